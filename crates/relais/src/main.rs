@@ -1,0 +1,2 @@
+//! crates/relais
+fn main() {}
