@@ -1,1 +1,29 @@
-//! core
+//! The rules of Relais: what a task is, what may happen to it, and when it may run.
+//!
+//! Deliberately not here: I/O, clocks, randomness, async, SQL, HTTP. Time and chance are arguments.
+
+pub mod event;
+pub mod id;
+pub mod lane;
+pub mod lifecycle;
+pub mod limits;
+pub mod name;
+pub mod outcome;
+pub mod policy;
+pub mod refusal;
+pub mod retry;
+pub mod task;
+pub mod time;
+
+pub use event::{Cause, Entry, EventData, EventKind, RequeueReason};
+pub use id::{InvalidId, LeaseToken, TaskId};
+pub use lifecycle::{BodyKind, Command, Effect, Reply, Step, accept, step};
+pub use name::{InvalidName, LaneKey, QueueName, TenantName};
+pub use policy::{Order, Policy, Rate};
+pub use refusal::Refused;
+pub use retry::RetryPolicy;
+pub use task::{
+    Credentials, Failure, FailureCode, Holder, Lease, Life, Priority, Progress, Runner, Spec,
+    State, Status, Task,
+};
+pub use time::Timestamp;

@@ -1,1 +1,32 @@
-//! engine
+//! Makes the decisions of `relais-core` happen: stores them, then acts.
+//!
+//! Read in this order: [`engine`] (the handle: submit, cancel, retry, lease, settle, follow),
+//! [`dispatcher`] (who starts what, when), [`timekeeper`] (what time does), [`execute`] (how an attempt
+//! runs), [`feed`] (how followers learn of it). Not here: the HTTP interface, SQL, the rules themselves.
+
+pub mod clock;
+pub mod config;
+mod dispatcher;
+pub mod engine;
+pub mod envelope;
+pub mod execute;
+pub mod feed;
+pub mod headers;
+pub mod meters;
+mod origin;
+pub mod seal;
+mod submit;
+mod timekeeper;
+mod why;
+mod work;
+
+pub use clock::{Chance, Clock, ManualClock, SeededChance, SystemChance, SystemClock};
+pub use config::{Config, Policies, UpstreamLimits};
+pub use engine::{Engine, EngineError};
+pub use envelope::{Access, Context, Field, Grants, RequestHead, ResultHead};
+pub use execute::inline::{Handler, InlineAttempt, InlineOutcome};
+pub use execute::tap::{Tap, TapEvent};
+pub use feed::{Follower, Published};
+pub use submit::{Deadline, Submission, Submitted};
+pub use why::{Obstacle, Why};
+pub use work::{Outcome, Report, Settle};

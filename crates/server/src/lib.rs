@@ -1,1 +1,2 @@
-//! server
+//! HTTP: the front door, the task API, the followers.
+pub mod config;

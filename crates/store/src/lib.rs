@@ -1,1 +1,78 @@
-//! store
+//! What Relais asks of a store, the reference in memory, and the suite that defines both.
+//!
+//! A store compares, orders and remembers; it never decides. Where a task changes, it calls
+//! [`relais_core::step`] inside its own transaction, on the task as it is then (ADR 0002): there is no
+//! version to race for, and no transition in SQL. Not here: SQL, files, HTTP.
+
+mod body;
+mod claim;
+mod commit;
+mod query;
+
+use std::future::Future;
+use std::pin::Pin;
+
+pub use body::{Body, BodyRead, BodySource, Data, Spool, StoredBody};
+pub use claim::{Claim, Claimed, Claims, Due, DueQuery, Pool, RunBy};
+pub use commit::{Accept, Commit, Committed, Idempotency, QueueChange, Rejected, Stepped, StepOf};
+pub use query::{EventQuery, Filter, Health, Logged, Page, Place, QueueStats};
+use relais_core::{BodyKind, Task, TaskId};
+
+/// What every verb returns.
+pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// Why a whole call failed. Coarse, and says what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// Try again later; whether the call was carried out is not known.
+    #[error("the store is not available: {0}")]
+    Unavailable(String),
+    /// The disk is full: refuse what is new, go on with what is there. Nothing was changed.
+    #[error("the store is full")]
+    Full,
+    /// What is stored is damaged: an operator must look. Nothing was changed.
+    #[error("the store is corrupt: {0}")]
+    Corrupt(String),
+}
+
+/// A place where tasks survive.
+///
+/// Every call is bounded, batches are applied in order, and `now` is always the caller's.
+pub trait Store: Send + Sync + 'static {
+    /// Applies each commit or none of it; one answer per commit, in order. Durable when it returns.
+    fn commit(&self, commits: Vec<Commit>) -> StoreFuture<'_, Vec<Result<Committed, Rejected>>>;
+
+    /// Starts attempts: up to `limit` tasks of one pool that may run now, those whose turn it is first.
+    /// Durable when it returns.
+    fn claim(&self, claim: Claim) -> StoreFuture<'_, Claims>;
+
+    /// Tasks to which time has something to do, pools with work, and when to ask again.
+    fn due(&self, query: DueQuery) -> StoreFuture<'_, Due>;
+
+    /// The tasks with these ids, in order; `None` where there is none.
+    fn read(&self, ids: Vec<TaskId>) -> StoreFuture<'_, Vec<Option<Task>>>;
+
+    /// A page of tasks, newest first.
+    fn list(&self, filter: Filter) -> StoreFuture<'_, Page>;
+
+    /// Events after a cursor, in order.
+    fn events(&self, query: EventQuery) -> StoreFuture<'_, Vec<Logged>>;
+
+    /// One body of a task.
+    fn body(&self, task: TaskId, kind: BodyKind) -> StoreFuture<'_, Option<StoredBody>>;
+
+    /// Begins a body whose length is not known yet. What was not finished is gone with the spool.
+    fn spool(&self) -> StoreFuture<'_, Box<dyn Spool>>;
+
+    /// All queues that exist, with their counts.
+    fn queues(&self) -> StoreFuture<'_, Vec<QueueStats>>;
+
+    /// How many tasks start before this one in its lane; `None` unless it waits.
+    fn place(&self, task: TaskId) -> StoreFuture<'_, Option<Place>>;
+
+    /// Small named values that survive: signing keys, API keys.
+    fn secrets(&self) -> StoreFuture<'_, Vec<(String, bytes::Bytes)>>;
+
+    /// Whether the store can be relied on right now. Cheap.
+    fn health(&self) -> Health;
+}

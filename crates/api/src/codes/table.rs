@@ -1,0 +1,342 @@
+//! The table itself, in alphabetical order. Each code has a page in `docs/problems`.
+
+use super::codes;
+
+// For each code: its title, its cause, what to do next, and where a task can fail with it the text
+// for end users in English and French.
+codes! {
+    ABANDONED = "abandoned", 409, retryable {
+        "The caller left and the task was canceled";
+        "The caller hung up before the answer was there, and the route cancels such tasks \
+         (`abandon = \"cancel\"`).";
+        "Send the request again, or retry the task by hand. To let tasks go on without their \
+         caller, set `abandon = \"continue\"`.";
+        "The request was stopped because the caller left.";
+        "La demande a été arrêtée, car l'appelant est parti.";
+    }
+    ALREADY_SUCCEEDED = "already-succeeded", 409, final {
+        "The task has already succeeded";
+        "A task that succeeded was to be retried by hand.";
+        "Read its result. To do the work once more, submit a new task.";
+    }
+    AMBIGUOUS_PATH = "ambiguous-path", 400, final {
+        "The path can be read in more than one way";
+        "The path has dot segments, an encoded slash (`%2f`) or an empty segment (`//`). Relais \
+         and the upstream could read it differently, so that a rule for one path would be passed \
+         by another.";
+        "Send the path in its normal form. A route whose only rule is one catch-all passes such \
+         paths untouched.";
+    }
+    BATCH_TOO_LARGE = "batch-too-large", 413, final {
+        "The batch has too many items";
+        "A batch call has more items than the limit.";
+        "Split it into several calls.";
+    }
+    BODY_TOO_LARGE = "body-too-large", 413, final {
+        "The request's body is too large";
+        "The body is larger than the limit of the route, or of this call. Nothing was stored.";
+        "Send less, or have the operator raise the limit. A worker stores a large result with \
+         `PUT /v1/leases/result`.";
+    }
+    CREDENTIALS_ERASED = "credentials-erased", 409, final {
+        "The task's credentials are erased";
+        "The task was canceled, and with that the sealed fields of its request (`Authorization`, \
+         `Cookie`) were erased. It cannot be made again without them.";
+        "Send the request again, with its credentials.";
+    }
+    CROSS_SITE = "cross-site", 403, final {
+        "The request comes from another site";
+        "Without API keys, Relais takes calls only from pages of its own origin. `Origin` or \
+         `Sec-Fetch-Site` says that this one came from elsewhere.";
+        "Call from the same origin or not from a browser, or set up API keys.";
+    }
+    DEADLINE_EXCEEDED = "deadline-exceeded", 504, retryable {
+        "The task was not done by its deadline";
+        "The deadline of the task, or of its queue, passed before an attempt succeeded.";
+        "Look at the task's events: it waited too long, or its attempts failed. Then retry it by \
+         hand, with a later deadline if need be.";
+        "It was not done in time.";
+        "Le délai a été dépassé.";
+    }
+    FORBIDDEN = "forbidden", 403, final {
+        "The credentials do not allow this";
+        "The API key or ticket is valid, but lacks the scope for this call.";
+        "Use a key with the scope: `submit` to submit, cancel and retry, `admin` to pause queues \
+         and change policies; or a ticket that grants the action.";
+    }
+    FOREIGN_HOST = "foreign-host", 403, final {
+        "The host is not one of ours";
+        "Without API keys, Relais answers calls to `/v1` only under a loopback name. The `Host` \
+         of this request is another one, which is how a web page would reach a local service \
+         under a name of its own.";
+        "Call `localhost`, `127.0.0.1` or `[::1]`, or set up API keys and `public_url`.";
+    }
+    HANDLER_FAILED = "handler-failed", 500, retryable {
+        "The worker could not do the task";
+        "The worker, or the queue's own handler, settled the attempt as failed and gave no code \
+         of its own, and no attempt is left.";
+        "Read `detail` and the task's events, mend the cause, and retry the task by hand.";
+        "It could not be done.";
+        "Le traitement a échoué.";
+    }
+    HEAD_TOO_LARGE = "head-too-large", 431, final {
+        "The request's head is too large";
+        "The request line and header fields are over the limit, in bytes or in number.";
+        "Send fewer or shorter header fields.";
+    }
+    IDEMPOTENCY_KEY_REUSED = "idempotency-key-reused", 422, final {
+        "The idempotency key belongs to another request";
+        "The same `Idempotency-Key` came before with another target, media type or body.";
+        "Use a new key for a new request. Repeat a request exactly to get its task back.";
+    }
+    INTERNAL = "internal", 500, retryable {
+        "Relais made a mistake";
+        "Something that should not happen did. It was logged with this request's id.";
+        "Try again later. If it stays, report it with the time and `instance`.";
+    }
+    INVALID_FIELD = "invalid-field", 422, final {
+        "A member of the body is not valid";
+        "A member is missing, named twice, has a wrong type or a value that is not allowed, or \
+         does not go with another one.";
+        "Correct the members listed in `errors`.";
+    }
+    INVALID_HOST = "invalid-host", 400, final {
+        "The host is missing or not valid";
+        "The request has no `Host`, more than one, or one that is not a host.";
+        "Send exactly one valid `Host`.";
+    }
+    INVALID_IDEMPOTENCY_KEY = "invalid-idempotency-key", 400, final {
+        "The idempotency key is not valid";
+        "`Idempotency-Key` is empty, too long, given twice or not a string.";
+        "Send one key of 1 to 255 printable ASCII characters, with or without double quotes; a \
+         UUID is a good one.";
+    }
+    INVALID_OPTION = "invalid-option", 400, final {
+        "A Relais option is not valid";
+        "A header field that sets an option of the task (`Relais-Delay`, `Relais-Deadline`…) has \
+         a value that cannot be read.";
+        "Correct the field named in `detail`.";
+    }
+    INVALID_PARAMETER = "invalid-parameter", 400, final {
+        "A parameter of the URL is not valid";
+        "A query parameter, or a part of the path, is unknown, given twice or has a value that is \
+         not allowed.";
+        "Correct the parameter named in `detail`.";
+    }
+    LOOP_DETECTED = "loop-detected", 508, final {
+        "The request came back to where it was";
+        "`Via` shows that this request has passed this Relais already: an upstream or a fallback \
+         leads back to it.";
+        "Correct the address of the upstream, or the routes.";
+    }
+    MALFORMED_JSON = "malformed-json", 400, final {
+        "The body is not JSON";
+        "The body cannot be read as JSON: a mistake of syntax, text that is not valid Unicode, or \
+         nesting deeper than 128 levels.";
+        "Correct the place named in `detail`. Send what is not JSON as `input_base64`.";
+    }
+    MALFORMED_REQUEST = "malformed-request", 400, final {
+        "The request is not valid HTTP";
+        "The request's head breaks the rules of HTTP in a way that others could read differently, \
+         such as `Content-Length` together with `Transfer-Encoding`. The connection is closed.";
+        "Correct the client, or the proxy before Relais.";
+    }
+    METHOD_NOT_ALLOWED = "method-not-allowed", 405, final {
+        "The method is not allowed here";
+        "The path exists, but not with this method.";
+        "Use one of the methods in `Allow`.";
+    }
+    NOT_AVAILABLE = "not-available", 501, final {
+        "This part of Relais is not available";
+        "The request asks for something that this version, or this store, does not have. It was \
+         refused, not ignored.";
+        "Leave it out, or use a version that has it.";
+    }
+    NOT_FOUND = "not-found", 404, final {
+        "There is nothing at this path";
+        "No path of Relais, no route and no fallback takes this request.";
+        "Check the path, and `api_prefix` if the operator set one.";
+    }
+    OPTION_NOT_ALLOWED = "option-not-allowed", 403, final {
+        "The route does not allow this option";
+        "A header field sets an option of the task that the route does not let its callers set.";
+        "Leave it out, or have the operator add it to the route's `allow`.";
+    }
+    OUTCOME_UNKNOWN = "outcome-unknown", 502, final {
+        "Nobody knows whether the work was done";
+        "The request was sent to the upstream, its answer was lost, and doing it twice might do \
+         harm: its method is not idempotent and the upstream is not declared so.";
+        "Find out at the upstream whether it was done. If it was not, retry the task by hand. If \
+         repeating does no harm, set `idempotent = true` on the route.";
+        "It is not known whether this was done. Please check before trying again.";
+        "On ne sait pas si le traitement a eu lieu. Veuillez vérifier avant de recommencer.";
+    }
+    QUEUE_DEFINED_IN_FILE = "queue-defined-in-file", 409, final {
+        "The queue is defined in the operator's file";
+        "The policy of this queue comes from the configuration file, which would undo a change at \
+         the next start.";
+        "Change the `[queue]` section in the file.";
+    }
+    QUEUE_FULL = "queue-full", 503, retryable {
+        "The queue is full";
+        "The queue holds as many tasks that are not done as its `capacity` allows. Nothing was \
+         stored.";
+        "Send the request again after `Retry-After`.";
+    }
+    QUEUE_NOT_FOUND = "queue-not-found", 404, final {
+        "There is no such queue";
+        "No queue has this name, and there is no `[queue.\"*\"]` template to make it from.";
+        "Check the name, or define the queue.";
+    }
+    RATE_LIMITED = "rate-limited", 429, retryable {
+        "Too many requests";
+        "This caller has sent more requests, or holds more open at once, than it may.";
+        "Wait for `Retry-After`, then go on more slowly.";
+    }
+    REQUEST_TIMEOUT = "request-timeout", 408, retryable {
+        "The request did not arrive in time";
+        "The head or the body came too slowly. Nothing was stored.";
+        "Send the request again, over a better connection or with a smaller body.";
+    }
+    SERVER_DRAINING = "server-draining", 503, retryable {
+        "The server is stopping";
+        "This node takes nothing new, because it is about to stop. Nothing was stored.";
+        "Send the request again after `Retry-After`; another node, or this one restarted, will \
+         take it.";
+    }
+    STALE_LEASE = "stale-lease", 409, final {
+        "The lease is over";
+        "The token is unknown, its lease has ended, or another attempt has taken its place. \
+         Nothing changed.";
+        "Stop the work: another worker has the task, or it is done. Send heartbeats more often if \
+         this happens to live workers.";
+    }
+    STORE_FULL = "store-full", 507, retryable {
+        "The store is full";
+        "The disk has little room left, so that no new task is accepted; tasks that exist are \
+         still settled.";
+        "Free or add disk space, or shorten `retention`; then send the request again.";
+    }
+    STORE_UNAVAILABLE = "store-unavailable", 503, retryable {
+        "The store does not answer";
+        "The database could not be reached, or did not answer in time. Whether a request that \
+         changes something was stored is not known.";
+        "Send the request again after `Retry-After`, with the same `Idempotency-Key`.";
+    }
+    TASK_CANCELED = "task-canceled", 409, final {
+        "The task was canceled";
+        "The task was canceled. A worker that settles it afterwards changes nothing; a follower \
+         finds no result.";
+        "A worker stops the work. A client retries the task by hand if it wants the work done \
+         after all.";
+        "It was canceled.";
+        "Le traitement a été annulé.";
+    }
+    TASK_GONE = "task-gone", 410, final {
+        "The task is gone";
+        "The task was erased, or its retention is over. Its ticket or idempotency key is still \
+         known, so nothing runs again.";
+        "Submit a new task, with a new idempotency key. To keep results longer, set `retention`.";
+    }
+    TASK_NOT_FOUND = "task-not-found", 404, final {
+        "There is no such task";
+        "No task of this tenant has this id, or these credentials may not see it.";
+        "Check the id and the credentials.";
+    }
+    TASK_NOT_TERMINAL = "task-not-terminal", 409, retryable {
+        "The task is not done yet";
+        "Only a task that is done can be erased, and this one is not.";
+        "Wait for its end, or cancel and erase it with `?cancel=true`.";
+    }
+    TENANT_FULL = "tenant-full", 429, retryable {
+        "The tenant has too many tasks";
+        "The tenant holds as many tasks as it may, in all its queues. Nothing was stored.";
+        "Send the request again after `Retry-After`, shorten `retention`, or have the operator \
+         raise the limit.";
+    }
+    TOO_MANY_EVENTS = "too-many-events", 409, final {
+        "The task's log is full";
+        "The task has as many events as it may, so that no more output is taken. Its outcome \
+         still is.";
+        "Send output in fewer and larger pieces, or store it elsewhere and put a link into the \
+         result.";
+    }
+    TOO_MANY_TASKS = "too-many-tasks", 429, retryable {
+        "This caller has too many tasks waiting";
+        "This caller holds its whole share of the queue's capacity, which is bounded so that one \
+         caller cannot fill it for all. Nothing was stored.";
+        "Wait until some of its tasks are done; send the request again after `Retry-After`.";
+    }
+    UNAUTHORIZED = "unauthorized", 401, final {
+        "Credentials are needed";
+        "The call needs an API key, a ticket or a lease's token, and has none that is valid: it \
+         is missing, unknown, revoked or has expired.";
+        "Send the key as `Relais-Api-Key`, or the key or the ticket as `Authorization: Bearer`.";
+    }
+    UNKNOWN_FIELD = "unknown-field", 422, final {
+        "The body has a member that is not known";
+        "A member has a name that the contract does not have. It was refused rather than ignored, \
+         because it is most often a typing mistake.";
+        "Correct or remove the member named in `errors`.";
+    }
+    UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type", 415, final {
+        "The media type is not supported here";
+        "The body's `Content-Type`, or its content coding, is not one that this call reads.";
+        "Send JSON as `application/json`. A batch may also be `application/x-ndjson`.";
+    }
+    UPGRADE_NOT_SUPPORTED = "upgrade-not-supported", 501, final {
+        "The connection cannot be upgraded here";
+        "The request asks for another protocol, such as WebSocket, on a route that makes tasks of \
+         requests.";
+        "Use a route with `mode = \"sync\"` for such connections.";
+    }
+    UPSTREAM_ERROR = "upstream-error", 502, retryable {
+        "The upstream answered with an error";
+        "The upstream's final answer was an error, and it is the outcome: no attempt was left, or \
+         repeating would have been wrong.";
+        "Read the result: it is the upstream's own answer. Mend the cause there, then retry the \
+         task by hand.";
+        "The service could not do it.";
+        "Le service n'a pas pu traiter la demande.";
+    }
+    UPSTREAM_MALFORMED = "upstream-malformed", 502, retryable {
+        "The upstream's answer is not valid HTTP";
+        "What the upstream sent back cannot be read as an HTTP answer, or ended before its end.";
+        "Check that the address leads to an HTTP service, and what it logged.";
+        "The service gave an answer that could not be read.";
+        "Le service a donné une réponse illisible.";
+    }
+    UPSTREAM_RESPONSE_TOO_LARGE = "upstream-response-too-large", 502, final {
+        "The upstream's answer is too large";
+        "The answer is over the limit for results. It is not cut off but refused, and not asked \
+         for again.";
+        "Have the upstream answer in parts or with a link, or have the operator raise the limit.";
+        "The answer is too large.";
+        "La réponse est trop volumineuse.";
+    }
+    UPSTREAM_TIMEOUT = "upstream-timeout", 504, retryable {
+        "The upstream did not answer in time";
+        "The upstream took longer than `attempt_timeout`, or than the time a synchronous call may \
+         take.";
+        "Retry later, or allow more time with `attempt_timeout`.";
+        "The service did not answer in time.";
+        "Le service n'a pas répondu à temps.";
+    }
+    UPSTREAM_UNREACHABLE = "upstream-unreachable", 502, retryable {
+        "The upstream cannot be reached";
+        "No connection to the upstream could be made: its name is unknown, it refuses, or TLS \
+         failed. Nothing was sent.";
+        "Check that the upstream runs and that its address is right; then retry.";
+        "The service cannot be reached.";
+        "Le service est injoignable.";
+    }
+    WORKER_LOST = "worker-lost", 500, retryable {
+        "The workers that ran the task vanished";
+        "Three attempts in a row ended without a word: the process crashed, was killed or lost \
+         its connection. The task itself may be the cause.";
+        "Look at the workers' logs for this task's id. When the cause is mended, retry the task \
+         by hand.";
+        "It could not be done.";
+        "Le traitement a échoué.";
+    }
+}

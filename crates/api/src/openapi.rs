@@ -1,0 +1,116 @@
+//! The OpenAPI 3.1 document of the task API, as served at `/v1/openapi.json`.
+//!
+//! Schemas are derived from the types of this crate, so that they cannot differ from what is read
+//! and written; the operations are tables in [`operations`]. Routes of the front door are not
+//! here: their requests and answers are the upstream's.
+
+mod answers;
+mod examples;
+mod operations;
+mod parameters;
+mod shared;
+
+use serde_json::{Map, Value, json};
+use utoipa::OpenApi;
+
+use crate::{bulk, event, health, lease, problem, queue, submit, task, why};
+
+#[derive(OpenApi)]
+#[openapi(components(schemas(
+    submit::SubmitRequest,
+    submit::BatchResponse,
+    task::Accepted,
+    task::Task,
+    task::TaskList,
+    why::Why,
+    bulk::RetryRequest,
+    bulk::BulkRequest,
+    bulk::BulkResponse,
+    event::Event,
+    event::EventPage,
+    event::AcceptedData,
+    event::StartedData,
+    event::OutputData,
+    event::DeferredData,
+    event::AttemptFailedData,
+    event::RequeuedData,
+    event::SucceededData,
+    event::FailedData,
+    event::CanceledData,
+    lease::LeaseRequest,
+    lease::LeaseResponse,
+    lease::HeartbeatRequest,
+    lease::HeartbeatResponse,
+    lease::SettleRequest,
+    lease::SettleResponse,
+    lease::StoredResult,
+    queue::Policy,
+    queue::Queue,
+    health::Health,
+    problem::Problem,
+)))]
+struct Schemas;
+
+/// The document, with `prefix` before every path: what the operator set as `api_prefix`, such as
+/// `/_relais`, or nothing. A slash at its end is dropped.
+#[must_use]
+pub fn document(prefix: &str) -> Value {
+    let prefix = prefix.trim_end_matches('/');
+    let mut paths = Map::new();
+    for operation in operations::all() {
+        let path = paths.entry(format!("{prefix}{}", operation.path)).or_insert_with(|| json!({}));
+        let method = operation.method;
+        path[method] = operation.into_json();
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Relais",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": shared::DESCRIPTION,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/", "description": "Where this document came from."}],
+        "tags": shared::tags(),
+        "paths": paths,
+        "components": {
+            "schemas": schemas(),
+            "parameters": parameters::all(),
+            "headers": shared::headers(),
+            "examples": shared::problem_examples(),
+            "securitySchemes": shared::security_schemes(),
+        },
+    })
+}
+
+fn schemas() -> Value {
+    let components = Schemas::openapi().components.expect("the derive lists schemas");
+    let mut schemas = serde_json::to_value(components.schemas).expect("schemas are JSON");
+    forbid_null(&mut schemas);
+    schemas
+}
+
+/// Absent values are left out, never `null`; the derive takes every `Option` for nullable.
+fn forbid_null(schema: &mut Value) {
+    match schema {
+        Value::Array(items) => items.iter_mut().for_each(forbid_null),
+        Value::Object(members) => {
+            members.values_mut().for_each(forbid_null);
+            if let Some(Value::Array(types)) = members.get_mut("type") {
+                types.retain(|kind| kind != "null");
+                if let [only] = types.as_slice() {
+                    let only = only.clone();
+                    members.insert("type".to_owned(), only);
+                }
+            }
+            let Some(Value::Array(choices)) = members.get_mut("oneOf") else { return };
+            choices.retain(|choice| choice.get("type").is_none_or(|kind| kind != "null"));
+            if let [Value::Object(only)] = choices.as_slice() {
+                let only = only.clone();
+                members.remove("oneOf");
+                members.extend(only);
+            }
+        }
+        _ => {}
+    }
+}

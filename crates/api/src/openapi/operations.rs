@@ -1,0 +1,349 @@
+//! The operations, in the order of the contract.
+
+use serde_json::{Value, json};
+
+use super::answers::{Access, Operation, reference};
+use super::examples;
+use crate::codes::{
+    ALREADY_SUCCEEDED, AMBIGUOUS_PATH, BATCH_TOO_LARGE, CREDENTIALS_ERASED, DEADLINE_EXCEEDED,
+    IDEMPOTENCY_KEY_REUSED, INVALID_FIELD, INVALID_IDEMPOTENCY_KEY, MALFORMED_JSON, NOT_FOUND,
+    QUEUE_DEFINED_IN_FILE, QUEUE_FULL, QUEUE_NOT_FOUND, STALE_LEASE, STORE_FULL, TASK_CANCELED,
+    TASK_GONE, TASK_NOT_FOUND, TASK_NOT_TERMINAL, TENANT_FULL, TOO_MANY_TASKS,
+    UNSUPPORTED_MEDIA_TYPE,
+};
+
+/// The header fields of a 202.
+const ACCEPTED: [&str; 7] = [
+    "Location",
+    "Operation-Location",
+    "Link",
+    "Relais-Task",
+    "Retry-After",
+    "Preference-Applied",
+    "Idempotent-Replayed",
+];
+
+pub(super) fn all() -> Vec<Operation> {
+    let mut all = submitting();
+    all.extend(reading());
+    all.extend(streams());
+    all.extend(changing());
+    all.extend(in_bulk());
+    all.extend(leasing());
+    all.extend(settling());
+    all.extend(bodies());
+    all.extend(queues());
+    all.extend(service());
+    all
+}
+
+/// Any bytes.
+fn any() -> Value {
+    json!({"*/*": {}})
+}
+
+fn stream() -> Value {
+    json!({"schema": {"type": "string"}, "example": examples::stream()})
+}
+
+fn submitting() -> Vec<Operation> {
+    let refusals = [
+        &QUEUE_NOT_FOUND,
+        &QUEUE_FULL,
+        &TENANT_FULL,
+        &TOO_MANY_TASKS,
+        &STORE_FULL,
+        &INVALID_IDEMPOTENCY_KEY,
+        &IDEMPOTENCY_KEY_REUSED,
+    ];
+    let items = json!({"type": "array", "maxItems": 1000, "items": reference("SubmitRequest")});
+    let lines = "{\"queue\":\"imports\",\"input\":1}\n{\"queue\":\"imports\",\"input\":2}\n";
+    vec![
+        Operation::new("post", "/v1/tasks", "submitTask")
+            .says(
+                "Submit a task",
+                "Answers 202 at once, or with `Prefer: wait=N` the result if it is there in time: \
+                 then with the status, fields and bytes of the outcome.",
+            )
+            .takes(&["idempotencyKey", "prefer"])
+            .json("SubmitRequest", examples::submit())
+            .gives("202", "Accepted: durable.", "Accepted", examples::accepted(), &ACCEPTED)
+            .gives_any("200", "Done within the wait: the result.", any(), &["Relais-Task"])
+            .gives_any("default", "The outcome, with its own status.", any(), &[])
+            .fails(&refusals)
+            .fails(&[&TASK_GONE]),
+        Operation::new("post", "/v1/tasks/batch", "submitTasks")
+            .says(
+                "Submit up to 1,000 tasks in one durable write",
+                "Each is accepted or refused by itself, in its place in `items`; an error status \
+                 means that the envelope could not be read and nothing was accepted.",
+            )
+            .takes(&["idempotencyKey"])
+            .body(json!({
+                "application/json": {"schema": items, "example": examples::batch()},
+                "application/x-ndjson": {"schema": {"type": "string"}, "example": lines},
+            }))
+            .gives("200", "One entry for each.", "BatchResponse", examples::batch_answer(), &[])
+            .fails(&refusals)
+            .fails(&[&MALFORMED_JSON, &INVALID_FIELD, &UNSUPPORTED_MEDIA_TYPE, &BATCH_TOO_LARGE]),
+    ]
+}
+
+fn reading() -> Vec<Operation> {
+    let running = || examples::task("running");
+    let page = json!({"schema": {"type": "string"}});
+    let one = [&TASK_NOT_FOUND, &TASK_GONE];
+    vec![
+        Operation::new("get", "/v1/tasks", "listTasks")
+            .says("List tasks, newest first", "All filters given must fit.")
+            .takes(&["queue", "status", "label", "lane", "afterTask", "limit"])
+            .gives("200", "A page.", "TaskList", examples::tasks(), &[]),
+        Operation::new("get", "/v1/tasks/{id}", "readTask")
+            .says(
+                "Read a task",
+                "Always 200, done or not. With `If-None-Match` and `Prefer: wait=N` it answers at \
+                 the first newer version, else 304 (long-poll). `Accept: text/html` gives a page \
+                 for people, `text/event-stream` its events.",
+            )
+            .access(Access::Ticket)
+            .takes(&["id", "prefer", "ifNoneMatch"])
+            .gives_any(
+                "200",
+                "The task.",
+                json!({
+                    "application/json": {"schema": reference("Task"), "example": running()},
+                    "text/html": page,
+                    "text/event-stream": stream(),
+                }),
+                &["ETag", "Retry-After", "Preference-Applied"],
+            )
+            .gives_any("204", "Streaming: the log is over and read.", Value::Null, &[])
+            .gives_any(
+                "304",
+                "No newer version.",
+                Value::Null,
+                &["ETag", "Retry-After", "Preference-Applied"],
+            )
+            .fails(&one),
+        Operation::new("get", "/v1/tasks/{id}/result", "readResult")
+            .says(
+                "Read a task's result",
+                "Done: the outcome with its own status, fields and bytes; of a failed task the \
+                 upstream's answer or a problem. Not done: 202 with the task.",
+            )
+            .access(Access::Ticket)
+            .takes(&["id", "prefer"])
+            .gives_any("200", "The result.", any(), &["Relais-Task"])
+            .gives("202", "Not done yet.", "Task", running(), &["Retry-After"])
+            .gives_any("default", "The outcome, with its own status.", any(), &[])
+            .fails(&one)
+            .fails(&[&TASK_CANCELED, &DEADLINE_EXCEEDED]),
+        Operation::new("get", "/v1/tasks/{id}/why", "explainTask")
+            .says("Read why a task waits", "Position, limits, pauses, or no worker.")
+            .access(Access::Ticket)
+            .takes(&["id"])
+            .gives("200", "What it waits for.", "Why", examples::why(), &[])
+            .fails(&one),
+    ]
+}
+
+fn streams() -> Vec<Operation> {
+    vec![
+        Operation::new("get", "/v1/tasks/{id}/events", "readEvents")
+            .tag("events")
+            .says(
+                "Follow a task",
+                "Server-Sent Events, or a page when JSON is preferred. The stream starts with an \
+                 id-less `relais.open` and resumes after `Last-Event-ID`. A transient refusal is \
+                 200 with `relais.busy`, because browsers never come back after an error status.",
+            )
+            .access(Access::Ticket)
+            .takes(&["id", "lastEventId", "afterEvent", "limit", "prefer"])
+            .gives_any(
+                "200",
+                "The events.",
+                json!({
+                    "text/event-stream": stream(),
+                    "application/json": {
+                        "schema": reference("EventPage"), "example": examples::events(),
+                    },
+                }),
+                &["Preference-Applied"],
+            )
+            .gives_any("204", "The log is over and read.", Value::Null, &[])
+            .fails(&[&TASK_NOT_FOUND, &TASK_GONE]),
+        Operation::new("get", "/v1/events", "followTasks")
+            .tag("events")
+            .says(
+                "Follow many tasks",
+                "One stream, because browsers allow six connections a host. Give `task`, `ticket` \
+                 or `label`. Ids are positions in the log of the whole store; `erased` says that a \
+                 task is gone.",
+            )
+            .takes(&["tasks", "tickets", "label", "lastEventId", "afterEvent"])
+            .gives_any("200", "The events.", json!({"text/event-stream": stream()}), &[])
+            .fails(&[&TASK_NOT_FOUND, &TASK_GONE]),
+    ]
+}
+
+fn changing() -> Vec<Operation> {
+    let one = [&TASK_NOT_FOUND, &TASK_GONE];
+    vec![
+        Operation::new("post", "/v1/tasks/{id}/cancel", "cancelTask")
+            .says("Cancel a task", "Durable and idempotent; a task that is done stays as it is.")
+            .access(Access::Ticket)
+            .takes(&["id"])
+            .gives("200", "The task now.", "Task", examples::task("canceled"), &["ETag"])
+            .fails(&one),
+        Operation::new("post", "/v1/tasks/{id}/retry", "retryTask")
+            .says(
+                "Retry a task by hand",
+                "From `failed` or `canceled`: the next run starts, from the checkpoint unless the \
+                 body says otherwise. A task that is not terminal stays as it is (200).",
+            )
+            .access(Access::Ticket)
+            .takes(&["id"])
+            .optional_json("RetryRequest", json!({"from": "start"}))
+            .gives("200", "It was not terminal.", "Accepted", examples::accepted(), &[])
+            .gives("202", "The next run.", "Accepted", examples::accepted(), &ACCEPTED)
+            .fails(&one)
+            .fails(&[&ALREADY_SUCCEEDED, &CREDENTIALS_ERASED]),
+        Operation::new("delete", "/v1/tasks/{id}", "eraseTask")
+            .says("Erase a task", "Terminal tasks only, unless `cancel=true`.")
+            .takes(&["id", "cancel"])
+            .gives_any("204", "It is erased.", Value::Null, &[])
+            .fails(&one)
+            .fails(&[&TASK_NOT_TERMINAL]),
+    ]
+}
+
+fn in_bulk() -> Vec<Operation> {
+    let bulk = |path, id, summary| {
+        Operation::new("post", path, id)
+            .says(summary, "Up to 1,000 a call; go on with `after` set to `next`.")
+            .json("BulkRequest", examples::bulk())
+            .gives("200", "How many.", "BulkResponse", examples::bulk_answer(), &[])
+    };
+    vec![
+        bulk("/v1/tasks/cancel", "cancelTasks", "Cancel the tasks that fit a filter"),
+        bulk("/v1/tasks/retry", "retryTasks", "Retry by hand the tasks that fit a filter"),
+    ]
+}
+
+fn leasing() -> Vec<Operation> {
+    vec![
+        Operation::new("post", "/v1/queues/{queue}/leases", "leaseTasks")
+            .tag("workers")
+            .says(
+                "Lease tasks",
+                "Waits up to `wait` for the first one. Only tasks that workers run are leased.",
+            )
+            .takes(&["queueName"])
+            .optional_json("LeaseRequest", examples::lease())
+            .gives("200", "The leases, maybe none.", "LeaseResponse", examples::leases(), &[])
+            .fails(&[&QUEUE_NOT_FOUND]),
+        Operation::new("post", "/v1/leases/heartbeat", "heartbeat")
+            .tag("workers")
+            .says("Extend leases and report", "Each heartbeat is answered in its place.")
+            .json("HeartbeatRequest", examples::heartbeat())
+            .gives(
+                "200",
+                "One entry for each.",
+                "HeartbeatResponse",
+                examples::heartbeat_answer(),
+                &[],
+            )
+            .fails(&[&BATCH_TOO_LARGE]),
+    ]
+}
+
+fn settling() -> Vec<Operation> {
+    vec![
+        Operation::new("post", "/v1/leases/settle", "settle")
+            .tag("workers")
+            .says(
+                "Settle attempts",
+                "Each settle is answered in its place; repeating the one that recorded the outcome \
+                 is 200 with `replayed`. `lease_next` leases the next tasks at once.",
+            )
+            .json("SettleRequest", examples::settle())
+            .gives("200", "One entry for each.", "SettleResponse", examples::settle_answer(), &[])
+            .fails(&[&BATCH_TOO_LARGE, &STORE_FULL]),
+    ]
+}
+
+fn bodies() -> Vec<Operation> {
+    vec![
+        Operation::new("get", "/v1/leases/input", "readInput")
+            .tag("workers")
+            .says("Read the input of a leased task", "Streamed, with its own media type.")
+            .access(Access::Lease)
+            .takes(&["leaseToken"])
+            .gives_any("200", "The input.", any(), &[])
+            .gives_any("204", "The task has no input.", Value::Null, &[])
+            .fails(&[&STALE_LEASE, &TASK_CANCELED]),
+        Operation::new("put", "/v1/leases/result", "storeResult")
+            .tag("workers")
+            .says("Store a large result", "Streamed; the settle then names it as `result_id`.")
+            .access(Access::Lease)
+            .takes(&["leaseToken", "contentType"])
+            .body(any())
+            .gives("200", "It is stored.", "StoredResult", examples::stored(), &[])
+            .fails(&[&STALE_LEASE, &TASK_CANCELED, &STORE_FULL]),
+    ]
+}
+
+fn queues() -> Vec<Operation> {
+    let queue = |method, path, id| {
+        Operation::new(method, path, id)
+            .tag("queues")
+            .takes(&["queueName"])
+            .fails(&[&QUEUE_NOT_FOUND])
+    };
+    let now = |operation: Operation, paused| {
+        operation.gives("200", "The queue now.", "Queue", examples::queue(paused), &[])
+    };
+    let read = queue("get", "/v1/queues/{queue}", "readQueue")
+        .says("Read a queue", "Policy, counts, throughput and latency.");
+    let define = queue("put", "/v1/queues/{queue}", "defineQueue")
+        .says("Define a queue's policy", "Replaces it whole. Needs the scope `admin`.")
+        .json("Policy", examples::policy())
+        .fails(&[&QUEUE_DEFINED_IN_FILE]);
+    let pause = queue("post", "/v1/queues/{queue}/pause", "pauseQueue")
+        .says("Pause a queue", "No attempt starts; tasks are still accepted. Needs `admin`.");
+    let resume = queue("post", "/v1/queues/{queue}/resume", "resumeQueue")
+        .says("Resume a queue", "Attempts start again. Needs `admin`.");
+    vec![now(read, false), now(define, false), now(pause, true), now(resume, false)]
+}
+
+fn service() -> Vec<Operation> {
+    let open = |path, id, summary, description| {
+        Operation::new("get", path, id)
+            .tag("service")
+            .says(summary, description)
+            .access(Access::Open)
+    };
+    let ok = json!({"status": "ok"});
+    let page = |title: &str| json!({"schema": {"type": "string"}, "example": title});
+    vec![
+        open("/healthz", "health", "Whether the process lives", "")
+            .gives("200", "It lives.", "Health", ok.clone(), &[]),
+        open("/readyz", "readiness", "Whether it takes work", "The store answers, no drain.")
+            .gives("200", "It takes work.", "Health", ok, &[]),
+        open("/problems/{code}", "readProblem", "Read about a problem", "A page for people.")
+            .takes(&["code"])
+            .gives_any(
+                "200",
+                "The page.",
+                json!({"text/html": page("<h1>queue-full</h1>"), "text/markdown": page("# queue-full")}),
+                &[],
+            )
+            .fails(&[&NOT_FOUND, &AMBIGUOUS_PATH]),
+        open("/v1/openapi.json", "readOpenApi", "This document", "").gives_any(
+            "200",
+            "OpenAPI 3.1.",
+            json!({"application/json": {"schema": {"type": "object"}}}),
+            &[],
+        ),
+    ]
+}

@@ -1,0 +1,121 @@
+//! Parameters, each under the name that operations refer to it by.
+
+use serde_json::{Value, json};
+
+pub(super) fn all() -> Value {
+    let mut parameters = of_paths_and_headers();
+    if let (Value::Object(all), Value::Object(queries)) = (&mut parameters, of_queries()) {
+        all.extend(queries);
+    }
+    parameters
+}
+
+fn of_paths_and_headers() -> Value {
+    json!({
+        "id": {
+            "name": "id", "in": "path", "required": true,
+            "description": "The task's id.",
+            "schema": {"type": "string", "pattern": "^task_[0-7][0-9a-hjkmnp-tv-z]{25}$"},
+            "example": "task_01jdk3v5x8e2rbk0t6q9z4m7ha",
+        },
+        "queueName": {
+            "name": "queue", "in": "path", "required": true,
+            "description": "The queue's name.",
+            "schema": {"type": "string", "pattern": "^[a-z0-9_-]{1,64}$"},
+            "example": "imports",
+        },
+        "code": {
+            "name": "code", "in": "path", "required": true,
+            "description": "The code of a problem.",
+            "schema": {"type": "string", "pattern": "^[a-z]+(-[a-z]+)*$"},
+            "example": "queue-full",
+        },
+        "idempotencyKey": {
+            "name": "Idempotency-Key", "in": "header",
+            "description": "The same key with the same request gives the same task, for as long \
+                as the task is kept and at least 24 h. With or without double quotes.",
+            "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!#-~]+$"},
+            "example": "8e03978e-40d5-43dd-bc93-6894a57f9324",
+        },
+        "prefer": {
+            "name": "Prefer", "in": "header",
+            "description": "`wait=N` waits up to N seconds, at most 55, for something to happen \
+                (RFC 7240). What is not understood is ignored.",
+            "schema": {"type": "string"},
+            "example": "wait=30",
+        },
+        "ifNoneMatch": {
+            "name": "If-None-Match", "in": "header",
+            "description": "With `Prefer: wait=N`: answer at the first version that is another.",
+            "schema": {"type": "string"},
+            "example": "W/\"4\"",
+        },
+        "lastEventId": {
+            "name": "Last-Event-ID", "in": "header",
+            "description": "Resume after this event; wins over `after`.",
+            "schema": {"type": "string"},
+            "example": "4",
+        },
+        "leaseToken": {
+            "name": "Relais-Lease", "in": "header", "required": true,
+            "description": "The token of the lease.",
+            "schema": {"type": "string", "minLength": 1},
+        },
+        "contentType": {
+            "name": "Content-Type", "in": "header",
+            "description": "The media type of the result; kept with it.",
+            "schema": {"type": "string"},
+            "example": "text/csv",
+        },
+    })
+}
+
+fn of_queries() -> Value {
+    json!({
+        "queue": {
+            "name": "queue", "in": "query", "description": "Of this queue.",
+            "schema": {"type": "string", "pattern": "^[a-z0-9_-]{1,64}$"},
+        },
+        "status": {
+            "name": "status", "in": "query", "description": "In this status.",
+            "schema": {"$ref": "#/components/schemas/Status"},
+        },
+        "label": {
+            "name": "label", "in": "query", "description": "With this label, as `name=value`.",
+            "schema": {"type": "string", "pattern": "^[^=]{1,128}=.{0,128}$"},
+            "example": "order=A-1",
+        },
+        "lane": {
+            "name": "lane", "in": "query", "description": "Of this lane.",
+            "schema": {"type": "string", "minLength": 1, "maxLength": 128},
+        },
+        "afterTask": {
+            "name": "after", "in": "query", "description": "The `next` of the page before.",
+            "schema": {"type": "string", "minLength": 1},
+        },
+        "limit": {
+            "name": "limit", "in": "query", "description": "How many at most.",
+            "schema": {"type": "integer", "minimum": 1, "maximum": 500, "default": 50},
+        },
+        "afterEvent": {
+            "name": "after", "in": "query", "description": "Only events after this one.",
+            "schema": {"type": "integer", "minimum": 0, "maximum": 9_007_199_254_740_991_u64},
+            "example": 4,
+        },
+        "cancel": {
+            "name": "cancel", "in": "query",
+            "description": "Cancel the task first if it is not terminal.",
+            "schema": {"type": "boolean", "default": false},
+        },
+        "tasks": {
+            "name": "task", "in": "query", "explode": true,
+            "description": "Of these tasks; give it several times.",
+            "schema": {"type": "array", "maxItems": 50, "items": {"type": "string"}},
+        },
+        "tickets": {
+            "name": "ticket", "in": "query", "explode": true,
+            "description": "Of the tasks of these tickets; give it several times.",
+            "schema": {"type": "array", "maxItems": 50, "items": {"type": "string"}},
+        },
+    })
+}

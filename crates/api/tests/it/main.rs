@@ -1,0 +1,8 @@
+//! The documents of the contract, from the outside.
+
+mod codes;
+mod decode;
+mod documents;
+mod openapi;
+mod sse;
+mod time;

@@ -1,0 +1,153 @@
+//! The arithmetic of waiting: whose turn it is within a lane, between lanes, and under a rate.
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits;
+use crate::policy::Rate;
+use crate::task::Priority;
+use crate::time::Timestamp;
+
+/// Virtual time that one start costs a lane of weight 1; divided by the weight of heavier ones.
+pub const TURN: i64 = 1_000;
+
+/// The place of a task within its lane; the smallest starts first.
+///
+/// A level of priority is worth a fixed time of waiting, so the order of two tasks never changes while
+/// they wait, ageing is free, and none starves.
+#[must_use]
+pub fn rank(run_at: Timestamp, priority: Priority) -> i64 {
+    let level = i64::try_from(limits::AGEING_PER_LEVEL.as_millis()).expect("a small constant");
+    run_at.as_ms().saturating_sub(i64::from(priority.get()).saturating_mul(level))
+}
+
+/// The place of a lane among the lanes of its queue; the smallest is served first.
+///
+/// `vtime` rises with each start (weighted fair queueing); the priority of the lane's head is a bounded
+/// credit of turns, so that a lane of urgent tasks goes first but never for ever.
+#[must_use]
+pub fn turn(vtime: i64, head: Priority) -> i64 {
+    vtime.saturating_sub(i64::from(head.get()) * limits::TURNS_PER_LEVEL * TURN)
+}
+
+/// The virtual time of a lane after one start.
+#[must_use]
+pub fn vtime_after_start(vtime: i64, weight: u32) -> i64 {
+    vtime.saturating_add((TURN / i64::from(weight.max(1))).max(1))
+}
+
+/// The virtual time of a lane that gets work: an idle lane may not save up its turns, so it joins at
+/// the queue's own virtual time (that of the lane served last).
+#[must_use]
+pub fn vtime_on_arrival(lane: i64, queue: i64) -> i64 {
+    lane.max(queue)
+}
+
+/// A token bucket over attempt starts. Counts in millionths of a token, so that no fraction is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bucket {
+    /// Millionths of a token in the bucket at `at`.
+    micro: u64,
+    /// When `micro` was counted.
+    at: Timestamp,
+}
+
+const MICRO: u64 = 1_000_000;
+
+impl Bucket {
+    /// A full bucket.
+    #[must_use]
+    pub fn full(rate: Rate, now: Timestamp) -> Self {
+        Self { micro: burst(rate), at: now }
+    }
+
+    /// Whole tokens there are at `now`. A clock that went back adds nothing and takes nothing.
+    #[must_use]
+    pub fn available(self, rate: Rate, now: Timestamp) -> u64 {
+        self.refilled(rate, now).micro / MICRO
+    }
+
+    /// The bucket without `count` tokens; never below empty.
+    #[must_use]
+    pub fn take(self, rate: Rate, count: u64, now: Timestamp) -> Self {
+        let full = self.refilled(rate, now);
+        Self { micro: full.micro.saturating_sub(count.saturating_mul(MICRO)), at: full.at }
+    }
+
+    /// The first moment at which there is a whole token.
+    #[must_use]
+    pub fn next_at(self, rate: Rate, now: Timestamp) -> Timestamp {
+        let full = self.refilled(rate, now);
+        let missing = u128::from(MICRO.saturating_sub(full.micro));
+        let period_ms = rate.period.as_millis().max(1);
+        let wait_ms = (missing * period_ms).div_ceil(u128::from(rate.count.max(1)) * u128::from(MICRO));
+        Timestamp::from_ms(
+            full.at.as_ms().max(now.as_ms()).saturating_add(i64::try_from(wait_ms).unwrap_or(i64::MAX)),
+        )
+    }
+
+    fn refilled(self, rate: Rate, now: Timestamp) -> Self {
+        let elapsed_ms = now.since(self.at).as_millis();
+        let period_ms = rate.period.as_millis().max(1);
+        let added = elapsed_ms.saturating_mul(u128::from(rate.count) * u128::from(MICRO)) / period_ms;
+        let added = u64::try_from(added).unwrap_or(u64::MAX);
+        Self { micro: self.micro.saturating_add(added).min(burst(rate)), at: self.at.max(now) }
+    }
+}
+
+/// One second's worth of tokens, at least one.
+fn burst(rate: Rate) -> u64 {
+    let per_second = u128::from(rate.count) * u128::from(MICRO) * 1_000 / rate.period.as_millis().max(1);
+    u64::try_from(per_second).unwrap_or(u64::MAX).max(MICRO)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_ms(ms)
+    }
+
+    const TEN_PER_SECOND: Rate = Rate { count: 10, period: Duration::from_secs(1) };
+
+    #[test]
+    fn a_bucket_gives_its_burst_then_its_rate() {
+        let bucket = Bucket::full(TEN_PER_SECOND, at(0));
+        assert_eq!(bucket.available(TEN_PER_SECOND, at(0)), 10);
+        let empty = bucket.take(TEN_PER_SECOND, 10, at(0));
+        assert_eq!(empty.available(TEN_PER_SECOND, at(99)), 0);
+        assert_eq!(empty.next_at(TEN_PER_SECOND, at(0)), at(100));
+        assert_eq!(empty.available(TEN_PER_SECOND, at(100)), 1);
+        assert_eq!(empty.available(TEN_PER_SECOND, at(1_000_000)), 10);
+    }
+
+    #[test]
+    fn a_slow_rate_keeps_its_fractions() {
+        let hourly = Rate { count: 1, period: Duration::from_secs(3600) };
+        let mut bucket = Bucket::full(hourly, at(0)).take(hourly, 1, at(0));
+        for step in 1..3600 {
+            bucket = bucket.take(hourly, 0, at(step * 1_000));
+            assert_eq!(bucket.available(hourly, at(step * 1_000)), 0, "second {step}");
+        }
+        assert_eq!(bucket.available(hourly, at(3_601_000)), 1);
+    }
+
+    #[test]
+    fn a_clock_that_jumps_neither_fills_nor_empties_the_bucket() {
+        // P43: buckets went negative, or full, when a clock was set back.
+        let bucket = Bucket::full(TEN_PER_SECOND, at(10_000)).take(TEN_PER_SECOND, 10, at(10_000));
+        let back = bucket.take(TEN_PER_SECOND, 0, at(0));
+        assert_eq!(back.available(TEN_PER_SECOND, at(0)), 0);
+        assert_eq!(back.available(TEN_PER_SECOND, at(10_100)), 1);
+    }
+
+    #[test]
+    fn a_level_of_priority_is_worth_its_waiting() {
+        let low = rank(at(0), Priority::new(0).expect("in range"));
+        let high_soon = rank(at(599_999), Priority::new(1).expect("in range"));
+        let high_late = rank(at(600_001), Priority::new(1).expect("in range"));
+        assert!(high_soon < low && low < high_late);
+    }
+}

@@ -1,0 +1,303 @@
+//! The life of a task as one pure function: [`step`] decides what a command does to it.
+//!
+//! Not here: storing the decision and acting on it. The caller stores the [`Step`] in one transaction
+//! and runs its effects afterwards; running an effect twice, or never, does no harm.
+
+mod accept;
+mod attempt;
+mod hand;
+mod settle;
+mod tick;
+
+use std::time::Duration;
+
+pub use accept::accept;
+use bytes::Bytes;
+
+use crate::event::{Entry, EventData};
+use crate::limits;
+use crate::policy::Policy;
+use crate::refusal::Refused;
+use crate::task::{Failure, Lease, Life, Progress, State, Task};
+use crate::time::Timestamp;
+use crate::Cause;
+
+/// The bodies a task may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum BodyKind {
+    /// What was handed in.
+    Input,
+    /// What came out.
+    Result,
+    /// Where a worker would resume.
+    Checkpoint,
+    /// Credentials of the stored request, sealed.
+    Sealed,
+}
+
+impl BodyKind {
+    /// All kinds.
+    pub const ALL: [Self; 4] = [Self::Input, Self::Result, Self::Checkpoint, Self::Sealed];
+}
+
+/// What somebody, or time, asks of a task.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// An attempt begins under this lease.
+    Start {
+        /// The right to run it.
+        lease: Lease,
+    },
+    /// The holder is alive, and may have got further.
+    Report {
+        /// The fence.
+        nonce: u128,
+        /// When the lease ends from now on.
+        until: Timestamp,
+        /// How far it is.
+        progress: Option<Progress>,
+        /// For its followers, as JSON.
+        output: Option<Bytes>,
+        /// Whether a checkpoint comes with it.
+        checkpoint: bool,
+    },
+    /// The holder hands the task to an outside system.
+    Defer {
+        /// The fence.
+        nonce: u128,
+        /// When waiting ends as a failure.
+        until: Timestamp,
+        /// The fence of whoever brings the outcome.
+        callback: u128,
+    },
+    /// The attempt succeeded.
+    Succeed {
+        /// The fence.
+        nonce: u128,
+    },
+    /// The attempt failed.
+    Fail {
+        /// The fence.
+        nonce: u128,
+        /// How.
+        cause: Cause,
+        /// Why.
+        failure: Failure,
+        /// Whether another attempt may follow.
+        retryable: bool,
+        /// How long to wait at least before it.
+        retry_after: Option<Duration>,
+        /// Drawn in `0.0..1.0`.
+        jitter: f64,
+    },
+    /// The holder gives the task back untouched.
+    Release {
+        /// The fence.
+        nonce: u128,
+    },
+    /// The holder vanished in mid-attempt.
+    Crash {
+        /// The fence.
+        nonce: u128,
+        /// Drawn in `0.0..1.0`.
+        jitter: f64,
+    },
+    /// The holder of a task that was called off has stopped: its slot is free.
+    Free {
+        /// The fence.
+        nonce: u128,
+    },
+    /// Call it off.
+    Cancel,
+    /// Run it again.
+    Retry {
+        /// Forget the checkpoint.
+        from_start: bool,
+    },
+    /// Time has passed: end what is overdue.
+    Tick {
+        /// Drawn in `0.0..1.0`.
+        jitter: f64,
+    },
+}
+
+/// What the command did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reply {
+    /// It was done.
+    Done,
+    /// It had been done before, by the same holder.
+    Replayed,
+    /// There was nothing to do.
+    Nothing,
+    /// The task had been canceled; only the slot was freed.
+    Canceled,
+    /// The run had ended otherwise; only the slot was freed.
+    TooLate,
+    /// Its retention is over: erase it.
+    Expired,
+}
+
+/// What the caller does after the step is durable. Doing it twice is harmless; a crash before it is
+/// made good by the alarms and the ready order, which are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Effect {
+    /// The task waits: whoever runs its kind may look at this time.
+    Wake {
+        /// When.
+        at: Timestamp,
+    },
+    /// The attempt with this fence is to stop.
+    Abort {
+        /// The fence.
+        nonce: u128,
+    },
+}
+
+/// A decision: all of it is stored, or none.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// The task afterwards.
+    pub life: Life,
+    /// New entries of its log, in order.
+    pub entries: Vec<Entry>,
+    /// Bodies to drop.
+    pub drops: Vec<BodyKind>,
+    /// What to do afterwards.
+    pub effects: Vec<Effect>,
+    /// What to answer.
+    pub reply: Reply,
+}
+
+/// Decides what `command` does to `task` at `now`.
+///
+/// # Errors
+/// [`Refused`] says why it may not happen; then nothing changes.
+pub fn step(
+    task: &Task,
+    command: Command,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<Step, Refused> {
+    let draft = Draft::of(task, now);
+    match command {
+        Command::Start { lease } => attempt::start(draft, lease),
+        Command::Report { nonce, until, progress, output, checkpoint } => {
+            attempt::report(draft, nonce, attempt::Report { until, progress, output, checkpoint })
+        }
+        Command::Defer { nonce, until, callback } => attempt::defer(draft, nonce, until, callback),
+        Command::Release { nonce } => attempt::release(draft, nonce),
+        Command::Free { nonce } => attempt::free(draft, nonce),
+        Command::Succeed { nonce } => settle::succeed(draft, nonce),
+        Command::Fail { nonce, cause, failure, retryable, retry_after, jitter } => settle::fail(
+            draft,
+            nonce,
+            settle::Fall { cause, failure, retryable, retry_after, jitter },
+            policy,
+        ),
+        Command::Crash { nonce, jitter } => settle::crash(draft, nonce, jitter, policy),
+        Command::Cancel => hand::cancel(draft),
+        Command::Retry { from_start } => hand::retry(draft, from_start),
+        Command::Tick { jitter } => tick::tick(draft, jitter, policy),
+    }
+}
+
+/// A step in the making: the task as it was, and what is to become of it.
+struct Draft<'a> {
+    task: &'a Task,
+    now: Timestamp,
+    step: Step,
+}
+
+impl<'a> Draft<'a> {
+    fn of(task: &'a Task, now: Timestamp) -> Self {
+        let step = Step {
+            life: task.life.clone(),
+            entries: Vec::new(),
+            drops: Vec::new(),
+            effects: Vec::new(),
+            reply: Reply::Done,
+        };
+        Self { task, now, step }
+    }
+
+    /// Appends an entry. Time never goes back in a log, whatever the clock does.
+    fn log(&mut self, data: EventData) {
+        let life = &mut self.step.life;
+        life.version += 1;
+        life.updated_at = life.updated_at.max(self.now);
+        self.step.entries.push(Entry {
+            task: self.task.spec.id,
+            seq: life.version,
+            at: life.updated_at,
+            attempt: life.attempt,
+            data,
+        });
+    }
+
+    /// Whether the log has room for an entry that is not an outcome.
+    fn has_room(&self) -> bool {
+        self.step.life.version < limits::EVENTS_PROGRESS_MAX
+    }
+
+    /// Back to the queue, to start at `run_at`.
+    fn queue(&mut self, run_at: Timestamp) {
+        self.step.life.state = State::Queued { run_at };
+        self.step.effects.push(Effect::Wake { at: run_at });
+    }
+
+    /// A slot became free: others of the queue may start.
+    fn wake_now(&mut self) {
+        self.step.effects.push(Effect::Wake { at: self.now });
+    }
+
+    fn replying(mut self, reply: Reply) -> Step {
+        self.step.reply = reply;
+        self.step
+    }
+
+    fn done(self) -> Step {
+        self.step
+    }
+
+    /// Why a holder with `nonce` may not do what only the holder of the live attempt may.
+    fn refusal_of(&self, nonce: u128) -> Refused {
+        match &self.task.life.state {
+            State::Canceled { holder: Some(lease), .. } if lease.nonce == nonce => {
+                Refused::TaskCanceled
+            }
+            _ => Refused::StaleLease,
+        }
+    }
+
+    /// The right of `nonce` to settle: the live attempt's, or that of the outcome being waited for.
+    fn may_settle(&self, nonce: u128) -> bool {
+        match &self.task.life.state {
+            State::Running { lease, .. } => lease.nonce == nonce,
+            State::Waiting { nonce: callback, .. } => *callback == nonce,
+            State::Queued { .. }
+            | State::Succeeded { .. }
+            | State::Failed { .. }
+            | State::Canceled { .. } => false,
+        }
+    }
+
+    /// The lease of a holder that was not told yet and has this fence.
+    fn is_held_over_by(&self, nonce: u128) -> bool {
+        match &self.task.life.state {
+            State::Failed { holder: Some(lease), .. }
+            | State::Canceled { holder: Some(lease), .. } => lease.nonce == nonce,
+            _ => false,
+        }
+    }
+
+    /// Frees the slot of a holder that stopped after the task was over.
+    fn free_holder(&mut self) {
+        if let State::Failed { holder, .. } | State::Canceled { holder, .. } = &mut self.step.life.state
+        {
+            *holder = None;
+        }
+        self.wake_now();
+    }
+}
+

@@ -1,0 +1,33 @@
+//! A task comes into being.
+
+use std::sync::Arc;
+
+use crate::event::{Entry, EventData};
+use crate::task::{Credentials, Life, Spec, State, Task};
+
+/// The task that an accepted request becomes, and the first entry of its log.
+#[must_use]
+pub fn accept(spec: Spec, credentials: Credentials, has_checkpoint: bool) -> (Task, Entry) {
+    let entry = Entry {
+        task: spec.id,
+        seq: 1,
+        at: spec.created_at,
+        attempt: 0,
+        data: EventData::Accepted,
+    };
+    let life = Life {
+        version: 1,
+        run: 1,
+        attempt: 0,
+        failures: 0,
+        crashes: 0,
+        updated_at: spec.created_at,
+        deadline: spec.run_at.plus(spec.deadline_after),
+        progress: None,
+        has_checkpoint,
+        credentials,
+        settled_by: None,
+        state: State::Queued { run_at: spec.run_at },
+    };
+    (Task { spec: Arc::new(spec), life }, entry)
+}

@@ -1,0 +1,98 @@
+//! What the holder of a lease does while its attempt lives.
+
+use bytes::Bytes;
+
+use super::{Draft, Reply, Step};
+use crate::event::{EventData, RequeueReason};
+use crate::refusal::Refused;
+use crate::task::{Lease, Progress, State};
+use crate::time::Timestamp;
+
+pub(super) fn start(mut draft: Draft<'_>, lease: Lease) -> Result<Step, Refused> {
+    let State::Queued { run_at } = draft.task.life.state else { return Err(Refused::NotReady) };
+    if run_at > draft.now || draft.task.life.deadline <= draft.now {
+        return Err(Refused::NotReady);
+    }
+    let life = &mut draft.step.life;
+    life.attempt += 1;
+    life.state = State::Running { lease, started_at: draft.now };
+    draft.log(EventData::Started);
+    Ok(draft.done())
+}
+
+pub(super) struct Report {
+    pub(super) until: Timestamp,
+    pub(super) progress: Option<Progress>,
+    pub(super) output: Option<Bytes>,
+    pub(super) checkpoint: bool,
+}
+
+pub(super) fn report(mut draft: Draft<'_>, nonce: u128, report: Report) -> Result<Step, Refused> {
+    match &mut draft.step.life.state {
+        // A heartbeat that was overtaken on its way never shortens the lease.
+        State::Running { lease, .. } if lease.nonce == nonce => {
+            lease.until = lease.until.max(report.until);
+        }
+        _ => return Err(draft.refusal_of(nonce)),
+    }
+    if report.checkpoint {
+        draft.step.life.has_checkpoint = true;
+    }
+    if let Some(progress) = report.progress
+        && draft.step.life.progress.as_ref() != Some(&progress)
+    {
+        draft.step.life.progress = Some(progress.clone());
+        if draft.has_room() {
+            draft.log(EventData::Progressed(progress));
+        }
+    }
+    if let Some(output) = report.output {
+        if !draft.has_room() {
+            return Err(Refused::TooManyEvents);
+        }
+        draft.log(EventData::Output(output));
+    }
+    Ok(draft.done())
+}
+
+pub(super) fn defer(
+    mut draft: Draft<'_>,
+    nonce: u128,
+    until: Timestamp,
+    callback: u128,
+) -> Result<Step, Refused> {
+    match &draft.task.life.state {
+        State::Running { lease, .. } if lease.nonce == nonce => {}
+        _ => return Err(draft.refusal_of(nonce)),
+    }
+    draft.step.life.settled_by = Some(nonce);
+    draft.step.life.state = State::Waiting { until, nonce: callback };
+    draft.log(EventData::Deferred { until });
+    draft.wake_now();
+    Ok(draft.done())
+}
+
+pub(super) fn release(mut draft: Draft<'_>, nonce: u128) -> Result<Step, Refused> {
+    match &draft.task.life.state {
+        State::Running { lease, .. } if lease.nonce == nonce => {}
+        _ if draft.is_held_over_by(nonce) => {
+            draft.free_holder();
+            return Ok(draft.replying(Reply::TooLate));
+        }
+        _ if draft.task.life.settled_by == Some(nonce) => return Ok(draft.replying(Reply::Replayed)),
+        _ => return Err(draft.refusal_of(nonce)),
+    }
+    draft.step.life.settled_by = Some(nonce);
+    draft.log(EventData::Requeued { reason: RequeueReason::Released });
+    let now = draft.now;
+    draft.queue(now);
+    Ok(draft.done())
+}
+
+pub(super) fn free(mut draft: Draft<'_>, nonce: u128) -> Result<Step, Refused> {
+    if !draft.is_held_over_by(nonce) {
+        return Ok(draft.replying(Reply::Nothing));
+    }
+    draft.free_holder();
+    Ok(draft.done())
+}

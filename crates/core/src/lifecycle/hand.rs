@@ -1,0 +1,61 @@
+//! What people, and clients with the grant, do by hand: cancel and retry.
+
+use super::settle::{drop_checkpoint, erase_credentials};
+use super::{BodyKind, Draft, Effect, Reply, Step};
+use crate::event::{EventData, RequeueReason};
+use crate::limits;
+use crate::refusal::Refused;
+use crate::task::{Credentials, Lease, State};
+
+pub(super) fn cancel(mut draft: Draft<'_>) -> Result<Step, Refused> {
+    let holder: Option<Lease> = match &draft.task.life.state {
+        State::Canceled { .. } => return Ok(draft.replying(Reply::Nothing)),
+        State::Succeeded { .. } | State::Failed { .. } => return Err(Refused::AlreadyTerminal),
+        State::Running { lease, .. } => Some(lease.clone()),
+        State::Queued { .. } | State::Waiting { .. } => None,
+    };
+    let at = draft.step.life.updated_at.max(draft.now);
+    if let Some(lease) = &holder {
+        draft.step.effects.push(Effect::Abort { nonce: lease.nonce });
+    }
+    draft.step.life.state = State::Canceled { at, holder };
+    draft.step.drops.push(BodyKind::Result);
+    erase_credentials(&mut draft);
+    draft.log(EventData::Canceled);
+    draft.wake_now();
+    Ok(draft.done())
+}
+
+pub(super) fn retry(mut draft: Draft<'_>, from_start: bool) -> Result<Step, Refused> {
+    match &draft.task.life.state {
+        State::Succeeded { .. } => return Err(Refused::AlreadySucceeded),
+        State::Queued { .. } | State::Running { .. } | State::Waiting { .. } => {
+            return Ok(draft.replying(Reply::Nothing));
+        }
+        State::Failed { .. } | State::Canceled { .. } => {}
+    }
+    if draft.task.life.credentials == Credentials::Erased {
+        return Err(Refused::CredentialsErased);
+    }
+    if draft.task.life.version + 8 >= limits::EVENTS_MAX {
+        return Err(Refused::TooManyEvents);
+    }
+    if let Some(lease) = draft.task.life.lease() {
+        // The old holder loses its slot to the new run; its fence is void already.
+        draft.step.effects.push(Effect::Abort { nonce: lease.nonce });
+    }
+    let life = &mut draft.step.life;
+    life.run += 1;
+    life.failures = 0;
+    life.crashes = 0;
+    life.progress = None;
+    life.deadline = draft.now.plus(draft.task.spec.deadline_after);
+    draft.step.drops.push(BodyKind::Result);
+    if from_start {
+        drop_checkpoint(&mut draft);
+    }
+    draft.log(EventData::Requeued { reason: RequeueReason::Retried });
+    let now = draft.now;
+    draft.queue(now);
+    Ok(draft.done())
+}

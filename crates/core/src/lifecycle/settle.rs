@@ -1,0 +1,162 @@
+//! How an attempt ends: by an outcome, by a failure that is tried again, or by vanishing.
+
+use std::time::Duration;
+
+use super::{BodyKind, Draft, Reply, Step};
+use crate::event::{Cause, EventData};
+use crate::limits;
+use crate::policy::Policy;
+use crate::refusal::Refused;
+use crate::retry::{backoff, retry_delay};
+use crate::task::{Credentials, Failure, FailureCode, Lease, State};
+
+pub(super) fn succeed(mut draft: Draft<'_>, nonce: u128) -> Result<Step, Refused> {
+    if let Some(step) = settled_before(&mut draft, nonce)? {
+        return Ok(step);
+    }
+    let at = draft.step.life.updated_at.max(draft.now);
+    let life = &mut draft.step.life;
+    life.settled_by = Some(nonce);
+    life.crashes = 0;
+    life.state = State::Succeeded { at };
+    erase_credentials(&mut draft);
+    drop_checkpoint(&mut draft);
+    draft.log(EventData::Succeeded);
+    draft.wake_now();
+    Ok(draft.done())
+}
+
+/// How an attempt failed.
+pub(super) struct Fall {
+    pub(super) cause: Cause,
+    pub(super) failure: Failure,
+    pub(super) retryable: bool,
+    pub(super) retry_after: Option<Duration>,
+    pub(super) jitter: f64,
+}
+
+pub(super) fn fail(
+    mut draft: Draft<'_>,
+    nonce: u128,
+    fall: Fall,
+    policy: &Policy,
+) -> Result<Step, Refused> {
+    if let Some(step) = settled_before(&mut draft, nonce)? {
+        return Ok(step);
+    }
+    let life = &mut draft.step.life;
+    life.settled_by = Some(nonce);
+    life.crashes = 0;
+    life.failures += 1;
+    let delay = retry_delay(&policy.retry, life.failures, fall.jitter)
+        .filter(|_| fall.retryable)
+        .map(|delay| delay.max(fall.retry_after.unwrap_or_default()));
+    end_attempt(&mut draft, fall.cause, fall.failure, delay);
+    draft.wake_now();
+    Ok(draft.done())
+}
+
+pub(super) fn crash(
+    mut draft: Draft<'_>,
+    nonce: u128,
+    jitter: f64,
+    policy: &Policy,
+) -> Result<Step, Refused> {
+    match &draft.task.life.state {
+        State::Running { lease, .. } if lease.nonce == nonce => {
+            vanish(&mut draft, jitter, policy);
+            Ok(draft.done())
+        }
+        _ if draft.is_held_over_by(nonce) => {
+            draft.free_holder();
+            Ok(draft.done())
+        }
+        _ => Ok(draft.replying(Reply::Nothing)),
+    }
+}
+
+/// The holder of the live attempt is gone.
+pub(super) fn vanish(draft: &mut Draft<'_>, jitter: f64, policy: &Policy) {
+    let life = &mut draft.step.life;
+    life.crashes += 1;
+    let crashes = life.crashes;
+    if !draft.task.spec.runner.is_repeatable() {
+        let detail = "the connection to the answer was lost; the upstream may have done the work";
+        let failure = Failure::new(FailureCode::OutcomeUnknown, Some(detail));
+        end_attempt(draft, Cause::Crash, failure, None);
+    } else {
+        let failure = Failure::new(FailureCode::WorkerLost, Some("the holder of the lease vanished"));
+        let delay =
+            (crashes < limits::CRASHES_MAX).then(|| backoff(&policy.retry, crashes, jitter));
+        end_attempt(draft, Cause::Crash, failure, delay);
+    }
+    draft.wake_now();
+}
+
+/// Logs the failed attempt and requeues the task after `delay`, or fails it.
+fn end_attempt(draft: &mut Draft<'_>, cause: Cause, failure: Failure, delay: Option<Duration>) {
+    // The log must keep room for the outcome: an endless retry ends here at the latest.
+    let delay = delay.filter(|_| draft.step.life.version + 8 < limits::EVENTS_MAX);
+    let run_at = delay.map(|delay| draft.now.plus(delay));
+    draft.log(EventData::AttemptFailed {
+        cause,
+        code: failure.code,
+        detail: failure.detail.clone(),
+        run_at,
+    });
+    match run_at {
+        Some(run_at) => {
+            // The answer of an attempt that is tried again is nobody's outcome.
+            draft.step.drops.push(BodyKind::Result);
+            draft.queue(run_at);
+        }
+        None => end_failed(draft, failure, None),
+    }
+}
+
+/// Ends the run as failed; `holder` is whoever has not been told.
+pub(super) fn end_failed(draft: &mut Draft<'_>, failure: Failure, holder: Option<Lease>) {
+    let at = draft.step.life.updated_at.max(draft.now);
+    if !failure.has_result {
+        draft.step.drops.push(BodyKind::Result);
+    }
+    draft.step.life.state = State::Failed { at, failure: failure.clone(), holder };
+    draft.log(EventData::Failed(failure));
+}
+
+/// Answers for a holder that has said it before, that is too late, or whose task was called off.
+fn settled_before(draft: &mut Draft<'_>, nonce: u128) -> Result<Option<Step>, Refused> {
+    if draft.may_settle(nonce) {
+        return Ok(None);
+    }
+    if draft.is_held_over_by(nonce) {
+        draft.free_holder();
+        let reply = match draft.task.life.state {
+            State::Canceled { .. } => Reply::Canceled,
+            _ => Reply::TooLate,
+        };
+        let mut step = draft.step.clone();
+        step.reply = reply;
+        return Ok(Some(step));
+    }
+    if draft.task.life.settled_by == Some(nonce) {
+        let mut step = draft.step.clone();
+        step.reply = Reply::Replayed;
+        return Ok(Some(step));
+    }
+    Err(draft.refusal_of(nonce))
+}
+
+pub(super) fn erase_credentials(draft: &mut Draft<'_>) {
+    if draft.step.life.credentials == Credentials::Sealed {
+        draft.step.life.credentials = Credentials::Erased;
+        draft.step.drops.push(BodyKind::Sealed);
+    }
+}
+
+pub(super) fn drop_checkpoint(draft: &mut Draft<'_>) {
+    if draft.step.life.has_checkpoint {
+        draft.step.life.has_checkpoint = false;
+        draft.step.drops.push(BodyKind::Checkpoint);
+    }
+}

@@ -1,0 +1,66 @@
+//! What time does to a task: leases and deadlines end, retention runs out.
+//!
+//! Whoever finds a task overdue only says so; what is due is decided here, from the task as it is
+//! then, so that a settle that came in between is never overwritten (P3).
+
+use super::settle::{end_failed, vanish};
+use super::{Draft, Effect, Reply, Step};
+use crate::event::{Cause, EventData};
+use crate::policy::Policy;
+use crate::refusal::Refused;
+use crate::task::{Failure, FailureCode, Lease, State};
+
+pub(super) fn tick(mut draft: Draft<'_>, jitter: f64, policy: &Policy) -> Result<Step, Refused> {
+    let now = draft.now;
+    let deadline_passed = draft.task.life.deadline <= now;
+    match &draft.task.life.state {
+        State::Queued { .. } if deadline_passed => miss_deadline(&mut draft, None),
+        State::Waiting { until, .. } if deadline_passed || *until <= now => {
+            miss_deadline(&mut draft, None);
+        }
+        State::Running { lease, .. } if deadline_passed => {
+            // A holder whose lease ended too is gone: its slot is free.
+            let holder = (lease.until > now).then(|| lease.clone());
+            miss_deadline(&mut draft, holder);
+        }
+        State::Running { lease, .. } if lease.until <= now => vanish(&mut draft, jitter, policy),
+        State::Failed { holder: Some(lease), .. } | State::Canceled { holder: Some(lease), .. } => {
+            if lease.until <= now {
+                draft.free_holder();
+            } else {
+                return Ok(draft.replying(Reply::Nothing));
+            }
+        }
+        State::Succeeded { .. }
+        | State::Failed { holder: None, .. }
+        | State::Canceled { holder: None, .. }
+            if draft.task.expires_at().is_some_and(|at| at <= now) =>
+        {
+            return Ok(draft.replying(Reply::Expired));
+        }
+        State::Queued { .. }
+        | State::Running { .. }
+        | State::Waiting { .. }
+        | State::Succeeded { .. }
+        | State::Failed { holder: None, .. }
+        | State::Canceled { holder: None, .. } => return Ok(draft.replying(Reply::Nothing)),
+    }
+    Ok(draft.done())
+}
+
+fn miss_deadline(draft: &mut Draft<'_>, holder: Option<Lease>) {
+    if matches!(draft.task.life.state, State::Running { .. }) {
+        draft.log(EventData::AttemptFailed {
+            cause: Cause::Timeout,
+            code: FailureCode::DeadlineExceeded,
+            detail: None,
+            run_at: None,
+        });
+    }
+    if let Some(lease) = &holder {
+        draft.step.effects.push(Effect::Abort { nonce: lease.nonce });
+    }
+    let detail = "the task was not done by its deadline";
+    end_failed(draft, Failure::new(FailureCode::DeadlineExceeded, Some(detail)), holder);
+    draft.wake_now();
+}

@@ -1,0 +1,145 @@
+//! Every limit of Relais, in one place. `relais limits` and the documentation print [`LIMITS`].
+//!
+//! A limit refuses early and clearly; nothing is truncated silently.
+
+use std::time::Duration;
+
+/// Longest tenant name, bytes.
+pub const TENANT_NAME_BYTES_MAX: usize = 64;
+/// Longest queue name, bytes.
+pub const QUEUE_NAME_BYTES_MAX: usize = 64;
+/// Longest lane value, bytes.
+pub const LANE_BYTES_MAX: usize = 128;
+/// Most labels on one task.
+pub const LABELS_MAX: usize = 16;
+/// Longest label key, and longest label value, bytes.
+pub const LABEL_BYTES_MAX: usize = 128;
+/// Largest request body, bytes: the hard maximum and the default.
+pub const REQUEST_BODY_BYTES_MAX: u64 = 64 << 20;
+/// Largest result, bytes: the hard maximum and the default.
+pub const RESULT_BODY_BYTES_MAX: u64 = 256 << 20;
+/// Largest body kept inside the store; larger ones are spilled to files.
+pub const INLINE_BODY_BYTES_MAX: usize = 64 << 10;
+/// Largest request or response head, bytes.
+pub const HEAD_BYTES_MAX: usize = 64 << 10;
+/// Most header fields in a head.
+pub const HEAD_FIELDS_MAX: usize = 100;
+/// Largest JSON envelope of a batch, bytes.
+pub const BATCH_BODY_BYTES_MAX: u64 = 64 << 20;
+/// Most tasks, leases or settles in one call.
+pub const BATCH_MAX: usize = 1_000;
+/// Most items in a page of a list.
+pub const LIST_PAGE_MAX: usize = 500;
+/// Most events in a page of the JSON log.
+pub const EVENT_PAGE_MAX: usize = 500;
+/// Longest a request may wait for something to happen.
+pub const WAIT_MAX: Duration = Duration::from_secs(55);
+/// Most events in one task's log.
+pub const EVENTS_MAX: u64 = 10_000;
+/// From this number on, progress is kept in the task but no longer logged: room is left for outcomes.
+pub const EVENTS_PROGRESS_MAX: u64 = 9_000;
+/// Most progress events a second and task.
+pub const PROGRESS_PER_SECOND_MAX: u32 = 10;
+/// Longest progress or error message, bytes.
+pub const MESSAGE_BYTES_MAX: usize = 2_048;
+/// Largest checkpoint or output, bytes.
+pub const CHECKPOINT_BYTES_MAX: usize = 64 << 10;
+/// Largest problem document a worker may settle with, bytes.
+pub const PROBLEM_BYTES_MAX: usize = 16 << 10;
+/// Shortest lease.
+pub const LEASE_MIN: Duration = Duration::from_secs(1);
+/// Longest lease.
+pub const LEASE_MAX: Duration = Duration::from_secs(12 * 3600);
+/// Crashes in a row after which a task fails as `worker-lost`.
+pub const CRASHES_MAX: u32 = 3;
+/// Most attempts a retry policy may allow.
+pub const ATTEMPTS_MAX: u32 = 100;
+/// Lowest and highest priority.
+pub const PRIORITY_RANGE: std::ops::RangeInclusive<i8> = -10..=10;
+/// What one level of priority is worth in waiting: a task overtakes those of the next higher level
+/// that came this much later, so that none starves.
+pub const AGEING_PER_LEVEL: Duration = Duration::from_secs(600);
+/// How many turns of its lane one level of priority is worth.
+pub const TURNS_PER_LEVEL: i64 = 100;
+/// Longest pause of an origin that a `Retry-After` may ask for.
+pub const ORIGIN_PAUSE_MAX: Duration = Duration::from_secs(300);
+/// Longest duration or most distant date anybody may ask for.
+pub const HORIZON_MAX: Duration = Duration::from_secs(10 * 366 * 86_400);
+/// How long an idempotency key is kept at least.
+pub const IDEMPOTENCY_MIN: Duration = Duration::from_secs(24 * 3600);
+/// Longest idempotency key, bytes.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+/// From this length on, a key is taken for unguessable: attaching by it alone is trusted.
+pub const IDEMPOTENCY_KEY_UNGUESSABLE_BYTES: usize = 22;
+/// Most tickets one request for a stream over many tasks may carry.
+pub const STREAM_TASKS_MAX: usize = 50;
+/// Most commits gathered into one durable write.
+pub const COMMITS_PER_WRITE_MAX: usize = 4_096;
+/// Most requests waiting for the writer of the store; more wait at the door.
+pub const WRITER_QUEUE_MAX: usize = 4_096;
+/// Tasks that one queue may hold by default.
+pub const QUEUE_CAPACITY: u64 = 1_000_000;
+/// Tasks that one tenant may hold, all queues together.
+pub const TENANT_CAPACITY: u64 = 10_000_000;
+/// Connections of one process, below the usual limit of open files.
+pub const CONNECTIONS_MAX: usize = 18_000;
+
+const _: () = assert!(LEASE_MIN.as_millis() < LEASE_MAX.as_millis());
+const _: () = assert!(EVENTS_PROGRESS_MAX < EVENTS_MAX);
+const _: () = assert!((INLINE_BODY_BYTES_MAX as u64) < REQUEST_BODY_BYTES_MAX);
+const _: () = assert!(CHECKPOINT_BYTES_MAX <= INLINE_BODY_BYTES_MAX);
+
+/// One limit as people read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// Stable name.
+    pub name: &'static str,
+    /// The value, in `unit`.
+    pub value: u64,
+    /// What is counted.
+    pub unit: &'static str,
+    /// What happens at the limit.
+    pub refusal: &'static str,
+}
+
+const fn limit(
+    name: &'static str,
+    value: u64,
+    unit: &'static str,
+    refusal: &'static str,
+) -> Limit {
+    Limit { name, value, unit, refusal }
+}
+
+/// All limits, for `relais limits` and the documentation.
+pub const LIMITS: &[Limit] = &[
+    limit("request body", REQUEST_BODY_BYTES_MAX, "bytes", "413 body-too-large"),
+    limit("result", RESULT_BODY_BYTES_MAX, "bytes", "failed upstream-response-too-large"),
+    limit("inline body", INLINE_BODY_BYTES_MAX as u64, "bytes", "spilled to a file"),
+    limit("head", HEAD_BYTES_MAX as u64, "bytes", "431 head-too-large"),
+    limit("head fields", HEAD_FIELDS_MAX as u64, "fields", "431 head-too-large"),
+    limit("labels", LABELS_MAX as u64, "labels", "422 invalid-field"),
+    limit("label key or value", LABEL_BYTES_MAX as u64, "bytes", "422 invalid-field"),
+    limit("lane", LANE_BYTES_MAX as u64, "bytes", "422 invalid-field"),
+    limit("queue name", QUEUE_NAME_BYTES_MAX as u64, "bytes", "422 invalid-field"),
+    limit("tenant name", TENANT_NAME_BYTES_MAX as u64, "bytes", "refused by check"),
+    limit("batch", BATCH_MAX as u64, "items", "413 batch-too-large"),
+    limit("list page", LIST_PAGE_MAX as u64, "tasks", "422 invalid-field"),
+    limit("event page", EVENT_PAGE_MAX as u64, "events", "the next page has the rest"),
+    limit("wait", WAIT_MAX.as_secs(), "seconds", "shortened"),
+    limit("events of a task", EVENTS_MAX, "events", "409 too-many-events"),
+    limit("progress", PROGRESS_PER_SECOND_MAX as u64, "events/s", "coalesced, the last kept"),
+    limit("message", MESSAGE_BYTES_MAX as u64, "bytes", "422 invalid-field"),
+    limit("checkpoint", CHECKPOINT_BYTES_MAX as u64, "bytes", "422 invalid-field"),
+    limit("problem of a worker", PROBLEM_BYTES_MAX as u64, "bytes", "422 invalid-field"),
+    limit("lease", LEASE_MAX.as_secs(), "seconds", "refused by check"),
+    limit("crashes in a row", CRASHES_MAX as u64, "crashes", "failed worker-lost"),
+    limit("attempts", ATTEMPTS_MAX as u64, "attempts", "refused by check"),
+    limit("pause of an origin", ORIGIN_PAUSE_MAX.as_secs(), "seconds", "shortened"),
+    limit("horizon", HORIZON_MAX.as_secs(), "seconds", "422 invalid-field"),
+    limit("idempotency key", IDEMPOTENCY_KEY_BYTES_MAX as u64, "bytes", "400"),
+    limit("tasks of a stream", STREAM_TASKS_MAX as u64, "tasks", "422 invalid-field"),
+    limit("queue capacity", QUEUE_CAPACITY, "tasks", "429 queue-full"),
+    limit("tenant capacity", TENANT_CAPACITY, "tasks", "429 tenant-full"),
+    limit("connections", CONNECTIONS_MAX as u64, "connections", "waits to be accepted"),
+];

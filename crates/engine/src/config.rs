@@ -1,0 +1,149 @@
+//! What an engine is told at its start, and the policies of queues.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use relais_core::{Policy, QueueName, Rate, TenantName, limits};
+
+use crate::execute::inline::Handler;
+use crate::seal::SealKey;
+
+/// What protects one upstream, across queues and tenants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UpstreamLimits {
+    /// Calls in flight.
+    pub concurrency: u32,
+    /// Call starts.
+    pub rate: Option<Rate>,
+}
+
+impl Default for UpstreamLimits {
+    fn default() -> Self {
+        Self { concurrency: 64, rate: None }
+    }
+}
+
+/// What an engine is told at its start.
+#[derive(Clone)]
+pub struct Config {
+    /// Policies of the queues that the configuration defines.
+    pub queues: BTreeMap<QueueName, Policy>,
+    /// The policy of queues it does not define; `None` refuses them.
+    pub template: Option<Policy>,
+    /// Limits of upstreams, by origin; others have the default.
+    pub upstreams: BTreeMap<String, UpstreamLimits>,
+    /// Handlers in this process, by queue.
+    pub handlers: HashMap<QueueName, Arc<dyn Handler>>,
+    /// The key that seals credentials; `None` refuses to store any.
+    pub seal_key: Option<SealKey>,
+    /// Largest result, bytes.
+    pub result_bytes_max: u64,
+    /// Tasks not yet terminal that a tenant may hold.
+    pub tenant_capacity: u64,
+    /// How long a drain waits for attempts that run.
+    pub drain_for: Duration,
+    /// How Relais names itself to upstreams (`Via`).
+    pub via: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            queues: BTreeMap::new(),
+            template: Some(Policy::default()),
+            upstreams: BTreeMap::new(),
+            handlers: HashMap::new(),
+            seal_key: None,
+            result_bytes_max: limits::RESULT_BODY_BYTES_MAX,
+            tenant_capacity: limits::TENANT_CAPACITY,
+            drain_for: Duration::from_secs(20),
+            via: "relais".to_owned(),
+        }
+    }
+}
+
+/// How long the lease of an attempt that this process runs outlives the attempt's timeout: it only ends
+/// the attempts of a process that hangs; those of a dead one are taken back at the next start.
+const OWN_LEASE_MARGIN: Duration = Duration::from_secs(30);
+
+/// A policy as workers see it, and as this process claims by it.
+#[derive(Debug, Clone)]
+struct Pair {
+    policy: Arc<Policy>,
+    own: Arc<Policy>,
+}
+
+impl From<Policy> for Pair {
+    fn from(policy: Policy) -> Self {
+        let lease = policy.attempt_timeout + OWN_LEASE_MARGIN;
+        let own = Arc::new(Policy { lease, ..policy.clone() });
+        Self { policy: Arc::new(policy), own }
+    }
+}
+
+/// Which policy a queue has: that of the configuration, else that put by the API, else the template.
+#[derive(Debug)]
+pub struct Policies {
+    defined: HashMap<QueueName, Pair>,
+    template: Option<Pair>,
+    put: RwLock<HashMap<(TenantName, QueueName), Pair>>,
+    /// Tasks may outlive the configuration of their queue.
+    orphans: Pair,
+}
+
+impl Policies {
+    pub(crate) fn new(config: &Config) -> Self {
+        let defined = config
+            .queues
+            .iter()
+            .map(|(queue, policy)| (queue.clone(), Pair::from(policy.clone())))
+            .collect();
+        let template = config.template.clone().map(Pair::from);
+        Self { defined, template, put: RwLock::default(), orphans: Policy::default().into() }
+    }
+
+    /// The policy of a queue; `None` if there is no such queue and no template.
+    #[must_use]
+    pub fn find(&self, tenant: &TenantName, queue: &QueueName) -> Option<Arc<Policy>> {
+        self.pair(tenant, queue).map(|pair| pair.policy)
+    }
+
+    /// The policy that tasks already accepted live by, even if their queue is no longer configured.
+    #[must_use]
+    pub fn of(&self, tenant: &TenantName, queue: &QueueName) -> Arc<Policy> {
+        self.pair(tenant, queue).map_or_else(|| self.orphans.policy.clone(), |pair| pair.policy)
+    }
+
+    /// The same for claims of this process: their leases outlive the attempt's timeout.
+    pub(crate) fn of_own(&self, tenant: &TenantName, queue: &QueueName) -> Arc<Policy> {
+        self.pair(tenant, queue).map_or_else(|| self.orphans.own.clone(), |pair| pair.own)
+    }
+
+    /// Whether the configuration defines the queue, so that the API may not change it.
+    #[must_use]
+    pub fn is_defined(&self, queue: &QueueName) -> bool {
+        self.defined.contains_key(queue)
+    }
+
+    fn pair(&self, tenant: &TenantName, queue: &QueueName) -> Option<Pair> {
+        if let Some(pair) = self.defined.get(queue) {
+            return Some(pair.clone());
+        }
+        let put = self.put.read().expect("nothing panics while it is held");
+        if !put.is_empty()
+            && let Some(pair) = put.get(&(tenant.clone(), queue.clone()))
+        {
+            return Some(pair.clone());
+        }
+        self.template.clone()
+    }
+
+    pub(crate) fn put(&self, tenant: TenantName, queue: QueueName, policy: Option<Policy>) {
+        let mut put = self.put.write().expect("nothing panics while it is held");
+        match policy {
+            Some(policy) => put.insert((tenant, queue), policy.into()),
+            None => put.remove(&(tenant, queue)),
+        };
+    }
+}

@@ -1,0 +1,216 @@
+//! Who starts what, when: pools are woken by commits and by time, never polled.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use relais_core::{Holder, Timestamp};
+use relais_store::{Claim, Claimed, Claims, DueQuery, Pool, RunBy};
+use tokio::sync::Notify;
+
+use crate::engine::{Engine, EngineError};
+use crate::origin::Room;
+
+/// Attempts that one claim of the dispatcher starts at most.
+const CLAIM_MAX: u32 = 64;
+/// Pools read at the start of the process.
+const POOLS_MAX: usize = 100_000;
+/// In-process attempts at once.
+const INLINE_MAX: u32 = 64;
+
+/// The pools that were woken.
+#[derive(Debug, Default)]
+pub(crate) struct Dispatcher {
+    claiming: Mutex<HashMap<Pool, Again>>,
+    /// Workers that wait for a task, by pool.
+    desks: Mutex<HashMap<Pool, Arc<Notify>>>,
+}
+
+/// Whether a pool was woken once more while it was being claimed from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Again {
+    No,
+    Yes,
+}
+
+impl Dispatcher {
+    /// Where workers of this pool wait.
+    pub(crate) fn desk(&self, pool: &Pool) -> Arc<Notify> {
+        let mut desks = self.desks.lock().expect("nothing panics while it is held");
+        desks.entry(pool.clone()).or_default().clone()
+    }
+
+    /// Wakes one waiting worker of this pool, or the next that comes.
+    fn call_worker(&self, pool: &Pool) {
+        let desks = self.desks.lock().expect("nothing panics while it is held");
+        if let Some(desk) = desks.get(pool) {
+            desk.notify_one();
+        }
+    }
+
+    /// Whether a worker waits for tasks of this pool.
+    pub(crate) fn is_staffed(&self, pool: &Pool) -> bool {
+        let desks = self.desks.lock().expect("nothing panics while it is held");
+        desks.get(pool).is_some_and(|desk| Arc::strong_count(desk) > 1)
+    }
+
+    /// Forgets desks at which nobody waits; called from time to time.
+    pub(crate) fn sweep(&self) {
+        let mut desks = self.desks.lock().expect("nothing panics while it is held");
+        desks.retain(|_, desk| Arc::strong_count(desk) > 1);
+    }
+}
+
+impl Engine {
+    /// Work may have appeared in `pool`, to start at `at`.
+    pub(crate) fn wake(&self, pool: &Pool, at: Timestamp) {
+        if at > self.now() {
+            self.propose_alarm(at);
+            return;
+        }
+        match pool.run_by {
+            RunBy::Workers => self.inner().dispatcher.call_worker(pool),
+            RunBy::Upstream(_) | RunBy::Inline => self.start_claiming(pool),
+        }
+    }
+
+    /// Wakes every pool that has something ready.
+    pub(crate) async fn wake_all_pools(&self) -> Result<(), EngineError> {
+        let now = self.now();
+        let query = DueQuery { now, limit: POOLS_MAX, all_pools: true };
+        let due = self.store().due(query).await?;
+        for pool in due.pools {
+            self.wake(&pool, now);
+        }
+        if let Some(next) = due.next {
+            self.propose_alarm(next);
+        }
+        Ok(())
+    }
+
+    /// Claims from a pool until nothing more may start; at most one such task runs per pool.
+    fn start_claiming(&self, pool: &Pool) {
+        if self.is_draining() {
+            return;
+        }
+        {
+            let claiming = &self.inner().dispatcher.claiming;
+            let mut claiming = claiming.lock().expect("nothing panics while it is held");
+            if let Some(again) = claiming.get_mut(pool) {
+                *again = Again::Yes;
+                return;
+            }
+            claiming.insert(pool.clone(), Again::No);
+        }
+        let engine = self.clone();
+        let pool = pool.clone();
+        self.inner().tracker.spawn(async move { engine.claim_until_dry(pool).await });
+    }
+
+    async fn claim_until_dry(&self, pool: Pool) {
+        loop {
+            let more = if self.is_draining() { false } else { self.claim_some(&pool).await };
+            let claiming = &self.inner().dispatcher.claiming;
+            let mut claiming = claiming.lock().expect("nothing panics while it is held");
+            let was_woken = claiming.insert(pool.clone(), Again::No) == Some(Again::Yes);
+            if !(more || was_woken) || self.is_draining() {
+                claiming.remove(&pool);
+                return;
+            }
+        }
+    }
+
+    /// One claim; answers whether another may start more.
+    async fn claim_some(&self, pool: &Pool) -> bool {
+        let now = self.now();
+        let reserved = match &pool.run_by {
+            RunBy::Upstream(origin) => {
+                match self.inner().origins.reserve(origin, pool, CLAIM_MAX, now) {
+                    Room::Calls(calls) => calls,
+                    Room::Full => return false,
+                    Room::Until(moment) => {
+                        self.alarm_pool(pool, moment);
+                        return false;
+                    }
+                }
+            }
+            RunBy::Inline | RunBy::Workers => INLINE_MAX,
+        };
+        let holder = Holder::Relais { epoch: self.inner().epoch };
+        let claims = match self.claim(pool, holder, reserved as usize).await {
+            Ok(claims) => claims,
+            Err(error) => {
+                tracing::warn!(%error, "could not claim; trying again in a second");
+                self.alarm_pool(pool, now.plus(std::time::Duration::from_secs(1)));
+                Claims::default()
+            }
+        };
+        let started = u32::try_from(claims.started.len()).expect("at most as many as reserved");
+        let unused = reserved.saturating_sub(started);
+        if let RunBy::Upstream(origin) = &pool.run_by {
+            for other in self.inner().origins.give_back(origin, unused) {
+                if other != *pool {
+                    self.wake(&other, now);
+                }
+            }
+        }
+        if let Some(next) = claims.next_at {
+            self.alarm_pool(pool, next);
+        }
+        for claimed in claims.started {
+            self.run_attempt(claimed);
+        }
+        started > 0 && (started == reserved || claims.more)
+    }
+
+    /// Starts attempts of a pool under new leases, and makes them known.
+    pub(crate) async fn claim(
+        &self,
+        pool: &Pool,
+        holder: Holder,
+        limit: usize,
+    ) -> Result<Claims, EngineError> {
+        let nonces = (0..limit).map(|_| self.chance().bits()).collect();
+        let policy = match pool.run_by {
+            RunBy::Workers => self.policies().of(&pool.tenant, &pool.queue),
+            RunBy::Upstream(_) | RunBy::Inline => {
+                self.policies().of_own(&pool.tenant, &pool.queue)
+            }
+        };
+        let claim = Claim { pool: pool.clone(), policy, holder, nonces, now: self.now() };
+        let claims = self.store().claim(claim).await?;
+        for claimed in &claims.started {
+            crate::meters::Meters::count(&self.meters().started);
+            self.feed().publish(&[started_entry(claimed)], claimed.pos);
+            self.propose_alarm(claimed.task.due_at());
+        }
+        Ok(claims)
+    }
+
+    fn run_attempt(&self, claimed: Claimed) {
+        let engine = self.clone();
+        let stop = self.inner().running.begin(claimed.nonce);
+        self.inner().tracker.spawn(async move {
+            let origin = claimed.task.spec.runner.clone();
+            let nonce = claimed.nonce;
+            engine.execute(claimed, stop).await;
+            engine.inner().running.end(nonce);
+            if let relais_core::Runner::Upstream { origin, .. } = origin {
+                let now = engine.now();
+                for pool in engine.inner().origins.give_back(&origin, 1) {
+                    engine.wake(&pool, now);
+                }
+            }
+        });
+    }
+}
+
+/// The entry that the start of an attempt appended to its task's log.
+fn started_entry(claimed: &Claimed) -> relais_core::Entry {
+    relais_core::Entry {
+        task: claimed.task.spec.id,
+        seq: claimed.task.life.version,
+        at: claimed.task.life.updated_at,
+        attempt: claimed.task.life.attempt,
+        data: relais_core::EventData::Started,
+    }
+}

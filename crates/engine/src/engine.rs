@@ -1,0 +1,452 @@
+//! The handle of the engine: what servers, tests and embedding programs call.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use bytes::Bytes;
+use relais_core::{
+    BodyKind, Command, Effect, Policy, QueueName, Refused, Reply, Task, TaskId, TenantName,
+    Timestamp,
+};
+use relais_store::{
+    Commit, Committed, EventQuery, Filter, Health, Logged, Page, Pool, QueueChange, QueueStats,
+    Rejected, Spool, StepOf, Stepped, Store, StoreError, StoredBody,
+};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::{Chance, Clock};
+use crate::config::{Config, Policies};
+use crate::dispatcher::Dispatcher;
+use crate::execute::push::Caller;
+use crate::execute::running::Running;
+use crate::execute::tap::Taps;
+use crate::feed::{Feed, Follower};
+use crate::meters::Meters;
+use crate::origin::Origins;
+use crate::timekeeper::Alarm;
+
+/// Why the engine could not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// The store could not.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The rules, or a limit, say no.
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
+    /// There is no such queue, and no template for new ones.
+    #[error("there is no such queue")]
+    UnknownQueue,
+    /// The queue is defined by the configuration and not changed by the API.
+    #[error("the queue is defined by the configuration")]
+    QueueIsConfigured,
+    /// The process is about to stop and takes nothing new.
+    #[error("the server is draining")]
+    Draining,
+    /// Credentials cannot be stored without a key to seal them.
+    #[error("there is no key to seal credentials with")]
+    NoSealKey,
+}
+
+impl From<Refused> for EngineError {
+    fn from(refused: Refused) -> Self {
+        Self::Rejected(refused.into())
+    }
+}
+
+/// The engine. Cheap to clone; all clones are one engine.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    config: Config,
+    policies: Policies,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    chance: Arc<dyn Chance>,
+    feed: Feed,
+    meters: Meters,
+    pub(crate) dispatcher: Dispatcher,
+    pub(crate) alarm: Alarm,
+    pub(crate) origins: Origins,
+    pub(crate) running: Running,
+    pub(crate) taps: Taps,
+    pub(crate) caller: Caller,
+    /// Tells this process's attempts from those of dead ones.
+    pub(crate) epoch: u64,
+    pub(crate) tracker: TaskTracker,
+    pub(crate) stop: CancellationToken,
+    is_draining: AtomicBool,
+    /// Workers that asked for a lease since the start; zero means a task may wait for ever.
+    pub(crate) worker_calls: AtomicU64,
+}
+
+impl Engine {
+    /// Starts the engine: takes back the attempts of dead processes, then begins to run what waits.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn start(
+        config: Config,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        chance: Arc<dyn Chance>,
+    ) -> Result<Self, EngineError> {
+        let epoch = u64::try_from(chance.bits() >> 64).expect("the upper half fits");
+        let inner = Inner {
+            policies: Policies::new(&config),
+            feed: Feed::default(),
+            meters: Meters::default(),
+            dispatcher: Dispatcher::default(),
+            alarm: Alarm::default(),
+            origins: Origins::new(config.upstreams.clone()),
+            running: Running::default(),
+            taps: Taps::default(),
+            caller: Caller::new(),
+            epoch,
+            tracker: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            is_draining: AtomicBool::new(false),
+            worker_calls: AtomicU64::new(0),
+            config,
+            store,
+            clock,
+            chance,
+        };
+        let engine = Self { inner: Arc::new(inner) };
+        for stats in engine.store().queues().await? {
+            engine.policies().put(stats.tenant, stats.queue, stats.policy);
+        }
+        engine.reclaim().await?;
+        let keeper = engine.clone();
+        engine.inner.tracker.spawn(async move { keeper.keep_time().await });
+        Ok(engine)
+    }
+
+    /// Now, as the engine sees it.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.inner.clock.now()
+    }
+
+    /// What the engine counted.
+    #[must_use]
+    pub fn meters(&self) -> &Meters {
+        &self.inner.meters
+    }
+
+    /// The policies of queues.
+    #[must_use]
+    pub fn policies(&self) -> &Policies {
+        &self.inner.policies
+    }
+
+    /// What it was told at its start.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// Where chance comes from.
+    #[must_use]
+    pub fn chance(&self) -> &dyn Chance {
+        &*self.inner.chance
+    }
+
+    /// Whether the store can be relied on.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.store().health()
+    }
+
+    /// Whether the engine takes nothing new.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.inner.is_draining.load(Ordering::Relaxed)
+    }
+
+    /// One task.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn task(&self, id: TaskId) -> Result<Option<Task>, EngineError> {
+        Ok(self.store().read(vec![id]).await?.pop().flatten())
+    }
+
+    /// Many tasks, in order; `None` where there is none.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn tasks(&self, ids: Vec<TaskId>) -> Result<Vec<Option<Task>>, EngineError> {
+        Ok(self.store().read(ids).await?)
+    }
+
+    /// A page of tasks.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn list(&self, filter: Filter) -> Result<Page, EngineError> {
+        Ok(self.store().list(filter).await?)
+    }
+
+    /// Events after a cursor.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn events(&self, query: EventQuery) -> Result<Vec<Logged>, EngineError> {
+        Ok(self.store().events(query).await?)
+    }
+
+    /// One body of a task.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn body(&self, id: TaskId, kind: BodyKind) -> Result<Option<StoredBody>, EngineError> {
+        Ok(self.store().body(id, kind).await?)
+    }
+
+    /// Begins a body of unknown length.
+    ///
+    /// # Errors
+    /// When the store has no room.
+    pub async fn spool(&self) -> Result<Box<dyn Spool>, EngineError> {
+        Ok(self.store().spool().await?)
+    }
+
+    /// Follows a task: from now on no event of it is missed. Events before are in the log.
+    #[must_use]
+    pub fn follow(&self, id: TaskId) -> Follower {
+        self.inner.feed.follow(id)
+    }
+
+    /// Follows the whole store: changes whenever something was committed.
+    #[must_use]
+    pub fn follow_all(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.inner.feed.follow_all()
+    }
+
+    /// Calls a task off. `Reply::Nothing` if it was canceled already.
+    ///
+    /// # Errors
+    /// [`Refused::AlreadyTerminal`], or not found (also for another tenant's).
+    pub async fn cancel(&self, tenant: &TenantName, id: TaskId) -> Result<Stepped, EngineError> {
+        self.step(Some(tenant), id, Command::Cancel).await
+    }
+
+    /// Runs a failed or canceled task again. `Reply::Nothing` if it is not terminal.
+    ///
+    /// # Errors
+    /// [`Refused::AlreadySucceeded`], [`Refused::CredentialsErased`], or not found.
+    pub async fn retry(
+        &self,
+        tenant: &TenantName,
+        id: TaskId,
+        from_start: bool,
+    ) -> Result<Stepped, EngineError> {
+        self.step(Some(tenant), id, Command::Retry { from_start }).await
+    }
+
+    /// Forgets a terminal task.
+    ///
+    /// # Errors
+    /// [`Refused::NotTerminal`], or not found.
+    pub async fn erase(&self, id: TaskId) -> Result<Task, EngineError> {
+        let committed = self.commit_one(Commit::Erase { id }).await?;
+        let Committed::Erased(task) = committed else { unreachable!("answered in kind") };
+        self.inner.meters.erased.fetch_add(1, Ordering::Relaxed);
+        Ok(*task)
+    }
+
+    /// All queues with their counts.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn queues(&self) -> Result<Vec<QueueStats>, EngineError> {
+        Ok(self.store().queues().await?)
+    }
+
+    /// Changes the settings of a queue.
+    ///
+    /// # Errors
+    /// [`EngineError::QueueIsConfigured`] for a policy of a configured queue.
+    pub async fn change_queue(
+        &self,
+        tenant: TenantName,
+        queue: QueueName,
+        change: QueueChange,
+    ) -> Result<(), EngineError> {
+        if matches!(change, QueueChange::Policy(_)) && self.policies().is_defined(&queue) {
+            return Err(EngineError::QueueIsConfigured);
+        }
+        let commit = Commit::Queue {
+            tenant: tenant.clone(),
+            queue: queue.clone(),
+            change: change.clone(),
+        };
+        self.commit_one(commit).await?;
+        if let QueueChange::Policy(policy) = change {
+            self.policies().put(tenant, queue, policy.map(|policy| *policy));
+        }
+        // Whatever the change allows now may start.
+        self.wake_all_pools().await
+    }
+
+    /// Small named values that survive.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn secrets(&self) -> Result<Vec<(String, Bytes)>, EngineError> {
+        Ok(self.store().secrets().await?)
+    }
+
+    /// Stores, or with `None` removes, a small named value.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn put_secret(&self, name: &str, value: Option<Bytes>) -> Result<(), EngineError> {
+        self.commit_one(Commit::Secret { name: name.to_owned(), value }).await?;
+        Ok(())
+    }
+
+    /// Stops: takes nothing new, waits for running attempts within the configured bound, gives back the
+    /// others. Burns no attempt.
+    pub async fn drain(&self) {
+        self.inner.is_draining.store(true, Ordering::Relaxed);
+        self.inner.stop.cancel();
+        self.inner.tracker.close();
+        let bound = self.inner.config.drain_for;
+        if tokio::time::timeout(bound, self.inner.tracker.wait()).await.is_err() {
+            self.inner.running.abort_all();
+            // Aborted attempts only have to store how they ended.
+            let last = std::time::Duration::from_secs(5);
+            if tokio::time::timeout(last, self.inner.tracker.wait()).await.is_err() {
+                tracing::warn!("some attempts did not stop; the next start takes them back");
+            }
+        }
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+
+    pub(crate) fn store(&self) -> &dyn Store {
+        &*self.inner.store
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.inner.clock
+    }
+
+    pub(crate) fn feed(&self) -> &Feed {
+        &self.inner.feed
+    }
+
+    pub(crate) fn has_handler(&self, queue: &QueueName) -> bool {
+        self.inner.config.handlers.contains_key(queue)
+    }
+
+    /// The policy of a task's queue.
+    pub(crate) fn policy_of(&self, task: &Task) -> Arc<Policy> {
+        self.policies().of(&task.spec.tenant, &task.spec.queue)
+    }
+
+    /// Takes one step, and acts on it.
+    pub(crate) async fn step(
+        &self,
+        tenant: Option<&TenantName>,
+        id: TaskId,
+        command: Command,
+    ) -> Result<Stepped, EngineError> {
+        let task = self.task(id).await?.ok_or(Rejected::NotFound)?;
+        let step = self.step_of(&task, tenant, command);
+        self.take(vec![step]).await?.pop().expect("one answer per step")
+    }
+
+    /// A step of a task whose queue is known.
+    pub(crate) fn step_of(
+        &self,
+        task: &Task,
+        tenant: Option<&TenantName>,
+        command: Command,
+    ) -> StepOf {
+        StepOf {
+            id: task.spec.id,
+            tenant: tenant.cloned(),
+            command,
+            policy: self.policy_of(task),
+            bodies: Vec::new(),
+            now: self.now(),
+        }
+    }
+
+    /// Takes many steps in one durable write, and acts on each.
+    pub(crate) async fn take(
+        &self,
+        steps: Vec<StepOf>,
+    ) -> Result<Vec<Result<Stepped, EngineError>>, EngineError> {
+        let commits = steps.into_iter().map(|step| Commit::Step(Box::new(step))).collect();
+        let answers = self.store().commit(commits).await?;
+        Ok(answers
+            .into_iter()
+            .map(|answer| match answer {
+                Ok(Committed::Stepped(stepped)) => {
+                    self.act(&stepped);
+                    Ok(*stepped)
+                }
+                Ok(_) => unreachable!("a step is answered as a step"),
+                Err(rejected) => {
+                    if rejected == Rejected::Refused(Refused::StaleLease) {
+                        Meters::count(&self.inner.meters.stale_settles);
+                    }
+                    Err(rejected.into())
+                }
+            })
+            .collect())
+    }
+
+    async fn commit_one(&self, commit: Commit) -> Result<Committed, EngineError> {
+        let mut answers = self.store().commit(vec![commit]).await?;
+        Ok(answers.pop().expect("one answer per commit")?)
+    }
+
+    /// Acts on a step that is durable now. Repeating it is harmless.
+    fn act(&self, stepped: &Stepped) {
+        let task = &stepped.task;
+        if !stepped.entries.is_empty() {
+            let last = stepped.pos + stepped.entries.len() as u64 - 1;
+            self.inner.feed.publish(&stepped.entries, last);
+            self.count(stepped);
+        }
+        if stepped.reply != Reply::Expired {
+            self.propose_alarm(task.due_at());
+        }
+        for effect in &stepped.effects {
+            match effect {
+                Effect::Wake { at } => self.wake(&Pool::of(task), *at),
+                Effect::Abort { nonce } => self.inner.running.abort(*nonce),
+            }
+        }
+    }
+
+    fn count(&self, stepped: &Stepped) {
+        use relais_core::EventKind;
+        let meters = &self.inner.meters;
+        for entry in &stepped.entries {
+            match entry.data.kind() {
+                EventKind::Started => Meters::count(&meters.started),
+                EventKind::AttemptFailed => Meters::count(&meters.attempts_failed),
+                EventKind::Succeeded => Meters::count(&meters.succeeded),
+                EventKind::Failed => Meters::count(&meters.failed),
+                EventKind::Canceled => Meters::count(&meters.canceled),
+                EventKind::Accepted
+                | EventKind::Progressed
+                | EventKind::Output
+                | EventKind::Deferred
+                | EventKind::Requeued => {}
+            }
+        }
+    }
+}

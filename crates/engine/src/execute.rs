@@ -1,0 +1,25 @@
+//! How an attempt runs: one module per kind of runner.
+
+pub mod inline;
+pub(crate) mod answer;
+pub(crate) mod push;
+pub(crate) mod request;
+pub(crate) mod running;
+pub mod tap;
+
+use relais_core::Runner;
+use relais_store::Claimed;
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::Engine;
+
+impl Engine {
+    /// Runs one attempt of this process to its end and settles it.
+    pub(crate) async fn execute(&self, claimed: Claimed, stop: CancellationToken) {
+        match claimed.task.spec.runner {
+            Runner::Upstream { .. } => self.push(claimed, stop).await,
+            Runner::Inline => self.run_inline(claimed, stop).await,
+            Runner::Workers => unreachable!("workers claim for themselves"),
+        }
+    }
+}

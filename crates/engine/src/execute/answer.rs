@@ -1,0 +1,150 @@
+//! The upstream's answer on its way into the store, and to whoever taps it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Response;
+use http_body::Body as _;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use relais_core::{Cause, Failure, FailureCode, Progress};
+use relais_core::outcome::{Verdict, judge};
+use relais_store::{Body, Claimed, StoreError};
+use tokio::sync::watch;
+
+use super::tap::{Answer, TapEvent};
+use crate::engine::Engine;
+use crate::envelope::{self, ResultHead};
+use crate::headers;
+use crate::work::{Outcome, Report};
+
+/// An answer of which more than this arrived reports its bytes as progress…
+const PROGRESS_FROM_BYTES: u64 = 1 << 20;
+/// …at most this often.
+const PROGRESS_EVERY: Duration = Duration::from_millis(500);
+
+/// Why an answer could not be taken whole.
+#[derive(Debug)]
+pub(crate) enum Lost {
+    /// The connection broke, or what came was not HTTP.
+    Broken(hyper::Error),
+    /// It is larger than a result may be.
+    TooLarge,
+    /// The store could not take it.
+    Store(StoreError),
+}
+
+/// A complete answer, judged.
+pub(crate) struct Complete {
+    pub(crate) outcome: Outcome,
+    /// How long the origin wants to be left alone.
+    pub(crate) pause: Option<Duration>,
+    /// What a listener is to be told once the outcome is committed.
+    pub(crate) streamed: Option<(Arc<Answer>, u64)>,
+}
+
+impl Engine {
+    /// Takes an answer whole: spools it, and lets `tap` read along once it is known to stand.
+    pub(crate) async fn take_answer(
+        &self,
+        claimed: &Claimed,
+        is_head: bool,
+        response: Response<Incoming>,
+        tap: Option<&watch::Sender<TapEvent>>,
+    ) -> Result<Complete, Lost> {
+        let (parts, mut incoming) = response.into_parts();
+        let status = parts.status.as_u16();
+        let has_body = !(is_head || status == 204 || status == 304);
+        let announced = incoming.size_hint().exact().filter(|_| has_body);
+        let max = self.config().result_bytes_max;
+        if announced.is_some_and(|len| len > max) {
+            return Err(Lost::TooLarge);
+        }
+        let mut fields = headers::end_to_end(&parts.headers);
+        if !has_body && let Some(len) = parts.headers.get(http::header::CONTENT_LENGTH) {
+            // What a GET would have had (RFC 9110, 8.6): not framing here.
+            fields.push(("content-length".to_owned(), len.as_bytes().to_vec().into()));
+        }
+        let head = ResultHead { status, fields, has_body };
+        let repeatable = claimed.task.spec.runner.is_repeatable();
+        let verdict = judge(status, repeatable, headers::retry_after(&parts.headers));
+        let mut spool = self.store().spool().await.map_err(Lost::Store)?;
+        let stands = !matches!(verdict, Verdict::Retry { .. });
+        let answer = tap.filter(|_| stands).map(|tap| {
+            let answer = Arc::new(Answer {
+                head: head.clone(),
+                announced_len: announced,
+                body: spool.reader(),
+            });
+            tap.send_replace(TapEvent::Streaming(answer.clone(), 0));
+            answer
+        });
+        let mut reported = (0, self.now());
+        while let Some(frame) = incoming.frame().await {
+            let Ok(chunk) = frame.map_err(Lost::Broken)?.into_data() else { continue };
+            if spool.len() + chunk.len() as u64 > max {
+                return Err(Lost::TooLarge);
+            }
+            spool.write(chunk).await.map_err(Lost::Store)?;
+            if let (Some(tap), Some(answer)) = (tap, &answer) {
+                tap.send_replace(TapEvent::Streaming(answer.clone(), spool.len()));
+            }
+            self.report_bytes(claimed, spool.len(), announced, &mut reported).await;
+        }
+        let len = spool.len();
+        let data = spool.finish().await.map_err(Lost::Store)?;
+        let result = Body { head: envelope::encode(&head), data };
+        Ok(Complete {
+            outcome: outcome_of(verdict, status, result),
+            pause: match verdict {
+                Verdict::Retry { pause } => pause,
+                Verdict::Succeed | Verdict::Fail => None,
+            },
+            streamed: answer.map(|answer| (answer, len)),
+        })
+    }
+
+    /// Tells followers how much of a large answer has arrived.
+    async fn report_bytes(
+        &self,
+        claimed: &Claimed,
+        len: u64,
+        total: Option<u64>,
+        reported: &mut (u64, relais_core::Timestamp),
+    ) {
+        let now = self.now();
+        if len < reported.0 + PROGRESS_FROM_BYTES || now.since(reported.1) < PROGRESS_EVERY {
+            return;
+        }
+        *reported = (len, now);
+        #[expect(clippy::cast_precision_loss, reason = "a percentage needs no precision")]
+        let percent = total.map(|total| (len as f64 / total.max(1) as f64 * 100.0).round());
+        let progress = Progress { percent, done: Some(len), total, message: None };
+        let token = relais_core::LeaseToken { task: claimed.task.spec.id, nonce: claimed.nonce };
+        let report = Report { token, progress: Some(progress), output: None, checkpoint: None };
+        // Progress is a courtesy: if it cannot be stored, the attempt goes on.
+        drop(self.report(&claimed.task.spec.tenant, vec![report]).await);
+    }
+}
+
+fn outcome_of(verdict: Verdict, status: u16, result: Body) -> Outcome {
+    let detail = format!("the upstream answered {status}");
+    let failure = || Failure::new(FailureCode::UpstreamError, Some(&detail));
+    match verdict {
+        Verdict::Succeed => Outcome::Succeed(Some(result)),
+        Verdict::Fail => Outcome::Fail {
+            failure: failure(),
+            cause: Cause::Error,
+            retryable: false,
+            retry_after: None,
+            result: Some(result),
+        },
+        Verdict::Retry { pause } => Outcome::Fail {
+            failure: failure(),
+            cause: Cause::Error,
+            retryable: true,
+            retry_after: pause,
+            result: Some(result),
+        },
+    }
+}

@@ -1,0 +1,197 @@
+//! Handlers in this process: the engine as a library.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use relais_core::{BodyKind, Cause, Failure, FailureCode, LeaseToken, Progress, Task, limits};
+use relais_store::{Body, Claimed, Data, Spool, StoreError, StoredBody};
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::{Engine, EngineError};
+use crate::envelope::{self, ResultHead};
+use crate::work::{Outcome, Report, Settle};
+
+/// Runs the tasks of one queue.
+pub trait Handler: Send + Sync + 'static {
+    /// Runs one attempt. May be called again for the same task after a crash or a failure.
+    fn handle(&self, attempt: InlineAttempt)
+    -> Pin<Box<dyn Future<Output = InlineOutcome> + Send + '_>>;
+}
+
+/// How an attempt of a handler ended.
+#[derive(Debug, Clone)]
+pub enum InlineOutcome {
+    /// Done, with a result of this media type.
+    Succeed {
+        /// The media type.
+        content_type: String,
+        /// The result.
+        result: Bytes,
+    },
+    /// It failed.
+    Fail {
+        /// For operators; never secrets.
+        detail: String,
+        /// Whether another attempt may follow.
+        retryable: bool,
+    },
+}
+
+/// One attempt of a handler.
+pub struct InlineAttempt {
+    /// The task.
+    pub task: Task,
+    /// Its input.
+    pub input: Bytes,
+    /// Where to resume.
+    pub checkpoint: Option<Bytes>,
+    /// Fires when the attempt is to stop: the task was canceled, its deadline passed, or Relais stops.
+    pub stop: CancellationToken,
+    engine: Engine,
+    token: LeaseToken,
+}
+
+impl InlineAttempt {
+    /// Says how far the attempt is, and optionally where another would resume.
+    ///
+    /// # Errors
+    /// When the lease is over: then stop.
+    pub async fn report(
+        &self,
+        progress: Option<Progress>,
+        checkpoint: Option<Bytes>,
+    ) -> Result<(), EngineError> {
+        let report = Report { token: self.token, progress, output: None, checkpoint };
+        let tenant = self.task.spec.tenant.clone();
+        let mut answers = self.engine.report(&tenant, vec![report]).await?;
+        answers.pop().expect("one answer per report").map(drop)
+    }
+}
+
+impl Engine {
+    pub(crate) async fn run_inline(&self, claimed: Claimed, stop: CancellationToken) {
+        let task = claimed.task.clone();
+        let token = LeaseToken { task: task.spec.id, nonce: claimed.nonce };
+        let outcome = match self.inline_attempt(claimed, token, stop.clone()).await {
+            Ok((handler, attempt)) => self.watch_inline(&handler, attempt, token, &stop).await,
+            Err(error) => {
+                tracing::warn!(%error, task = %task.spec.id, "could not begin an attempt");
+                Some(Outcome::Release)
+            }
+        };
+        let Some(outcome) = outcome else {
+            let command = relais_core::Command::Free { nonce: token.nonce };
+            drop(self.step(None, task.spec.id, command).await);
+            return;
+        };
+        if let Err(error) = self.settle_own(&task, Settle { token, outcome }).await {
+            tracing::warn!(%error, task = %task.spec.id, "could not settle an attempt");
+        }
+    }
+
+    async fn inline_attempt(
+        &self,
+        claimed: Claimed,
+        token: LeaseToken,
+        stop: CancellationToken,
+    ) -> Result<(Arc<dyn Handler>, InlineAttempt), EngineError> {
+        let handler = self.config().handlers.get(&claimed.task.spec.queue).cloned();
+        let handler = handler.ok_or(EngineError::UnknownQueue)?;
+        let max = usize::try_from(limits::REQUEST_BODY_BYTES_MAX).unwrap_or(usize::MAX);
+        let input = match find(&claimed.bodies, BodyKind::Input) {
+            Some(body) => body.bytes(max).await?,
+            None => return Err(StoreError::Corrupt("a task without input".to_owned()).into()),
+        };
+        let checkpoint = match find(&claimed.bodies, BodyKind::Checkpoint) {
+            Some(body) => Some(body.bytes(limits::CHECKPOINT_BYTES_MAX).await?),
+            None => None,
+        };
+        let engine = self.clone();
+        let attempt = InlineAttempt { task: claimed.task, input, checkpoint, stop, engine, token };
+        Ok((handler, attempt))
+    }
+
+    /// Runs the handler on a task of its own, so that a panic is a failed attempt and a handler that
+    /// never yields cannot hold the engine. `None` when the attempt was called off.
+    async fn watch_inline(
+        &self,
+        handler: &Arc<dyn Handler>,
+        attempt: InlineAttempt,
+        token: LeaseToken,
+        stop: &CancellationToken,
+    ) -> Option<Outcome> {
+        let handler = handler.clone();
+        let policy = self.policy_of(&attempt.task);
+        let until = self.now().plus(policy.attempt_timeout);
+        let mut work = tokio::spawn(async move { handler.handle(attempt).await });
+        let aborted = tokio::select! {
+            ended = &mut work => return Some(self.inline_outcome(ended).await),
+            () = stop.cancelled() => true,
+            () = self.clock().sleep_until(until) => false,
+        };
+        work.abort();
+        if !aborted {
+            let detail = "the attempt took longer than it may";
+            return Some(failed(Cause::Timeout, detail, true));
+        }
+        let task = self.task(token.task).await.ok().flatten()?;
+        // Stopped although the task still runs: Relais itself stops, and the attempt is given back.
+        (task.life.status() == relais_core::Status::Running).then_some(Outcome::Release)
+    }
+
+    async fn inline_outcome(
+        &self,
+        ended: Result<InlineOutcome, tokio::task::JoinError>,
+    ) -> Outcome {
+        match ended {
+            Ok(InlineOutcome::Succeed { content_type, result }) => {
+                match self.store_result(&content_type, result).await {
+                    Ok(body) => Outcome::Succeed(Some(body)),
+                    Err(error) => failed(Cause::Error, &format!("no result stored: {error}"), true),
+                }
+            }
+            Ok(InlineOutcome::Fail { detail, retryable }) => {
+                failed(Cause::Error, &detail, retryable)
+            }
+            Err(_) => failed(Cause::Crash, "the handler panicked", true),
+        }
+    }
+
+    /// Makes a result durable: inline, or spilled if it is large.
+    ///
+    /// # Errors
+    /// When the store has no room.
+    pub async fn store_result(
+        &self,
+        content_type: &str,
+        bytes: Bytes,
+    ) -> Result<Body, EngineError> {
+        let fields = vec![("content-type".to_owned(), Bytes::copy_from_slice(content_type.as_bytes()))];
+        let head = envelope::encode(&ResultHead { status: 200, fields, has_body: true });
+        Ok(Body { head, data: self.store_bytes(bytes).await? })
+    }
+
+    /// Makes bytes ready for a commit: inline, or spilled if they are many.
+    ///
+    /// # Errors
+    /// When the store has no room.
+    pub async fn store_bytes(&self, bytes: Bytes) -> Result<Data, EngineError> {
+        if bytes.len() <= limits::INLINE_BODY_BYTES_MAX {
+            return Ok(Data::Inline(bytes));
+        }
+        let mut spool: Box<dyn Spool> = self.spool().await?;
+        spool.write(bytes).await?;
+        Ok(spool.finish().await?)
+    }
+}
+
+fn failed(cause: Cause, detail: &str, retryable: bool) -> Outcome {
+    let failure = Failure::new(FailureCode::HandlerFailed, Some(detail));
+    Outcome::Fail { failure, cause, retryable, retry_after: None, result: None }
+}
+
+pub(crate) fn find(bodies: &[(BodyKind, StoredBody)], kind: BodyKind) -> Option<&StoredBody> {
+    bodies.iter().find(|(found, _)| *found == kind).map(|(_, body)| body)
+}

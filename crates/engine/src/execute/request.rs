@@ -1,0 +1,193 @@
+//! From a stored request to the one that the upstream gets.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, ready};
+
+use bytes::Bytes;
+use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, Uri};
+use http_body::{Body, Frame, SizeHint};
+use relais_core::{BodyKind, LeaseToken, Task};
+use relais_store::{BodyRead, Claimed, StoreError, StoredBody};
+
+use super::inline::find;
+use crate::config::Config;
+use crate::envelope::{self, Context, Field, RequestHead};
+
+/// Bytes read from a spilled body at a time.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// The stored request cannot be sent: it is damaged, or was sealed with another key.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unsendable {
+    /// What is stored cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The credentials were sealed with another key.
+    #[error("the sealed credentials cannot be opened with this key")]
+    Sealed,
+    /// The stored request is not one.
+    #[error("the stored request cannot be sent: {0}")]
+    Malformed(#[from] http::Error),
+}
+
+/// Builds the request of one attempt.
+pub(crate) fn build(
+    claimed: &Claimed,
+    config: &Config,
+    traceparent: String,
+) -> Result<Request<Upload>, Unsendable> {
+    let task = &claimed.task;
+    let context: Context = envelope::decode(&task.spec.context)?;
+    let input = find(&claimed.bodies, BodyKind::Input)
+        .ok_or_else(|| StoreError::Corrupt("a task without input".to_owned()))?;
+    let head: RequestHead = envelope::decode(&input.head)?;
+    let uri: Uri = format!("{}{}", context.upstream, head.target)
+        .parse()
+        .map_err(http::Error::from)?;
+    let mut headers = HeaderMap::with_capacity(head.fields.len() + 8);
+    append(&mut headers, &head.fields)?;
+    append(&mut headers, &unseal(claimed, config)?)?;
+    let host = context.host.as_deref().or_else(|| uri.authority().map(http::uri::Authority::as_str));
+    if let Some(host) = host {
+        headers.insert(HOST, HeaderValue::try_from(host).map_err(http::Error::from)?);
+    }
+    own_fields(&mut headers, task, &context, claimed.nonce, config, &traceparent)?;
+    let method = Method::from_bytes(head.method.as_bytes()).map_err(http::Error::from)?;
+    let mut request = Request::builder().method(method).uri(uri).body(Upload::of(input))?;
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+fn own_fields(
+    headers: &mut HeaderMap,
+    task: &Task,
+    context: &Context,
+    nonce: u128,
+    config: &Config,
+    traceparent: &str,
+) -> Result<(), http::Error> {
+    let mut set = |name: &'static str, value: String| {
+        headers.insert(HeaderName::from_static(name), HeaderValue::try_from(value)?);
+        Ok::<(), http::Error>(())
+    };
+    set("relais-task", task.spec.id.to_string())?;
+    set("relais-attempt", task.life.attempt.to_string())?;
+    let mut key = context.idempotency_key.clone().unwrap_or_else(|| task.spec.id.to_string());
+    if task.life.run > 1 {
+        // After a retry by hand the upstream must not answer from its memory of the run before.
+        key = format!("{key}-r{}", task.life.run);
+    }
+    set("idempotency-key", key)?;
+    set("traceparent", traceparent.to_owned())?;
+    if !context.forwarded.is_empty() {
+        set("forwarded", context.forwarded.clone())?;
+    }
+    if context.may_report {
+        set("relais-lease", LeaseToken { task: task.spec.id, nonce }.to_string())?;
+    }
+    headers.append("via", HeaderValue::try_from(format!("1.1 {}", config.via))?);
+    Ok(())
+}
+
+fn append(headers: &mut HeaderMap, fields: &[Field]) -> Result<(), http::Error> {
+    for (name, value) in fields {
+        let name = HeaderName::from_bytes(name.as_bytes())?;
+        headers.append(name, HeaderValue::from_maybe_shared(value.clone())?);
+    }
+    Ok(())
+}
+
+fn unseal(claimed: &Claimed, config: &Config) -> Result<Vec<Field>, Unsendable> {
+    let Some(sealed) = find(&claimed.bodies, BodyKind::Sealed) else { return Ok(Vec::new()) };
+    let relais_store::BodySource::Inline(sealed) = &sealed.data else {
+        return Err(Unsendable::Sealed);
+    };
+    let key = config.seal_key.as_ref().ok_or(Unsendable::Sealed)?;
+    let text = key.open(claimed.task.spec.id, sealed).map_err(|_| Unsendable::Sealed)?;
+    Ok(envelope::decode(&text)?)
+}
+
+/// The trace of an attempt: the stored one with a new parent, or a new one.
+pub(crate) fn trace_of(context: &Context, bits: u128) -> String {
+    let parent = u64::try_from(bits >> 64).expect("the upper half fits") | 1;
+    match context.traceparent.as_deref().and_then(|text| text.get(3..35).zip(text.get(53..55))) {
+        Some((trace, flags)) => format!("00-{trace}-{parent:016x}-{flags}"),
+        None => format!("00-{:032x}-{parent:016x}-00", bits | 1),
+    }
+}
+
+/// A stored input on its way to the upstream, read piece by piece.
+pub(crate) struct Upload {
+    source: Source,
+    len: u64,
+    sent: u64,
+}
+
+enum Source {
+    Inline(Option<Bytes>),
+    Idle(Arc<dyn BodyRead>),
+    Reading(Arc<dyn BodyRead>, Pin<Box<dyn Future<Output = Result<Bytes, StoreError>> + Send>>),
+}
+
+impl Upload {
+    fn of(body: &StoredBody) -> Self {
+        let source = match &body.data {
+            relais_store::BodySource::Inline(bytes) => Source::Inline(Some(bytes.clone())),
+            relais_store::BodySource::Reader(reader) => Source::Idle(reader.clone()),
+        };
+        Self { source, len: body.len, sent: 0 }
+    }
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = StoreError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StoreError>>> {
+        if self.is_end_stream() {
+            return Poll::Ready(None);
+        }
+        let offset = self.sent;
+        loop {
+            match &mut self.source {
+                Source::Inline(bytes) => {
+                    let bytes = bytes.take().unwrap_or_default();
+                    self.sent += bytes.len() as u64;
+                    return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                }
+                Source::Idle(reader) => {
+                    let reader = reader.clone();
+                    let read = reader.clone();
+                    let piece =
+                        Box::pin(async move { read.read_at(offset, PIECE_BYTES).await });
+                    self.source = Source::Reading(reader, piece);
+                }
+                Source::Reading(reader, piece) => {
+                    let bytes = ready!(piece.as_mut().poll(context));
+                    let reader = reader.clone();
+                    self.source = Source::Idle(reader);
+                    let bytes = bytes?;
+                    if bytes.is_empty() {
+                        let short = StoreError::Corrupt("an input ends early".to_owned());
+                        return Poll::Ready(Some(Err(short)));
+                    }
+                    self.sent += bytes.len() as u64;
+                    return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.sent >= self.len
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.len - self.sent)
+    }
+}

@@ -1,0 +1,134 @@
+//! Which header fields travel end to end (RFC 9110, 7.6.1), and which are Relais' own.
+
+use bytes::Bytes;
+use http::header::HeaderMap;
+
+use crate::envelope::Field;
+
+/// Fields that belong to one connection only. `Proxy-*` credentials end here, too.
+const HOP_BY_HOP: [&str; 9] = [
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Prefix of the fields of Relais itself.
+pub const OWN_PREFIX: &str = "relais-";
+
+/// Whether a field, by its lower-case name, belongs to one connection only.
+#[must_use]
+pub fn is_hop_by_hop(name: &str) -> bool {
+    HOP_BY_HOP.contains(&name)
+}
+
+/// The lower-case names that `Connection` lists as belonging to this connection.
+#[must_use]
+pub fn named_by_connection(headers: &HeaderMap) -> Vec<String> {
+    headers
+        .get_all(http::header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|name| name.trim().to_ascii_lowercase())
+        .filter(|name| !name.is_empty())
+        .collect()
+}
+
+/// The end-to-end fields, in order within each name, without `Content-Length` (framing is made anew).
+#[must_use]
+pub fn end_to_end(headers: &HeaderMap) -> Vec<Field> {
+    let named = named_by_connection(headers);
+    headers
+        .iter()
+        .filter(|(name, _)| {
+            let name = name.as_str();
+            !is_hop_by_hop(name) && name != "content-length" && !named.iter().any(|other| other == name)
+        })
+        .map(|(name, value)| (name.as_str().to_owned(), Bytes::copy_from_slice(value.as_bytes())))
+        .collect()
+}
+
+/// Parses `Retry-After`: seconds only; a date is measured against `Date` of the same answer, so that
+/// clocks that differ do no harm. Absurd values are bounded by whoever uses them.
+#[must_use]
+pub fn retry_after(headers: &HeaderMap) -> Option<std::time::Duration> {
+    let text = headers.get(http::header::RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Some(std::time::Duration::from_secs(seconds));
+    }
+    let date = headers.get(http::header::DATE)?.to_str().ok()?;
+    let (then, now) = (http_date(text)?, http_date(date.trim())?);
+    Some(std::time::Duration::from_secs(then.saturating_sub(now)))
+}
+
+/// Seconds since the epoch of an IMF-fixdate (RFC 9110, 5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
+fn http_date(text: &str) -> Option<u64> {
+    let mut parts = text.strip_suffix(" GMT")?.split_once(", ")?.1.split(' ');
+    let day: i64 = parts.next()?.parse().ok()?;
+    let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let name = parts.next()?;
+    let month = i64::try_from(months.iter().position(|month| *month == name)?).ok()? + 1;
+    let year: i64 = parts.next()?.parse().ok()?;
+    let mut time = parts.next()?.split(':').map(|part| part.parse::<i64>().ok());
+    let (hour, minute, second) = (time.next()??, time.next()??, time.next()??);
+    // Days from civil (Howard Hinnant's algorithm): March-based years of 400-year eras.
+    let shifted = if month <= 2 { year - 1 } else { year };
+    let era = shifted.div_euclid(400);
+    let year_of_era = shifted.rem_euclid(400);
+    let day_of_year = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    let days = era * 146_097 + day_of_era - 719_468;
+    u64::try_from(days * 86_400 + hour * 3_600 + minute * 60 + second).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn only_end_to_end_fields_travel_and_keep_their_order() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "close, X-Secret-Hop"),
+            ("x-secret-hop", "1"),
+            ("te", "trailers"),
+            ("content-length", "3"),
+            ("set-cookie", "a=1"),
+            ("set-cookie", "b=2"),
+            ("etag", "\"x\""),
+        ] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        let fields = end_to_end(&headers);
+        let names: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), &value[..])).collect();
+        assert_eq!(
+            names,
+            [("set-cookie", &b"a=1"[..]), ("set-cookie", b"b=2"), ("etag", b"\"x\"")]
+        );
+    }
+
+    #[test]
+    fn retry_after_is_understood_in_both_forms() {
+        let parse = |after: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("retry-after", HeaderValue::from_static(after));
+            headers.insert("date", HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 GMT"));
+            retry_after(&headers).map(|span| span.as_secs())
+        };
+        assert_eq!(http_date("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
+        assert_eq!(parse("120"), Some(120));
+        assert_eq!(parse("Sun, 06 Nov 1994 08:50:07 GMT"), Some(30));
+        assert_eq!(parse("Sun, 06 Nov 1993 08:50:07 GMT"), Some(0), "the past is now");
+        for absurd in ["-1", "1e99", "NaN", "soon", "", "Sun, 99 Foo 1994 08:50:07 GMT"] {
+            assert_eq!(parse(absurd), None, "{absurd}");
+        }
+    }
+}

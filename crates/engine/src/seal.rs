@@ -1,0 +1,106 @@
+//! Sealing of credentials at rest: AES-256-GCM, with the id of the key in front.
+//!
+//! The key never lies in the store: it comes from the environment or a file beside it.
+
+use std::fmt;
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::digest;
+use bytes::Bytes;
+use relais_core::TaskId;
+
+const KEY_ID_LEN: usize = 4;
+
+/// A sealed text could not be opened: another key sealed it, or it was changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("sealed credentials cannot be opened with this key")]
+pub struct CannotOpen;
+
+/// The key that seals credentials.
+#[derive(Clone)]
+pub struct SealKey {
+    secret: [u8; 32],
+}
+
+impl fmt::Debug for SealKey {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("SealKey(…)")
+    }
+}
+
+impl SealKey {
+    /// A key from 32 secret bytes.
+    #[must_use]
+    pub const fn new(secret: [u8; 32]) -> Self {
+        Self { secret }
+    }
+
+    /// Seals `text` for one task: it opens for no other.
+    ///
+    /// `nonce` is 96 random bits, never used twice with one key.
+    ///
+    /// # Panics
+    /// Never: the key has the right length.
+    #[must_use]
+    pub fn seal(&self, task: TaskId, nonce: u128, text: &[u8]) -> Bytes {
+        let nonce: [u8; NONCE_LEN] =
+            nonce.to_le_bytes()[..NONCE_LEN].try_into().expect("12 of 16 bytes");
+        let mut sealed = text.to_vec();
+        self.cipher()
+            .seal_in_place_append_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(task.as_u128().to_be_bytes()),
+                &mut sealed,
+            )
+            .expect("bodies are far below the limit of the cipher");
+        [&self.id()[..], &nonce[..], &sealed[..]].concat().into()
+    }
+
+    /// Opens what [`seal`](Self::seal) made for the same task.
+    ///
+    /// # Errors
+    /// [`CannotOpen`] for another key or task, or changed bytes.
+    pub fn open(&self, task: TaskId, sealed: &[u8]) -> Result<Bytes, CannotOpen> {
+        let (id, rest) = sealed.split_at_checked(KEY_ID_LEN).ok_or(CannotOpen)?;
+        let (nonce, rest) = rest.split_at_checked(NONCE_LEN).ok_or(CannotOpen)?;
+        if id != self.id() {
+            return Err(CannotOpen);
+        }
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| CannotOpen)?;
+        let mut text = rest.to_vec();
+        let len = self
+            .cipher()
+            .open_in_place(nonce, Aad::from(task.as_u128().to_be_bytes()), &mut text)
+            .map_err(|_| CannotOpen)?
+            .len();
+        text.truncate(len);
+        Ok(text.into())
+    }
+
+    fn cipher(&self) -> LessSafeKey {
+        LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &self.secret).expect("the key has 32 bytes"))
+    }
+
+    /// Tells keys apart without telling anything of them.
+    fn id(&self) -> [u8; KEY_ID_LEN] {
+        let digest = digest::digest(&digest::SHA256, &[b"relais-seal-key-id", &self.secret[..]].concat());
+        digest.as_ref()[..KEY_ID_LEN].try_into().expect("a digest is longer")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sealed_credentials_open_only_with_their_key_and_for_their_task() {
+        let key = SealKey::new([7; 32]);
+        let task = TaskId::from_u128(1);
+        let sealed = key.seal(task, 42, b"Bearer secret");
+        assert_eq!(key.open(task, &sealed).as_deref(), Ok(&b"Bearer secret"[..]));
+        assert_eq!(key.open(TaskId::from_u128(2), &sealed), Err(CannotOpen));
+        assert_eq!(SealKey::new([8; 32]).open(task, &sealed), Err(CannotOpen));
+        assert_eq!(key.open(task, &sealed[..10]), Err(CannotOpen));
+        assert!(!sealed.windows(6).any(|window| window == b"secret"));
+    }
+}

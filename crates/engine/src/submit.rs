@@ -1,0 +1,237 @@
+//! From a request to a task: what the rules leave to the engine is decided here, then committed.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use relais_core::{
+    BodyKind, Credentials, LaneKey, Policy, Priority, QueueName, Runner, Spec, Task, TaskId,
+    TenantName, Timestamp, limits,
+};
+use relais_store::{Accept, Body, Commit, Committed, Data, Idempotency, Pool};
+
+use crate::engine::{Engine, EngineError};
+use crate::envelope::{self, Context, Field, RequestHead};
+
+/// By when a task must be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deadline {
+    /// At this moment.
+    At(Timestamp),
+    /// So long after its first `run_at`.
+    After(Duration),
+}
+
+/// A request that is to become a task. Names and sizes are checked already.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    /// Whose task it will be.
+    pub tenant: TenantName,
+    /// Where it waits.
+    pub queue: QueueName,
+    /// The lane it shares with others.
+    pub lane: Option<LaneKey>,
+    /// Urgency.
+    pub priority: Priority,
+    /// Free labels.
+    pub labels: Vec<(String, String)>,
+    /// Who runs it. Tasks for workers become those of the handler in the process, if the queue has one.
+    pub runner: Runner,
+    /// When it may start; `None` is at once.
+    pub run_at: Option<Timestamp>,
+    /// By when it must be done; `None` is the queue's.
+    pub deadline: Option<Deadline>,
+    /// How long it is kept; `None` is the queue's.
+    pub retention: Option<Duration>,
+    /// The media type of its input.
+    pub content_type: Option<String>,
+    /// The request it came as.
+    pub head: RequestHead,
+    /// Its input.
+    pub input: Data,
+    /// Fields of the request to be sealed: credentials.
+    pub secrets: Vec<Field>,
+    /// Where a worker shall begin.
+    pub checkpoint: Option<Bytes>,
+    /// Scope and fingerprint of its idempotency key.
+    pub idempotency: Option<([u8; 32], [u8; 32])>,
+    /// What engine and server need to know of it.
+    pub context: Context,
+}
+
+/// What a submission became.
+#[derive(Debug, Clone)]
+pub enum Submitted {
+    /// A task of its own, durable.
+    New(Task),
+    /// Its idempotency key belongs to this task.
+    Attached {
+        /// The task, if it still exists.
+        task: Option<Task>,
+        /// Whether it was made by the same request.
+        same: bool,
+    },
+}
+
+impl Engine {
+    /// Draws an id for a task that is about to be submitted.
+    #[must_use]
+    pub fn draw_id(&self) -> TaskId {
+        let now = u64::try_from(self.now().as_ms()).unwrap_or(0);
+        let bits = self.chance().bits().to_le_bytes();
+        let random: [u8; 10] = bits[..10].try_into().expect("10 of 16 bytes");
+        TaskId::from_u128(uuid::Builder::from_unix_timestamp_millis(now, &random).into_uuid().as_u128())
+    }
+
+    /// Accepts a request: the task is durable when this returns.
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    pub async fn submit(&self, id: TaskId, submission: Submission) -> Result<Submitted, EngineError> {
+        let mut answers = self.submit_all(vec![(id, submission)]).await?;
+        answers.pop().expect("one answer per submission")
+    }
+
+    /// Accepts many requests in one durable write; one answer each, in order.
+    ///
+    /// # Errors
+    /// When none was accepted.
+    pub async fn submit_all(
+        &self,
+        submissions: Vec<(TaskId, Submission)>,
+    ) -> Result<Vec<Result<Submitted, EngineError>>, EngineError> {
+        if self.is_draining() {
+            return Err(EngineError::Draining);
+        }
+        let now = self.now();
+        let prepared: Vec<_> =
+            submissions.into_iter().map(|(id, one)| self.prepare(id, one, now)).collect();
+        let commits = prepared
+            .iter()
+            .filter_map(|accept| accept.as_ref().ok())
+            .map(|accept| Commit::Accept(Box::new(accept.clone())))
+            .collect();
+        let mut committed = self.store().commit(commits).await?.into_iter();
+        let mut answers = Vec::with_capacity(prepared.len());
+        for accept in prepared {
+            answers.push(match accept {
+                Err(error) => Err(error),
+                Ok(accept) => match committed.next().expect("one answer per commit") {
+                    Err(rejected) => Err(rejected.into()),
+                    Ok(committed) => self.accepted(accept, committed).await,
+                },
+            });
+        }
+        Ok(answers)
+    }
+
+    async fn accepted(
+        &self,
+        accept: Accept,
+        committed: Committed,
+    ) -> Result<Submitted, EngineError> {
+        match committed {
+            Committed::Attached { id, same, exists } => {
+                self.meters().attached.fetch_add(1, Ordering::Relaxed);
+                let task = if exists { self.task(id).await? } else { None };
+                Ok(Submitted::Attached { task, same })
+            }
+            Committed::Accepted { pos } => {
+                self.meters().accepted.fetch_add(1, Ordering::Relaxed);
+                self.feed().publish(std::slice::from_ref(&accept.entry), pos);
+                let task = accept.task;
+                self.propose_alarm(task.due_at());
+                self.wake(&Pool::of(&task), task.spec.run_at);
+                Ok(Submitted::New(task))
+            }
+            Committed::Stepped(_) | Committed::Erased(_) | Committed::Put => {
+                unreachable!("an accept is answered as an accept")
+            }
+        }
+    }
+
+    fn prepare(
+        &self,
+        id: TaskId,
+        submission: Submission,
+        now: Timestamp,
+    ) -> Result<Accept, EngineError> {
+        let policy = self
+            .policies()
+            .find(&submission.tenant, &submission.queue)
+            .ok_or(EngineError::UnknownQueue)?;
+        let runner = match submission.runner {
+            Runner::Workers if self.has_handler(&submission.queue) => Runner::Inline,
+            runner => runner,
+        };
+        let run_at = submission.run_at.unwrap_or(now).max(now);
+        let mut bodies = vec![(
+            BodyKind::Input,
+            Body { head: envelope::encode(&submission.head), data: submission.input },
+        )];
+        let input_bytes = bodies[0].1.data.len();
+        if let Some(sealed) = self.seal(id, &submission.secrets)? {
+            bodies.push((BodyKind::Sealed, inline(sealed)));
+        }
+        let credentials =
+            if bodies.len() > 1 { Credentials::Sealed } else { Credentials::None };
+        let has_checkpoint = submission.checkpoint.is_some();
+        if let Some(checkpoint) = submission.checkpoint {
+            bodies.push((BodyKind::Checkpoint, inline(checkpoint)));
+        }
+        let deadline_after = deadline_after(submission.deadline, run_at, &policy);
+        let retention = submission.retention.unwrap_or(policy.retention);
+        let spec = Spec {
+            id,
+            tenant: submission.tenant,
+            queue: submission.queue,
+            lane: submission.lane,
+            priority: submission.priority,
+            labels: submission.labels,
+            runner,
+            created_at: now,
+            run_at,
+            deadline_after,
+            retention,
+            content_type: submission.content_type,
+            input_bytes,
+            context: envelope::encode(&submission.context),
+        };
+        let (task, entry) = relais_core::accept(spec, credentials, has_checkpoint);
+        let idempotency = submission.idempotency.map(|(scope, fingerprint)| Idempotency {
+            scope,
+            fingerprint,
+            keep_until: now.plus(limits::IDEMPOTENCY_MIN),
+        });
+        Ok(Accept {
+            task,
+            entry,
+            bodies,
+            idempotency,
+            queue_capacity: policy.capacity,
+            tenant_capacity: self.config().tenant_capacity,
+        })
+    }
+
+    fn seal(&self, task: TaskId, secrets: &[Field]) -> Result<Option<Bytes>, EngineError> {
+        if secrets.is_empty() {
+            return Ok(None);
+        }
+        let key = self.config().seal_key.as_ref().ok_or(EngineError::NoSealKey)?;
+        let text = envelope::encode(&secrets.to_vec());
+        Ok(Some(key.seal(task, self.chance().bits(), &text)))
+    }
+}
+
+fn inline(bytes: Bytes) -> Body {
+    Body { head: Bytes::new(), data: Data::Inline(bytes) }
+}
+
+fn deadline_after(deadline: Option<Deadline>, run_at: Timestamp, policy: &Policy) -> Duration {
+    match deadline {
+        None => policy.deadline,
+        Some(Deadline::After(span)) => span,
+        Some(Deadline::At(moment)) => moment.since(run_at),
+    }
+}
+

@@ -1,0 +1,233 @@
+//! What workers do: lease, report, settle.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use relais_core::{
+    BodyKind, Cause, Command, Failure, Holder, LeaseToken, Progress, QueueName, Reply, Task,
+    TenantName,
+};
+use relais_store::{Body, Claimed, Data, Pool, Rejected, RunBy, StepOf, Stepped};
+
+use crate::engine::{Engine, EngineError};
+
+/// A sign of life, and what it brings.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// Which attempt.
+    pub token: LeaseToken,
+    /// How far it is.
+    pub progress: Option<Progress>,
+    /// For its followers, as JSON.
+    pub output: Option<Bytes>,
+    /// Where another worker would resume, as JSON.
+    pub checkpoint: Option<Bytes>,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// It succeeded, perhaps with a result.
+    Succeed(Option<Body>),
+    /// It failed.
+    Fail {
+        /// Why.
+        failure: Failure,
+        /// How.
+        cause: Cause,
+        /// Whether another attempt may follow.
+        retryable: bool,
+        /// How long to wait at least before it.
+        retry_after: Option<Duration>,
+        /// What it left, if it is the last.
+        result: Option<Body>,
+    },
+    /// It is given back untouched.
+    Release,
+}
+
+/// The end of an attempt.
+#[derive(Debug, Clone)]
+pub struct Settle {
+    /// Which attempt.
+    pub token: LeaseToken,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+impl Engine {
+    /// Leases up to `max` tasks of a queue to a worker, waiting up to `wait` for the first.
+    ///
+    /// A worker that never reads the answer has its leases end; whoever knows that the answer was not
+    /// written should [release](Self::settle) them at once.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownQueue`], [`EngineError::Draining`], or the store's.
+    pub async fn lease(
+        &self,
+        tenant: &TenantName,
+        queue: &QueueName,
+        worker: &str,
+        max: usize,
+        wait: Duration,
+    ) -> Result<Vec<Claimed>, EngineError> {
+        if self.is_draining() {
+            return Err(EngineError::Draining);
+        }
+        if self.policies().find(tenant, queue).is_none() {
+            return Err(EngineError::UnknownQueue);
+        }
+        self.inner().worker_calls.fetch_add(1, Ordering::Relaxed);
+        let pool =
+            Pool { tenant: tenant.clone(), queue: queue.clone(), run_by: RunBy::Workers };
+        let until = self.now().plus(wait);
+        let desk = self.inner().dispatcher.desk(&pool);
+        loop {
+            // Sitting down before looking: a task that comes in between finds the worker waiting.
+            let called = desk.notified();
+            let holder = Holder::Worker { name: worker.to_owned() };
+            let claims = self.claim(&pool, holder, max).await?;
+            if let Some(next) = claims.next_at {
+                self.alarm_pool(&pool, next);
+            }
+            if !claims.started.is_empty() {
+                if claims.more {
+                    desk.notify_one();
+                }
+                return Ok(claims.started);
+            }
+            if wait.is_zero() || self.now() >= until {
+                return Ok(Vec::new());
+            }
+            tokio::select! {
+                () = called => {}
+                () = self.clock().sleep_until(until) => {}
+                () = self.inner().stop.cancelled() => return Ok(Vec::new()),
+            }
+        }
+    }
+
+    /// Tells a worker how often to report on a task: a third of its lease.
+    #[must_use]
+    pub fn heartbeat_every(&self, task: &Task) -> Duration {
+        self.policy_of(task).heartbeat_every()
+    }
+
+    /// Extends leases and stores what comes with the signs of life; one answer each, in order.
+    ///
+    /// # Errors
+    /// When the store could not take any.
+    pub async fn report(
+        &self,
+        tenant: &TenantName,
+        reports: Vec<Report>,
+    ) -> Result<Vec<Result<Stepped, EngineError>>, EngineError> {
+        let tokens: Vec<_> = reports.iter().map(|report| report.token).collect();
+        let mut steps = Vec::with_capacity(reports.len());
+        let tasks = self.tasks(tokens.iter().map(|token| token.task).collect()).await?;
+        for (report, task) in reports.into_iter().zip(&tasks) {
+            let Some(task) = task else { continue };
+            let policy = self.policy_of(task);
+            let until = self.now().plus(policy.lease);
+            let mut bodies = Vec::new();
+            let has_checkpoint = report.checkpoint.is_some();
+            if let Some(checkpoint) = report.checkpoint {
+                let body = Body { head: Bytes::new(), data: Data::Inline(checkpoint) };
+                bodies.push((BodyKind::Checkpoint, body));
+            }
+            let command = Command::Report {
+                nonce: report.token.nonce,
+                until,
+                progress: report.progress,
+                output: report.output,
+                checkpoint: has_checkpoint,
+            };
+            let mut step = self.step_of(task, Some(tenant), command);
+            step.bodies = bodies;
+            steps.push(step);
+        }
+        self.take_known(&tasks, steps).await
+    }
+
+    /// Ends attempts; one answer each, in order. Saying it again is answered `Reply::Replayed`.
+    ///
+    /// # Errors
+    /// When the store could not take any.
+    pub async fn settle(
+        &self,
+        tenant: &TenantName,
+        settles: Vec<Settle>,
+    ) -> Result<Vec<Result<Stepped, EngineError>>, EngineError> {
+        let ids = settles.iter().map(|settle| settle.token.task).collect();
+        let tasks = self.tasks(ids).await?;
+        let mut steps = Vec::with_capacity(settles.len());
+        for (settle, task) in settles.into_iter().zip(&tasks) {
+            let Some(task) = task else { continue };
+            steps.push(self.settle_step(task, Some(tenant), settle));
+        }
+        self.take_known(&tasks, steps).await
+    }
+
+    /// Ends one attempt of this process.
+    pub(crate) async fn settle_own(
+        &self,
+        task: &Task,
+        settle: Settle,
+    ) -> Result<Stepped, EngineError> {
+        let step = self.settle_step(task, None, settle);
+        let stepped = self.take(vec![step]).await?.pop().expect("one answer per step")?;
+        self.note_pace(&stepped);
+        Ok(stepped)
+    }
+
+    fn settle_step(&self, task: &Task, tenant: Option<&TenantName>, settle: Settle) -> StepOf {
+        let nonce = settle.token.nonce;
+        let (command, result) = match settle.outcome {
+            Outcome::Succeed(result) => (Command::Succeed { nonce }, result),
+            Outcome::Release => (Command::Release { nonce }, None),
+            Outcome::Fail { mut failure, cause, retryable, retry_after, result } => {
+                failure.has_result = result.is_some();
+                let jitter = self.chance().unit();
+                let fail =
+                    Command::Fail { nonce, cause, failure, retryable, retry_after, jitter };
+                (fail, result)
+            }
+        };
+        let mut step = self.step_of(task, tenant, command);
+        step.bodies = result.map(|body| (BodyKind::Result, body)).into_iter().collect();
+        step
+    }
+
+    /// Takes the steps of those tasks that exist; the others are answered as not found.
+    async fn take_known(
+        &self,
+        tasks: &[Option<Task>],
+        steps: Vec<StepOf>,
+    ) -> Result<Vec<Result<Stepped, EngineError>>, EngineError> {
+        let mut taken = self.take(steps).await?.into_iter();
+        let answers = tasks.iter().map(|task| match task {
+            None => Err(Rejected::NotFound.into()),
+            Some(_) => {
+                let answer = taken.next().expect("one answer per step");
+                if let Ok(stepped) = &answer {
+                    self.note_pace(stepped);
+                }
+                answer
+            }
+        });
+        Ok(answers.collect())
+    }
+
+    /// Remembers how long a run took, for estimates.
+    fn note_pace(&self, stepped: &Stepped) {
+        let task = &stepped.task;
+        if stepped.reply != Reply::Done || !task.life.status().is_terminal() {
+            return;
+        }
+        let now = self.now();
+        // The moment the last attempt started is gone with its lease; waiting since then is what counts.
+        let run = now.since(task.spec.run_at.max(task.spec.created_at));
+        self.meters().note_end(&task.spec.tenant, &task.spec.queue, run, now);
+    }
+}

@@ -1,0 +1,217 @@
+//! What a server is told at its start. The binary makes it from `relais.toml`, flags and environment;
+//! it is checked there, and trusted here.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use relais_core::{LaneKey, QueueName, TenantName, limits};
+use relais_engine::Grants;
+
+/// What a server is told at its start.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// The front door and the task API.
+    pub listen: SocketAddr,
+    /// Metrics and administration: another origin on purpose.
+    pub admin_listen: SocketAddr,
+    /// Scheme and authority of absolute links, without a trailing slash; `None` on loopback only, where
+    /// links are made from the listening address.
+    pub public_url: Option<String>,
+    /// Whose `Forwarded` and `X-Forwarded-*` are believed: networks as (address, prefix length).
+    pub trusted_proxies: Vec<(std::net::IpAddr, u8)>,
+    /// Where requests go that no route takes: scheme, authority and base path; `None` answers 404.
+    pub fallback: Option<String>,
+    /// Goes before every path of Relais itself on `listen`; empty, or `/…` without a trailing slash.
+    pub api_prefix: String,
+    /// The routes, in the order of the file.
+    pub routes: Vec<Route>,
+    /// API keys of the configuration. Those added by `relais key add` live in the store.
+    pub keys: Vec<ApiKey>,
+    /// The tenant of callers without an API key, on `/v1`.
+    pub default_tenant: TenantName,
+    /// Header fields sealed at rest, lower case: `authorization`, `cookie` and those configured.
+    pub sealed_fields: Vec<String>,
+    /// Whether calls without a key are taken off loopback too (`--insecure`).
+    pub is_insecure: bool,
+    /// Largest request body, bytes.
+    pub body_bytes_max: u64,
+    /// Connections at once.
+    pub connections_max: usize,
+    /// How long a client may take to send a request head.
+    pub header_timeout: Duration,
+}
+
+impl ServerConfig {
+    /// A server on loopback, without routes: what tests begin with.
+    #[must_use]
+    pub fn on_loopback() -> Self {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self {
+            listen: any,
+            admin_listen: any,
+            public_url: None,
+            trusted_proxies: Vec::new(),
+            fallback: None,
+            api_prefix: String::new(),
+            routes: Vec::new(),
+            keys: Vec::new(),
+            default_tenant: "default".parse().expect("a valid name"),
+            sealed_fields: vec!["authorization".to_owned(), "cookie".to_owned()],
+            is_insecure: false,
+            body_bytes_max: limits::REQUEST_BODY_BYTES_MAX,
+            connections_max: limits::CONNECTIONS_MAX,
+            header_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// An API key: only its hash is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKey {
+    /// For people.
+    pub name: String,
+    /// SHA-256 of the key's text (`rk_…`: 256 random bits, so that a plain hash is enough).
+    pub hash: [u8; 32],
+    /// Whose it is.
+    pub tenant: TenantName,
+    /// What it allows.
+    pub scopes: Scopes,
+}
+
+/// What an API key allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Scopes {
+    /// Submit, cancel, retry, erase.
+    pub submit: bool,
+    /// Read tasks, events, results, queues.
+    pub read: bool,
+    /// Lease, report, settle.
+    pub work: bool,
+    /// Pause queues, change policies, manage keys.
+    pub admin: bool,
+}
+
+impl Scopes {
+    /// Everything.
+    pub const ALL: Self = Self { submit: true, read: true, work: true, admin: true };
+}
+
+/// How a route answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Directly if done in time, else with a ticket.
+    Auto,
+    /// With a ticket.
+    Async,
+    /// Synchronously, unless the client prefers otherwise.
+    Prefer,
+    /// Synchronously: a plain streaming proxy.
+    Sync,
+}
+
+/// A rule of the front door: which requests become tasks, and how they are run.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// A path, with `{name}` for a segment and a trailing `{*rest}` for the rest.
+    pub path: String,
+    /// Methods, upper case; empty takes all.
+    pub methods: Vec<String>,
+    /// Scheme, authority and base path of the upstream; empty for `run = "workers"` without one.
+    pub upstream: String,
+    /// Whether workers lease its tasks instead.
+    pub run_by_workers: bool,
+    /// How it answers.
+    pub mode: Mode,
+    /// How long `auto` waits for an answer.
+    pub wait: Duration,
+    /// How long a client may ask it to wait.
+    pub wait_max: Duration,
+    /// Where its tasks wait.
+    pub queue: QueueName,
+    /// The tenant of callers without an API key.
+    pub tenant: TenantName,
+    /// Where the lane comes from.
+    pub lane: Option<LaneSource>,
+    /// Whether a request may be sent again after a lost answer; `None` goes by the method.
+    pub idempotent: Option<bool>,
+    /// Who may see its tasks.
+    pub access: RouteAccess,
+    /// What its tickets grant.
+    pub grants: Grants,
+    /// Whether a task is canceled when the caller that waits for it hangs up.
+    pub cancel_on_abandon: bool,
+    /// Options that a caller may set by header: `delay`, `run-at`, `priority`, `lane`, `deadline`, `label`.
+    pub allow: Vec<String>,
+    /// Whether the upstream may heartbeat and report.
+    pub report: bool,
+    /// The `Host` to send; `None` is that of the upstream.
+    pub host: HostHeader,
+}
+
+/// Which `Host` an upstream is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostHeader {
+    /// The authority of the upstream.
+    Upstream,
+    /// What the client sent.
+    Client,
+    /// This one.
+    Fixed(String),
+}
+
+/// Where the lane of a route's tasks comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LaneSource {
+    /// A header field.
+    Header(String),
+    /// A named segment of the path.
+    Path(String),
+    /// A query parameter.
+    Query(String),
+    /// The address of the client.
+    Ip,
+    /// Always this.
+    Const(LaneKey),
+}
+
+/// Who may see a route's tasks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RouteAccess {
+    /// Whoever has the ticket.
+    Ticket,
+    /// Whoever sends the same value in this header field.
+    Caller(String),
+    /// Whoever has a key of the tenant.
+    Key,
+}
+
+impl Route {
+    /// The route that `--upstream` stands for: everything goes there; mode `prefer` for methods that only
+    /// read, `auto` for the others.
+    #[must_use]
+    pub fn everything_to(upstream: &str) -> [Self; 2] {
+        let reading = Self {
+            path: "/{*rest}".to_owned(),
+            methods: ["GET", "HEAD", "OPTIONS"].map(str::to_owned).to_vec(),
+            upstream: upstream.to_owned(),
+            run_by_workers: false,
+            mode: Mode::Prefer,
+            wait: Duration::from_secs(10),
+            wait_max: limits::WAIT_MAX,
+            queue: "default".parse().expect("a valid name"),
+            tenant: "default".parse().expect("a valid name"),
+            lane: None,
+            idempotent: None,
+            access: RouteAccess::Ticket,
+            grants: Grants { read: true, cancel: false, retry: false },
+            cancel_on_abandon: false,
+            allow: ["delay", "run-at", "priority", "lane", "deadline", "label"]
+                .map(str::to_owned)
+                .to_vec(),
+            report: false,
+            host: HostHeader::Upstream,
+        };
+        let others = Self { methods: Vec::new(), mode: Mode::Auto, ..reading.clone() };
+        [reading, others]
+    }
+}

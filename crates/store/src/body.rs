@@ -1,0 +1,129 @@
+//! Bodies: what was handed in, what came out, where to resume. Opaque bytes with an opaque head.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::{StoreError, StoreFuture};
+
+/// A body to be stored with a commit.
+#[derive(Debug, Clone)]
+pub struct Body {
+    /// What the engine wants to remember of it (media type, status, header fields…). Opaque.
+    pub head: Bytes,
+    /// The bytes.
+    pub data: Data,
+}
+
+/// The bytes of a body.
+#[derive(Debug, Clone)]
+pub enum Data {
+    /// Small enough to live in the store (at most `limits::INLINE_BODY_BYTES_MAX`).
+    Inline(Bytes),
+    /// Finished by a [`Spool`] of the same store, durable, and waiting for its row.
+    Spilled {
+        /// The name the spool gave it.
+        name: String,
+        /// Length, bytes.
+        len: u64,
+        /// CRC-32 of the bytes.
+        crc: u32,
+    },
+}
+
+impl Data {
+    /// Length, bytes.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        match self {
+            Self::Inline(bytes) => bytes.len() as u64,
+            Self::Spilled { len, .. } => *len,
+        }
+    }
+
+    /// Whether there are no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A body as it is read back.
+#[derive(Clone)]
+pub struct StoredBody {
+    /// As it was stored.
+    pub head: Bytes,
+    /// Length, bytes.
+    pub len: u64,
+    /// Where the bytes are.
+    pub data: BodySource,
+}
+
+impl fmt::Debug for StoredBody {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("StoredBody").field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
+/// Where the bytes of a stored body are.
+#[derive(Clone)]
+pub enum BodySource {
+    /// Here.
+    Inline(Bytes),
+    /// To be read piece by piece; stays readable while it is held, even if the task is erased.
+    Reader(Arc<dyn BodyRead>),
+}
+
+/// Reads pieces of a body, which may still be growing.
+pub trait BodyRead: Send + Sync {
+    /// Up to `max` bytes from `offset` on; empty only at the end of what is there.
+    fn read_at(&self, offset: u64, max: usize) -> StoreFuture<'_, Bytes>;
+}
+
+/// A body in the making: kept in memory while small, in a file beyond `limits::INLINE_BODY_BYTES_MAX`.
+///
+/// Dropped before [`finish`](Self::finish), it leaves nothing behind.
+pub trait Spool: Send {
+    /// Appends a chunk. The bytes can be read as soon as this returns; they are durable after `finish`.
+    fn write(&mut self, chunk: Bytes) -> StoreFuture<'_, ()>;
+
+    /// Reads what was written so far, and what will be.
+    fn reader(&self) -> Arc<dyn BodyRead>;
+
+    /// Bytes written so far.
+    fn len(&self) -> u64;
+
+    /// Whether nothing was written yet.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Makes the bytes durable (a spilled file and its folder are fsynced) and ready for a commit.
+    fn finish(self: Box<Self>) -> StoreFuture<'static, Data>;
+}
+
+impl StoredBody {
+    /// All bytes at once, for bodies known to be small.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] when it is longer than `max`, or ends early.
+    pub async fn bytes(&self, max: usize) -> Result<Bytes, StoreError> {
+        let reader = match &self.data {
+            BodySource::Inline(bytes) => return Ok(bytes.clone()),
+            BodySource::Reader(reader) => reader,
+        };
+        if self.len > max as u64 {
+            return Err(StoreError::Corrupt("a body is longer than it may be".to_owned()));
+        }
+        let mut all = Vec::with_capacity(usize::try_from(self.len).unwrap_or(max));
+        while (all.len() as u64) < self.len {
+            let piece = reader.read_at(all.len() as u64, 64 << 10).await?;
+            if piece.is_empty() {
+                return Err(StoreError::Corrupt("a body ends early".to_owned()));
+            }
+            all.extend_from_slice(&piece);
+        }
+        Ok(all.into())
+    }
+}

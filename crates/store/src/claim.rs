@@ -1,0 +1,120 @@
+//! Whose turn it is: claims of ready tasks, and what time makes due.
+
+use std::sync::Arc;
+
+use relais_core::{
+    BodyKind, Holder, Policy, QueueName, Runner, Task, TaskId, TenantName, Timestamp,
+};
+
+use crate::body::StoredBody;
+
+/// Who runs the tasks of a pool.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RunBy {
+    /// Relais calls this origin.
+    Upstream(Arc<str>),
+    /// Workers lease them.
+    Workers,
+    /// A handler in the process.
+    Inline,
+}
+
+impl From<&Runner> for RunBy {
+    fn from(runner: &Runner) -> Self {
+        match runner {
+            Runner::Upstream { origin, .. } => Self::Upstream(origin.clone()),
+            Runner::Workers => Self::Workers,
+            Runner::Inline => Self::Inline,
+        }
+    }
+}
+
+/// The tasks of one queue that are run by the same: what one claim looks at.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Pool {
+    /// Whose queue.
+    pub tenant: TenantName,
+    /// Which.
+    pub queue: QueueName,
+    /// Who runs them.
+    pub run_by: RunBy,
+}
+
+impl Pool {
+    /// The pool of a task.
+    #[must_use]
+    pub fn of(task: &Task) -> Self {
+        Self {
+            tenant: task.spec.tenant.clone(),
+            queue: task.spec.queue.clone(),
+            run_by: RunBy::from(&task.spec.runner),
+        }
+    }
+}
+
+/// Asks for attempts to start.
+///
+/// A store walks the lanes of the pool in the order of [`relais_core::lane::turn`] and takes from each its
+/// first task by [`relais_core::lane::rank`] (strict queues: by arrival), one at a time, within the limits
+/// of the policy: leases live in the queue and in the lane, tokens of the rate, the strict order.
+/// Its work must not depend on tasks of lanes that are blocked.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// Of which pool.
+    pub pool: Pool,
+    /// Limits and lease of the queue.
+    pub policy: Arc<Policy>,
+    /// Who will hold the leases.
+    pub holder: Holder,
+    /// The fences: at most as many attempts start.
+    pub nonces: Vec<u128>,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// An attempt that was started.
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    /// The task, running.
+    pub task: Task,
+    /// Its fence.
+    pub nonce: u128,
+    /// The position of its `started` event in the store's order.
+    pub pos: u64,
+    /// Input, checkpoint and sealed credentials, as far as there are any.
+    pub bodies: Vec<(BodyKind, StoredBody)>,
+}
+
+/// The answer to a claim.
+#[derive(Debug, Clone, Default)]
+pub struct Claims {
+    /// The attempts that started.
+    pub started: Vec<Claimed>,
+    /// If a rate held tasks back: when the next may start.
+    pub next_at: Option<Timestamp>,
+    /// Whether ready tasks are left that only a free slot holds back (or the number of nonces).
+    pub more: bool,
+}
+
+/// Asks what time has to do.
+#[derive(Debug, Clone, Copy)]
+pub struct DueQuery {
+    /// The moment.
+    pub now: Timestamp,
+    /// At most as many tasks, and as many pools.
+    pub limit: usize,
+    /// Whether to name every pool with ready tasks (at the start), or only those in which scheduled
+    /// tasks have become ready.
+    pub all_pools: bool,
+}
+
+/// What time has to do.
+#[derive(Debug, Clone, Default)]
+pub struct Due {
+    /// Tasks for [`relais_core::Command::Tick`], most overdue first.
+    pub tasks: Vec<TaskId>,
+    /// Pools to claim from.
+    pub pools: Vec<Pool>,
+    /// The first moment at which something else is due; `None` if nothing will be.
+    pub next: Option<Timestamp>,
+}

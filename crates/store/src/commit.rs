@@ -1,0 +1,154 @@
+//! What is written: one commit is one task's change, or one small setting.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use relais_core::{
+    BodyKind, Command, Effect, Entry, Policy, QueueName, Refused, Reply, Task, TaskId, TenantName,
+    Timestamp,
+};
+
+use crate::body::Body;
+
+/// One unit of change: applied whole, or not at all.
+#[derive(Debug, Clone)]
+pub enum Commit {
+    /// A new task.
+    Accept(Box<Accept>),
+    /// [`relais_core::step`] on a task, inside the transaction.
+    Step(Box<StepOf>),
+    /// A terminal task is forgotten, with its log, bodies and labels.
+    Erase {
+        /// Which.
+        id: TaskId,
+    },
+    /// The settings of a queue; it comes into being if it is new.
+    Queue {
+        /// Whose queue.
+        tenant: TenantName,
+        /// Which.
+        queue: QueueName,
+        /// What changes.
+        change: QueueChange,
+    },
+    /// A small named value; `None` removes it.
+    Secret {
+        /// Its name.
+        name: String,
+        /// Its value.
+        value: Option<Bytes>,
+    },
+}
+
+/// A change to a queue's settings.
+#[derive(Debug, Clone, PartialEq)]
+pub enum QueueChange {
+    /// Nothing starts until it is resumed.
+    Pause,
+    /// Tasks start again.
+    Resume,
+    /// The policy put by the API; `None` goes back to that of the configuration.
+    Policy(Option<Box<Policy>>),
+}
+
+/// A new task, as [`relais_core::accept`] made it.
+#[derive(Debug, Clone)]
+pub struct Accept {
+    /// The task.
+    pub task: Task,
+    /// The first entry of its log.
+    pub entry: Entry,
+    /// Its bodies; an input at least.
+    pub bodies: Vec<(BodyKind, Body)>,
+    /// The claim of its idempotency key.
+    pub idempotency: Option<Idempotency>,
+    /// Tasks not yet terminal that its queue may hold.
+    pub queue_capacity: u64,
+    /// Tasks not yet terminal that its tenant may hold.
+    pub tenant_capacity: u64,
+}
+
+/// The claim of an idempotency key: part of the commit, never a look-up before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Idempotency {
+    /// SHA-256 of tenant, caller, method, path and key.
+    pub scope: [u8; 32],
+    /// SHA-256 of what makes two requests the same.
+    pub fingerprint: [u8; 32],
+    /// The key is kept as long as the task, and at least until then.
+    pub keep_until: Timestamp,
+}
+
+/// A step to be decided and stored.
+#[derive(Debug, Clone)]
+pub struct StepOf {
+    /// The task.
+    pub id: TaskId,
+    /// If given, a task of another tenant is not found.
+    pub tenant: Option<TenantName>,
+    /// What is asked of it.
+    pub command: Command,
+    /// The policy of its queue.
+    pub policy: Arc<Policy>,
+    /// Bodies that come with it; stored unless the step is refused, replayed or too late.
+    pub bodies: Vec<(BodyKind, Body)>,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// What a commit did.
+#[derive(Debug, Clone)]
+pub enum Committed {
+    /// The task exists, durably.
+    Accepted {
+        /// The position of its first event in the store's order.
+        pos: u64,
+    },
+    /// The idempotency key belonged to a task already; nothing was stored.
+    Attached {
+        /// That task.
+        id: TaskId,
+        /// Whether it was made by the same request.
+        same: bool,
+        /// Whether it still exists.
+        exists: bool,
+    },
+    /// The step was taken.
+    Stepped(Box<Stepped>),
+    /// The task is forgotten.
+    Erased(Box<Task>),
+    /// The setting is stored.
+    Put,
+}
+
+/// A step that was taken.
+#[derive(Debug, Clone)]
+pub struct Stepped {
+    /// The task afterwards.
+    pub task: Task,
+    /// Its new events.
+    pub entries: Vec<Entry>,
+    /// The position of the first of them in the store's order.
+    pub pos: u64,
+    /// What the caller does now.
+    pub effects: Vec<Effect>,
+    /// What to answer.
+    pub reply: Reply,
+}
+
+/// Why one commit of a batch was not applied; the others were.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rejected {
+    /// The rules say no.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// There is no such task (any more).
+    #[error("there is no such task")]
+    NotFound,
+    /// The queue holds as many tasks as it may.
+    #[error("the queue is full")]
+    QueueFull,
+    /// The tenant has as many tasks as it may.
+    #[error("the tenant has too many tasks")]
+    TenantFull,
+}

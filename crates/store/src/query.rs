@@ -1,0 +1,106 @@
+//! What is read: pages, logs, counts.
+
+use relais_core::{Entry, LaneKey, Policy, QueueName, Status, Task, TaskId, TenantName};
+
+/// Which tasks to list. Every member narrows.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Only this tenant's; `None` (all of them) is for the engine itself.
+    pub tenant: Option<TenantName>,
+    /// Only of this queue.
+    pub queue: Option<QueueName>,
+    /// Only with this status.
+    pub status: Option<Status>,
+    /// Only with this label.
+    pub label: Option<(String, String)>,
+    /// Only of this lane.
+    pub lane: Option<LaneKey>,
+    /// Only those accepted before this one (the cursor of the page before).
+    pub after: Option<TaskId>,
+    /// At most as many.
+    pub limit: usize,
+}
+
+/// A page of tasks, newest first.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    /// The tasks. May be fewer than asked for although more follow: the work of a page is bounded.
+    pub tasks: Vec<Task>,
+    /// The cursor of the next page; `None` at the end.
+    pub next: Option<TaskId>,
+}
+
+/// Which events to read.
+#[derive(Debug, Clone)]
+pub enum EventQuery {
+    /// One task's log, after `seq`.
+    Task {
+        /// Whose.
+        id: TaskId,
+        /// The cursor.
+        after: u64,
+        /// At most as many.
+        limit: usize,
+    },
+    /// The store's log in commit order, after `pos`.
+    Store {
+        /// Only this tenant's.
+        tenant: TenantName,
+        /// Only of these tasks, if any are named.
+        tasks: Vec<TaskId>,
+        /// Only of tasks with this label.
+        label: Option<(String, String)>,
+        /// The cursor.
+        after: u64,
+        /// At most as many events are looked at.
+        limit: usize,
+    },
+}
+
+/// An event and its place in the store's order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Logged {
+    /// Rises in commit order, store-wide.
+    pub pos: u64,
+    /// The event.
+    pub entry: Entry,
+}
+
+/// The counts and settings of a queue. The counts are kept, not counted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QueueStats {
+    /// Whose.
+    pub tenant: TenantName,
+    /// Which.
+    pub queue: QueueName,
+    /// Whether it is paused.
+    pub is_paused: bool,
+    /// The policy put by the API, if any.
+    pub policy: Option<Policy>,
+    /// Tasks per status, in the order of [`Status::ALL`].
+    pub counts: [u64; 6],
+    /// Queued tasks whose `run_at` is in the future.
+    pub scheduled: u64,
+    /// Slots in use: leases live.
+    pub leases: u64,
+}
+
+/// The place of a waiting task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Tasks of its lane that start before it, counted up to 10,000.
+    pub ahead: u64,
+    /// Whether its lane is blocked by the limits or the order of the queue. Always false where unknown.
+    pub lane_is_blocked: bool,
+}
+
+/// Whether a store can be relied on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    /// Yes.
+    Ready,
+    /// It reads and settles, but takes nothing new.
+    Full,
+    /// Damage was found.
+    Corrupt(String),
+}

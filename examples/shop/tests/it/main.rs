@@ -1,0 +1,7 @@
+//! The shop seen from outside.
+
+mod http;
+mod import;
+mod invoice;
+mod process;
+mod service;
