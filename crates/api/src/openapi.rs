@@ -1,7 +1,7 @@
 //! The OpenAPI 3.1 document of the task API, as served at `/v1/openapi.json`.
 //!
 //! Schemas are derived from the types of this crate, so that they cannot differ from what is read
-//! and written; the operations are tables in [`operations`]. Routes of the front door are not
+//! and written; the operations are tables in `operations`. Routes of the front door are not
 //! here: their requests and answers are the upstream's.
 
 mod answers;
@@ -87,7 +87,24 @@ fn schemas() -> Value {
     let components = Schemas::openapi().components.expect("the derive lists schemas");
     let mut schemas = serde_json::to_value(components.schemas).expect("schemas are JSON");
     forbid_null(&mut schemas);
+    plain_text(&mut schemas);
     schemas
+}
+
+/// Doc comments are broken at a margin, and what links to Rust items is for readers of the code.
+fn plain_text(schema: &mut Value) {
+    match schema {
+        Value::Array(items) => items.iter_mut().for_each(plain_text),
+        Value::Object(members) => {
+            members.values_mut().for_each(plain_text);
+            if let Some(Value::String(text)) = members.get_mut("description") {
+                let paragraphs = text.split("\n\n").filter(|paragraph| !paragraph.contains("[`"));
+                let paragraphs = paragraphs.map(|paragraph| paragraph.replace('\n', " "));
+                *text = paragraphs.collect::<Vec<_>>().join("\n\n");
+            }
+        }
+        _ => {}
+    }
 }
 
 /// Absent values are left out, never `null`; the derive takes every `Option` for nullable.

@@ -35,8 +35,18 @@ pub fn vtime_after_start(vtime: i64, weight: u32) -> i64 {
     vtime.saturating_add((TURN / i64::from(weight.max(1))).max(1))
 }
 
-/// The virtual time of a lane that gets work: an idle lane may not save up its turns, so it joins at
-/// the queue's own virtual time (that of the lane served last).
+/// The virtual time of a queue after one of its lanes was served: `lane` is that lane's, the start paid
+/// for, and `head` the priority of the task that started. 0 before the first start.
+///
+/// It never goes back. What urgency borrowed does not count: else a lane that arrives behind an urgent
+/// one would wait until all others had caught up with its credit.
+#[must_use]
+pub fn queue_vtime_after_start(queue: i64, lane: i64, head: Priority) -> i64 {
+    queue.max(lane.min(turn(lane, head)))
+}
+
+/// The virtual time of a lane that gets work while none of its tasks is ready: it may not save up its
+/// turns, so it joins at the queue's own virtual time. A new lane starts there.
 #[must_use]
 pub fn vtime_on_arrival(lane: i64, queue: i64) -> i64 {
     lane.max(queue)
@@ -69,6 +79,11 @@ impl Bucket {
     /// The bucket without `count` tokens; never below empty.
     #[must_use]
     pub fn take(self, rate: Rate, count: u64, now: Timestamp) -> Self {
+        // Counting anew drops the fraction of a millionth: whoever only looks must not wear a slow
+        // rate down to nothing.
+        if count == 0 {
+            return self;
+        }
         let full = self.refilled(rate, now);
         Self { micro: full.micro.saturating_sub(count.saturating_mul(MICRO)), at: full.at }
     }
@@ -79,16 +94,21 @@ impl Bucket {
         let full = self.refilled(rate, now);
         let missing = u128::from(MICRO.saturating_sub(full.micro));
         let period_ms = rate.period.as_millis().max(1);
-        let wait_ms = (missing * period_ms).div_ceil(u128::from(rate.count.max(1)) * u128::from(MICRO));
+        let wait_ms =
+            (missing * period_ms).div_ceil(u128::from(rate.count.max(1)) * u128::from(MICRO));
         Timestamp::from_ms(
-            full.at.as_ms().max(now.as_ms()).saturating_add(i64::try_from(wait_ms).unwrap_or(i64::MAX)),
+            full.at
+                .as_ms()
+                .max(now.as_ms())
+                .saturating_add(i64::try_from(wait_ms).unwrap_or(i64::MAX)),
         )
     }
 
     fn refilled(self, rate: Rate, now: Timestamp) -> Self {
         let elapsed_ms = now.since(self.at).as_millis();
         let period_ms = rate.period.as_millis().max(1);
-        let added = elapsed_ms.saturating_mul(u128::from(rate.count) * u128::from(MICRO)) / period_ms;
+        let added =
+            elapsed_ms.saturating_mul(u128::from(rate.count) * u128::from(MICRO)) / period_ms;
         let added = u64::try_from(added).unwrap_or(u64::MAX);
         Self { micro: self.micro.saturating_add(added).min(burst(rate)), at: self.at.max(now) }
     }
@@ -96,7 +116,8 @@ impl Bucket {
 
 /// One second's worth of tokens, at least one.
 fn burst(rate: Rate) -> u64 {
-    let per_second = u128::from(rate.count) * u128::from(MICRO) * 1_000 / rate.period.as_millis().max(1);
+    let per_second =
+        u128::from(rate.count) * u128::from(MICRO) * 1_000 / rate.period.as_millis().max(1);
     u64::try_from(per_second).unwrap_or(u64::MAX).max(MICRO)
 }
 
@@ -141,6 +162,20 @@ mod tests {
         let back = bucket.take(TEN_PER_SECOND, 0, at(0));
         assert_eq!(back.available(TEN_PER_SECOND, at(0)), 0);
         assert_eq!(back.available(TEN_PER_SECOND, at(10_100)), 1);
+    }
+
+    #[test]
+    fn a_lane_that_arrives_behind_an_urgent_one_waits_for_one_turn_only() {
+        // P38: 500 urgent starts must not push the newcomer 500 turns back.
+        let (urgent, calm) = (Priority::new(10).expect("in range"), Priority::default());
+        let (mut queue, mut hurried) = (0, 0);
+        for _ in 0..500 {
+            hurried = vtime_after_start(hurried, 1);
+            queue = queue_vtime_after_start(queue, hurried, urgent);
+        }
+        let newcomer = vtime_on_arrival(i64::MIN, queue);
+        assert!(turn(newcomer, calm) <= TURN);
+        assert_eq!(queue_vtime_after_start(queue, 0, calm), queue, "it never goes back");
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub use policy::{Order, Policy, Rate};
 pub use refusal::Refused;
 pub use retry::RetryPolicy;
 pub use task::{
-    Credentials, Failure, FailureCode, Holder, Lease, Life, Priority, Progress, Runner, Spec,
-    State, Status, Task,
+    Credentials, Failure, FailureCode, Holder, Lease, Life, Priority, Progress, Runner, Settled,
+    Settlement, Spec, State, Status, Task,
 };
 pub use time::Timestamp;

@@ -14,13 +14,13 @@ use std::time::Duration;
 pub use accept::accept;
 use bytes::Bytes;
 
+use crate::Cause;
 use crate::event::{Entry, EventData};
 use crate::limits;
 use crate::policy::Policy;
 use crate::refusal::Refused;
-use crate::task::{Failure, Lease, Life, Progress, State, Task};
+use crate::task::{Failure, Lease, Life, Progress, Settled, Settlement, State, Task};
 use crate::time::Timestamp;
-use crate::Cause;
 
 /// The bodies a task may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -202,6 +202,10 @@ pub fn step(
     }
 }
 
+/// Entries that one more attempt may need, counted from the one that ends the attempt before it:
+/// `attempt_failed` or `requeued`, `started`, `deferred`, `attempt_failed`, `failed`.
+const ATTEMPT_EVENTS_MAX: u64 = 5;
+
 /// A step in the making: the task as it was, and what is to become of it.
 struct Draft<'a> {
     task: &'a Task,
@@ -240,6 +244,11 @@ impl<'a> Draft<'a> {
         self.step.life.version < limits::EVENTS_PROGRESS_MAX
     }
 
+    /// Whether the log has room for another attempt and its outcome.
+    fn has_room_for_attempt(&self) -> bool {
+        self.step.life.version + ATTEMPT_EVENTS_MAX <= limits::EVENTS_MAX
+    }
+
     /// Back to the queue, to start at `run_at`.
     fn queue(&mut self, run_at: Timestamp) {
         self.step.life.state = State::Queued { run_at };
@@ -270,6 +279,11 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// Whether the holder with this fence has said the same before, and was heard.
+    fn is_repeated(&self, nonce: u128, how: Settlement) -> bool {
+        self.task.life.settled_by == Some(Settled { nonce, how })
+    }
+
     /// The right of `nonce` to settle: the live attempt's, or that of the outcome being waited for.
     fn may_settle(&self, nonce: u128) -> bool {
         match &self.task.life.state {
@@ -293,11 +307,11 @@ impl<'a> Draft<'a> {
 
     /// Frees the slot of a holder that stopped after the task was over.
     fn free_holder(&mut self) {
-        if let State::Failed { holder, .. } | State::Canceled { holder, .. } = &mut self.step.life.state
+        if let State::Failed { holder, .. } | State::Canceled { holder, .. } =
+            &mut self.step.life.state
         {
             *holder = None;
         }
         self.wake_now();
     }
 }
-

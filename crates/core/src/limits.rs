@@ -102,12 +102,7 @@ pub struct Limit {
     pub refusal: &'static str,
 }
 
-const fn limit(
-    name: &'static str,
-    value: u64,
-    unit: &'static str,
-    refusal: &'static str,
-) -> Limit {
+const fn limit(name: &'static str, value: u64, unit: &'static str, refusal: &'static str) -> Limit {
     Limit { name, value, unit, refusal }
 }
 

@@ -48,7 +48,9 @@ pub fn backoff(policy: &RetryPolicy, count: u32, jitter: f64) -> Duration {
     let grown = policy.initial.as_secs_f64() * policy.factor.max(1.0).powi(steps);
     // `min` also tames the infinity of a huge power.
     let capped = grown.min(policy.max.as_secs_f64());
-    Duration::from_secs_f64(capped * (0.5 + jitter.clamp(0.0, 1.0) / 2.0))
+    let drawn = capped * (0.5 + jitter.clamp(0.0, 1.0) / 2.0);
+    // Only what no `Duration` can say, or a chance that is no number, is left: wait longest.
+    Duration::try_from_secs_f64(drawn).unwrap_or(policy.max)
 }
 
 #[cfg(test)]
@@ -73,9 +75,13 @@ mod tests {
 
     #[test]
     fn absurd_policies_stay_finite() {
-        let policy = RetryPolicy { max_attempts: u32::MAX, factor: 1e300, ..RetryPolicy::default() };
+        let policy =
+            RetryPolicy { max_attempts: u32::MAX, factor: 1e300, ..RetryPolicy::default() };
         assert_eq!(backoff(&policy, u32::MAX, 2.0), policy.max);
         let nan = RetryPolicy { factor: f64::NAN, ..RetryPolicy::default() };
         assert_eq!(backoff(&nan, 3, 1.0), nan.initial);
+        assert_eq!(backoff(&policy, 1, f64::NAN), policy.max);
+        let endless = RetryPolicy { initial: Duration::MAX, max: Duration::MAX, ..policy };
+        assert_eq!(backoff(&endless, 1, 1.0), Duration::MAX);
     }
 }

@@ -138,6 +138,28 @@ pub struct Lease {
     pub holder: Holder,
 }
 
+/// The end of an attempt as its holder said it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settled {
+    /// The fence it was said with.
+    pub nonce: u128,
+    /// What was said.
+    pub how: Settlement,
+}
+
+/// What the holder of a lease may say of its attempt's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Settlement {
+    /// Done.
+    Succeeded,
+    /// It did not work.
+    Failed,
+    /// Given back.
+    Released,
+    /// Handed to an outside system.
+    Deferred,
+}
+
 /// How far a task is.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Progress {
@@ -253,14 +275,8 @@ pub enum Status {
 
 impl Status {
     /// All statuses, in the order of a task's life.
-    pub const ALL: [Self; 6] = [
-        Self::Queued,
-        Self::Running,
-        Self::Waiting,
-        Self::Succeeded,
-        Self::Failed,
-        Self::Canceled,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Queued, Self::Running, Self::Waiting, Self::Succeeded, Self::Failed, Self::Canceled];
 
     /// The word as it travels.
     #[must_use]
@@ -369,8 +385,8 @@ pub struct Life {
     pub has_checkpoint: bool,
     /// Sealed credentials.
     pub credentials: Credentials,
-    /// The fence of the attempt that was settled last: its holder may say it again.
-    pub settled_by: Option<u128>,
+    /// How the attempt that was settled last ended: its holder may say it again.
+    pub settled_by: Option<Settled>,
     /// Where it stands.
     pub state: State,
 }
@@ -409,7 +425,9 @@ impl Life {
     #[must_use]
     pub const fn ended_at(&self) -> Option<Timestamp> {
         match self.state {
-            State::Succeeded { at } | State::Failed { at, .. } | State::Canceled { at, .. } => Some(at),
+            State::Succeeded { at } | State::Failed { at, .. } | State::Canceled { at, .. } => {
+                Some(at)
+            }
             State::Queued { .. } | State::Running { .. } | State::Waiting { .. } => None,
         }
     }

@@ -30,7 +30,8 @@ impl SystemClock {
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "this is the one place that asks the system")]
     pub fn start() -> Self {
-        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let since_epoch =
+            SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Self { started: Instant::now(), started_at: Timestamp::EPOCH.plus(since_epoch) }
     }
 }
@@ -112,9 +113,11 @@ impl Chance for SystemChance {
         }
         let mut block = [0u8; 16 * 64];
         aws_lc_rs::rand::fill(&mut block).expect("the system has random numbers");
-        pool.extend(block.chunks_exact(16).map(|chunk| {
-            u128::from_le_bytes(chunk.try_into().expect("chunks have 16 bytes"))
-        }));
+        pool.extend(
+            block
+                .chunks_exact(16)
+                .map(|chunk| u128::from_le_bytes(chunk.try_into().expect("chunks have 16 bytes"))),
+        );
         pool.pop().expect("a block was just added")
     }
 }

@@ -172,9 +172,7 @@ impl Engine {
         let nonces = (0..limit).map(|_| self.chance().bits()).collect();
         let policy = match pool.run_by {
             RunBy::Workers => self.policies().of(&pool.tenant, &pool.queue),
-            RunBy::Upstream(_) | RunBy::Inline => {
-                self.policies().of_own(&pool.tenant, &pool.queue)
-            }
+            RunBy::Upstream(_) | RunBy::Inline => self.policies().of_own(&pool.tenant, &pool.queue),
         };
         let claim = Claim { pool: pool.clone(), policy, holder, nonces, now: self.now() };
         let claims = self.store().claim(claim).await?;

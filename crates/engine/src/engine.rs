@@ -204,7 +204,11 @@ impl Engine {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn body(&self, id: TaskId, kind: BodyKind) -> Result<Option<StoredBody>, EngineError> {
+    pub async fn body(
+        &self,
+        id: TaskId,
+        kind: BodyKind,
+    ) -> Result<Option<StoredBody>, EngineError> {
         Ok(self.store().body(id, kind).await?)
     }
 
@@ -281,11 +285,8 @@ impl Engine {
         if matches!(change, QueueChange::Policy(_)) && self.policies().is_defined(&queue) {
             return Err(EngineError::QueueIsConfigured);
         }
-        let commit = Commit::Queue {
-            tenant: tenant.clone(),
-            queue: queue.clone(),
-            change: change.clone(),
-        };
+        let commit =
+            Commit::Queue { tenant: tenant.clone(), queue: queue.clone(), change: change.clone() };
         self.commit_one(commit).await?;
         if let QueueChange::Policy(policy) = change {
             self.policies().put(tenant, queue, policy.map(|policy| *policy));

@@ -1,7 +1,7 @@
 //! How an attempt runs: one module per kind of runner.
 
-pub mod inline;
 pub(crate) mod answer;
+pub mod inline;
 pub(crate) mod push;
 pub(crate) mod request;
 pub(crate) mod running;

@@ -57,10 +57,8 @@ impl Feed {
     pub fn follow(&self, task: TaskId) -> Follower {
         let mut shard = self.shard(task);
         let channel = shard.get(&task).and_then(Weak::upgrade).unwrap_or_else(|| {
-            let channel = Arc::new(Channel {
-                version: watch::Sender::new(0),
-                recent: Mutex::default(),
-            });
+            let channel =
+                Arc::new(Channel { version: watch::Sender::new(0), recent: Mutex::default() });
             shard.insert(task, Arc::downgrade(&channel));
             channel
         });

@@ -48,7 +48,9 @@ pub fn end_to_end(headers: &HeaderMap) -> Vec<Field> {
         .iter()
         .filter(|(name, _)| {
             let name = name.as_str();
-            !is_hop_by_hop(name) && name != "content-length" && !named.iter().any(|other| other == name)
+            !is_hop_by_hop(name)
+                && name != "content-length"
+                && !named.iter().any(|other| other == name)
         })
         .map(|(name, value)| (name.as_str().to_owned(), Bytes::copy_from_slice(value.as_bytes())))
         .collect()
@@ -71,7 +73,8 @@ pub fn retry_after(headers: &HeaderMap) -> Option<std::time::Duration> {
 fn http_date(text: &str) -> Option<u64> {
     let mut parts = text.strip_suffix(" GMT")?.split_once(", ")?.1.split(' ');
     let day: i64 = parts.next()?.parse().ok()?;
-    let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let months =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let name = parts.next()?;
     let month = i64::try_from(months.iter().position(|month| *month == name)?).ok()? + 1;
     let year: i64 = parts.next()?.parse().ok()?;
@@ -108,7 +111,8 @@ mod tests {
             headers.append(name, HeaderValue::from_static(value));
         }
         let fields = end_to_end(&headers);
-        let names: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), &value[..])).collect();
+        let names: Vec<_> =
+            fields.iter().map(|(name, value)| (name.as_str(), &value[..])).collect();
         assert_eq!(
             names,
             [("set-cookie", &b"a=1"[..]), ("set-cookie", b"b=2"), ("etag", b"\"x\"")]

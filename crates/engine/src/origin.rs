@@ -44,7 +44,13 @@ impl Origins {
     }
 
     /// Reserves up to `wanted` calls for `pool`.
-    pub(crate) fn reserve(&self, origin: &Arc<str>, pool: &Pool, wanted: u32, now: Timestamp) -> Room {
+    pub(crate) fn reserve(
+        &self,
+        origin: &Arc<str>,
+        pool: &Pool,
+        wanted: u32,
+        now: Timestamp,
+    ) -> Room {
         self.with(origin, |state| {
             if state.paused_until > now {
                 return Room::Until(state.paused_until);

@@ -83,7 +83,8 @@ impl SealKey {
 
     /// Tells keys apart without telling anything of them.
     fn id(&self) -> [u8; KEY_ID_LEN] {
-        let digest = digest::digest(&digest::SHA256, &[b"relais-seal-key-id", &self.secret[..]].concat());
+        let digest =
+            digest::digest(&digest::SHA256, &[b"relais-seal-key-id", &self.secret[..]].concat());
         digest.as_ref()[..KEY_ID_LEN].try_into().expect("a digest is longer")
     }
 }

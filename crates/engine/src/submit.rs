@@ -80,14 +80,20 @@ impl Engine {
         let now = u64::try_from(self.now().as_ms()).unwrap_or(0);
         let bits = self.chance().bits().to_le_bytes();
         let random: [u8; 10] = bits[..10].try_into().expect("10 of 16 bytes");
-        TaskId::from_u128(uuid::Builder::from_unix_timestamp_millis(now, &random).into_uuid().as_u128())
+        TaskId::from_u128(
+            uuid::Builder::from_unix_timestamp_millis(now, &random).into_uuid().as_u128(),
+        )
     }
 
     /// Accepts a request: the task is durable when this returns.
     ///
     /// # Errors
     /// See [`EngineError`].
-    pub async fn submit(&self, id: TaskId, submission: Submission) -> Result<Submitted, EngineError> {
+    pub async fn submit(
+        &self,
+        id: TaskId,
+        submission: Submission,
+    ) -> Result<Submitted, EngineError> {
         let mut answers = self.submit_all(vec![(id, submission)]).await?;
         answers.pop().expect("one answer per submission")
     }
@@ -173,8 +179,7 @@ impl Engine {
         if let Some(sealed) = self.seal(id, &submission.secrets)? {
             bodies.push((BodyKind::Sealed, inline(sealed)));
         }
-        let credentials =
-            if bodies.len() > 1 { Credentials::Sealed } else { Credentials::None };
+        let credentials = if bodies.len() > 1 { Credentials::Sealed } else { Credentials::None };
         let has_checkpoint = submission.checkpoint.is_some();
         if let Some(checkpoint) = submission.checkpoint {
             bodies.push((BodyKind::Checkpoint, inline(checkpoint)));
@@ -234,4 +239,3 @@ fn deadline_after(deadline: Option<Deadline>, run_at: Timestamp, policy: &Policy
         Some(Deadline::At(moment)) => moment.since(run_at),
     }
 }
-

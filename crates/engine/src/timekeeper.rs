@@ -31,11 +31,7 @@ pub(crate) struct Alarm {
 
 impl Default for Alarm {
     fn default() -> Self {
-        Self {
-            next_ms: AtomicI64::new(i64::MAX),
-            earlier: Notify::new(),
-            pools: Mutex::default(),
-        }
+        Self { next_ms: AtomicI64::new(i64::MAX), earlier: Notify::new(), pools: Mutex::default() }
     }
 }
 
@@ -143,7 +139,9 @@ impl Engine {
         let mut expired = Vec::new();
         for answer in self.take(steps).await? {
             match answer {
-                Ok(stepped) if stepped.reply == Reply::Expired => expired.push(stepped.task.spec.id),
+                Ok(stepped) if stepped.reply == Reply::Expired => {
+                    expired.push(stepped.task.spec.id)
+                }
                 Ok(_) => {}
                 Err(error) => tracing::debug!(%error, "an overdue task had changed"),
             }

@@ -71,9 +71,7 @@ impl Engine {
                 let obstacles = vec![Obstacle::Outside { until: *until }];
                 Ok(Why { obstacles, ..Why::default() })
             }
-            State::Running { .. } => {
-                Ok(Why { eta: self.eta(task, 0), ..Why::default() })
-            }
+            State::Running { .. } => Ok(Why { eta: self.eta(task, 0), ..Why::default() }),
             State::Succeeded { .. } | State::Failed { .. } | State::Canceled { .. } => {
                 Ok(Why::default())
             }
@@ -124,9 +122,9 @@ impl Engine {
 
     async fn queue_of(&self, task: &Task) -> Result<Option<QueueStats>, EngineError> {
         let queues = self.queues().await?;
-        Ok(queues.into_iter().find(|stats| {
-            stats.tenant == task.spec.tenant && stats.queue == task.spec.queue
-        }))
+        Ok(queues
+            .into_iter()
+            .find(|stats| stats.tenant == task.spec.tenant && stats.queue == task.spec.queue))
     }
 
     fn has_worker(&self, task: &Task) -> bool {

@@ -79,8 +79,7 @@ impl Engine {
             return Err(EngineError::UnknownQueue);
         }
         self.inner().worker_calls.fetch_add(1, Ordering::Relaxed);
-        let pool =
-            Pool { tenant: tenant.clone(), queue: queue.clone(), run_by: RunBy::Workers };
+        let pool = Pool { tenant: tenant.clone(), queue: queue.clone(), run_by: RunBy::Workers };
         let until = self.now().plus(wait);
         let desk = self.inner().dispatcher.desk(&pool);
         loop {
@@ -189,8 +188,7 @@ impl Engine {
             Outcome::Fail { mut failure, cause, retryable, retry_after, result } => {
                 failure.has_result = result.is_some();
                 let jitter = self.chance().unit();
-                let fail =
-                    Command::Fail { nonce, cause, failure, retryable, retry_after, jitter };
+                let fail = Command::Fail { nonce, cause, failure, retryable, retry_after, jitter };
                 (fail, result)
             }
         };

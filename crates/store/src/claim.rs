@@ -58,6 +58,22 @@ impl Pool {
 /// first task by [`relais_core::lane::rank`] (strict queues: by arrival), one at a time, within the limits
 /// of the policy: leases live in the queue and in the lane, tokens of the rate, the strict order.
 /// Its work must not depend on tasks of lanes that are blocked.
+///
+/// To the letter, so that every store starts the same tasks in the same order:
+/// - A lane belongs to its queue, whoever runs its tasks; tasks without a lane share one. A queue's limits,
+///   virtual time and bucket, and a lane's limit, virtual time and strict order, hold for all its pools.
+/// - A task is *ready* from its `run_at` on, until it starts or its deadline has passed.
+/// - Lanes of the same turn are taken by the rank, then by the arrival, of their first tasks. Tasks of the
+///   same rank are taken by arrival: the order in which they were accepted, which is that of their ids.
+/// - A lane that gets a ready task while it has none joins at
+///   [`relais_core::lane::vtime_on_arrival`]; a start moves the lane by
+///   [`relais_core::lane::vtime_after_start`], then the queue by
+///   [`relais_core::lane::queue_vtime_after_start`]. A lane without ready tasks and live leases whose
+///   virtual time is not ahead of the queue's may be forgotten.
+/// - In strict order a task that has started holds its lane until it is terminal, through retries,
+///   releases and waiting; until then no other task of the lane starts. Else the first to arrive of those
+///   that are ready starts: a task that is scheduled for later holds nobody up before its moment.
+/// - The bucket of a rate begins full, at the first claim.
 #[derive(Debug, Clone)]
 pub struct Claim {
     /// Of which pool.
@@ -90,9 +106,10 @@ pub struct Claimed {
 pub struct Claims {
     /// The attempts that started.
     pub started: Vec<Claimed>,
-    /// If a rate held tasks back: when the next may start.
+    /// If a rate held tasks back, for which there was a slot: when the next may start.
     pub next_at: Option<Timestamp>,
-    /// Whether ready tasks are left that only a free slot holds back (or the number of nonces).
+    /// Whether ready tasks are left that only the want of a free slot holds back, or that of nonces.
+    /// Tasks held back by a rate, by the strict order or by a pause do not count.
     pub more: bool,
 }
 
@@ -115,6 +132,7 @@ pub struct Due {
     pub tasks: Vec<TaskId>,
     /// Pools to claim from.
     pub pools: Vec<Pool>,
-    /// The first moment at which something else is due; `None` if nothing will be.
+    /// The first moment at which something else is due, not after `now` if the limit cut the answer
+    /// short; `None` if nothing will be.
     pub next: Option<Timestamp>,
 }

@@ -52,6 +52,9 @@ pub enum QueueChange {
 }
 
 /// A new task, as [`relais_core::accept`] made it.
+///
+/// Its idempotency key is looked at first, then the capacity of its queue, then that of its tenant. An
+/// accept that is repeated under the same id (its end was not known) is attached to the task it made.
 #[derive(Debug, Clone)]
 pub struct Accept {
     /// The task.
@@ -90,7 +93,8 @@ pub struct StepOf {
     pub command: Command,
     /// The policy of its queue.
     pub policy: Arc<Policy>,
-    /// Bodies that come with it; stored unless the step is refused, replayed or too late.
+    /// Bodies that come with it; stored if the reply is [`Reply::Done`], before the step's drops are
+    /// applied. Spilled bodies that are not stored are removed.
     pub bodies: Vec<(BodyKind, Body)>,
     /// When.
     pub now: Timestamp,
@@ -128,7 +132,7 @@ pub struct Stepped {
     pub task: Task,
     /// Its new events.
     pub entries: Vec<Entry>,
-    /// The position of the first of them in the store's order.
+    /// The position of the first of them in the store's order; meaningless if there are none.
     pub pos: u64,
     /// What the caller does now.
     pub effects: Vec<Effect>,

@@ -7,6 +7,7 @@
 mod body;
 mod claim;
 mod commit;
+mod memory;
 mod query;
 
 use std::future::Future;
@@ -14,7 +15,8 @@ use std::pin::Pin;
 
 pub use body::{Body, BodyRead, BodySource, Data, Spool, StoredBody};
 pub use claim::{Claim, Claimed, Claims, Due, DueQuery, Pool, RunBy};
-pub use commit::{Accept, Commit, Committed, Idempotency, QueueChange, Rejected, Stepped, StepOf};
+pub use commit::{Accept, Commit, Committed, Idempotency, QueueChange, Rejected, StepOf, Stepped};
+pub use memory::MemoryStore;
 pub use query::{EventQuery, Filter, Health, Logged, Page, Place, QueueStats};
 use relais_core::{BodyKind, Task, TaskId};
 
@@ -42,7 +44,7 @@ pub trait Store: Send + Sync + 'static {
     /// Applies each commit or none of it; one answer per commit, in order. Durable when it returns.
     fn commit(&self, commits: Vec<Commit>) -> StoreFuture<'_, Vec<Result<Committed, Rejected>>>;
 
-    /// Starts attempts: up to `limit` tasks of one pool that may run now, those whose turn it is first.
+    /// Starts attempts: tasks of one pool that may run now, those whose turn it is first.
     /// Durable when it returns.
     fn claim(&self, claim: Claim) -> StoreFuture<'_, Claims>;
 

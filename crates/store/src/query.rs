@@ -21,7 +21,7 @@ pub struct Filter {
     pub limit: usize,
 }
 
-/// A page of tasks, newest first.
+/// A page of tasks, newest first: by falling id, so that the cursor may be a task that is gone.
 #[derive(Debug, Clone, Default)]
 pub struct Page {
     /// The tasks. May be fewer than asked for although more follow: the work of a page is bounded.
@@ -52,7 +52,8 @@ pub enum EventQuery {
         label: Option<(String, String)>,
         /// The cursor.
         after: u64,
-        /// At most as many events are looked at.
+        /// At most as many. Fewer only at the end of the log: an empty answer means that nothing
+        /// follows.
         limit: usize,
     },
 }

@@ -10,6 +10,8 @@ pub const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 pub const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of a request's body.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Time a request's body may take to arrive.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// The longest delay that `?slow=` may ask for, in milliseconds.
 pub const SLOW_MS_MAX: u64 = 600_000;
 

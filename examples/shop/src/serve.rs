@@ -8,8 +8,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::body::{Body, HttpBody, to_bytes};
+use axum::extract::Request;
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -25,7 +25,9 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 use tower::ServiceExt;
 
-use crate::limits::{BODY_BYTES_MAX, CONNECTIONS_MAX, HEAD_BYTES_MAX, HEAD_TIMEOUT, SLOW_MS_MAX};
+use crate::limits::{
+    BODY_BYTES_MAX, BODY_TIMEOUT, CONNECTIONS_MAX, HEAD_BYTES_MAX, HEAD_TIMEOUT, SLOW_MS_MAX,
+};
 use crate::orders::Orders;
 use crate::suppliers::Suppliers;
 use crate::{invoice, orders, suppliers};
@@ -100,7 +102,7 @@ fn router(shop: Arc<Shop>) -> Router {
         .route("/invoices", post(invoice::create))
         .route("/healthz", get(|| async { "ok\n" }))
         .fallback(|| async { Refusal(StatusCode::NOT_FOUND, "nothing is here".into()) })
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn(take_body))
         .layer(middleware::from_fn(log_request))
         .with_state(shop)
 }
@@ -168,6 +170,24 @@ pub(crate) fn pause(
             tokio::time::sleep(pause).await;
         }
     })
+}
+
+/// Takes the whole body before the handler starts, within its limits of size and time.
+async fn take_body(request: Request, next: Next) -> Result<Response, Refusal> {
+    let too_big = || {
+        let what = format!("a body has {BODY_BYTES_MAX} bytes at most");
+        Refusal(StatusCode::PAYLOAD_TOO_LARGE, what)
+    };
+    let (head, body) = request.into_parts();
+    // By its Content-Length, before the caller has sent it in vain.
+    if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
+        return Err(too_big());
+    }
+    let taken = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, BODY_BYTES_MAX)).await;
+    let late = |_| Refusal(StatusCode::REQUEST_TIMEOUT, "the body took too long".into());
+    // The other cause of this error is a broken connection, which hears no answer anyway.
+    let body = taken.map_err(late)?.map_err(|_| too_big())?;
+    Ok(next.run(Request::from_parts(head, Body::from(body))).await)
 }
 
 async fn log_request(request: Request, next: Next) -> Response {

@@ -177,7 +177,7 @@ codes! {
          the next start.";
         "Change the `[queue]` section in the file.";
     }
-    QUEUE_FULL = "queue-full", 503, retryable {
+    QUEUE_FULL = "queue-full", 429, retryable {
         "The queue is full";
         "The queue holds as many tasks that are not done as its `capacity` allows. Nothing was \
          stored.";

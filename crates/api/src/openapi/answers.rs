@@ -130,9 +130,9 @@ impl Operation {
         example: Value,
         headers: &[&str],
     ) -> Self {
-        let content =
-            json!({"application/json": {"schema": reference(schema), "example": example}});
-        self.gives_any(status, description, content, headers)
+        let mut media = json!({"schema": reference(schema)});
+        media["example"] = example;
+        self.gives_any(status, description, json!({"application/json": media}), headers)
     }
 
     /// Answers with any content; `null` for none.

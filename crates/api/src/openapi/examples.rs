@@ -57,13 +57,16 @@ pub(super) fn tasks() -> Value {
 }
 
 pub(super) fn batch() -> Value {
-    json!([submit(), {"queue": "imports", "input_base64": "YSxiCjEsMgo=", "content_type": "text/csv"}])
+    let bytes = json!({
+        "queue": "imports", "input_base64": "YSxiCjEsMgo=", "content_type": "text/csv",
+    });
+    json!([submit(), bytes])
 }
 
 pub(super) fn batch_answer() -> Value {
     let problem = json!({
         "type": "https://api.example.com/problems/queue-full", "title": "The queue is full",
-        "status": 503, "code": "queue-full", "retryable": true, "retry_after": "12s",
+        "status": 429, "code": "queue-full", "retryable": true, "retry_after": "12s",
     });
     json!({"items": [{"status": 202, "task": accepted()}, {"status": 503, "problem": problem}]})
 }
@@ -91,7 +94,7 @@ pub(super) fn why() -> Value {
     json!({
         "task": ID, "status": "queued", "position": 3,
         "waiting_for": [
-            {"reason": "concurrency", "detail": "the queue imports runs 8 tasks, as many as it may"},
+            {"reason": "concurrency", "detail": "the queue runs 8 tasks, as many as it may"},
             {"reason": "position", "detail": "2 tasks are before it"},
         ],
         "eta": {"p50": "2026-11-22T10:00:05.000Z", "p90": "2026-11-22T10:00:21.000Z"},

@@ -326,8 +326,13 @@ fn service() -> Vec<Operation> {
     let ok = json!({"status": "ok"});
     let page = |title: &str| json!({"schema": {"type": "string"}, "example": title});
     vec![
-        open("/healthz", "health", "Whether the process lives", "")
-            .gives("200", "It lives.", "Health", ok.clone(), &[]),
+        open("/healthz", "health", "Whether the process lives", "").gives(
+            "200",
+            "It lives.",
+            "Health",
+            ok.clone(),
+            &[],
+        ),
         open("/readyz", "readiness", "Whether it takes work", "The store answers, no drain.")
             .gives("200", "It takes work.", "Health", ok, &[]),
         open("/problems/{code}", "readProblem", "Read about a problem", "A page for people.")
@@ -335,7 +340,10 @@ fn service() -> Vec<Operation> {
             .gives_any(
                 "200",
                 "The page.",
-                json!({"text/html": page("<h1>queue-full</h1>"), "text/markdown": page("# queue-full")}),
+                json!({
+                    "text/html": page("<h1>queue-full</h1>"),
+                    "text/markdown": page("# queue-full"),
+                }),
                 &[],
             )
             .fails(&[&NOT_FOUND, &AMBIGUOUS_PATH]),

@@ -8,13 +8,8 @@ use crate::task::{Credentials, Life, Spec, State, Task};
 /// The task that an accepted request becomes, and the first entry of its log.
 #[must_use]
 pub fn accept(spec: Spec, credentials: Credentials, has_checkpoint: bool) -> (Task, Entry) {
-    let entry = Entry {
-        task: spec.id,
-        seq: 1,
-        at: spec.created_at,
-        attempt: 0,
-        data: EventData::Accepted,
-    };
+    let entry =
+        Entry { task: spec.id, seq: 1, at: spec.created_at, attempt: 0, data: EventData::Accepted };
     let life = Life {
         version: 1,
         run: 1,

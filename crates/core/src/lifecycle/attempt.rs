@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 
+use super::settle::{end_failed, settled_before};
 use super::{Draft, Reply, Step};
 use crate::event::{EventData, RequeueReason};
 use crate::refusal::Refused;
-use crate::task::{Lease, Progress, State};
+use crate::task::{Failure, FailureCode, Lease, Progress, Settled, Settlement, State};
 use crate::time::Timestamp;
 
 pub(super) fn start(mut draft: Draft<'_>, lease: Lease) -> Result<Step, Refused> {
@@ -63,9 +64,12 @@ pub(super) fn defer(
 ) -> Result<Step, Refused> {
     match &draft.task.life.state {
         State::Running { lease, .. } if lease.nonce == nonce => {}
+        _ if draft.is_repeated(nonce, Settlement::Deferred) => {
+            return Ok(draft.replying(Reply::Replayed));
+        }
         _ => return Err(draft.refusal_of(nonce)),
     }
-    draft.step.life.settled_by = Some(nonce);
+    draft.step.life.settled_by = Some(Settled { nonce, how: Settlement::Deferred });
     draft.step.life.state = State::Waiting { until, nonce: callback };
     draft.log(EventData::Deferred { until });
     draft.wake_now();
@@ -75,14 +79,20 @@ pub(super) fn defer(
 pub(super) fn release(mut draft: Draft<'_>, nonce: u128) -> Result<Step, Refused> {
     match &draft.task.life.state {
         State::Running { lease, .. } if lease.nonce == nonce => {}
-        _ if draft.is_held_over_by(nonce) => {
-            draft.free_holder();
-            return Ok(draft.replying(Reply::TooLate));
+        // Who waits for an outside system holds nothing that could be given back.
+        State::Waiting { nonce: callback, .. } if *callback == nonce => {
+            return Err(Refused::StaleLease);
         }
-        _ if draft.task.life.settled_by == Some(nonce) => return Ok(draft.replying(Reply::Replayed)),
-        _ => return Err(draft.refusal_of(nonce)),
+        _ => return settled_before(draft, nonce, Settlement::Released),
     }
-    draft.step.life.settled_by = Some(nonce);
+    draft.step.life.settled_by = Some(Settled { nonce, how: Settlement::Released });
+    if !draft.has_room_for_attempt() {
+        // A task that is given back for ever would never end otherwise.
+        let detail = "the log of the task is full: it was given back too often";
+        end_failed(&mut draft, Failure::new(FailureCode::WorkerLost, Some(detail)), None);
+        draft.wake_now();
+        return Ok(draft.done());
+    }
     draft.log(EventData::Requeued { reason: RequeueReason::Released });
     let now = draft.now;
     draft.queue(now);

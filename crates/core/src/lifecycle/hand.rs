@@ -3,7 +3,6 @@
 use super::settle::{drop_checkpoint, erase_credentials};
 use super::{BodyKind, Draft, Effect, Reply, Step};
 use crate::event::{EventData, RequeueReason};
-use crate::limits;
 use crate::refusal::Refused;
 use crate::task::{Credentials, Lease, State};
 
@@ -37,7 +36,7 @@ pub(super) fn retry(mut draft: Draft<'_>, from_start: bool) -> Result<Step, Refu
     if draft.task.life.credentials == Credentials::Erased {
         return Err(Refused::CredentialsErased);
     }
-    if draft.task.life.version + 8 >= limits::EVENTS_MAX {
+    if !draft.has_room_for_attempt() {
         return Err(Refused::TooManyEvents);
     }
     if let Some(lease) = draft.task.life.lease() {

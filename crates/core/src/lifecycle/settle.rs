@@ -8,15 +8,15 @@ use crate::limits;
 use crate::policy::Policy;
 use crate::refusal::Refused;
 use crate::retry::{backoff, retry_delay};
-use crate::task::{Credentials, Failure, FailureCode, Lease, State};
+use crate::task::{Credentials, Failure, FailureCode, Lease, Settled, Settlement, State};
 
 pub(super) fn succeed(mut draft: Draft<'_>, nonce: u128) -> Result<Step, Refused> {
-    if let Some(step) = settled_before(&mut draft, nonce)? {
-        return Ok(step);
+    if !draft.may_settle(nonce) {
+        return settled_before(draft, nonce, Settlement::Succeeded);
     }
     let at = draft.step.life.updated_at.max(draft.now);
     let life = &mut draft.step.life;
-    life.settled_by = Some(nonce);
+    life.settled_by = Some(Settled { nonce, how: Settlement::Succeeded });
     life.crashes = 0;
     life.state = State::Succeeded { at };
     erase_credentials(&mut draft);
@@ -41,16 +41,16 @@ pub(super) fn fail(
     fall: Fall,
     policy: &Policy,
 ) -> Result<Step, Refused> {
-    if let Some(step) = settled_before(&mut draft, nonce)? {
-        return Ok(step);
+    if !draft.may_settle(nonce) {
+        return settled_before(draft, nonce, Settlement::Failed);
     }
     let life = &mut draft.step.life;
-    life.settled_by = Some(nonce);
+    life.settled_by = Some(Settled { nonce, how: Settlement::Failed });
     life.crashes = 0;
     life.failures += 1;
     let delay = retry_delay(&policy.retry, life.failures, fall.jitter)
         .filter(|_| fall.retryable)
-        .map(|delay| delay.max(fall.retry_after.unwrap_or_default()));
+        .map(|delay| delay.max(fall.retry_after.unwrap_or_default()).min(limits::HORIZON_MAX));
     end_attempt(&mut draft, fall.cause, fall.failure, delay);
     draft.wake_now();
     Ok(draft.done())
@@ -85,7 +85,8 @@ pub(super) fn vanish(draft: &mut Draft<'_>, jitter: f64, policy: &Policy) {
         let failure = Failure::new(FailureCode::OutcomeUnknown, Some(detail));
         end_attempt(draft, Cause::Crash, failure, None);
     } else {
-        let failure = Failure::new(FailureCode::WorkerLost, Some("the holder of the lease vanished"));
+        let failure =
+            Failure::new(FailureCode::WorkerLost, Some("the holder of the lease vanished"));
         let delay =
             (crashes < limits::CRASHES_MAX).then(|| backoff(&policy.retry, crashes, jitter));
         end_attempt(draft, Cause::Crash, failure, delay);
@@ -96,7 +97,7 @@ pub(super) fn vanish(draft: &mut Draft<'_>, jitter: f64, policy: &Policy) {
 /// Logs the failed attempt and requeues the task after `delay`, or fails it.
 fn end_attempt(draft: &mut Draft<'_>, cause: Cause, failure: Failure, delay: Option<Duration>) {
     // The log must keep room for the outcome: an endless retry ends here at the latest.
-    let delay = delay.filter(|_| draft.step.life.version + 8 < limits::EVENTS_MAX);
+    let delay = delay.filter(|_| draft.has_room_for_attempt());
     let run_at = delay.map(|delay| draft.now.plus(delay));
     draft.log(EventData::AttemptFailed {
         cause,
@@ -124,25 +125,19 @@ pub(super) fn end_failed(draft: &mut Draft<'_>, failure: Failure, holder: Option
     draft.log(EventData::Failed(failure));
 }
 
-/// Answers for a holder that has said it before, that is too late, or whose task was called off.
-fn settled_before(draft: &mut Draft<'_>, nonce: u128) -> Result<Option<Step>, Refused> {
-    if draft.may_settle(nonce) {
-        return Ok(None);
-    }
+/// Answers a holder that may not settle any more: it was called off, is too late, or says it again.
+pub(super) fn settled_before(
+    mut draft: Draft<'_>,
+    nonce: u128,
+    how: Settlement,
+) -> Result<Step, Refused> {
     if draft.is_held_over_by(nonce) {
         draft.free_holder();
-        let reply = match draft.task.life.state {
-            State::Canceled { .. } => Reply::Canceled,
-            _ => Reply::TooLate,
-        };
-        let mut step = draft.step.clone();
-        step.reply = reply;
-        return Ok(Some(step));
+        let was_canceled = matches!(draft.task.life.state, State::Canceled { .. });
+        return Ok(draft.replying(if was_canceled { Reply::Canceled } else { Reply::TooLate }));
     }
-    if draft.task.life.settled_by == Some(nonce) {
-        let mut step = draft.step.clone();
-        step.reply = Reply::Replayed;
-        return Ok(Some(step));
+    if draft.is_repeated(nonce, how) {
+        return Ok(draft.replying(Reply::Replayed));
     }
     Err(draft.refusal_of(nonce))
 }

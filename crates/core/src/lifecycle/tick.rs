@@ -49,7 +49,7 @@ pub(super) fn tick(mut draft: Draft<'_>, jitter: f64, policy: &Policy) -> Result
 }
 
 fn miss_deadline(draft: &mut Draft<'_>, holder: Option<Lease>) {
-    if matches!(draft.task.life.state, State::Running { .. }) {
+    if matches!(draft.task.life.state, State::Running { .. } | State::Waiting { .. }) {
         draft.log(EventData::AttemptFailed {
             cause: Cause::Timeout,
             code: FailureCode::DeadlineExceeded,

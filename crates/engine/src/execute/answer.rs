@@ -7,8 +7,8 @@ use http::Response;
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use relais_core::{Cause, Failure, FailureCode, Progress};
 use relais_core::outcome::{Verdict, judge};
+use relais_core::{Cause, Failure, FailureCode, Progress};
 use relais_store::{Body, Claimed, StoreError};
 use tokio::sync::watch;
 

@@ -16,8 +16,10 @@ use crate::work::{Outcome, Report, Settle};
 /// Runs the tasks of one queue.
 pub trait Handler: Send + Sync + 'static {
     /// Runs one attempt. May be called again for the same task after a crash or a failure.
-    fn handle(&self, attempt: InlineAttempt)
-    -> Pin<Box<dyn Future<Output = InlineOutcome> + Send + '_>>;
+    fn handle(
+        &self,
+        attempt: InlineAttempt,
+    ) -> Pin<Box<dyn Future<Output = InlineOutcome> + Send + '_>>;
 }
 
 /// How an attempt of a handler ended.
@@ -168,7 +170,8 @@ impl Engine {
         content_type: &str,
         bytes: Bytes,
     ) -> Result<Body, EngineError> {
-        let fields = vec![("content-type".to_owned(), Bytes::copy_from_slice(content_type.as_bytes()))];
+        let fields =
+            vec![("content-type".to_owned(), Bytes::copy_from_slice(content_type.as_bytes()))];
         let head = envelope::encode(&ResultHead { status: 200, fields, has_body: true });
         Ok(Body { head, data: self.store_bytes(bytes).await? })
     }

@@ -106,7 +106,7 @@ impl Engine {
             Err(error) => return unsendable(&error.to_string()),
         };
         let trace = request::trace_of(&context, self.chance().bits());
-        let request = match request::build(claimed, self.config(), trace) {
+        let request = match request::build(claimed, self.config(), &trace) {
             Ok(request) => request,
             Err(error) => return unsendable(&error.to_string()),
         };
@@ -146,11 +146,15 @@ impl Engine {
 }
 
 /// What a listener is told once the outcome is committed.
-fn tell(settled: Option<Stepped>, streamed: Option<(std::sync::Arc<super::tap::Answer>, u64)>) -> TapEvent {
+fn tell(
+    settled: Option<Stepped>,
+    streamed: Option<(std::sync::Arc<super::tap::Answer>, u64)>,
+) -> TapEvent {
     match (settled, streamed) {
-        (Some(stepped), Some((answer, len))) if stepped.task.life.status().is_terminal()
-            && stepped.reply == relais_core::Reply::Done
-            && stepped.task.life.status() != Status::Canceled =>
+        (Some(stepped), Some((answer, len)))
+            if stepped.task.life.status().is_terminal()
+                && stepped.reply == relais_core::Reply::Done
+                && stepped.task.life.status() != Status::Canceled =>
         {
             TapEvent::Committed(answer, len)
         }
@@ -175,12 +179,7 @@ fn conclude(tap: &watch::Sender<TapEvent>, last: TapEvent) {
 }
 
 fn unsendable(detail: &str) -> Ended {
-    Ended::Outcome(Box::new(failed(
-        Cause::Error,
-        FailureCode::UpstreamError,
-        detail,
-        false,
-    )))
+    Ended::Outcome(Box::new(failed(Cause::Error, FailureCode::UpstreamError, detail, false)))
 }
 
 /// The upstream did not answer at all.

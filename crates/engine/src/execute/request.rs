@@ -36,24 +36,24 @@ pub(crate) enum Unsendable {
 pub(crate) fn build(
     claimed: &Claimed,
     config: &Config,
-    traceparent: String,
+    traceparent: &str,
 ) -> Result<Request<Upload>, Unsendable> {
     let task = &claimed.task;
     let context: Context = envelope::decode(&task.spec.context)?;
     let input = find(&claimed.bodies, BodyKind::Input)
         .ok_or_else(|| StoreError::Corrupt("a task without input".to_owned()))?;
     let head: RequestHead = envelope::decode(&input.head)?;
-    let uri: Uri = format!("{}{}", context.upstream, head.target)
-        .parse()
-        .map_err(http::Error::from)?;
+    let uri: Uri =
+        format!("{}{}", context.upstream, head.target).parse().map_err(http::Error::from)?;
     let mut headers = HeaderMap::with_capacity(head.fields.len() + 8);
     append(&mut headers, &head.fields)?;
     append(&mut headers, &unseal(claimed, config)?)?;
-    let host = context.host.as_deref().or_else(|| uri.authority().map(http::uri::Authority::as_str));
+    let host =
+        context.host.as_deref().or_else(|| uri.authority().map(http::uri::Authority::as_str));
     if let Some(host) = host {
         headers.insert(HOST, HeaderValue::try_from(host).map_err(http::Error::from)?);
     }
-    own_fields(&mut headers, task, &context, claimed.nonce, config, &traceparent)?;
+    own_fields(&mut headers, task, &context, claimed.nonce, config, traceparent)?;
     let method = Method::from_bytes(head.method.as_bytes()).map_err(http::Error::from)?;
     let mut request = Request::builder().method(method).uri(uri).body(Upload::of(input))?;
     *request.headers_mut() = headers;
@@ -163,8 +163,7 @@ impl Body for Upload {
                 Source::Idle(reader) => {
                     let reader = reader.clone();
                     let read = reader.clone();
-                    let piece =
-                        Box::pin(async move { read.read_at(offset, PIECE_BYTES).await });
+                    let piece = Box::pin(async move { read.read_at(offset, PIECE_BYTES).await });
                     self.source = Source::Reading(reader, piece);
                 }
                 Source::Reading(reader, piece) => {

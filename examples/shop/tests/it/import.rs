@@ -208,8 +208,8 @@ fn a_resume_at_any_checkpoint_ends_as_if_nothing_had_happened() {
 fn a_checkpoint_of_another_file_is_refused() {
     let input = sample(3_000, Some(70));
     let foreign = Checkpoint { format: Format::Products, line: 1_000, imported: 1, rejected: 999 };
-    let beyond = Checkpoint { line: 4_000, ..foreign.clone() };
-    let other = Checkpoint { format: Format::Oui, ..foreign.clone() };
+    let beyond = Checkpoint { line: 4_000, ..foreign };
+    let other = Checkpoint { format: Format::Oui, ..foreign };
     for checkpoint in [foreign, beyond, other] {
         let result = run(&input, Some(&checkpoint)).result;
         assert!(matches!(result, Err(ImportError::ForeignCheckpoint { .. })));

@@ -1,5 +1,7 @@
 //! The shop seen from outside.
 
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
 mod http;
 mod import;
 mod invoice;

@@ -1,0 +1,153 @@
+//! How many requests a second are accepted durably, beside a bare server.
+
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+use futures_util::future::try_join_all;
+use hdrhistogram::Histogram;
+use serde_json::json;
+
+use crate::Bench;
+use crate::bare::Bare;
+use crate::http::{Connection, get, post};
+use crate::report::{Goal, Report, histogram, median, quantile_ms};
+
+/// Tasks in one batch.
+const BATCH: usize = 1_000;
+/// Ids looked up again after each load.
+const SAMPLE: usize = 2_000;
+
+/// What one load found.
+pub(crate) struct Load {
+    pub(crate) per_second: f64,
+    pub(crate) latency: Histogram<u64>,
+    pub(crate) ids: Vec<String>,
+}
+
+/// A 200-byte task for workers.
+pub(crate) fn task_json() -> String {
+    let start = r#"{"queue":"bench","input":{"text":""#;
+    let end = r#""}}"#;
+    format!("{start}{}{end}", "x".repeat(200 - start.len() - end.len()))
+}
+
+/// Accepts with 64 and 256 connections, and in batches.
+pub(crate) async fn measure(bench: &Bench, bare: &Bare, report: &mut Report) -> anyhow::Result<()> {
+    let body = task_json();
+    let request = post("/v1/tasks", "", body.as_bytes());
+    for (connections, goal) in [(64, 0.40), (256, 0.55)] {
+        let name = format!("accept, {connections} connections");
+        if !bench.wants(&name) {
+            continue;
+        }
+        let (mut rates, mut ratios, mut p99s, mut p50s) = (vec![], vec![], vec![], vec![]);
+        for run in 0..bench.runs {
+            let ceiling = load(&bare.address, &request, connections, bench.span).await?;
+            let relais = bench.fresh(&format!("accept-{connections}-{run}"), "").await?;
+            let load = load(&relais.address, &request, connections, bench.span).await?;
+            found_again(&relais.address, &load.ids).await?;
+            rates.push(load.per_second);
+            ratios.push(load.per_second / ceiling.per_second);
+            p50s.push(quantile_ms(&load.latency, 0.50));
+            p99s.push(quantile_ms(&load.latency, 0.99));
+            relais.kill().await?;
+        }
+        let more =
+            json!({ "settings": "200-byte JSON, tickets, fsync before the 202", "ratios": ratios });
+        report.note(&format!("{name}: rate"), median(rates), "/s", &Goal::None, &more);
+        report.note(
+            &format!("{name}: of bare"),
+            median(ratios),
+            "",
+            &Goal::AtLeast(goal),
+            &json!({}),
+        );
+        report.note(&format!("{name}: p50"), median(p50s), "ms", &Goal::None, &json!({}));
+        let p99 = if connections == 64 { Goal::AtMost(8.0) } else { Goal::None };
+        report.note(&format!("{name}: p99"), median(p99s), "ms", &p99, &json!({}));
+    }
+    batches(bench, bare, report, &body, &request).await
+}
+
+async fn batches(
+    bench: &Bench,
+    bare: &Bare,
+    report: &mut Report,
+    body: &str,
+    single: &[u8],
+) -> anyhow::Result<()> {
+    if !bench.wants("batch accept") {
+        return Ok(());
+    }
+    let batch = format!("[{}]", vec![body; BATCH].join(","));
+    let request = post("/v1/tasks/batch", "", batch.as_bytes());
+    let (mut rates, mut ratios) = (vec![], vec![]);
+    for run in 0..bench.runs {
+        let ceiling = load(&bare.address, single, 64, bench.span).await?;
+        let relais = bench.fresh(&format!("batch-{run}"), "").await?;
+        let load = load(&relais.address, &request, 4, bench.span).await?;
+        #[expect(clippy::cast_precision_loss, reason = "a thousand")]
+        let tasks = load.per_second * BATCH as f64;
+        rates.push(tasks);
+        ratios.push(tasks / ceiling.per_second);
+        relais.kill().await?;
+    }
+    report.note(
+        "batch accept: tasks",
+        median(rates),
+        "/s",
+        &Goal::None,
+        &json!({ "batch": BATCH }),
+    );
+    let goal = Goal::AtLeast(0.9);
+    report.note("batch accept: tasks of bare requests", median(ratios), "", &goal, &json!({}));
+    Ok(())
+}
+
+/// A closed loop: each connection sends its next request when it has the answer.
+pub(crate) async fn load(
+    address: &str,
+    request: &[u8],
+    connections: usize,
+    span: Duration,
+) -> anyhow::Result<Load> {
+    let until = Instant::now() + span;
+    let clients = (0..connections).map(|_| async move {
+        let mut connection = Connection::open(address).await?;
+        let mut latency = histogram();
+        let mut ids = Vec::new();
+        while Instant::now() < until {
+            let started = Instant::now();
+            let answer = connection.call(request).await?;
+            ensure!(answer.status < 300, "{}{}", answer.head, String::from_utf8_lossy(answer.body));
+            if let Some(id) = crate::http::header(answer.head, "relais-task")
+                && ids.len() < SAMPLE
+            {
+                ids.push(id.to_owned());
+            }
+            let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+            latency.saturating_record(micros);
+        }
+        Ok::<_, anyhow::Error>((latency, ids))
+    });
+    let began = Instant::now();
+    let mut latency = histogram();
+    let mut ids = Vec::new();
+    for (one, some) in try_join_all(clients).await? {
+        latency.add(one)?;
+        ids.extend(some);
+    }
+    #[expect(clippy::cast_precision_loss, reason = "counts are small")]
+    let per_second = latency.len() as f64 / began.elapsed().as_secs_f64();
+    Ok(Load { per_second, latency, ids })
+}
+
+/// Every sampled 202 is found again by its id.
+async fn found_again(address: &str, ids: &[String]) -> anyhow::Result<()> {
+    let mut connection = Connection::open(address).await?;
+    for id in ids.iter().step_by((ids.len() / SAMPLE).max(1)) {
+        let answer = connection.call(&get(&format!("/v1/tasks/{id}"), "")).await?;
+        ensure!(answer.status == 200, "{id} was accepted and is gone: {}", answer.head);
+    }
+    Ok(())
+}

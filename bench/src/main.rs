@@ -1,0 +1,118 @@
+//! `cargo xtask bench`: measures Relais, each figure beside a bare server in the same run.
+//!
+//! Prints one JSON line per measurement, then a table. The method is in `bench/README.md`.
+
+mod accept;
+mod bare;
+mod cycles;
+mod followers;
+mod http;
+mod large;
+mod latency;
+mod process;
+mod report;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+
+use crate::process::Relais;
+use crate::report::Report;
+
+/// Measures Relais beside a bare server.
+#[derive(Debug, Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    part: Option<Part>,
+    /// Runs per figure; the median counts.
+    #[arg(long, default_value_t = 3)]
+    runs: usize,
+    /// Seconds per run.
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+    /// Only measurements whose name contains this.
+    #[arg(long)]
+    only: Option<String>,
+    /// The program to measure; by default the one beside this program.
+    #[arg(long)]
+    relais: Option<PathBuf>,
+    /// Where the database lies while it is measured; by default a temporary folder on this disk.
+    #[arg(long)]
+    folder: Option<PathBuf>,
+    /// Also write the table to this file.
+    #[arg(long)]
+    table: Option<PathBuf>,
+    /// Finished tasks in the file of the large measurement; a quarter as many are queued.
+    #[arg(long, default_value_t = 2_000_000)]
+    large: u64,
+}
+
+#[derive(Debug, Subcommand)]
+enum Part {
+    /// The ceiling: a bare axum server that parses the same JSON and answers 202.
+    Bare,
+}
+
+/// What every measurement needs.
+pub(crate) struct Bench {
+    relais: PathBuf,
+    folder: PathBuf,
+    runs: usize,
+    span: Duration,
+    large: u64,
+    only: Option<String>,
+}
+
+impl Bench {
+    fn wants(&self, name: &str) -> bool {
+        self.only.as_deref().is_none_or(|only| name.contains(only))
+    }
+
+    /// A fresh Relais on an empty file.
+    async fn fresh(&self, name: &str, more: &str) -> anyhow::Result<Relais> {
+        let folder = self.folder.join(name);
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder).context("could not clear the folder")?;
+        }
+        Relais::start(&self.relais, &folder, more).await
+    }
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    if matches!(arguments.part, Some(Part::Bare)) {
+        return bare::serve().await;
+    }
+    let this = std::env::current_exe().context("could not find this program")?;
+    let relais = match arguments.relais {
+        Some(path) => path,
+        None => this.with_file_name("relais"),
+    };
+    let temporary = tempfile::tempdir_in(".").context("could not make a folder")?;
+    let folder = arguments.folder.unwrap_or_else(|| temporary.path().to_owned());
+    let bench = Bench {
+        relais,
+        folder,
+        runs: arguments.runs.max(1),
+        span: Duration::from_secs(arguments.seconds.max(1)),
+        large: arguments.large,
+        only: arguments.only,
+    };
+    let mut report = Report::default();
+    let bare = bare::Bare::start(&this).await?;
+    accept::measure(&bench, &bare, &mut report).await?;
+    cycles::measure(&bench, &mut report).await?;
+    cycles::measure_door(&bench, &bare, &mut report).await?;
+    latency::measure(&bench, &bare, &mut report).await?;
+    followers::measure(&bench, &mut report).await?;
+    large::measure(&bench, &mut report).await?;
+    let table = report.table();
+    println!("{table}");
+    if let Some(path) = arguments.table {
+        std::fs::write(path, table).context("could not write the table")?;
+    }
+    Ok(())
+}

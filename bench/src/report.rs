@@ -1,0 +1,91 @@
+//! What was measured: a JSON line at once, a table at the end.
+
+use std::fmt::Write as _;
+
+use hdrhistogram::Histogram;
+use serde_json::{Value, json};
+
+/// One figure beside its goal.
+struct Row {
+    name: String,
+    value: String,
+    goal: String,
+    is_met: Option<bool>,
+}
+
+/// All figures.
+#[derive(Default)]
+pub(crate) struct Report {
+    rows: Vec<Row>,
+}
+
+/// What a figure should be.
+pub(crate) enum Goal {
+    /// At least.
+    AtLeast(f64),
+    /// At most.
+    AtMost(f64),
+    /// Nothing promised.
+    None,
+}
+
+impl Report {
+    /// Notes a figure: prints it as a JSON line, and keeps it for the table.
+    pub(crate) fn note(&mut self, name: &str, value: f64, unit: &str, goal: &Goal, more: &Value) {
+        let (text, is_met) = match goal {
+            Goal::AtLeast(least) => (format!("≥ {least}"), Some(value >= *least)),
+            Goal::AtMost(most) => (format!("≤ {most}"), Some(value <= *most)),
+            Goal::None => (String::new(), None),
+        };
+        println!(
+            "{}",
+            json!({ "name": name, "value": round(value), "unit": unit, "goal": text, "met": is_met, "more": more })
+        );
+        self.rows.push(Row {
+            name: name.to_owned(),
+            value: format!("{} {unit}", human(value)),
+            goal: text,
+            is_met,
+        });
+    }
+
+    /// The table, as Markdown.
+    pub(crate) fn table(&self) -> String {
+        let mut text = String::from("| figure | measured | goal | |\n|---|---|---|---|\n");
+        for row in &self.rows {
+            let mark = match row.is_met {
+                Some(true) => "met",
+                Some(false) => "missed",
+                None => "",
+            };
+            writeln!(text, "| {} | {} | {} | {mark} |", row.name, row.value, row.goal)
+                .expect("a string takes all");
+        }
+        text
+    }
+}
+
+/// The median.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// A histogram of microseconds, up to a minute.
+pub(crate) fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 60_000_000, 3).expect("constant bounds are valid")
+}
+
+/// A quantile in milliseconds.
+#[expect(clippy::cast_precision_loss, reason = "latencies are small")]
+pub(crate) fn quantile_ms(histogram: &Histogram<u64>, quantile: f64) -> f64 {
+    histogram.value_at_quantile(quantile) as f64 / 1_000.0
+}
+
+fn round(value: f64) -> f64 {
+    (value * 1_000.0).round() / 1_000.0
+}
+
+fn human(value: f64) -> String {
+    if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.2}") }
+}

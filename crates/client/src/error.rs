@@ -1,0 +1,106 @@
+//! Why a call did not do what it was asked.
+
+use std::time::Duration;
+
+use relais_api::Problem;
+
+/// Why a call did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The server said no.
+    #[error("{}", says(.problem))]
+    Refused {
+        /// Why.
+        problem: Box<Problem>,
+        /// When it makes sense to ask again, if the server said.
+        retry_after: Option<Duration>,
+    },
+    /// The server cannot be reached, or the connection broke.
+    #[error("could not reach {at}: {source}")]
+    Unreachable {
+        /// Scheme and authority of the server.
+        at: String,
+        /// What happened.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The server did not answer in time.
+    #[error("{at} did not answer in time")]
+    TimedOut {
+        /// Scheme and authority of the server.
+        at: String,
+    },
+    /// The server answered with something else than the contract says.
+    #[error("could not read the server's answer: {0}")]
+    Unreadable(String),
+    /// The answer is larger than this client takes.
+    #[error("the answer has more than {limit} bytes")]
+    TooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// What was to be sent cannot be sent.
+    #[error("{0}")]
+    Invalid(&'static str),
+    /// What was to be sent could not be read.
+    #[error("could not read what was to be sent: {0}")]
+    Input(#[from] std::io::Error),
+}
+
+impl Error {
+    /// The problem's stable code; empty when it is not a refusal.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        match self {
+            Self::Refused { problem, .. } => &problem.code,
+            _ => "",
+        }
+    }
+
+    /// The HTTP status of a refusal.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused { problem, .. } => Some(problem.status),
+            _ => None,
+        }
+    }
+
+    /// Whether the same call may succeed later.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Refused { problem, .. } => is_transient(problem.status),
+            Self::Unreachable { .. } | Self::TimedOut { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// How long the server asked to wait.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
+/// Statuses that say "not now".
+pub(crate) const fn is_transient(status: u16) -> bool {
+    matches!(status, 429 | 502 | 503 | 504)
+}
+
+/// Text that is not the URL of a server.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text} is not the URL of a server: {why}; write for example http://127.0.0.1:8080")]
+pub struct InvalidUrl {
+    pub(crate) text: String,
+    pub(crate) why: &'static str,
+}
+
+fn says(problem: &Problem) -> String {
+    let what = problem.detail.as_deref().unwrap_or(&problem.title);
+    let code = if problem.code.is_empty() { "HTTP" } else { &problem.code };
+    format!("{what} ({code}, {})", problem.status)
+}

@@ -1,0 +1,138 @@
+//! What all requests share: the configuration, the engine, the keys, and where Relais is.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+
+use axum::Router;
+use axum::response::Response;
+use relais_core::Task;
+use relais_engine::{Context, Engine, EngineError, envelope};
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::{CallerMac, Keys};
+use crate::config::ServerConfig;
+use crate::metrics::Metrics;
+use crate::problem::Refusal;
+use crate::progress::Coalescer;
+use crate::ticket::Tickets;
+use crate::uploads::Uploads;
+
+/// Why a server could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The engine, or its store, could not.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A key in the store cannot be read.
+    #[error("the key {0} in the store cannot be read")]
+    UnreadableKey(String),
+}
+
+/// Which listener a request came in by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// The front door and the task API.
+    Public,
+    /// Metrics and administration.
+    Admin,
+}
+
+/// What all requests share.
+pub struct App {
+    pub(crate) config: ServerConfig,
+    pub(crate) engine: Engine,
+    pub(crate) keys: Keys,
+    pub(crate) tickets: Tickets,
+    pub(crate) caller_mac: CallerMac,
+    pub(crate) metrics: Metrics,
+    pub(crate) uploads: Uploads,
+    pub(crate) progress: Coalescer,
+    /// Fires when the server is about to stop: held requests are answered, streams close.
+    pub(crate) stop: CancellationToken,
+    base: OnceLock<String>,
+}
+
+impl App {
+    /// Reads, or at the first start makes, the keys that tickets are signed with.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or holds a key that makes no sense.
+    pub async fn new(config: ServerConfig, engine: Engine) -> Result<Arc<Self>, ServeError> {
+        let secrets = engine.secrets().await?;
+        let app = Self {
+            keys: Keys::new(&config.keys, &secrets)?,
+            tickets: Tickets::load(&engine, &secrets).await?,
+            caller_mac: CallerMac::load(&engine, &secrets).await?,
+            metrics: Metrics::new(&engine),
+            uploads: Uploads::default(),
+            progress: Coalescer::default(),
+            stop: CancellationToken::new(),
+            base: OnceLock::new(),
+            config,
+            engine,
+        };
+        Ok(Arc::new(app))
+    }
+
+    /// Says where the public listener is, if links are to be made from its address. The first call, and
+    /// the first link, decide.
+    pub fn listening_on(&self, address: SocketAddr) {
+        let _ = self.base.set(self.base_on(address));
+    }
+
+    /// Begins to stop: held requests are answered with what is known, streams close, and clients come
+    /// back elsewhere or later.
+    pub fn begin_drain(&self) {
+        self.stop.cancel();
+    }
+
+    /// Relais' own paths on the public listener. What it does not take falls to its fallback.
+    #[must_use]
+    pub fn api_router(self: &Arc<Self>) -> Router {
+        crate::routes::public(self)
+    }
+
+    /// All of the admin listener.
+    #[must_use]
+    pub fn admin_router(self: &Arc<Self>) -> Router {
+        crate::routes::admin(self)
+    }
+
+    /// Scheme, authority and prefix of Relais' own paths, without a slash at the end.
+    #[must_use]
+    pub(crate) fn base(&self) -> &str {
+        self.base.get_or_init(|| self.base_on(self.config.listen))
+    }
+
+    /// Turns a refusal, if the response is one, into its document. `path` is that of the request.
+    #[must_use]
+    pub(crate) fn finish(&self, mut response: Response, path: &str) -> Response {
+        match response.extensions_mut().remove::<Refusal>() {
+            Some(refusal) => self.refuse(&refusal, path),
+            None => response,
+        }
+    }
+
+    /// The answer to a request that is refused.
+    #[must_use]
+    pub(crate) fn refuse(&self, refusal: &Refusal, path: &str) -> Response {
+        self.metrics.refused(refusal.code());
+        refusal.response(self.base(), Some(path))
+    }
+
+    /// What engine and server remember of a task beside its rules.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) fn context(task: &Task) -> Result<Context, Refusal> {
+        Ok(envelope::decode(&task.spec.context)?)
+    }
+
+    fn base_on(&self, address: SocketAddr) -> String {
+        let origin = match &self.config.public_url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => format!("http://{address}"),
+        };
+        format!("{origin}{}", self.config.api_prefix)
+    }
+}

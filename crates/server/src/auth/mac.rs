@@ -1,0 +1,72 @@
+//! Recognising a caller by credentials that are not ours, without keeping them: an HMAC.
+
+use aws_lc_rs::hmac;
+use bytes::Bytes;
+use http::{HeaderMap, header};
+use relais_engine::{Engine, EngineError};
+
+/// The name of the key among the engine's secrets.
+const SECRET: &str = "caller-key";
+
+/// Makes HMACs of callers' credentials, the same on every node and after every restart.
+#[derive(Debug)]
+pub(crate) struct CallerMac {
+    key: hmac::Key,
+}
+
+impl CallerMac {
+    /// Reads the key, or makes it at the first start.
+    pub(crate) async fn load(
+        engine: &Engine,
+        secrets: &[(String, Bytes)],
+    ) -> Result<Self, EngineError> {
+        let bytes = match secrets.iter().find(|(name, _)| name == SECRET) {
+            Some((_, bytes)) => bytes.clone(),
+            None => {
+                let bytes = draw(engine);
+                engine.put_secret(SECRET, Some(bytes.clone())).await?;
+                bytes
+            }
+        };
+        Ok(Self { key: hmac::Key::new(hmac::HMAC_SHA256, &bytes) })
+    }
+
+    /// The HMAC of one field of a request; `None` when it was not sent.
+    #[must_use]
+    pub(crate) fn of_field(&self, headers: &HeaderMap, field: &str) -> Option<[u8; 32]> {
+        headers.contains_key(field).then(|| self.of_fields(headers, &[field]))
+    }
+
+    /// The HMAC of `Authorization` and `Cookie`; `None` when neither was sent.
+    #[must_use]
+    pub(crate) fn of_credentials(&self, headers: &HeaderMap) -> Option<[u8; 32]> {
+        let names = [header::AUTHORIZATION.as_str(), header::COOKIE.as_str()];
+        let given = names.iter().any(|name| headers.contains_key(*name));
+        given.then(|| self.of_fields(headers, &names))
+    }
+
+    fn of_fields(&self, headers: &HeaderMap, names: &[&str]) -> [u8; 32] {
+        let mut context = hmac::Context::with_key(&self.key);
+        for name in names {
+            update(&mut context, name.as_bytes());
+            for value in headers.get_all(*name) {
+                update(&mut context, value.as_bytes());
+            }
+            // The end of this name's values: no value is this long.
+            context.update(&u64::MAX.to_be_bytes());
+        }
+        context.sign().as_ref().try_into().expect("HMAC-SHA256 has 32 bytes")
+    }
+}
+
+/// 256 unguessable bits.
+pub(crate) fn draw(engine: &Engine) -> Bytes {
+    let halves = [engine.chance().bits(), engine.chance().bits()];
+    halves.iter().flat_map(|half| half.to_be_bytes()).collect::<Vec<_>>().into()
+}
+
+/// Each part with its length, so that no two lists of parts look alike.
+fn update(context: &mut hmac::Context, part: &[u8]) {
+    context.update(&(part.len() as u64).to_be_bytes());
+    context.update(part);
+}

@@ -1,0 +1,294 @@
+//! The one conversion of errors to HTTP: what was refused, why, and what to do next (RFC 9457).
+//!
+//! A handler fails with a [`Refusal`]. It becomes a document only at the door, where the address of
+//! Relais and the path of the request are known. Internal text goes to the log, never to a client.
+
+use axum::response::{IntoResponse, Response};
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use relais_api::codes::{self, Code};
+use relais_api::{DecodeError, FieldError, Problem, Span};
+use relais_core::{Refused, TaskId};
+use relais_engine::EngineError;
+use relais_store::{Rejected, StoreError};
+
+/// The name of the field that says who made an error.
+pub(crate) const ORIGIN: &str = "relais-origin";
+
+/// A request that is refused.
+#[derive(Debug, Clone)]
+pub(crate) struct Refusal {
+    parts: Box<Parts>,
+}
+
+#[derive(Debug, Clone)]
+struct Parts {
+    code: &'static Code,
+    detail: Option<String>,
+    errors: Vec<FieldError>,
+    limit: Option<u64>,
+    task: Option<TaskId>,
+    retry_after_s: Option<u32>,
+    allow: Option<String>,
+    challenge: Option<&'static str>,
+    closes: bool,
+}
+
+impl Refusal {
+    /// A refusal of which only the kind is known.
+    #[must_use]
+    pub(crate) fn new(code: &'static Code) -> Self {
+        let parts = Parts {
+            code,
+            detail: None,
+            errors: Vec::new(),
+            limit: None,
+            task: None,
+            retry_after_s: default_retry_after_s(code),
+            allow: None,
+            challenge: (code.status == 401).then_some("Bearer realm=\"relais\""),
+            closes: false,
+        };
+        Self { parts: Box::new(parts) }
+    }
+
+    /// A parameter of the URL that is refused.
+    #[must_use]
+    pub(crate) fn parameter(name: &str, why: impl std::fmt::Display) -> Self {
+        Self::new(&codes::INVALID_PARAMETER).because(format!("`{name}`: {why}"))
+    }
+
+    /// A member of the body that is refused; `pointer` is its JSON pointer.
+    #[must_use]
+    pub(crate) fn field(pointer: &str, why: impl std::fmt::Display) -> Self {
+        Self::from(DecodeError::invalid(pointer, why.to_string()))
+    }
+
+    /// Something that went wrong inside: the text is logged, and not told.
+    #[must_use]
+    pub(crate) fn internal(text: impl std::fmt::Display) -> Self {
+        tracing::error!("could not answer a request: {text}");
+        Self::new(&codes::INTERNAL)
+    }
+
+    /// Says what happened this time, for the developer who called.
+    #[must_use]
+    pub(crate) fn because(mut self, detail: impl Into<String>) -> Self {
+        self.parts.detail = Some(detail.into());
+        self
+    }
+
+    /// Names the limit that was passed.
+    #[must_use]
+    pub(crate) fn limit(mut self, limit: u64) -> Self {
+        self.parts.limit = Some(limit);
+        self
+    }
+
+    /// Names the task that it is about.
+    #[must_use]
+    pub(crate) fn about(mut self, task: TaskId) -> Self {
+        self.parts.task = Some(task);
+        self
+    }
+
+    /// Says when to try again, in seconds.
+    #[must_use]
+    pub(crate) fn retry_after(mut self, seconds: u32) -> Self {
+        self.parts.retry_after_s = Some(seconds);
+        self
+    }
+
+    /// Lists the methods that are allowed.
+    #[must_use]
+    pub(crate) fn allow(mut self, methods: impl Into<String>) -> Self {
+        self.parts.allow = Some(methods.into());
+        self
+    }
+
+    /// The credentials were given and are not valid (RFC 6750, 3.1).
+    #[must_use]
+    pub(crate) fn invalid_token() -> Self {
+        let mut refusal = Self::new(&codes::UNAUTHORIZED);
+        refusal.parts.challenge = Some("Bearer realm=\"relais\", error=\"invalid_token\"");
+        refusal
+    }
+
+    /// The credentials are valid and do not reach (RFC 6750, 3.1).
+    #[must_use]
+    pub(crate) fn insufficient_scope() -> Self {
+        let mut refusal = Self::new(&codes::FORBIDDEN);
+        refusal.parts.challenge = Some("Bearer realm=\"relais\", error=\"insufficient_scope\"");
+        refusal
+    }
+
+    /// The connection is of no further use.
+    #[must_use]
+    pub(crate) fn closing(mut self) -> Self {
+        self.parts.closes = true;
+        self
+    }
+
+    /// Which kind it is.
+    #[must_use]
+    pub(crate) fn code(&self) -> &'static Code {
+        self.parts.code
+    }
+
+    /// When to try again, in seconds.
+    #[must_use]
+    pub(crate) fn retry_after_s(&self) -> Option<u32> {
+        self.parts.retry_after_s
+    }
+
+    /// Whether the same request may be served a little later: what an event stream may not answer with
+    /// an error status, because browsers would never come back.
+    #[must_use]
+    pub(crate) fn is_transient(&self) -> bool {
+        matches!(self.parts.code.status, 408 | 429 | 500 | 503 | 507)
+    }
+
+    /// The document. `base` is where Relais' own paths are; `instance` is the path of the request.
+    #[must_use]
+    pub(crate) fn problem(&self, base: &str, instance: Option<&str>) -> Problem {
+        let parts = &self.parts;
+        let mut problem = parts.code.problem(base);
+        problem.detail.clone_from(&parts.detail);
+        problem.errors.clone_from(&parts.errors);
+        problem.instance = instance.map(str::to_owned);
+        if let Some(limit) = parts.limit {
+            problem = problem.with_limit(limit);
+        }
+        if let Some(task) = parts.task {
+            problem = problem.with_task(task.to_string());
+        }
+        if let Some(seconds) = parts.retry_after_s {
+            problem = problem.with_retry_after(Span::from_secs(u64::from(seconds)));
+        }
+        problem
+    }
+
+    /// The answer.
+    #[must_use]
+    pub(crate) fn response(&self, base: &str, instance: Option<&str>) -> Response {
+        let parts = &self.parts;
+        let mut response = problem_response(&self.problem(base, instance), "relais");
+        let headers = response.headers_mut();
+        if let Some(seconds) = parts.retry_after_s {
+            headers.insert(RETRY_AFTER, seconds.into());
+        }
+        if let Some(allow) = &parts.allow
+            && let Ok(allow) = HeaderValue::from_str(allow)
+        {
+            headers.insert(ALLOW, allow);
+        }
+        if let Some(challenge) = parts.challenge {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        if parts.closes {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+/// A problem document as an answer; `origin` is who made the error.
+#[must_use]
+pub(crate) fn problem_response(problem: &Problem, origin: &'static str) -> Response {
+    let body = serde_json::to_vec(problem).expect("a problem is plain data");
+    let mut response = Response::new(body.into());
+    *response.status_mut() =
+        StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers
+        .insert(CONTENT_TYPE, HeaderValue::from_static(relais_api::problem::MEDIA_TYPE));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(ORIGIN, HeaderValue::from_static(origin));
+    response
+}
+
+/// Carries the refusal to the door, where it becomes a document: see `App::finish`.
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut response = Response::default();
+        *response.status_mut() = StatusCode::from_u16(self.parts.code.status)
+            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(text) => {
+                tracing::warn!("the store is not available: {text}");
+                Self::new(&codes::STORE_UNAVAILABLE)
+            }
+            StoreError::Full => Self::new(&codes::STORE_FULL),
+            StoreError::Corrupt(text) => Self::internal(format_args!("the store is corrupt: {text}")),
+        }
+    }
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        let code = match refused {
+            Refused::StaleLease => &codes::STALE_LEASE,
+            Refused::TaskCanceled => &codes::TASK_CANCELED,
+            Refused::AlreadySucceeded | Refused::AlreadyTerminal => &codes::ALREADY_SUCCEEDED,
+            Refused::CredentialsErased => &codes::CREDENTIALS_ERASED,
+            Refused::NotTerminal => &codes::TASK_NOT_TERMINAL,
+            Refused::TooManyEvents => &codes::TOO_MANY_EVENTS,
+            // Only a store that starts attempts is told so.
+            Refused::NotReady => return Self::internal("a task may not start now"),
+        };
+        Self::new(code)
+    }
+}
+
+impl From<Rejected> for Refusal {
+    fn from(rejected: Rejected) -> Self {
+        match rejected {
+            Rejected::Refused(refused) => refused.into(),
+            Rejected::NotFound => Self::new(&codes::TASK_NOT_FOUND),
+            Rejected::QueueFull => Self::new(&codes::QUEUE_FULL),
+            Rejected::TenantFull => Self::new(&codes::TENANT_FULL),
+        }
+    }
+}
+
+impl From<EngineError> for Refusal {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Store(error) => error.into(),
+            EngineError::Rejected(rejected) => rejected.into(),
+            EngineError::UnknownQueue => Self::new(&codes::QUEUE_NOT_FOUND),
+            EngineError::QueueIsConfigured => Self::new(&codes::QUEUE_DEFINED_IN_FILE),
+            EngineError::Draining => Self::new(&codes::SERVER_DRAINING),
+            EngineError::NoSealKey => Self::new(&codes::NOT_AVAILABLE)
+                .because("credentials cannot be stored: the operator gave no key to seal them with"),
+        }
+    }
+}
+
+impl From<DecodeError> for Refusal {
+    fn from(error: DecodeError) -> Self {
+        let problem = error.problem("");
+        let mut refusal = Self::new(error.code());
+        refusal.parts.detail = problem.detail;
+        refusal.parts.errors = problem.errors;
+        refusal
+    }
+}
+
+/// What a refusal says about trying again when nothing better was computed.
+fn default_retry_after_s(code: &Code) -> Option<u32> {
+    match code.status {
+        507 => Some(60),
+        429 => Some(5),
+        503 => Some(2),
+        408 => Some(1),
+        _ => None,
+    }
+}

@@ -1,0 +1,107 @@
+//! The reference: a store in memory, in plain code that is obviously right.
+//!
+//! Not here: speed and survival. Everything is gone with the process; drivers are compared with this.
+
+mod body;
+mod claim;
+mod commit;
+mod query;
+mod state;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use relais_core::{BodyKind, Task, TaskId};
+
+use crate::body::{Spool, StoredBody};
+use crate::claim::{Claim, Claims, Due, DueQuery};
+use crate::commit::{Commit, Committed, Rejected};
+use crate::query::{EventQuery, Filter, Health, Logged, Page, Place, QueueStats};
+use crate::{Store, StoreFuture};
+use state::Inner;
+
+/// The store that defines what a store does; for tests, demos and comparison.
+#[derive(Clone, Default)]
+pub struct MemoryStore {
+    inner: Arc<Mutex<Inner>>,
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("MemoryStore").finish_non_exhaustive()
+    }
+}
+
+impl MemoryStore {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner
+            .lock()
+            .expect("a bug of the reference poisoned it: nothing it says is worth having")
+    }
+}
+
+/// Memory never waits and never fails.
+fn answer<'a, T: Send + 'a>(value: T) -> StoreFuture<'a, T> {
+    Box::pin(std::future::ready(Ok(value)))
+}
+
+impl Store for MemoryStore {
+    fn commit(&self, commits: Vec<Commit>) -> StoreFuture<'_, Vec<Result<Committed, Rejected>>> {
+        let mut inner = self.inner();
+        answer(commits.into_iter().map(|commit| inner.apply(commit)).collect())
+    }
+
+    fn claim(&self, claim: Claim) -> StoreFuture<'_, Claims> {
+        answer(self.inner().claim(&claim))
+    }
+
+    fn due(&self, query: DueQuery) -> StoreFuture<'_, Due> {
+        answer(self.inner().due(query))
+    }
+
+    fn read(&self, ids: Vec<TaskId>) -> StoreFuture<'_, Vec<Option<Task>>> {
+        let inner = self.inner();
+        answer(ids.iter().map(|id| inner.tasks.get(id).map(|row| row.task.clone())).collect())
+    }
+
+    fn list(&self, filter: Filter) -> StoreFuture<'_, Page> {
+        answer(self.inner().list(&filter))
+    }
+
+    fn events(&self, query: EventQuery) -> StoreFuture<'_, Vec<Logged>> {
+        answer(self.inner().events(&query))
+    }
+
+    fn body(&self, task: TaskId, kind: BodyKind) -> StoreFuture<'_, Option<StoredBody>> {
+        let inner = self.inner();
+        answer(inner.tasks.get(&task).and_then(|row| row.bodies.get(&kind)).cloned())
+    }
+
+    fn spool(&self) -> StoreFuture<'_, Box<dyn Spool>> {
+        answer(Box::new(body::MemorySpool::new(self.inner.clone())) as Box<dyn Spool>)
+    }
+
+    fn queues(&self) -> StoreFuture<'_, Vec<QueueStats>> {
+        answer(self.inner().queue_stats())
+    }
+
+    fn place(&self, task: TaskId) -> StoreFuture<'_, Option<Place>> {
+        answer(self.inner().place(task))
+    }
+
+    fn secrets(&self) -> StoreFuture<'_, Vec<(String, Bytes)>> {
+        let inner = self.inner();
+        answer(inner.secrets.iter().map(|(name, value)| (name.clone(), value.clone())).collect())
+    }
+
+    fn health(&self) -> Health {
+        Health::Ready
+    }
+}

@@ -1,0 +1,94 @@
+//! Bodies in memory: a spool grows a shared buffer, which its readers see at once.
+
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use relais_core::limits;
+
+use super::answer;
+use super::state::Inner;
+use crate::body::{BodyRead, BodySource, Data, Spool};
+use crate::{Body, StoreFuture, StoredBody};
+
+/// The bytes of a body that was, or is being, spooled.
+#[derive(Debug, Default)]
+pub(super) struct Buffer(Mutex<Vec<u8>>);
+
+impl Buffer {
+    fn with<T>(&self, act: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        act(&mut self.0.lock().expect("nothing panics while it is held"))
+    }
+}
+
+impl BodyRead for Buffer {
+    fn read_at(&self, offset: u64, max: usize) -> StoreFuture<'_, Bytes> {
+        let piece = self.with(|bytes| {
+            let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+            let to = from.saturating_add(max).min(bytes.len());
+            Bytes::copy_from_slice(&bytes[from..to])
+        });
+        answer(piece)
+    }
+}
+
+/// A spool of the reference.
+pub(super) struct MemorySpool {
+    store: Arc<Mutex<Inner>>,
+    buffer: Arc<Buffer>,
+}
+
+impl MemorySpool {
+    pub(super) fn new(store: Arc<Mutex<Inner>>) -> Self {
+        Self { store, buffer: Arc::default() }
+    }
+}
+
+impl Spool for MemorySpool {
+    fn write(&mut self, chunk: Bytes) -> StoreFuture<'_, ()> {
+        self.buffer.with(|bytes| bytes.extend_from_slice(&chunk));
+        answer(())
+    }
+
+    fn reader(&self) -> Arc<dyn BodyRead> {
+        self.buffer.clone()
+    }
+
+    fn len(&self) -> u64 {
+        self.buffer.with(|bytes| bytes.len() as u64)
+    }
+
+    fn finish(self: Box<Self>) -> StoreFuture<'static, Data> {
+        let (len, crc) = self.buffer.with(|bytes| (bytes.len(), crc32fast::hash(bytes)));
+        if len <= limits::INLINE_BODY_BYTES_MAX {
+            return answer(Data::Inline(self.buffer.with(|bytes| Bytes::copy_from_slice(bytes))));
+        }
+        let mut store = self.store.lock().expect("nothing panics while it is held");
+        let name = format!("spilled-{}", store.spools);
+        store.spools += 1;
+        store.spilled.insert(name.clone(), self.buffer.clone());
+        answer(Data::Spilled { name, len: len as u64, crc })
+    }
+}
+
+impl Inner {
+    /// Takes over a body that came with a commit.
+    pub(super) fn keep_body(&mut self, body: &Body) -> StoredBody {
+        let data = match &body.data {
+            Data::Inline(bytes) => BodySource::Inline(bytes.clone()),
+            Data::Spilled { name, .. } => {
+                let buffer = self.spilled.remove(name);
+                BodySource::Reader(buffer.expect("a spilled body was finished here, and used once"))
+            }
+        };
+        StoredBody { head: body.head.clone(), len: body.data.len(), data }
+    }
+
+    /// Forgets bodies that came with a commit which did not want them.
+    pub(super) fn discard_bodies<'a>(&mut self, bodies: impl IntoIterator<Item = &'a Body>) {
+        for body in bodies {
+            if let Data::Spilled { name, .. } = &body.data {
+                self.spilled.remove(name);
+            }
+        }
+    }
+}

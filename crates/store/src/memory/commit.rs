@@ -1,0 +1,108 @@
+//! Commits, applied one by one: each whole, or not at all.
+
+use relais_core::{Refused, Reply, TaskId, step};
+
+use super::state::{Inner, Key};
+use crate::commit::{Accept, Commit, Committed, QueueChange, Rejected, StepOf, Stepped};
+
+impl Inner {
+    pub(super) fn apply(&mut self, commit: Commit) -> Result<Committed, Rejected> {
+        match commit {
+            Commit::Accept(accept) => {
+                let taken = self.accept(&accept);
+                if !matches!(taken, Ok(Committed::Accepted { .. })) {
+                    self.discard_bodies(accept.bodies.iter().map(|(_, body)| body));
+                }
+                taken
+            }
+            Commit::Step(of) => {
+                let taken = self.step(&of);
+                if !taken.as_ref().is_ok_and(|stepped| stepped.reply == Reply::Done) {
+                    self.discard_bodies(of.bodies.iter().map(|(_, body)| body));
+                }
+                taken.map(|stepped| Committed::Stepped(Box::new(stepped)))
+            }
+            Commit::Erase { id } => self.erase(id),
+            Commit::Queue { tenant, queue, change } => {
+                let queue = self.queues.entry((tenant, queue)).or_default();
+                match change {
+                    QueueChange::Pause => queue.is_paused = true,
+                    QueueChange::Resume => queue.is_paused = false,
+                    QueueChange::Policy(policy) => queue.policy = policy.map(|policy| *policy),
+                }
+                Ok(Committed::Put)
+            }
+            Commit::Secret { name, value } => {
+                match value {
+                    Some(value) => self.secrets.insert(name, value),
+                    None => self.secrets.remove(&name),
+                };
+                Ok(Committed::Put)
+            }
+        }
+    }
+
+    fn accept(&mut self, accept: &Accept) -> Result<Committed, Rejected> {
+        let (spec, now) = (&accept.task.spec, accept.entry.at);
+        if let Some(claim) = &accept.idempotency
+            && let Some(key) = self.keys.get(&claim.scope)
+        {
+            let exists = self.tasks.contains_key(&key.task);
+            if exists || now < key.keep_until {
+                let same = key.fingerprint == claim.fingerprint;
+                return Ok(Committed::Attached { id: key.task, same, exists });
+            }
+        }
+        if self.tasks.contains_key(&spec.id) {
+            return Ok(Committed::Attached { id: spec.id, same: true, exists: true });
+        }
+        let name = (spec.tenant.clone(), spec.queue.clone());
+        if self.queues.get(&name).map_or(0, |queue| queue.live()) >= accept.queue_capacity {
+            return Err(Rejected::QueueFull);
+        }
+        let of_tenant = self.queues.iter().filter(|((tenant, _), _)| *tenant == spec.tenant);
+        if of_tenant.map(|(_, queue)| queue.live()).sum::<u64>() >= accept.tenant_capacity {
+            return Err(Rejected::TenantFull);
+        }
+        if let Some(claim) = &accept.idempotency {
+            let (fingerprint, keep_until) = (claim.fingerprint, claim.keep_until);
+            self.keys.insert(claim.scope, Key { task: spec.id, fingerprint, keep_until });
+        }
+        self.insert(accept.task.clone(), now);
+        for (kind, body) in &accept.bodies {
+            let body = self.keep_body(body);
+            self.row_mut(spec.id).bodies.insert(*kind, body);
+        }
+        Ok(Committed::Accepted { pos: self.append(spec.id, std::slice::from_ref(&accept.entry)) })
+    }
+
+    fn step(&mut self, of: &StepOf) -> Result<Stepped, Rejected> {
+        let row = self.tasks.get(&of.id).ok_or(Rejected::NotFound)?;
+        if of.tenant.as_ref().is_some_and(|tenant| *tenant != row.task.spec.tenant) {
+            return Err(Rejected::NotFound);
+        }
+        let step = step(&row.task, of.command.clone(), &of.policy, of.now)?;
+        let mut task = row.task.clone();
+        task.life = step.life;
+        self.replace(task.clone(), of.now);
+        let pos = self.append(of.id, &step.entries);
+        if step.reply == Reply::Done {
+            for (kind, body) in &of.bodies {
+                let body = self.keep_body(body);
+                self.row_mut(of.id).bodies.insert(*kind, body);
+            }
+        }
+        for kind in &step.drops {
+            self.row_mut(of.id).bodies.remove(kind);
+        }
+        Ok(Stepped { task, entries: step.entries, pos, effects: step.effects, reply: step.reply })
+    }
+
+    fn erase(&mut self, id: TaskId) -> Result<Committed, Rejected> {
+        let row = self.tasks.get(&id).ok_or(Rejected::NotFound)?;
+        if !row.task.life.status().is_terminal() {
+            return Err(Refused::NotTerminal.into());
+        }
+        Ok(Committed::Erased(Box::new(self.remove(id))))
+    }
+}

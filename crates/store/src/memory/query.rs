@@ -1,0 +1,105 @@
+//! What is read: pages, logs, counts and places.
+
+use std::ops::Bound;
+
+use relais_core::{Order, Status, Task, TaskId};
+
+use super::claim::place_of;
+use super::state::{Inner, Lane, Queue, QueueKey, Row};
+use crate::query::{EventQuery, Filter, Logged, Page, Place, QueueStats};
+
+/// Tasks ahead are counted up to here.
+const AHEAD_MAX: usize = 10_000;
+
+impl Inner {
+    pub(super) fn list(&self, filter: &Filter) -> Page {
+        let until = filter.after.map_or(Bound::Unbounded, Bound::Excluded);
+        let older = self.tasks.range((Bound::Unbounded, until)).rev().map(|(_, row)| &row.task);
+        let mut found = older.filter(|task| fits(filter, task));
+        let tasks: Vec<Task> = found.by_ref().take(filter.limit).cloned().collect();
+        let next = found.next().and(tasks.last()).map(|task| task.spec.id);
+        Page { tasks, next }
+    }
+
+    pub(super) fn events(&self, query: &EventQuery) -> Vec<Logged> {
+        match query {
+            EventQuery::Task { id, after, limit } => {
+                let events = self.tasks.get(id).map_or(&[][..], |row| &row.events);
+                let later = events.iter().filter(|event| event.entry.seq > *after);
+                later.take(*limit).cloned().collect()
+            }
+            EventQuery::Store { tenant, tasks, label, after, limit } => {
+                let wanted = |row: &Row| {
+                    let spec = &row.task.spec;
+                    spec.tenant == *tenant
+                        && (tasks.is_empty() || tasks.contains(&spec.id))
+                        && label.as_ref().is_none_or(|label| spec.labels.contains(label))
+                };
+                let later = self.log.range((Bound::Excluded(*after), Bound::Unbounded));
+                let rows = later.map(|(_, (id, seq))| (self.row(*id), *seq));
+                let events = rows.filter(|(row, _)| wanted(row)).filter_map(|(row, seq)| {
+                    row.events.iter().find(|event| event.entry.seq == seq).cloned()
+                });
+                events.take(*limit).collect()
+            }
+        }
+    }
+
+    pub(super) fn queue_stats(&self) -> Vec<QueueStats> {
+        let stats = |((tenant, name), queue): (&QueueKey, &Queue)| QueueStats {
+            tenant: tenant.clone(),
+            queue: name.clone(),
+            is_paused: queue.is_paused,
+            policy: queue.policy.clone(),
+            counts: queue.counts,
+            scheduled: queue.counts[Status::Queued as usize] - queue.ready(),
+            leases: queue.leases,
+        };
+        self.queues.iter().map(stats).collect()
+    }
+
+    pub(super) fn place(&self, id: TaskId) -> Option<Place> {
+        let row = self.tasks.get(&id).filter(|row| row.task.life.status() == Status::Queued)?;
+        let spec = &row.task.spec;
+        let queue = &self.queues[&(spec.tenant.clone(), spec.queue.clone())];
+        let is_strict = queue.seen.as_ref().is_some_and(|policy| policy.order == Order::Strict);
+        let key = |row: &Row| (if is_strict { 0 } else { place_of(&row.task) }, row.arrival);
+        let is_ahead = |other: &&Row| {
+            let with = &other.task.spec;
+            other.task.life.status() == Status::Queued
+                && (&with.tenant, &with.queue, &with.lane)
+                    == (&spec.tenant, &spec.queue, &spec.lane)
+                && key(other) < key(row)
+        };
+        let ahead = self.tasks.values().filter(is_ahead).take(AHEAD_MAX).count() as u64;
+        let lane = queue.lanes.get(&spec.lane);
+        let lane_is_blocked = lane.is_some_and(|lane| is_blocked(queue, lane, row));
+        Some(Place { ahead, lane_is_blocked })
+    }
+}
+
+impl Queue {
+    fn ready(&self) -> u64 {
+        self.lanes.values().map(|lane| lane.by_arrival.len() as u64).sum()
+    }
+}
+
+/// Whether the lane of a waiting task is blocked, as far as the policy was seen.
+fn is_blocked(queue: &Queue, lane: &Lane, row: &Row) -> bool {
+    let Some(policy) = &queue.seen else { return false };
+    let is_full = |leases: u64, limit: Option<u32>| limit.is_some_and(|max| leases >= max.into());
+    let is_held = policy.order == Order::Strict
+        && lane.started.first().is_some_and(|holder| *holder != (row.arrival, row.task.spec.id));
+    is_full(queue.leases, policy.concurrency)
+        || is_full(lane.leases, policy.concurrency_per_lane)
+        || is_held
+}
+
+fn fits(filter: &Filter, task: &Task) -> bool {
+    let spec = &task.spec;
+    filter.tenant.as_ref().is_none_or(|tenant| *tenant == spec.tenant)
+        && filter.queue.as_ref().is_none_or(|queue| *queue == spec.queue)
+        && filter.status.is_none_or(|status| status == task.life.status())
+        && filter.label.as_ref().is_none_or(|label| spec.labels.contains(label))
+        && filter.lane.as_ref().is_none_or(|lane| spec.lane.as_ref() == Some(lane))
+}

@@ -1,0 +1,248 @@
+//! What the reference remembers, and the one way in which a task is put into it and taken out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use relais_core::lane::{Bucket, rank, vtime_on_arrival};
+use relais_core::{
+    BodyKind, Entry, LaneKey, Policy, QueueName, Status, Task, TaskId, TenantName, Timestamp,
+};
+
+use super::body::Buffer;
+use crate::body::StoredBody;
+use crate::claim::RunBy;
+use crate::query::Logged;
+
+/// The name of a queue, store-wide.
+pub(super) type QueueKey = (TenantName, QueueName);
+
+#[derive(Default)]
+pub(super) struct Inner {
+    pub(super) tasks: BTreeMap<TaskId, Row>,
+    pub(super) queues: BTreeMap<QueueKey, Queue>,
+    /// When time alone will change something.
+    pub(super) due: BTreeSet<(Timestamp, TaskId)>,
+    /// Queued tasks whose moment had not come when somebody last looked.
+    pub(super) scheduled: BTreeSet<(Timestamp, TaskId)>,
+    /// Every event that is kept: its position, its task and its number there.
+    pub(super) log: BTreeMap<u64, (TaskId, u64)>,
+    pub(super) keys: BTreeMap<[u8; 32], Key>,
+    pub(super) secrets: BTreeMap<String, Bytes>,
+    /// Finished spools that no commit has taken yet.
+    pub(super) spilled: BTreeMap<String, Arc<Buffer>>,
+    pub(super) spools: u64,
+    last_pos: u64,
+    last_arrival: u64,
+}
+
+/// A task and what belongs to it.
+pub(super) struct Row {
+    pub(super) task: Task,
+    pub(super) arrival: u64,
+    /// Whether it is queued and its moment was seen to have come.
+    pub(super) is_ready: bool,
+    pub(super) events: Vec<Logged>,
+    pub(super) bodies: BTreeMap<BodyKind, StoredBody>,
+}
+
+/// The claim of an idempotency key.
+pub(super) struct Key {
+    pub(super) task: TaskId,
+    pub(super) fingerprint: [u8; 32],
+    pub(super) keep_until: Timestamp,
+}
+
+#[derive(Default)]
+pub(super) struct Queue {
+    pub(super) is_paused: bool,
+    pub(super) policy: Option<Policy>,
+    /// The policy of the last claim.
+    pub(super) seen: Option<Arc<Policy>>,
+    pub(super) counts: [u64; 6],
+    pub(super) leases: u64,
+    pub(super) vtime: i64,
+    pub(super) bucket: Option<Bucket>,
+    pub(super) lanes: BTreeMap<Option<LaneKey>, Lane>,
+}
+
+impl Queue {
+    /// Tasks that are not terminal.
+    pub(super) fn live(&self) -> u64 {
+        let live = |status: &&Status| !status.is_terminal();
+        Status::ALL.iter().filter(live).map(|status| self.counts[*status as usize]).sum()
+    }
+}
+
+/// A ready task in the order of its lane.
+pub(super) type Ranked = (i64, u64, TaskId);
+
+pub(super) struct Lane {
+    pub(super) vtime: i64,
+    pub(super) leases: u64,
+    /// Ready tasks by rank, for each who runs them.
+    pub(super) by_rank: BTreeMap<RunBy, BTreeSet<Ranked>>,
+    /// Ready tasks by arrival.
+    pub(super) by_arrival: BTreeSet<(u64, TaskId)>,
+    /// Tasks that started and are not terminal, by arrival: they hold a strict lane.
+    pub(super) started: BTreeSet<(u64, TaskId)>,
+}
+
+impl Lane {
+    const NEW: Self = Self {
+        vtime: i64::MIN,
+        leases: 0,
+        by_rank: BTreeMap::new(),
+        by_arrival: BTreeSet::new(),
+        started: BTreeSet::new(),
+    };
+
+    fn is_idle(&self) -> bool {
+        self.leases == 0 && self.by_arrival.is_empty() && self.started.is_empty()
+    }
+}
+
+/// The lane of a task, which comes into being if it is new.
+fn lane_of<'a>(queues: &'a mut BTreeMap<QueueKey, Queue>, task: &Task) -> (&'a mut Queue, LaneAt) {
+    let key = (task.spec.tenant.clone(), task.spec.queue.clone());
+    (queues.entry(key).or_default(), LaneAt(task.spec.lane.clone()))
+}
+
+/// Where a lane is within its queue.
+struct LaneAt(Option<LaneKey>);
+
+impl LaneAt {
+    fn of<'a>(&self, lanes: &'a mut BTreeMap<Option<LaneKey>, Lane>) -> &'a mut Lane {
+        lanes.entry(self.0.clone()).or_insert(Lane::NEW)
+    }
+}
+
+impl Inner {
+    /// A task comes into being, with the first entry of its log.
+    pub(super) fn insert(&mut self, task: Task, now: Timestamp) {
+        let id = task.spec.id;
+        self.last_arrival += 1;
+        let row = Row {
+            task,
+            arrival: self.last_arrival,
+            is_ready: false,
+            events: Vec::new(),
+            bodies: BTreeMap::new(),
+        };
+        self.tasks.insert(id, row);
+        self.index(id, now);
+    }
+
+    /// A task changes.
+    pub(super) fn replace(&mut self, task: Task, now: Timestamp) {
+        let id = task.spec.id;
+        if self.row(id).task.life == task.life {
+            return;
+        }
+        self.unindex(id);
+        self.row_mut(id).task = task;
+        self.index(id, now);
+    }
+
+    /// A task is forgotten, with all that belongs to it.
+    pub(super) fn remove(&mut self, id: TaskId) -> Task {
+        self.unindex(id);
+        let row = self.tasks.remove(&id).expect("the caller found it");
+        for event in &row.events {
+            self.log.remove(&event.pos);
+        }
+        row.task
+    }
+
+    /// A scheduled task whose moment has come is ready.
+    pub(super) fn promote(&mut self, id: TaskId, now: Timestamp) {
+        self.unindex(id);
+        self.index(id, now);
+    }
+
+    /// Appends entries to the log of a task; answers the position of the first.
+    pub(super) fn append(&mut self, id: TaskId, entries: &[Entry]) -> u64 {
+        let first = self.last_pos + 1;
+        for entry in entries {
+            self.last_pos += 1;
+            self.log.insert(self.last_pos, (id, entry.seq));
+            let logged = Logged { pos: self.last_pos, entry: entry.clone() };
+            self.row_mut(id).events.push(logged);
+        }
+        first
+    }
+
+    pub(super) fn row(&self, id: TaskId) -> &Row {
+        self.tasks.get(&id).expect("indexes name tasks that exist")
+    }
+
+    pub(super) fn row_mut(&mut self, id: TaskId) -> &mut Row {
+        self.tasks.get_mut(&id).expect("indexes name tasks that exist")
+    }
+
+    /// Enters a task into every index and count.
+    fn index(&mut self, id: TaskId, now: Timestamp) {
+        let row = self.tasks.get_mut(&id).expect("the caller put it there");
+        let task = &row.task;
+        self.due.insert((task.due_at(), id));
+        let (queue, at) = lane_of(&mut self.queues, task);
+        queue.counts[task.life.status() as usize] += 1;
+        let lane = at.of(&mut queue.lanes);
+        if task.life.lease().is_some() {
+            queue.leases += 1;
+            lane.leases += 1;
+        }
+        if task.life.status() == Status::Running {
+            lane.started.insert((row.arrival, id));
+        } else if task.life.status().is_terminal() {
+            lane.started.remove(&(row.arrival, id));
+        }
+        match task.life.run_at() {
+            Some(run_at) if run_at <= now => {
+                row.is_ready = true;
+                if lane.by_arrival.is_empty() {
+                    lane.vtime = vtime_on_arrival(lane.vtime, queue.vtime);
+                }
+                lane.by_arrival.insert((row.arrival, id));
+                let ranked = (rank(run_at, task.spec.priority), row.arrival, id);
+                lane.by_rank.entry(RunBy::from(&task.spec.runner)).or_default().insert(ranked);
+            }
+            Some(run_at) => {
+                self.scheduled.insert((run_at, id));
+            }
+            None => {}
+        }
+        if lane.is_idle() && lane.vtime <= queue.vtime {
+            queue.lanes.remove(&task.spec.lane);
+        }
+    }
+
+    /// Takes a task out of every index and count.
+    fn unindex(&mut self, id: TaskId) {
+        let row = self.tasks.get_mut(&id).expect("the caller found it");
+        let task = &row.task;
+        self.due.remove(&(task.due_at(), id));
+        let (queue, at) = lane_of(&mut self.queues, task);
+        queue.counts[task.life.status() as usize] -= 1;
+        let lane = at.of(&mut queue.lanes);
+        if task.life.lease().is_some() {
+            queue.leases -= 1;
+            lane.leases -= 1;
+        }
+        if let Some(run_at) = task.life.run_at() {
+            self.scheduled.remove(&(run_at, id));
+            lane.by_arrival.remove(&(row.arrival, id));
+            let run_by = RunBy::from(&task.spec.runner);
+            if let Some(ready) = lane.by_rank.get_mut(&run_by) {
+                ready.remove(&(rank(run_at, task.spec.priority), row.arrival, id));
+                if ready.is_empty() {
+                    lane.by_rank.remove(&run_by);
+                }
+            }
+            row.is_ready = false;
+        }
+        if lane.is_idle() && lane.vtime <= queue.vtime {
+            queue.lanes.remove(&task.spec.lane);
+        }
+    }
+}
