@@ -97,8 +97,7 @@ impl Follow {
             if let Some(event) = self.ready.pop_front() {
                 self.after = event.seq;
                 // A known word is a hint to ask; the answer is `terminal`. An unknown one is too.
-                let may_be_over =
-                    event.kind.parse::<EventType>().map_or(true, EventType::terminal);
+                let may_be_over = event.kind.parse::<EventType>().map_or(true, EventType::terminal);
                 if may_be_over && self.ready.is_empty() && !self.polls {
                     let stream = match std::mem::replace(&mut self.link, Link::None) {
                         Link::Stream(stream) => Some(stream),
@@ -206,8 +205,7 @@ impl Follow {
             SseFrame::Event { name, data, .. } if name.starts_with("relais.") => {
                 match Notice::parse(&name, &data) {
                     Some(Notice::Busy { retry_after }) => {
-                        self.retry =
-                            Some(retry_after.as_duration().min(limits::RETRY_AFTER_MAX));
+                        self.retry = Some(retry_after.as_duration().min(limits::RETRY_AFTER_MAX));
                     }
                     Some(Notice::Reset { from, .. }) => self.after = from,
                     // What else is said besides the log is an estimate, or unknown.

@@ -50,5 +50,8 @@ pub use relais_api::{
 };
 pub use submit::{Accepted, SubmitOptions};
 pub use view::{Event, Task, TaskList};
-pub use work::{Heartbeat, Lease, LeaseNext, LeaseRequest, Settle, SettleRequest, SettleResponse};
-pub use worker::{Ended, Handler, LeasedTask, Outcome, Output, Reporter, Stop, Worker};
+pub use work::{
+    Heartbeat, Lease, LeaseNext, LeaseRequest, ResultSource, Settle, SettleItem, SettleRequest,
+    SettleResponse,
+};
+pub use worker::{Ended, Handler, Input, LeasedTask, Outcome, Output, Reporter, Stop, Worker};

@@ -218,8 +218,7 @@ pub(crate) async fn refused(response: Response<Incoming>) -> Error {
     let is_problem = has_type(response.headers(), relais_api::problem::MEDIA_TYPE);
     let mut body = response.into_body();
     let mut bytes = BytesMut::new();
-    while let Ok(Some(Ok(frame))) =
-        tokio::time::timeout(limits::HEAD_TIMEOUT, body.frame()).await
+    while let Ok(Some(Ok(frame))) = tokio::time::timeout(limits::HEAD_TIMEOUT, body.frame()).await
         && bytes.len() < limits::PROBLEM_BYTES_MAX
     {
         if let Ok(data) = frame.into_data() {

@@ -111,4 +111,3 @@ fn monitor_ticket(fields: &HeaderMap) -> Option<String> {
     let ticket = query.split('&').find_map(|pair| pair.strip_prefix("ticket="))?;
     Some(ticket.to_owned())
 }
-

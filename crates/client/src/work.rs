@@ -6,10 +6,8 @@ use bytes::Bytes;
 use http::Method;
 use http::header::CONTENT_TYPE;
 use relais_api::Problem;
-use relais_api::lease::{HeartbeatRequest, HeartbeatResponse, StoredResult};
-pub use relais_api::lease::{
-    Heartbeat, Lease, LeaseNext, LeaseRequest, LeaseResponse, Settle, SettleRequest,
-};
+pub use relais_api::lease::{Heartbeat, Lease, LeaseNext, LeaseRequest, Settle, SettleRequest};
+use relais_api::lease::{HeartbeatRequest, HeartbeatResponse, LeaseResponse, StoredResult};
 use serde::Deserialize;
 use tokio::io::AsyncSeekExt;
 

@@ -8,8 +8,6 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
-
 mod attempt;
 mod beats;
 mod handler;
@@ -98,7 +96,6 @@ impl Worker {
         stop: impl Future<Output = ()>,
     ) -> Result<Ended, Error> {
         let beats = Beats::start(&self.client)?;
-        let stopping = Arc::new(Notify::new());
-        Rounds::new(self, Arc::new(handler), beats).run(stop, &stopping).await
+        Rounds::new(self, Arc::new(handler), beats).run(stop).await
     }
 }

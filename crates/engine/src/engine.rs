@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::{Chance, Clock};
+use crate::coalesce::Coalescer;
 use crate::config::{Config, Policies};
 use crate::dispatcher::Dispatcher;
 use crate::execute::push::Caller;
@@ -74,6 +75,7 @@ pub(crate) struct Inner {
     pub(crate) origins: Origins,
     pub(crate) running: Running,
     pub(crate) taps: Taps,
+    pub(crate) coalescer: Coalescer,
     pub(crate) caller: Caller,
     /// Tells this process's attempts from those of dead ones.
     pub(crate) epoch: u64,
@@ -105,6 +107,7 @@ impl Engine {
             origins: Origins::new(config.upstreams.clone()),
             running: Running::default(),
             taps: Taps::default(),
+            coalescer: Coalescer::default(),
             caller: Caller::new(),
             epoch,
             tracker: TaskTracker::new(),

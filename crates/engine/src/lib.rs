@@ -5,6 +5,7 @@
 //! runs), [`feed`] (how followers learn of it). Not here: the HTTP interface, SQL, the rules themselves.
 
 pub mod clock;
+mod coalesce;
 pub mod config;
 mod dispatcher;
 pub mod engine;

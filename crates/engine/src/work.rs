@@ -130,6 +130,8 @@ impl Engine {
             let policy = self.policy_of(task);
             let until = self.now().plus(policy.lease);
             let mut bodies = Vec::new();
+            let progress =
+                report.progress.and_then(|progress| self.coalesce(tenant, report.token, progress));
             let has_checkpoint = report.checkpoint.is_some();
             if let Some(checkpoint) = report.checkpoint {
                 let body = Body { head: Bytes::new(), data: Data::Inline(checkpoint) };
@@ -138,7 +140,7 @@ impl Engine {
             let command = Command::Report {
                 nonce: report.token.nonce,
                 until,
-                progress: report.progress,
+                progress,
                 output: report.output,
                 checkpoint: has_checkpoint,
             };

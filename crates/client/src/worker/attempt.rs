@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use relais_api::lease::Outcome as Word;
 use relais_api::Settle;
+use relais_api::lease::Outcome as Word;
 
 use crate::client::Client;
 use crate::error::Error;

@@ -54,10 +54,6 @@ impl LeasedTask {
         &self.lease.token
     }
 
-    pub(crate) fn lease(&self) -> &Lease {
-        &self.lease
-    }
-
     /// The task's id.
     #[must_use]
     pub fn id(&self) -> &str {

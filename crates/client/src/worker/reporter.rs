@@ -134,7 +134,8 @@ impl Slot {
     /// The first reason stands: a canceled task is not merely drained.
     pub(crate) fn stop(&self, why: Stop) {
         self.stop.send_if_modified(|stop| {
-            let replaces = stop.is_none() || (*stop == Some(Stop::Draining) && why != Stop::Draining);
+            let replaces =
+                stop.is_none() || (*stop == Some(Stop::Draining) && why != Stop::Draining);
             if replaces {
                 *stop = Some(why);
             }

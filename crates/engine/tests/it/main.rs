@@ -1,0 +1,7 @@
+//! The engine against the reference store, a clock that stands still, and scripted upstreams.
+
+mod inline;
+mod push;
+mod time;
+mod workers;
+mod world;

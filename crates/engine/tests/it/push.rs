@@ -1,0 +1,250 @@
+//! Calling upstreams: what is sent, what an answer means, what is never sent twice.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use relais_core::{EventKind, FailureCode, State, Status};
+use relais_engine::seal::SealKey;
+use relais_engine::{Config, TapEvent};
+use relais_store::MemoryStore;
+use tokio::io::AsyncWriteExt as _;
+
+use crate::world::{Upstream, World, for_upstream, policy, tenant};
+
+#[tokio::test]
+async fn a_pushed_task_is_sent_as_it_came_and_its_answer_is_kept() {
+    let world = World::new().await;
+    let upstream = Upstream::start().await;
+    let mut submission = for_upstream(&upstream, "POST", false);
+    submission.head.fields = vec![("x-a".to_owned(), Bytes::from_static(b"1"))];
+    let task = world.submit(submission).await;
+    let call = upstream.answer("201 Created", "X-B: 2\r\n", "made").await;
+    assert!(call.head.starts_with("POST /work?x=1 HTTP/1.1\r\n"), "{}", call.head);
+    assert_eq!(call.body, b"{}");
+    assert_eq!(call.field("x-a"), Some("1"));
+    assert_eq!(call.field("relais-task"), Some(task.spec.id.to_string().as_str()));
+    assert_eq!(call.field("relais-attempt"), Some("1"));
+    assert_eq!(call.field("idempotency-key"), Some(task.spec.id.to_string().as_str()));
+    assert_eq!(call.field("via"), Some("1.1 relais"));
+    assert_eq!(call.field("traceparent").map(str::len), Some(55));
+    let task = world.until(task.spec.id, EventKind::Succeeded).await;
+    assert_eq!(task.life.status(), Status::Succeeded);
+    assert_eq!(world.result(task.spec.id).await, "made");
+    assert_eq!(world.leases().await, 0);
+}
+
+#[tokio::test]
+async fn a_lost_answer_to_a_post_is_unknown_and_never_sent_again() {
+    let world = World::new().await;
+    let upstream = Upstream::start().await;
+    let task = world.submit(for_upstream(&upstream, "POST", false)).await;
+    drop(upstream.next().await);
+    let task = world.until(task.spec.id, EventKind::Failed).await;
+    let State::Failed { failure, .. } = &task.life.state else { panic!("{task:?}") };
+    assert_eq!(failure.code, FailureCode::OutcomeUnknown);
+    assert_eq!(task.life.attempt, 1);
+    // Retried by hand, it is a new request to the upstream: its key says so.
+    world.engine.retry(&tenant(), task.spec.id, false).await.unwrap();
+    let call = upstream.answer("200 OK", "", "").await;
+    assert_eq!(call.field("idempotency-key"), Some(format!("{}-r2", task.spec.id).as_str()));
+    world.until(task.spec.id, EventKind::Succeeded).await;
+}
+
+#[tokio::test]
+async fn a_get_whose_answer_was_lost_is_sent_again_after_its_backoff() {
+    let world = World::new().await;
+    let upstream = Upstream::start().await;
+    let task = world.submit(for_upstream(&upstream, "GET", true)).await;
+    drop(upstream.next().await);
+    let task = world.until(task.spec.id, EventKind::AttemptFailed).await;
+    let run_at = task.life.run_at().expect("queued again");
+    assert!(run_at > world.engine.now());
+    world.clock.advance(Duration::from_secs(1));
+    upstream.answer("200 OK", "", "second").await;
+    world.until(task.spec.id, EventKind::Succeeded).await;
+    assert_eq!(world.result(task.spec.id).await, "second");
+}
+
+#[tokio::test]
+async fn an_error_that_is_retried_to_the_end_keeps_the_last_answer() {
+    let world = World::new().await;
+    let upstream = Upstream::start().await;
+    let task = world.submit(for_upstream(&upstream, "POST", false)).await;
+    for attempt in 1..=3 {
+        let answer = format!("no, {attempt}");
+        upstream.answer("503 Service Unavailable", "Retry-After: 7\r\n", &answer).await;
+        if attempt < 3 {
+            let kind = EventKind::AttemptFailed;
+            world.until(task.spec.id, kind).await;
+            while world.engine.task(task.spec.id).await.unwrap().unwrap().life.failures < attempt {
+                tokio::task::yield_now().await;
+            }
+            world.clock.advance(Duration::from_secs(7));
+        }
+    }
+    let task = world.until(task.spec.id, EventKind::Failed).await;
+    let State::Failed { failure, .. } = &task.life.state else { panic!("{task:?}") };
+    assert_eq!(failure.code, FailureCode::UpstreamError);
+    assert_eq!(world.result(task.spec.id).await, "no, 3");
+}
+
+#[tokio::test]
+async fn a_final_error_of_a_post_is_its_outcome() {
+    let world = World::new().await;
+    let upstream = Upstream::start().await;
+    let task = world.submit(for_upstream(&upstream, "POST", false)).await;
+    upstream.answer("500 Oops", "", "half done").await;
+    let task = world.until(task.spec.id, EventKind::Failed).await;
+    assert_eq!(task.life.attempt, 1);
+    assert_eq!(world.result(task.spec.id).await, "half done");
+}
+
+#[tokio::test]
+async fn canceling_a_running_task_aborts_the_call_and_frees_its_slot() {
+    let world = World::new().await;
+    let upstream = Upstream::start().await;
+    let task = world.submit(for_upstream(&upstream, "POST", false)).await;
+    let mut call = upstream.next().await;
+    world.engine.cancel(&tenant(), task.spec.id).await.unwrap();
+    call.until_closed().await;
+    while world.leases().await > 0 {
+        tokio::task::yield_now().await;
+    }
+    let kinds = world.kinds(task.spec.id).await;
+    assert_eq!(kinds, [EventKind::Accepted, EventKind::Started, EventKind::Canceled]);
+}
+
+#[tokio::test]
+async fn an_attempt_over_its_time_ends() {
+    let world = World::new().await;
+    let upstream = Upstream::start().await;
+    let get = world.submit(for_upstream(&upstream, "GET", true)).await;
+    let mut call = upstream.next().await;
+    world.clock.advance(policy().attempt_timeout);
+    call.until_closed().await;
+    let task = world.until(get.spec.id, EventKind::AttemptFailed).await;
+    assert_eq!(task.life.failures, 1);
+}
+
+#[tokio::test]
+async fn a_listener_reads_along_and_learns_of_the_commit() {
+    let world = World::new().await;
+    let upstream = Upstream::start().await;
+    let id = world.engine.draw_id();
+    let mut tap = world.engine.tap(id);
+    world.engine.submit(id, for_upstream(&upstream, "GET", true)).await.unwrap();
+    let mut call = upstream.next().await;
+    call.stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab").await.unwrap();
+    let answer = loop {
+        assert!(tap.changed().await);
+        match tap.current() {
+            TapEvent::Streaming(answer, 2) => break answer,
+            TapEvent::Streaming(..) | TapEvent::Waiting => {}
+            other => panic!("{other:?}"),
+        }
+    };
+    // The first bytes are there while the upstream still holds the last.
+    assert_eq!(answer.body.read_at(0, 100).await.unwrap(), "ab");
+    assert_eq!(answer.announced_len, Some(4));
+    call.stream.write_all(b"cd").await.unwrap();
+    loop {
+        assert!(tap.changed().await);
+        if let TapEvent::Committed(answer, 4) = tap.current() {
+            assert_eq!(answer.body.read_at(2, 100).await.unwrap(), "cd");
+            break;
+        }
+    }
+    assert_eq!(world.engine.task(id).await.unwrap().unwrap().life.status(), Status::Succeeded);
+}
+
+#[tokio::test]
+async fn a_listener_is_cut_off_when_the_answer_breaks_off() {
+    let world = World::new().await;
+    let upstream = Upstream::start().await;
+    let id = world.engine.draw_id();
+    let mut tap = world.engine.tap(id);
+    world.engine.submit(id, for_upstream(&upstream, "POST", false)).await.unwrap();
+    let mut call = upstream.next().await;
+    call.stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab").await.unwrap();
+    drop(call);
+    while !matches!(tap.current(), TapEvent::Broken) {
+        assert!(tap.changed().await, "the listener was forgotten");
+    }
+    let task = world.until(id, EventKind::Failed).await;
+    let State::Failed { failure, .. } = &task.life.state else { panic!("{task:?}") };
+    assert_eq!(failure.code, FailureCode::OutcomeUnknown);
+}
+
+#[tokio::test]
+async fn an_answer_over_the_limit_fails_without_a_retry() {
+    let config = Config { result_bytes_max: 10, template: Some(policy()), ..Config::default() };
+    let world = World::with(config).await;
+    let upstream = Upstream::start().await;
+    let at_the_limit = world.submit(for_upstream(&upstream, "GET", true)).await;
+    upstream.answer("200 OK", "", "0123456789").await;
+    world.until(at_the_limit.spec.id, EventKind::Succeeded).await;
+    let over = world.submit(for_upstream(&upstream, "GET", true)).await;
+    upstream.answer("200 OK", "", "0123456789a").await;
+    let task = world.until(over.spec.id, EventKind::Failed).await;
+    let State::Failed { failure, .. } = &task.life.state else { panic!("{task:?}") };
+    assert_eq!(failure.code, FailureCode::UpstreamResponseTooLarge);
+}
+
+#[tokio::test]
+async fn credentials_are_sealed_at_rest_sent_to_the_upstream_and_erased_on_success() {
+    let config = Config {
+        seal_key: Some(SealKey::new([9; 32])),
+        template: Some(policy()),
+        ..Config::default()
+    };
+    let world = World::with(config).await;
+    let upstream = Upstream::start().await;
+    let mut submission = for_upstream(&upstream, "GET", true);
+    submission.secrets = vec![("authorization".to_owned(), Bytes::from_static(b"Bearer canary"))];
+    let task = world.submit(submission).await;
+    let call = upstream.answer("200 OK", "", "").await;
+    assert_eq!(call.field("authorization"), Some("Bearer canary"));
+    let task = world.until(task.spec.id, EventKind::Succeeded).await;
+    assert_eq!(task.life.credentials, relais_core::Credentials::Erased);
+}
+
+#[tokio::test]
+async fn a_dead_process_attempts_are_taken_back_at_the_next_start() {
+    // P1, P28: rows stayed running for hours, or were sent again although nobody knew.
+    let store = Arc::new(MemoryStore::new());
+    let config = Config { template: Some(policy()), ..Config::default() };
+    let upstream = Upstream::start().await;
+    let dead = World::on(store.clone(), config.clone(), 1).await;
+    let get = dead.submit(for_upstream(&upstream, "GET", true)).await;
+    let get_call = upstream.next().await;
+    let post = dead.submit(for_upstream(&upstream, "POST", false)).await;
+    let post_call = upstream.next().await;
+    // The first process is not told to stop: it simply is no more, as far as the second can see.
+    let alive = World::on(store, config, 2).await;
+    let task = alive.until(post.spec.id, EventKind::Failed).await;
+    let State::Failed { failure, .. } = &task.life.state else { panic!("{task:?}") };
+    assert_eq!(failure.code, FailureCode::OutcomeUnknown);
+    let task = alive.until(get.spec.id, EventKind::AttemptFailed).await;
+    assert_eq!((task.life.crashes, task.life.failures), (1, 0));
+    drop((get_call, post_call));
+}
+
+#[tokio::test]
+async fn a_drain_gives_back_what_it_cannot_finish_and_burns_no_attempt() {
+    let config = Config {
+        template: Some(policy()),
+        drain_for: Duration::from_millis(1),
+        ..Config::default()
+    };
+    let world = World::with(config).await;
+    let upstream = Upstream::start().await;
+    let task = world.submit(for_upstream(&upstream, "GET", true)).await;
+    let _call = upstream.next().await;
+    world.engine.drain().await;
+    let task = world.engine.task(task.spec.id).await.unwrap().unwrap();
+    assert_eq!(task.life.status(), Status::Queued);
+    assert_eq!((task.life.failures, task.life.crashes), (0, 0));
+    let refused = world.engine.submit(world.engine.draw_id(), for_upstream(&upstream, "GET", true));
+    assert_eq!(refused.await.unwrap_err(), relais_engine::EngineError::Draining);
+}

@@ -1,0 +1,137 @@
+//! The 202: the task, and all it takes to follow it.
+
+use axum::response::Response;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, LINK, LOCATION, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use relais_api::Accepted;
+use relais_core::Task;
+use relais_engine::{Access, Context, Grants};
+
+use crate::app::App;
+use crate::auth::{Caller, Scope};
+use crate::links::{self, Viewer};
+use crate::present::{self, Estimate};
+use crate::problem::Refusal;
+
+/// Names the task of an answer.
+pub(crate) const RELAIS_TASK: &str = "relais-task";
+/// Says what was done of what the client preferred.
+pub(crate) const PREFERENCE_APPLIED: &str = "preference-applied";
+/// Says that an earlier request made the task.
+const IDEMPOTENT_REPLAYED: &str = "idempotent-replayed";
+
+/// How a task was accepted.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct How {
+    /// What was applied of `Prefer`, as `Preference-Applied` says it.
+    pub(crate) applied: Option<String>,
+    /// Whether an earlier request with the same idempotency key made it.
+    pub(crate) is_replayed: bool,
+    /// Whether whoever called may not be who made it: the answer names the task, no more.
+    pub(crate) is_stranger: bool,
+}
+
+/// The answer to a request that became a task.
+///
+/// # Errors
+/// When the task's context cannot be read.
+pub(crate) fn accepted_response(
+    app: &App,
+    task: &Task,
+    caller: &Caller,
+    how: &How,
+) -> Result<Response, Refusal> {
+    let accepted = accepted(app, task, caller, how.is_stranger)?;
+    let body = serde_json::to_vec(&accepted).expect("a task is plain data");
+    let mut response = Response::new(body.into());
+    *response.status_mut() = StatusCode::ACCEPTED;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    // It holds a ticket.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    follow_headers(app, task, &accepted.task.links, headers);
+    if let Some(applied) = how.applied.as_deref().and_then(|text| HeaderValue::from_str(text).ok())
+    {
+        headers.insert(PREFERENCE_APPLIED, applied);
+    }
+    if how.is_replayed {
+        headers.insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+/// The body of the 202, also an item of a batch.
+///
+/// # Errors
+/// When the task's context cannot be read.
+pub(crate) fn accepted(
+    app: &App,
+    task: &Task,
+    caller: &Caller,
+    is_stranger: bool,
+) -> Result<Accepted, Refusal> {
+    let context = App::context(task)?;
+    if is_stranger {
+        return Ok(for_stranger(app, task));
+    }
+    let ticket = ticket_of(app, task, &context);
+    let viewer = viewer_of(caller, context.grants, ticket.as_deref());
+    let eta = app.engine.eta(task, 0);
+    let presented = present::task_of(app, task, &viewer, Estimate { ahead: None, eta });
+    let watch_url =
+        ticket.as_deref().map(|ticket| links::task_url(app.base(), task.spec.id, "", Some(ticket)));
+    Ok(Accepted { task: presented, ticket, watch_url })
+}
+
+/// The header fields by which clients of all habits find their task.
+pub(crate) fn follow_headers(
+    app: &App,
+    task: &Task,
+    links: &relais_api::Links,
+    headers: &mut HeaderMap,
+) {
+    let mut insert = |name: &'static str, value: &str| {
+        let value = HeaderValue::from_str(value).expect("URLs are ASCII");
+        headers.insert(name, value);
+    };
+    insert("operation-location", &links.this);
+    insert(LOCATION.as_str(), &links.result);
+    insert(LINK.as_str(), &format!("<{}>; rel=\"monitor\"", links.this));
+    insert(RELAIS_TASK, &task.spec.id.to_string());
+    if !task.life.status().is_terminal() {
+        headers.insert(RETRY_AFTER, app.retry_after_s(task, 0).into());
+    }
+}
+
+/// The ticket that a caller is handed, if the task's access is by ticket.
+fn ticket_of(app: &App, task: &Task, context: &Context) -> Option<String> {
+    match context.access {
+        Access::Ticket => Some(app.tickets.mint(task, context.grants)),
+        Access::Caller { .. } | Access::Key => None,
+    }
+}
+
+fn viewer_of(caller: &Caller, grants: Grants, ticket: Option<&str>) -> Viewer {
+    match caller {
+        Caller::Key(key) => {
+            let may_submit = Scope::Submit.is_in(key.scopes);
+            Viewer { ticket: None, may_cancel: may_submit, may_retry: may_submit }
+        }
+        Caller::Nobody => Viewer {
+            ticket: ticket.map(str::to_owned),
+            may_cancel: grants.cancel,
+            may_retry: grants.retry,
+        },
+    }
+}
+
+/// The task's name and nothing that its maker alone should know.
+fn for_stranger(app: &App, task: &Task) -> Accepted {
+    let mut presented = present::task_of(app, task, &Viewer::default(), Estimate::default());
+    presented.lane = None;
+    presented.labels.clear();
+    presented.progress = None;
+    presented.problem = None;
+    presented.message = None;
+    Accepted { task: presented, ticket: None, watch_url: None }
+}

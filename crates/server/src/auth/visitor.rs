@@ -1,0 +1,265 @@
+//! One call to `/v1`: with what credentials it comes, and what they reach.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use http::{HeaderMap, header, request};
+use relais_api::codes;
+use relais_core::{Task, TaskId, TenantName, Timestamp};
+use relais_engine::{Access, Grants};
+
+use super::{Caller, Scope, api_caller, bearer, local};
+use crate::app::{App, Side};
+use crate::links::Viewer;
+use crate::params;
+use crate::problem::Refusal;
+use crate::ticket::Ticket;
+
+/// The cookie a ticket may come in. Never reaches an upstream.
+pub(crate) const COOKIE: &str = "__Host-relais";
+
+/// What is to be done with a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// See it, its events and its result.
+    Read,
+    /// Call it off.
+    Cancel,
+    /// Run it again.
+    Retry,
+    /// Forget it.
+    Erase,
+}
+
+impl Action {
+    fn scope(self) -> Scope {
+        match self {
+            Self::Read => Scope::Read,
+            Self::Cancel | Self::Retry | Self::Erase => Scope::Submit,
+        }
+    }
+
+    fn is_granted(self, grants: Grants) -> bool {
+        match self {
+            Self::Read => grants.read,
+            Self::Cancel => grants.cancel,
+            Self::Retry => grants.retry,
+            Self::Erase => false,
+        }
+    }
+}
+
+/// A token that came as a ticket.
+#[derive(Debug)]
+enum Offered {
+    Nothing,
+    /// It is valid; the text is kept if links are to carry it on.
+    Ticket(Ticket, Option<String>),
+    Invalid,
+}
+
+/// One call to `/v1` and its credentials.
+#[derive(Debug)]
+pub(crate) struct Visitor {
+    /// Who calls, as far as an API key says so.
+    pub(crate) caller: Caller,
+    offered: Offered,
+    /// Whether calls without credentials are taken.
+    open: Result<(), Refusal>,
+    headers: HeaderMap,
+}
+
+/// A task that the visitor may do something with.
+pub(crate) struct Seen {
+    /// The task.
+    pub(crate) task: Task,
+    /// For whom its links are made.
+    pub(crate) viewer: Viewer,
+    /// When the right to see it ends.
+    pub(crate) until: Option<Timestamp>,
+}
+
+impl FromRequestParts<Arc<App>> for Visitor {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(
+        parts: &mut request::Parts,
+        app: &Arc<App>,
+    ) -> Result<Self, Refusal> {
+        let side = parts.extensions.get::<Side>().copied().unwrap_or(Side::Public);
+        let caller = api_caller(app, &parts.headers).await?;
+        let offered = offered(app, parts)?;
+        let open = match caller {
+            Caller::Key(_) => Ok(()),
+            Caller::Nobody => is_open(app, side, parts).await?,
+        };
+        Ok(Self { caller, offered, open, headers: parts.headers.clone() })
+    }
+}
+
+impl Visitor {
+    /// The tenant for which the visitor may do what needs `scope`.
+    ///
+    /// # Errors
+    /// When it may not.
+    pub(crate) fn tenant(&self, app: &App, scope: Scope) -> Result<TenantName, Refusal> {
+        match &self.caller {
+            Caller::Key(key) if scope.is_in(key.scopes) => Ok(key.tenant.clone()),
+            Caller::Key(_) => Err(Refusal::insufficient_scope()),
+            Caller::Nobody => match (&self.offered, &self.open) {
+                (Offered::Invalid, _) => Err(Refusal::invalid_token()),
+                (_, Ok(())) => Ok(app.config.default_tenant.clone()),
+                (Offered::Ticket(..), Err(_)) => Err(Refusal::insufficient_scope()),
+                (Offered::Nothing, Err(refusal)) => Err(refusal.clone()),
+            },
+        }
+    }
+
+    /// Whether the call comes without credentials of ours and is taken all the same.
+    pub(crate) fn is_anonymous(&self) -> bool {
+        !self.caller.has_key() && self.open.is_ok()
+    }
+
+    /// The fields of the request.
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// The task with this id, if the visitor may do `action` with it.
+    ///
+    /// # Errors
+    /// A task that is not the visitor's is not found; what it may not do with its own is forbidden.
+    pub(crate) async fn task(
+        &self,
+        app: &App,
+        id: TaskId,
+        action: Action,
+    ) -> Result<Seen, Refusal> {
+        let Some(task) = app.engine.task(id).await? else { return Err(self.missing(id)) };
+        let context = App::context(&task)?;
+        let grants = self.grants(app, &task, &context.access, context.grants);
+        let (ticket, until) = match &self.offered {
+            Offered::Ticket(ticket, text) if ticket.task == id => {
+                (text.clone(), (!self.caller.has_key()).then_some(ticket.expires_at))
+            }
+            _ => (None, None),
+        };
+        let viewer = |may_cancel, may_retry| Viewer { ticket, may_cancel, may_retry };
+        if self.reaches(&task, &context.access) {
+            let Caller::Key(key) = &self.caller else {
+                return Ok(Seen { task, viewer: viewer(true, true), until: None });
+            };
+            let may = |action: Action| {
+                action.scope().is_in(key.scopes)
+                    || grants.is_some_and(|grants| action.is_granted(grants))
+            };
+            if may(action) {
+                let viewer = viewer(may(Action::Cancel), may(Action::Retry));
+                return Ok(Seen { task, viewer, until });
+            }
+            return Err(Refusal::insufficient_scope().about(id));
+        }
+        match grants {
+            Some(grants) if action.is_granted(grants) => {
+                Ok(Seen { task, viewer: viewer(grants.cancel, grants.retry), until })
+            }
+            Some(_) => Err(Refusal::insufficient_scope().about(id)),
+            None => Err(self.missing(id)),
+        }
+    }
+
+    /// Whether the task is one of those that the visitor's key, or its being on this machine, reach.
+    pub(crate) fn reaches(&self, task: &Task, access: &Access) -> bool {
+        match &self.caller {
+            Caller::Key(key) => key.tenant == task.spec.tenant,
+            Caller::Nobody => {
+                self.open.is_ok()
+                    && !matches!(self.offered, Offered::Invalid)
+                    && matches!(access, Access::Ticket)
+            }
+        }
+    }
+
+    /// What a ticket, or being the caller that the task is bound to, grants; `None` without either.
+    fn grants(&self, app: &App, task: &Task, access: &Access, grants: Grants) -> Option<Grants> {
+        if let Offered::Ticket(ticket, _) = &self.offered
+            && ticket.task == task.spec.id
+            && ticket.tenant == task.spec.tenant
+            && matches!(access, Access::Ticket)
+        {
+            return Some(ticket.grants);
+        }
+        match access {
+            Access::Caller { field, mac: Some(mac) } => {
+                let sent = app.caller_mac.of_field(&self.headers, field)?;
+                aws_lc_rs::constant_time::verify_slices_are_equal(&sent, mac).ok()?;
+                Some(grants)
+            }
+            Access::Caller { mac: None, .. } | Access::Ticket | Access::Key => None,
+        }
+    }
+
+    /// What somebody is told about a task that is not there for them.
+    fn missing(&self, id: TaskId) -> Refusal {
+        match &self.offered {
+            Offered::Ticket(ticket, _) if ticket.task == id => {
+                Refusal::new(&codes::TASK_GONE).about(id)
+            }
+            Offered::Invalid if !self.caller.has_key() => Refusal::invalid_token(),
+            Offered::Ticket(..) | Offered::Invalid => {
+                Refusal::new(&codes::TASK_NOT_FOUND).about(id)
+            }
+            Offered::Nothing => match &self.open {
+                Ok(()) => Refusal::new(&codes::TASK_NOT_FOUND).about(id),
+                Err(refusal) => refusal.clone(),
+            },
+        }
+    }
+}
+
+/// Whether calls without credentials are taken here, and if not, why.
+async fn is_open(
+    app: &App,
+    side: Side,
+    parts: &request::Parts,
+) -> Result<Result<(), Refusal>, Refusal> {
+    if app.keys.exist(&app.engine).await? {
+        return Ok(Err(Refusal::new(&codes::UNAUTHORIZED)));
+    }
+    let listen = match side {
+        Side::Public => app.config.listen,
+        Side::Admin => app.config.admin_listen,
+    };
+    let is_insecure = app.config.is_insecure;
+    if !is_insecure && !listen.ip().is_loopback() {
+        return Ok(Err(Refusal::new(&codes::UNAUTHORIZED)));
+    }
+    Ok(local::check(&parts.uri, &parts.headers, is_insecure))
+}
+
+/// The ticket of a request: of several places the first that has one.
+fn offered(app: &App, parts: &request::Parts) -> Result<Offered, Refusal> {
+    let now = app.engine.now();
+    let judge = |token: &str, rides: bool| match app.tickets.verify(token, now) {
+        Some(ticket) => Offered::Ticket(ticket, rides.then(|| token.to_owned())),
+        None => Offered::Invalid,
+    };
+    if let Some(token) = bearer(&parts.headers).filter(|token| !token.starts_with(super::KEY_PREFIX))
+    {
+        return Ok(judge(token, false));
+    }
+    if parts.uri.path().ends_with("/v1/events") {
+        // There they say which tasks, and are read by the call itself.
+        return Ok(Offered::Nothing);
+    }
+    if let Some(token) = params::first(&parts.uri, "ticket")? {
+        return Ok(judge(&token, true));
+    }
+    Ok(cookie(&parts.headers).map_or(Offered::Nothing, |token| judge(token, false)))
+}
+
+fn cookie(headers: &HeaderMap) -> Option<&str> {
+    let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
+    let mut cookies = lines.flat_map(|line| line.split(';'));
+    cookies.find_map(|cookie| cookie.trim().strip_prefix(COOKIE)?.strip_prefix('='))
+}

@@ -1,0 +1,197 @@
+//! A TCP stream whose bytes are looked at on their way to the HTTP library: broken framing never gets
+//! there, and whoever drives the connection knows what it waits for.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use futures_util::task::AtomicWaker;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::framing::{Fault, Framing};
+
+/// What is known of an HTTP/1.1 connection: shared by the stream, the service and the driver.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    is_in_head: AtomicBool,
+    is_in_body: AtomicBool,
+    is_busy: AtomicBool,
+    is_blocked: AtomicBool,
+    written: AtomicU64,
+    fault: OnceLock<Fault>,
+    /// The driver, when it asked for bytes that are only told to be the last after the answer.
+    early: AtomicWaker,
+}
+
+/// What a connection waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// The next request to begin.
+    Idle,
+    /// The rest of a head.
+    Head,
+    /// The client to read what was sent; so many bytes were written.
+    Reader(u64),
+    /// Relais itself, or a body.
+    Answer,
+}
+
+impl Watch {
+    /// A request was handed to the service.
+    pub(crate) fn begin(self: &Arc<Self>) -> Busy {
+        self.is_busy.store(true, Ordering::Relaxed);
+        Busy(self.clone())
+    }
+
+    /// What the connection waits for.
+    pub(crate) fn wait(&self) -> Wait {
+        if self.is_blocked.load(Ordering::Relaxed) {
+            Wait::Reader(self.written.load(Ordering::Relaxed))
+        } else if self.is_busy.load(Ordering::Relaxed) || self.is_in_body() {
+            Wait::Answer
+        } else if self.is_in_head.load(Ordering::Relaxed) {
+            Wait::Head
+        } else {
+            Wait::Idle
+        }
+    }
+
+    /// Whether a body has begun to arrive and has not ended.
+    pub(crate) fn is_in_body(&self) -> bool {
+        self.is_in_body.load(Ordering::Relaxed)
+    }
+
+    /// Whether bytes wait for the client to read.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.is_blocked.load(Ordering::Relaxed)
+    }
+
+    /// What was wrong with the bytes that came.
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        self.fault.get().copied()
+    }
+}
+
+/// A request is being answered, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Busy(Arc<Watch>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.is_busy.store(false, Ordering::Relaxed);
+        self.0.early.wake();
+    }
+}
+
+/// The stream of an HTTP/1.1 connection.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    stream: TcpStream,
+    /// Bytes read while the protocol was told apart.
+    first: Bytes,
+    framing: Framing,
+    watch: Arc<Watch>,
+}
+
+impl Guard {
+    pub(crate) fn new(stream: TcpStream, first: Bytes, watch: Arc<Watch>) -> Self {
+        Self { stream, first, framing: Framing::new(), watch }
+    }
+
+    /// The stream itself.
+    pub(crate) fn into_inner(self) -> TcpStream {
+        self.stream
+    }
+
+    fn read(&mut self, context: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.first.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(context, out);
+        }
+        let len = self.first.len().min(out.remaining());
+        out.put_slice(&self.first[..len]);
+        self.first.advance(len);
+        Poll::Ready(Ok(()))
+    }
+
+    /// The end of what may be read: after a fault nothing more is.
+    fn end(&self, fault: Fault, context: &Context<'_>) -> Poll<io::Result<()>> {
+        // The answer to the request before comes first; the library would stop writing it now.
+        self.watch.early.register(context.waker());
+        let is_early = self.watch.is_busy.load(Ordering::Relaxed) && fault != Fault::Body;
+        if is_early { Poll::Pending } else { Poll::Ready(Ok(())) }
+    }
+}
+
+impl AsyncRead for Guard {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if let Some(fault) = this.watch.fault() {
+            return this.end(fault, context);
+        }
+        let before = out.filled().len();
+        ready!(this.read(context, out))?;
+        let scanned = this.framing.scan(&out.filled()[before..]);
+        this.watch.is_in_head.store(this.framing.is_in_head(), Ordering::Relaxed);
+        this.watch.is_in_body.store(this.framing.is_in_body(), Ordering::Relaxed);
+        let Err((good, fault)) = scanned else { return Poll::Ready(Ok(())) };
+        // Set once, here only.
+        let _ = this.watch.fault.set(fault);
+        out.set_filled(before + good);
+        if good > 0 { Poll::Ready(Ok(())) } else { this.end(fault, context) }
+    }
+}
+
+impl AsyncWrite for Guard {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.note(&written);
+        written
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.note(&written);
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // After a fault the driver still has something to say.
+        if self.watch.fault().is_some() {
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+impl Guard {
+    fn note(&self, written: &Poll<io::Result<usize>>) {
+        self.watch.is_blocked.store(written.is_pending(), Ordering::Relaxed);
+        if let Poll::Ready(Ok(len)) = written {
+            self.watch.written.fetch_add(*len as u64, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Absolute URLs of a task, and making somebody else's relative ones absolute.
+
+use std::borrow::Cow;
+
+use relais_api::Links;
+use relais_core::TaskId;
+
+/// For whom links are made: what rides in them, and what they lead to.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Viewer {
+    /// The ticket that rides in the links, for callers without an API key.
+    pub(crate) ticket: Option<String>,
+    /// Whether this caller may cancel the task.
+    pub(crate) may_cancel: bool,
+    /// Whether this caller may retry the task.
+    pub(crate) may_retry: bool,
+}
+
+/// The URL of a task, or with `part` of something below it.
+#[must_use]
+pub(crate) fn task_url(base: &str, id: TaskId, part: &str, ticket: Option<&str>) -> String {
+    let slash = if part.is_empty() { "" } else { "/" };
+    match ticket {
+        None => format!("{base}/v1/tasks/{id}{slash}{part}"),
+        // A ticket is made of characters that need no escape.
+        Some(ticket) => format!("{base}/v1/tasks/{id}{slash}{part}?ticket={ticket}"),
+    }
+}
+
+/// All links of a task.
+#[must_use]
+pub(crate) fn links(base: &str, id: TaskId, viewer: &Viewer) -> Links {
+    let url = |part| task_url(base, id, part, viewer.ticket.as_deref());
+    Links {
+        this: url(""),
+        result: url("result"),
+        events: url("events"),
+        cancel: viewer.may_cancel.then(|| url("cancel")),
+        retry: viewer.may_retry.then(|| url("retry")),
+    }
+}
+
+/// A reference made absolute against the target that was called (RFC 3986, 5.2). `origin` is scheme
+/// and authority; `target` is path and query.
+#[must_use]
+pub(crate) fn absolute<'a>(reference: &'a str, origin: &str, target: &str) -> Cow<'a, str> {
+    if has_scheme(reference) {
+        return Cow::Borrowed(reference);
+    }
+    if reference.starts_with("//") {
+        let scheme = origin.split("://").next().unwrap_or("http");
+        return Cow::Owned(format!("{scheme}:{reference}"));
+    }
+    let (path, query) = target.split_once('?').map_or((target, None), |(p, q)| (p, Some(q)));
+    let end = reference.find(['?', '#']).unwrap_or(reference.len());
+    let (its_path, rest) = reference.split_at(end);
+    if its_path.is_empty() {
+        let query = match query {
+            Some(query) if !rest.starts_with('?') => format!("?{query}"),
+            _ => String::new(),
+        };
+        return Cow::Owned(format!("{origin}{path}{query}{rest}"));
+    }
+    let merged = if its_path.starts_with('/') {
+        its_path.to_owned()
+    } else {
+        let folder = path.rfind('/').map_or("/", |end| &path[..=end]);
+        format!("{folder}{its_path}")
+    };
+    Cow::Owned(format!("{origin}{}{rest}", without_dots(&merged)))
+}
+
+fn has_scheme(reference: &str) -> bool {
+    let Some((scheme, _)) = reference.split_once(':') else { return false };
+    scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'))
+}
+
+/// RFC 3986, 5.2.4.
+fn without_dots(path: &str) -> String {
+    let mut segments: Vec<&str> = Vec::new();
+    let mut ends_open = false;
+    for segment in path.split('/').skip(1) {
+        ends_open = matches!(segment, "." | "..");
+        match segment {
+            "." => {}
+            ".." => {
+                segments.pop();
+            }
+            segment => segments.push(segment),
+        }
+    }
+    let slash = if ends_open && !segments.is_empty() { "/" } else { "" };
+    format!("/{}{slash}", segments.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn relative_references_are_made_absolute() {
+        for (reference, expected) in [
+            ("https://other.example/x", "https://other.example/x"),
+            ("mailto:a@b", "mailto:a@b"),
+            ("//other.example/x", "https://other.example/x"),
+            ("/x?y#z", "https://api.example/x?y#z"),
+            ("x", "https://api.example/a/b/x"),
+            ("./x", "https://api.example/a/b/x"),
+            ("../x", "https://api.example/a/x"),
+            ("../../../x", "https://api.example/x"),
+            ("..", "https://api.example/a/"),
+            ("?p=1", "https://api.example/a/b/c?p=1"),
+            ("#f", "https://api.example/a/b/c?q=1#f"),
+            ("", "https://api.example/a/b/c?q=1"),
+            ("x/y:z", "https://api.example/a/b/x/y:z"),
+        ] {
+            assert_eq!(absolute(reference, "https://api.example", "/a/b/c?q=1"), expected);
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Tasks and failures as they travel: from the types of `core` to those of `api`. Decides nothing.
+
+use relais_api::codes::{self, Code};
+use relais_api::task::Message;
+use relais_api::{Eta, Problem, Status, Time, task};
+use relais_core::{Failure, FailureCode, Progress, State, Task, Timestamp};
+
+use crate::app::App;
+use crate::links::{self, Viewer};
+
+/// What is estimated of a task; it changes without an event.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Estimate {
+    /// Tasks before it.
+    pub(crate) ahead: Option<u64>,
+    /// When it may be done: the median, and nine times out of ten.
+    pub(crate) eta: Option<(Timestamp, Timestamp)>,
+}
+
+/// A moment as it travels.
+#[must_use]
+pub(crate) fn time(moment: Timestamp) -> Time {
+    Time::from_ms(moment.as_ms())
+}
+
+/// A status as it travels.
+#[must_use]
+pub(crate) fn status(status: relais_core::Status) -> Status {
+    match status {
+        relais_core::Status::Queued => Status::Queued,
+        relais_core::Status::Running => Status::Running,
+        relais_core::Status::Waiting => Status::Waiting,
+        relais_core::Status::Succeeded => Status::Succeeded,
+        relais_core::Status::Failed => Status::Failed,
+        relais_core::Status::Canceled => Status::Canceled,
+    }
+}
+
+/// Progress as it travels.
+#[must_use]
+pub(crate) fn progress(progress: &Progress) -> relais_api::Progress {
+    relais_api::Progress {
+        percent: progress.percent,
+        done: progress.done,
+        total: progress.total,
+        message: progress.message.clone(),
+    }
+}
+
+/// An estimate as it travels.
+#[must_use]
+pub(crate) fn eta(eta: (Timestamp, Timestamp)) -> Eta {
+    Eta { p50: time(eta.0), p90: time(eta.1) }
+}
+
+/// The task as `viewer` sees it.
+#[must_use]
+pub(crate) fn task_of(app: &App, task: &Task, viewer: &Viewer, estimate: Estimate) -> task::Task {
+    let (spec, life) = (&task.spec, &task.life);
+    let links = links::links(app.base(), spec.id, viewer);
+    let policy = app.engine.policies().of(&spec.tenant, &spec.queue);
+    let (problem, message) = match &life.state {
+        State::Failed { failure, .. } => {
+            (Some(problem_of(app.base(), failure)), message_of(failure))
+        }
+        State::Canceled { .. } => (None, codes::TASK_CANCELED.message()),
+        State::Queued { .. }
+        | State::Running { .. }
+        | State::Waiting { .. }
+        | State::Succeeded { .. } => (None, None),
+    };
+    let is_queued = matches!(life.state, State::Queued { .. });
+    task::Task {
+        id: spec.id.to_string(),
+        queue: spec.queue.to_string(),
+        lane: spec.lane.as_ref().map(ToString::to_string),
+        status: status(life.status()),
+        terminal: life.status().is_terminal(),
+        version: life.version,
+        run: life.run,
+        attempt: life.attempt,
+        failures: life.failures,
+        max_attempts: policy.retry.max_attempts,
+        priority: i32::from(spec.priority.get()),
+        labels: spec.labels.iter().cloned().collect(),
+        progress: life.progress.as_ref().map(progress),
+        position: estimate.ahead.filter(|_| is_queued).map(|ahead| ahead + 1),
+        eta: estimate.eta.map(eta),
+        created_at: time(spec.created_at),
+        run_at: time(life.run_at().unwrap_or(spec.run_at)),
+        updated_at: time(life.updated_at),
+        deadline: Some(time(life.deadline)),
+        expires_at: task.expires_at().map(time),
+        problem,
+        message,
+        resource_location: matches!(life.state, State::Succeeded { .. })
+            .then(|| links.result.clone()),
+        links,
+    }
+}
+
+/// The registry's entry of a failure.
+#[must_use]
+pub(crate) fn code_of(code: FailureCode) -> &'static Code {
+    match code {
+        FailureCode::DeadlineExceeded => &codes::DEADLINE_EXCEEDED,
+        FailureCode::WorkerLost => &codes::WORKER_LOST,
+        FailureCode::OutcomeUnknown => &codes::OUTCOME_UNKNOWN,
+        FailureCode::UpstreamError => &codes::UPSTREAM_ERROR,
+        FailureCode::UpstreamTimeout => &codes::UPSTREAM_TIMEOUT,
+        FailureCode::UpstreamUnreachable => &codes::UPSTREAM_UNREACHABLE,
+        FailureCode::UpstreamResponseTooLarge => &codes::UPSTREAM_RESPONSE_TOO_LARGE,
+        FailureCode::UpstreamMalformed => &codes::UPSTREAM_MALFORMED,
+        FailureCode::HandlerFailed => &codes::HANDLER_FAILED,
+    }
+}
+
+/// Why a task failed: what its worker said, or the code's own text.
+#[must_use]
+pub(crate) fn problem_of(base: &str, failure: &Failure) -> Problem {
+    let own = problem_of_code(base, failure.code, failure.detail.as_deref());
+    let Some(bytes) = &failure.problem else { return own };
+    // It was a problem document when it was settled with.
+    let Ok(mut theirs) = serde_json::from_slice::<Problem>(bytes) else { return own };
+    if theirs.code.is_empty() {
+        theirs.code = own.code;
+        if theirs.type_uri == "about:blank" {
+            theirs.type_uri = own.type_uri;
+        }
+    }
+    if theirs.title.is_empty() {
+        theirs.title = own.title;
+    }
+    // An answer made of it must say that it is an error.
+    if !(400..600).contains(&theirs.status) {
+        theirs.status = own.status;
+    }
+    theirs
+}
+
+/// The problem of a failed attempt, of which only code and detail are kept.
+#[must_use]
+pub(crate) fn problem_of_code(base: &str, code: FailureCode, detail: Option<&str>) -> Problem {
+    let mut problem = code_of(code).problem(base);
+    problem.detail = detail.map(str::to_owned);
+    problem
+}
+
+/// What end users read of a failure.
+#[must_use]
+pub(crate) fn message_of(failure: &Failure) -> Option<Message> {
+    let theirs = failure.message.as_ref().and_then(|json| serde_json::from_slice(json).ok());
+    theirs.or_else(|| code_of(failure.code).message())
+}

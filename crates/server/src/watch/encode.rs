@@ -1,0 +1,173 @@
+//! Entries of the log as events that travel. Every transport encodes with this, so that all show the
+//! same.
+
+use bytes::Bytes;
+use relais_api::event::{
+    AcceptedData, AttemptCause, AttemptFailedData, CanceledData, DeferredData, FailedData,
+    OutputData, RequeueReason, RequeuedData, StartedData, SucceededData,
+};
+use relais_api::{Event, EventType, RawJson};
+use relais_core::{BodyKind, Cause, Entry, EventData, EventKind, TaskId};
+use relais_engine::{Published, ResultHead, envelope};
+use relais_store::EventQuery;
+use serde::Serialize;
+
+use crate::app::App;
+use crate::present;
+use crate::problem::Refusal;
+
+/// Largest JSON result that rides in the terminal event.
+const RESULT_BYTES_MAX: u64 = 4 << 10;
+
+/// An entry as an event.
+///
+/// # Errors
+/// When something that the event tells beside its entry cannot be read.
+pub(crate) async fn event_of(app: &App, entry: &Entry) -> Result<Event, Refusal> {
+    Ok(Event {
+        task: entry.task.to_string(),
+        seq: entry.seq,
+        kind: kind_of(entry.data.kind()),
+        at: present::time(entry.at),
+        attempt: (entry.attempt > 0).then_some(entry.attempt),
+        data: data_of(app, entry).await?,
+    })
+}
+
+/// An entry as an event of a stream over one task.
+///
+/// # Errors
+/// See [`event_of`].
+pub(crate) async fn sse_of(app: &App, entry: &Entry) -> Result<Bytes, Refusal> {
+    let mut out = Vec::with_capacity(256);
+    event_of(app, entry).await?.encode_sse(&mut out);
+    Ok(out.into())
+}
+
+/// A published entry as an event of a stream over one task: encoded once, shared by all its followers.
+///
+/// # Errors
+/// See [`event_of`].
+pub(crate) async fn shared_sse_of(app: &App, published: &Published) -> Result<Bytes, Refusal> {
+    if let Some(encoded) = published.encoded.get() {
+        return Ok(encoded.clone());
+    }
+    let encoded = sse_of(app, &published.entry).await?;
+    Ok(published.encoded.get_or_init(|| encoded).clone())
+}
+
+fn kind_of(kind: EventKind) -> EventType {
+    match kind {
+        EventKind::Accepted => EventType::Accepted,
+        EventKind::Started => EventType::Started,
+        EventKind::Progressed => EventType::Progressed,
+        EventKind::Output => EventType::Output,
+        EventKind::Deferred => EventType::Deferred,
+        EventKind::AttemptFailed => EventType::AttemptFailed,
+        EventKind::Requeued => EventType::Requeued,
+        EventKind::Succeeded => EventType::Succeeded,
+        EventKind::Failed => EventType::Failed,
+        EventKind::Canceled => EventType::Canceled,
+    }
+}
+
+async fn data_of(app: &App, entry: &Entry) -> Result<RawJson, Refusal> {
+    match &entry.data {
+        EventData::Accepted => accepted_data(app, entry.task).await,
+        EventData::Started => json(&StartedData::default()),
+        EventData::Progressed(progress) => json(&present::progress(progress)),
+        EventData::Output(output) => json(&OutputData { output: carried(output)? }),
+        EventData::Deferred { until } => json(&DeferredData { deadline: present::time(*until) }),
+        EventData::AttemptFailed { cause, code, detail, run_at } => json(&AttemptFailedData {
+            cause: match cause {
+                Cause::Error => AttemptCause::Error,
+                Cause::Timeout => AttemptCause::Timeout,
+                Cause::Crash => AttemptCause::Crash,
+            },
+            run_at: run_at.map(present::time),
+            problem: Some(present::problem_of_code(app.base(), *code, detail.as_deref())),
+        }),
+        EventData::Requeued { reason } => requeued_data(app, entry, *reason).await,
+        EventData::Succeeded => {
+            json(&SucceededData { result: small_result(app, entry.task).await?, message: None })
+        }
+        EventData::Failed(failure) => json(&FailedData {
+            problem: present::problem_of(app.base(), failure),
+            message: present::message_of(failure),
+        }),
+        EventData::Canceled => json(&CanceledData::default()),
+    }
+}
+
+async fn accepted_data(app: &App, id: TaskId) -> Result<RawJson, Refusal> {
+    // The task may be gone between the log and this: then the event has nothing more to tell.
+    match app.engine.task(id).await? {
+        Some(task) => json(&AcceptedData {
+            queue: task.spec.queue.to_string(),
+            run_at: present::time(task.spec.run_at),
+        }),
+        None => Ok(RawJson::default()),
+    }
+}
+
+async fn requeued_data(
+    app: &App,
+    entry: &Entry,
+    reason: relais_core::RequeueReason,
+) -> Result<RawJson, Refusal> {
+    let reason = match reason {
+        relais_core::RequeueReason::Released => RequeueReason::Released,
+        relais_core::RequeueReason::Retried => RequeueReason::Retried,
+    };
+    // The entry does not hold its run; the retries up to it do.
+    let run = 1 + retries_up_to(app, entry).await?;
+    json(&RequeuedData { reason, run, run_at: present::time(entry.at) })
+}
+
+async fn retries_up_to(app: &App, last: &Entry) -> Result<u32, Refusal> {
+    let mut after = 0;
+    let mut retries = 0;
+    while after < last.seq {
+        let query = EventQuery::Task { id: last.task, after, limit: 500 };
+        let page = app.engine.events(query).await?;
+        let Some(end) = page.last() else { break };
+        after = end.entry.seq;
+        let by_hand = EventData::Requeued { reason: relais_core::RequeueReason::Retried };
+        let known = page.iter().filter(|logged| logged.entry.seq <= last.seq);
+        let found = known.filter(|logged| logged.entry.data == by_hand).count();
+        retries += u32::try_from(found).expect("a page is small");
+    }
+    Ok(retries)
+}
+
+/// The result of a task that succeeded, when it is JSON and small.
+async fn small_result(app: &App, id: TaskId) -> Result<Option<RawJson>, Refusal> {
+    let Some(stored) = app.engine.body(id, BodyKind::Result).await? else { return Ok(None) };
+    if stored.len > RESULT_BYTES_MAX {
+        return Ok(None);
+    }
+    let head: ResultHead = envelope::decode(&stored.head)?;
+    let is_coded = head.fields.iter().any(|(name, _)| name == "content-encoding");
+    if is_coded || !head.content_type().is_some_and(is_json) {
+        return Ok(None);
+    }
+    let bytes = stored.bytes(RESULT_BYTES_MAX as usize).await?;
+    Ok(std::str::from_utf8(&bytes).ok().and_then(|text| RawJson::parse(text).ok()))
+}
+
+/// Whether a media type is JSON, or something written in it.
+#[must_use]
+pub(crate) fn is_json(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json" || (essence.contains('/') && essence.ends_with("+json"))
+}
+
+fn json<T: Serialize>(value: &T) -> Result<RawJson, Refusal> {
+    RawJson::from_value(value).map_err(Refusal::internal)
+}
+
+/// JSON that was checked when it came in.
+fn carried(bytes: &Bytes) -> Result<RawJson, Refusal> {
+    let text = std::str::from_utf8(bytes).map_err(Refusal::internal)?;
+    RawJson::parse(text).map_err(Refusal::internal)
+}

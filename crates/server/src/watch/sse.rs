@@ -1,0 +1,276 @@
+//! A stream of one task's events (Server-Sent Events), whatever carries its bytes: hyper's body, or a
+//! bare socket that was taken back from hyper.
+//!
+//! A browser closes an `EventSource` for ever after any error status: whatever may pass is told as
+//! `relais.busy` in a 200 instead.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use futures_util::stream;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use relais_api::{Notice, Span, sse};
+use relais_core::{Entry, TaskId, Timestamp};
+use relais_engine::Follower;
+use relais_store::EventQuery;
+
+use crate::app::App;
+use crate::problem::Refusal;
+use crate::watch::encode::{shared_sse_of, sse_of};
+
+/// How long a stream is silent at most.
+pub(crate) const KEEPALIVE: Duration = Duration::from_secs(15);
+/// What is sent then; nobody sees it.
+const COMMENT: &[u8] = b": still here\n\n";
+/// Events read from the log at once.
+const PAGE: usize = 64;
+/// How long a client waits before it comes back: drawn in this range, so that a thousand streams that
+/// end together do not come back together. Browsers do not go under 500 ms.
+const RETRY_MS: std::ops::Range<u32> = 1_000..5_000;
+
+/// From where a client wants to read on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Resume {
+    /// After this event; 0 is from the start.
+    After(u64),
+    /// After something that is no number of ours.
+    Unknown,
+}
+
+impl Resume {
+    /// `Last-Event-ID`, read as bytes because browsers send back what they got; else `after`.
+    #[must_use]
+    pub(crate) fn of(headers: &HeaderMap, after: Option<u64>) -> Self {
+        let Some(line) = headers.get("last-event-id") else {
+            return Self::After(after.unwrap_or(0));
+        };
+        let text = std::str::from_utf8(line.as_bytes()).unwrap_or_default().trim();
+        if text.is_empty() {
+            return Self::After(after.unwrap_or(0));
+        }
+        let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+        match text.parse() {
+            Ok(seq) if is_number => Self::After(seq),
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// What a stream turned out to be.
+pub(crate) enum Opened {
+    /// Events follow.
+    Follow(Follow),
+    /// The log is over and was read: do not come back.
+    Over,
+}
+
+/// One follower. Small: ten thousand of them wait for most of their lives.
+pub struct Follow {
+    app: Arc<App>,
+    task: TaskId,
+    follower: Follower,
+    /// The last event that was given out.
+    after: u64,
+    /// What begins the stream, until it was given out.
+    opening: Option<Bytes>,
+    is_over: bool,
+    /// When the right to follow ends.
+    until: Option<Timestamp>,
+}
+
+/// Opens a stream. `until` is when the caller's ticket ends.
+///
+/// # Errors
+/// When the store cannot be read, or the task is gone.
+pub(crate) async fn open(
+    app: &Arc<App>,
+    id: TaskId,
+    resume: Resume,
+    until: Option<Timestamp>,
+) -> Result<Opened, Refusal> {
+    // Sitting down before looking: what happens in between is not missed.
+    let follower = app.engine.follow(id);
+    let task = app.engine.task(id).await?;
+    let task = task.ok_or_else(|| Refusal::new(&relais_api::codes::TASK_NOT_FOUND))?;
+    let version = task.life.version;
+    let is_terminal = task.life.status().is_terminal();
+    let (after, reset) = match resume {
+        Resume::After(after) if after == version && is_terminal => return Ok(Opened::Over),
+        Resume::After(after) if after <= version => (after, false),
+        Resume::After(_) | Resume::Unknown => (0, true),
+    };
+    let mut follow =
+        Follow { app: app.clone(), task: id, follower, after, opening: None, is_over: false, until };
+    let page = follow.read_log().await?;
+    let gap = page.first().is_some_and(|first| first.seq > after + 1);
+    let version = page.last().map_or(version, |last| last.seq.max(version));
+    let mut opening = Vec::with_capacity(1_024);
+    sse::write_retry(&mut opening, retry_ms(app));
+    Notice::Open { version, gap }.encode_sse(&mut opening);
+    if reset {
+        Notice::Reset { reason: "unknown".to_owned(), from: 0 }.encode_sse(&mut opening);
+    }
+    for entry in &page {
+        opening.extend_from_slice(&sse_of(app, entry).await?);
+    }
+    follow.given(page.last());
+    follow.opening = Some(opening.into());
+    Ok(Opened::Follow(follow))
+}
+
+impl Follow {
+    /// The next bytes of the stream; `None` at its end. After `keepalive` of silence they are a comment.
+    ///
+    /// May be dropped at any time: the next call goes on where the last one that returned left off.
+    pub async fn next(&mut self, keepalive: Duration) -> Option<Bytes> {
+        if let Some(opening) = self.opening.take() {
+            return Some(opening);
+        }
+        if self.is_over || self.app.stop.is_cancelled() {
+            return None;
+        }
+        let is_newer = tokio::select! {
+            () = self.follower.after(self.after) => true,
+            () = tokio::time::sleep(keepalive) => false,
+            () = self.app.stop.cancelled() => return None,
+        };
+        if !is_newer {
+            let has_ended = self.until.is_some_and(|until| until <= self.app.engine.now());
+            return (!has_ended).then(|| Bytes::from_static(COMMENT));
+        }
+        // Boxed: while a follower waits, it does not pay for what it does when it is woken.
+        let chunk = Box::pin(self.chunk()).await;
+        match chunk {
+            Ok(chunk) => chunk,
+            Err(refusal) => {
+                self.is_over = true;
+                Some(busy(&self.app, &refusal))
+            }
+        }
+    }
+
+    /// The events that are there, encoded; `None` when the task is gone.
+    async fn chunk(&mut self) -> Result<Option<Bytes>, Refusal> {
+        if let Some(recent) = self.follower.recent(self.after)
+            && let Some(last) = recent.last()
+        {
+            let last = last.clone();
+            let chunk = match recent.as_slice() {
+                // The commonest case: one event, shared without a copy.
+                [only] => shared_sse_of(&self.app, only).await?,
+                several => {
+                    let mut chunk = Vec::new();
+                    for published in several {
+                        chunk.extend_from_slice(&shared_sse_of(&self.app, published).await?);
+                    }
+                    chunk.into()
+                }
+            };
+            self.given(Some(&last.entry));
+            return Ok(Some(chunk));
+        }
+        let page = self.read_log().await?;
+        if page.is_empty() {
+            // Known to be newer, and not in the log: it was erased.
+            self.is_over = true;
+            return Ok(None);
+        }
+        let mut chunk = Vec::new();
+        for entry in &page {
+            chunk.extend_from_slice(&sse_of(&self.app, entry).await?);
+        }
+        self.given(page.last());
+        Ok(Some(chunk.into()))
+    }
+
+    async fn read_log(&self) -> Result<Vec<Entry>, Refusal> {
+        let query = EventQuery::Task { id: self.task, after: self.after, limit: PAGE };
+        let page = self.app.engine.events(query).await?;
+        Ok(page.into_iter().map(|logged| logged.entry).collect())
+    }
+
+    /// Moves the cursor past `last`. A terminal event that nothing follows yet ends the stream: a retry
+    /// by hand begins another.
+    fn given(&mut self, last: Option<&Entry>) {
+        let Some(last) = last else { return };
+        self.after = last.seq;
+        self.is_over = last.data.kind().is_terminal();
+    }
+}
+
+/// Marks a response whose events may be written without hyper: whoever takes the [`Follow`] out writes
+/// the head and the events; otherwise the response's body gives them.
+#[derive(Clone)]
+pub struct Following(Arc<Mutex<Option<Follow>>>);
+
+impl Following {
+    /// Takes the follower; `None` if it was taken before.
+    #[must_use]
+    pub fn take(&self) -> Option<Follow> {
+        self.0.lock().expect("nothing panics while it is held").take()
+    }
+}
+
+/// The answer that streams a follower's events.
+#[must_use]
+pub(crate) fn response(follow: Follow) -> Response {
+    let following = Following(Arc::new(Mutex::new(Some(follow))));
+    let marked = following.clone();
+    let events = stream::unfold(None, move |follow: Option<Follow>| {
+        let follow = follow.or_else(|| following.take());
+        async move {
+            let mut follow = follow?;
+            let chunk = follow.next(KEEPALIVE).await?;
+            Some((Ok::<_, std::convert::Infallible>(chunk), Some(follow)))
+        }
+    });
+    let mut response = head(Body::from_stream(events));
+    response.extensions_mut().insert(marked);
+    response
+}
+
+/// The head of every stream.
+fn head(body: Body) -> Response {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(sse::MEDIA_TYPE));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // nginx would hold events back otherwise.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
+
+/// The log is over and was read.
+#[must_use]
+pub(crate) fn over_response() -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+/// A refusal that will pass, told so that a browser comes back.
+#[must_use]
+pub(crate) fn busy_response(app: &App, refusal: &Refusal) -> Response {
+    head(Body::from(busy(app, refusal)))
+}
+
+fn busy(app: &App, refusal: &Refusal) -> Bytes {
+    let ms = match refusal.retry_after_s() {
+        Some(seconds) => seconds.saturating_mul(1_000).max(RETRY_MS.start),
+        None => retry_ms(app),
+    };
+    let mut out = Vec::new();
+    sse::write_retry(&mut out, ms);
+    Notice::Busy { retry_after: Span::from_ms(u64::from(ms)) }.encode_sse(&mut out);
+    out.into()
+}
+
+/// How long this client waits before it comes back.
+pub(crate) fn retry_ms(app: &App) -> u32 {
+    let spread = f64::from(RETRY_MS.end - RETRY_MS.start);
+    RETRY_MS.start + (app.engine.chance().unit() * spread) as u32
+}

@@ -1,0 +1,134 @@
+-- Tasks, their order, their logs and their bodies.
+--
+-- Rows are narrow where they are written often: a state change rewrites a task's row, never a body.
+-- What orders tasks is in partial indexes, so that a claim meets only tasks that may start.
+
+create table tenant (
+  id integer primary key,
+  name text not null unique
+) strict;
+
+create table queue (
+  id integer primary key,
+  tenant_id integer not null,
+  name text not null,
+  is_paused integer not null,
+  is_strict integer not null,        -- the order of the last claim; says how `task.place` is set
+  policy blob,
+  vtime integer not null,
+  bucket blob,
+  queued integer not null,
+  running integer not null,
+  waiting integer not null,
+  succeeded integer not null,
+  failed integer not null,
+  canceled integer not null,
+  ready integer not null,            -- queued, and not scheduled for later
+  leases integer not null,
+  started integer not null,          -- tasks that have started and are not terminal
+  unique (tenant_id, name)
+) strict;
+
+-- The tasks of one queue that are run by the same.
+create table pool (
+  id integer primary key,
+  queue_id integer not null,
+  kind integer not null,             -- 0 upstream, 1 workers, 2 inline
+  origin text not null,
+  ready integer not null,
+  next_at integer,                   -- the first moment of its scheduled tasks
+  unique (queue_id, kind, origin)
+) strict;
+create index pool_next on pool (next_at) where next_at is not null;
+
+-- The tasks of one lane within one pool. A lane with tasks in several pools has several rows, in all of
+-- which `vtime` and `leases` are those of the whole lane.
+create table lane (
+  id integer primary key,
+  queue_id integer not null,
+  key text not null,                 -- '' for tasks without a lane
+  pool_id integer not null,
+  vtime integer not null,
+  leases integer not null,
+  tasks integer not null,
+  ready integer not null,
+  holder integer,                    -- strict order: the first of its tasks that has started
+  turn integer,                      -- null while none of its tasks is next
+  rank integer,
+  first integer,                     -- the task that is next
+  unique (queue_id, key, pool_id)
+) strict;
+create index lane_turn on lane (pool_id, turn, rank, first) where turn is not null;
+create index lane_idle on lane (queue_id, vtime) where tasks = 0;
+
+create table task (
+  n integer primary key,             -- order of arrival
+  id blob not null,
+  pool_id integer not null,
+  lane_id integer not null,
+  status integer not null,
+  phase integer not null,            -- of queued tasks: 1 ready, 2 scheduled, 3 past its deadline; else 0
+  place integer,                     -- of queued tasks: their order within the lane
+  sched_at integer,                  -- of scheduled tasks
+  due_at integer not null,
+  started integer not null,          -- 1 has started and is not terminal, 2 so in strict order
+  last_pos integer not null,
+  key_scope blob,
+  spec blob not null,
+  life blob not null
+) strict;
+create unique index task_id on task (id);
+create index task_ready on task (lane_id, place) where phase = 1;
+create index task_later on task (lane_id, place) where phase > 1;
+create index task_scheduled on task (pool_id, sched_at) where sched_at is not null;
+create index task_due on task (due_at);
+create index task_started on task (lane_id) where started = 2;
+create index task_apart on task (pool_id, status, id) where status in (2, 4, 5);
+
+-- The log. The events of one task are chained backwards: the index that would find them costs more than
+-- all that is ever read through it.
+create table event (
+  pos integer primary key,
+  n integer not null,
+  seq integer not null,
+  prev integer not null,             -- 0 for the first
+  data blob not null
+) strict;
+
+create table body (
+  key integer primary key,           -- n * 8 + kind
+  len integer not null,
+  crc integer not null,
+  file text,
+  head blob not null,
+  data blob
+) strict;
+create unique index body_file on body (file) where file is not null;
+
+create table label (
+  tenant_id integer not null,
+  key text not null,
+  value text not null,
+  id blob not null,
+  primary key (tenant_id, key, value, id)
+) strict, without rowid;
+
+-- Idempotency keys; `gone_at` is when a key whose task is erased may go.
+create table idem (
+  scope blob primary key,
+  fingerprint blob not null,
+  id blob not null,
+  keep_until integer not null,
+  gone_at integer
+) strict, without rowid;
+create index idem_gone on idem (gone_at) where gone_at is not null;
+
+create table secret (
+  name text primary key,
+  value blob not null
+) strict, without rowid;
+
+create table counter (
+  name text primary key,
+  value integer not null
+) strict, without rowid;

@@ -1,0 +1,246 @@
+//! Every statement of the driver. `now` is always a parameter, every select has a limit.
+//!
+//! Not here: the schema, which is in `migrations/`. Statements in [`Hot`] are held prepared by the writer.
+
+use rusqlite::{Connection, Statement};
+
+/// Gives each statement of the writer its place in one struct, prepared once.
+macro_rules! hot {
+    ($($(#[$doc:meta])* $name:ident = $text:expr;)*) => {
+        /// The prepared statements of the writer.
+        pub(crate) struct Hot<'c> {
+            $($(#[$doc])* pub(crate) $name: Statement<'c>,)*
+        }
+
+        impl<'c> Hot<'c> {
+            /// Prepares them all.
+            pub(crate) fn prepare(conn: &'c Connection) -> rusqlite::Result<Self> {
+                Ok(Self { $($name: conn.prepare($text)?,)* })
+            }
+
+            /// Steps the virtual machine took in all of them: what a test of their plans measures.
+            pub(crate) fn vm_steps(&self) -> i64 {
+                let mut steps = 0;
+                $(steps += i64::from(self.$name.get_status(rusqlite::StatementStatus::VmStep));)*
+                steps
+            }
+        }
+    };
+}
+
+hot! {
+    begin = "begin immediate";
+    commit = "commit";
+
+    task_insert = "insert into task (n, id, pool_id, lane_id, status, phase, place, sched_at, due_at,
+        started, last_pos, key_scope, spec, life)
+        values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) on conflict (id) do nothing";
+    task_by_id = "select n, pool_id, lane_id, phase, place, sched_at, started, last_pos, spec, life
+        from task where id = ?1 limit 1";
+    task_exists = "select 1 from task where id = ?1 limit 1";
+    /// Everything that may change.
+    task_update = "update task set status = ?2, phase = ?3, place = ?4, sched_at = ?5, due_at = ?6,
+        started = ?7, last_pos = ?8, life = ?9 where n = ?1";
+    /// What changes while a task stays where it is.
+    task_touch = "update task set due_at = ?2, last_pos = ?3, life = ?4 where n = ?1";
+    task_phase = "update task set phase = ?2, sched_at = null where n = ?1";
+    task_place = "update task set place = ?2 where n = ?1";
+    task_delete = "delete from task where n = ?1 returning key_scope";
+    task_by_n = "select n, pool_id, lane_id, phase, place, sched_at, started, last_pos, spec, life
+        from task where n = ?1 limit 1";
+    /// The ready tasks of a lane from a place on.
+    task_ready = "select n, pool_id, lane_id, phase, place, sched_at, started, last_pos, spec, life
+        from task where lane_id = ?1 and phase = 1 and (place, n) > (?2, ?3)
+        order by place, n limit ?4";
+    task_ripe = "select n, pool_id, lane_id, phase, place, sched_at, started, last_pos, spec, life
+        from task where pool_id = ?1 and sched_at <= ?2 order by sched_at, n limit ?3";
+    task_next_scheduled = "select sched_at from task where pool_id = ?1 and sched_at is not null
+        order by sched_at limit 1";
+    task_next_due = "select due_at from task order by due_at limit 1";
+    /// Overdue tasks of which some may be ready.
+    task_overdue = "select n, phase, pool_id from task where due_at <= ?1 order by due_at limit ?2";
+    task_first_started = "select n from task where lane_id = ?1 and started = 2 order by n limit 1";
+
+    event_insert = "insert into event (pos, n, seq, prev, data) values (?1, ?2, ?3, ?4, ?5)";
+    event_delete = "delete from event where pos = ?1 returning prev";
+
+    body_put = "insert into body (key, len, crc, file, head, data) values (?1, ?2, ?3, ?4, ?5, ?6)
+        on conflict (key) do update set len = ?2, crc = ?3, file = ?4, head = ?5, data = ?6";
+    body_read = "select len, crc, file, head, data from body where key = ?1 limit 1";
+    body_file = "select file from body where key = ?1 limit 1";
+    body_delete = "delete from body where key = ?1 returning file";
+    bodies_delete = "delete from body where key >= ?1 and key < ?1 + 8 returning file";
+
+    label_insert = "insert or ignore into label (tenant_id, key, value, id) values (?1, ?2, ?3, ?4)";
+    label_delete = "delete from label where tenant_id = ?1 and key = ?2 and value = ?3 and id = ?4";
+
+    idem_read = "select fingerprint, id, keep_until from idem where scope = ?1 limit 1";
+    idem_put = "insert into idem (scope, fingerprint, id, keep_until) values (?1, ?2, ?3, ?4)
+        on conflict (scope) do update set fingerprint = ?2, id = ?3, keep_until = ?4, gone_at = null";
+    idem_gone = "update idem set gone_at = keep_until where scope = ?1 and id = ?2";
+    idem_sweep = "delete from idem where scope in
+        (select scope from idem where gone_at <= ?1 order by gone_at limit ?2)";
+
+    queue_update = "update queue set is_paused = ?2, is_strict = ?3, policy = ?4, vtime = ?5,
+        bucket = ?6, queued = ?7, running = ?8, waiting = ?9, succeeded = ?10, failed = ?11,
+        canceled = ?12, ready = ?13, leases = ?14, started = ?15 where id = ?1";
+    pool_update = "update pool set ready = ?2, next_at = ?3 where id = ?1";
+
+    lane_by_id = "select queue_id, key from lane where id = ?1 limit 1";
+    lane_rows = "select id, pool_id, vtime, leases, tasks, ready, holder, turn, rank, first
+        from lane where queue_id = ?1 and key = ?2 limit 1000";
+    lane_insert = "insert into lane (id, queue_id, key, pool_id, vtime, leases, tasks, ready, holder,
+        turn, rank, first) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+    lane_update = "update lane set vtime = ?2, leases = ?3, tasks = ?4, ready = ?5, holder = ?6,
+        turn = ?7, rank = ?8, first = ?9 where id = ?1";
+    lane_delete = "delete from lane where id = ?1";
+    lane_sweep = "select id from lane where queue_id = ?1 and tasks = 0 and vtime <= ?2 limit ?3";
+    /// Whose turn it is: lanes of a pool in order, from one on.
+    lane_turns = "select turn, rank, first, id from lane
+        where pool_id = ?1 and turn is not null and (turn, rank, first) > (?2, ?3, ?4)
+        order by turn, rank, first limit ?5";
+
+    counter_put = "insert into counter (name, value) values (?1, ?2)
+        on conflict (name) do update set value = ?2";
+}
+
+// Seldom used by the writer: prepared when they are needed.
+
+pub(crate) const ROLLBACK: &str = "rollback";
+pub(crate) const TENANT_INSERT: &str = "insert into tenant (id, name) values (?1, ?2)";
+pub(crate) const QUEUE_INSERT: &str = "insert into queue (id, tenant_id, name, is_paused, is_strict,
+    vtime, queued, running, waiting, succeeded, failed, canceled, ready, leases, started)
+    values (?1, ?2, ?3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)";
+pub(crate) const POOL_INSERT: &str = "insert into pool (id, queue_id, kind, origin, ready)
+    values (?1, ?2, ?3, ?4, 0)";
+pub(crate) const SECRET_PUT: &str = "insert into secret (name, value) values (?1, ?2)
+    on conflict (name) do update set value = ?2";
+pub(crate) const SECRET_DELETE: &str = "delete from secret where name = ?1";
+/// The ready and the started tasks of a queue whose order has changed.
+pub(crate) const QUEUE_ORDERED: &str = "select n, pool_id, lane_id, phase, place, sched_at, started,
+    last_pos, spec, life from task
+    where pool_id in (select id from pool where queue_id = ?1 limit -1) and n > ?2
+    and (phase > 0 or started > 0) order by n limit ?3";
+/// The queued tasks of a queue, found through its lanes.
+pub(crate) const LANES_OF_QUEUE: &str = "select id from lane where queue_id = ?1 and id > ?2
+    order by id limit ?3";
+pub(crate) const LANE_QUEUED: &str = "select n, pool_id, lane_id, phase, place, sched_at, started,
+    last_pos, spec, life from task where lane_id = ?1 and phase = ?2 and n > ?3
+    order by n limit ?4";
+pub(crate) const TASK_STARTED_PUT: &str = "update task set started = ?2 where n = ?1";
+pub(crate) const LANE_HOLDERS: &str = "update lane set holder =
+    (select min(n) from task where lane_id = lane.id and started = 2 limit 1) where queue_id = ?1";
+
+// What the writer remembers of the store, read when it opens and after a failure.
+
+pub(crate) const TENANTS: &str = "select id, name from tenant order by id limit -1";
+pub(crate) const QUEUES: &str = "select id, tenant_id, name, is_paused, is_strict, policy, vtime,
+    bucket, queued, running, waiting, succeeded, failed, canceled, ready, leases, started
+    from queue order by id limit -1";
+pub(crate) const POOLS: &str = "select id, queue_id, kind, origin, ready, next_at
+    from pool order by id limit -1";
+pub(crate) const LAST_TASK: &str = "select ifnull(max(n), 0) from task limit 1";
+pub(crate) const LAST_EVENT: &str = "select ifnull(max(pos), 0) from event limit 1";
+pub(crate) const LAST_LANE: &str = "select ifnull(max(id), 0) from lane limit 1";
+pub(crate) const COUNTER: &str = "select value from counter where name = ?1 limit 1";
+
+// What readers ask.
+
+pub(crate) const READ_TASK: &str = "select spec, life from task where id = ?1 limit 1";
+pub(crate) const READ_BODY: &str = "select len, crc, file, head, data from body
+    where key = ?2 + 8 * (select n from task where id = ?1 limit 1) limit 1";
+pub(crate) const READ_SECRETS: &str = "select name, value from secret order by name limit -1";
+pub(crate) const READ_QUEUES: &str = "select tenant.name, queue.name, is_paused, policy, queued,
+    running, waiting, succeeded, failed, canceled, ready, leases
+    from queue join tenant on tenant.id = tenant_id
+    order by tenant.name, queue.name limit -1";
+pub(crate) const READ_DUE: &str = "select id, due_at from task order by due_at, n limit ?1";
+pub(crate) const READ_NEXT_POOL: &str = "select next_at from pool where next_at is not null
+    order by next_at limit 1";
+pub(crate) const READ_DEAD_KEY: &str = "select 1 from idem where gone_at <= ?1 limit 1";
+pub(crate) const READ_READY_POOLS: &str = "select tenant.name, queue.name, kind, origin from pool
+    join queue on queue.id = queue_id join tenant on tenant.id = tenant_id
+    where pool.ready > 0 order by tenant.name, queue.name, kind, origin limit ?1";
+pub(crate) const READ_PLACE: &str = "select task.n, phase, place, lane_id, lane.queue_id, lane.key,
+    queue.is_strict, queue.leases, lane.leases
+    from task join lane on lane.id = lane_id join queue on queue.id = lane.queue_id
+    where task.id = ?1 limit 1";
+pub(crate) const READ_LINES: &str = "select id, holder from lane where queue_id = ?1 and key = ?2
+    limit 1000";
+pub(crate) const COUNT_READY_AHEAD: &str = "select count(*) from (select 1 from task
+    where lane_id = ?1 and phase = 1 and (place, n) < (?2, ?3) limit ?4)";
+pub(crate) const COUNT_LATER_AHEAD: &str = "select count(*) from (select 1 from task
+    where lane_id = ?1 and phase > 1 and (place, n) < (?2, ?3) limit ?4)";
+
+/// One task's log from its end back to a number.
+pub(crate) const READ_EVENTS: &str = "with recursive chain (pos, seq, prev, data) as (
+    select pos, seq, prev, data from event
+        where pos = (select last_pos from task where id = ?1 limit 1) and seq > ?2
+    union all
+    select event.pos, event.seq, event.prev, event.data from chain
+        join event on event.pos = chain.prev where event.seq > ?2
+    ) select pos, seq, data from chain order by seq limit ?3";
+/// As above, from its end back to a position; nothing for a task of another tenant.
+pub(crate) const READ_EVENTS_AFTER: &str = "with recursive chain (pos, seq, prev, data) as (
+    select pos, seq, prev, data from event
+        where pos > ?3 and pos = (select last_pos from task
+            join pool on pool.id = pool_id join queue on queue.id = queue_id
+            join tenant on tenant.id = tenant_id
+            where task.id = ?1 and tenant.name = ?2 limit 1)
+    union all
+    select event.pos, event.seq, event.prev, event.data from chain
+        join event on event.pos = chain.prev where event.pos > ?3
+    ) select pos, seq, data from chain order by seq limit ?4";
+pub(crate) const READ_LOG: &str = "select event.pos, event.seq, event.data, task.id, task.spec
+    from event join task on task.n = event.n
+    where event.pos > ?1 and task.pool_id in (select pool.id from pool
+        join queue on queue.id = queue_id join tenant on tenant.id = tenant_id
+        where tenant.name = ?2 limit -1)
+    order by event.pos limit ?3";
+pub(crate) const READ_LABELED: &str = "select id from label where
+    tenant_id = (select id from tenant where name = ?1 limit 1) and key = ?2 and value = ?3
+    order by id desc limit ?4";
+
+/// Which pools a filter means.
+pub(crate) const LIST_POOLS: &str = "select pool.id from pool join queue on queue.id = queue_id
+    join tenant on tenant.id = tenant_id
+    where (?1 is null or tenant.name = ?1) and (?2 is null or queue.name = ?2)
+    order by pool.id limit -1";
+pub(crate) const LIST_ALL: &str = "select id, pool_id, status, spec, life from task
+    where id < ?1 order by id desc limit ?2";
+pub(crate) const LIST_APART: &str = "select id, pool_id, status, spec, life from task
+    where pool_id = ?3 and status = ?4 and status in (2, 4, 5) and id < ?1 order by id desc limit ?2";
+pub(crate) const LIST_LABELED: &str = "select task.id, pool_id, status, spec, life
+    from label join task on task.id = label.id
+    where label.tenant_id = ?3 and label.key = ?4 and label.value = ?5 and label.id < ?1
+    order by label.id desc limit ?2";
+pub(crate) const LIST_TENANTS: &str = "select id from tenant where ?1 is null or name = ?1
+    order by id limit -1";
+
+// Opening and housekeeping.
+
+pub(crate) const MIGRATIONS_TABLE: &str = "create table if not exists migration (
+    version integer primary key, checksum integer not null, applied_at integer not null) strict";
+pub(crate) const MIGRATIONS: &str = "select version, checksum from migration
+    order by version limit -1";
+pub(crate) const MIGRATION_INSERT: &str = "insert into migration (version, checksum, applied_at)
+    values (?1, ?2, ?3)";
+pub(crate) const CHECKPOINT_PASSIVE: &str = "pragma wal_checkpoint(passive)";
+pub(crate) const CHECKPOINT_RESTART: &str = "pragma wal_checkpoint(restart)";
+pub(crate) const CHECKPOINT_TRUNCATE: &str = "pragma wal_checkpoint(truncate)";
+pub(crate) const BODY_HAS_FILE: &str = "select 1 from body where file = ?1 limit 1";
+/// Touches both ends of every tree: what is torn off shows at once, without reading the whole file.
+pub(crate) const PROBES: &[&str] = &[
+    "select min(n) from task limit 1",
+    "select max(n) from task limit 1",
+    "select min(id) from task limit 1",
+    "select max(id) from task limit 1",
+    "select min(due_at) from task limit 1",
+    "select max(due_at) from task limit 1",
+    "select min(pos) from event limit 1",
+    "select max(pos) from event limit 1",
+    "select min(key) from body limit 1",
+    "select max(key) from body limit 1",
+    "select max(scope) from idem limit 1",
+    "select max(id) from lane limit 1",
+];
