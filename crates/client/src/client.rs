@@ -174,7 +174,7 @@ impl Client {
     /// connections and restarts of the server.
     #[must_use]
     pub fn follow(&self, id: &str, after: u64) -> Follow {
-        Follow::new(self.clone(), id, after)
+        Follow::new(self, id, after)
     }
 
     /// Why a task waits.

@@ -60,7 +60,7 @@ struct Stream {
 }
 
 impl Follow {
-    pub(crate) fn new(client: Client, id: &str, after: u64) -> Self {
+    pub(crate) fn new(client: &Client, id: &str, after: u64) -> Self {
         Self {
             client: client.with_attempts(1),
             id: id.to_owned(),

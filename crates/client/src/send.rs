@@ -198,7 +198,7 @@ impl Client {
                         return Ok(Some(data));
                     }
                 }
-                Ok(Some(Err(error))) => return Err(self.transport().unreachable(error)),
+                Ok(Some(Err(error))) => return Err(self.transport().unreachable(&error)),
                 Err(_) => {
                     return Err(Error::TimedOut { at: self.transport().origin().base.clone() });
                 }

@@ -95,30 +95,23 @@ impl Transport {
         let sent = self.pool.request(Request::from_parts(head, body));
         match tokio::time::timeout(patience, sent).await {
             Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(self.unreachable(error)),
+            Ok(Err(error)) => Err(self.unreachable(&error)),
             Err(_) => Err(Error::TimedOut { at: self.origin.base.clone() }),
         }
     }
 
-    pub(crate) fn unreachable<E>(&self, error: E) -> Error
-    where
-        E: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
-        Error::Unreachable { at: self.origin.base.clone(), source: deepest(error.into()) }
+    pub(crate) fn unreachable(&self, error: &(dyn std::error::Error + 'static)) -> Error {
+        Error::Unreachable { at: self.origin.base.clone(), source: deepest(error).into() }
     }
 }
 
 /// hyper says "client error (Connect)"; the reason is below it.
-fn deepest(
-    error: Box<dyn std::error::Error + Send + Sync>,
-) -> Box<dyn std::error::Error + Send + Sync> {
-    let mut below = error.source();
-    let mut text = error.to_string();
-    while let Some(source) = below {
-        text = source.to_string();
-        below = source.source();
+fn deepest(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut deepest = error;
+    while let Some(below) = deepest.source() {
+        deepest = below;
     }
-    text.into()
+    deepest.to_string()
 }
 
 fn shown(text: &str) -> String {

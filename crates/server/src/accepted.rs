@@ -12,13 +12,12 @@ use crate::auth::{Caller, Scope};
 use crate::links::{self, Viewer};
 use crate::present::{self, Estimate};
 use crate::problem::Refusal;
+use crate::submitted::IDEMPOTENT_REPLAYED;
 
 /// Names the task of an answer.
 pub(crate) const RELAIS_TASK: &str = "relais-task";
 /// Says what was done of what the client preferred.
 pub(crate) const PREFERENCE_APPLIED: &str = "preference-applied";
-/// Says that an earlier request made the task.
-const IDEMPOTENT_REPLAYED: &str = "idempotent-replayed";
 
 /// How a task was accepted.
 #[derive(Debug, Clone, Default)]

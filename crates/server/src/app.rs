@@ -13,7 +13,6 @@ use crate::auth::{CallerMac, Keys};
 use crate::config::ServerConfig;
 use crate::metrics::Metrics;
 use crate::problem::Refusal;
-use crate::progress::Coalescer;
 use crate::ticket::Tickets;
 use crate::uploads::Uploads;
 
@@ -46,7 +45,6 @@ pub struct App {
     pub(crate) caller_mac: CallerMac,
     pub(crate) metrics: Metrics,
     pub(crate) uploads: Uploads,
-    pub(crate) progress: Coalescer,
     /// Fires when the server is about to stop: held requests are answered, streams close.
     pub(crate) stop: CancellationToken,
     base: OnceLock<String>,
@@ -63,9 +61,8 @@ impl App {
             keys: Keys::new(&config.keys, &secrets)?,
             tickets: Tickets::load(&engine, &secrets).await?,
             caller_mac: CallerMac::load(&engine, &secrets).await?,
-            metrics: Metrics::new(&engine),
+            metrics: Metrics::default(),
             uploads: Uploads::default(),
-            progress: Coalescer::default(),
             stop: CancellationToken::new(),
             base: OnceLock::new(),
             config,

@@ -15,7 +15,7 @@ use relais_core::TenantName;
 pub use keys::{InvalidKey, decode_key, encode_key, hash_key};
 pub(crate) use keys::Keys;
 pub(crate) use mac::{CallerMac, draw};
-pub(crate) use visitor::{Action, Visitor};
+pub(crate) use visitor::{Action, Seen, Visitor};
 
 use crate::app::App;
 use crate::config::{ApiKey, Scopes};

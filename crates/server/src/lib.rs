@@ -1,2 +1,34 @@
-//! HTTP: the front door, the task API, the followers.
+//! HTTP: the front door, the task API, the followers. The only crate that knows status codes.
+//!
+//! Read in this order: [`app`] (what all requests share), `routes` (the task API, one file per
+//! resource), `problem` (the one conversion of errors to HTTP), `auth` and `ticket` (who calls),
+//! `accepted` and `replay` (the two answers about a task), `watch` (its followers). Not here: what may
+//! happen to a task (`relais-core`), and what makes it happen (`relais-engine`).
+
+mod accept;
+mod accepted;
+pub mod app;
+pub mod auth;
 pub mod config;
+mod etag;
+mod idempotency;
+mod incoming;
+mod links;
+mod metrics;
+mod pace;
+mod pages;
+mod params;
+mod prefer;
+mod present;
+mod problem;
+mod replay;
+mod routes;
+mod stored;
+mod submitted;
+mod ticket;
+mod uploads;
+mod watch;
+mod worker;
+
+pub use app::{App, ServeError};
+pub use watch::sse::{Follow, Following};

@@ -68,6 +68,7 @@ hot! {
         on conflict (key) do update set len = ?2, crc = ?3, file = ?4, head = ?5, data = ?6";
     body_read = "select len, crc, file, head, data from body where key = ?1 limit 1";
     body_file = "select file from body where key = ?1 limit 1";
+    body_has_file = "select 1 from body where file = ?1 limit 1";
     body_delete = "delete from body where key = ?1 returning file";
     bodies_delete = "delete from body where key >= ?1 and key < ?1 + 8 returning file";
 
@@ -116,20 +117,18 @@ pub(crate) const POOL_INSERT: &str = "insert into pool (id, queue_id, kind, orig
 pub(crate) const SECRET_PUT: &str = "insert into secret (name, value) values (?1, ?2)
     on conflict (name) do update set value = ?2";
 pub(crate) const SECRET_DELETE: &str = "delete from secret where name = ?1";
-/// The ready and the started tasks of a queue whose order has changed.
-pub(crate) const QUEUE_ORDERED: &str = "select n, pool_id, lane_id, phase, place, sched_at, started,
-    last_pos, spec, life from task
-    where pool_id in (select id from pool where queue_id = ?1 limit -1) and n > ?2
-    and (phase > 0 or started > 0) order by n limit ?3";
-/// The queued tasks of a queue, found through its lanes.
-pub(crate) const LANES_OF_QUEUE: &str = "select id from lane where queue_id = ?1 and id > ?2
-    order by id limit ?3";
-pub(crate) const LANE_QUEUED: &str = "select n, pool_id, lane_id, phase, place, sched_at, started,
-    last_pos, spec, life from task where lane_id = ?1 and phase = ?2 and n > ?3
-    order by n limit ?4";
+
+// A queue whose order has changed.
+
+pub(crate) const LANES_OF_QUEUE: &str = "select id from lane where queue_id = ?1 limit -1";
+pub(crate) const LANE_READY: &str = "select n, pool_id, lane_id, phase, place, sched_at, started,
+    last_pos, spec, life from task where lane_id = ?1 and phase = 1 limit -1";
+pub(crate) const LANE_LATER: &str = "select n, pool_id, lane_id, phase, place, sched_at, started,
+    last_pos, spec, life from task where lane_id = ?1 and phase > 1 limit -1";
+/// Reads every task: there is no index of those that have started in fair order.
+pub(crate) const STARTED_OF_QUEUE: &str = "select n from task where started = 1
+    and pool_id in (select id from pool where queue_id = ?1 limit -1) limit -1";
 pub(crate) const TASK_STARTED_PUT: &str = "update task set started = ?2 where n = ?1";
-pub(crate) const LANE_HOLDERS: &str = "update lane set holder =
-    (select min(n) from task where lane_id = lane.id and started = 2 limit 1) where queue_id = ?1";
 
 // What the writer remembers of the store, read when it opens and after a failure.
 

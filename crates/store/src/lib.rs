@@ -7,6 +7,8 @@
 mod body;
 mod claim;
 mod commit;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod memory;
 mod query;
 

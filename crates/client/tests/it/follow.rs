@@ -41,7 +41,7 @@ async fn a_broken_stream_goes_on_after_the_last_event_and_repeats_nothing() {
 }
 
 /// P72: the log is over when the server says so, whatever the last event is called.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn words_of_a_newer_server_are_given_out_and_end_nothing_by_themselves() {
     let server = Server::start(|before, asked| match before {
         0 => Answer::events(

@@ -105,7 +105,7 @@ impl Server {
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let shared = of_thread.clone();
-                std::thread::spawn(move || serve(stream.unwrap(), &shared));
+                std::thread::spawn(move || serve(&stream.unwrap(), &shared));
             }
         });
         Self { url, shared }
@@ -131,7 +131,7 @@ impl Server {
     }
 }
 
-fn serve(stream: TcpStream, shared: &Shared) {
+fn serve(stream: &TcpStream, shared: &Shared) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     while let Some(asked) = read(&mut reader) {
         let before = {
@@ -141,7 +141,7 @@ fn serve(stream: TcpStream, shared: &Shared) {
         };
         shared.more.notify_all();
         let answer = (shared.script)(before, &asked);
-        if answer.status == 0 || !write(&stream, &answer) {
+        if answer.status == 0 || !write(stream, &answer) {
             return;
         }
         match answer.stream {

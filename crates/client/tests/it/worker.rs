@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use crate::server::{Answer, Asked, Server};
 
-fn lease(number: usize, more: Value) -> Value {
+fn lease(number: usize, more: &Value) -> Value {
     let mut lease = json!({
         "token": format!("token-{number}"), "task": format!("task_{number}"), "queue": "imports",
         "attempt": 1, "run": 1, "heartbeat_every": "30s", "lease_until": "2026-11-22T10:00:05.000Z",
@@ -65,8 +65,6 @@ async fn work<H: relais_client::Handler>(
 ) -> Ended {
     let of_thread = server.clone();
     let stop = tokio::task::spawn_blocking(move || {
-        let settled = AtomicUsize::new(0);
-        let _ = settled;
         of_thread.wait_for(1, |asked| is_settle(asked) && items(asked).len() >= settles);
     });
     let worker = Worker::new(server.client(), "imports").concurrency(4).name("w-1");
@@ -77,7 +75,7 @@ async fn work<H: relais_client::Handler>(
 /// P5: nothing of this runtime runs while the handler spins, yet the lease is kept.
 #[tokio::test]
 async fn a_spinning_handler_does_not_lose_its_lease() {
-    let script = once(vec![lease(1, json!({"heartbeat_every": "10ms"}))]);
+    let script = once(vec![lease(1, &json!({"heartbeat_every": "10ms"}))]);
     let server = Arc::new(Server::start(move |_, asked| script(asked)));
     let beats = server.clone();
     let handler = move |_: LeasedTask, _: Reporter| {
@@ -97,10 +95,10 @@ async fn a_spinning_handler_does_not_lose_its_lease() {
 #[tokio::test]
 async fn outcomes_are_settled_as_the_handler_said() {
     let tasks = vec![
-        lease(1, json!({"input": {"a": 1}, "checkpoint": 7})),
-        lease(2, json!({"input_base64": "AP8=", "content_type": "text/csv"})),
-        lease(3, json!({})),
-        lease(4, json!({})),
+        lease(1, &json!({"input": {"a": 1}, "checkpoint": 7})),
+        lease(2, &json!({"input_base64": "AP8=", "content_type": "text/csv"})),
+        lease(3, &json!({})),
+        lease(4, &json!({})),
     ];
     let script = once(tasks);
     let server = Arc::new(Server::start(move |_, asked| script(asked)));
@@ -152,7 +150,7 @@ async fn outcomes_are_settled_as_the_handler_said() {
 
 #[tokio::test]
 async fn reports_are_with_the_server_before_the_outcome() {
-    let script = once(vec![lease(1, json!({}))]);
+    let script = once(vec![lease(1, &json!({}))]);
     let server = Arc::new(Server::start(move |_, asked| script(asked)));
     let handler = |_: LeasedTask, reporter: Reporter| async move {
         for percent in 0..=100 {
@@ -179,7 +177,7 @@ async fn reports_are_with_the_server_before_the_outcome() {
 
 #[tokio::test]
 async fn a_canceled_task_is_noticed_by_the_answer_to_a_heartbeat() {
-    let script = once(vec![lease(1, json!({"heartbeat_every": "10ms"}))]);
+    let script = once(vec![lease(1, &json!({"heartbeat_every": "10ms"}))]);
     let server = Arc::new(Server::start(move |_, asked| {
         if is_beat(asked) {
             return Answer::json(200, &json!({"items": [{"status": 409, "canceled": true}]}));
@@ -200,7 +198,7 @@ async fn a_canceled_task_is_noticed_by_the_answer_to_a_heartbeat() {
 /// P77: a worker that is told to stop burns no attempt.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_stops_gives_back_what_it_cannot_finish() {
-    let script = once(vec![lease(1, json!({})), lease(2, json!({}))]);
+    let script = once(vec![lease(1, &json!({})), lease(2, &json!({}))]);
     let server = Arc::new(Server::start(move |_, asked| script(asked)));
     let begun = Arc::new(Notify::new());
     let stop = begun.clone();
@@ -230,7 +228,7 @@ async fn a_worker_that_stops_gives_back_what_it_cannot_finish() {
 #[tokio::test]
 async fn settles_lease_the_next_tasks_and_are_repeated_until_recorded() {
     let settles = AtomicUsize::new(0);
-    let script = once(vec![lease(1, json!({}))]);
+    let script = once(vec![lease(1, &json!({}))]);
     let server = Arc::new(Server::start(move |_, asked| {
         if !is_settle(asked) {
             return script(asked);
@@ -239,7 +237,7 @@ async fn settles_lease_the_next_tasks_and_are_repeated_until_recorded() {
             0 => Answer::nothing(),
             1 => Answer::json(200, &json!({"items": [{"status": 503}]})),
             2 => {
-                let next = [lease(2, json!({}))];
+                let next = [lease(2, &json!({}))];
                 Answer::json(200, &json!({"items": [{"status": 200}], "leases": next}))
             }
             // Something in the outcome is refused: the task must not wait for its lease to end.
@@ -264,7 +262,7 @@ async fn settles_lease_the_next_tasks_and_are_repeated_until_recorded() {
 
 #[tokio::test]
 async fn a_large_result_is_stored_first() {
-    let script = once(vec![lease(1, json!({"input_url": "http://elsewhere.example/x"}))]);
+    let script = once(vec![lease(1, &json!({"input_url": "http://elsewhere.example/x"}))]);
     let server = Arc::new(Server::start(move |_, asked| match asked.path.as_str() {
         "/v1/leases/input" => Answer::empty(200).body(vec![b'x'; 200_000]),
         "/v1/leases/result" => Answer::json(200, &json!({"result_id": "r-1", "size": 200_000})),

@@ -102,6 +102,11 @@ impl Guard {
         Self { stream, first, framing: Framing::new(), watch }
     }
 
+    /// A stream of another protocol, which is passed on as it is.
+    pub(crate) fn unwatched(stream: TcpStream, first: Bytes) -> Self {
+        Self { stream, first, framing: Framing::foreign(), watch: Arc::default() }
+    }
+
     /// The stream itself.
     pub(crate) fn into_inner(self) -> TcpStream {
         self.stream

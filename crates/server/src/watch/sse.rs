@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{Stream, StreamExt as _, stream};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use relais_api::{Notice, Span, sse};
@@ -103,6 +103,7 @@ pub(crate) async fn open(
         Resume::After(after) if after <= version => (after, false),
         Resume::After(_) | Resume::Unknown => (0, true),
     };
+    app.metrics.followers(1);
     let mut follow =
         Follow { app: app.clone(), task: id, follower, after, opening: None, is_over: false, until };
     let page = follow.read_log().await?;
@@ -202,6 +203,12 @@ impl Follow {
     }
 }
 
+impl Drop for Follow {
+    fn drop(&mut self) {
+        self.app.metrics.followers(-1);
+    }
+}
+
 /// Marks a response whose events may be written without hyper: whoever takes the [`Follow`] out writes
 /// the head and the events; otherwise the response's body gives them.
 #[derive(Clone)]
@@ -231,6 +238,12 @@ pub(crate) fn response(follow: Follow) -> Response {
     let mut response = head(Body::from_stream(events));
     response.extensions_mut().insert(marked);
     response
+}
+
+/// The answer that streams other bytes of events.
+#[must_use]
+pub(crate) fn stream_response(chunks: impl Stream<Item = Bytes> + Send + 'static) -> Response {
+    head(Body::from_stream(chunks.map(Ok::<_, std::convert::Infallible>)))
 }
 
 /// The head of every stream.

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use relais_core::{
-    BodyKind, Command, EventKind, Holder, Policy, Rate, Runner, Status, limits,
-};
+use relais_core::{BodyKind, Command, EventKind, Holder, Policy, Rate, Runner, Status, limits};
 
 use super::fixture::*;
+use super::world::World;
 use crate::*;
 
 /// A claim starts an attempt under a lease and brings what it takes to run it.
@@ -26,7 +25,8 @@ pub async fn a_claim_brings_lease_and_bodies(world: World) {
         bodies.push((*kind, body.bytes(100).await.expect("the store works")));
     }
     bodies.sort();
-    let expected = [(BodyKind::Input, "in"), (BodyKind::Checkpoint, "half"), (BodyKind::Sealed, "key")];
+    let expected =
+        [(BodyKind::Input, "in"), (BodyKind::Checkpoint, "half"), (BodyKind::Sealed, "key")];
     assert_eq!(bodies, expected.map(|(kind, text)| (kind, text.into())));
     assert!(!claims.more && claims.next_at.is_none());
     assert!(world.started(&from("mail").at(21)).await.is_empty(), "it runs already");

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use relais_core::{BodyKind, Command, Effect, EventKind, Refused, Reply, Status, TaskId};
 
 use super::fixture::*;
+use super::world::World;
 use crate::*;
 
 /// A batch of nothing is answered by nothing.
@@ -248,8 +249,7 @@ pub async fn an_accept_repeated_under_its_id_makes_one_task(world: World) {
     let id = accept.task.spec.id;
     let commit = || Commit::Accept(Box::new(accept.clone()));
     world.commit(commit()).await.expect("a new task");
-    let answers =
-        world.commit_all(vec![commit(), world.accepting(task()), commit()]).await;
+    let answers = world.commit_all(vec![commit(), world.accepting(task()), commit()]).await;
     for index in [0, 2] {
         let Ok(Committed::Attached { id: there, same: true, exists: true }) = answers[index] else {
             panic!("{answers:?}")
@@ -298,8 +298,9 @@ pub async fn erasing_a_task_frees_the_slot_of_its_holder(world: World) {
 
 /// Small named values are put, replaced, removed and listed.
 pub async fn secrets_are_kept_until_they_are_removed(world: World) {
-    let put = |name: &str, value: Option<&'static [u8]>| {
-        Commit::Secret { name: name.to_owned(), value: value.map(Bytes::from_static) }
+    let put = |name: &str, value: Option<&'static [u8]>| Commit::Secret {
+        name: name.to_owned(),
+        value: value.map(Bytes::from_static),
     };
     let answers = world
         .commit_all(vec![put("a", Some(b"1")), put("b", Some(b"\0\xff")), put("a", Some(b"2"))])

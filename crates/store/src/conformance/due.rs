@@ -5,6 +5,7 @@ use std::sync::Arc;
 use relais_core::{Command, FailureCode, Holder, Policy, Reply, Runner, State, Status, TaskId};
 
 use super::fixture::*;
+use super::world::World;
 use crate::*;
 
 /// An idle store has nothing to do, and says so.
@@ -116,7 +117,7 @@ pub async fn every_pool_with_ready_tasks_is_named_at_the_start(world: World) {
     world.accept(task()).await;
     world.accept(task().runner(upstream(true))).await;
     world.accept(task().queue("later").run_at(50)).await;
-    world.accept(task().queue("later still").run_at(5_000)).await;
+    world.accept(task().queue("later-still").run_at(5_000)).await;
     world.accept(task().queue("busy")).await;
     world.start_one(&from("busy")).await;
     let query = DueQuery { now: at(100), limit: 100, all_pools: true };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use relais_core::{Command, TaskId};
 
 use super::fixture::*;
+use super::world::World;
 use crate::*;
 
 /// The task that a second accept was attached to.

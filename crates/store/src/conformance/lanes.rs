@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use relais_core::{Command, Order, Policy, Runner, Status, TaskId};
 
 use super::fixture::*;
+use super::world::World;
 use crate::*;
 
 /// Starts and finishes tasks one by one; answers the lane of each, in order.
@@ -157,6 +158,19 @@ pub async fn a_strict_lane_steps_over_what_is_gone(world: World) {
     world.step(ids[1], Command::Cancel, 1).await;
     world.commit(Commit::Erase { id: ids[1] }).await.expect("it is terminal");
     assert_eq!(world.started(&strict("mail")).await, [ids[2]]);
+}
+
+/// Nor does one whose deadline has passed before it started; but the holder does, until time ends it.
+pub async fn a_strict_lane_steps_over_what_may_not_start_any_more(world: World) {
+    let late = world.accept(task().lane("a").deadline_after(10)).await;
+    let held = world.accept(task().lane("a").deadline_after(100)).await;
+    let last = world.accept(task().lane("a")).await;
+    let (id, nonce) = world.start_one(&strict("mail").at(20)).await;
+    assert_eq!(id, held, "not {late:?}");
+    world.step(held, Command::Release { nonce }, 30).await;
+    assert!(world.started(&strict("mail").at(100)).await.is_empty());
+    world.step(held, TICK, 100).await;
+    assert_eq!(world.started(&strict("mail").at(101)).await, [last]);
 }
 
 /// A scheduled task takes its place in a strict lane at its moment: before those that came later, and

@@ -1,0 +1,131 @@
+//! What bounds a life: the log has an end, and absurd numbers stay bounded.
+
+use relais_core::{
+    Command, Credentials, EventKind, FailureCode, Refused, Reply, Runner, State, Status, Step,
+    Task, limits, step,
+};
+
+use crate::world::*;
+
+fn take(task: &mut Task, command: Command, now: i64) -> Step {
+    let step = step(task, command, &policy(), at(now)).expect("the step is allowed");
+    task.life = step.life.clone();
+    step
+}
+
+#[test]
+fn a_task_that_is_given_back_for_ever_ends_before_its_log_is_full() {
+    let mut task = task(Runner::Workers, Credentials::None);
+    for round in 0..limits::EVENTS_MAX {
+        let nonce = u128::from(round);
+        take(&mut task, Command::Start { lease: lease(nonce, 50_000) }, 1);
+        take(&mut task, Command::Release { nonce }, 1);
+        if task.life.status().is_terminal() {
+            break;
+        }
+    }
+    let State::Failed { failure, .. } = &task.life.state else { panic!("{task:?}") };
+    assert_eq!(failure.code, FailureCode::WorkerLost);
+    assert!(task.life.version <= limits::EVENTS_MAX);
+    let retried = step(&task, Command::Retry { from_start: true }, &policy(), at(2));
+    assert_eq!(retried, Err(Refused::TooManyEvents));
+}
+
+#[test]
+fn progress_leaves_room_for_the_outcome() {
+    let mut task = task(Runner::Workers, Credentials::None);
+    take(&mut task, Command::Start { lease: lease(1, 50_000) }, 1);
+    for done in 0..limits::EVENTS_MAX {
+        let progress = relais_core::Progress { done: Some(done), ..Default::default() };
+        let (until, progress) = (at(50_000), Some(progress));
+        let report = Command::Report { nonce: 1, until, progress, output: None, checkpoint: false };
+        take(&mut task, report, 2);
+    }
+    assert_eq!(task.life.version, limits::EVENTS_PROGRESS_MAX);
+    let last = task.life.progress.as_ref().and_then(|progress| progress.done);
+    assert_eq!(last, Some(limits::EVENTS_MAX - 1), "the last is kept in the task");
+    let output = Some("{}".into());
+    let report =
+        Command::Report { nonce: 1, until: at(90_000), progress: None, output, checkpoint: false };
+    assert_eq!(step(&task, report, &policy(), at(3)), Err(Refused::TooManyEvents));
+    take(&mut task, Command::Succeed { nonce: 1 }, 4);
+    assert_eq!(task.life.status(), Status::Succeeded);
+}
+
+#[test]
+fn three_crashes_in_a_row_end_as_worker_lost_and_an_answer_in_between_counts_anew() {
+    // P50: a task that kills its worker must not be run for ever.
+    let mut task = task(Runner::Workers, Credentials::None);
+    let mut now = 0;
+    let mut ends = Vec::new();
+    for nonce in 1..=6 {
+        now += 11_000;
+        take(&mut task, Command::Start { lease: lease(nonce, now + 1_000) }, now);
+        if nonce == 3 {
+            take(&mut task, fail(nonce, true), now);
+        } else {
+            take(&mut task, Command::Crash { nonce, jitter: 1.0 }, now);
+        }
+        ends.push((task.life.crashes, task.life.failures, task.life.status()));
+    }
+    let queued = Status::Queued;
+    assert_eq!(
+        ends,
+        [
+            (1, 0, queued),
+            (2, 0, queued),
+            (0, 1, queued),
+            (1, 1, queued),
+            (2, 1, queued),
+            (3, 1, Status::Failed)
+        ]
+    );
+}
+
+#[test]
+fn an_absurd_pause_is_bounded() {
+    // P53: absurd delays poisoned the store.
+    let mut task = task(Runner::Workers, Credentials::None);
+    take(&mut task, Command::Start { lease: lease(1, 50_000) }, 1);
+    let mut command = fail(1, true);
+    if let Command::Fail { retry_after, jitter, .. } = &mut command {
+        (*retry_after, *jitter) = (Some(std::time::Duration::MAX), f64::NAN);
+    }
+    take(&mut task, command, 1);
+    assert_eq!(task.life.run_at(), Some(at(1).plus(limits::HORIZON_MAX)));
+}
+
+#[test]
+fn another_end_than_the_recorded_one_is_not_a_replay() {
+    // Who was heard with one outcome must not be told that another was recorded.
+    let all = [
+        Command::Succeed { nonce: 1 },
+        fail(1, true),
+        Command::Release { nonce: 1 },
+        Command::Defer { nonce: 1, until: at(90_000), callback: 3 },
+    ];
+    for first in &all {
+        for second in &all {
+            let mut task = task(Runner::Workers, Credentials::None);
+            take(&mut task, Command::Start { lease: lease(1, 50_000) }, 1);
+            take(&mut task, first.clone(), 2);
+            let said = step(&task, second.clone(), &policy(), at(3));
+            if first == second {
+                let step = said.expect("it is heard again");
+                assert_eq!((step.reply, &step.life), (Reply::Replayed, &task.life));
+            } else {
+                assert_eq!(said, Err(Refused::StaleLease), "{second:?} after {first:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_outside_system_that_is_late_failed_its_attempt() {
+    let mut task = task(Runner::Workers, Credentials::None);
+    take(&mut task, Command::Start { lease: lease(1, 50_000) }, 1);
+    take(&mut task, Command::Defer { nonce: 1, until: at(60), callback: 3 }, 2);
+    let ended = take(&mut task, Command::Tick { jitter: 1.0 }, 60);
+    let kinds: Vec<EventKind> = ended.entries.iter().map(|entry| entry.data.kind()).collect();
+    assert_eq!(kinds, [EventKind::AttemptFailed, EventKind::Failed]);
+}

@@ -1,0 +1,6 @@
+//! The life of a task: every pair of state and command, and what holds in every history.
+
+mod histories;
+mod limits;
+mod table;
+mod world;

@@ -1,0 +1,265 @@
+//! The configuration: `relais.toml`, flags and environment, judged once and trusted afterwards.
+//!
+//! Flags win over the environment (`RELAIS_*`, which the command line reads), the environment over the
+//! file, the file over the defaults. All mistakes are reported at once, each with its line. Not here:
+//! what the values mean (`relais-engine`, `relais-server`).
+
+mod file;
+mod keys;
+mod policy;
+mod problem;
+pub mod reference;
+mod route;
+mod server;
+mod url;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use relais_core::{Policy, QueueName, limits};
+use relais_engine::{Config as EngineConfig, UpstreamLimits};
+use relais_server::config::{Route, ServerConfig};
+
+pub use problem::{Invalid, Problem};
+pub use url::StoreUrl;
+
+use problem::{Report, Source};
+
+/// The file that is read from the working folder when none is named.
+pub const DEFAULT_FILE: &str = "relais.toml";
+
+/// What flags and environment say, over the file.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// The file; [`DEFAULT_FILE`], if there is one, unless given.
+    pub config: Option<PathBuf>,
+    /// `[server] listen`.
+    pub listen: Option<SocketAddr>,
+    /// `[server] admin_listen`.
+    pub admin_listen: Option<SocketAddr>,
+    /// `[server] public_url`.
+    pub public_url: Option<String>,
+    /// `[store] url`.
+    pub store: Option<String>,
+    /// Fronts everything that no route of the file takes.
+    pub upstream: Option<String>,
+    /// Takes calls without a key off loopback, too.
+    pub insecure: bool,
+}
+
+/// A configuration that holds.
+#[derive(Clone)]
+pub struct Settings {
+    /// The file it came from.
+    pub file: Option<PathBuf>,
+    /// What the server is told.
+    pub server: ServerConfig,
+    /// What the engine is told; the key that seals credentials is still to be added.
+    pub engine: EngineConfig,
+    /// Where tasks survive.
+    pub store: StoreUrl,
+    /// What holds but is worth a second look.
+    pub warnings: Vec<String>,
+}
+
+impl Settings {
+    /// Whether a call without a key may come from another machine only if there are keys in the store.
+    #[must_use]
+    pub fn needs_stored_keys(&self) -> bool {
+        let is_open = !self.server.listen.ip().is_loopback()
+            || !self.server.admin_listen.ip().is_loopback();
+        is_open && self.server.keys.is_empty() && !self.server.is_insecure
+    }
+}
+
+/// Where variables are looked up.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Reads and judges the configuration.
+///
+/// # Errors
+/// When the file cannot be read, or [`Invalid`] for what is wrong in it.
+pub fn load(overrides: &Overrides, environment: Environment<'_>) -> anyhow::Result<Settings> {
+    let default = Path::new(DEFAULT_FILE);
+    let path = match &overrides.config {
+        Some(path) => Some(path.as_path()),
+        None => default.is_file().then_some(default),
+    };
+    let text = match path {
+        Some(path) => std::fs::read_to_string(path)
+            .map_err(|error| anyhow::anyhow!("could not read {}: {error}", path.display()))?,
+        None => String::new(),
+    };
+    Ok(judge(path, text, overrides, environment)?)
+}
+
+/// Judges a text as if it were the file at `path`.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn judge(
+    path: Option<&Path>,
+    text: String,
+    overrides: &Overrides,
+    environment: Environment<'_>,
+) -> Result<Settings, Invalid> {
+    let source = Source::new(path.unwrap_or(Path::new(DEFAULT_FILE)), text);
+    let file: file::File =
+        toml::from_str(source.text()).map_err(|error| problem::of_toml(&source, &error))?;
+    let mut report = Report::new(&source);
+    let mut warnings = Vec::new();
+    let mut server = server::resolve(&file, overrides, &mut report);
+    let mut engine = engine(&file, path.is_some(), &mut report, &mut warnings);
+    server.keys = keys::resolve(&file.key, environment, &mut report);
+    server.routes = route::resolve(&file.route, &server.default_tenant, &mut report);
+    front_everything(&mut server, overrides, &mut report, &mut warnings);
+    define_queues(&server.routes, &mut engine);
+    let store = store(&file.store, overrides, &mut report);
+    report.finish()?;
+    let file = path.map(Path::to_owned);
+    let mut settings = Settings { file, server, engine, store, warnings };
+    let more = second_looks(&settings);
+    settings.warnings.extend(more);
+    Ok(settings)
+}
+
+fn engine(
+    file: &file::File,
+    has_file: bool,
+    report: &mut Report<'_>,
+    warnings: &mut Vec<String>,
+) -> EngineConfig {
+    let mut config = EngineConfig::default();
+    if has_file {
+        // Without a file everything is allowed; a file says what there is.
+        config.template = None;
+    }
+    for (name, queue) in &file.queue {
+        let what = format!("[queue.{}]", name.get_ref());
+        let policy = policy::resolve(queue, &what, report, warnings);
+        if name.get_ref() == "*" {
+            config.template = Some(policy);
+        } else if let Some(name) = report.parse::<QueueName>(Some(name), &what) {
+            config.queues.insert(name, policy);
+        }
+    }
+    for (name, upstream) in &file.upstream {
+        let what = format!("[upstream.{:?}]", name.get_ref());
+        let origin = report.take(name.span(), &what, url::origin(name.get_ref()));
+        let concurrency = policy::at_least_one(
+            upstream.concurrency.as_ref(),
+            &format!("{what} concurrency"),
+            report,
+        );
+        let default = UpstreamLimits::default();
+        let limits = UpstreamLimits {
+            concurrency: concurrency.unwrap_or(default.concurrency),
+            rate: upstream.rate.as_ref().map(|rate| policy::rate(*rate.get_ref())),
+        };
+        if let Some(origin) = origin {
+            config.upstreams.insert(origin, limits);
+        }
+    }
+    config.result_bytes_max = server::bytes(
+        file.limits.result.as_ref(),
+        "[limits] result",
+        limits::RESULT_BODY_BYTES_MAX,
+        report,
+    );
+    if let Some(capacity) = &file.limits.tenant_capacity {
+        let fits = (1..=limits::TENANT_CAPACITY).contains(capacity.get_ref());
+        if !fits {
+            let what = format!("must be from 1 to {}", limits::TENANT_CAPACITY);
+            report.at(capacity.span(), "[limits] tenant_capacity", what);
+        }
+        config.tenant_capacity = *capacity.get_ref();
+    }
+    if let Some(drain) = server::span(file.server.drain.as_ref(), "[server] drain", report) {
+        config.drain_for = drain;
+    }
+    if let Some(name) = &file.server.name {
+        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        let name_text = name.get_ref();
+        if name_text.is_empty() || name_text.len() > 64 || !name_text.bytes().all(is_token) {
+            let what = "must have 1 to 64 letters, digits, '-', '.' or '_'";
+            report.at(name.span(), "[server] name", what);
+        }
+        config.via.clone_from(name_text);
+    }
+    config
+}
+
+/// `--upstream`: everything that no route takes goes there.
+fn front_everything(
+    server: &mut ServerConfig,
+    overrides: &Overrides,
+    report: &mut Report<'_>,
+    warnings: &mut Vec<String>,
+) {
+    let Some(upstream) = &overrides.upstream else { return };
+    match url::upstream(upstream) {
+        Ok(upstream) => {
+            let is_catch_all = |route: &Route| route.path == EVERYTHING;
+            if server.routes.iter().any(is_catch_all) {
+                warnings.push("--upstream takes the place of the file's route for everything".into());
+                server.routes.retain(|route| !is_catch_all(route));
+            }
+            server.routes.extend(Route::everything_to(&upstream));
+            server.fallback = None;
+        }
+        Err(error) => report.elsewhere("--upstream", "", error),
+    }
+}
+
+/// A route's queue exists even if no table defines it.
+fn define_queues(routes: &[Route], engine: &mut EngineConfig) {
+    if engine.template.is_some() {
+        return;
+    }
+    for route in routes {
+        engine.queues.entry(route.queue.clone()).or_insert_with(Policy::default);
+    }
+}
+
+fn store(table: &file::Store, overrides: &Overrides, report: &mut Report<'_>) -> StoreUrl {
+    let answer = match (&overrides.store, &table.url) {
+        (Some(url), _) => match url.parse() {
+            Ok(store) => Some(store),
+            Err(error) => {
+                report.elsewhere("--store", "", error);
+                None
+            }
+        },
+        (None, Some(url)) => {
+            report.take(url.span(), "[store] url", url.get_ref().parse::<StoreUrl>())
+        }
+        (None, None) => None,
+    };
+    answer.unwrap_or_default()
+}
+
+fn second_looks(settings: &Settings) -> Vec<String> {
+    let mut looks = Vec::new();
+    if settings.store == StoreUrl::Memory {
+        looks.push(
+            "the store is in memory: every task is lost when Relais stops, whatever a 202 said"
+                .to_owned(),
+        );
+    }
+    if settings.server.is_insecure {
+        looks.push("--insecure: whoever reaches the port may submit, read and cancel".to_owned());
+    }
+    if settings.needs_stored_keys() {
+        looks.push(
+            "it listens beyond this machine and the file has no key: it starts only if the store \
+             has one (relais key add --store …), or with --insecure"
+                .to_owned(),
+        );
+    }
+    if settings.server.routes.is_empty() && settings.server.fallback.is_none() {
+        looks.push("there is no route: only the task API (/v1) answers".to_owned());
+    }
+    looks
+}
+
+const EVERYTHING: &str = "/{*rest}";

@@ -1,0 +1,118 @@
+//! URLs of a configuration: of upstreams, of this server, of the store.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use http::Uri;
+
+/// Where tasks survive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreUrl {
+    /// Nowhere: for tests and trials.
+    Memory,
+    /// One file of SQLite, and a folder beside it for large bodies.
+    Sqlite(PathBuf),
+}
+
+impl Default for StoreUrl {
+    fn default() -> Self {
+        Self::Sqlite("relais.db".into())
+    }
+}
+
+impl fmt::Display for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => f.write_str("memory:"),
+            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+        }
+    }
+}
+
+impl FromStr for StoreUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "memory:" {
+            return Ok(Self::Memory);
+        }
+        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            // The URL holds a password: it is not repeated.
+            return Err("a store on PostgreSQL is not available yet".to_owned());
+        }
+        match text.strip_prefix("sqlite:") {
+            Some("") | None => {
+                Err(format!("{text:?} is no store; write \"sqlite:relais.db\" or \"memory:\""))
+            }
+            Some(":memory:") => Err("write \"memory:\" for a store in memory".to_owned()),
+            Some(path) => Ok(Self::Sqlite(path.into())),
+        }
+    }
+}
+
+/// The URL of an upstream: scheme, authority and maybe a base path; as it is compared, without a slash
+/// at the end.
+pub(super) fn upstream(text: &str) -> Result<String, String> {
+    let (origin, path) = parts(text)?;
+    Ok(format!("{origin}{}", path.trim_end_matches('/')))
+}
+
+/// Scheme and authority alone.
+pub(super) fn origin(text: &str) -> Result<String, String> {
+    let (origin, path) = parts(text)?;
+    if path.trim_end_matches('/').is_empty() {
+        Ok(origin)
+    } else {
+        Err(format!("limits are of a whole service: write {origin:?}, without a path"))
+    }
+}
+
+fn parts(text: &str) -> Result<(String, String), String> {
+    let refuse = |why: &str| Err(format!("{why}; write for example \"http://127.0.0.1:9000\""));
+    let Ok(uri) = text.parse::<Uri>() else { return refuse("it is no URL") };
+    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        return refuse("a URL needs a scheme and a host");
+    };
+    if !matches!(scheme, "http" | "https") {
+        return refuse("the scheme of an upstream is http or https");
+    }
+    if authority.as_str().contains('@') {
+        return refuse("a URL here cannot hold a user and a password");
+    }
+    if uri.query().is_some() || text.contains('#') {
+        return refuse("a URL here has no query and no fragment");
+    }
+    let authority = authority.as_str().to_ascii_lowercase();
+    let default_port = if scheme == "http" { ":80" } else { ":443" };
+    let authority = authority.strip_suffix(default_port).unwrap_or(&authority);
+    Ok((format!("{scheme}://{authority}"), uri.path().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_is_a_file_or_memory() {
+        assert_eq!("memory:".parse(), Ok(StoreUrl::Memory));
+        assert_eq!("sqlite:a/b.db".parse(), Ok(StoreUrl::Sqlite("a/b.db".into())));
+        for text in ["", "sqlite:", "sqlite::memory:", "relais.db", "mysql://x"] {
+            assert!(text.parse::<StoreUrl>().is_err(), "{text}");
+        }
+        let error = "postgres://me:secret@host/db".parse::<StoreUrl>().unwrap_err();
+        assert!(error.contains("not available") && !error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn an_upstream_has_one_spelling() {
+        for text in ["http://A.example:80/x/", "http://a.example/x"] {
+            assert_eq!(upstream(text).unwrap(), "http://a.example/x");
+        }
+        assert_eq!(origin("https://a:443/").unwrap(), "https://a");
+        for text in ["", "a:80", "ftp://a", "http://me:pw@a", "http://a?x=1", "/x"] {
+            assert!(upstream(text).is_err(), "{text}");
+        }
+        assert!(origin("http://a/x").is_err());
+    }
+}

@@ -1,0 +1,298 @@
+//! One connection: which protocol it speaks, what it may wait for, and how it ends.
+//!
+//! HTTP/1.1 runs on hyper's own builder, because only that gives a connection back (followers).
+//! Not here: what is answered (`service`).
+
+mod follower;
+mod framing;
+mod guard;
+mod head;
+mod timing;
+
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{Method, Request, Response, Version};
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use relais_api::codes;
+use relais_core::limits;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+
+use self::follower::Taken;
+use self::framing::Fault;
+use self::guard::{Busy, Guard, Wait, Watch};
+use self::timing::Timing;
+use crate::app::Side;
+use crate::problem::Refusal;
+use crate::service::Door;
+
+/// What every HTTP/2 connection begins with.
+const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// The library's buffers: a head at its limit, and some.
+const BUFFER_BYTES_MAX: usize = limits::HEAD_BYTES_MAX + (8 << 10);
+/// Requests at once on one HTTP/2 connection.
+const H2_STREAMS_MAX: u32 = 200;
+/// How often an HTTP/2 connection is asked whether it still lives, and how long it may take to say so.
+const H2_PING_EVERY: Duration = Duration::from_secs(20);
+/// How long an ended connection is still read, so that what was written last is not lost to a reset.
+const LINGER_FOR: Duration = Duration::from_secs(2);
+/// How much of it is read.
+const LINGER_BYTES_MAX: usize = 1 << 20;
+
+/// The right to hold one connection; given back when the last holder drops it.
+pub(crate) type Permit = Arc<OwnedSemaphorePermit>;
+
+/// Who is at the other end: an extension of every request.
+#[derive(Debug, Clone)]
+pub(crate) struct Peer {
+    /// Its address.
+    pub(crate) address: SocketAddr,
+    /// Which listener it came by.
+    pub(crate) side: Side,
+    /// Held by whatever outlives the request on its connection, such as a tunnel.
+    pub(crate) permit: Permit,
+}
+
+/// Serves one connection to its end.
+pub(crate) async fn serve(door: Arc<Door>, mut stream: TcpStream, peer: Peer) {
+    // Answers are small and awaited.
+    let _ = stream.set_nodelay(true);
+    let begun = timeout(door.app.config.header_timeout, preface(&mut stream));
+    let stop = door.app.stop.clone();
+    let (is_h2, first) = tokio::select! {
+        begun = begun => match begun {
+            Ok(Some(begun)) => begun,
+            // Nothing came, or nothing more will.
+            Ok(None) | Err(_) => return,
+        },
+        () = stop.cancelled() => return,
+    };
+    if is_h2 {
+        Box::pin(http2(door, stream, first, peer)).await;
+    } else {
+        Box::pin(http1(door, stream, first, peer)).await;
+    }
+}
+
+/// Tells the protocols apart. Bytes that had to be read for that come along.
+async fn preface(stream: &mut TcpStream) -> Option<(bool, Bytes)> {
+    let mut seen = [0; H2_PREFACE.len()];
+    let len = stream.peek(&mut seen).await.ok()?;
+    if len == 0 {
+        return None;
+    }
+    if !H2_PREFACE.starts_with(&seen[..len]) {
+        return Some((false, Bytes::new()));
+    }
+    if len == H2_PREFACE.len() {
+        return Some((true, Bytes::new()));
+    }
+    // It began like HTTP/2 and stopped there: rare, and looking again would spin.
+    let mut read = 0;
+    while read < seen.len() && H2_PREFACE.starts_with(&seen[..read]) {
+        let len = stream.read(&mut seen[read..]).await.ok().filter(|len| *len > 0)?;
+        read += len;
+    }
+    Some((seen == H2_PREFACE, Bytes::copy_from_slice(&seen[..read])))
+}
+
+async fn http2(door: Arc<Door>, stream: TcpStream, first: Bytes, peer: Peer) {
+    let stop = door.app.stop.clone();
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer.clone());
+        let door = door.clone();
+        Box::pin(async move { Ok::<_, std::convert::Infallible>(door.answer(request).await) })
+    });
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(H2_STREAMS_MAX)
+        .max_header_list_size(u32::try_from(limits::HEAD_BYTES_MAX).expect("a small constant"))
+        .max_send_buf_size(64 << 10)
+        .keep_alive_interval(H2_PING_EVERY)
+        .keep_alive_timeout(H2_PING_EVERY)
+        .serve_connection(TokioIo::new(Guard::unwatched(stream, first)), service);
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "an HTTP/2 connection broke");
+    }
+}
+
+/// How an HTTP/1.1 connection ended.
+enum End {
+    /// It is to go on without hyper.
+    Taken(Box<Taken>),
+    /// hyper is done with it.
+    Done(Result<(), hyper::Error>),
+    /// The client took too long.
+    TimedOut(Wait),
+}
+
+async fn http1(door: Arc<Door>, stream: TcpStream, first: Bytes, peer: Peer) {
+    let watch = Arc::new(Watch::default());
+    let slot = Arc::new(Mutex::new(None));
+    let permit = peer.permit.clone();
+    let service = {
+        let (door, watch, slot) = (door.clone(), watch.clone(), slot.clone());
+        service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer.clone());
+            let busy = watch.begin();
+            // Boxed, so that an idle connection does not hold room for the largest of all answers.
+            Box::pin(answer(door.clone(), request, slot.clone(), busy))
+        })
+    };
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        // The driver tells a slow head from an idle connection; hyper would not.
+        .header_read_timeout(None)
+        .max_buf_size(BUFFER_BYTES_MAX)
+        .serve_connection(TokioIo::new(Guard::new(stream, first, watch.clone())), service)
+        .with_upgrades();
+    let mut timing = pin!(Timing::new(door.app.config.header_timeout));
+    let mut stop = pin!(door.app.stop.cancelled());
+    let mut is_stopping = false;
+    let end = std::future::poll_fn(|context| {
+        if !is_stopping && stop.as_mut().poll(context).is_ready() {
+            is_stopping = true;
+            Pin::new(&mut connection).graceful_shutdown();
+        }
+        if let Poll::Ready(ended) = Pin::new(&mut connection).poll(context) {
+            return Poll::Ready(End::Done(ended));
+        }
+        // Answers to requests before it must be on their way.
+        if !watch.is_blocked()
+            && let Some(taken) = slot.lock().expect("nothing panics while it is held").take()
+        {
+            return Poll::Ready(End::Taken(taken));
+        }
+        timing.as_mut().poll(watch.wait(), context).map(End::TimedOut)
+    })
+    .await;
+    let Some(parts) = connection.into_parts() else { return };
+    let stream = parts.io.into_inner().into_inner();
+    finish(&door, stream, &watch, end, permit).await;
+}
+
+async fn finish(door: &Door, stream: TcpStream, watch: &Watch, end: End, permit: Permit) {
+    let app = &door.app;
+    let refusal = match (end, watch.fault()) {
+        (End::Taken(taken), _) => {
+            let head = head::closing(taken.status, &taken.headers, None, app.engine.now());
+            door.tracker.spawn(follower::feed(stream, head, taken.follow, permit));
+            return;
+        }
+        (End::TimedOut(Wait::Head), _) => Refusal::new(&codes::REQUEST_TIMEOUT),
+        (End::TimedOut(Wait::Reader(_)), _) => return abort(&stream),
+        (End::TimedOut(Wait::Idle | Wait::Answer), _) => return,
+        (End::Done(_), Some(Fault::Malformed(why))) => {
+            Refusal::new(&codes::MALFORMED_REQUEST).because(why)
+        }
+        (End::Done(_), Some(Fault::TooLarge)) => {
+            Refusal::new(&codes::HEAD_TOO_LARGE).limit(limits::HEAD_BYTES_MAX as u64)
+        }
+        // An answer that cannot be finished must not look finished.
+        (End::Done(Err(error)), _) if error.is_user() => return abort(&stream),
+        (End::Done(_), _) => {
+            if watch.is_in_body() {
+                linger(stream).await;
+            }
+            return;
+        }
+    };
+    say(door, stream, &refusal).await;
+}
+
+/// Says why the connection ends.
+async fn say(door: &Door, mut stream: TcpStream, refusal: &Refusal) {
+    door.app.metrics.refused(refusal.code());
+    let response = refusal.response(door.app.base(), None);
+    let bytes = head::whole(response, door.app.engine.now()).await;
+    if matches!(timeout(LINGER_FOR, stream.write_all(&bytes)).await, Ok(Ok(()))) {
+        linger(stream).await;
+    }
+}
+
+/// Closes with a reset: for HTTP/1.0 the end of a connection would be the end of a body.
+fn abort(stream: &TcpStream) {
+    let _ = stream.set_zero_linger();
+}
+
+/// Ends a connection whose client may still be sending: closing at once would be a reset, and could
+/// take what was written last with it.
+async fn linger(mut stream: TcpStream) {
+    let drained = async {
+        stream.shutdown().await?;
+        let mut read = 0;
+        let mut scratch = [0; 4 << 10];
+        while read < LINGER_BYTES_MAX {
+            match stream.read(&mut scratch).await? {
+                0 => break,
+                len => read += len,
+            }
+        }
+        Ok::<(), std::io::Error>(())
+    };
+    let _ = timeout(LINGER_FOR, drained).await;
+}
+
+/// Answers one request of an HTTP/1.1 connection, or leaves it to the driver and never resolves.
+async fn answer(
+    door: Arc<Door>,
+    request: Request<Incoming>,
+    slot: Arc<Mutex<Option<Box<Taken>>>>,
+    busy: Busy,
+) -> Result<Response<Tracked>, std::convert::Infallible> {
+    let may_take = request.version() == Version::HTTP_11 && request.method() != Method::HEAD;
+    let mut response = door.answer(request).await;
+    if may_take && let Some(follow) = follower::of(&mut response) {
+        let (parts, _) = response.into_parts();
+        let taken = Taken { follow, status: parts.status, headers: parts.headers };
+        *slot.lock().expect("nothing panics while it is held") = Some(Box::new(taken));
+        return std::future::pending().await;
+    }
+    Ok(response.map(|body| Tracked { body, _busy: busy }))
+}
+
+/// A body that says when it was sent.
+struct Tracked {
+    body: Body,
+    _busy: Busy,
+}
+
+impl http_body::Body for Tracked {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,63 @@
+//! How long a connection may wait for its client.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep};
+
+use super::guard::Wait;
+
+/// How long a connection may lie idle between two requests: longer than the common proxies keep theirs.
+const IDLE_MAX: Duration = Duration::from_secs(75);
+/// How long a client may read nothing of what was written.
+const READER_MAX: Duration = Duration::from_secs(60);
+
+/// Notices when a wait has lasted too long.
+///
+/// The timer is only moved to an earlier time; when it fires too early it is set anew. So a busy
+/// connection, whose waits are short, hardly ever touches it.
+pub(super) struct Timing {
+    head_max: Duration,
+    wait: Wait,
+    since: Instant,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Timing {
+    pub(super) fn new(head_max: Duration) -> Self {
+        let since = Instant::now();
+        let timer = Box::pin(tokio::time::sleep_until(since + head_max));
+        Self { head_max, wait: Wait::Idle, since, timer }
+    }
+
+    /// Resolves when the connection has waited for too long.
+    pub(super) fn poll(mut self: Pin<&mut Self>, wait: Wait, context: &mut Context<'_>) -> Poll<Wait> {
+        if wait != self.wait {
+            self.wait = wait;
+            self.since = Instant::now();
+            let end = self.end();
+            if end < self.timer.deadline() {
+                self.timer.as_mut().reset(end);
+            }
+        }
+        while self.timer.as_mut().poll(context).is_ready() {
+            let now = Instant::now();
+            if wait != Wait::Answer && self.end() <= now {
+                return Poll::Ready(wait);
+            }
+            let end = self.end().max(now + Duration::from_secs(1));
+            self.timer.as_mut().reset(end);
+        }
+        Poll::Pending
+    }
+
+    fn end(&self) -> Instant {
+        self.since
+            + match self.wait {
+                Wait::Idle | Wait::Answer => IDLE_MAX,
+                Wait::Head => self.head_max,
+                Wait::Reader(_) => READER_MAX,
+            }
+    }
+}

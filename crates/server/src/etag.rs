@@ -1,0 +1,67 @@
+//! Entity tags of tasks: weak, because places and estimates change without an event.
+
+use http::{HeaderMap, HeaderValue, header};
+
+/// The forms of a task, which have a tag each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// For programs.
+    Json,
+    /// For people.
+    Html,
+}
+
+/// The tag of a version of a task.
+#[must_use]
+pub(crate) fn tag(version: u64, form: Form) -> HeaderValue {
+    let form = match form {
+        Form::Json => "json",
+        Form::Html => "html",
+    };
+    HeaderValue::from_str(&format!("W/\"v{version}-{form}\"")).expect("ASCII")
+}
+
+/// Whether `If-None-Match` names the tag, by weak comparison (RFC 9110, 8.8.3.2), or is `*`.
+#[must_use]
+pub(crate) fn is_known(headers: &HeaderMap, tag: &HeaderValue) -> bool {
+    let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+    let Ok(tag) = tag.to_str() else { return false };
+    lines(headers).flat_map(|line| line.split(',')).any(|other| {
+        let other = other.trim();
+        other == "*" || opaque(other) == opaque(tag)
+    })
+}
+
+/// Whether the client says what it knows already.
+#[must_use]
+pub(crate) fn is_conditional(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::IF_NONE_MATCH)
+}
+
+fn lines(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|line| line.to_str().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_compared_weakly_and_in_lists() {
+        let tag = tag(4, Form::Json);
+        assert_eq!(tag, "W/\"v4-json\"");
+        for (line, expected) in [
+            ("W/\"v4-json\"", true),
+            ("\"v4-json\"", true),
+            ("\"x\", W/\"v4-json\"", true),
+            ("*", true),
+            ("W/\"v3-json\"", false),
+            ("W/\"v4-html\"", false),
+            ("", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::IF_NONE_MATCH, line.parse().expect("a field"));
+            assert_eq!(is_known(&headers, &tag), expected, "{line}");
+        }
+    }
+}

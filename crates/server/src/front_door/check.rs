@@ -1,0 +1,231 @@
+//! What is wrong with the routes of a configuration: `relais check` tells it before anybody is served.
+
+use std::fmt;
+
+use http::Uri;
+use relais_core::limits;
+
+use super::table::{Shape, parse};
+use crate::config::{LaneSource, Route, ServerConfig};
+
+/// Relais' own paths on the public listener, without `api_prefix`.
+const OWN_PATHS: [&str; 36] = [
+    "/v1/tasks",
+    "/v1/tasks/batch",
+    "/v1/tasks/cancel",
+    "/v1/tasks/retry",
+    "/v1/tasks/{id}",
+    "/v1/tasks/{id}/result",
+    "/v1/tasks/{id}/events",
+    "/v1/tasks/{id}/why",
+    "/v1/tasks/{id}/cancel",
+    "/v1/tasks/{id}/retry",
+    "/v1/tasks/{id}/tickets",
+    "/v1/tasks/{id}/deliveries",
+    "/v1/events",
+    "/v1/queues/{queue}",
+    "/v1/queues/{queue}/leases",
+    "/v1/queues/{queue}/pause",
+    "/v1/queues/{queue}/resume",
+    "/v1/leases/heartbeat",
+    "/v1/leases/settle",
+    "/v1/leases/input",
+    "/v1/leases/result",
+    "/v1/callbacks/{token}",
+    "/v1/resources/{name}",
+    "/v1/schedules",
+    "/v1/schedules/{name}",
+    "/v1/webhooks",
+    "/v1/webhooks/{id}",
+    "/v1/push",
+    "/v1/push/{id}",
+    "/v1/ws",
+    "/v1/nodes",
+    "/v1/session",
+    "/v1/openapi.json",
+    "/healthz",
+    "/readyz",
+    "/problems/{code}",
+];
+
+/// A route that cannot be served as it stands.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct RouteProblem {
+    /// Its place in the configuration, from 0; `None` is the fallback.
+    pub route: Option<usize>,
+    /// Its path.
+    pub path: String,
+    /// What is wrong.
+    pub why: String,
+}
+
+impl fmt::Display for RouteProblem {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.route {
+            Some(route) => write!(out, "route {} (`{}`): {}", route + 1, self.path, self.why),
+            None => write!(out, "fallback: {}", self.why),
+        }
+    }
+}
+
+/// What is wrong with the routes of a configuration: paths that make no sense, routes that Relais' own
+/// paths or other routes hide, upstreams that are no addresses.
+#[must_use]
+pub fn validate_routes(config: &ServerConfig) -> Vec<RouteProblem> {
+    let mut problems = Vec::new();
+    let mut earlier: Vec<(usize, Shape)> = Vec::new();
+    for (index, route) in config.routes.iter().enumerate() {
+        let mut tell = |why: String| {
+            problems.push(RouteProblem { route: Some(index), path: route.path.clone(), why });
+        };
+        for why in mistakes_of(route) {
+            tell(why);
+        }
+        let (shape, names) = match parse(&route.path) {
+            Ok(parsed) => parsed,
+            Err(why) => {
+                tell(why.to_owned());
+                continue;
+            }
+        };
+        if let Some(own) = own_path_over(&shape, &config.api_prefix) {
+            tell(format!("hidden by Relais' own `{own}`; set `api_prefix`"));
+        }
+        if let Some(LaneSource::Path(name)) = &route.lane
+            && !names.contains(name)
+        {
+            tell(format!("the lane is `path:{name}`, and the path has no such name"));
+        }
+        for (other, its_shape) in &earlier {
+            if *its_shape == shape
+                && let Some(method) = shared_method(&config.routes[*other], route)
+            {
+                tell(format!("hidden for {method} by route {}", other + 1));
+            }
+        }
+        earlier.push((index, shape));
+    }
+    if let Some(fallback) = &config.fallback
+        && let Err(why) = upstream(fallback)
+    {
+        problems.push(RouteProblem { route: None, path: String::new(), why: why.to_owned() });
+    }
+    problems
+}
+
+/// Scheme and authority of an upstream, and the path that goes before those of requests.
+///
+/// # Errors
+/// Why it is no address of an upstream.
+pub(crate) fn upstream(text: &str) -> Result<(String, String), &'static str> {
+    let uri: Uri = text.parse().map_err(|_| "the upstream is not a URL")?;
+    let scheme = uri.scheme_str().filter(|scheme| matches!(*scheme, "http" | "https"));
+    let (Some(scheme), Some(authority)) = (scheme, uri.authority()) else {
+        return Err("an upstream is an absolute URL with http or https");
+    };
+    if authority.as_str().contains('@') {
+        return Err("an upstream's URL has no user name");
+    }
+    if uri.query().is_some() {
+        return Err("an upstream's URL has no query");
+    }
+    let base = uri.path().trim_end_matches('/').to_owned();
+    Ok((format!("{scheme}://{authority}"), base))
+}
+
+fn mistakes_of(route: &Route) -> Vec<String> {
+    let mut mistakes = Vec::new();
+    let has_upstream = !(route.run_by_workers && route.upstream.is_empty());
+    if has_upstream && let Err(why) = upstream(&route.upstream) {
+        mistakes.push(why.to_owned());
+    }
+    if route.wait_max > limits::WAIT_MAX {
+        mistakes.push(format!("`wait_max` is over {} s", limits::WAIT_MAX.as_secs()));
+    }
+    if route.wait > route.wait_max {
+        mistakes.push("`wait` is longer than `wait_max`".to_owned());
+    }
+    for method in &route.methods {
+        if matches!(method.as_str(), "CONNECT" | "TRACE") {
+            mistakes.push(format!("{method} is never passed on"));
+        } else if method.is_empty() || !method.bytes().all(|b| b.is_ascii_uppercase() || b == b'-') {
+            mistakes.push(format!("`{method}` is no method; they are written in upper case"));
+        }
+    }
+    mistakes
+}
+
+/// The own path that covers a route's, if there is one.
+fn own_path_over(shape: &Shape, prefix: &str) -> Option<String> {
+    OWN_PATHS.iter().map(|own| format!("{prefix}{own}")).find(|own| {
+        parse(own).is_ok_and(|(own, _)| own.covers(shape))
+    })
+}
+
+/// A method that both routes name, or that neither restricts.
+fn shared_method<'a>(one: &'a Route, other: &Route) -> Option<&'a str> {
+    match (one.methods.is_empty(), other.methods.is_empty()) {
+        (true, true) => Some("all methods"),
+        (true, false) | (false, true) => None,
+        (false, false) => {
+            one.methods.iter().find(|method| other.methods.contains(method)).map(String::as_str)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(routes: &[(&str, &[&str])], prefix: &str) -> Vec<(usize, String)> {
+        let [template, _] = Route::everything_to("http://127.0.0.1:9");
+        let mut config = ServerConfig::on_loopback();
+        prefix.clone_into(&mut config.api_prefix);
+        config.routes = routes
+            .iter()
+            .map(|(path, methods)| Route {
+                path: (*path).to_owned(),
+                methods: methods.iter().map(|&method| method.to_owned()).collect(),
+                ..template.clone()
+            })
+            .collect();
+        let problems = validate_routes(&config);
+        problems.into_iter().map(|one| (one.route.expect("no fallback"), one.why)).collect()
+    }
+
+    #[test]
+    fn hidden_routes_are_told() {
+        let told = problems(&[("/v1/tasks", &[]), ("/v1/tasks/{x}", &[]), ("/v1/tasks/17", &[])], "");
+        assert_eq!(told.len(), 3, "{told:?}");
+        assert_eq!(problems(&[("/v1/tasks", &[]), ("/v1/{*rest}", &[]), ("/{*rest}", &[])], "/_relais"), []);
+        assert_eq!(problems(&[("/v1/{*rest}", &[]), ("/v1/tasks/{a}/b", &[])], ""), []);
+        let told = problems(&[("/a/{x}", &["GET", "POST"]), ("/a/{y}", &["POST"])], "");
+        assert_eq!(told, [(1, "hidden for POST by route 1".to_owned())]);
+        assert_eq!(problems(&[("/a", &[]), ("/a", &["GET"]), ("/a", &["PUT"])], ""), []);
+        assert_eq!(problems(&[("/a", &[]), ("/a", &[])], "").len(), 1);
+    }
+
+    #[test]
+    fn the_upstream_for_everything_has_no_problem() {
+        let mut config = ServerConfig::on_loopback();
+        config.routes = Route::everything_to("http://127.0.0.1:9000").to_vec();
+        assert_eq!(validate_routes(&config), []);
+        config.fallback = Some("ftp://x".to_owned());
+        config.routes[0].upstream = "127.0.0.1:9000".to_owned();
+        config.routes[1].methods = vec!["TRACE".to_owned()];
+        config.routes[1].lane = Some(LaneSource::Path("id".to_owned()));
+        let told = validate_routes(&config);
+        assert_eq!(told.len(), 4, "{told:?}");
+    }
+
+    #[test]
+    fn upstreams_are_addresses_with_a_base_path() {
+        let parsed = |text| upstream(text).ok();
+        let pair = |origin: &str, base: &str| Some((origin.to_owned(), base.to_owned()));
+        assert_eq!(parsed("http://a:9000"), pair("http://a:9000", ""));
+        assert_eq!(parsed("https://a/base/"), pair("https://a", "/base"));
+        for text in ["", "a", "/x", "a:80", "ws://a", "http://u@a", "http://a?b"] {
+            assert_eq!(parsed(text), None, "{text}");
+        }
+    }
+}

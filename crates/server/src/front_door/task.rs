@@ -1,0 +1,221 @@
+//! From a request to a task: all that can be refused is refused before its body is read, and the body
+//! is durable before the upstream hears of it.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, header, request};
+use relais_api::codes;
+use relais_core::outcome::is_idempotent_method;
+use relais_core::{Runner, limits};
+use relais_engine::{Context, EngineError, Field, RequestHead, Submission};
+use relais_store::{Health, Rejected};
+
+use super::caller::{self, Submitter};
+use super::check::upstream;
+use super::options::Options;
+use super::trace::traceparent;
+use super::upload::{self, Digest, Uploaded};
+use crate::app::App;
+use crate::config::{HostHeader, Route};
+use crate::idempotency::{self, Keyed};
+use crate::incoming::check_length;
+use crate::problem::Refusal;
+use crate::proxy::fields::{self, PreferIs};
+use crate::proxy::source::Source;
+
+/// A request that is about to become a task.
+pub(super) struct Prepared {
+    /// Who hands it in.
+    pub(super) submitter: Submitter,
+    /// The task it asks for, but for its body.
+    submission: Submission,
+    /// Its method and content type as they came.
+    method: String,
+    content_type: Vec<u8>,
+}
+
+/// Decides, by its head alone, what task a request asks for.
+///
+/// # Errors
+/// Why it is refused.
+pub(super) async fn prepare(
+    app: &App,
+    route: &Route,
+    names: &[(String, String)],
+    peer: std::net::IpAddr,
+    parts: &request::Parts,
+) -> Result<Prepared, Refusal> {
+    let headers = &parts.headers;
+    if app.engine.is_draining() {
+        return Err(EngineError::Draining.into());
+    }
+    if app.engine.health() == Health::Full {
+        return Err(Refusal::new(&codes::STORE_FULL));
+    }
+    if fields::upgrade_of(headers, parts.version).is_some() {
+        return Err(Refusal::new(&codes::UPGRADE_NOT_SUPPORTED));
+    }
+    if fields::is_loop(headers, &app.engine.config().via) {
+        return Err(Refusal::new(&codes::LOOP_DETECTED));
+    }
+    let submitter = Submitter::of(app, route, headers).await?;
+    if app.engine.policies().find(&submitter.tenant, &route.queue).is_none() {
+        return Err(EngineError::UnknownQueue.into());
+    }
+    let options = Options::of(headers, &route.allow, app.engine.now())?;
+    let source = Source::of(&app.config, peer, headers);
+    let from_route = match &route.lane {
+        Some(lane) => caller::lane(lane, headers, names, parts.uri.query(), &source)?,
+        None => None,
+    };
+    let context = context(app, route, &submitter, parts, &source);
+    let (open, secrets) = stored_fields(app, headers, &source, &context);
+    let content_type = headers.get(header::CONTENT_TYPE);
+    let submission = Submission {
+        tenant: submitter.tenant.clone(),
+        queue: route.queue.clone(),
+        lane: options.lane.or(from_route),
+        priority: options.priority,
+        labels: options.labels,
+        runner: runner(route, parts.method.as_str())?,
+        run_at: options.run_at,
+        deadline: options.deadline,
+        retention: None,
+        content_type: content_type.and_then(|kind| kind.to_str().ok()).map(str::to_owned),
+        head: RequestHead {
+            method: parts.method.as_str().to_owned(),
+            target: context.called_target.clone(),
+            fields: open,
+        },
+        input: relais_store::Data::Inline(Bytes::new()),
+        secrets,
+        checkpoint: None,
+        idempotency: None,
+        context,
+    };
+    let content_type = content_type.map_or(&[][..], HeaderValue::as_bytes).to_vec();
+    let method = parts.method.as_str().to_owned();
+    Ok(Prepared { submitter, submission, method, content_type })
+}
+
+impl Prepared {
+    /// Reads the body: what is returned can be submitted.
+    ///
+    /// # Errors
+    /// When it is too long, too slow or breaks off, or the store has no room.
+    pub(super) async fn with_body(
+        mut self,
+        app: &App,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<(Submitter, Submission), Refusal> {
+        let max = app.config.body_bytes_max;
+        check_length(headers, max)?;
+        let digest = if self.submitter.key.is_some() { Digest::Wanted } else { Digest::Unwanted };
+        let Uploaded { data, sha256 } = upload::read(&app.engine, body, max, digest).await?;
+        self.submission.input = data;
+        if let (Some(key), Some(body_sha256)) = (&self.submitter.key, sha256) {
+            self.submission.idempotency = Some(idempotency::claim(&Keyed {
+                tenant: &self.submitter.tenant,
+                caller: key.caller,
+                method: &self.method,
+                target: &self.submission.head.target,
+                key: &key.text,
+                content_type: &self.content_type,
+                body_sha256,
+            }));
+        }
+        Ok((self.submitter, self.submission))
+    }
+}
+
+/// The body of a request, and its head.
+pub(super) fn split(request: Request<Body>) -> (request::Parts, Body) {
+    request.into_parts()
+}
+
+/// A refused submission, with an honest time to come back where there is no room.
+pub(super) fn refusal(app: &Arc<App>, submitter: &Submitter, route: &Route, error: EngineError) -> Refusal {
+    let is_full =
+        matches!(error, EngineError::Rejected(Rejected::QueueFull | Rejected::TenantFull));
+    let refusal = Refusal::from(error);
+    if is_full {
+        return refusal.retry_after(app.room_after_s(&submitter.tenant, &route.queue));
+    }
+    refusal
+}
+
+fn runner(route: &Route, method: &str) -> Result<Runner, Refusal> {
+    if route.run_by_workers {
+        return Ok(Runner::Workers);
+    }
+    let (origin, _) = upstream(&route.upstream).map_err(Refusal::internal)?;
+    let repeatable = route.idempotent.unwrap_or_else(|| is_idempotent_method(method));
+    Ok(Runner::Upstream { origin: origin.into(), repeatable })
+}
+
+fn context(
+    app: &App,
+    route: &Route,
+    submitter: &Submitter,
+    parts: &request::Parts,
+    source: &Source,
+) -> Context {
+    let target = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    let (traceparent, _) = traceparent(&parts.headers, app.engine.chance());
+    let host = match &route.host {
+        HostHeader::Upstream => None,
+        HostHeader::Fixed(host) => Some(host.clone()),
+        HostHeader::Client => {
+            let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+            host.map(str::to_owned)
+        }
+    };
+    let upstream = if route.run_by_workers { "" } else { route.upstream.trim_end_matches('/') };
+    Context {
+        upstream: upstream.to_owned(),
+        host,
+        called_as: source.called_as(app),
+        called_target: target.to_owned(),
+        idempotency_key: submitter.key.as_ref().map(|key| key.text.clone()),
+        access: submitter.access.clone(),
+        grants: route.grants,
+        traceparent: Some(traceparent),
+        forwarded: source.forwarded(&parts.headers),
+        may_report: route.report && !route.run_by_workers,
+    }
+}
+
+/// The fields that are stored openly, and those that are sealed.
+fn stored_fields(
+    app: &App,
+    headers: &HeaderMap,
+    source: &Source,
+    context: &Context,
+) -> (Vec<Field>, Vec<Field>) {
+    // The trace goes on under the engine's hand; what belongs to another one does not.
+    let trace = headers.get("traceparent").and_then(|line| line.to_str().ok());
+    let goes_on = trace.zip(context.traceparent.as_deref()).is_some_and(|(given, kept)| {
+        given.get(3..35) == kept.get(3..35)
+    });
+    let mut open = Vec::new();
+    let mut secrets = Vec::new();
+    for (name, value) in &fields::of_request(headers, source, PreferIs::Ours) {
+        let name = name.as_str();
+        let is_made_anew = matches!(name, "idempotency-key" | "traceparent")
+            || (name == "tracestate" && !goes_on);
+        if is_made_anew {
+            continue;
+        }
+        let field = (name.to_owned(), Bytes::copy_from_slice(value.as_bytes()));
+        if app.config.sealed_fields.iter().any(|sealed| sealed == name) {
+            secrets.push(field);
+        } else {
+            open.push(field);
+        }
+    }
+    debug_assert!(open.len() + secrets.len() <= limits::HEAD_FIELDS_MAX, "as many as came");
+    (open, secrets)
+}

@@ -1,0 +1,142 @@
+//! Bodies of requests to the task API: their media types and sizes are checked before they are read.
+
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, header};
+use http_body_util::BodyExt as _;
+use relais_api::codes;
+use serde::de::DeserializeOwned;
+
+use crate::problem::Refusal;
+
+/// How a batch is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lines {
+    /// One JSON document.
+    One,
+    /// One JSON document a line.
+    Many,
+}
+
+/// Reads a JSON document of at most `max` bytes.
+///
+/// # Errors
+/// When it is of another media type, too large, or not what it should be.
+pub(crate) async fn json<T: DeserializeOwned>(
+    headers: &HeaderMap,
+    body: Body,
+    max: u64,
+) -> Result<T, Refusal> {
+    require_json(headers)?;
+    Ok(relais_api::decode(&read(headers, body, max).await?)?)
+}
+
+/// The same for a body that may be left out.
+///
+/// # Errors
+/// See [`json`].
+pub(crate) async fn optional_json<T: DeserializeOwned + Default>(
+    headers: &HeaderMap,
+    body: Body,
+    max: u64,
+) -> Result<T, Refusal> {
+    let bytes = read(headers, body, max).await?;
+    if bytes.is_empty() {
+        return Ok(T::default());
+    }
+    require_json(headers)?;
+    Ok(relais_api::decode(&bytes)?)
+}
+
+/// Refuses a body that is not JSON. A web page cannot send JSON to another site unasked.
+///
+/// # Errors
+/// When it is of another media type, or coded.
+pub(crate) fn require_json(headers: &HeaderMap) -> Result<(), Refusal> {
+    match essence(headers)?.as_str() {
+        "application/json" => Ok(()),
+        _ => Err(Refusal::new(&codes::UNSUPPORTED_MEDIA_TYPE)),
+    }
+}
+
+/// How a batch is written, by its media type.
+///
+/// # Errors
+/// When it is of another media type, or coded.
+pub(crate) fn batch_lines(headers: &HeaderMap) -> Result<Lines, Refusal> {
+    match essence(headers)?.as_str() {
+        "application/json" => Ok(Lines::One),
+        "application/x-ndjson" | "application/ndjson" => Ok(Lines::Many),
+        _ => Err(Refusal::new(&codes::UNSUPPORTED_MEDIA_TYPE)),
+    }
+}
+
+/// Reads a body of at most `max` bytes.
+///
+/// # Errors
+/// When it is longer, or breaks off.
+pub(crate) async fn read(headers: &HeaderMap, body: Body, max: u64) -> Result<Bytes, Refusal> {
+    check_length(headers, max)?;
+    let mut body = body;
+    let mut first = Bytes::new();
+    let mut rest = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| broken_off())?.into_data() else { continue };
+        if (first.len() + rest.len() + data.len()) as u64 > max {
+            return Err(too_large(max));
+        }
+        if first.is_empty() {
+            // Most bodies come in one piece, which is not copied.
+            first = data;
+        } else {
+            rest.extend_from_slice(&data);
+        }
+    }
+    if rest.is_empty() {
+        return Ok(first);
+    }
+    let mut all = BytesMut::with_capacity(first.len() + rest.len());
+    all.extend_from_slice(&first);
+    all.extend_from_slice(&rest);
+    Ok(all.freeze())
+}
+
+/// Refuses a body by the length it announces, before any of it is read.
+///
+/// # Errors
+/// When it announces more than `max` bytes.
+pub(crate) fn check_length(headers: &HeaderMap, max: u64) -> Result<(), Refusal> {
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    match length.and_then(|length| length.parse::<u64>().ok()) {
+        Some(length) if length > max => Err(too_large(max)),
+        _ => Ok(()),
+    }
+}
+
+/// The refusal of a body over `max` bytes.
+#[must_use]
+pub(crate) fn too_large(max: u64) -> Refusal {
+    Refusal::new(&codes::BODY_TOO_LARGE)
+        .because(format!("the body is over {max} bytes"))
+        .limit(max)
+}
+
+/// The refusal of a body that broke off: whoever sent it is most likely gone.
+#[must_use]
+pub(crate) fn broken_off() -> Refusal {
+    Refusal::new(&codes::MALFORMED_REQUEST).because("the body broke off").closing()
+}
+
+/// The media type in lower case, without parameters.
+fn essence(headers: &HeaderMap) -> Result<String, Refusal> {
+    let unsupported = || Refusal::new(&codes::UNSUPPORTED_MEDIA_TYPE);
+    let is_coded = headers
+        .get(header::CONTENT_ENCODING)
+        .is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"));
+    if is_coded {
+        return Err(unsupported());
+    }
+    let line = headers.get(header::CONTENT_TYPE).ok_or_else(unsupported)?;
+    let text = line.to_str().map_err(|_| unsupported())?;
+    Ok(text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+}

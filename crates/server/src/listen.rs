@@ -1,0 +1,75 @@
+//! The accept loops: how many connections there are, and how they end when the server stops.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use crate::app::{App, Side};
+use crate::connection::{self, Peer};
+use crate::service::Door;
+
+/// How long connections may go on after the server was told to stop.
+const DRAIN_FOR: Duration = Duration::from_secs(20);
+/// How long to wait when the system has no room for another connection.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves both listeners until [`App::begin_drain`] is called and the connections have ended, within
+/// bounds.
+///
+/// # Errors
+/// When a route cannot be served: what [`validate_routes`](crate::service::validate_routes) names.
+pub async fn serve(
+    app: Arc<App>,
+    public: TcpListener,
+    admin: TcpListener,
+) -> Result<(), crate::service::RouteProblem> {
+    if let Ok(address) = public.local_addr() {
+        app.listening_on(address);
+    }
+    let stop = app.stop.clone();
+    let connections = Arc::new(Semaphore::new(app.config.connections_max));
+    // Administration must stay possible when the front door is full.
+    let admin_connections = Arc::new(Semaphore::new(app.config.connections_max.clamp(1, 256)));
+    let door = Arc::new(Door::new(app)?);
+    let accepting = async {
+        tokio::join!(
+            accept(&door, public, Side::Public, connections),
+            accept(&door, admin, Side::Admin, admin_connections),
+        );
+    };
+    tokio::select! {
+        () = accepting => {}
+        () = stop.cancelled() => {}
+    }
+    door.tracker.close();
+    if tokio::time::timeout(DRAIN_FOR, door.tracker.wait()).await.is_err() {
+        tracing::warn!("{} connections did not end in time", door.tracker.len());
+    }
+    Ok(())
+}
+
+async fn accept(door: &Arc<Door>, listener: TcpListener, side: Side, room: Arc<Semaphore>) {
+    loop {
+        // Beyond the cap connections wait in the system's queue: nothing is accepted to be dropped.
+        let permit = room.clone().acquire_owned().await.expect("never closed");
+        let (stream, address) = accept_one(&listener).await;
+        let peer = Peer { address, side, permit: Arc::new(permit) };
+        door.tracker.spawn(connection::serve(door.clone(), stream, peer));
+    }
+}
+
+async fn accept_one(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            Err(error) => {
+                // Out of file descriptors, or a connection that ended before it was taken.
+                tracing::warn!(%error, "could not accept a connection");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}

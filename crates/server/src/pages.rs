@@ -1,0 +1,179 @@
+//! Pages for people: a task, live in a browser, and what a problem means. No framework, no foreign
+//! content: each page may only do what its own script does.
+
+use std::fmt::Write as _;
+use std::sync::LazyLock;
+
+use aws_lc_rs::digest;
+use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderValue;
+use http::header::{
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
+use relais_api::{Code, Task};
+
+const STYLE: &str = include_str!("pages/page.css");
+const TICKET: &str = include_str!("pages/ticket.html");
+const TICKET_SCRIPT: &str = include_str!("pages/ticket.js");
+const PROBLEM: &str = include_str!("pages/problem.html");
+
+/// What the pages may do: their own style and script, and calls to where they came from.
+static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
+    let (style, script) = (hash(STYLE), hash(TICKET_SCRIPT));
+    let policy = format!(
+        "default-src 'none'; style-src {style}; script-src {script}; connect-src 'self'; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    );
+    HeaderValue::from_str(&policy).expect("ASCII")
+});
+
+/// The page of a task.
+#[must_use]
+pub(crate) fn ticket(task: &Task) -> Response {
+    let percent = task.progress.as_ref().and_then(|progress| progress.percent);
+    let told = task.progress.as_ref().and_then(|progress| progress.message.as_deref());
+    let message = task
+        .message
+        .as_ref()
+        .and_then(|message| message.0.get("en").or_else(|| message.0.values().next()));
+    let page = fill(
+        TICKET,
+        &[
+            ("style", STYLE),
+            ("script", TICKET_SCRIPT),
+            ("id", &escape(&task.id)),
+            ("queue", &escape(&task.queue)),
+            ("status", task.status.as_str()),
+            ("terminal", if task.terminal { "true" } else { "false" }),
+            ("percent", &percent.map_or_else(String::new, |percent| percent.to_string())),
+            ("message", &escape(told.or(message.map(String::as_str)).unwrap_or_default())),
+            ("created", &escape(&task.created_at.to_string())),
+            ("updated", &escape(&task.updated_at.to_string())),
+            ("result", &escape(&task.links.result)),
+            ("hidden", if task.terminal { "" } else { "hidden" }),
+        ],
+    );
+    html(page)
+}
+
+/// The page of a problem.
+#[must_use]
+pub(crate) fn problem(code: &Code) -> Response {
+    let title = escape(code.code);
+    let body = rendered(code.page());
+    html(fill(PROBLEM, &[("style", STYLE), ("title", &title), ("body", &body)]))
+}
+
+/// Markdown as it is written.
+#[must_use]
+pub(crate) fn markdown(text: &'static str) -> Response {
+    answer(text.into(), "text/markdown; charset=utf-8")
+}
+
+fn html(page: String) -> Response {
+    let mut response = answer(page.into(), "text/html; charset=utf-8");
+    response.headers_mut().insert(CONTENT_SECURITY_POLICY, POLICY.clone());
+    // A ticket in the page's address stays here.
+    response.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
+}
+
+fn answer(body: axum::body::Body, kind: &'static str) -> Response {
+    let mut response = Response::new(body);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// Puts values, escaped already, where the template names them. One pass: a value that looks like a
+/// name is left alone.
+fn fill(template: &str, values: &[(&str, &str)]) -> String {
+    let mut out = String::with_capacity(template.len() + 4_096);
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once("{{") {
+        out.push_str(before);
+        let (name, after) = after.split_once("}}").expect("the template closes each name");
+        let value = values.iter().find(|(known, _)| *known == name);
+        out.push_str(value.expect("the template names known values").1);
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            character => out.push(character),
+        }
+    }
+    out
+}
+
+/// The Markdown of the problems' pages, of which only headings, paragraphs and fenced blocks are used.
+fn rendered(text: &str) -> String {
+    let mut out = String::new();
+    let mut fenced = false;
+    let mut paragraph = String::new();
+    let close = |paragraph: &mut String, out: &mut String| {
+        if !paragraph.is_empty() {
+            // Writing to a string cannot fail.
+            let _ = writeln!(out, "<p>{}</p>", escape(paragraph.trim()));
+            paragraph.clear();
+        }
+    };
+    for line in text.lines() {
+        if line.starts_with("```") {
+            close(&mut paragraph, &mut out);
+            fenced = !fenced;
+            out.push_str(if fenced { "<pre>" } else { "</pre>\n" });
+        } else if fenced {
+            let _ = writeln!(out, "{}", escape(line));
+        } else if let Some(title) = line.strip_prefix("## ") {
+            close(&mut paragraph, &mut out);
+            let _ = writeln!(out, "<h2>{}</h2>", escape(title));
+        } else if let Some(title) = line.strip_prefix("# ") {
+            close(&mut paragraph, &mut out);
+            let _ = writeln!(out, "<h1>{}</h1>", escape(title));
+        } else if line.trim().is_empty() {
+            close(&mut paragraph, &mut out);
+        } else {
+            paragraph.push_str(&line.replace("**", ""));
+            paragraph.push(' ');
+        }
+    }
+    close(&mut paragraph, &mut out);
+    out
+}
+
+fn hash(text: &str) -> String {
+    format!("'sha256-{}'", STANDARD.encode(digest::digest(&digest::SHA256, text.as_bytes())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_cannot_become_markup_or_placeholders() {
+        assert_eq!(escape("<script>'\"&"), "&lt;script&gt;&#39;&quot;&amp;");
+        assert_eq!(fill("a{{x}}b{{y}}", &[("x", "{{y}}"), ("y", "1")]), "a{{y}}b1");
+    }
+
+    #[test]
+    fn every_problem_has_a_page() {
+        for code in relais_api::CODES {
+            let page = rendered(code.page());
+            assert!(page.starts_with(&format!("<h1>{}</h1>", code.code)), "{}", code.code);
+            assert_eq!(page.matches("<pre>").count(), page.matches("</pre>").count());
+        }
+    }
+}

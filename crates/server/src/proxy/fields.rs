@@ -1,0 +1,265 @@
+//! Which header fields pass Relais, and what is added (RFC 9110, 7.6).
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
+    UPGRADE, VIA,
+};
+use http::{Method, Version};
+use relais_engine::headers::{OWN_PREFIX, is_hop_by_hop, named_by_connection};
+
+use super::source::Source;
+
+/// The cookie of Relais itself.
+const OWN_COOKIE: &[u8] = b"__Host-relais";
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+
+/// What becomes of `Prefer`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PreferIs {
+    /// Relais read it: its own preferences are taken out.
+    Ours,
+    /// The upstream's business.
+    Theirs,
+}
+
+/// The end-to-end fields of a request, as an upstream may see them: without what is Relais' own, and
+/// without what only a trusted proxy may say. Framing and `Host` are made anew.
+pub(crate) fn of_request(headers: &HeaderMap, source: &Source, prefer: PreferIs) -> HeaderMap {
+    let named = named_by_connection(headers);
+    let mut out = HeaderMap::with_capacity(headers.len() + 4);
+    for (name, value) in headers {
+        let text = name.as_str();
+        let is_ours = text.starts_with(OWN_PREFIX)
+            || [HOST, EXPECT, CONTENT_LENGTH, FORWARDED].contains(name);
+        let is_hearsay = !source.is_trusted && is_forwarding(text);
+        if is_ours || is_hearsay || is_hop_by_hop(text) || named.iter().any(|other| other == text) {
+            continue;
+        }
+        let value = if name == COOKIE {
+            without_own_cookie(value)
+        } else if name == PREFER && prefer == PreferIs::Ours {
+            without_own_preferences(value)
+        } else {
+            Some(value.clone())
+        };
+        if let Some(value) = value {
+            out.append(name.clone(), value);
+        }
+    }
+    out
+}
+
+/// Takes from an answer what belonged to its connection only, and what only Relais may say.
+pub(crate) fn clean_response(headers: &mut HeaderMap, method: &Method, has_body: bool) {
+    let named = named_by_connection(headers);
+    let names: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| {
+            let text = name.as_str();
+            is_hop_by_hop(text)
+                || text.starts_with(OWN_PREFIX)
+                || named.iter().any(|other| other == text)
+        })
+        .cloned()
+        .collect();
+    for name in names {
+        headers.remove(name);
+    }
+    // HEAD says what GET would have; else the length is that of the body that is sent.
+    if !has_body && method != Method::HEAD {
+        headers.remove(CONTENT_LENGTH);
+    }
+}
+
+/// Notes this hop.
+pub(crate) fn add_via(headers: &mut HeaderMap, version: Version, name: &str) {
+    let protocol = match version {
+        Version::HTTP_2 => "2",
+        Version::HTTP_10 => "1.0",
+        _ => "1.1",
+    };
+    if let Ok(via) = HeaderValue::try_from(format!("{protocol} {name}")) {
+        headers.append(VIA, via);
+    }
+}
+
+/// Whether a request has passed this Relais already.
+pub(crate) fn is_loop(headers: &HeaderMap, name: &str) -> bool {
+    headers
+        .get_all(VIA)
+        .iter()
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .filter_map(|hop| hop.split_whitespace().nth(1))
+        .any(|by| by.eq_ignore_ascii_case(name))
+}
+
+/// The protocol that a request asks to change to. `h2c` is an offer that is never taken.
+pub(crate) fn upgrade_of(headers: &HeaderMap, version: Version) -> Option<HeaderValue> {
+    if version != Version::HTTP_11 {
+        return None;
+    }
+    let asks = named_by_connection(headers).iter().any(|name| name == "upgrade");
+    let wanted = headers.get(UPGRADE)?;
+    (asks && !wanted.as_bytes().eq_ignore_ascii_case(b"h2c")).then(|| wanted.clone())
+}
+
+/// Asks the next hop to change to another protocol, or says that this one does.
+pub(crate) fn set_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, protocol);
+}
+
+/// Adds a name to `Vary`.
+pub(crate) fn vary_by_prefer(headers: &mut HeaderMap) {
+    let lines = headers.get_all(http::header::VARY);
+    let mut names = lines.iter().filter_map(|l| l.to_str().ok()).flat_map(|l| l.split(','));
+    let is_there = names.any(|name| matches!(name.trim(), "*") || name.trim().eq_ignore_ascii_case("prefer"));
+    if !is_there {
+        headers.append(http::header::VARY, HeaderValue::from_static("Prefer"));
+    }
+}
+
+fn is_forwarding(name: &str) -> bool {
+    name.starts_with("x-forwarded-") || name == "x-real-ip"
+}
+
+/// A `Cookie` without that of Relais; `None` when nothing is left.
+fn without_own_cookie(value: &HeaderValue) -> Option<HeaderValue> {
+    let is_own = |pair: &&[u8]| {
+        let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
+        name.trim_ascii() == OWN_COOKIE
+    };
+    let mut pairs = value.as_bytes().split(|byte| *byte == b';');
+    if !pairs.clone().any(|pair| is_own(&pair)) {
+        return Some(value.clone());
+    }
+    let others: Vec<_> =
+        pairs.by_ref().filter(|pair| !is_own(pair)).map(<[u8]>::trim_ascii).collect();
+    let left = others.join(&b"; "[..]);
+    if left.is_empty() { None } else { HeaderValue::from_bytes(&left).ok() }
+}
+
+/// A `Prefer` without the preferences that Relais acts on; `None` when nothing is left.
+fn without_own_preferences(value: &HeaderValue) -> Option<HeaderValue> {
+    let Ok(text) = value.to_str() else { return Some(value.clone()) };
+    let others: Vec<_> = split_list(text).filter(|one| !is_own_preference(one)).collect();
+    let left = others.join(", ");
+    if left.is_empty() { None } else { HeaderValue::from_str(&left).ok() }
+}
+
+fn is_own_preference(preference: &str) -> bool {
+    let name = preference.split([';', '=']).next().unwrap_or_default().trim();
+    name.is_empty() || name.eq_ignore_ascii_case("respond-async") || name.eq_ignore_ascii_case("wait")
+}
+
+/// The items of a list, whose commas may also be in quoted strings.
+fn split_list(text: &str) -> impl Iterator<Item = &str> {
+    let mut is_quoted = false;
+    let mut is_escaped = false;
+    text.split(move |c: char| {
+        if is_escaped {
+            is_escaped = false;
+        } else if is_quoted && c == '\\' {
+            is_escaped = true;
+        } else if c == '"' {
+            is_quoted = !is_quoted;
+        }
+        c == ',' && !is_quoted
+    })
+    .map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ServerConfig;
+
+    fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    fn passed(fields: &[(&'static str, &'static str)], prefer: PreferIs) -> Vec<(String, String)> {
+        let headers = map(fields);
+        let peer = "192.0.2.1".parse().expect("an address");
+        let source = Source::of(&ServerConfig::on_loopback(), peer, &headers);
+        of_request(&headers, &source, prefer)
+            .iter()
+            .map(|(name, value)| {
+                let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+                (name.to_string(), value)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn what_is_ours_or_hearsay_does_not_pass() {
+        let fields = [
+            ("host", "a"),
+            ("connection", "keep-alive, X-Hop"),
+            ("x-hop", "1"),
+            ("keep-alive", "timeout=5"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+            ("proxy-authorization", "Basic x"),
+            ("relais-api-key", "rk_secret"),
+            ("relais-anything", "x"),
+            ("expect", "100-continue"),
+            ("x-forwarded-for", "6.6.6.6"),
+            ("forwarded", "for=6.6.6.6"),
+            ("accept", "a"),
+            ("accept", "b"),
+            ("cookie", "x=1; __Host-relais=secret; y=2"),
+            ("prefer", "respond-async, return=minimal, wait=5, x=\"a, b\""),
+        ];
+        let ours: Vec<_> = [
+            ("accept", "a"),
+            ("accept", "b"),
+            ("cookie", "x=1; y=2"),
+            ("prefer", "return=minimal, x=\"a, b\""),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .to_vec();
+        assert_eq!(passed(&fields, PreferIs::Ours), ours);
+        let theirs = passed(&fields, PreferIs::Theirs);
+        assert_eq!(theirs[3].1, "respond-async, return=minimal, wait=5, x=\"a, b\"");
+        let gone = [("cookie", "__Host-relais=secret"), ("prefer", "wait=5")];
+        assert_eq!(passed(&gone, PreferIs::Ours), []);
+    }
+
+    #[test]
+    fn a_loop_is_seen_by_our_name() {
+        let headers = map(&[("via", "1.1 other, 1.1 Relais-1 (a comment)"), ("via", "2 x")]);
+        assert!(is_loop(&headers, "relais-1") && !is_loop(&headers, "relais"));
+    }
+
+    #[test]
+    fn vary_names_prefer_once() {
+        for (before, after) in [
+            (&[][..], "Prefer"),
+            (&[("vary", "accept")], "accept|Prefer"),
+            (&[("vary", "accept, PREFER")], "accept, PREFER"),
+            (&[("vary", "*")], "*"),
+        ] {
+            let mut headers = map(before);
+            vary_by_prefer(&mut headers);
+            let lines: Vec<_> =
+                headers.get_all("vary").iter().filter_map(|line| line.to_str().ok()).collect();
+            assert_eq!(lines.join("|"), after);
+        }
+    }
+
+    #[test]
+    fn an_offer_of_h2c_is_no_upgrade() {
+        let upgrade = |protocol, connection| {
+            let headers = map(&[("upgrade", protocol), ("connection", connection)]);
+            upgrade_of(&headers, Version::HTTP_11).is_some()
+        };
+        assert!(upgrade("websocket", "keep-alive, Upgrade"));
+        assert!(!upgrade("websocket", "keep-alive") && !upgrade("h2c", "Upgrade, HTTP2-Settings"));
+    }
+}

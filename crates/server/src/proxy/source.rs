@@ -1,0 +1,247 @@
+//! Who called, and under which name: from the connection, or from what a trusted proxy says of it.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use http::{HeaderMap, header};
+
+use crate::app::App;
+use crate::config::ServerConfig;
+
+const X_FORWARDED_FOR: &str = "x-forwarded-for";
+const X_FORWARDED_HOST: &str = "x-forwarded-host";
+const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
+
+/// Who called.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    /// The other end of the connection.
+    peer: IpAddr,
+    /// Whether that is a proxy whose word counts.
+    pub(crate) is_trusted: bool,
+    /// The client itself, as far as it can be told.
+    pub(crate) client: IpAddr,
+    proto: String,
+    host: String,
+}
+
+impl Source {
+    /// Reads who called from a request.
+    pub(crate) fn of(config: &ServerConfig, peer: IpAddr, headers: &HeaderMap) -> Self {
+        let peer = peer.to_canonical();
+        let is_trusted = is_trusted(config, peer);
+        let host = text(headers, header::HOST.as_str()).unwrap_or_default();
+        let mut source =
+            Self { peer, is_trusted, client: peer, proto: "http".to_owned(), host: host.to_owned() };
+        if is_trusted {
+            source.believe(config, headers);
+        }
+        source
+    }
+
+    /// Takes over what the proxy before us says.
+    fn believe(&mut self, config: &ServerConfig, headers: &HeaderMap) {
+        let mut hops = Vec::new();
+        for line in headers.get_all(header::FORWARDED) {
+            for element in line.to_str().unwrap_or_default().split(',') {
+                let parameter = |name| parameter(element, name);
+                hops.extend(parameter("for").map(str::to_owned));
+                // The last word is that of the proxy that called us.
+                if let Some(proto) = parameter("proto").filter(|proto| is_proto(proto)) {
+                    self.proto = proto.to_ascii_lowercase();
+                }
+                if let Some(host) = parameter("host") {
+                    host.clone_into(&mut self.host);
+                }
+            }
+        }
+        if !headers.contains_key(header::FORWARDED) {
+            for line in headers.get_all(X_FORWARDED_FOR) {
+                let hop = line.to_str().unwrap_or_default().split(',');
+                hops.extend(hop.map(|hop| hop.trim().to_owned()));
+            }
+            if let Some(proto) = last(headers, X_FORWARDED_PROTO).filter(|proto| is_proto(proto)) {
+                self.proto = proto.to_ascii_lowercase();
+            }
+            if let Some(host) = last(headers, X_FORWARDED_HOST) {
+                host.clone_into(&mut self.host);
+            }
+        }
+        // From our end on: the first that is no proxy of ours is the client.
+        for hop in hops.iter().rev() {
+            let Some(address) = address(hop) else { break };
+            self.client = address;
+            if !is_trusted(config, address) {
+                break;
+            }
+        }
+    }
+
+    /// This hop, as `Forwarded` tells it (RFC 7239); behind what trusted proxies told before.
+    pub(crate) fn forwarded(&self, headers: &HeaderMap) -> String {
+        let mut out = String::new();
+        if self.is_trusted {
+            for line in headers.get_all(header::FORWARDED) {
+                if let Ok(line) = line.to_str() {
+                    out.push_str(line);
+                    out.push_str(", ");
+                }
+            }
+        }
+        let node = match self.peer {
+            IpAddr::V4(address) => format!("for={address}"),
+            IpAddr::V6(address) => format!("for=\"[{address}]\""),
+        };
+        out.push_str(&node);
+        // What is believed of the name it was called by; quoted, because a port may be in it.
+        let _ = write!(out, ";proto={}", self.proto);
+        if !self.host.is_empty() && !self.host.contains(['"', '\\']) {
+            let _ = write!(out, ";host=\"{}\"", self.host);
+        }
+        out
+    }
+
+    /// Scheme and authority under which the client called: what relative links are made absolute with.
+    /// A foreign `Host` is not believed.
+    pub(crate) fn called_as(&self, app: &App) -> String {
+        let own = app.base();
+        let own = own.strip_suffix(&app.config.api_prefix).unwrap_or(own);
+        let is_own_word = self.is_trusted || is_loopback(&self.host);
+        if app.config.public_url.is_none() && is_own_word && is_authority(&self.host) {
+            return format!("{}://{}", self.proto, self.host);
+        }
+        // The public URL may have a path, which is no part of the authority.
+        let after_scheme = own.find("://").map_or(0, |at| at + 3);
+        let end = own[after_scheme..].find('/').map_or(own.len(), |at| after_scheme + at);
+        own[..end].to_owned()
+    }
+}
+
+/// Whether an address is that of a proxy whose word counts.
+fn is_trusted(config: &ServerConfig, address: IpAddr) -> bool {
+    config.trusted_proxies.iter().any(|(network, len)| contains(*network, *len, address))
+}
+
+/// Whether the first `len` bits of an address are those of the network.
+fn contains(network: IpAddr, len: u8, address: IpAddr) -> bool {
+    let (network, address, width) = match (network.to_canonical(), address.to_canonical()) {
+        (IpAddr::V4(network), IpAddr::V4(address)) => {
+            (u128::from(network.to_bits()), u128::from(address.to_bits()), 32)
+        }
+        (IpAddr::V6(network), IpAddr::V6(address)) => (network.to_bits(), address.to_bits(), 128),
+        _ => return false,
+    };
+    let differing = width - u32::from(len).min(width);
+    (network ^ address).checked_shr(differing).unwrap_or(0) == 0
+}
+
+/// The value of a parameter of one element of `Forwarded`.
+fn parameter<'a>(element: &'a str, name: &str) -> Option<&'a str> {
+    let pairs = element.split(';').filter_map(|pair| pair.trim().split_once('='));
+    let (_, value) = pairs.into_iter().find(|(key, _)| key.eq_ignore_ascii_case(name))?;
+    Some(value.trim().trim_matches('"')).filter(|value| !value.is_empty())
+}
+
+/// The address of a node: `192.0.2.1`, `192.0.2.1:80`, `[2001:db8::1]:80`, `2001:db8::1`.
+fn address(node: &str) -> Option<IpAddr> {
+    let node = node.trim().trim_matches('"');
+    let parsed = match node.strip_prefix('[') {
+        Some(rest) => rest.split(']').next()?.parse(),
+        None => node.parse().or_else(|_| node.split(':').next().unwrap_or_default().parse()),
+    };
+    parsed.ok().map(|address: IpAddr| address.to_canonical())
+}
+
+fn is_proto(text: &str) -> bool {
+    text.eq_ignore_ascii_case("http") || text.eq_ignore_ascii_case("https")
+}
+
+fn is_authority(host: &str) -> bool {
+    host.parse::<http::uri::Authority>().is_ok_and(|authority| !authority.as_str().contains('@'))
+}
+
+/// Whether a host names this machine itself.
+fn is_loopback(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// The last item of a list: what the proxy that called us added.
+fn last<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let line = headers.get_all(name).iter().next_back()?.to_str().ok()?;
+    line.rsplit(',').next().map(str::trim).filter(|item| !item.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn source(trusted: &[(&str, u8)], peer: &str, fields: &[(&'static str, &'static str)]) -> Source {
+        let mut config = ServerConfig::on_loopback();
+        config.trusted_proxies = trusted
+            .iter()
+            .map(|(network, len)| (network.parse().expect("an address"), *len))
+            .collect();
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        Source::of(&config, peer.parse().expect("an address"), &headers)
+    }
+
+    #[test]
+    fn only_a_trusted_proxy_is_believed() {
+        let fields = [
+            ("host", "a.example"),
+            ("x-forwarded-for", "6.6.6.6, 203.0.113.7, 10.0.0.9"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "api.example"),
+        ];
+        let believed = source(&[("10.0.0.0", 8)], "10.1.2.3", &fields);
+        assert_eq!(believed.client, "203.0.113.7".parse::<IpAddr>().expect("an address"));
+        assert_eq!((&*believed.proto, &*believed.host), ("https", "api.example"));
+        let other = source(&[("10.0.0.0", 16)], "10.1.2.3", &fields);
+        assert_eq!(other.client, "10.1.2.3".parse::<IpAddr>().expect("an address"));
+        assert_eq!((&*other.proto, &*other.host), ("http", "a.example"));
+    }
+
+    #[test]
+    fn forwarded_is_appended_or_overwritten() {
+        let fields =
+            [("host", "a"), ("forwarded", "for=\"[2001:db8::1]:80\";proto=https;host=\"b:1\"")];
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        let trusted = source(&[("::1", 128)], "::1", &fields);
+        assert_eq!(trusted.client, "2001:db8::1".parse::<IpAddr>().expect("an address"));
+        assert_eq!(
+            trusted.forwarded(&headers),
+            "for=\"[2001:db8::1]:80\";proto=https;host=\"b:1\", \
+             for=\"[::1]\";proto=https;host=\"b:1\""
+        );
+        let stranger = source(&[], "::ffff:192.0.2.1", &fields);
+        assert_eq!(stranger.forwarded(&headers), "for=192.0.2.1;proto=http;host=\"a\"");
+    }
+
+    #[test]
+    fn networks_contain_their_addresses() {
+        let is_in = |network: &str, len, address: &str| {
+            contains(network.parse().expect("one"), len, address.parse().expect("one"))
+        };
+        assert!(is_in("0.0.0.0", 0, "1.2.3.4") && is_in("::", 0, "::1"));
+        assert!(is_in("192.0.2.0", 24, "192.0.2.255") && !is_in("192.0.2.0", 24, "192.0.3.0"));
+        assert!(is_in("192.0.2.1", 32, "::ffff:192.0.2.1") && !is_in("192.0.2.1", 32, "192.0.2.0"));
+        assert!(!is_in("::", 0, "1.2.3.4"));
+    }
+}

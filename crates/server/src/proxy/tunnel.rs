@@ -1,0 +1,41 @@
+//! Two connections that have changed to another protocol, as one.
+
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio_util::sync::CancellationToken;
+
+use crate::connection::Permit;
+
+/// Bytes buffered in each direction.
+const BUFFER_BYTES: usize = 8 << 10;
+
+/// Passes bytes both ways until either side ends, or the server stops.
+pub(super) async fn run(
+    client: OnUpgrade,
+    upstream: OnUpgrade,
+    stop: CancellationToken,
+    permit: Permit,
+) {
+    let pass = async {
+        let (client, upstream) = tokio::try_join!(client, upstream)?;
+        let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
+        let copied = tokio::io::copy_bidirectional_with_sizes(
+            &mut client,
+            &mut upstream,
+            BUFFER_BYTES,
+            BUFFER_BYTES,
+        );
+        // A side that breaks off is an end like any other.
+        drop(copied.await);
+        Ok::<(), hyper::Error>(())
+    };
+    tokio::select! {
+        passed = pass => {
+            if let Err(error) = passed {
+                tracing::debug!(%error, "a tunnel was not begun");
+            }
+        }
+        () = stop.cancelled() => {}
+    }
+    drop(permit);
+}

@@ -1,0 +1,165 @@
+//! The task API: which path is answered by what. One file per resource.
+
+mod bulk;
+mod change;
+mod events;
+mod later;
+mod lease_bodies;
+mod leases;
+mod list;
+mod queues;
+mod result;
+mod service;
+mod settles;
+mod submit;
+mod task;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, Path, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, delete, get, post, put};
+use axum::{Extension, Router};
+use futures_util::FutureExt as _;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, StatusCode, request};
+use relais_api::codes;
+use relais_core::{QueueName, TaskId};
+use serde::Serialize;
+
+pub(crate) use self::queues::travelling;
+use crate::app::{App, Side};
+use crate::problem::Refusal;
+
+/// Methods of a resource that is only read.
+const READ: &str = "GET, HEAD, OPTIONS";
+/// Methods of an action.
+const ACT: &str = "POST, OPTIONS";
+
+/// The public listener's own paths.
+pub(crate) fn public(app: &Arc<App>) -> Router {
+    assemble(app, api(), Side::Public)
+}
+
+/// All of the admin listener.
+pub(crate) fn admin(app: &Arc<App>) -> Router {
+    let metrics = resource(get(service::metrics), READ);
+    assemble(app, api().route("/metrics", metrics), Side::Admin)
+}
+
+fn assemble(app: &Arc<App>, routes: Router<Arc<App>>, side: Side) -> Router {
+    let prefix = app.config.api_prefix.as_str();
+    let routes = match side {
+        Side::Public if !prefix.is_empty() => Router::new().nest(prefix, routes),
+        Side::Public | Side::Admin => routes,
+    };
+    routes
+        .fallback(async || Refusal::new(&codes::NOT_FOUND))
+        .layer(Extension(side))
+        .layer(from_fn_with_state(app.clone(), at_the_door))
+        .with_state(app.clone())
+}
+
+fn api() -> Router<Arc<App>> {
+    tasks().merge(workers()).merge(others())
+}
+
+fn tasks() -> Router<Arc<App>> {
+    let one = get(task::read).merge(delete(change::erase));
+    Router::new()
+        .route(
+            "/v1/tasks",
+            resource(get(list::list).post(submit::submit), "GET, HEAD, POST, OPTIONS"),
+        )
+        .route("/v1/tasks/batch", resource(post(submit::submit_batch), ACT))
+        .route("/v1/tasks/cancel", resource(post(bulk::cancel), ACT))
+        .route("/v1/tasks/retry", resource(post(bulk::retry), ACT))
+        .route("/v1/tasks/{id}", resource(one, "GET, HEAD, DELETE, OPTIONS"))
+        .route("/v1/tasks/{id}/result", resource(get(result::read), READ))
+        .route("/v1/tasks/{id}/events", resource(get(events::of_task), READ))
+        .route("/v1/tasks/{id}/why", resource(get(task::why), READ))
+        .route("/v1/tasks/{id}/cancel", resource(post(change::cancel), ACT))
+        .route("/v1/tasks/{id}/retry", resource(post(change::retry), ACT))
+        .route("/v1/events", resource(get(events::of_many), READ))
+}
+
+fn workers() -> Router<Arc<App>> {
+    Router::new()
+        .route("/v1/queues/{queue}/leases", resource(post(leases::lease), ACT))
+        .route("/v1/leases/heartbeat", resource(post(leases::heartbeat), ACT))
+        .route("/v1/leases/settle", resource(post(settles::settle), ACT))
+        .route("/v1/leases/input", resource(get(lease_bodies::input), READ))
+        .route("/v1/leases/result", resource(put(lease_bodies::store_result), "PUT, OPTIONS"))
+}
+
+fn others() -> Router<Arc<App>> {
+    let queue = get(queues::read).put(queues::define);
+    later::add(Router::new())
+        .route("/v1/queues/{queue}", resource(queue, "GET, HEAD, PUT, OPTIONS"))
+        .route("/v1/queues/{queue}/pause", resource(post(queues::pause), ACT))
+        .route("/v1/queues/{queue}/resume", resource(post(queues::resume), ACT))
+        .route("/v1/openapi.json", resource(get(service::openapi), READ))
+        .route("/healthz", resource(get(service::health), READ))
+        .route("/readyz", resource(get(service::readiness), READ))
+        .route("/problems/{code}", resource(get(service::problem), READ))
+}
+
+/// A path: its methods, `OPTIONS`, and a refusal of all others that says which there are.
+fn resource(methods: MethodRouter<Arc<App>>, allow: &'static str) -> MethodRouter<Arc<App>> {
+    methods
+        .options(async move || (StatusCode::NO_CONTENT, [(ALLOW, allow)]))
+        .fallback(async move || Refusal::new(&codes::METHOD_NOT_ALLOWED).allow(allow))
+}
+
+/// Turns refusals, and bugs, into problem documents.
+async fn at_the_door(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let path = request.uri().path().to_owned();
+    let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let response = answer.unwrap_or_else(|_| Refusal::internal("a handler panicked").into_response());
+    app.finish(response, &path)
+}
+
+/// The task that a path names. What is no id names no task.
+struct OneTask(TaskId);
+
+impl FromRequestParts<Arc<App>> for OneTask {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(
+        parts: &mut request::Parts,
+        app: &Arc<App>,
+    ) -> Result<Self, Refusal> {
+        let id = Path::<String>::from_request_parts(parts, app).await.ok();
+        let id = id.and_then(|Path(id)| id.parse().ok());
+        id.map(Self).ok_or_else(|| Refusal::new(&codes::TASK_NOT_FOUND))
+    }
+}
+
+/// The queue that a path names.
+struct OneQueue(QueueName);
+
+impl FromRequestParts<Arc<App>> for OneQueue {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(
+        parts: &mut request::Parts,
+        app: &Arc<App>,
+    ) -> Result<Self, Refusal> {
+        let name = Path::<String>::from_request_parts(parts, app).await.ok();
+        let name = name.and_then(|Path(name)| name.parse().ok());
+        name.map(Self).ok_or_else(|| Refusal::new(&codes::QUEUE_NOT_FOUND))
+    }
+}
+
+/// A document as an answer.
+fn json<T: Serialize>(status: StatusCode, document: &T) -> Result<Response, Refusal> {
+    let body = serde_json::to_vec(document).map_err(Refusal::internal)?;
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}

@@ -1,0 +1,146 @@
+//! `POST /v1/tasks/cancel` and `/retry`: changing many tasks by hand.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use futures_util::{StreamExt as _, stream};
+use http::{StatusCode, Uri};
+use relais_api::{BulkRequest, BulkResponse};
+use relais_core::{Refused, Reply, Status, Task, TenantName, limits};
+use relais_engine::EngineError;
+use relais_store::{Filter, Rejected, Stepped};
+
+use crate::app::App;
+use crate::auth::{Scope, Visitor};
+use crate::incoming;
+use crate::params::Params;
+use crate::problem::Refusal;
+use crate::routes::change::SMALL_BODY_BYTES_MAX;
+use crate::routes::json;
+use crate::routes::list::is_visible;
+use crate::watch::many::label_of;
+
+/// Changes on their way at once: they share the store's durable writes.
+const AT_ONCE: usize = 256;
+
+#[derive(Clone, Copy)]
+enum Change {
+    Cancel,
+    Retry,
+}
+
+/// `POST /v1/tasks/cancel`.
+pub(super) async fn cancel(
+    State(app): State<Arc<App>>,
+    visitor: Visitor,
+    uri: Uri,
+    body: Body,
+) -> Result<Response, Refusal> {
+    change(&app, &visitor, &uri, body, Change::Cancel).await
+}
+
+/// `POST /v1/tasks/retry`.
+pub(super) async fn retry(
+    State(app): State<Arc<App>>,
+    visitor: Visitor,
+    uri: Uri,
+    body: Body,
+) -> Result<Response, Refusal> {
+    change(&app, &visitor, &uri, body, Change::Retry).await
+}
+
+async fn change(
+    app: &App,
+    visitor: &Visitor,
+    uri: &Uri,
+    body: Body,
+    change: Change,
+) -> Result<Response, Refusal> {
+    Params::of(uri, &[])?;
+    let tenant = visitor.tenant(app, Scope::Submit)?;
+    let request: BulkRequest =
+        incoming::json(visitor.headers(), body, SMALL_BODY_BYTES_MAX).await?;
+    request.check()?;
+    let page = app.engine.list(filter(&tenant, &request)?).await?;
+    let mut tasks = Vec::with_capacity(page.tasks.len());
+    for task in page.tasks {
+        if is_visible(visitor, &task)? {
+            tasks.push(task);
+        }
+    }
+    let tenant = &tenant;
+    let mut answers = stream::iter(tasks)
+        .map(|task| async move { step(app, tenant, &task, change).await })
+        .buffer_unordered(AT_ONCE);
+    let mut changed = 0;
+    while let Some(answer) = answers.next().await {
+        changed += u64::from(was_changed(answer)?);
+    }
+    let next = page.next.map(|next| next.to_string());
+    json(StatusCode::OK, &BulkResponse { changed, next })
+}
+
+async fn step(
+    app: &App,
+    tenant: &TenantName,
+    task: &Task,
+    change: Change,
+) -> Result<Stepped, EngineError> {
+    match change {
+        Change::Cancel => app.engine.cancel(tenant, task.spec.id).await,
+        Change::Retry => app.engine.retry(tenant, task.spec.id, false).await,
+    }
+}
+
+/// A task to which this may not happen, or that is gone, is passed over.
+fn was_changed(answer: Result<Stepped, EngineError>) -> Result<bool, Refusal> {
+    match answer {
+        Ok(stepped) => Ok(stepped.reply == Reply::Done),
+        Err(EngineError::Rejected(Rejected::NotFound)) => Ok(false),
+        Err(EngineError::Rejected(Rejected::Refused(refused))) => match refused {
+            Refused::AlreadySucceeded
+            | Refused::AlreadyTerminal
+            | Refused::CredentialsErased
+            | Refused::TooManyEvents => Ok(false),
+            Refused::StaleLease
+            | Refused::TaskCanceled
+            | Refused::NotTerminal
+            | Refused::NotReady => Err(refused.into()),
+        },
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn filter(tenant: &TenantName, request: &BulkRequest) -> Result<Filter, Refusal> {
+    let limit = request.limit.unwrap_or(limits::BATCH_MAX as u32) as usize;
+    if !(1..=limits::BATCH_MAX).contains(&limit) {
+        let why = format!("must be from 1 to {}", limits::BATCH_MAX);
+        return Err(Refusal::field("/limit", why).limit(limits::BATCH_MAX as u64));
+    }
+    let queue = request.queue.as_ref().map(|name| name.parse()).transpose();
+    let lane = request.lane.as_ref().map(|lane| lane.parse()).transpose();
+    let after = request.after.as_ref().map(|id| id.parse()).transpose();
+    let label = request.label.as_deref().map(label_of).transpose();
+    Ok(Filter {
+        tenant: Some(tenant.clone()),
+        queue: queue.map_err(|error| Refusal::field("/queue", error))?,
+        status: request.status.map(status),
+        label: label.map_err(|_| Refusal::field("/label", "expected name=value"))?,
+        lane: lane.map_err(|error| Refusal::field("/lane", error))?,
+        after: after.map_err(|_| Refusal::field("/after", "not the `next` of the call before"))?,
+        limit,
+    })
+}
+
+fn status(status: relais_api::Status) -> Status {
+    match status {
+        relais_api::Status::Queued => Status::Queued,
+        relais_api::Status::Running => Status::Running,
+        relais_api::Status::Waiting => Status::Waiting,
+        relais_api::Status::Succeeded => Status::Succeeded,
+        relais_api::Status::Failed => Status::Failed,
+        relais_api::Status::Canceled => Status::Canceled,
+    }
+}

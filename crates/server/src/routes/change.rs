@@ -1,0 +1,107 @@
+//! `POST /v1/tasks/{id}/cancel` and `/retry`, `DELETE /v1/tasks/{id}`: changing a task by hand.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use http::header::ETAG;
+use http::{StatusCode, Uri};
+use relais_api::bulk::{RetryFrom, RetryRequest};
+use relais_core::{Refused, Reply};
+use relais_engine::EngineError;
+use relais_store::Rejected;
+
+use crate::accepted::{How, accepted, accepted_response};
+use crate::app::App;
+use crate::auth::{Action, Visitor};
+use crate::etag::{self, Form};
+use crate::incoming;
+use crate::params::Params;
+use crate::present::{self, Estimate};
+use crate::problem::Refusal;
+use crate::routes::{OneTask, json};
+
+/// Largest body of a call that says little.
+pub(super) const SMALL_BODY_BYTES_MAX: u64 = 64 << 10;
+
+/// `POST /v1/tasks/{id}/cancel`: a task that is over stays as it is, and the answer says how.
+pub(super) async fn cancel(
+    State(app): State<Arc<App>>,
+    OneTask(id): OneTask,
+    visitor: Visitor,
+    uri: Uri,
+    body: Body,
+) -> Result<Response, Refusal> {
+    Params::of(&uri, &[])?;
+    let seen = visitor.task(&app, id, Action::Cancel).await?;
+    let body = incoming::read(visitor.headers(), body, SMALL_BODY_BYTES_MAX).await?;
+    refuse_members(&body)?;
+    let task = match app.engine.cancel(&seen.task.spec.tenant, id).await {
+        Ok(stepped) => stepped.task,
+        Err(EngineError::Rejected(Rejected::Refused(Refused::AlreadyTerminal))) => {
+            let now = app.engine.task(id).await?;
+            now.ok_or(EngineError::Rejected(Rejected::NotFound))?
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let document = present::task_of(&app, &task, &seen.viewer, Estimate::default());
+    let mut response = json(StatusCode::OK, &document)?;
+    response.headers_mut().insert(ETAG, etag::tag(task.life.version, Form::Json));
+    Ok(response)
+}
+
+/// `POST /v1/tasks/{id}/retry`: the next run, and a fresh ticket for it.
+pub(super) async fn retry(
+    State(app): State<Arc<App>>,
+    OneTask(id): OneTask,
+    visitor: Visitor,
+    uri: Uri,
+    body: Body,
+) -> Result<Response, Refusal> {
+    Params::of(&uri, &[])?;
+    let seen = visitor.task(&app, id, Action::Retry).await?;
+    let request: RetryRequest =
+        incoming::optional_json(visitor.headers(), body, SMALL_BODY_BYTES_MAX).await?;
+    let from_start = request.from == Some(RetryFrom::Start);
+    let stepped = app.engine.retry(&seen.task.spec.tenant, id, from_start).await?;
+    if stepped.reply == Reply::Done {
+        return accepted_response(&app, &stepped.task, &visitor.caller, &How::default());
+    }
+    json(StatusCode::OK, &accepted(&app, &stepped.task, &visitor.caller, false)?)
+}
+
+/// `DELETE /v1/tasks/{id}`.
+pub(super) async fn erase(
+    State(app): State<Arc<App>>,
+    OneTask(id): OneTask,
+    visitor: Visitor,
+    uri: Uri,
+) -> Result<Response, Refusal> {
+    let params = Params::of(&uri, &["cancel"])?;
+    let cancels = params.parse::<bool>("cancel", "true or false")?.unwrap_or(false);
+    let seen = visitor.task(&app, id, Action::Erase).await?;
+    if cancels && !seen.task.life.status().is_terminal() {
+        match app.engine.cancel(&seen.task.spec.tenant, id).await {
+            // It ended by itself in between.
+            Ok(_) | Err(EngineError::Rejected(Rejected::Refused(Refused::AlreadyTerminal))) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    app.engine.erase(id).await?;
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    Ok(response)
+}
+
+/// A call without members takes nothing, or an empty object.
+fn refuse_members(body: &[u8]) -> Result<(), Refusal> {
+    if body.trim_ascii().is_empty() {
+        return Ok(());
+    }
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Nothing {}
+    let Nothing {} = relais_api::decode(body)?;
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! `GET /v1/tasks/{id}/events` and `/v1/events`: what happened, in order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::Response;
+use http::header::VARY;
+use http::{HeaderValue, StatusCode, Uri};
+use relais_api::{EventPage, codes};
+use relais_core::{Task, TaskId, limits};
+use relais_store::EventQuery;
+
+use crate::accept::preferred;
+use crate::accepted::PREFERENCE_APPLIED;
+use crate::app::App;
+use crate::auth::{Action, Seen, Visitor};
+use crate::params::Params;
+use crate::prefer::Prefer;
+use crate::problem::Refusal;
+use crate::routes::{OneTask, json};
+use crate::watch::sse::{self, Opened, Resume};
+use crate::watch::{encode, many, poll};
+
+/// The forms a log has, in the order of Relais' own liking.
+const FORMS: [&str; 2] = ["text/event-stream", "application/json"];
+/// Largest number of an event that every JSON reader can read.
+const SEQ_MAX: u64 = (1 << 53) - 1;
+
+/// `GET /v1/tasks/{id}/events`.
+pub(super) async fn of_task(
+    State(app): State<Arc<App>>,
+    OneTask(id): OneTask,
+    visitor: Visitor,
+    uri: Uri,
+) -> Result<Response, Refusal> {
+    let mut response = match preferred(visitor.headers(), &FORMS) {
+        0 => stream(&app, id, &visitor, &uri).await?,
+        _ => page(&app, id, &visitor, &uri).await?,
+    };
+    response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
+    Ok(response)
+}
+
+/// A stream of one task's events.
+pub(super) async fn stream(
+    app: &Arc<App>,
+    id: TaskId,
+    visitor: &Visitor,
+    uri: &Uri,
+) -> Result<Response, Refusal> {
+    match try_stream(app, id, visitor, uri).await {
+        Err(refusal) if refusal.is_transient() => Ok(sse::busy_response(app, &refusal)),
+        answer => answer,
+    }
+}
+
+async fn try_stream(
+    app: &Arc<App>,
+    id: TaskId,
+    visitor: &Visitor,
+    uri: &Uri,
+) -> Result<Response, Refusal> {
+    let params = Params::of(uri, &["after", "limit"])?;
+    let resume = Resume::of(visitor.headers(), params.number("after", 0..=SEQ_MAX)?);
+    let seen = visitor.task(app, id, Action::Read).await?;
+    refuse_while_stopping(app)?;
+    match sse::open(app, id, resume, seen.until).await? {
+        Opened::Follow(follow) => Ok(sse::response(follow)),
+        Opened::Over => Ok(sse::over_response()),
+    }
+}
+
+/// A page of one task's log.
+async fn page(
+    app: &App,
+    id: TaskId,
+    visitor: &Visitor,
+    uri: &Uri,
+) -> Result<Response, Refusal> {
+    let params = Params::of(uri, &["after", "limit"])?;
+    let after = params.number("after", 0..=SEQ_MAX)?.unwrap_or(0);
+    let limit = params.number("limit", 1..=limits::EVENT_PAGE_MAX as u64)?;
+    let limit = limit.map_or(limits::EVENT_PAGE_MAX, |limit| limit as usize);
+    let follower = app.engine.follow(id);
+    let Seen { task, .. } = visitor.task(app, id, Action::Read).await?;
+    let wait = Prefer::of(visitor.headers()).wait_up_to(limits::WAIT_MAX);
+    let is_enough = |task: &Task| task.life.version > after || task.life.status().is_terminal();
+    let task = poll::until(app, follower, task, wait.unwrap_or(Duration::ZERO), is_enough).await?;
+    let task = task.ok_or_else(|| Refusal::new(&codes::TASK_GONE).about(id))?;
+    let logged = app.engine.events(EventQuery::Task { id, after, limit }).await?;
+    let next = logged.last().map_or(after, |last| last.entry.seq);
+    let mut events = Vec::with_capacity(logged.len());
+    for logged in &logged {
+        events.push(encode::event_of(app, &logged.entry).await?);
+    }
+    let terminal = task.life.status().is_terminal() && next >= task.life.version;
+    let mut response = json(StatusCode::OK, &EventPage { events, next, terminal })?;
+    if let Some(wait) = wait {
+        let applied = format!("wait={}", wait.as_secs());
+        let applied = HeaderValue::from_str(&applied).map_err(Refusal::internal)?;
+        response.headers_mut().insert(PREFERENCE_APPLIED, applied);
+    }
+    Ok(response)
+}
+
+/// `GET /v1/events`.
+pub(super) async fn of_many(
+    State(app): State<Arc<App>>,
+    visitor: Visitor,
+    uri: Uri,
+) -> Result<Response, Refusal> {
+    match try_many(&app, &visitor, &uri).await {
+        Err(refusal) if refusal.is_transient() => Ok(sse::busy_response(&app, &refusal)),
+        answer => answer,
+    }
+}
+
+async fn try_many(
+    app: &Arc<App>,
+    visitor: &Visitor,
+    uri: &Uri,
+) -> Result<Response, Refusal> {
+    let params = Params::repeatable(uri, &["label", "after"], &["task", "ticket"])?;
+    let after = params.number("after", 0..=SEQ_MAX)?;
+    let query = many::Wanted::of(app, visitor, &params).await?;
+    refuse_while_stopping(app)?;
+    let resume = Resume::of(visitor.headers(), after);
+    Ok(sse::stream_response(many::open(app, query, resume).into_chunks()))
+}
+
+/// A stream that would be closed at once is not opened: the client is told to come back.
+fn refuse_while_stopping(app: &App) -> Result<(), Refusal> {
+    if app.stop.is_cancelled() { Err(Refusal::new(&codes::SERVER_DRAINING)) } else { Ok(()) }
+}

@@ -1,0 +1,106 @@
+//! `GET /v1/leases/input` and `PUT /v1/leases/result`: raw bodies of any size, streamed.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use http::header::{CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
+use http_body_util::BodyExt as _;
+use relais_api::codes;
+use relais_api::lease::StoredResult;
+use relais_core::{BodyKind, LeaseToken};
+use relais_engine::{RequestHead, envelope};
+
+use crate::app::App;
+use crate::auth::Visitor;
+use crate::incoming;
+use crate::params::Params;
+use crate::problem::Refusal;
+use crate::replay::protect;
+use crate::routes::json;
+use crate::routes::leases::token_of;
+use crate::routes::submit::check_content_type;
+use crate::stored::body_of;
+use crate::uploads::UPLOADS_MAX;
+use crate::worker::leased_task;
+
+/// The field a lease's token travels in.
+const LEASE: &str = "relais-lease";
+/// The fields that say what the bytes of an input are.
+const OF_BYTES: [HeaderName; 3] = [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE];
+
+/// `GET /v1/leases/input`.
+pub(super) async fn input(
+    State(app): State<Arc<App>>,
+    visitor: Visitor,
+    uri: Uri,
+) -> Result<Response, Refusal> {
+    Params::of(&uri, &[])?;
+    let token = token(visitor.headers())?;
+    let task = leased_task(&app, &visitor, token).await?;
+    let input = app.engine.body(task.spec.id, BodyKind::Input).await?;
+    let Some(input) = input.filter(|input| input.len > 0) else {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        return Ok(response);
+    };
+    let head: RequestHead = envelope::decode(&input.head)?;
+    let mut response = Response::new(body_of(&input));
+    let headers = response.headers_mut();
+    for (name, value) in head.fields {
+        let known = OF_BYTES.iter().find(|known| known.as_str() == name);
+        if let (Some(name), Ok(value)) = (known, HeaderValue::from_maybe_shared(value)) {
+            headers.insert(name.clone(), value);
+        }
+    }
+    protect(headers);
+    Ok(response)
+}
+
+/// `PUT /v1/leases/result`.
+pub(super) async fn store_result(
+    State(app): State<Arc<App>>,
+    visitor: Visitor,
+    uri: Uri,
+    mut body: Body,
+) -> Result<Response, Refusal> {
+    Params::of(&uri, &[])?;
+    let token = token(visitor.headers())?;
+    leased_task(&app, &visitor, token).await?;
+    let content_type = content_type(visitor.headers())?;
+    let max = app.engine.config().result_bytes_max;
+    incoming::check_length(visitor.headers(), max)?;
+    let mut spool = app.engine.spool().await?;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| incoming::broken_off())?;
+        let Ok(chunk) = frame.into_data() else { continue };
+        if spool.len() + chunk.len() as u64 > max {
+            return Err(incoming::too_large(max));
+        }
+        spool.write(chunk).await?;
+    }
+    let size = spool.len();
+    let id = app.engine.chance().bits();
+    let kept = app.uploads.put(token, id, spool, content_type, app.engine.now());
+    let result_id = kept.ok_or_else(|| {
+        Refusal::new(&codes::RATE_LIMITED)
+            .because("too many results wait for their settle")
+            .limit(UPLOADS_MAX as u64)
+    })?;
+    json(StatusCode::OK, &StoredResult { result_id, size })
+}
+
+fn token(headers: &HeaderMap) -> Result<LeaseToken, Refusal> {
+    let line = headers.get(LEASE).ok_or_else(|| Refusal::new(&codes::UNAUTHORIZED))?;
+    token_of(line.to_str().unwrap_or_default().trim())
+}
+
+fn content_type(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+    let Some(line) = headers.get(CONTENT_TYPE) else { return Ok(None) };
+    let refuse = || Refusal::new(&codes::UNSUPPORTED_MEDIA_TYPE);
+    let text = line.to_str().map_err(|_| refuse())?;
+    check_content_type("/content_type", text).map_err(|_| refuse())?;
+    Ok(Some(text.to_owned()))
+}

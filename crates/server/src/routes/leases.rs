@@ -1,0 +1,255 @@
+//! `POST /v1/queues/{queue}/leases` and `/v1/leases/heartbeat`: taking work, and staying alive.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Uri};
+use relais_api::lease::HeartbeatItem;
+use relais_api::{Heartbeat, HeartbeatRequest, HeartbeatResponse, Item, LeaseRequest, codes};
+use relais_api::{Lease, LeaseResponse};
+use relais_core::name::free_text;
+use relais_core::{LeaseToken, Progress, Refused, TenantName, limits};
+use relais_engine::{EngineError, Report};
+use relais_store::{Claimed, Rejected, Stepped};
+use serde::Serialize;
+
+use crate::app::App;
+use crate::auth::{Scope, Visitor};
+use crate::incoming;
+use crate::params::Params;
+use crate::present;
+use crate::problem::Refusal;
+use crate::routes::change::SMALL_BODY_BYTES_MAX;
+use crate::routes::submit::check_small;
+use crate::routes::{OneQueue, json};
+use crate::worker::{Handover, lease_of, tenants_of};
+
+/// Longest name of a worker, bytes.
+const WORKER_BYTES_MAX: usize = 128;
+
+/// `POST /v1/queues/{queue}/leases`.
+pub(super) async fn lease(
+    State(app): State<Arc<App>>,
+    OneQueue(queue): OneQueue,
+    visitor: Visitor,
+    uri: Uri,
+    body: Body,
+) -> Result<Response, Refusal> {
+    Params::of(&uri, &[])?;
+    let tenant = visitor.tenant(&app, Scope::Work)?;
+    let request: LeaseRequest =
+        incoming::optional_json(visitor.headers(), body, SMALL_BODY_BYTES_MAX).await?;
+    let max = lease_max("/max", request.max)?;
+    let worker = worker_name("/worker", request.worker)?;
+    let wait = request.wait.map(|wait| wait.as_duration().min(limits::WAIT_MAX));
+    let leasing = app.engine.lease(&tenant, &queue, &worker, max, wait.unwrap_or_default());
+    let claimed = tokio::select! {
+        claimed = leasing => claimed?,
+        // Dropping the call is safe where it waits; what it took at that moment ends with its lease.
+        () = app.stop.cancelled() => Vec::new(),
+    };
+    let handover = Handover::of(&app, &tenant, &claimed);
+    let leases = leases_of(&app, &claimed).await?;
+    hand_over(Some(handover), &LeaseResponse { leases })
+}
+
+/// Leases as they travel.
+pub(super) async fn leases_of(app: &App, claimed: &[Claimed]) -> Result<Vec<Lease>, Refusal> {
+    let mut leases = Vec::with_capacity(claimed.len());
+    for claimed in claimed {
+        leases.push(lease_of(app, claimed).await?);
+    }
+    Ok(leases)
+}
+
+/// The answer that carries leases: they are given back if it does not arrive.
+pub(super) fn hand_over<T: Serialize>(
+    handover: Option<Handover>,
+    document: &T,
+) -> Result<Response, Refusal> {
+    let bytes = serde_json::to_vec(document).map_err(Refusal::internal)?;
+    let body = match handover {
+        Some(handover) => handover.body(bytes.into()),
+        None => Body::from(bytes),
+    };
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// How many leases are asked for.
+pub(super) fn lease_max(pointer: &str, max: Option<u32>) -> Result<usize, Refusal> {
+    let max = max.unwrap_or(1) as usize;
+    if (1..=limits::BATCH_MAX).contains(&max) {
+        return Ok(max);
+    }
+    let why = format!("must be from 1 to {}", limits::BATCH_MAX);
+    Err(Refusal::field(pointer, why).limit(limits::BATCH_MAX as u64))
+}
+
+/// The name that a worker gives itself.
+pub(super) fn worker_name(pointer: &str, name: Option<String>) -> Result<String, Refusal> {
+    let name = name.unwrap_or_default();
+    if !name.is_empty() {
+        free_text(&name, WORKER_BYTES_MAX).map_err(|error| Refusal::field(pointer, error))?;
+    }
+    Ok(name)
+}
+
+/// `POST /v1/leases/heartbeat`.
+pub(super) async fn heartbeat(
+    State(app): State<Arc<App>>,
+    visitor: Visitor,
+    uri: Uri,
+    body: Body,
+) -> Result<Response, Refusal> {
+    Params::of(&uri, &[])?;
+    let request: HeartbeatRequest =
+        incoming::json(visitor.headers(), body, limits::BATCH_BODY_BYTES_MAX).await?;
+    if request.items.len() > limits::BATCH_MAX {
+        return Err(Refusal::new(&codes::BATCH_TOO_LARGE).limit(limits::BATCH_MAX as u64));
+    }
+    let read: Vec<Result<Report, Refusal>> =
+        request.items.into_iter().map(|Item(item)| report_of(item?)).collect();
+    let mut slots = Vec::with_capacity(read.len());
+    let mut reports = Vec::with_capacity(read.len());
+    for report in read {
+        slots.push(report.map(|report| reports.push(report)));
+    }
+    let mut answers = report_all(&app, &visitor, reports).await?.into_iter();
+    let items = slots.into_iter().map(|slot| {
+        let answer = slot.and_then(|()| {
+            let answer = answers.next().expect("one answer per report");
+            answer.map_err(refusal_of)
+        });
+        heartbeat_item(&app, answer)
+    });
+    json(http::StatusCode::OK, &HeartbeatResponse { items: items.collect() })
+}
+
+fn heartbeat_item(app: &App, answer: Result<Stepped, Refusal>) -> HeartbeatItem {
+    match answer {
+        Ok(stepped) => HeartbeatItem {
+            status: 200,
+            lease_until: stepped.task.life.lease().map(|lease| present::time(lease.until)),
+            ..HeartbeatItem::default()
+        },
+        Err(refusal) => HeartbeatItem {
+            status: refusal.code().status,
+            canceled: *refusal.code() == codes::TASK_CANCELED,
+            problem: Some(refusal.problem(app.base(), None)),
+            ..HeartbeatItem::default()
+        },
+    }
+}
+
+/// A lease that names no task is over like any other.
+pub(super) fn refusal_of(error: EngineError) -> Refusal {
+    match error {
+        EngineError::Rejected(Rejected::NotFound) => Refused::StaleLease.into(),
+        error => error.into(),
+    }
+}
+
+/// Reads a lease's token. What is none is over like any other.
+pub(super) fn token_of(text: &str) -> Result<LeaseToken, Refusal> {
+    text.parse().map_err(|_| Refused::StaleLease.into())
+}
+
+fn report_of(heartbeat: Heartbeat) -> Result<Report, Refusal> {
+    let token = token_of(&heartbeat.token)?;
+    let progress = heartbeat.progress.map(progress_of).transpose()?;
+    let carried = |pointer, json: Option<relais_api::RawJson>| {
+        let Some(json) = json else { return Ok(None) };
+        check_small(pointer, json.as_bytes())?;
+        Ok::<_, Refusal>(Some(Bytes::from(json.into_string())))
+    };
+    Ok(Report {
+        token,
+        progress,
+        output: carried("/output", heartbeat.output)?,
+        checkpoint: carried("/checkpoint", heartbeat.checkpoint)?,
+    })
+}
+
+fn progress_of(progress: relais_api::Progress) -> Result<Progress, Refusal> {
+    if progress.percent.is_some_and(|percent| !(0.0..=100.0).contains(&percent)) {
+        return Err(Refusal::field("/progress/percent", "must be from 0 to 100"));
+    }
+    if progress.message.as_ref().is_some_and(|text| text.len() > limits::MESSAGE_BYTES_MAX) {
+        let max = limits::MESSAGE_BYTES_MAX;
+        let why = format!("must have at most {max} bytes");
+        return Err(Refusal::field("/progress/message", why).limit(max as u64));
+    }
+    Ok(Progress {
+        percent: progress.percent,
+        done: progress.done,
+        total: progress.total,
+        message: progress.message,
+    })
+}
+
+/// Reports for one or more tenants.
+async fn report_all(
+    app: &App,
+    visitor: &Visitor,
+    reports: Vec<Report>,
+) -> Result<Vec<Result<Stepped, EngineError>>, Refusal> {
+    let tokens: Vec<_> = reports.iter().map(|report| report.token).collect();
+    let tenants = tenants_of(app, visitor, &tokens).await?;
+    let mut answers = Answers::of(reports.len());
+    for group in groups(tenants, reports) {
+        answers.put(&group.places, app.engine.report(&group.tenant, group.items).await?);
+    }
+    Ok(answers.in_order())
+}
+
+/// The items of one tenant, and their places among all.
+pub(super) struct Group<T> {
+    pub(super) tenant: TenantName,
+    pub(super) places: Vec<usize>,
+    pub(super) items: Vec<T>,
+}
+
+/// Items by tenant: the engine takes those of one at a time.
+pub(super) fn groups<T>(tenants: Vec<TenantName>, items: Vec<T>) -> Vec<Group<T>> {
+    let mut groups: Vec<Group<T>> = Vec::new();
+    for (place, (tenant, item)) in tenants.into_iter().zip(items).enumerate() {
+        match groups.iter_mut().find(|group| group.tenant == tenant) {
+            Some(group) => {
+                group.places.push(place);
+                group.items.push(item);
+            }
+            None => groups.push(Group { tenant, places: vec![place], items: vec![item] }),
+        }
+    }
+    groups
+}
+
+/// Answers on their way back to the places of their items.
+pub(super) struct Answers<A> {
+    slots: Vec<Option<A>>,
+}
+
+impl<A> Answers<A> {
+    pub(super) fn of(count: usize) -> Self {
+        Self { slots: std::iter::repeat_with(|| None).take(count).collect() }
+    }
+
+    pub(super) fn put(&mut self, places: &[usize], answers: Vec<A>) {
+        for (place, answer) in places.iter().zip(answers) {
+            self.slots[*place] = Some(answer);
+        }
+    }
+
+    pub(super) fn in_order(self) -> Vec<A> {
+        let answered = |slot: Option<A>| slot.expect("each item was answered");
+        self.slots.into_iter().map(answered).collect()
+    }
+}

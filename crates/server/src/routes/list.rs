@@ -1,0 +1,69 @@
+//! `GET /v1/tasks`: the tasks of a tenant, newest first.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use http::{StatusCode, Uri};
+use relais_api::TaskList;
+use relais_core::{Status, Task, limits};
+use relais_store::Filter;
+
+use crate::app::App;
+use crate::auth::{Scope, Visitor};
+use crate::links::Viewer;
+use crate::params::Params;
+use crate::present::{self, Estimate};
+use crate::problem::Refusal;
+use crate::routes::json;
+use crate::watch::many::label_of;
+
+/// Tasks on a page unless the caller says otherwise.
+const PAGE: u64 = 50;
+
+/// `GET /v1/tasks`.
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    visitor: Visitor,
+    uri: Uri,
+) -> Result<Response, Refusal> {
+    let known = ["queue", "status", "label", "lane", "after", "limit"];
+    let params = Params::of(&uri, &known)?;
+    let tenant = visitor.tenant(&app, Scope::Read)?;
+    let limit = params.number("limit", 1..=limits::LIST_PAGE_MAX as u64)?.unwrap_or(PAGE);
+    let filter = Filter {
+        tenant: Some(tenant),
+        queue: params.parse("queue", "the name of a queue")?,
+        status: params.get("status").map(status_of).transpose()?,
+        label: params.get("label").map(label_of).transpose()?,
+        lane: params.parse("lane", "1 to 128 bytes")?,
+        after: params.parse("after", "the `next` of the page before")?,
+        limit: limit as usize,
+    };
+    let page = app.engine.list(filter).await?;
+    let viewer = Viewer {
+        ticket: None,
+        may_cancel: visitor.tenant(&app, Scope::Submit).is_ok(),
+        may_retry: visitor.tenant(&app, Scope::Submit).is_ok(),
+    };
+    let mut items = Vec::with_capacity(page.tasks.len());
+    for task in &page.tasks {
+        if is_visible(&visitor, task)? {
+            items.push(present::task_of(&app, task, &viewer, Estimate::default()));
+        }
+    }
+    let next = page.next.map(|next| next.to_string());
+    json(StatusCode::OK, &TaskList { items, next })
+}
+
+/// Whether the visitor sees a task of its tenant in a list: one that is bound to its caller, or to a
+/// key, is not shown to somebody who has none.
+pub(super) fn is_visible(visitor: &Visitor, task: &Task) -> Result<bool, Refusal> {
+    Ok(visitor.reaches(task, &App::context(task)?.access))
+}
+
+/// A status by its word.
+pub(super) fn status_of(word: &str) -> Result<Status, Refusal> {
+    let found = Status::ALL.into_iter().find(|status| status.as_str() == word);
+    found.ok_or_else(|| Refusal::parameter("status", "is none of the six"))
+}

@@ -1,0 +1,56 @@
+//! `GET /v1/tasks/{id}/result`: 202 with the task until it is over, then what came out.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use http::{HeaderValue, StatusCode, Uri};
+use relais_api::codes;
+use relais_core::limits;
+
+use crate::accepted::{PREFERENCE_APPLIED, follow_headers};
+use crate::app::App;
+use crate::auth::{Action, Visitor};
+use crate::params::Params;
+use crate::prefer::Prefer;
+use crate::present;
+use crate::problem::Refusal;
+use crate::replay::replay_response;
+use crate::routes::task::{estimate, set_pace};
+use crate::routes::{OneTask, json};
+use crate::watch::poll;
+
+/// `GET /v1/tasks/{id}/result`.
+pub(super) async fn read(
+    State(app): State<Arc<App>>,
+    OneTask(id): OneTask,
+    visitor: Visitor,
+    uri: Uri,
+) -> Result<Response, Refusal> {
+    Params::of(&uri, &[])?;
+    let seen = visitor.task(&app, id, Action::Read).await?;
+    let wait = Prefer::of(visitor.headers()).wait_up_to(limits::WAIT_MAX);
+    let task = match wait {
+        Some(wait) if !seen.task.life.status().is_terminal() => {
+            let over = poll::until_over(&app, id, wait).await?;
+            over.ok_or_else(|| Refusal::new(&codes::TASK_GONE).about(id))?
+        }
+        _ => seen.task,
+    };
+    let mut response = if task.life.status().is_terminal() {
+        replay_response(&app, &task).await?
+    } else {
+        let estimate = estimate(&app, &task).await?;
+        let document = present::task_of(&app, &task, &seen.viewer, estimate);
+        let mut response = json(StatusCode::ACCEPTED, &document)?;
+        follow_headers(&app, &task, &document.links, response.headers_mut());
+        set_pace(&app, &task, estimate, response.headers_mut());
+        response
+    };
+    if let Some(wait) = wait {
+        let applied = format!("wait={}", wait.as_secs());
+        let applied = HeaderValue::from_str(&applied).map_err(Refusal::internal)?;
+        response.headers_mut().insert(PREFERENCE_APPLIED, applied);
+    }
+    Ok(response)
+}

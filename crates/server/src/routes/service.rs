@@ -1,0 +1,91 @@
+//! Relais itself: whether it lives, what it counts, what its errors and calls are.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, VARY};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use relais_api::codes::{self, Code};
+use relais_api::health::{Health, HealthStatus};
+use relais_store::Health as StoreHealth;
+
+use crate::accept::preferred;
+use crate::app::App;
+use crate::auth::{Scope, Visitor};
+use crate::pages;
+use crate::params::Params;
+use crate::problem::Refusal;
+use crate::routes::json;
+
+/// The text format of OpenMetrics.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// `GET /healthz`: the process lives.
+pub(super) async fn health(uri: Uri) -> Result<Response, Refusal> {
+    Params::of(&uri, &[])?;
+    json(StatusCode::OK, &Health { status: HealthStatus::Ok })
+}
+
+/// `GET /readyz`: it takes work.
+pub(super) async fn readiness(
+    State(app): State<Arc<App>>,
+    uri: Uri,
+) -> Result<Response, Refusal> {
+    Params::of(&uri, &[])?;
+    if app.engine.is_draining() || app.stop.is_cancelled() {
+        return Err(Refusal::new(&codes::SERVER_DRAINING));
+    }
+    match app.engine.health() {
+        StoreHealth::Ready => json(StatusCode::OK, &Health { status: HealthStatus::Ok }),
+        StoreHealth::Full => Err(Refusal::new(&codes::STORE_UNAVAILABLE)
+            .because("the store is full: it settles, and takes nothing new")),
+        StoreHealth::Corrupt(text) => {
+            tracing::error!("the store is corrupt: {text}");
+            Err(Refusal::new(&codes::STORE_UNAVAILABLE).because("the store is damaged"))
+        }
+    }
+}
+
+/// `GET /metrics`, on the admin listener.
+pub(super) async fn metrics(
+    State(app): State<Arc<App>>,
+    visitor: Visitor,
+) -> Result<Response, Refusal> {
+    visitor.tenant(&app, Scope::Admin)?;
+    let queues = app.engine.queues().await?;
+    let text = crate::metrics::text(&app, &queues);
+    let mut response = Response::new(text.into());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(OPEN_METRICS));
+    Ok(response)
+}
+
+/// `GET /v1/openapi.json`.
+pub(super) async fn openapi(
+    State(app): State<Arc<App>>,
+    uri: Uri,
+) -> Result<Response, Refusal> {
+    Params::of(&uri, &[])?;
+    let document = relais_api::openapi::document(&app.config.api_prefix);
+    let mut response = json(StatusCode::OK, &document)?;
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("max-age=60"));
+    Ok(response)
+}
+
+/// `GET /problems/{code}`: what an error means and what to do about it.
+pub(super) async fn problem(
+    Path(code): Path<String>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Refusal> {
+    Params::of(&uri, &[])?;
+    let code = Code::find(&code).ok_or_else(|| Refusal::new(&codes::NOT_FOUND))?;
+    let mut response = match preferred(&headers, &["text/markdown", "text/html"]) {
+        0 => pages::markdown(code.page()),
+        _ => pages::problem(code),
+    };
+    let headers = response.headers_mut();
+    headers.insert(VARY, HeaderValue::from_static("Accept"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=3600"));
+    Ok(response)
+}

@@ -1,0 +1,151 @@
+//! `POST /v1/leases/settle`: how attempts ended, and what comes next.
+
+mod outcome;
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use http::Uri;
+use relais_api::lease::{LeaseNext, SettleItem};
+use relais_api::{Item, SettleRequest, SettleResponse, codes};
+use relais_core::{QueueName, Reply, TenantName, limits};
+use relais_engine::{EngineError, Settle};
+use relais_store::{Claimed, Stepped};
+
+use crate::app::App;
+use crate::auth::{Scope, Visitor};
+use crate::incoming;
+use crate::links::Viewer;
+use crate::params::Params;
+use crate::present::{self, Estimate};
+use crate::problem::Refusal;
+use crate::routes::leases::{
+    Answers, groups, hand_over, lease_max, leases_of, refusal_of, worker_name,
+};
+use crate::worker::{Handover, tenants_of};
+
+/// What is to be leased after a settle.
+struct Next {
+    tenant: TenantName,
+    queue: QueueName,
+    worker: String,
+    max: usize,
+}
+
+/// What was leased: given back if it is dropped.
+#[derive(Default)]
+struct Leased {
+    claimed: Vec<Claimed>,
+    handover: Option<Handover>,
+}
+
+/// `POST /v1/leases/settle`.
+pub(super) async fn settle(
+    State(app): State<Arc<App>>,
+    visitor: Visitor,
+    uri: Uri,
+    body: Body,
+) -> Result<Response, Refusal> {
+    Params::of(&uri, &[])?;
+    let request: SettleRequest =
+        incoming::json(visitor.headers(), body, limits::BATCH_BODY_BYTES_MAX).await?;
+    if request.items.len() > limits::BATCH_MAX {
+        return Err(Refusal::new(&codes::BATCH_TOO_LARGE).limit(limits::BATCH_MAX as u64));
+    }
+    let next = request.lease_next.map(|next| next_of(&app, &visitor, next)).transpose()?;
+    let mut slots = Vec::with_capacity(request.items.len());
+    let mut settles = Vec::with_capacity(request.items.len());
+    for Item(item) in request.items {
+        let settle = match item {
+            Ok(settle) => outcome::settle_of(&app, settle).await,
+            Err(error) => Err(error.into()),
+        };
+        slots.push(settle.map(|settle| settles.push(settle)));
+    }
+    // At the same time, so that both share one durable write.
+    let (answers, leased) =
+        tokio::join!(settle_all(&app, &visitor, settles), lease_next(&app, next.as_ref()));
+    let mut leased = leased?;
+    let mut answers = answers?.into_iter();
+    if leased.claimed.is_empty() {
+        // The slots that were just freed may be what it takes.
+        leased = lease_next(&app, next.as_ref()).await?;
+    }
+    let items = slots.into_iter().map(|slot| {
+        let answer = slot.and_then(|()| {
+            answers.next().expect("one answer per settle").map_err(refusal_of)
+        });
+        settle_item(&app, answer)
+    });
+    let items = items.collect();
+    let leases = leases_of(&app, &leased.claimed).await?;
+    hand_over(leased.handover, &SettleResponse { items, leases })
+}
+
+fn next_of(app: &App, visitor: &Visitor, next: LeaseNext) -> Result<Next, Refusal> {
+    let queue = next.queue.parse();
+    Ok(Next {
+        tenant: visitor.tenant(app, Scope::Work)?,
+        queue: queue.map_err(|error| Refusal::field("/lease_next/queue", error))?,
+        worker: worker_name("/lease_next/worker", next.worker)?,
+        max: lease_max("/lease_next/max", next.max)?,
+    })
+}
+
+async fn lease_next(app: &Arc<App>, next: Option<&Next>) -> Result<Leased, Refusal> {
+    let Some(next) = next else { return Ok(Leased::default()) };
+    let wait = std::time::Duration::ZERO;
+    let claimed =
+        app.engine.lease(&next.tenant, &next.queue, &next.worker, next.max, wait).await;
+    let claimed = match claimed {
+        // A worker of a server that stops still learns what became of its settles.
+        Err(EngineError::Draining) => Vec::new(),
+        claimed => claimed?,
+    };
+    let handover = (!claimed.is_empty()).then(|| Handover::of(app, &next.tenant, &claimed));
+    Ok(Leased { claimed, handover })
+}
+
+async fn settle_all(
+    app: &App,
+    visitor: &Visitor,
+    settles: Vec<Settle>,
+) -> Result<Vec<Result<Stepped, EngineError>>, Refusal> {
+    if settles.is_empty() {
+        return Ok(Vec::new());
+    }
+    let tokens: Vec<_> = settles.iter().map(|settle| settle.token).collect();
+    let tenants = tenants_of(app, visitor, &tokens).await?;
+    for token in &tokens {
+        app.uploads.forget(*token);
+    }
+    let mut answers = Answers::of(settles.len());
+    for group in groups(tenants, settles) {
+        answers.put(&group.places, app.engine.settle(&group.tenant, group.items).await?);
+    }
+    Ok(answers.in_order())
+}
+
+fn settle_item(app: &App, answer: Result<Stepped, Refusal>) -> SettleItem {
+    let answer = answer.and_then(|stepped| match stepped.reply {
+        Reply::Done | Reply::Nothing | Reply::Expired => Ok((stepped.task, false)),
+        Reply::Replayed => Ok((stepped.task, true)),
+        Reply::Canceled => Err(Refusal::new(&codes::TASK_CANCELED).about(stepped.task.spec.id)),
+        Reply::TooLate => Err(Refusal::new(&codes::STALE_LEASE).about(stepped.task.spec.id)),
+    });
+    match answer {
+        Ok((task, replayed)) => {
+            let viewer = Viewer::default();
+            let task = present::task_of(app, &task, &viewer, Estimate::default());
+            SettleItem { status: 200, replayed, task: Some(task), ..SettleItem::default() }
+        }
+        Err(refusal) => SettleItem {
+            status: refusal.code().status,
+            canceled: *refusal.code() == codes::TASK_CANCELED,
+            problem: Some(refusal.problem(app.base(), None)),
+            ..SettleItem::default()
+        },
+    }
+}

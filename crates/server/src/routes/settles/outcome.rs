@@ -1,0 +1,165 @@
+//! From a worker's words to an outcome: results and problems are checked here, once.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+use relais_api::{Outcome as Word, codes, lease};
+use relais_core::{Cause, Failure, FailureCode, LeaseToken, limits};
+use relais_engine::headers::{OWN_PREFIX, is_hop_by_hop};
+use relais_engine::{Outcome, ResultHead, Settle, envelope};
+use relais_store::{Body, Data};
+
+use crate::app::App;
+use crate::incoming::too_large;
+use crate::problem::Refusal;
+use crate::routes::leases::token_of;
+use crate::routes::submit::check_content_type;
+
+/// The media type of a result that was given as JSON.
+const JSON: &str = "application/json";
+/// The media type of a result of which nobody said.
+const BYTES: &str = "application/octet-stream";
+
+/// The settle that a document asks for.
+///
+/// # Errors
+/// Names the member that is not valid.
+pub(super) async fn settle_of(app: &App, settle: lease::Settle) -> Result<Settle, Refusal> {
+    settle.check()?;
+    let token = token_of(&settle.token)?;
+    let outcome = match settle.outcome {
+        Word::Succeed => succeed(app, token, settle).await?,
+        Word::Fail => fail(settle)?,
+        Word::Release if settle.retry_after.is_some() => {
+            let detail = "a release does not take `retry_after` yet";
+            return Err(Refusal::new(&codes::NOT_AVAILABLE).because(detail));
+        }
+        Word::Release => Outcome::Release,
+    };
+    Ok(Settle { token, outcome })
+}
+
+async fn succeed(
+    app: &App,
+    token: LeaseToken,
+    settle: lease::Settle,
+) -> Result<Outcome, Refusal> {
+    let is_bare = settle.status.is_none() && settle.headers.is_empty();
+    let (data, kind) = match (settle.result, settle.result_base64, settle.result_id) {
+        (Some(json), ..) => {
+            let bytes = Bytes::from(json.into_string());
+            (store(app, bytes).await?, Some(JSON.to_owned()))
+        }
+        (_, Some(text), _) => {
+            let bytes = STANDARD.decode(text).map_err(|error| {
+                Refusal::field("/result_base64", format_args!("not base64: {error}"))
+            })?;
+            (store(app, bytes.into()).await?, None)
+        }
+        (_, _, Some(id)) => match app.uploads.take(token, &id) {
+            Some(upload) => {
+                let kind = upload.content_type.unwrap_or_else(|| BYTES.to_owned());
+                (upload.spool.finish().await?, Some(kind))
+            }
+            // Said again after it was recorded: the engine answers that it was.
+            None if was_settled(app, token).await? => return Ok(Outcome::Succeed(None)),
+            None => return Err(Refusal::field("/result_id", "no result of this lease")),
+        },
+        (None, None, None) if is_bare => return Ok(Outcome::Succeed(None)),
+        (None, None, None) => (Data::Inline(Bytes::new()), None),
+    };
+    let kind = settle.content_type.or(kind);
+    let head = head_of(settle.status, kind, settle.headers)?;
+    Ok(Outcome::Succeed(Some(Body { head: envelope::encode(&head), data })))
+}
+
+async fn store(app: &App, bytes: Bytes) -> Result<Data, Refusal> {
+    let max = app.engine.config().result_bytes_max;
+    if bytes.len() as u64 > max {
+        return Err(too_large(max));
+    }
+    Ok(app.engine.store_bytes(bytes).await?)
+}
+
+async fn was_settled(app: &App, token: LeaseToken) -> Result<bool, Refusal> {
+    let task = app.engine.task(token.task).await?;
+    Ok(task.is_some_and(|task| task.life.settled_by.is_some_and(|by| by.nonce == token.nonce)))
+}
+
+fn head_of(
+    status: Option<u16>,
+    content_type: Option<String>,
+    headers: Vec<(String, String)>,
+) -> Result<ResultHead, Refusal> {
+    let status = status.unwrap_or(200);
+    if !(200..=599).contains(&status) {
+        return Err(Refusal::field("/status", "must be from 200 to 599"));
+    }
+    if headers.len() > limits::HEAD_FIELDS_MAX {
+        let why = format!("at most {} fields", limits::HEAD_FIELDS_MAX);
+        return Err(Refusal::field("/headers", why).limit(limits::HEAD_FIELDS_MAX as u64));
+    }
+    let mut fields = Vec::with_capacity(headers.len() + 1);
+    if let Some(kind) = content_type {
+        check_content_type("/content_type", &kind)?;
+        fields.push(("content-type".to_owned(), Bytes::from(kind)));
+    }
+    let mut head_bytes = 0;
+    for (name, value) in headers {
+        let name = field_name(&name)?;
+        HeaderValue::from_str(&value)
+            .map_err(|_| Refusal::field("/headers", format_args!("the value of `{name}`")))?;
+        head_bytes += name.as_str().len() + value.len();
+        fields.push((name.as_str().to_owned(), Bytes::from(value)));
+    }
+    if head_bytes > limits::HEAD_BYTES_MAX {
+        let why = format!("at most {} bytes", limits::HEAD_BYTES_MAX);
+        return Err(Refusal::field("/headers", why).limit(limits::HEAD_BYTES_MAX as u64));
+    }
+    let has_body = !matches!(status, 204 | 205 | 304);
+    Ok(ResultHead { status, fields, has_body })
+}
+
+/// A field that an answer may have: not one that frames it, and not one of ours.
+fn field_name(name: &str) -> Result<HeaderName, Refusal> {
+    let refuse = || Refusal::field("/headers", format_args!("`{name}` cannot be set"));
+    let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| refuse())?;
+    let text = parsed.as_str();
+    let is_set_otherwise = matches!(text, "content-length" | "content-type" | "date");
+    if is_hop_by_hop(text) || is_set_otherwise || text.starts_with(OWN_PREFIX) {
+        return Err(refuse());
+    }
+    Ok(parsed)
+}
+
+fn fail(settle: lease::Settle) -> Result<Outcome, Refusal> {
+    let retryable = settle.retryable.unwrap_or(true);
+    let mut failure = Failure::new(FailureCode::HandlerFailed, None);
+    if let Some(mut problem) = settle.problem {
+        problem.retryable = retryable;
+        failure.detail.clone_from(&problem.detail);
+        let json = serde_json::to_vec(&problem).map_err(Refusal::internal)?;
+        check_len("/problem", json.len(), limits::PROBLEM_BYTES_MAX)?;
+        failure.problem = Some(json.into());
+    }
+    if let Some(message) = settle.message {
+        let json = serde_json::to_vec(&message).map_err(Refusal::internal)?;
+        check_len("/message", json.len(), limits::MESSAGE_BYTES_MAX)?;
+        failure.message = Some(json.into());
+    }
+    Ok(Outcome::Fail {
+        failure,
+        cause: Cause::Error,
+        retryable,
+        retry_after: settle.retry_after.map(|span| span.as_duration()),
+        result: None,
+    })
+}
+
+fn check_len(pointer: &str, len: usize, max: usize) -> Result<(), Refusal> {
+    if len <= max {
+        return Ok(());
+    }
+    Err(Refusal::field(pointer, format_args!("must have at most {max} bytes")).limit(max as u64))
+}

@@ -1,0 +1,237 @@
+//! `POST /v1/tasks` and `/v1/tasks/batch`: handing work in.
+
+mod decoded;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use relais_api::{BatchItem, BatchResponse, Item, SubmitRequest, codes, decode_batch};
+use relais_core::{QueueName, Task, TaskId, TenantName, limits};
+use relais_engine::{EngineError, Submission, Submitted};
+use relais_store::Rejected;
+
+use self::decoded::{Origin, submission};
+pub(super) use self::decoded::{check_content_type, check_small};
+use crate::accepted::{How, PREFERENCE_APPLIED, accepted, accepted_response};
+use crate::app::App;
+use crate::auth::{Scope, Visitor};
+use crate::idempotency::{self, Keyed};
+use crate::incoming::{self, Lines};
+use crate::params::Params;
+use crate::prefer::Prefer;
+use crate::problem::Refusal;
+use crate::replay::replay_response;
+use crate::routes::json;
+use crate::submitted::{attached_response, attached_task};
+use crate::watch::poll;
+
+/// The idempotency key of a call, and whether its sender may be shown what it belongs to.
+struct Key {
+    text: String,
+    caller: Option<[u8; 32]>,
+    is_trusted: bool,
+}
+
+/// `POST /v1/tasks`.
+pub(super) async fn submit(
+    State(app): State<Arc<App>>,
+    visitor: Visitor,
+    uri: Uri,
+    body: Body,
+) -> Result<Response, Refusal> {
+    Params::of(&uri, &[])?;
+    let tenant = visitor.tenant(&app, Scope::Submit)?;
+    let headers = visitor.headers();
+    let key = key_of(&app, &visitor)?;
+    incoming::require_json(headers)?;
+    let body = incoming::read(headers, body, app.config.body_bytes_max).await?;
+    let request: SubmitRequest = relais_api::decode(&body)?;
+    let origin = Origin::of(&app, headers, key.as_ref().map(|key| key.text.as_str()));
+    let mut submission = submission(&app, &tenant, request, &origin).await?;
+    submission.idempotency =
+        key.as_ref().map(|key| claim(&tenant, key, &key.text, "/v1/tasks", headers, &body));
+    let prefer = Prefer::of(headers);
+    let queue = submission.queue.clone();
+    let id = app.engine.draw_id();
+    let submitted = app.engine.submit(id, submission).await;
+    let submitted = submitted.map_err(|error| refusal(&app, &tenant, &queue, error))?;
+    answer(&app, &visitor, submitted, prefer, key.is_none_or(|key| key.is_trusted)).await
+}
+
+/// `POST /v1/tasks/batch`.
+pub(super) async fn submit_batch(
+    State(app): State<Arc<App>>,
+    visitor: Visitor,
+    uri: Uri,
+    body: Body,
+) -> Result<Response, Refusal> {
+    Params::of(&uri, &[])?;
+    let tenant = visitor.tenant(&app, Scope::Submit)?;
+    let headers = visitor.headers();
+    let key = key_of(&app, &visitor)?;
+    let lines = incoming::batch_lines(headers)?;
+    let body = incoming::read(headers, body, limits::BATCH_BODY_BYTES_MAX).await?;
+    let items: Vec<Item<SubmitRequest>> = decode_batch(&body, lines == Lines::Many)?;
+    if items.len() > limits::BATCH_MAX {
+        return Err(Refusal::new(&codes::BATCH_TOO_LARGE).limit(limits::BATCH_MAX as u64));
+    }
+    let origin = Origin::of(&app, headers, key.as_ref().map(|key| key.text.as_str()));
+    let mut slots = Vec::with_capacity(items.len());
+    let mut submissions = Vec::with_capacity(items.len());
+    for (index, Item(item)) in items.into_iter().enumerate() {
+        let prepared = match item {
+            Ok(request) => submission(&app, &tenant, request, &origin).await,
+            Err(error) => Err(error.into()),
+        };
+        slots.push(match prepared {
+            Ok(mut submission) => {
+                // Each item has a key of its own, so that a repeated batch finds each of its tasks.
+                submission.idempotency = key.as_ref().map(|key| {
+                    let text = format!("{}#{index}", key.text);
+                    claim(&tenant, key, &text, "/v1/tasks/batch", headers, &body)
+                });
+                let queue = submission.queue.clone();
+                submissions.push((app.engine.draw_id(), submission));
+                Ok(queue)
+            }
+            Err(refusal) => Err(refusal),
+        });
+    }
+    let mut submitted = submit_all(&app, submissions).await?.into_iter();
+    let is_trusted = key.is_none_or(|key| key.is_trusted);
+    let items = slots.into_iter().map(|slot| {
+        let item = slot.and_then(|queue| {
+            let submitted = submitted.next().expect("one answer per submission");
+            let submitted = submitted.map_err(|error| refusal(&app, &tenant, &queue, error))?;
+            batch_item(&app, &visitor, &submitted, is_trusted)
+        });
+        item.unwrap_or_else(|refusal| BatchItem::refused(refusal.problem(app.base(), None)))
+    });
+    json(StatusCode::OK, &BatchResponse { items: items.collect() })
+}
+
+async fn submit_all(
+    app: &App,
+    submissions: Vec<(TaskId, Submission)>,
+) -> Result<Vec<Result<Submitted, EngineError>>, Refusal> {
+    if submissions.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(app.engine.submit_all(submissions).await?)
+}
+
+fn batch_item(
+    app: &App,
+    visitor: &Visitor,
+    submitted: &Submitted,
+    is_trusted: bool,
+) -> Result<BatchItem, Refusal> {
+    match submitted {
+        Submitted::New(task) => {
+            Ok(BatchItem::accepted(accepted(app, task, &visitor.caller, false)?))
+        }
+        Submitted::Attached { task, same } => {
+            let task = attached_task(task.as_ref(), *same)?;
+            let accepted = accepted(app, task, &visitor.caller, !is_trusted)?;
+            Ok(BatchItem { replayed: true, ..BatchItem::accepted(accepted) })
+        }
+    }
+}
+
+async fn answer(
+    app: &App,
+    visitor: &Visitor,
+    submitted: Submitted,
+    prefer: Prefer,
+    is_trusted: bool,
+) -> Result<Response, Refusal> {
+    let wait = prefer.wait_up_to(limits::WAIT_MAX);
+    let applied = applied(prefer, wait);
+    match submitted {
+        Submitted::New(task) => {
+            let task = match wait {
+                Some(wait) => wait_for(app, task, wait).await?,
+                None => task,
+            };
+            if wait.is_some() && task.life.status().is_terminal() {
+                return with_applied(replay_response(app, &task).await?, applied);
+            }
+            let how = How { applied, ..How::default() };
+            accepted_response(app, &task, &visitor.caller, &how)
+        }
+        Submitted::Attached { task, same } => {
+            let task = match (task, wait) {
+                (Some(task), Some(wait)) if same && is_trusted => {
+                    Some(wait_for(app, task, wait).await?)
+                }
+                (task, _) => task,
+            };
+            let how = How { applied, is_stranger: !is_trusted, ..How::default() };
+            attached_response(app, task.as_ref(), same, &visitor.caller, how).await
+        }
+    }
+}
+
+async fn wait_for(app: &App, task: Task, wait: Duration) -> Result<Task, Refusal> {
+    let id = task.spec.id;
+    let over = poll::until_over(app, id, wait).await?;
+    over.ok_or_else(|| Refusal::new(&codes::TASK_GONE).about(id))
+}
+
+/// What is done of what the client prefers.
+fn applied(prefer: Prefer, wait: Option<Duration>) -> Option<String> {
+    let wait = wait.map(|wait| format!("wait={}", wait.as_secs()));
+    match (prefer.respond_async, wait) {
+        (true, Some(wait)) => Some(format!("respond-async, {wait}")),
+        (true, None) => Some("respond-async".to_owned()),
+        (false, wait) => wait,
+    }
+}
+
+fn with_applied(mut response: Response, applied: Option<String>) -> Result<Response, Refusal> {
+    if let Some(applied) = applied {
+        let applied = HeaderValue::from_str(&applied).map_err(Refusal::internal)?;
+        response.headers_mut().insert(PREFERENCE_APPLIED, applied);
+    }
+    Ok(response)
+}
+
+fn key_of(app: &App, visitor: &Visitor) -> Result<Option<Key>, Refusal> {
+    let Some(text) = idempotency::key_of(visitor.headers())? else { return Ok(None) };
+    let caller = idempotency::caller_of(app, &visitor.caller, None, visitor.headers());
+    let is_trusted = idempotency::is_trusted(caller, &text);
+    Ok(Some(Key { text, caller, is_trusted }))
+}
+
+fn claim(
+    tenant: &TenantName,
+    key: &Key,
+    text: &str,
+    target: &str,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> ([u8; 32], [u8; 32]) {
+    let content_type = headers.get(header::CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
+    idempotency::claim(&Keyed {
+        tenant,
+        caller: key.caller,
+        method: "POST",
+        target,
+        key: text,
+        content_type,
+        body_sha256: idempotency::body_sha256(body),
+    })
+}
+
+/// A refused submission, with an honest time to come back where the queue is full.
+fn refusal(app: &App, tenant: &TenantName, queue: &QueueName, error: EngineError) -> Refusal {
+    let is_full =
+        matches!(error, EngineError::Rejected(Rejected::QueueFull | Rejected::TenantFull));
+    let refusal = Refusal::from(error);
+    if is_full { refusal.retry_after(app.room_after_s(tenant, queue)) } else { refusal }
+}

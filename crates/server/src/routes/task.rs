@@ -1,0 +1,179 @@
+//! `GET /v1/tasks/{id}` and `…/why`: how a task stands.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use http::header::{CACHE_CONTROL, ETAG, RETRY_AFTER, VARY};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use relais_api::why::{Reason, WaitingFor};
+use relais_api::{Why, codes};
+use relais_core::{State as Life, Task, limits};
+use relais_engine::Obstacle;
+
+use crate::accept::preferred;
+use crate::accepted::PREFERENCE_APPLIED;
+use crate::app::App;
+use crate::auth::{Action, Seen, Visitor};
+use crate::etag::{self, Form};
+use crate::links::Viewer;
+use crate::pages;
+use crate::params::Params;
+use crate::prefer::Prefer;
+use crate::present::{self, Estimate};
+use crate::problem::Refusal;
+use crate::routes::{OneTask, events, json};
+use crate::watch::poll;
+
+/// The forms a task has, in the order of Relais' own liking.
+const FORMS: [&str; 3] = ["application/json", "text/html", "text/event-stream"];
+
+/// `GET /v1/tasks/{id}`.
+pub(super) async fn read(
+    State(app): State<Arc<App>>,
+    OneTask(id): OneTask,
+    visitor: Visitor,
+    uri: Uri,
+) -> Result<Response, Refusal> {
+    let form = match preferred(visitor.headers(), &FORMS) {
+        0 => Form::Json,
+        1 => Form::Html,
+        _ => return events::stream(&app, id, &visitor, &uri).await,
+    };
+    Params::of(&uri, &[])?;
+    let follower = app.engine.follow(id);
+    let seen = visitor.task(&app, id, Action::Read).await?;
+    let wait = Prefer::of(visitor.headers()).wait_up_to(limits::WAIT_MAX);
+    let known = seen.task.life.version;
+    let is_news = !etag::is_known(visitor.headers(), &etag::tag(known, form))
+        && etag::is_conditional(visitor.headers());
+    let task = match wait {
+        Some(wait) if !is_news => {
+            let changed = |task: &Task| {
+                task.life.version > known || task.life.status().is_terminal()
+            };
+            let now = poll::until(&app, follower, seen.task, wait, changed).await?;
+            now.ok_or_else(|| Refusal::new(&codes::TASK_GONE).about(id))?
+        }
+        _ => seen.task,
+    };
+    let estimate = estimate(&app, &task).await?;
+    let tag = etag::tag(task.life.version, form);
+    let mut response = if etag::is_known(visitor.headers(), &tag) {
+        let mut response = Response::default();
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
+    } else {
+        let seen = Seen { task: task.clone(), ..seen };
+        whole(&app, &seen.task, &seen.viewer, estimate, form)?
+    };
+    let headers = response.headers_mut();
+    headers.insert(ETAG, tag);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    headers.insert(VARY, HeaderValue::from_static("Accept"));
+    set_pace(&app, &task, estimate, headers);
+    if let Some(wait) = wait {
+        let applied = format!("wait={}", wait.as_secs());
+        let applied = HeaderValue::from_str(&applied).map_err(Refusal::internal)?;
+        headers.insert(PREFERENCE_APPLIED, applied);
+    }
+    Ok(response)
+}
+
+fn whole(
+    app: &App,
+    task: &Task,
+    viewer: &Viewer,
+    estimate: Estimate,
+    form: Form,
+) -> Result<Response, Refusal> {
+    let document = present::task_of(app, task, viewer, estimate);
+    match form {
+        Form::Json => json(StatusCode::OK, &document),
+        Form::Html => Ok(pages::ticket(&document)),
+    }
+}
+
+/// `Retry-After`, while asking again makes sense.
+pub(super) fn set_pace(app: &App, task: &Task, estimate: Estimate, headers: &mut HeaderMap) {
+    if !task.life.status().is_terminal() {
+        let seconds = app.retry_after_s(task, estimate.ahead.unwrap_or(0));
+        headers.insert(RETRY_AFTER, seconds.into());
+    }
+}
+
+/// Place and time, for a task that waits or runs.
+pub(super) async fn estimate(app: &App, task: &Task) -> Result<Estimate, Refusal> {
+    match &task.life.state {
+        Life::Queued { .. } => {
+            let why = app.engine.why(task).await?;
+            Ok(Estimate { ahead: why.ahead, eta: why.eta })
+        }
+        Life::Running { .. } => Ok(Estimate { ahead: None, eta: app.engine.eta(task, 0) }),
+        Life::Waiting { .. }
+        | Life::Succeeded { .. }
+        | Life::Failed { .. }
+        | Life::Canceled { .. } => Ok(Estimate::default()),
+    }
+}
+
+/// `GET /v1/tasks/{id}/why`.
+pub(super) async fn why(
+    State(app): State<Arc<App>>,
+    OneTask(id): OneTask,
+    visitor: Visitor,
+    uri: Uri,
+) -> Result<Response, Refusal> {
+    Params::of(&uri, &[])?;
+    let seen = visitor.task(&app, id, Action::Read).await?;
+    let why = app.engine.why(&seen.task).await?;
+    let mut waiting_for: Vec<_> = why.obstacles.iter().map(waiting_for).collect();
+    if matches!(seen.task.life.state, Life::Running { .. }) {
+        let detail = "an attempt is being made".to_owned();
+        waiting_for.push(WaitingFor { reason: Reason::Running, detail, until: None });
+    }
+    let document = Why {
+        task: id.to_string(),
+        status: present::status(seen.task.life.status()),
+        waiting_for,
+        position: why.ahead.map(|ahead| ahead + 1),
+        eta: why.eta.map(present::eta),
+    };
+    json(StatusCode::OK, &document)
+}
+
+fn waiting_for(obstacle: &Obstacle) -> WaitingFor {
+    let (reason, detail, until) = match obstacle {
+        Obstacle::Scheduled { until, is_retry: true } => {
+            (Reason::Backoff, "a failed attempt is made again later".to_owned(), Some(*until))
+        }
+        Obstacle::Scheduled { until, is_retry: false } => {
+            (Reason::Scheduled, "its moment has not come".to_owned(), Some(*until))
+        }
+        Obstacle::QueuePaused => (Reason::Paused, "the queue is paused".to_owned(), None),
+        Obstacle::OriginPaused { until } => {
+            let detail = "the upstream asked for a pause, or does not answer".to_owned();
+            (Reason::OriginPaused, detail, Some(*until))
+        }
+        Obstacle::OriginFull => {
+            let detail = "the upstream has as many requests as it may".to_owned();
+            (Reason::OriginConcurrency, detail, None)
+        }
+        Obstacle::Concurrency { limit } => {
+            (Reason::Concurrency, format!("the queue runs as many as it may: {limit}"), None)
+        }
+        Obstacle::Lane => {
+            (Reason::Lane, "its lane runs as many as it may".to_owned(), None)
+        }
+        Obstacle::Position { ahead } => {
+            (Reason::Position, format!("{ahead} tasks of its lane start before it"), None)
+        }
+        Obstacle::NoWorker => {
+            (Reason::NoWorker, "no worker asks for tasks of this queue".to_owned(), None)
+        }
+        Obstacle::Outside { until } => {
+            (Reason::OutsideSystem, "an outside system has it".to_owned(), Some(*until))
+        }
+    };
+    WaitingFor { reason, detail, until: until.map(present::time) }
+}

@@ -1,0 +1,202 @@
+//! One stream over many tasks: its ids are positions in the order of the whole store.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+use relais_api::{Notice, codes, sse};
+use relais_core::{TaskId, TenantName, limits};
+use relais_store::{EventQuery, Logged};
+use tokio::sync::watch;
+
+use crate::app::App;
+use crate::auth::{Action, Scope, Visitor};
+use crate::params::Params;
+use crate::problem::Refusal;
+use crate::watch::encode::event_of;
+use crate::watch::sse::{KEEPALIVE, Resume, retry_ms};
+
+/// Events read from the store's log at once.
+const PAGE: usize = 64;
+/// What is sent when nothing happened for a while; nobody sees it.
+const COMMENT: &[u8] = b": still here\n\n";
+
+/// Which tasks' events are wanted.
+pub(crate) struct Wanted {
+    tenant: TenantName,
+    tasks: Vec<TaskId>,
+    label: Option<(String, String)>,
+}
+
+impl Wanted {
+    /// Reads which tasks are wanted, and whether the visitor may see them: tickets, or tasks and a
+    /// label with an API key.
+    ///
+    /// # Errors
+    /// When none is named, too many are, or one is not the visitor's.
+    pub(crate) async fn of(
+        app: &App,
+        visitor: &Visitor,
+        params: &Params,
+    ) -> Result<Self, Refusal> {
+        let label = params.get("label").map(label_of).transpose()?;
+        let mut tasks = Vec::new();
+        let mut tenant = None;
+        for token in params.all("ticket") {
+            let ticket = app.tickets.verify(token, app.engine.now());
+            let ticket = ticket.ok_or_else(Refusal::invalid_token)?;
+            if !ticket.grants.read {
+                return Err(Refusal::insufficient_scope().about(ticket.task));
+            }
+            let task = app.engine.task(ticket.task).await?;
+            let gone = || Refusal::new(&codes::TASK_GONE).about(ticket.task);
+            let task = task.filter(|task| task.spec.tenant == ticket.tenant).ok_or_else(gone)?;
+            one_tenant(&mut tenant, &task.spec.tenant)?;
+            tasks.push(ticket.task);
+        }
+        for text in params.all("task") {
+            let id = text.parse().map_err(|_| Refusal::parameter("task", "no id of a task"))?;
+            let seen = visitor.task(app, id, Action::Read).await?;
+            one_tenant(&mut tenant, &seen.task.spec.tenant)?;
+            tasks.push(id);
+        }
+        if label.is_some() {
+            one_tenant(&mut tenant, &visitor.tenant(app, Scope::Read)?)?;
+        }
+        if tasks.len() > limits::STREAM_TASKS_MAX {
+            let max = limits::STREAM_TASKS_MAX as u64;
+            return Err(Refusal::parameter("task", format_args!("at most {max}")).limit(max));
+        }
+        let nothing = || Refusal::parameter("task", "give task, ticket or label");
+        Ok(Self { tenant: tenant.ok_or_else(nothing)?, tasks, label })
+    }
+}
+
+/// Reads a label as `name=value`.
+///
+/// # Errors
+/// When there is no `=`.
+pub(crate) fn label_of(text: &str) -> Result<(String, String), Refusal> {
+    let (name, value) = text
+        .split_once('=')
+        .filter(|(name, _)| !name.is_empty())
+        .ok_or_else(|| Refusal::parameter("label", "expected name=value"))?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn one_tenant(known: &mut Option<TenantName>, other: &TenantName) -> Result<(), Refusal> {
+    match known {
+        Some(known) if known != other => {
+            Err(Refusal::parameter("ticket", "all tasks of a stream belong to one tenant"))
+        }
+        _ => {
+            *known = Some(other.clone());
+            Ok(())
+        }
+    }
+}
+
+/// A follower of many tasks.
+pub(crate) struct FollowMany {
+    app: Arc<App>,
+    wanted: Wanted,
+    committed: watch::Receiver<u64>,
+    after: u64,
+    is_open: bool,
+    is_reset: bool,
+}
+
+/// Opens a stream over many tasks.
+pub(crate) fn open(app: &Arc<App>, wanted: Wanted, resume: Resume) -> FollowMany {
+    let (after, is_reset) = match resume {
+        Resume::After(after) => (after, false),
+        Resume::Unknown => (0, true),
+    };
+    app.metrics.followers(1);
+    FollowMany {
+        app: app.clone(),
+        wanted,
+        committed: app.engine.follow_all(),
+        after,
+        is_open: false,
+        is_reset,
+    }
+}
+
+impl FollowMany {
+    /// The stream's bytes.
+    pub(crate) fn into_chunks(self) -> impl Stream<Item = Bytes> + Send {
+        stream::unfold(self, |mut follow| async move {
+            let chunk = follow.next().await?;
+            Some((chunk, follow))
+        })
+    }
+
+    async fn next(&mut self) -> Option<Bytes> {
+        if !self.is_open {
+            self.is_open = true;
+            return Some(self.opening());
+        }
+        loop {
+            if self.app.stop.is_cancelled() {
+                return None;
+            }
+            // Seen before looking: a commit in between wakes the wait below.
+            self.committed.borrow_and_update();
+            match self.page().await {
+                Ok(Some(chunk)) => return Some(chunk),
+                Ok(None) => {}
+                Err(refusal) => {
+                    tracing::debug!("a stream over many tasks ends: {}", refusal.code().code);
+                    return None;
+                }
+            }
+            let stop = self.app.stop.clone();
+            tokio::select! {
+                changed = self.committed.changed() => changed.ok()?,
+                () = tokio::time::sleep(KEEPALIVE) => return Some(Bytes::from_static(COMMENT)),
+                () = stop.cancelled() => return None,
+            }
+        }
+    }
+
+    fn opening(&self) -> Bytes {
+        let mut out = Vec::new();
+        sse::write_retry(&mut out, retry_ms(&self.app));
+        Notice::Open { version: 0, gap: false }.encode_sse(&mut out);
+        if self.is_reset {
+            Notice::Reset { reason: "unknown".to_owned(), from: 0 }.encode_sse(&mut out);
+        }
+        out.into()
+    }
+
+    /// The next events, encoded; `None` when nothing follows yet.
+    async fn page(&mut self) -> Result<Option<Bytes>, Refusal> {
+        let query = EventQuery::Store {
+            tenant: self.wanted.tenant.clone(),
+            tasks: self.wanted.tasks.clone(),
+            label: self.wanted.label.clone(),
+            after: self.after,
+            limit: PAGE,
+        };
+        let page = self.app.engine.events(query).await?;
+        let Some(last) = page.last() else { return Ok(None) };
+        let chunk = self.encode(&page).await?;
+        self.after = last.pos;
+        Ok(Some(chunk))
+    }
+
+    async fn encode(&self, page: &[Logged]) -> Result<Bytes, Refusal> {
+        let mut out = Vec::new();
+        for logged in page {
+            event_of(&self.app, &logged.entry).await?.encode_sse_as(logged.pos, &mut out);
+        }
+        Ok(out.into())
+    }
+}
+
+impl Drop for FollowMany {
+    fn drop(&mut self) {
+        self.app.metrics.followers(-1);
+    }
+}

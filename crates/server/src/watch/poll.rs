@@ -1,0 +1,51 @@
+//! Waiting for a task without a stream: at most so long, and not while the server stops.
+
+use std::time::Duration;
+
+use relais_core::{Task, TaskId};
+use relais_engine::Follower;
+
+use crate::app::App;
+use crate::problem::Refusal;
+
+/// Waits until `is_enough` of a task, at most `wait`. Answers the task as it is then; `None` if it is
+/// gone. `follower` must have come before the task was read.
+///
+/// # Errors
+/// When the store cannot be read.
+pub(crate) async fn until(
+    app: &App,
+    mut follower: Follower,
+    mut task: Task,
+    wait: Duration,
+    is_enough: impl Fn(&Task) -> bool,
+) -> Result<Option<Task>, Refusal> {
+    let deadline = tokio::time::sleep(wait);
+    tokio::pin!(deadline);
+    while !is_enough(&task) {
+        tokio::select! {
+            () = follower.after(task.life.version) => {}
+            () = &mut deadline => break,
+            () = app.stop.cancelled() => break,
+        }
+        match app.engine.task(task.spec.id).await? {
+            Some(now) => task = now,
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(task))
+}
+
+/// Waits until a task is over, at most `wait`.
+///
+/// # Errors
+/// When the store cannot be read.
+pub(crate) async fn until_over(
+    app: &App,
+    id: TaskId,
+    wait: Duration,
+) -> Result<Option<Task>, Refusal> {
+    let follower = app.engine.follow(id);
+    let Some(task) = app.engine.task(id).await? else { return Ok(None) };
+    until(app, follower, task, wait, |task| task.life.status().is_terminal()).await
+}

@@ -1,0 +1,214 @@
+//! What workers share: whose tasks a call is about, and leases whose answer must arrive.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use relais_api::{Lease, RawJson};
+use relais_core::{BodyKind, LeaseToken, State, Task, TenantName, limits};
+use relais_engine::{Outcome, Settle};
+use relais_store::{Claimed, StoredBody};
+
+use crate::app::App;
+use crate::auth::{Caller, Scope, Visitor};
+use crate::present;
+use crate::problem::Refusal;
+use crate::routes::travelling;
+use crate::watch::encode::is_json;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use relais_api::codes;
+
+/// Bytes of an answer handed over at once: a connection that broke is noticed in between.
+const PIECE_BYTES: usize = 16 << 10;
+
+/// Whose tasks these tokens are for: those of the caller's key; without a key, a token, which nobody
+/// can guess, speaks for itself.
+///
+/// # Errors
+/// When the key does not allow work, or the store cannot be read.
+pub(crate) async fn tenants_of(
+    app: &App,
+    visitor: &Visitor,
+    tokens: &[LeaseToken],
+) -> Result<Vec<TenantName>, Refusal> {
+    if let Caller::Key(key) = &visitor.caller {
+        if !Scope::Work.is_in(key.scopes) {
+            return Err(Refusal::insufficient_scope());
+        }
+        return Ok(vec![key.tenant.clone(); tokens.len()]);
+    }
+    let default = &app.config.default_tenant;
+    let is_single = app.config.routes.iter().all(|route| route.tenant == *default);
+    if is_single && visitor.is_anonymous() {
+        return Ok(vec![default.clone(); tokens.len()]);
+    }
+    let tasks = app.engine.tasks(tokens.iter().map(|token| token.task).collect()).await?;
+    let tenant = |task: Option<Task>| task.map_or(default.clone(), |task| task.spec.tenant.clone());
+    Ok(tasks.into_iter().map(tenant).collect())
+}
+
+/// The task that a lease is for, while the lease holds.
+///
+/// # Errors
+/// When it does not hold (any more).
+pub(crate) async fn leased_task(
+    app: &App,
+    visitor: &Visitor,
+    token: LeaseToken,
+) -> Result<Task, Refusal> {
+    let stale = || Refusal::new(&codes::STALE_LEASE);
+    let tenant = tenants_of(app, visitor, &[token]).await?.pop().ok_or_else(stale)?;
+    let task = app.engine.task(token.task).await?.ok_or_else(stale)?;
+    let holds = task.life.lease().is_some_and(|lease| lease.nonce == token.nonce);
+    match &task.life.state {
+        _ if task.spec.tenant != tenant || !holds => Err(stale()),
+        State::Running { .. } => Ok(task),
+        State::Canceled { .. } => Err(Refusal::new(&codes::TASK_CANCELED)),
+        State::Queued { .. }
+        | State::Waiting { .. }
+        | State::Succeeded { .. }
+        | State::Failed { .. } => Err(stale()),
+    }
+}
+
+/// A lease as it travels.
+///
+/// # Errors
+/// When its bodies cannot be read.
+pub(crate) async fn lease_of(app: &App, claimed: &Claimed) -> Result<Lease, Refusal> {
+    let task = &claimed.task;
+    let token = token_of(claimed);
+    let mut lease = Lease {
+        token: token.to_string(),
+        task: task.spec.id.to_string(),
+        queue: task.spec.queue.to_string(),
+        lane: task.spec.lane.as_ref().map(ToString::to_string),
+        attempt: task.life.attempt,
+        run: task.life.run,
+        labels: task.spec.labels.iter().cloned().collect(),
+        content_type: task.spec.content_type.clone(),
+        input: None,
+        input_base64: None,
+        input_url: None,
+        checkpoint: None,
+        heartbeat_every: travelling(app.engine.heartbeat_every(task)),
+        lease_until: present::time(
+            task.life.lease().map_or(task.life.updated_at, |lease| lease.until),
+        ),
+        deadline: Some(present::time(task.life.deadline)),
+    };
+    for (kind, body) in &claimed.bodies {
+        match kind {
+            BodyKind::Input => put_input(app, &mut lease, body).await?,
+            BodyKind::Checkpoint => {
+                let bytes = body.bytes(limits::CHECKPOINT_BYTES_MAX).await?;
+                lease.checkpoint = relais_api::decode(&bytes).ok();
+            }
+            BodyKind::Result | BodyKind::Sealed => {}
+        }
+    }
+    Ok(lease)
+}
+
+async fn put_input(app: &App, lease: &mut Lease, body: &StoredBody) -> Result<(), Refusal> {
+    if body.len == 0 {
+        return Ok(());
+    }
+    if body.len > limits::INLINE_BODY_BYTES_MAX as u64 {
+        lease.input_url = Some(format!("{}/v1/leases/input", app.base()));
+        return Ok(());
+    }
+    let bytes = body.bytes(limits::INLINE_BODY_BYTES_MAX).await?;
+    let says_json = lease.content_type.as_deref().is_some_and(is_json);
+    // What only says that it is JSON would make the whole batch unreadable.
+    match says_json.then(|| relais_api::decode::<RawJson>(&bytes)) {
+        Some(Ok(json)) => lease.input = Some(json),
+        Some(Err(_)) | None => lease.input_base64 = Some(STANDARD.encode(&bytes)),
+    }
+    Ok(())
+}
+
+/// The token of an attempt that was started.
+pub(crate) fn token_of(claimed: &Claimed) -> LeaseToken {
+    LeaseToken { task: claimed.task.spec.id, nonce: claimed.nonce }
+}
+
+/// Leases on their way to a worker: given back at once unless the whole answer was handed over.
+pub(crate) struct Handover {
+    app: Arc<App>,
+    tenant: TenantName,
+    tokens: Vec<LeaseToken>,
+}
+
+impl Handover {
+    /// Leases that were just taken.
+    pub(crate) fn of(app: &Arc<App>, tenant: &TenantName, claimed: &[Claimed]) -> Self {
+        let tokens = claimed.iter().map(token_of).collect();
+        Self { app: app.clone(), tenant: tenant.clone(), tokens }
+    }
+
+    /// The body that hands them over.
+    pub(crate) fn body(self, bytes: Bytes) -> Body {
+        if self.tokens.is_empty() {
+            return Body::from(bytes);
+        }
+        Body::new(HandoverBody { bytes, handover: self })
+    }
+}
+
+impl Drop for Handover {
+    fn drop(&mut self) {
+        let tokens = std::mem::take(&mut self.tokens);
+        if tokens.is_empty() {
+            return;
+        }
+        let (app, tenant) = (self.app.clone(), self.tenant.clone());
+        // Without a runtime the process ends, and the leases end by themselves.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(async move {
+            let release = |token| Settle { token, outcome: Outcome::Release };
+            let settles = tokens.into_iter().map(release).collect();
+            if let Err(error) = app.engine.settle(&tenant, settles).await {
+                tracing::warn!(%error, "could not give back leases that never reached their worker");
+            }
+        });
+    }
+}
+
+struct HandoverBody {
+    bytes: Bytes,
+    handover: Handover,
+}
+
+impl http_body::Body for HandoverBody {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if self.bytes.is_empty() {
+            return Poll::Ready(None);
+        }
+        let len = self.bytes.len().min(PIECE_BYTES);
+        let piece = self.bytes.split_to(len);
+        if self.bytes.is_empty() {
+            self.handover.tokens.clear();
+        }
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.bytes.len() as u64)
+    }
+}

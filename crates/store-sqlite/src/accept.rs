@@ -1,0 +1,130 @@
+//! A task comes into being.
+
+use relais_core::{TaskId, Timestamp};
+use relais_store::{Accept, Committed, Idempotency, Rejected, RunBy};
+use rusqlite::params;
+
+use crate::codec;
+use crate::fault::Fault;
+use crate::ledger::Started;
+use crate::row::standing_after;
+use crate::scribe::{Scribe, position};
+
+type Answer = Result<Result<Committed, Rejected>, Fault>;
+
+impl Scribe<'_> {
+    pub(crate) fn accept(&mut self, accept: &Accept) -> Answer {
+        let answer = self.try_accept(accept)?;
+        if !matches!(answer, Ok(Committed::Accepted { .. })) {
+            self.discard(accept.bodies.iter().map(|(_, body)| body))?;
+        }
+        Ok(answer)
+    }
+
+    /// Says no before it writes anything.
+    fn try_accept(&mut self, accept: &Accept) -> Answer {
+        let (spec, now) = (&accept.task.spec, accept.entry.at);
+        if let Some(claim) = &accept.idempotency
+            && let Some(attached) = self.attach(claim, now)?
+        {
+            return Ok(Ok(attached));
+        }
+        let attached = Committed::Attached { id: spec.id, same: true, exists: true };
+        let rejected = self.has_no_room(accept);
+        let is_new_queue = self.ledger.queue_named(&spec.tenant, &spec.queue).is_none();
+        // Else the insertion itself finds out, for nothing.
+        if (rejected.is_some() || is_new_queue) && self.exists(spec.id)? {
+            return Ok(Ok(attached));
+        }
+        if let Some(rejected) = rejected {
+            return Ok(Err(rejected));
+        }
+
+        let conn = self.conn;
+        let queue = self.ledger.queue_for(conn, &spec.tenant, &spec.queue)?;
+        let pool = self.ledger.pool_for(conn, queue, RunBy::from(&spec.runner))?;
+        let home = self.ledger.home_for(&mut self.hot, queue, spec.lane.as_ref(), pool)?;
+        let is_strict = self.ledger.queue(queue).is_strict;
+        let standing = standing_after(&accept.task, now, Started::No, is_strict);
+        let n = self.next_n;
+        codec::encode_into(&**spec, &mut self.spec_bytes);
+        codec::encode_into(&accept.task.life, &mut self.life_bytes);
+        let inserted = self.hot.task_insert.execute(params![
+            n,
+            codec::id_bytes(spec.id),
+            crate::ledger::id_at(pool),
+            self.ledger.lanes.line(home).id,
+            standing.status as i64,
+            standing.phase as i64,
+            standing.place,
+            standing.sched_at,
+            accept.task.due_at().as_ms(),
+            standing.started as i64,
+            self.next_pos,
+            accept.idempotency.as_ref().map(|claim| &claim.scope[..]),
+            self.spec_bytes,
+            self.life_bytes,
+        ])?;
+        if inserted == 0 {
+            return Ok(Ok(attached));
+        }
+        self.next_n += 1;
+        self.ledger.shift(home, n, None, Some(standing));
+        let pos = position(self.next_pos);
+        self.append(n, 0, std::slice::from_ref(&accept.entry))?;
+        self.store_belongings(accept, n, queue)?;
+        Ok(Ok(Committed::Accepted { pos }))
+    }
+
+    fn store_belongings(&mut self, accept: &Accept, n: i64, queue: usize) -> Result<(), Fault> {
+        let spec = &accept.task.spec;
+        for (kind, body) in &accept.bodies {
+            self.put_body(n, *kind, body)?;
+        }
+        let tenant = self.ledger.tenant_id(queue);
+        for (key, value) in &spec.labels {
+            let label = params![tenant, key, value, codec::id_bytes(spec.id)];
+            self.hot.label_insert.execute(label)?;
+        }
+        if let Some(claim) = &accept.idempotency {
+            let keep_until = claim.keep_until.as_ms();
+            let id = codec::id_bytes(spec.id);
+            let row = params![claim.scope, claim.fingerprint, id, keep_until];
+            self.hot.idem_put.execute(row)?;
+        }
+        Ok(())
+    }
+
+    /// The task that the key belongs to, as long as it is kept.
+    fn attach(
+        &mut self,
+        claim: &Idempotency,
+        now: Timestamp,
+    ) -> Result<Option<Committed>, Fault> {
+        let mut rows = self.hot.idem_read.query([&claim.scope])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let same = row.get_ref(0)?.as_blob()? == claim.fingerprint;
+        let id = codec::id_of(row.get_ref(1)?.as_blob()?)?;
+        let keep_until: i64 = row.get(2)?;
+        drop(rows);
+        let exists = self.exists(id)?;
+        let is_kept = exists || now.as_ms() < keep_until;
+        Ok(is_kept.then_some(Committed::Attached { id, same, exists }))
+    }
+
+    fn has_no_room(&self, accept: &Accept) -> Option<Rejected> {
+        let spec = &accept.task.spec;
+        let queue = self.ledger.queue_named(&spec.tenant, &spec.queue);
+        if queue.map_or(0, |at| self.ledger.queue(at).live()) >= accept.queue_capacity {
+            Some(Rejected::QueueFull)
+        } else if self.ledger.tenant_live(&spec.tenant) >= accept.tenant_capacity {
+            Some(Rejected::TenantFull)
+        } else {
+            None
+        }
+    }
+
+    pub(crate) fn exists(&mut self, id: TaskId) -> Result<bool, Fault> {
+        Ok(self.hot.task_exists.exists([codec::id_bytes(id)])?)
+    }
+}

@@ -1,0 +1,222 @@
+//! Bodies as they are read back, and the folder of the large ones.
+//!
+//! A spilled body is a file beside the database. Its row comes after it and goes before it, so that a
+//! crash leaves at most a file without a row, which the next start removes.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use relais_store::{BodyRead, BodySource, StoreError, StoreFuture, StoredBody};
+use rusqlite::{Connection, Row};
+
+use crate::fault::Fault;
+use crate::sql;
+
+/// What a file is called until it is whole.
+const UNFINISHED: &str = ".part";
+
+/// The folder of spilled bodies.
+pub(crate) struct BodyFiles {
+    folder: PathBuf,
+    /// How often the store was opened: part of the names, so that they never come again.
+    boot: i64,
+    serial: AtomicU64,
+}
+
+impl BodyFiles {
+    /// The folder beside a database.
+    pub(crate) fn folder_of(database: &Path) -> PathBuf {
+        let mut folder = database.as_os_str().to_owned();
+        folder.push(".bodies");
+        folder.into()
+    }
+
+    /// Makes the folder if need be.
+    pub(crate) fn open(database: &Path, boot: i64) -> io::Result<Self> {
+        let folder = Self::folder_of(database);
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        Ok(Self { folder, boot, serial: AtomicU64::new(0) })
+    }
+
+    /// A name that was never used.
+    pub(crate) fn new_name(&self) -> String {
+        format!("{:x}-{:x}", self.boot, self.serial.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(crate) fn create(&self, name: &str) -> io::Result<File> {
+        let mut options = File::options();
+        options.read(true).write(true).create_new(true).mode(0o600);
+        options.open(self.unfinished(name))
+    }
+
+    /// The name becomes visible; durable when this returns.
+    pub(crate) fn publish(&self, name: &str) -> io::Result<()> {
+        fs::rename(self.unfinished(name), self.folder.join(name))?;
+        File::open(&self.folder)?.sync_all()
+    }
+
+    pub(crate) fn remove_unfinished(&self, name: &str) {
+        self.remove_path(&self.unfinished(name));
+    }
+
+    pub(crate) fn remove(&self, name: &str) {
+        if is_name(name) {
+            self.remove_path(&self.folder.join(name));
+        }
+    }
+
+    fn remove_path(&self, path: &Path) {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                // It is removed as an orphan at the next start.
+                tracing::warn!("could not remove a body of the store: {error}");
+            }
+            _ => {}
+        }
+    }
+
+    fn unfinished(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}{UNFINISHED}"))
+    }
+
+    fn reader(&self, name: &str, len: u64, crc: u32) -> Result<FileReader, Fault> {
+        if !is_name(name) {
+            return Err(Fault::damaged("a body's file has another name than Relais gives"));
+        }
+        let file = File::open(self.folder.join(name)).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => Fault::damaged(format!("the file {name} of a body is missing")),
+            _ => error.into(),
+        })?;
+        let sum = Mutex::new((0, crc32fast::Hasher::new()));
+        Ok(FileReader { file: Arc::new(file), len, crc, sum })
+    }
+
+    /// Removes files of earlier runs that no row names. Those of this run may still get their row.
+    pub(crate) fn sweep(&self, conn: &Connection) -> Result<usize, Fault> {
+        let mut removed = 0;
+        for entry in fs::read_dir(&self.folder)? {
+            let Ok(name) = entry?.file_name().into_string() else { continue };
+            let bare = name.strip_suffix(UNFINISHED).unwrap_or(&name);
+            let boot = bare.split_once('-').and_then(|(boot, _)| i64::from_str_radix(boot, 16).ok());
+            if !is_name(bare) || boot.is_none_or(|boot| boot >= self.boot) {
+                continue;
+            }
+            if bare != name || !conn.prepare_cached(sql::BODY_HAS_FILE)?.exists([bare])? {
+                self.remove_path(&self.folder.join(&name));
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Reads a whole file and compares it with its row.
+    pub(crate) fn verify(&self, name: &str, len: u64, crc: u32) -> Result<(), Fault> {
+        let reader = self.reader(name, len, crc)?;
+        let mut hasher = crc32fast::Hasher::new();
+        let mut buffer = vec![0; PIECE];
+        let mut offset = 0;
+        loop {
+            let count = reader.file.read_at(&mut buffer, offset)?;
+            if count == 0 {
+                break;
+            }
+            hasher.update(&buffer[..count]);
+            offset += count as u64;
+        }
+        if offset != len || hasher.finalize() != crc {
+            return Err(Fault::damaged(format!("the file {name} of a body is damaged")));
+        }
+        Ok(())
+    }
+}
+
+const PIECE: usize = 256 << 10;
+
+/// Names are ours: anything else could lead out of the folder.
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
+}
+
+/// Reads a body's row: length, checksum, file, head, data.
+pub(crate) fn stored_body(row: &Row<'_>, files: &BodyFiles) -> Result<StoredBody, Fault> {
+    let len: i64 = row.get(0)?;
+    let len = u64::try_from(len).map_err(|_| Fault::damaged("a body has a negative length"))?;
+    let crc: u32 = row.get(1)?;
+    let head = Bytes::copy_from_slice(row.get_ref(3)?.as_blob()?);
+    let data = match row.get_ref(2)?.as_str_or_null()? {
+        Some(file) => BodySource::Reader(Arc::new(files.reader(file, len, crc)?)),
+        None => {
+            let bytes = row.get_ref(4)?.as_blob()?;
+            if bytes.len() as u64 != len || crc32fast::hash(bytes) != crc {
+                return Err(Fault::damaged("a body is not what was stored"));
+            }
+            BodySource::Inline(Bytes::copy_from_slice(bytes))
+        }
+    };
+    Ok(StoredBody { head, len, data })
+}
+
+/// Reads a spilled body. It holds the file open, so that it outlives an erasure.
+struct FileReader {
+    file: Arc<File>,
+    len: u64,
+    crc: u32,
+    /// How far it was read in one go from the start, and the checksum of that.
+    sum: Mutex<(u64, crc32fast::Hasher)>,
+}
+
+impl BodyRead for FileReader {
+    fn read_at(&self, offset: u64, max: usize) -> StoreFuture<'_, Bytes> {
+        Box::pin(async move {
+            let max = max.min(usize::try_from(self.len.saturating_sub(offset)).unwrap_or(max));
+            if max == 0 {
+                return Ok(Bytes::new());
+            }
+            let piece = read_file(self.file.clone(), offset, max).await?;
+            if piece.is_empty() {
+                return Err(StoreError::Corrupt("the file of a body ends early".to_owned()));
+            }
+            self.check(offset, &piece)?;
+            Ok(piece)
+        })
+    }
+}
+
+impl FileReader {
+    /// Compares the checksum once a body was read from its start to its end.
+    fn check(&self, offset: u64, piece: &[u8]) -> Result<(), StoreError> {
+        let mut sum = self.sum.lock().expect("nothing panics while it is held");
+        if offset != sum.0 {
+            return Ok(());
+        }
+        sum.1.update(piece);
+        sum.0 += piece.len() as u64;
+        if sum.0 == self.len && sum.1.clone().finalize() != self.crc {
+            return Err(StoreError::Corrupt("the file of a body is not what was stored".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+/// Reads a piece of a file where it may block.
+pub(crate) async fn read_file(
+    file: Arc<File>,
+    offset: u64,
+    max: usize,
+) -> Result<Bytes, StoreError> {
+    let read = move || {
+        let mut piece = vec![0; max.min(PIECE)];
+        let count = file.read_at(&mut piece, offset)?;
+        piece.truncate(count);
+        Ok::<_, io::Error>(Bytes::from(piece))
+    };
+    match tokio::task::spawn_blocking(read).await {
+        Ok(piece) => piece.map_err(|error| Fault::from(error).as_error()),
+        Err(_) => Err(StoreError::Unavailable("the process is shutting down".to_owned())),
+    }
+}

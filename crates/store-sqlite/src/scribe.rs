@@ -1,0 +1,268 @@
+//! Applies commits and claims within a transaction: the one place where rows change.
+//!
+//! Not here: transactions, threads, replies (see `writer`), and any decision (see `relais_core::step`).
+
+use relais_core::{BodyKind, Entry, Life, TaskId, Timestamp};
+use relais_store::{Body, Commit, Committed, Data, QueueChange, Rejected};
+use rusqlite::{Connection, params};
+
+use crate::codec;
+use crate::fault::Fault;
+use crate::ledger::{Home, Ledger};
+use crate::row::{TaskRow, body_key, first_task, standing_after};
+use crate::shared::Shared;
+use crate::sql::{self, Hot};
+
+/// The writer's hand: its connection, its statements, and what it remembers.
+pub(crate) struct Scribe<'c> {
+    pub(crate) conn: &'c Connection,
+    pub(crate) hot: Hot<'c>,
+    pub(crate) ledger: Ledger,
+    pub(crate) shared: &'c Shared,
+    /// The next task's number: the order of arrival.
+    pub(crate) next_n: i64,
+    /// The next event's position.
+    pub(crate) next_pos: i64,
+    /// Whether events were removed: their positions must not come again.
+    has_erased: bool,
+    /// Files of bodies to be removed once the transaction is durable.
+    pub(crate) unlinks: Vec<String>,
+    /// The queue whose idle lanes were swept last.
+    pub(crate) swept: usize,
+    /// Where rows are encoded.
+    pub(crate) spec_bytes: Vec<u8>,
+    pub(crate) life_bytes: Vec<u8>,
+}
+
+/// The name of the counter of events.
+const POS: &str = "pos";
+
+impl<'c> Scribe<'c> {
+    /// Reads what there is to remember.
+    pub(crate) fn new(conn: &'c Connection, shared: &'c Shared) -> Result<Self, Fault> {
+        let mut scribe = Self {
+            conn,
+            hot: Hot::prepare(conn)?,
+            ledger: Ledger::load(conn)?,
+            shared,
+            next_n: 0,
+            next_pos: 0,
+            has_erased: false,
+            unlinks: Vec::new(),
+            swept: 0,
+            spec_bytes: Vec::new(),
+            life_bytes: Vec::new(),
+        };
+        scribe.count()?;
+        Ok(scribe)
+    }
+
+    /// Forgets everything a failed transaction may have changed, and reads it anew.
+    pub(crate) fn start_over(&mut self) -> Result<(), Fault> {
+        self.unlinks.clear();
+        self.has_erased = false;
+        self.ledger = Ledger::load(self.conn)?;
+        self.count()
+    }
+
+    fn count(&mut self) -> Result<(), Fault> {
+        let one = |statement: &str| self.conn.query_row(statement, [], |row| row.get::<_, i64>(0));
+        self.next_n = one(sql::LAST_TASK)? + 1;
+        let floor = counter(self.conn, POS)?;
+        self.next_pos = one(sql::LAST_EVENT)?.max(floor) + 1;
+        Ok(())
+    }
+
+    /// Writes back what was remembered, as the last statements of a transaction.
+    pub(crate) fn flush(&mut self) -> Result<(), Fault> {
+        self.ledger.flush(&mut self.hot)?;
+        if self.has_erased {
+            self.has_erased = false;
+            self.hot.counter_put.execute(params![POS, self.next_pos - 1])?;
+        }
+        Ok(())
+    }
+
+    /// Applies one commit, or says why not and leaves everything as it was.
+    pub(crate) fn apply(&mut self, commit: &Commit) -> Result<Result<Committed, Rejected>, Fault> {
+        match commit {
+            Commit::Accept(accept) => self.accept(accept),
+            Commit::Step(of) => self.step(of),
+            Commit::Erase { id } => self.erase(*id),
+            Commit::Queue { tenant, queue, change } => {
+                let at = self.ledger.queue_for(self.conn, tenant, queue)?;
+                let queue = self.ledger.queue_mut(at);
+                match change {
+                    QueueChange::Pause => queue.is_paused = true,
+                    QueueChange::Resume => queue.is_paused = false,
+                    QueueChange::Policy(policy) => {
+                        queue.policy = policy.as_deref().map(|policy| codec::encode(policy).into());
+                    }
+                }
+                Ok(Ok(Committed::Put))
+            }
+            Commit::Secret { name, value } => {
+                match value {
+                    Some(value) => {
+                        let mut put = self.conn.prepare_cached(sql::SECRET_PUT)?;
+                        put.execute(params![name, &value[..]])?;
+                    }
+                    None => {
+                        self.conn.prepare_cached(sql::SECRET_DELETE)?.execute([name])?;
+                    }
+                }
+                Ok(Ok(Committed::Put))
+            }
+        }
+    }
+
+    pub(crate) fn find(&mut self, id: TaskId) -> Result<Option<TaskRow>, Fault> {
+        first_task(&mut self.hot.task_by_id.query([codec::id_bytes(id)])?)
+    }
+
+    /// The home of a task that was read.
+    pub(crate) fn home(&mut self, row: &TaskRow) -> Result<Home, Fault> {
+        let Self { ledger, hot, .. } = self;
+        ledger.home(hot, row.line_id)
+    }
+
+    /// Stores what a step made of a task; answers the position of its first new event.
+    pub(crate) fn change(
+        &mut self,
+        row: &mut TaskRow,
+        life: Life,
+        entries: &[Entry],
+        now: Timestamp,
+    ) -> Result<u64, Fault> {
+        let first = self.next_pos;
+        if life == row.task.life {
+            return Ok(position(first));
+        }
+        row.last_pos = self.append(row.n, row.last_pos, entries)?;
+        let before = row.standing();
+        row.task.life = life;
+        codec::encode_into(&row.task.life, &mut self.life_bytes);
+        let due_at = row.task.due_at().as_ms();
+        let home = self.home(row)?;
+        let queue = self.ledger.pool(self.ledger.lanes.line(home).pool).queue;
+        let is_strict = self.ledger.queue(queue).is_strict;
+        let after = standing_after(&row.task, now, row.started, is_strict);
+        if after == before {
+            let touched = params![row.n, due_at, row.last_pos, self.life_bytes];
+            self.hot.task_touch.execute(touched)?;
+            return Ok(position(first));
+        }
+        (row.phase, row.place) = (after.phase, after.place);
+        (row.sched_at, row.started) = (after.sched_at, after.started);
+        self.hot.task_update.execute(params![
+            row.n,
+            after.status as i64,
+            after.phase as i64,
+            after.place,
+            after.sched_at,
+            due_at,
+            after.started as i64,
+            row.last_pos,
+            self.life_bytes,
+        ])?;
+        self.ledger.shift(home, row.n, Some(before), Some(after));
+        Ok(position(first))
+    }
+
+    /// Appends to the log of a task whose last event is at `prev`; answers the new last position.
+    pub(crate) fn append(
+        &mut self,
+        n: i64,
+        mut prev: i64,
+        entries: &[Entry],
+    ) -> Result<i64, Fault> {
+        for entry in entries {
+            let pos = self.next_pos;
+            codec::encode_entry(entry, &mut self.life_bytes);
+            let seq = i64::try_from(entry.seq).expect("logs are short");
+            self.hot.event_insert.execute(params![pos, n, seq, prev, self.life_bytes])?;
+            self.next_pos += 1;
+            prev = pos;
+        }
+        Ok(prev)
+    }
+
+    pub(crate) fn put_body(&mut self, n: i64, kind: BodyKind, body: &Body) -> Result<(), Fault> {
+        let key = body_key(n, kind);
+        // A body that takes the place of a spilled one leaves that one's file behind.
+        let mut rows = self.hot.body_file.query([key])?;
+        if let Some(row) = rows.next()?
+            && let Some(file) = row.get::<_, Option<String>>(0)?
+        {
+            self.unlinks.push(file);
+        }
+        drop(rows);
+        let len = i64::try_from(body.data.len()).expect("bodies have a limit");
+        match &body.data {
+            Data::Inline(bytes) => {
+                let crc = crc32fast::hash(bytes);
+                let row = params![key, len, crc, None::<&str>, &body.head[..], &bytes[..]];
+                self.hot.body_put.execute(row)?;
+            }
+            Data::Spilled { name, crc, .. } => {
+                let row = params![key, len, crc, name, &body.head[..], None::<&[u8]>];
+                self.hot.body_put.execute(row)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn drop_body(&mut self, n: i64, kind: BodyKind) -> Result<(), Fault> {
+        let mut rows = self.hot.body_delete.query([body_key(n, kind)])?;
+        while let Some(row) = rows.next()? {
+            self.unlinks.extend(row.get::<_, Option<String>>(0)?);
+        }
+        Ok(())
+    }
+
+    /// Bodies that came with a commit and are not stored leave no file behind.
+    pub(crate) fn discard<'b>(
+        &mut self,
+        bodies: impl IntoIterator<Item = &'b Body>,
+    ) -> Result<(), Fault> {
+        for body in bodies {
+            // A commit that is repeated because its end was not known names a file that is in use.
+            if let Data::Spilled { name, .. } = &body.data
+                && !self.hot.body_has_file.exists([name])?
+            {
+                self.unlinks.push(name.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets the events of a task, from its last one back.
+    pub(crate) fn erase_events(&mut self, last_pos: i64) -> Result<(), Fault> {
+        let mut pos = last_pos;
+        while pos > 0 {
+            let mut rows = self.hot.event_delete.query([pos])?;
+            pos = match rows.next()? {
+                Some(row) => row.get(0)?,
+                None => 0,
+            };
+            // A statement that returns rows is done only when it was read to its end.
+            while rows.next()?.is_some() {}
+        }
+        self.has_erased = true;
+        Ok(())
+    }
+}
+
+pub(crate) fn position(pos: i64) -> u64 {
+    u64::try_from(pos).expect("positions count from 1")
+}
+
+/// The value of a counter; 0 if it was never set.
+pub(crate) fn counter(conn: &Connection, name: &str) -> Result<i64, Fault> {
+    let mut statement = conn.prepare(sql::COUNTER)?;
+    let mut rows = statement.query([name])?;
+    Ok(match rows.next()? {
+        Some(row) => row.get(0)?,
+        None => 0,
+    })
+}

@@ -1,0 +1,32 @@
+//! What the threads of a store share.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use relais_core::Policy;
+
+use crate::bodies::BodyFiles;
+use crate::fault::Condition;
+
+/// What the threads of a store share.
+pub(crate) struct Shared {
+    pub(crate) condition: Condition,
+    pub(crate) files: Arc<BodyFiles>,
+    /// The policy of the last claim of each queue, by its id: what says why a task waits.
+    seen: Mutex<HashMap<i64, Arc<Policy>>>,
+}
+
+impl Shared {
+    pub(crate) fn new(files: BodyFiles) -> Self {
+        Self { condition: Condition::default(), files: Arc::new(files), seen: Mutex::default() }
+    }
+
+    pub(crate) fn see(&self, queue: i64, policy: &Arc<Policy>) {
+        let mut seen = self.seen.lock().expect("nothing panics while it is held");
+        seen.insert(queue, policy.clone());
+    }
+
+    pub(crate) fn seen(&self, queue: i64) -> Option<Arc<Policy>> {
+        self.seen.lock().expect("nothing panics while it is held").get(&queue).cloned()
+    }
+}

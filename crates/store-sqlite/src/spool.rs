@@ -1,0 +1,226 @@
+//! A body in the making: in memory while it is small, in a file beyond.
+//!
+//! The file is written in large pieces by the blocking pool, one at a time, while the next piece gathers.
+//! Whoever reads along finds each byte where it is just then.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::{Bytes, BytesMut};
+use relais_core::limits;
+use relais_store::{BodyRead, Data, Spool, StoreError, StoreFuture};
+use tokio::task::JoinHandle;
+
+use crate::bodies::read_file;
+use crate::fault::Fault;
+use crate::shared::Shared;
+
+/// How much gathers before it is written to the file.
+const PIECE: usize = 256 << 10;
+
+const _: () = assert!(limits::INLINE_BODY_BYTES_MAX < PIECE);
+
+/// A body in the making.
+pub(crate) struct FileSpool {
+    bytes: Arc<Growing>,
+    hasher: crc32fast::Hasher,
+    len: u64,
+    /// The write that is under way.
+    flight: Option<JoinHandle<Result<(), Fault>>>,
+    failed: Option<StoreError>,
+}
+
+/// The bytes so far, and where they are.
+struct Growing {
+    shared: Arc<Shared>,
+    name: String,
+    place: Mutex<Place>,
+}
+
+#[derive(Default)]
+struct Place {
+    file: Option<Arc<File>>,
+    /// The piece that is being written, and where it begins.
+    flying: Option<(u64, Bytes)>,
+    /// Bytes that are in the file or under way to it.
+    sent: u64,
+    /// The rest.
+    pending: BytesMut,
+    /// It will not be finished.
+    is_abandoned: bool,
+    is_finished: bool,
+}
+
+impl FileSpool {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let name = shared.files.new_name();
+        let bytes = Growing { shared, name, place: Mutex::default() };
+        Self {
+            bytes: Arc::new(bytes),
+            hasher: crc32fast::Hasher::new(),
+            len: 0,
+            flight: None,
+            failed: None,
+        }
+    }
+
+    /// Waits for the write that is under way.
+    async fn land(&mut self) -> Result<(), StoreError> {
+        if let Some(flight) = &mut self.flight {
+            let landed = flight.await;
+            self.flight = None;
+            if let Err(fault) = landed.unwrap_or_else(|_| Err(stopped())) {
+                self.bytes.shared.condition.note(&fault);
+                self.failed = Some(fault.as_error());
+            }
+        }
+        self.failed.clone().map_or(Ok(()), Err)
+    }
+
+    /// Sends what has gathered to the file.
+    async fn send(&mut self) -> Result<(), StoreError> {
+        self.land().await?;
+        let (offset, piece) = {
+            let mut place = self.bytes.place();
+            let piece = place.pending.split().freeze();
+            let offset = place.sent;
+            place.sent += piece.len() as u64;
+            place.flying = Some((offset, piece.clone()));
+            (offset, piece)
+        };
+        let bytes = self.bytes.clone();
+        self.flight = Some(tokio::task::spawn_blocking(move || bytes.write(offset, &piece)));
+        Ok(())
+    }
+
+    async fn finish_file(mut self) -> Result<Data, StoreError> {
+        self.send().await?;
+        self.land().await?;
+        let bytes = self.bytes.clone();
+        let published = tokio::task::spawn_blocking(move || bytes.publish()).await;
+        if let Err(fault) = published.unwrap_or_else(|_| Err(stopped())) {
+            self.bytes.shared.condition.note(&fault);
+            return Err(fault.as_error());
+        }
+        let crc = std::mem::take(&mut self.hasher).finalize();
+        Ok(Data::Spilled { name: self.bytes.name.clone(), len: self.len, crc })
+    }
+}
+
+fn stopped() -> Fault {
+    io::Error::other("the process is shutting down").into()
+}
+
+impl Spool for FileSpool {
+    fn write(&mut self, chunk: Bytes) -> StoreFuture<'_, ()> {
+        Box::pin(async move {
+            if let Some(failed) = &self.failed {
+                return Err(failed.clone());
+            }
+            self.hasher.update(&chunk);
+            self.len += chunk.len() as u64;
+            let gathered = {
+                let mut place = self.bytes.place();
+                place.pending.extend_from_slice(&chunk);
+                place.pending.len()
+            };
+            if gathered >= PIECE { self.send().await } else { Ok(()) }
+        })
+    }
+
+    fn reader(&self) -> Arc<dyn BodyRead> {
+        self.bytes.clone()
+    }
+
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn finish(self: Box<Self>) -> StoreFuture<'static, Data> {
+        Box::pin(async move {
+            if self.len > limits::INLINE_BODY_BYTES_MAX as u64 {
+                return self.finish_file().await;
+            }
+            let mut place = self.bytes.place();
+            place.is_finished = true;
+            Ok(Data::Inline(Bytes::copy_from_slice(&place.pending)))
+        })
+    }
+}
+
+impl Drop for FileSpool {
+    fn drop(&mut self) {
+        let mut place = self.bytes.place();
+        place.is_abandoned = !place.is_finished;
+        if place.is_abandoned && place.file.is_some() {
+            self.bytes.shared.files.remove_unfinished(&self.bytes.name);
+        }
+    }
+}
+
+impl Growing {
+    fn place(&self) -> MutexGuard<'_, Place> {
+        self.place.lock().expect("nothing panics while it is held")
+    }
+
+    /// Writes a piece, in the blocking pool.
+    fn write(&self, offset: u64, piece: &[u8]) -> Result<(), Fault> {
+        let known = self.place().file.clone();
+        let file = match known {
+            Some(file) => file,
+            None => {
+                let file = Arc::new(self.shared.files.create(&self.name)?);
+                let mut place = self.place();
+                if place.is_abandoned {
+                    self.shared.files.remove_unfinished(&self.name);
+                    return Ok(());
+                }
+                place.file = Some(file.clone());
+                file
+            }
+        };
+        file.write_all_at(piece, offset)?;
+        self.place().flying = None;
+        Ok(())
+    }
+
+    /// Makes file and name durable, in the blocking pool.
+    fn publish(&self) -> Result<(), Fault> {
+        let file = self.place().file.clone().expect("the last piece was written");
+        file.sync_all().map_err(Fault::Fsync)?;
+        self.shared.files.publish(&self.name).map_err(Fault::Fsync)?;
+        self.place().is_finished = true;
+        Ok(())
+    }
+}
+
+impl BodyRead for Growing {
+    fn read_at(&self, offset: u64, max: usize) -> StoreFuture<'_, Bytes> {
+        Box::pin(async move {
+            let (file, max) = {
+                let place = self.place();
+                if offset >= place.sent {
+                    return Ok(piece_of(&place.pending, offset - place.sent, max));
+                }
+                let on_disk = match &place.flying {
+                    Some((from, piece)) if offset >= *from => {
+                        return Ok(piece_of(piece, offset - from, max));
+                    }
+                    Some((from, _)) => *from,
+                    None => place.sent,
+                };
+                let max = max.min(usize::try_from(on_disk - offset).unwrap_or(max));
+                (place.file.clone().expect("what is not in memory is in the file"), max)
+            };
+            read_file(file, offset, max).await
+        })
+    }
+}
+
+fn piece_of(bytes: &[u8], offset: u64, max: usize) -> Bytes {
+    let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+    let to = from.saturating_add(max).min(bytes.len());
+    Bytes::copy_from_slice(&bytes[from..to])
+}

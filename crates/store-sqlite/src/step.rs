@@ -1,0 +1,90 @@
+//! A task changes, or is forgotten. What a change is, the rules decide.
+
+use relais_core::{Refused, Reply, TaskId, step};
+use relais_store::{Committed, Rejected, StepOf, Stepped};
+use rusqlite::params;
+
+use crate::codec;
+use crate::fault::Fault;
+use crate::row::missing;
+use crate::scribe::Scribe;
+
+type Answer = Result<Result<Committed, Rejected>, Fault>;
+
+impl Scribe<'_> {
+    pub(crate) fn step(&mut self, of: &StepOf) -> Answer {
+        let answer = self.try_step(of)?;
+        let is_done = matches!(&answer, Ok(stepped) if stepped.reply == Reply::Done);
+        if !is_done {
+            self.discard(of.bodies.iter().map(|(_, body)| body))?;
+        }
+        Ok(answer.map(|stepped| Committed::Stepped(Box::new(stepped))))
+    }
+
+    fn try_step(&mut self, of: &StepOf) -> Result<Result<Stepped, Rejected>, Fault> {
+        let Some(mut row) = self.find(of.id)? else { return Ok(Err(Rejected::NotFound)) };
+        if of.tenant.as_ref().is_some_and(|tenant| *tenant != row.task.spec.tenant) {
+            return Ok(Err(Rejected::NotFound));
+        }
+        let step = match step(&row.task, of.command.clone(), &of.policy, of.now) {
+            Ok(step) => step,
+            Err(refused) => return Ok(Err(refused.into())),
+        };
+        let pos = self.change(&mut row, step.life, &step.entries, of.now)?;
+        if step.reply == Reply::Done {
+            let (dropped, kept): (Vec<_>, Vec<_>) =
+                of.bodies.iter().partition(|(kind, _)| step.drops.contains(kind));
+            for (kind, body) in kept {
+                self.put_body(row.n, *kind, body)?;
+            }
+            self.discard(dropped.into_iter().map(|(_, body)| body))?;
+        }
+        for kind in &step.drops {
+            self.drop_body(row.n, *kind)?;
+        }
+        Ok(Ok(Stepped {
+            task: row.task,
+            entries: step.entries,
+            pos,
+            effects: step.effects,
+            reply: step.reply,
+        }))
+    }
+
+    pub(crate) fn erase(&mut self, id: TaskId) -> Answer {
+        let Some(row) = self.find(id)? else { return Ok(Err(Rejected::NotFound)) };
+        if !row.task.life.status().is_terminal() {
+            return Ok(Err(Refused::NotTerminal.into()));
+        }
+        let home = self.home(&row)?;
+        let pool = self.ledger.lanes.line(home).pool;
+        let tenant = self.ledger.tenant_id(self.ledger.pool(pool).queue);
+        self.erase_events(row.last_pos)?;
+        self.erase_bodies(row.n)?;
+        for (key, value) in &row.task.spec.labels {
+            let label = params![tenant, key, value, codec::id_bytes(id)];
+            self.hot.label_delete.execute(label)?;
+        }
+        let mut rows = self.hot.task_delete.query([row.n])?;
+        let scope: Option<Vec<u8>> = match rows.next()? {
+            Some(deleted) => deleted.get(0)?,
+            None => return Err(missing(id)),
+        };
+        while rows.next()?.is_some() {}
+        drop(rows);
+        if let Some(scope) = scope {
+            // The key outlives the task: it says that the task is gone.
+            self.hot.idem_gone.execute(params![scope, codec::id_bytes(id)])?;
+        }
+        self.ledger.shift(home, row.n, Some(row.standing()), None);
+        Ok(Ok(Committed::Erased(Box::new(row.task))))
+    }
+
+    fn erase_bodies(&mut self, n: i64) -> Result<(), Fault> {
+        let mut rows = self.hot.bodies_delete.query([n * 8])?;
+        while let Some(row) = rows.next()? {
+            self.unlinks.extend(row.get::<_, Option<String>>(0)?);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,309 @@
+//! The one thread that writes: gathers what has arrived, writes it in one transaction, then answers.
+//!
+//! Nothing waits for company: while a transaction is made durable, the next gathers by itself.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::{self, JoinHandle};
+
+use relais_core::{Timestamp, limits};
+use relais_store::{Claim, Claims, Commit, Committed, Pool, Rejected, StoreError};
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::checkpoint::Housekeeper;
+use crate::fault::{Fault, Meaning};
+use crate::scribe::Scribe;
+use crate::shared::Shared;
+use crate::sql;
+
+type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+
+/// What the writer is asked.
+pub(crate) enum Request {
+    Commit { commits: Vec<Commit>, reply: Reply<Vec<Result<Committed, Rejected>>> },
+    Claim { claim: Box<Claim>, reply: Reply<Claims> },
+    Tidy { now: Timestamp, limit: usize, reply: Reply<Vec<Pool>> },
+    /// Steps of the virtual machine so far.
+    Effort { reply: Reply<i64> },
+    /// The last one.
+    Close,
+}
+
+/// What it answers, once that is durable.
+enum Answer {
+    Commit(Vec<Result<Committed, Rejected>>),
+    Claim(Claims),
+    Tidy(Vec<Pool>),
+    Effort(i64),
+    Close,
+}
+
+/// The writer as its store sees it.
+pub(crate) struct Writer {
+    requests: mpsc::Sender<Request>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    /// Starts the thread. It reads what it has to remember before it takes the first request.
+    pub(crate) fn start(
+        mut conn: Connection,
+        shared: Arc<Shared>,
+        housekeeper: Housekeeper,
+    ) -> Result<Self, Fault> {
+        let (requests, incoming) = mpsc::channel(limits::WRITER_QUEUE_MAX);
+        let pages = housekeeper.pages.clone();
+        conn.wal_hook(Some(move |_: &mut _, count| {
+            pages.store(u32::try_from(count).unwrap_or(u32::MAX), Ordering::Relaxed);
+            Ok(())
+        }))?;
+        let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
+        let run = move || {
+            let _watch = Watch(shared.clone());
+            match Scribe::new(&conn, &shared) {
+                Ok(scribe) => {
+                    let _ = ready.send(Ok(()));
+                    Desk { scribe, housekeeper }.work(incoming);
+                }
+                Err(fault) => {
+                    let _ = ready.send(Err(fault));
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("relais-writer".into()).spawn(run)?;
+        match is_ready.recv() {
+            Ok(started) => started?,
+            Err(_) => return Err(Fault::damaged("the writer did not start")),
+        }
+        Ok(Self { requests, thread: Some(thread) })
+    }
+
+    /// Asks, and waits until the answer is durable.
+    pub(crate) async fn ask<T>(
+        &self,
+        request: impl FnOnce(Reply<T>) -> Request,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let stopped = || StoreError::Unavailable("the store is closed".to_owned());
+        self.requests.send(request(reply)).await.map_err(|_| stopped())?;
+        answer.await.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    /// Lets the thread finish what it was asked, and no more.
+    pub(crate) async fn close(&self) {
+        let _ = self.requests.send(Request::Close).await;
+        self.requests.closed().await;
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let (closed, _) = mpsc::channel(1);
+        drop(std::mem::replace(&mut self.requests, closed));
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Says so if the thread dies of a bug: then nothing can be written any more.
+struct Watch(Arc<Shared>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.condition.note(&Fault::Bug);
+        }
+    }
+}
+
+/// The thread's own.
+struct Desk<'c> {
+    scribe: Scribe<'c>,
+    housekeeper: Housekeeper,
+}
+
+impl Desk<'_> {
+    fn work(mut self, mut incoming: mpsc::Receiver<Request>) {
+        let mut gathered = Vec::new();
+        while let Some(request) = incoming.blocking_recv() {
+            let mut size = size_of(&request);
+            gathered.push(request);
+            while size < limits::COMMITS_PER_WRITE_MAX
+                && let Ok(request) = incoming.try_recv()
+            {
+                size += size_of(&request);
+                gathered.push(request);
+            }
+            let is_last = gathered.iter().any(|request| matches!(request, Request::Close));
+            self.write(std::mem::take(&mut gathered));
+            if is_last {
+                break;
+            }
+        }
+    }
+
+    /// Writes what was gathered; if that fails, in smaller parts, so that one bad request harms no other.
+    fn write(&mut self, requests: Vec<Request>) {
+        if let Some(refusal) = self.scribe.shared.condition.refusal() {
+            requests.into_iter().for_each(|request| refuse(request, &refusal));
+            return;
+        }
+        match self.attempt(&requests) {
+            Ok(answers) => {
+                let is_new = requests.iter().any(brings_something_new);
+                if is_new {
+                    self.scribe.shared.condition.has_room();
+                }
+                for (request, answer) in requests.into_iter().zip(answers) {
+                    give(request, answer);
+                }
+            }
+            Err(fault) => self.retry(requests, &fault),
+        }
+    }
+
+    fn retry(&mut self, mut requests: Vec<Request>, fault: &Fault) {
+        let error = fault.as_error();
+        match fault.meaning() {
+            Meaning::Fatal => {
+                self.scribe.shared.condition.note(fault);
+                requests.into_iter().for_each(|request| refuse(request, &error));
+                return;
+            }
+            Meaning::Full => {
+                // What is new is refused at once: the room that is left is for outcomes.
+                self.scribe.shared.condition.note(fault);
+                let (new, old): (Vec<_>, Vec<_>) =
+                    requests.into_iter().partition(brings_something_new);
+                new.into_iter().for_each(|request| refuse(request, &error));
+                if old.len() == 1 || old.is_empty() {
+                    // Alone it may fit; if not, it is refused below.
+                    for request in old {
+                        self.write_alone(request);
+                    }
+                    return;
+                }
+                requests = old;
+            }
+            Meaning::Damaged | Meaning::Passing => {
+                if requests.len() == 1 {
+                    self.scribe.shared.condition.note(fault);
+                    requests.into_iter().for_each(|request| refuse(request, &error));
+                    return;
+                }
+            }
+        }
+        let rest = requests.split_off(requests.len() / 2);
+        self.write(requests);
+        self.write(rest);
+    }
+
+    fn write_alone(&mut self, request: Request) {
+        match self.attempt(std::slice::from_ref(&request)) {
+            Ok(mut answers) => {
+                let answer = answers.pop().expect("one answer for one request");
+                give(request, answer);
+            }
+            Err(fault) => {
+                self.scribe.shared.condition.note(&fault);
+                refuse(request, &fault.as_error());
+            }
+        }
+    }
+
+    /// One transaction. After an error nothing of it is left, in the store or in mind.
+    fn attempt(&mut self, requests: &[Request]) -> Result<Vec<Answer>, Fault> {
+        self.housekeeper.gate.enter();
+        let answers = self.transact(requests);
+        if answers.is_err() {
+            // It fails when SQLite has rolled back by itself already.
+            let _ = self.scribe.conn.execute_batch(sql::ROLLBACK);
+        }
+        self.housekeeper.gate.leave();
+        match answers {
+            Ok(answers) => {
+                self.scribe.ledger.lanes.trim();
+                let files = std::mem::take(&mut self.scribe.unlinks);
+                if !files.is_empty() {
+                    self.housekeeper.unlink(files);
+                }
+                self.housekeeper.committed();
+                Ok(answers)
+            }
+            Err(fault) => {
+                self.scribe.start_over()?;
+                Err(fault)
+            }
+        }
+    }
+
+    fn transact(&mut self, requests: &[Request]) -> Result<Vec<Answer>, Fault> {
+        self.scribe.hot.begin.execute([])?;
+        let mut answers = Vec::with_capacity(requests.len());
+        for request in requests {
+            answers.push(self.answer(request)?);
+        }
+        self.scribe.flush()?;
+        self.scribe.hot.commit.execute([])?;
+        Ok(answers)
+    }
+
+    fn answer(&mut self, request: &Request) -> Result<Answer, Fault> {
+        let scribe = &mut self.scribe;
+        Ok(match request {
+            Request::Commit { commits, .. } => {
+                let answers: Result<_, Fault> =
+                    commits.iter().map(|commit| scribe.apply(commit)).collect();
+                Answer::Commit(answers?)
+            }
+            Request::Claim { claim, .. } => Answer::Claim(scribe.claim(claim)?),
+            Request::Tidy { now, limit, .. } => Answer::Tidy(scribe.tidy(*now, *limit)?),
+            Request::Effort { .. } => Answer::Effort(scribe.hot.vm_steps()),
+            Request::Close => Answer::Close,
+        })
+    }
+}
+
+/// How much of a transaction a request is.
+fn size_of(request: &Request) -> usize {
+    match request {
+        Request::Commit { commits, .. } => commits.len(),
+        Request::Claim { claim, .. } => claim.nonces.len(),
+        Request::Tidy { .. } | Request::Effort { .. } | Request::Close => 1,
+    }
+}
+
+/// Whether a request adds tasks, which a full disk has no room for.
+fn brings_something_new(request: &Request) -> bool {
+    match request {
+        Request::Commit { commits, .. } => {
+            commits.iter().any(|commit| matches!(commit, Commit::Accept(_)))
+        }
+        _ => false,
+    }
+}
+
+/// Whoever does not wait any more is not missed.
+fn give(request: Request, answer: Answer) {
+    match (request, answer) {
+        (Request::Commit { reply, .. }, Answer::Commit(answer)) => _ = reply.send(Ok(answer)),
+        (Request::Claim { reply, .. }, Answer::Claim(answer)) => _ = reply.send(Ok(answer)),
+        (Request::Tidy { reply, .. }, Answer::Tidy(answer)) => _ = reply.send(Ok(answer)),
+        (Request::Effort { reply }, Answer::Effort(answer)) => _ = reply.send(Ok(answer)),
+        (Request::Close, Answer::Close) => {}
+        _ => unreachable!("answers are in the order of their requests"),
+    }
+}
+
+fn refuse(request: Request, error: &StoreError) {
+    let error = error.clone();
+    match request {
+        Request::Commit { reply, .. } => _ = reply.send(Err(error)),
+        Request::Claim { reply, .. } => _ = reply.send(Err(error)),
+        Request::Tidy { reply, .. } => _ = reply.send(Err(error)),
+        Request::Effort { reply } => _ = reply.send(Err(error)),
+        Request::Close => {}
+    }
+}

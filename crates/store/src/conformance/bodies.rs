@@ -1,0 +1,256 @@
+//! Bodies: every byte comes back, and what a step drops is gone.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use relais_core::{BodyKind, Cause, Command, Credentials, Failure, FailureCode, TaskId, limits};
+
+use super::fixture::*;
+use super::world::World;
+use crate::*;
+
+/// Bytes without a pattern that could hide a piece out of place.
+fn noise(len: usize) -> Bytes {
+    let mut state = len as u64 ^ 0x9e37_79b9_7f4a_7c15;
+    let next = || {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56).to_le_bytes()[0]
+    };
+    std::iter::repeat_with(next).take(len).collect::<Vec<u8>>().into()
+}
+
+/// Spools `bytes` in chunks of `chunk` bytes.
+async fn spooled(world: &World, bytes: &Bytes, chunk: usize) -> Data {
+    let mut spool = world.store.spool().await.expect("the store works");
+    assert!(spool.is_empty());
+    for piece in bytes.chunks(chunk) {
+        spool.write(Bytes::copy_from_slice(piece)).await.expect("the store works");
+    }
+    assert_eq!(spool.len(), bytes.len() as u64);
+    spool.finish().await.expect("the store works")
+}
+
+/// P52: bodies of every length and content come back exactly, with their heads.
+pub async fn every_byte_comes_back(world: World) {
+    let edge = limits::INLINE_BODY_BYTES_MAX;
+    let mut corpus = vec![
+        Bytes::new(),
+        Bytes::from_static(b"\0"),
+        Bytes::from_static(b"a\0b\0"),
+        Bytes::from_static(b"\xff\xfe\xed\xa0\x80 broken UTF-8 \xc3"),
+        Bytes::from_static(b"\r\n\r\n'; drop table tasks; --"),
+    ];
+    corpus.extend([edge - 1, edge].map(noise));
+    for bytes in corpus {
+        let head = Bytes::from_static(b"\0head\xff");
+        let body = Body { head: head.clone(), data: Data::Inline(bytes.clone()) };
+        let id = world.accept(task().input(body)).await;
+        let stored = world.try_body(id, BodyKind::Input).await.expect("it was stored");
+        assert_eq!((stored.head.clone(), stored.len), (head, bytes.len() as u64));
+        assert_eq!(stored.bytes(edge).await.expect("it is whole"), bytes);
+    }
+}
+
+/// A spool keeps what is small inside, and spills what is larger: at the limit exactly.
+pub async fn a_spool_spills_beyond_the_limit(world: World) {
+    let edge = limits::INLINE_BODY_BYTES_MAX;
+    for (len, chunk) in [(0, 1), (1, 1), (edge, 1_000), (edge + 1, 65_537), (1 << 20, 8_191)] {
+        let bytes = noise(len);
+        let data = spooled(&world, &bytes, chunk).await;
+        assert_eq!(data.len(), len as u64);
+        assert_eq!(matches!(data, Data::Inline(_)), len <= edge, "{len} bytes");
+        if let Data::Spilled { crc, .. } = &data {
+            assert_eq!(*crc, crc32fast::hash(&bytes));
+        }
+        let id = world.accept(task().input(Body { head: Bytes::new(), data })).await;
+        let stored = world.try_body(id, BodyKind::Input).await.expect("it was stored");
+        assert_eq!(stored.len, len as u64);
+        assert_eq!(stored.bytes(len).await.expect("it is whole"), bytes, "{len} bytes");
+    }
+}
+
+/// A spilled body is read from any offset, in pieces of any size, empty only at its end.
+pub async fn a_spilled_body_is_read_in_pieces(world: World) {
+    let bytes = noise(200_000);
+    let data = spooled(&world, &bytes, 60_000).await;
+    let id = world.accept(task().input(Body { head: Bytes::new(), data })).await;
+    let stored = world.try_body(id, BodyKind::Input).await.expect("it was stored");
+    let BodySource::Reader(reader) = stored.data else { panic!("it is too long to be inline") };
+    for (offset, max) in
+        [(0, 1), (0, 200_000), (65_535, 3), (199_999, 10), (200_000, 10), (900_000, 1)]
+    {
+        let piece = reader.read_at(offset, max).await.expect("the store works");
+        let from = usize::try_from(offset).expect("small").min(bytes.len());
+        let longest = &bytes[from..bytes.len().min(from + max)];
+        assert!(longest.starts_with(&piece), "at {offset}");
+        assert_eq!(piece.is_empty(), longest.is_empty(), "at {offset}");
+    }
+}
+
+/// The answer of an upstream is read while it still comes in: from memory and from where it spills to.
+pub async fn a_growing_spool_is_read_as_it_grows(world: World) {
+    let bytes = noise(150_000);
+    let mut spool = world.store.spool().await.expect("the store works");
+    let reader = spool.reader();
+    let read_from = async |offset: usize| {
+        let mut all = Vec::new();
+        loop {
+            let at = (offset + all.len()) as u64;
+            let piece = reader.read_at(at, 40_000).await.expect("the store works");
+            if piece.is_empty() {
+                break all;
+            }
+            all.extend_from_slice(&piece);
+        }
+    };
+    assert!(read_from(0).await.is_empty());
+    let mut written = 0;
+    for len in [10, 50_000, 20_000, 1, 79_989] {
+        spool.write(bytes.slice(written..written + len)).await.expect("the store works");
+        assert_eq!(read_from(written).await, bytes[written..written + len]);
+        written += len;
+        assert_eq!(read_from(0).await, bytes[..written]);
+    }
+    let data = spool.finish().await.expect("the store works");
+    assert_eq!(read_from(0).await, bytes, "the reader outlives the spool");
+    let id = world.accept(task().input(Body { head: Bytes::new(), data })).await;
+    assert_eq!(read_from(100).await, bytes[100..]);
+    assert_eq!(world.body(id, BodyKind::Input).await, bytes);
+}
+
+/// A reader that is held stays readable although the task is erased.
+pub async fn a_reader_outlives_its_task(world: World) {
+    let bytes = noise(100_000);
+    let data = spooled(&world, &bytes, 100_000).await;
+    let id = world.accept(task().input(Body { head: Bytes::new(), data })).await;
+    let stored = world.try_body(id, BodyKind::Input).await.expect("it was stored");
+    world.step(id, Command::Cancel, 1).await;
+    world.commit(Commit::Erase { id }).await.expect("it is terminal");
+    assert!(world.try_body(id, BodyKind::Input).await.is_none());
+    assert_eq!(stored.bytes(100_000).await.expect("it is held"), bytes);
+}
+
+/// A spool that is given up leaves nothing, and disturbs nobody.
+pub async fn a_spool_that_is_given_up_leaves_nothing(world: World) {
+    for len in [10, 100_000] {
+        let mut spool = world.store.spool().await.expect("the store works");
+        spool.write(noise(len)).await.expect("the store works");
+        drop(spool);
+    }
+    let bytes = noise(100_000);
+    let data = spooled(&world, &bytes, 100_000).await;
+    let id = world.accept(task().input(Body { head: Bytes::new(), data })).await;
+    assert_eq!(world.body(id, BodyKind::Input).await, bytes);
+}
+
+/// A spilled body of a refused commit is refused with it; the store goes on.
+pub async fn a_spilled_body_of_a_refused_commit_is_not_stored(world: World) {
+    let id = world.accept(task()).await;
+    let data = spooled(&world, &noise(100_000), 100_000).await;
+    let bodies = vec![(BodyKind::Result, Body { head: Bytes::new(), data })];
+    let step = StepOf { bodies, ..World::stepping(id, Command::Succeed { nonce: 1 }, 1) };
+    world.try_step_of(step).await.expect_err("the fence is nobody's");
+    assert!(world.try_body(id, BodyKind::Result).await.is_none());
+    let data = spooled(&world, &noise(100_001), 100_000).await;
+    let full = task().queue_capacity(0).input(Body { head: Bytes::new(), data });
+    world.try_accept(full).await.expect_err("the queue is full");
+    world.accept(task()).await;
+}
+
+/// P56: credentials are gone with success and with cancellation, and kept for a retry otherwise.
+pub async fn credentials_are_erased_on_success_and_on_cancel(world: World) {
+    type End = fn(u128) -> Command;
+    let ends: [(End, bool); 4] = [
+        (|nonce| Command::Succeed { nonce }, false),
+        (|_| Command::Cancel, false),
+        (fail, true),
+        (give_up, true),
+    ];
+    for (end, is_kept) in ends {
+        let id = world.accept(task().queue("own").sealed("secret")).await;
+        let (_, nonce) = world.start_one(&from("own").at(100).limit(1)).await;
+        world.step(id, end(nonce), 101).await;
+        let task = world.read(id).await;
+        assert_eq!(task.life.credentials == Credentials::Sealed, is_kept, "{task:?}");
+        let stored = world.try_body(id, BodyKind::Sealed).await;
+        assert_eq!(stored.is_some(), is_kept, "{task:?}");
+        world.try_step(id, Command::Cancel, 102).await.ok();
+    }
+}
+
+/// A checkpoint is kept from attempt to attempt, replaced by the next, and gone at the end.
+pub async fn a_checkpoint_is_kept_until_the_task_succeeds(world: World) {
+    let id = world.accept(task()).await;
+    assert!(world.try_body(id, BodyKind::Checkpoint).await.is_none());
+    let report = |nonce| Command::Report {
+        nonce,
+        until: at(60_000),
+        progress: None,
+        output: None,
+        checkpoint: true,
+    };
+    let checkpoint = |text: &'static str| (BodyKind::Checkpoint, inline(text));
+    let (_, nonce) = world.start_one(&from("mail")).await;
+    world.step_with(id, report(nonce), checkpoint("line 1"), 1).await;
+    world.step_with(id, report(nonce), checkpoint("line 2"), 2).await;
+    world.step(id, fail(nonce), 3).await;
+    let claims = world.claim(&from("mail").at(20)).await;
+    let resumed = &claims.started[0];
+    let brought = resumed.bodies.iter().find(|(kind, _)| *kind == BodyKind::Checkpoint);
+    let (_, body) = brought.expect("it was reported");
+    assert_eq!(body.bytes(100).await.expect("it is whole"), "line 2");
+    assert!(resumed.task.life.has_checkpoint);
+    let stepped = world.step(id, Command::Succeed { nonce: resumed.nonce }, 21).await;
+    assert!(!stepped.task.life.has_checkpoint);
+    assert!(world.try_body(id, BodyKind::Checkpoint).await.is_none());
+    assert_eq!(world.body(id, BodyKind::Input).await, "input");
+}
+
+/// A retry by hand resumes from the checkpoint unless it is told to forget it.
+pub async fn a_retry_from_the_start_forgets_the_checkpoint(world: World) {
+    for from_start in [false, true] {
+        let id = world.accept(task().checkpoint("half")).await;
+        world.step(id, Command::Cancel, 1).await;
+        assert_eq!(world.body(id, BodyKind::Checkpoint).await, "half");
+        world.step(id, Command::Retry { from_start }, 2).await;
+        let kept = world.try_body(id, BodyKind::Checkpoint).await;
+        assert_eq!(kept.is_none(), from_start);
+    }
+}
+
+/// Ends the attempt of a task with an answer as its failure.
+async fn fail_with_answer(world: &World, id: TaskId, nonce: u128, retryable: bool, now: i64) {
+    let mut failure = Failure::new(FailureCode::UpstreamError, None);
+    failure.has_result = true;
+    let (cause, retry_after, jitter) = (Cause::Error, None, 0.0);
+    let command = Command::Fail { nonce, cause, failure, retryable, retry_after, jitter };
+    world.step_with(id, command, (BodyKind::Result, inline("502")), now).await;
+}
+
+/// The answer of the last attempt is the result; that of one which is tried again is dropped.
+pub async fn the_answer_of_a_failed_attempt_is_kept_if_it_is_the_last(world: World) {
+    let id = world.accept(task()).await;
+    let (_, nonce) = world.start_one(&from("mail")).await;
+    fail_with_answer(&world, id, nonce, true, 1).await;
+    assert!(world.try_body(id, BodyKind::Result).await.is_none(), "it is tried again");
+    let (_, nonce) = world.start_one(&from("mail").at(50)).await;
+    fail_with_answer(&world, id, nonce, false, 51).await;
+    assert_eq!(world.body(id, BodyKind::Result).await, "502");
+    world.step(id, Command::Retry { from_start: false }, 52).await;
+    assert!(world.try_body(id, BodyKind::Result).await.is_none(), "a new run has no result yet");
+}
+
+/// Bodies are read while others are written.
+pub async fn bodies_are_read_beside_writes(world: World) {
+    let bytes = noise(1 << 20);
+    let data = spooled(&world, &bytes, 1 << 16).await;
+    let id = world.accept(task().input(Body { head: Bytes::new(), data })).await;
+    let store: Arc<dyn Store> = world.store.clone();
+    let reading = tokio::spawn(async move {
+        let stored = store.body(id, BodyKind::Input).await.expect("the store works");
+        stored.expect("it was stored").bytes(1 << 20).await.expect("it is whole")
+    });
+    world.accept_many(20, &task()).await;
+    assert_eq!(reading.await.expect("nothing panics"), bytes);
+}

@@ -1,0 +1,382 @@
+//! Random lives by seed: what must hold after each step, and the same as the reference does.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use relais_core::{Command, EventKind, Order, Policy, Progress, Rate, Task, TaskId, TenantName};
+
+use super::fixture::*;
+use super::world::World;
+use crate::*;
+
+/// Chance by seed: the same seed, the same run.
+#[derive(Debug, Clone)]
+pub struct Dice(u64);
+
+impl Dice {
+    /// Dice that fall as `seed` says.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// A number below `sides`.
+    pub fn roll(&mut self, sides: u64) -> u64 {
+        // SplitMix64.
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % sides
+    }
+
+    /// One of several.
+    pub fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+        let index = self.roll(of.len() as u64);
+        of[usize::try_from(index).expect("an index")]
+    }
+}
+
+/// A random life of a store: what exists, who holds what, what time it is.
+struct Run {
+    dice: Dice,
+    now: i64,
+    ids: Vec<TaskId>,
+    nonces: Vec<(TaskId, u128)>,
+    policies: BTreeMap<&'static str, Policy>,
+}
+
+const QUEUES: [&str; 3] = ["plain", "limited", "strict"];
+
+/// What is done next; decided before it is known what the store answers.
+#[derive(Debug, Clone)]
+enum Deed {
+    Commits(Vec<Commit>),
+    Claim(Box<Ask>),
+    Due,
+}
+
+impl Run {
+    fn new(seed: u64) -> Self {
+        let rate = Some(Rate { count: 20, period: ms(1_000) });
+        let limits = Policy {
+            concurrency: Some(6),
+            concurrency_per_lane: Some(2),
+            lease: ms(300),
+            rate,
+            lane_weights: BTreeMap::from([(lane("a"), 3)]),
+            ..policy()
+        };
+        let policies = BTreeMap::from([
+            ("plain", Policy { lease: ms(200), ..policy() }),
+            ("limited", limits.clone()),
+            ("strict", Policy { order: Order::Strict, rate: None, ..limits }),
+        ]);
+        Self { dice: Dice::new(seed), now: 0, ids: Vec::new(), nonces: Vec::new(), policies }
+    }
+
+    fn deed(&mut self, world: &World) -> Deed {
+        self.now += i64::try_from(self.dice.roll(30)).expect("small");
+        match self.dice.roll(10) {
+            0..4 => {
+                let count = 1 + self.dice.roll(4);
+                Deed::Commits((0..count).map(|_| self.commit(world)).collect())
+            }
+            4..8 => {
+                let name = self.dice.pick(&QUEUES);
+                let limit = usize::try_from(self.dice.roll(4)).expect("small");
+                let ask = from(name).policy(&self.policies[name]).at(self.now).limit(limit);
+                Deed::Claim(Box::new(ask))
+            }
+            _ => Deed::Due,
+        }
+    }
+
+    fn commit(&mut self, world: &World) -> Commit {
+        if self.ids.is_empty() || self.dice.roll(3) == 0 {
+            let id = world.id();
+            self.ids.push(id);
+            return Commit::Accept(Box::new(self.task().id(id).build(id)));
+        }
+        let id = self.dice.pick(&self.ids);
+        match self.dice.roll(14) {
+            0 => Commit::Erase { id },
+            1 => self.step(id, Command::Cancel),
+            2 => self.step(id, Command::Retry { from_start: self.dice.clone().roll(2) == 0 }),
+            3 => self.step(id, TICK),
+            4 => {
+                let pause = self.dice.roll(3) == 0;
+                let change = if pause { QueueChange::Pause } else { QueueChange::Resume };
+                let (tenant, queue) = (tenant("default"), queue(self.dice.pick(&QUEUES)));
+                Commit::Queue { tenant, queue, change }
+            }
+            _ if self.nonces.is_empty() => self.step(id, TICK),
+            _ => {
+                // Mostly of live attempts; the older ones are stale.
+                let recent = self.nonces.len().saturating_sub(12);
+                let (id, nonce) = self.dice.pick(&self.nonces[recent..]);
+                let command = self.said(nonce);
+                self.step(id, command)
+            }
+        }
+    }
+
+    fn said(&mut self, nonce: u128) -> Command {
+        let now = self.now;
+        match self.dice.roll(9) {
+            0..3 => Command::Succeed { nonce },
+            3 => fail(nonce),
+            4 => give_up(nonce),
+            5 => Command::Release { nonce },
+            6 => Command::Crash { nonce, jitter: 0.5 },
+            7 => {
+                let callback = nonce ^ (1 << 99);
+                Command::Defer { nonce, until: at(now + 250), callback }
+            }
+            _ => {
+                let progress =
+                    Some(Progress { done: Some(self.dice.roll(9)), ..Progress::default() });
+                let until = at(now + 200);
+                Command::Report { nonce, until, progress, output: None, checkpoint: false }
+            }
+        }
+    }
+
+    fn step(&self, id: TaskId, command: Command) -> Commit {
+        Commit::Step(Box::new(World::stepping(id, command, self.now)))
+    }
+
+    fn task(&mut self) -> TaskBuilder {
+        let now = self.now;
+        let mut task = task()
+            .queue(self.dice.pick(&QUEUES))
+            .created_at(now)
+            .priority(i8::try_from(self.dice.roll(5)).expect("small") - 2)
+            .deadline_after(500 + self.dice.roll(3_000))
+            .retention(200 + self.dice.roll(2_000));
+        if self.dice.roll(4) > 0 {
+            task = task.lane(self.dice.pick(&["a", "b", "c"]));
+        }
+        if self.dice.roll(4) == 0 {
+            task = task.run_at(now + i64::try_from(self.dice.roll(400)).expect("small"));
+        }
+        if self.dice.roll(5) == 0 {
+            let key = u8::try_from(self.dice.roll(8)).expect("small");
+            task = task.key(key, key % 2, now + 500);
+        }
+        task
+    }
+
+    /// The fences a claim brought may be used from now on, and those of whoever is told to call back.
+    fn learn(&mut self, claims: &Claims) {
+        for claimed in &claims.started {
+            let id = claimed.task.spec.id;
+            self.nonces.extend([(id, claimed.nonce), (id, claimed.nonce ^ (1 << 99))]);
+        }
+    }
+}
+
+/// What was done, as far as stores must agree on it.
+#[derive(Debug, Default, PartialEq)]
+struct Answers {
+    commits: Vec<String>,
+    started: Vec<TaskId>,
+    next: Option<relais_core::Timestamp>,
+    more: bool,
+    due: BTreeSet<TaskId>,
+    pools: BTreeSet<Pool>,
+}
+
+/// Does it, and sees to what is due, as the engine would.
+async fn act(world: &World, run: &mut Run, deed: &Deed, nonces: &[u128]) -> Answers {
+    let mut answers = Answers::default();
+    match deed {
+        Deed::Commits(commits) => {
+            for answer in world.commit_all(commits.clone()).await {
+                answers.commits.push(told(answer));
+            }
+        }
+        Deed::Claim(ask) => {
+            let claim = Claim {
+                pool: ask.pool.clone(),
+                policy: Arc::new(ask.policy.clone()),
+                holder: relais_core::Holder::Relais { epoch: 1 },
+                nonces: nonces[..ask.limit].to_vec(),
+                now: at(ask.now),
+            };
+            let claims = world.store.claim(claim).await.expect("the store works");
+            run.learn(&claims);
+            answers.started = claims.started.iter().map(|claimed| claimed.task.spec.id).collect();
+            (answers.next, answers.more) = (claims.next_at, claims.more);
+        }
+        Deed::Due => {
+            let due = world.due(run.now).await;
+            answers.next = due.next;
+            answers.due.extend(&due.tasks);
+            answers.pools.extend(due.pools);
+            for id in answers.due.clone() {
+                let ticked = world.step(id, TICK, run.now).await;
+                if ticked.reply == relais_core::Reply::Expired {
+                    world.commit(Commit::Erase { id }).await.expect("it is terminal");
+                }
+            }
+        }
+    }
+    answers
+}
+
+/// An answer without positions, which stores number as they like.
+fn told(answer: Result<Committed, Rejected>) -> String {
+    match answer {
+        Ok(Committed::Accepted { .. }) => "accepted".to_owned(),
+        Ok(Committed::Stepped(stepped)) => {
+            let Stepped { task, entries, effects, reply, pos: _ } = *stepped;
+            format!("{task:?} {entries:?} {effects:?} {reply:?}")
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+/// All tasks of a store.
+async fn all_tasks(world: &World) -> Vec<Task> {
+    let (mut tasks, mut after) = (Vec::new(), None);
+    loop {
+        let filter = Filter { after, limit: 500, ..Filter::default() };
+        let page = world.store.list(filter).await.expect("the store works");
+        tasks.extend(page.tasks);
+        after = page.next;
+        if after.is_none() {
+            return tasks;
+        }
+    }
+}
+
+/// Compares the counts of every queue with a recount.
+async fn check_counts(world: &World, tasks: &[Task]) {
+    let mut recount: BTreeMap<(TenantName, String), ([u64; 6], u64)> = BTreeMap::new();
+    for task in tasks {
+        let key = (task.spec.tenant.clone(), task.spec.queue.to_string());
+        let (counts, leases) = recount.entry(key).or_default();
+        counts[task.life.status() as usize] += 1;
+        *leases += u64::from(task.life.lease().is_some());
+    }
+    for stats in world.store.queues().await.expect("the store works") {
+        let key = (stats.tenant.clone(), stats.queue.to_string());
+        let counted = recount.remove(&key).unwrap_or_default();
+        assert_eq!((stats.counts, stats.leases), counted, "{}", stats.queue);
+    }
+    assert!(recount.is_empty(), "queues with tasks are listed: {recount:?}");
+}
+
+/// Checks that no limit is exceeded: tasks that run, or have holders that have not stopped.
+fn check_limits(run: &Run, tasks: &[Task]) {
+    let mut lanes: BTreeMap<(&str, Option<&str>), u32> = BTreeMap::new();
+    let mut queues: BTreeMap<&str, u32> = BTreeMap::new();
+    for task in tasks.iter().filter(|task| task.life.lease().is_some()) {
+        let lane = task.spec.lane.as_ref().map(relais_core::LaneKey::as_str);
+        *lanes.entry((task.spec.queue.as_str(), lane)).or_default() += 1;
+        *queues.entry(task.spec.queue.as_str()).or_default() += 1;
+    }
+    for ((name, lane), leases) in lanes {
+        let max = run.policies[name].concurrency_per_lane.unwrap_or(u32::MAX);
+        assert!(leases <= max, "{leases} leases in lane {lane:?} of {name}");
+    }
+    for (name, leases) in queues {
+        let max = run.policies[name].concurrency.unwrap_or(u32::MAX);
+        assert!(leases <= max, "{leases} leases in {name}");
+    }
+}
+
+/// Checks the log of a task: numbered, timed, and with one terminal entry per run.
+async fn check_log(world: &World, task: &Task) {
+    let log = world.log(task.spec.id).await;
+    assert!(log.is_sorted_by(|a, b| a.seq < b.seq && a.at <= b.at), "{log:?}");
+    assert_eq!(log.last().map(|entry| entry.seq), Some(task.life.version), "{log:?}");
+    let mut is_over = false;
+    for kind in log.iter().map(|entry| entry.data.kind()) {
+        assert!(!is_over || kind == EventKind::Requeued, "{kind:?} after the end: {log:?}");
+        is_over = kind.is_terminal();
+    }
+    assert_eq!(is_over, task.life.status().is_terminal(), "{log:?}");
+}
+
+/// P10, P36: after each of 2,000 random deeds slots in use are leases live, counts are those of a
+/// recount, limits hold; and at the end every log is in order and every task comes to an end.
+pub async fn slots_and_counts_are_right_after_every_random_step(world: World) {
+    let mut run = Run::new(0x5e1a15);
+    for count in 0..2_000 {
+        let deed = run.deed(&world);
+        let nonces: Vec<u128> = (0..4).map(|_| world.nonce()).collect();
+        act(&world, &mut run, &deed, &nonces).await;
+        if count % 8 == 0 || count > 1_900 {
+            let tasks = all_tasks(&world).await;
+            check_counts(&world, &tasks).await;
+            check_limits(&run, &tasks);
+        }
+    }
+    for task in all_tasks(&world).await {
+        check_log(&world, &task).await;
+    }
+    // Nobody says anything any more: time alone ends everything.
+    for _ in 0..100 {
+        run.now += 1_000;
+        act(&world, &mut run, &Deed::Due, &[]).await;
+    }
+    assert!(all_tasks(&world).await.is_empty(), "every task was ended and erased by time");
+    check_counts(&world, &[]).await;
+}
+
+/// The same deeds done to this store and to the reference: the same answers, tasks and events.
+pub async fn it_does_what_the_reference_does(world: World) {
+    compare(&world, &World::from(MemoryStore::new()), 1).await;
+}
+
+/// The same, with other luck.
+pub async fn it_does_what_the_reference_does_by_another_seed(world: World) {
+    compare(&world, &World::from(MemoryStore::new()), 2_026).await;
+}
+
+/// Does the same random deeds to both, and compares what they answer and what they hold.
+pub async fn compare(world: &World, reference: &World, seed: u64) {
+    let mut run = Run::new(seed);
+    let mut other = Run::new(seed);
+    for count in 0..600 {
+        let deed = run.deed(world);
+        (other.now, other.dice) = (run.now, run.dice.clone());
+        let nonces: Vec<u128> = (0..4).map(|_| world.nonce()).collect();
+        // What is overdue is seen to first, as the engine does.
+        act(world, &mut run, &Deed::Due, &[]).await;
+        act(reference, &mut other, &Deed::Due, &[]).await;
+        let mine = act(world, &mut run, &deed, &nonces).await;
+        let theirs = act(reference, &mut other, &deed, &nonces).await;
+        assert_eq!(mine, theirs, "seed {seed}, deed {count}: {deed:?}");
+        other.ids.clone_from(&run.ids);
+        if count % 20 == 0 {
+            assert_eq!(all_tasks(world).await, all_tasks(reference).await, "seed {seed}");
+        }
+    }
+    for task in all_tasks(reference).await {
+        let id = task.spec.id;
+        assert_eq!(logged(world, id).await, logged(reference, id).await, "seed {seed}");
+        let place = world.store.place(id).await.expect("the store works");
+        let expected = reference.store.place(id).await.expect("the store works");
+        let is_strict = task.spec.queue == queue("strict");
+        if !is_strict {
+            assert_eq!(place.map(|place| place.ahead), expected.map(|place| place.ahead));
+        }
+    }
+    assert_eq!(all_stats(world).await, all_stats(reference).await, "seed {seed}");
+}
+
+/// The log of a task without progress, which may be thinned.
+async fn logged(world: &World, id: TaskId) -> Vec<relais_core::Entry> {
+    let mut log = world.log(id).await;
+    log.retain(|entry| entry.data.kind() != EventKind::Progressed);
+    log
+}
+
+async fn all_stats(world: &World) -> Vec<QueueStats> {
+    let mut stats = world.store.queues().await.expect("the store works");
+    stats.sort_by_key(|stats| (stats.tenant.clone(), stats.queue.clone()));
+    stats
+}
