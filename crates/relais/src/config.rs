@@ -23,6 +23,8 @@ use relais_server::config::{Route, ServerConfig};
 pub use problem::{Invalid, Problem};
 pub use url::StoreUrl;
 
+pub(crate) use keys::{add_scope, key_name, unhex};
+
 use problem::{Report, Source};
 
 /// The file that is read from the working folder when none is named.

@@ -28,6 +28,8 @@ const CHORES_MAX: usize = 256;
 /// What is done beside the writer.
 enum Chore {
     Checkpoint,
+    /// The log is full: the writer waits until this is dropped.
+    CheckpointNow(SyncSender<()>),
     /// Files of bodies whose rows are gone.
     Unlink(Vec<String>),
     /// Files without rows, left by earlier runs.
@@ -89,6 +91,8 @@ pub(crate) struct Housekeeper {
     pub(crate) gate: Arc<Gate>,
     /// Pages in the log after the last commit.
     pub(crate) pages: Arc<AtomicU32>,
+    /// Whether a checkpoint is under way already.
+    has_asked: bool,
     shared: Arc<Shared>,
 }
 
@@ -97,25 +101,28 @@ impl Housekeeper {
     pub(crate) fn start(conn: Connection, shared: Arc<Shared>) -> std::io::Result<Self> {
         let (chores, incoming) = sync_channel(CHORES_MAX);
         let gate = Arc::new(Gate::default());
-        let kept = shared.clone();
-        let run = { let gate = gate.clone(); move || work(&conn, &incoming, &gate, &kept) };
-        let thread = thread::Builder::new().name("relais-checkpoint".into()).spawn(run)?;
         let pages = Arc::new(AtomicU32::new(0));
+        let worker =
+            Worker { conn, gate: gate.clone(), pages: pages.clone(), shared: shared.clone() };
+        let run = move || worker.work(&incoming);
+        let thread = thread::Builder::new().name("relais-checkpoint".into()).spawn(run)?;
         let _ = chores.try_send(Chore::Sweep);
-        Ok(Self { chores, thread: Some(thread), gate, pages, shared })
+        Ok(Self { chores, thread: Some(thread), gate, pages, has_asked: false, shared })
     }
 
-    /// After a commit: has the log copied if it has grown.
-    pub(crate) fn committed(&self) {
-        if self.pages.load(Ordering::Relaxed) >= PAGES_MIN {
-            // Full means that one is asked for already.
-            let _ = self.chores.try_send(Chore::Checkpoint);
+    /// After a commit: has the log copied if it has grown, and waits for that if it is full.
+    pub(crate) fn committed(&mut self) {
+        let pages = self.pages.load(Ordering::Relaxed);
+        if pages >= PAGES_MAX {
+            let (done, is_done) = sync_channel(1);
+            let _ = self.chores.send(Chore::CheckpointNow(done));
+            let _ = is_done.recv();
+            self.has_asked = false;
+        } else if pages >= PAGES_MIN && !self.has_asked {
+            self.has_asked = self.chores.try_send(Chore::Checkpoint).is_ok();
+        } else if pages < PAGES_MIN {
+            self.has_asked = false;
         }
-    }
-
-    /// Whether the log may not grow any further.
-    pub(crate) fn is_log_full(&self) -> bool {
-        self.pages.load(Ordering::Relaxed) >= PAGES_MAX
     }
 
     pub(crate) fn unlink(&self, files: Vec<String>) {
@@ -138,21 +145,61 @@ impl Drop for Housekeeper {
     }
 }
 
-fn work(conn: &Connection, chores: &Receiver<Chore>, gate: &Gate, shared: &Shared) {
-    while let Ok(chore) = chores.recv() {
-        match chore {
-            Chore::Checkpoint => {
-                if let Err(fault) = checkpoint(conn, gate) {
-                    note(&shared.condition, &fault);
+/// What the thread has.
+struct Worker {
+    conn: Connection,
+    gate: Arc<Gate>,
+    pages: Arc<AtomicU32>,
+    shared: Arc<Shared>,
+}
+
+impl Worker {
+    fn work(self, chores: &Receiver<Chore>) {
+        while let Ok(chore) = chores.recv() {
+            match chore {
+                Chore::Checkpoint => {
+                    // The log may have been copied for another asker.
+                    if self.pages.load(Ordering::Relaxed) >= PAGES_MIN {
+                        self.checkpoint();
+                    }
                 }
+                Chore::CheckpointNow(_done) => self.checkpoint(),
+                Chore::Unlink(files) => {
+                    files.iter().for_each(|file| self.shared.files.remove(file));
+                }
+                Chore::Sweep => match self.shared.files.sweep(&self.conn) {
+                    Ok(0) => {}
+                    Ok(count) => tracing::info!(count, "removed bodies of a run that ended early"),
+                    Err(fault) => note(&self.shared.condition, &fault),
+                },
             }
-            Chore::Unlink(files) => files.iter().for_each(|file| shared.files.remove(file)),
-            Chore::Sweep => match shared.files.sweep(conn) {
-                Ok(0) => {}
-                Ok(count) => tracing::info!(count, "removed bodies of a run that ended early"),
-                Err(fault) => note(&shared.condition, &fault),
-            },
         }
+        // The writer is gone: leave one tidy file behind.
+        if let Err(fault) = pass(&self.conn, sql::CHECKPOINT_TRUNCATE) {
+            note(&self.shared.condition, &fault);
+        }
+    }
+
+    /// Copies the whole log, and lets the next write begin it anew.
+    fn checkpoint(&self) {
+        if let Err(fault) = self.try_checkpoint() {
+            note(&self.shared.condition, &fault);
+        }
+    }
+
+    fn try_checkpoint(&self) -> Result<(), Fault> {
+        for _ in 0..PASSES_MAX {
+            if pass(&self.conn, sql::CHECKPOINT_PASSIVE)? <= PAGES_LAST_MAX {
+                break;
+            }
+        }
+        self.gate.closed(|| {
+            let left = pass(&self.conn, sql::CHECKPOINT_RESTART)?;
+            if left == 0 {
+                self.pages.store(0, Ordering::Relaxed);
+            }
+            Ok(())
+        })
     }
 }
 
@@ -161,17 +208,6 @@ fn note(condition: &Condition, fault: &Fault) {
         tracing::warn!("could not tidy the store: {fault}");
     }
     condition.note(fault);
-}
-
-/// Copies the whole log, and lets the next write begin it anew.
-fn checkpoint(conn: &Connection, gate: &Gate) -> Result<(), Fault> {
-    for _ in 0..PASSES_MAX {
-        if pass(conn, sql::CHECKPOINT_PASSIVE)? <= PAGES_LAST_MAX {
-            break;
-        }
-    }
-    gate.closed(|| pass(conn, sql::CHECKPOINT_RESTART))?;
-    Ok(())
 }
 
 /// One pass; answers how many pages are left.

@@ -17,6 +17,7 @@ use rusqlite::{Connection, params};
 
 use crate::fault::Fault;
 use crate::sql::{self, Hot};
+pub(crate) use load::{count_at, name_of};
 pub(crate) use lanes::{Front, Head, Home, Lanes, Ranked};
 
 /// Where a task stands, as far as order and counts are concerned.

@@ -1,1 +1,176 @@
-//! store-sqlite
+//! The embedded store: one SQLite file, its log, and a folder of large bodies beside it.
+//!
+//! One thread writes, in transactions that gather whatever has arrived ([`writer`]); one copies the log
+//! beside it ([`checkpoint`]); a few connections read ([`readers`]). What changes a task is decided by
+//! `relais_core::step`, inside the transaction ([`scribe`]). Not here: HTTP, clocks, randomness.
+
+mod accept;
+mod bodies;
+mod checkpoint;
+mod claim;
+mod codec;
+mod events;
+mod fault;
+mod ledger;
+mod list;
+mod migrate;
+mod open;
+mod read;
+mod readers;
+mod row;
+mod scribe;
+mod shared;
+mod spool;
+mod sql;
+mod step;
+mod tidy;
+mod writer;
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use relais_core::{BodyKind, Task, TaskId};
+use relais_store::{
+    Claim, Claims, Commit, Committed, Due, DueQuery, EventQuery, Filter, Health, Logged, Page, Place,
+    QueueStats, Rejected, Spool, Store, StoreError, StoreFuture, StoredBody,
+};
+use rusqlite::Connection;
+
+use fault::Fault;
+pub use open::{OpenError, Options};
+use open::Parts;
+use spool::FileSpool;
+use writer::Request;
+
+/// A store in one SQLite file.
+#[derive(Clone)]
+pub struct SqliteStore {
+    parts: Arc<Parts>,
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("SqliteStore").finish_non_exhaustive()
+    }
+}
+
+/// Ids read over one connection without leaving the caller's thread.
+const READ_HERE_MAX: usize = 32;
+
+impl SqliteStore {
+    /// Opens the file, and makes it if it is new. Blocks; a store of millions of tasks takes a second.
+    ///
+    /// # Errors
+    /// [`OpenError`] says whether the file is in use, not ours, too new, or damaged.
+    pub fn open(options: &Options) -> Result<Self, OpenError> {
+        Ok(Self { parts: Arc::new(open::open(options)?) })
+    }
+
+    /// Finishes what was begun, and leaves the file whole and free for the next process.
+    pub async fn close(&self) {
+        self.parts.writer.close().await;
+        // Whoever still holds the store can read, but another process may have it.
+        let _ = self.parts.lock.unlock();
+    }
+
+    /// Steps that SQLite's virtual machine took for the writer: what a test of its plans measures.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the store is closed.
+    pub async fn effort(&self) -> Result<i64, StoreError> {
+        self.parts.writer.ask(|reply| Request::Effort { reply }).await
+    }
+
+    /// Reads single rows, here and now.
+    fn point<'a, T: Send + 'a>(
+        &'a self,
+        read: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'a,
+    ) -> StoreFuture<'a, T> {
+        let parts = &self.parts;
+        Box::pin(async move { parts.points.read(&parts.shared.condition, read) })
+    }
+
+    /// Reads many rows, where it may block.
+    fn page<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+    ) -> StoreFuture<'_, T> {
+        let parts = self.parts.clone();
+        Box::pin(async move {
+            let read = move || parts.pages.read(&parts.shared.condition, read);
+            let stopped = || StoreError::Unavailable("the process is shutting down".to_owned());
+            tokio::task::spawn_blocking(read).await.unwrap_or_else(|_| Err(stopped()))
+        })
+    }
+}
+
+impl Store for SqliteStore {
+    fn commit(&self, commits: Vec<Commit>) -> StoreFuture<'_, Vec<Result<Committed, Rejected>>> {
+        Box::pin(self.parts.writer.ask(|reply| Request::Commit { commits, reply }))
+    }
+
+    fn claim(&self, claim: Claim) -> StoreFuture<'_, Claims> {
+        let claim = Box::new(claim);
+        Box::pin(self.parts.writer.ask(|reply| Request::Claim { claim, reply }))
+    }
+
+    fn due(&self, query: DueQuery) -> StoreFuture<'_, Due> {
+        Box::pin(async move {
+            let wants = self.point(move |conn| read::wants_tidying(conn, query)).await?;
+            let pools = if wants {
+                let (now, limit) = (query.now, query.limit);
+                self.parts.writer.ask(|reply| Request::Tidy { now, limit, reply }).await?
+            } else {
+                Vec::new()
+            };
+            self.point(move |conn| read::due(conn, query, pools)).await
+        })
+    }
+
+    fn read(&self, ids: Vec<TaskId>) -> StoreFuture<'_, Vec<Option<Task>>> {
+        if ids.len() <= READ_HERE_MAX {
+            self.point(move |conn| read::tasks(conn, &ids))
+        } else {
+            self.page(move |conn| read::tasks(conn, &ids))
+        }
+    }
+
+    fn list(&self, filter: Filter) -> StoreFuture<'_, Page> {
+        self.page(move |conn| list::page(conn, &filter))
+    }
+
+    fn events(&self, query: EventQuery) -> StoreFuture<'_, Vec<Logged>> {
+        match query {
+            EventQuery::Task { .. } => self.point(move |conn| events::events(conn, &query)),
+            EventQuery::Store { .. } => self.page(move |conn| events::events(conn, &query)),
+        }
+    }
+
+    fn body(&self, task: TaskId, kind: BodyKind) -> StoreFuture<'_, Option<StoredBody>> {
+        let files = &self.parts.shared.files;
+        self.point(move |conn| read::body(conn, files, task, kind))
+    }
+
+    fn spool(&self) -> StoreFuture<'_, Box<dyn Spool>> {
+        let spool = FileSpool::new(self.parts.shared.clone());
+        Box::pin(std::future::ready(Ok(Box::new(spool) as Box<dyn Spool>)))
+    }
+
+    fn queues(&self) -> StoreFuture<'_, Vec<QueueStats>> {
+        self.page(read::queues)
+    }
+
+    fn place(&self, task: TaskId) -> StoreFuture<'_, Option<Place>> {
+        let shared = &self.parts.shared;
+        self.point(move |conn| read::place(conn, shared, task))
+    }
+
+    fn secrets(&self) -> StoreFuture<'_, Vec<(String, Bytes)>> {
+        self.page(read::secrets)
+    }
+
+    fn health(&self) -> Health {
+        self.parts.shared.condition.health()
+    }
+}

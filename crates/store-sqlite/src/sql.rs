@@ -101,8 +101,7 @@ hot! {
         where pool_id = ?1 and turn is not null and (turn, rank, first) > (?2, ?3, ?4)
         order by turn, rank, first limit ?5";
 
-    counter_put = "insert into counter (name, value) values (?1, ?2)
-        on conflict (name) do update set value = ?2";
+    counter_put = COUNTER_PUT;
 }
 
 // Seldom used by the writer: prepared when they are needed.
@@ -142,6 +141,9 @@ pub(crate) const LAST_TASK: &str = "select ifnull(max(n), 0) from task limit 1";
 pub(crate) const LAST_EVENT: &str = "select ifnull(max(pos), 0) from event limit 1";
 pub(crate) const LAST_LANE: &str = "select ifnull(max(id), 0) from lane limit 1";
 pub(crate) const COUNTER: &str = "select value from counter where name = ?1 limit 1";
+
+pub(crate) const COUNTER_PUT: &str = "insert into counter (name, value) values (?1, ?2)
+    on conflict (name) do update set value = ?2";
 
 // What readers ask.
 

@@ -2,7 +2,7 @@
 //!
 //! Nothing waits for company: while a transaction is made durable, the next gathers by itself.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 
@@ -42,7 +42,7 @@ enum Answer {
 /// The writer as its store sees it.
 pub(crate) struct Writer {
     requests: mpsc::Sender<Request>,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Writer {
@@ -64,7 +64,7 @@ impl Writer {
             match Scribe::new(&conn, &shared) {
                 Ok(scribe) => {
                     let _ = ready.send(Ok(()));
-                    Desk { scribe, housekeeper }.work(incoming);
+                    Desk { scribe, housekeeper, is_stale: false }.work(incoming);
                 }
                 Err(fault) => {
                     let _ = ready.send(Err(fault));
@@ -76,7 +76,7 @@ impl Writer {
             Ok(started) => started?,
             Err(_) => return Err(Fault::damaged("the writer did not start")),
         }
-        Ok(Self { requests, thread: Some(thread) })
+        Ok(Self { requests, thread: Mutex::new(Some(thread)) })
     }
 
     /// Asks, and waits until the answer is durable.
@@ -90,10 +90,16 @@ impl Writer {
         answer.await.unwrap_or_else(|_| Err(stopped()))
     }
 
-    /// Lets the thread finish what it was asked, and no more.
+    /// Lets the thread finish what it was asked, and no more. Returns when its files are closed.
     pub(crate) async fn close(&self) {
         let _ = self.requests.send(Request::Close).await;
-        self.requests.closed().await;
+        if let Some(thread) = self.take_thread() {
+            let _ = tokio::task::spawn_blocking(|| thread.join()).await;
+        }
+    }
+
+    fn take_thread(&self) -> Option<JoinHandle<()>> {
+        self.thread.lock().expect("nothing panics while it is held").take()
     }
 }
 
@@ -101,7 +107,7 @@ impl Drop for Writer {
     fn drop(&mut self) {
         let (closed, _) = mpsc::channel(1);
         drop(std::mem::replace(&mut self.requests, closed));
-        if let Some(thread) = self.thread.take() {
+        if let Some(thread) = self.take_thread() {
             let _ = thread.join();
         }
     }
@@ -122,6 +128,8 @@ impl Drop for Watch {
 struct Desk<'c> {
     scribe: Scribe<'c>,
     housekeeper: Housekeeper,
+    /// What is in mind may differ from what is stored.
+    is_stale: bool,
 }
 
 impl Desk<'_> {
@@ -215,28 +223,26 @@ impl Desk<'_> {
 
     /// One transaction. After an error nothing of it is left, in the store or in mind.
     fn attempt(&mut self, requests: &[Request]) -> Result<Vec<Answer>, Fault> {
+        if self.is_stale {
+            self.scribe.start_over()?;
+            self.is_stale = false;
+        }
         self.housekeeper.gate.enter();
         let answers = self.transact(requests);
         if answers.is_err() {
+            self.is_stale = true;
             // It fails when SQLite has rolled back by itself already.
             let _ = self.scribe.conn.execute_batch(sql::ROLLBACK);
         }
         self.housekeeper.gate.leave();
-        match answers {
-            Ok(answers) => {
-                self.scribe.ledger.lanes.trim();
-                let files = std::mem::take(&mut self.scribe.unlinks);
-                if !files.is_empty() {
-                    self.housekeeper.unlink(files);
-                }
-                self.housekeeper.committed();
-                Ok(answers)
-            }
-            Err(fault) => {
-                self.scribe.start_over()?;
-                Err(fault)
-            }
+        let answers = answers?;
+        self.scribe.ledger.lanes.trim();
+        let files = std::mem::take(&mut self.scribe.unlinks);
+        if !files.is_empty() {
+            self.housekeeper.unlink(files);
         }
+        self.housekeeper.committed();
+        Ok(answers)
     }
 
     fn transact(&mut self, requests: &[Request]) -> Result<Vec<Answer>, Fault> {

@@ -1,14 +1,12 @@
 //! From a request to a task: all that can be refused is refused before its body is read, and the body
 //! is durable before the upstream hears of it.
 
-use std::sync::Arc;
-
 use axum::body::Body;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, header, request};
+use http::{HeaderMap, HeaderValue, header, request};
 use relais_api::codes;
 use relais_core::outcome::is_idempotent_method;
-use relais_core::{Runner, limits};
+use relais_core::Runner;
 use relais_engine::{Context, EngineError, Field, RequestHead, Submission};
 use relais_store::{Health, Rejected};
 
@@ -131,13 +129,13 @@ impl Prepared {
     }
 }
 
-/// The body of a request, and its head.
-pub(super) fn split(request: Request<Body>) -> (request::Parts, Body) {
-    request.into_parts()
-}
-
 /// A refused submission, with an honest time to come back where there is no room.
-pub(super) fn refusal(app: &Arc<App>, submitter: &Submitter, route: &Route, error: EngineError) -> Refusal {
+pub(super) fn refusal(
+    app: &App,
+    submitter: &Submitter,
+    route: &Route,
+    error: EngineError,
+) -> Refusal {
     let is_full =
         matches!(error, EngineError::Rejected(Rejected::QueueFull | Rejected::TenantFull));
     let refusal = Refusal::from(error);
@@ -216,6 +214,5 @@ fn stored_fields(
             open.push(field);
         }
     }
-    debug_assert!(open.len() + secrets.len() <= limits::HEAD_FIELDS_MAX, "as many as came");
     (open, secrets)
 }

@@ -1,0 +1,126 @@
+//! The command line: one file for each subcommand, and what they all share.
+
+mod bench;
+mod cancel;
+mod check;
+mod connect;
+mod demo;
+mod generate;
+mod key;
+mod limits;
+mod queues;
+mod retry;
+mod serve;
+mod show;
+mod submit;
+mod table;
+mod tasks;
+mod token;
+mod watch;
+mod work;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+pub use connect::Connection;
+
+/// The asynchronous front door for HTTP: hand a request in, get a ticket at once, collect the answer
+/// when it is done.
+#[derive(Debug, Parser)]
+#[command(name = "relais", version, max_term_width = 100, propagate_version = true)]
+#[command(after_help = "Exit status: 0 done; 1 it failed, or the task did; 2 the command line is wrong.")]
+pub struct Cli {
+    #[command(flatten)]
+    connection: Connection,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the server
+    Serve(serve::Serve),
+    /// Judges the configuration and says what it means
+    Check(check::Check),
+    /// Hands in a task
+    Submit(submit::Submit),
+    /// Follows tasks until they are done
+    Watch(watch::Watch),
+    /// Lists tasks
+    Tasks(tasks::Tasks),
+    /// Cancels tasks
+    Cancel(cancel::Cancel),
+    /// Runs failed or canceled tasks again
+    Retry(retry::Retry),
+    /// Makes any program a worker
+    Work(work::Work),
+    /// Makes, lists and revokes API keys
+    Key(key::Key),
+    /// Shows what a ticket says
+    Token(token::Token),
+    /// Shows queues, pauses and resumes them
+    Queues(queues::Queues),
+    /// Prints every limit and what happens at it
+    Limits(limits::Limits),
+    /// Measures this machine
+    Bench(bench::Bench),
+    /// Tells the story of a request, with a shop as the upstream
+    Demo(demo::Demo),
+    /// Prints the completions of a shell
+    #[command(hide = true)]
+    Completions(generate::Completions),
+    /// Writes the manual pages
+    #[command(hide = true)]
+    Man(generate::Man),
+}
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("could not start: {error}")),
+    };
+    let code = match runtime.block_on(run(cli)) {
+        Ok(code) => code,
+        Err(error) => fail(&format!("{error:#}")),
+    };
+    // A thread that reads a terminal or a pipe would hold the program until somebody types.
+    runtime.shutdown_background();
+    code
+}
+
+async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let connection = cli.connection;
+    match cli.command {
+        Command::Serve(command) => command.run().await,
+        Command::Check(command) => command.run(connection.json).await,
+        Command::Submit(command) => command.run(&connection).await,
+        Command::Watch(command) => command.run(&connection).await,
+        Command::Tasks(command) => command.run(&connection).await,
+        Command::Cancel(command) => command.run(&connection).await,
+        Command::Retry(command) => command.run(&connection).await,
+        Command::Work(command) => command.run(&connection).await,
+        Command::Key(command) => command.run(connection.json).await,
+        Command::Token(command) => command.run(&connection),
+        Command::Queues(command) => command.run(&connection).await,
+        Command::Limits(command) => command.run(connection.json),
+        Command::Bench(command) => command.run(),
+        Command::Demo(command) => command.run(),
+        Command::Completions(command) => command.run(),
+        Command::Man(command) => command.run(),
+    }
+}
+
+/// The whole command line, for manual pages and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+fn fail(text: &str) -> ExitCode {
+    show::error(&format!("relais: {text}"));
+    ExitCode::FAILURE
+}

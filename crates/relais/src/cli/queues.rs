@@ -1,0 +1,89 @@
+//! `relais queues`: shows queues, pauses and resumes them.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use relais_client::{Client, Queue};
+
+use super::table::Table;
+use super::{Connection, show};
+
+/// Shows queues, or pauses and resumes one. Without a subcommand: all queues in a table.
+#[derive(Debug, Args)]
+pub(super) struct Queues {
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Shows one queue: its policy, its tasks, how long they take
+    Show {
+        /// The queue
+        name: String,
+    },
+    /// Lets no attempt of a queue start; its tasks are still accepted (scope admin)
+    Pause {
+        /// The queue
+        name: String,
+    },
+    /// Lets the attempts of a queue start again (scope admin)
+    Resume {
+        /// The queue
+        name: String,
+    },
+}
+
+impl Queues {
+    pub(super) async fn run(self, connection: &Connection) -> anyhow::Result<ExitCode> {
+        let client = connection.client()?;
+        match self.action {
+            None => list(&client, connection.json).await?,
+            Some(Action::Show { name }) => one(&client.queue(&name).await?, connection.json)?,
+            Some(Action::Pause { name }) => {
+                client.pause(&name).await?;
+                show::line(&format!("{name} is paused"))?;
+            }
+            Some(Action::Resume { name }) => {
+                client.resume(&name).await?;
+                show::line(&format!("{name} goes on"))?;
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+async fn list(client: &Client, as_json: bool) -> anyhow::Result<()> {
+    let queues = client.queues().await?;
+    if as_json {
+        return show::json(&queues);
+    }
+    let mut table = Table::new([
+        "QUEUE", "STATE", "QUEUED", "LATER", "RUNNING", "WAITING", "SUCCEEDED", "FAILED",
+        "CANCELED", "DONE/S",
+    ]);
+    for queue in queues {
+        let counts = queue.counts;
+        let done = queue.throughput.map(|throughput| format!("{:.1}", throughput.finished_per_s));
+        table.row([
+            queue.name.clone(),
+            if queue.paused { "paused" } else { "open" }.to_owned(),
+            counts.queued.to_string(),
+            counts.scheduled.to_string(),
+            counts.running.to_string(),
+            counts.waiting.to_string(),
+            counts.succeeded.to_string(),
+            counts.failed.to_string(),
+            counts.canceled.to_string(),
+            done.unwrap_or_default(),
+        ]);
+    }
+    table.print()
+}
+
+fn one(queue: &Queue, as_json: bool) -> anyhow::Result<()> {
+    if as_json {
+        return show::json(queue);
+    }
+    show::line(&serde_json::to_string_pretty(queue)?)
+}

@@ -1,0 +1,88 @@
+//! `relais serve`: the server.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use clap::builder::FalseyValueParser;
+
+use crate::config::{self, Overrides};
+use crate::{logs, start};
+
+/// Runs the server until SIGTERM or SIGINT, then drains: nothing new is taken, what runs may end.
+///
+/// Flags win over the environment, the environment over the file, the file over the defaults. When both
+/// listeners are ready one line says so on standard output: `relais ready: api URL admin URL`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  relais serve --upstream http://127.0.0.1:9000\n  \
+                        relais serve --config relais.toml --log json")]
+pub(super) struct Serve {
+    #[command(flatten)]
+    overrides: Flags,
+    /// How log lines look: `human`, or `json`, one document a line. What is logged is in RUST_LOG
+    /// [default filter: info]
+    #[arg(long, env = "RELAIS_LOG", value_name = "FORMAT", default_value = "human")]
+    log: logs::Format,
+}
+
+/// Flags over the configuration file; `serve` and `check` share them.
+#[derive(Debug, Args)]
+pub(super) struct Flags {
+    /// The configuration file [default: relais.toml, if there is one]
+    #[arg(long, env = "RELAIS_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the front door and the task API listen: address and port, 0 takes a free one
+    /// [default: 127.0.0.1:8080]
+    #[arg(long, env = "RELAIS_LISTEN", value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Where metrics and administration listen: address and port, 0 takes a free one
+    /// [default: 127.0.0.1:8081]
+    #[arg(long, env = "RELAIS_ADMIN_LISTEN", value_name = "ADDRESS")]
+    admin_listen: Option<SocketAddr>,
+    /// Scheme and host of absolute links, such as https://api.example.com; needed off loopback
+    #[arg(long, env = "RELAIS_PUBLIC_URL", value_name = "URL")]
+    public_url: Option<String>,
+    /// Where tasks survive: `sqlite:FILE`, or `memory:` for trials [default: sqlite:relais.db]
+    #[arg(long, env = "RELAIS_STORE", value_name = "URL")]
+    store: Option<String>,
+    /// Fronts everything that no route of the file takes with this service, such as
+    /// http://127.0.0.1:9000
+    #[arg(long, env = "RELAIS_UPSTREAM", value_name = "URL")]
+    upstream: Option<String>,
+    /// Takes calls without an API key off loopback, too: for trusted networks only
+    #[arg(long, env = "RELAIS_INSECURE", value_parser = FalseyValueParser::new())]
+    insecure: bool,
+}
+
+impl Flags {
+    /// What they say.
+    pub(super) fn overrides(&self) -> Overrides {
+        Overrides {
+            config: self.config.clone(),
+            listen: self.listen,
+            admin_listen: self.admin_listen,
+            public_url: self.public_url.clone(),
+            store: self.store.clone(),
+            upstream: self.upstream.clone(),
+            insecure: self.insecure,
+        }
+    }
+}
+
+impl Serve {
+    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+        let settings = config::load(&self.overrides.overrides(), &variable)?;
+        logs::init(self.log);
+        for warning in &settings.warnings {
+            tracing::warn!("{warning}");
+        }
+        start::serve(settings).await?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// A variable of the environment; one that is not UTF-8 counts as not set.
+pub(super) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}

@@ -1,0 +1,237 @@
+//! `relais submit`: hands in a task, and waits for it if asked to.
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use clap::Args;
+use relais_client::{
+    Accepted, Answer, Client, Deadline, RawJson, Span, SubmitOptions, SubmitRequest, Task,
+    TaskResult, Time,
+};
+use relais_core::limits;
+
+use super::watch::Bar;
+use super::{Connection, show};
+
+/// Hands in a file as the input of a task and prints the task's id.
+///
+/// Repeated after a lost answer it does not make a second task: it carries an idempotency key. With
+/// --wait it follows the task, prints its result on standard output and is successful only if the
+/// task is.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  relais submit oui.csv --queue imports --wait --output summary.json\n  \
+                        echo '{\"order\": 1}' | relais submit - --queue orders --label order=A-1")]
+pub(super) struct Submit {
+    /// The input; `-` is standard input
+    file: PathBuf,
+    /// The queue: 1 to 64 of a-z, 0-9, - and _
+    #[arg(long, short, value_name = "NAME")]
+    queue: String,
+    /// Follows the task until it is done, then prints its result
+    #[arg(long, short)]
+    wait: bool,
+    /// Where the result goes with --wait; it is complete or not there [default: standard output]
+    #[arg(long, short, value_name = "FILE", requires = "wait")]
+    output: Option<PathBuf>,
+    /// The media type of the input, such as text/csv [default: by the file's name, or JSON if it is]
+    #[arg(long, value_name = "TYPE")]
+    content_type: Option<String>,
+    /// The lane, up to 128 bytes, such as a customer's id
+    #[arg(long, value_name = "LANE")]
+    lane: Option<String>,
+    /// Not before this long from now, such as 30s or 1h30m
+    #[arg(long, value_name = "DURATION", conflicts_with = "run_at")]
+    delay: Option<Span>,
+    /// Not before this moment, such as 2026-11-22T10:00:05Z
+    #[arg(long, value_name = "TIME")]
+    run_at: Option<Time>,
+    /// When it must be done: a moment, or a duration such as 2h
+    #[arg(long, value_name = "WHEN")]
+    deadline: Option<Deadline>,
+    /// From -10 to 10, higher first [default: 0]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    #[arg(value_parser = clap::value_parser!(i32).range(-10..=10))]
+    priority: Option<i32>,
+    /// A name and a value of your own, such as order=A-1; up to 16
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
+    labels: Vec<(String, String)>,
+    /// How long the task is kept once it is done, such as 7d
+    #[arg(long, value_name = "DURATION")]
+    retention: Option<Span>,
+    /// A key of your own: the same key and the same task never run twice [default: a new one]
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
+}
+
+impl Submit {
+    pub(super) async fn run(self, connection: &Connection) -> anyhow::Result<ExitCode> {
+        let client = connection.client()?;
+        let request = self.request()?;
+        let options = SubmitOptions { idempotency_key: self.idempotency_key.clone() };
+        let accepted = client.submit_as(&request, &options).await.context("could not submit")?;
+        self.tell(&accepted, connection)?;
+        if !self.wait {
+            return Ok(ExitCode::SUCCESS);
+        }
+        let client = client.following(&accepted);
+        tokio::select! {
+            code = self.collect(&client, &accepted.task.id, connection.json) => code,
+            _ = tokio::signal::ctrl_c() => {
+                show::note(&format!("it goes on without you: relais watch {}", accepted.task.id));
+                Ok(ExitCode::from(INTERRUPTED))
+            }
+        }
+    }
+
+    fn request(&self) -> anyhow::Result<SubmitRequest> {
+        let bytes = read(&self.file)?;
+        let content_type = self.content_type.clone().or_else(|| by_name(&self.file));
+        let mut request = SubmitRequest {
+            queue: self.queue.clone(),
+            lane: self.lane.clone(),
+            priority: self.priority,
+            run_at: self.run_at,
+            delay: self.delay,
+            deadline: self.deadline,
+            labels: self.labels.iter().cloned().collect::<BTreeMap<_, _>>(),
+            retention: self.retention,
+            ..SubmitRequest::default()
+        };
+        if content_type.as_deref().is_none_or(|kind| kind == JSON) {
+            let text = String::from_utf8(bytes.clone()).ok();
+            let json = text.and_then(|text| RawJson::parse(text).ok());
+            // JSON travels without the white space around it: then these bytes would not come back.
+            let exact = json.filter(|json| json.as_bytes() == bytes.as_slice());
+            if let Some(json) = exact {
+                request.input = Some(json);
+                return Ok(request);
+            }
+        }
+        let is_json = || serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).is_ok();
+        let guess = || if is_json() { JSON } else { "application/octet-stream" }.to_owned();
+        request.content_type = Some(content_type.unwrap_or_else(guess));
+        request.input_base64 = Some(STANDARD.encode(&bytes));
+        Ok(request)
+    }
+
+    /// Says what came of it before anything can go wrong: an id that is lost is a task that is lost.
+    fn tell(&self, accepted: &Accepted, connection: &Connection) -> anyhow::Result<()> {
+        let id = &accepted.task.id;
+        if self.wait {
+            show::note(&format!("task: {id}"));
+        } else if connection.json {
+            show::json(accepted)?;
+        } else {
+            show::line(id)?;
+        }
+        if accepted.replayed {
+            show::note("this task had been accepted before, under the same key");
+        }
+        if !connection.json || self.wait {
+            if let Some(ticket) = &accepted.ticket {
+                show::note(&format!("ticket: {ticket}"));
+            }
+            if let Some(url) = &accepted.watch_url {
+                show::note(&format!("watch: {url}"));
+            }
+        }
+        Ok(())
+    }
+
+    async fn collect(&self, client: &Client, id: &str, as_json: bool) -> anyhow::Result<ExitCode> {
+        let mut bar = Bar::start();
+        let mut follow = client.follow(id, 0);
+        while let Some(event) = follow.next().await.context("could not follow the task")? {
+            bar.take(&event);
+        }
+        bar.finish();
+        let task = client.wait(id).await?;
+        if !task.succeeded() {
+            if as_json {
+                show::json(&task)?;
+            }
+            show::note(&ending(&task));
+            return Ok(ExitCode::FAILURE);
+        }
+        match client.result(id).await.context("could not read the result")? {
+            TaskResult::Ready(answer) => self.keep(*answer).await?,
+            TaskResult::NotYet { .. } => bail!("the task was retried by hand in the meantime"),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    async fn keep(&self, mut answer: Answer) -> anyhow::Result<()> {
+        let Some(path) = &self.output else {
+            let mut stdout = std::io::stdout();
+            while let Some(piece) = answer.chunk().await? {
+                stdout.write_all(&piece)?;
+            }
+            return Ok(stdout.flush()?);
+        };
+        let shown = path.display();
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))
+            .with_context(|| format!("could not write {shown}"))?;
+        while let Some(piece) = answer.chunk().await? {
+            file.write_all(&piece)?;
+        }
+        file.persist(path).with_context(|| format!("could not write {shown}"))?;
+        Ok(())
+    }
+}
+
+/// How a task that did not succeed ended.
+pub(super) fn ending(task: &Task) -> String {
+    let reason = show::reason(task);
+    let gap = if reason.is_empty() { "" } else { ": " };
+    format!("{} {}{gap}{reason}", task.id, show::clean(&task.status))
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let limit = limits::REQUEST_BODY_BYTES_MAX;
+    let mut bytes = Vec::new();
+    let taken = if path == Path::new("-") {
+        std::io::stdin().lock().take(limit + 1).read_to_end(&mut bytes)
+    } else {
+        std::fs::File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes))
+    };
+    taken.with_context(|| format!("could not read {}", path.display()))?;
+    if bytes.len() as u64 > limit {
+        bail!("{} has more than {limit} bytes, the most a server takes", path.display());
+    }
+    Ok(bytes)
+}
+
+fn by_name(path: &Path) -> Option<String> {
+    let kind = match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+        "json" => JSON,
+        "csv" => "text/csv",
+        "txt" => "text/plain",
+        "xml" => "application/xml",
+        "html" => "text/html",
+        "pdf" => "application/pdf",
+        "png" => "image/png",
+        "jpg" | "jpeg" => "image/jpeg",
+        "zip" => "application/zip",
+        "gz" => "application/gzip",
+        "ndjson" | "jsonl" => "application/x-ndjson",
+        _ => return None,
+    };
+    Some(kind.to_owned())
+}
+
+pub(super) fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write NAME=VALUE".to_owned()),
+    }
+}
+
+const JSON: &str = "application/json";
+/// 128 and the number of SIGINT, as shells say it.
+pub(super) const INTERRUPTED: u8 = 130;

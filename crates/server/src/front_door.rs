@@ -1,0 +1,200 @@
+//! The front door: requests that are not for Relais itself become tasks, or are passed on, as their
+//! route says.
+//!
+//! Read in this order: `table` (which route), `mode` (proxy or task), `task` (from a request to a
+//! task), `handover` (how long its client waits), `answer` (what it gets). Not here: Relais' own paths.
+
+mod abandon;
+mod answer;
+mod caller;
+pub(crate) mod check;
+mod handover;
+mod mode;
+mod options;
+mod table;
+mod task;
+mod trace;
+mod upload;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use http::Request;
+use relais_api::codes;
+use relais_core::Task;
+use relais_engine::Submitted;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use self::abandon::Abandon;
+use self::caller::Submitter;
+use self::check::RouteProblem;
+use self::handover::{Ears, Waiting};
+use self::mode::{Patience, Way, way};
+use self::table::{Found, Table, is_ambiguous};
+use crate::accepted::How;
+use crate::app::App;
+use crate::config::{HostHeader, Mode, Route};
+use crate::connection::Peer;
+use crate::prefer::Prefer;
+use crate::problem::Refusal;
+use crate::proxy::fields::{PreferIs, vary_by_prefer};
+use crate::proxy::{Proxy, Target};
+use crate::submitted::attached_response;
+
+/// How long the fallback's upstream may take to begin its answer.
+const FALLBACK_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Takes the requests that are not for Relais itself.
+pub(crate) struct FrontDoor {
+    app: Arc<App>,
+    table: Table,
+    proxy: Proxy,
+}
+
+impl FrontDoor {
+    /// Compiles the routes.
+    ///
+    /// # Errors
+    /// The first route that cannot be served.
+    pub(crate) fn new(app: Arc<App>, tracker: TaskTracker) -> Result<Self, RouteProblem> {
+        if let Some(problem) = check::validate_routes(&app.config).into_iter().next() {
+            return Err(problem);
+        }
+        let table = Table::new(&app.config.routes).map_err(|(route, why)| RouteProblem {
+            route: Some(route),
+            path: app.config.routes[route].path.clone(),
+            why: why.to_owned(),
+        })?;
+        let proxy = Proxy::new(app.clone(), tracker);
+        Ok(Self { app, table, proxy })
+    }
+
+    /// Answers a request.
+    pub(crate) async fn take(&self, request: Request<Body>) -> Response {
+        let path = request.uri().path().to_owned();
+        match self.dispatch(request).await {
+            Ok(response) => response,
+            Err(refusal) => self.app.refuse(&refusal, &path),
+        }
+    }
+
+    async fn dispatch(&self, request: Request<Body>) -> Result<Response, Refusal> {
+        let Some(peer) = request.extensions().get::<Peer>().cloned() else {
+            return Err(Refusal::internal("a request came by no connection"));
+        };
+        let path = request.uri().path();
+        if !self.table.is_open() && is_ambiguous(path) {
+            return Err(Refusal::new(&codes::AMBIGUOUS_PATH));
+        }
+        match (self.table.find(request.method().as_str(), path), &self.app.config.fallback) {
+            (Found::Route(index, names), _) => {
+                let route = &self.app.config.routes[index];
+                match way(route, Prefer::of(request.headers())) {
+                    Way::Sync => self.pass_on(route, request, &peer).await,
+                    Way::Task(patience) => {
+                        Box::pin(self.hand_in(route, &names, request, &peer, &patience)).await
+                    }
+                }
+            }
+            (Found::Methods(_) | Found::Nothing, Some(fallback)) => {
+                let target = Target {
+                    upstream: fallback.clone(),
+                    host: HostHeader::Upstream,
+                    prefer: PreferIs::Theirs,
+                    timeout: FALLBACK_TIMEOUT,
+                };
+                self.proxy.forward(request, &peer, &target).await
+            }
+            (Found::Methods(methods), None) => {
+                Err(Refusal::new(&codes::METHOD_NOT_ALLOWED).allow(methods.join(", ")))
+            }
+            (Found::Nothing, None) => Err(Refusal::new(&codes::NOT_FOUND)),
+        }
+    }
+
+    async fn pass_on(
+        &self,
+        route: &Route,
+        request: Request<Body>,
+        peer: &Peer,
+    ) -> Result<Response, Refusal> {
+        let policy = self.app.engine.policies().of(&route.tenant, &route.queue);
+        let depends_on_prefer = route.mode == Mode::Prefer;
+        let prefer = if depends_on_prefer { PreferIs::Ours } else { PreferIs::Theirs };
+        let target = Target {
+            upstream: route.upstream.clone(),
+            host: route.host.clone(),
+            prefer,
+            timeout: policy.attempt_timeout,
+        };
+        let mut response = self.proxy.forward(request, peer, &target).await?;
+        if depends_on_prefer {
+            vary_by_prefer(response.headers_mut());
+        }
+        Ok(response)
+    }
+
+    /// Makes a task of a request, and answers for it.
+    async fn hand_in(
+        &self,
+        route: &Route,
+        names: &[(String, String)],
+        request: Request<Body>,
+        peer: &Peer,
+        patience: &Patience,
+    ) -> Result<Response, Refusal> {
+        let app = &self.app;
+        let (parts, body) = request.into_parts();
+        let prepared = task::prepare(app, route, names, peer.address.ip(), &parts).await?;
+        let (submitter, submission) = prepared.with_body(app, &parts.headers, body).await?;
+        // The patience is counted from the end of the upload.
+        let until = Instant::now() + patience.wait;
+        let id = app.engine.draw_id();
+        let waits = !patience.wait.is_zero();
+        // Listening before the task exists, so that nothing of it is missed.
+        let ears = waits.then(|| Ears {
+            tap: (!route.run_by_workers).then(|| app.engine.tap(id)),
+            follower: app.engine.follow(id),
+        });
+        let mut abandon = if waits && route.cancel_on_abandon {
+            Abandon::cancels(app, &submitter.tenant, id)
+        } else {
+            Abandon::goes_on()
+        };
+        let submitted = app.engine.submit(id, submission).await;
+        let submitted =
+            submitted.map_err(|error| task::refusal(app, &submitter, route, error))?;
+        let waiting = Waiting { app, caller: &submitter.caller, patience, until };
+        match (submitted, ears) {
+            (Submitted::New(task), Some(ears)) => waiting.answer(task, ears, abandon).await,
+            (Submitted::New(task), None) => waiting.ticket(&task, How::default()),
+            (Submitted::Attached { task, same }, _) => {
+                abandon.disarm();
+                attach(&waiting, &submitter, task, same).await
+            }
+        }
+    }
+}
+
+/// Answers for a task that an earlier request with the same idempotency key has made.
+async fn attach(
+    waiting: &Waiting<'_>,
+    submitter: &Submitter,
+    task: Option<Task>,
+    same: bool,
+) -> Result<Response, Refusal> {
+    let is_stranger = submitter.key.as_ref().is_some_and(|key| !key.is_trusted);
+    let task = match task {
+        Some(task) if same && !is_stranger => Some(waiting.until_over(task).await?),
+        task => task,
+    };
+    let applied = waiting.patience.applied_to_ticket.clone();
+    let how = How { applied, is_stranger, ..How::default() };
+    let mut response =
+        attached_response(waiting.app, task.as_ref(), same, waiting.caller, how).await?;
+    vary_by_prefer(response.headers_mut());
+    Ok(response)
+}

@@ -1,0 +1,42 @@
+//! What becomes of a task whose caller hangs up while it waits for the answer.
+
+use std::sync::Arc;
+
+use relais_core::{TaskId, TenantName};
+
+use crate::app::App;
+
+/// Cancels the task when it is dropped before the answer was given out, if its route says so.
+pub(super) struct Abandon {
+    armed: Option<(Arc<App>, TenantName, TaskId)>,
+}
+
+impl Abandon {
+    /// Lets the task go on, whatever its caller does.
+    pub(super) const fn goes_on() -> Self {
+        Self { armed: None }
+    }
+
+    /// Cancels the task if its caller leaves.
+    pub(super) fn cancels(app: &Arc<App>, tenant: &TenantName, task: TaskId) -> Self {
+        Self { armed: Some((app.clone(), tenant.clone(), task)) }
+    }
+
+    /// The caller got what it waited for.
+    pub(super) fn disarm(&mut self) {
+        self.armed = None;
+    }
+}
+
+impl Drop for Abandon {
+    fn drop(&mut self) {
+        let Some((app, tenant, task)) = self.armed.take() else { return };
+        // Without a runtime the process ends, and the task goes on after its next start.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(async move {
+            if let Err(error) = app.engine.cancel(&tenant, task).await {
+                tracing::debug!(%error, %task, "an abandoned task was not canceled");
+            }
+        });
+    }
+}

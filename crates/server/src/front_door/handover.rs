@@ -1,0 +1,243 @@
+//! The hand-over from synchronous to asynchronous: the client waits for the answer itself as long as
+//! it has patience, then it gets a ticket. A timeout, not a second way of running tasks.
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use futures_util::FutureExt as _;
+use relais_api::codes;
+use relais_core::{Task, TaskId};
+use relais_engine::execute::tap::Answer;
+use relais_engine::{Follower, Tap, TapEvent};
+use relais_store::Rejected;
+use tokio::time::Instant;
+
+use super::abandon::Abandon;
+use super::answer;
+use super::mode::Patience;
+use crate::accepted::{How, accepted_response};
+use crate::app::App;
+use crate::auth::Caller;
+use crate::problem::Refusal;
+use crate::proxy::fields::vary_by_prefer;
+use crate::replay::replay_response;
+use crate::watch::poll;
+
+/// A client that waits for the answer to the task it has made.
+pub(super) struct Waiting<'a> {
+    pub(super) app: &'a Arc<App>,
+    pub(super) caller: &'a Caller,
+    pub(super) patience: &'a Patience,
+    /// When the patience ends.
+    pub(super) until: Instant,
+}
+
+/// What a client's wait came to.
+enum Ending {
+    /// An answer whose head stands.
+    Streaming(Arc<Answer>),
+    /// An answer without a body, whose outcome is committed.
+    Bodiless(Arc<Answer>),
+    /// The task is over.
+    Over(Box<Task>),
+    /// No more patience: the task as it is.
+    Ticket(Box<Task>),
+}
+
+/// Who tells how far the task is.
+pub(super) struct Ears {
+    /// The executor, if it runs in this process.
+    pub(super) tap: Option<Tap>,
+    /// The log.
+    pub(super) follower: Follower,
+}
+
+impl Waiting<'_> {
+    /// Waits for the answer to a task, and answers.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(super) async fn answer(
+        &self,
+        task: Task,
+        mut ears: Ears,
+        mut abandon: Abandon,
+    ) -> Result<Response, Refusal> {
+        let id = task.spec.id;
+        let ending = self.listen(&task, &mut ears).await;
+        let ending = ending.inspect_err(|_| abandon.disarm())?;
+        let applied = self.patience.applied_to_answer.as_deref();
+        match ending {
+            Ending::Streaming(answer) => {
+                let tap = ears.tap.take().expect("only a tap streams");
+                answer::streamed(&answer, tap, abandon, id, applied)
+            }
+            Ending::Bodiless(answer) => {
+                abandon.disarm();
+                answer::bodiless(&answer.head, id, applied)
+            }
+            Ending::Over(task) => {
+                abandon.disarm();
+                let mut response = replay_response(self.app, &task).await?;
+                answer::add_fields(response.headers_mut(), id, applied);
+                Ok(response)
+            }
+            Ending::Ticket(task) => {
+                abandon.disarm();
+                self.ticket(&task, How::default())
+            }
+        }
+    }
+
+    /// Waits for a task that exists already.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or the task is gone.
+    pub(super) async fn until_over(&self, task: Task) -> Result<Task, Refusal> {
+        let id = task.spec.id;
+        let left = self.until.saturating_duration_since(Instant::now());
+        if left.is_zero() || task.life.status().is_terminal() {
+            return Ok(task);
+        }
+        let over = poll::until_over(self.app, id, left).await?;
+        over.ok_or_else(|| Refusal::new(&codes::TASK_GONE).about(id))
+    }
+
+    /// The 202.
+    ///
+    /// # Errors
+    /// When the task's context cannot be read.
+    pub(super) fn ticket(&self, task: &Task, how: How) -> Result<Response, Refusal> {
+        let how = How { applied: self.patience.applied_to_ticket.clone(), ..how };
+        let mut response = accepted_response(self.app, task, self.caller, &how)?;
+        vary_by_prefer(response.headers_mut());
+        Ok(response)
+    }
+
+    async fn listen(&self, task: &Task, ears: &mut Ears) -> Result<Ending, Refusal> {
+        let id = task.spec.id;
+        let mut seq = task.life.version;
+        loop {
+            match ears.heard() {
+                Heard::Head(answer) if has_body(&answer) => return Ok(Ending::Streaming(answer)),
+                Heard::Whole(answer) if has_body(&answer) => return Ok(Ending::Streaming(answer)),
+                Heard::Whole(answer) => return Ok(Ending::Bodiless(answer)),
+                // Its head is all there is, and is held back until it is committed.
+                Heard::Head(_) => {
+                    ears.spoken().await;
+                    continue;
+                }
+                Heard::Retrying(at) => {
+                    let left = self.until.saturating_duration_since(Instant::now());
+                    if at.since(self.app.engine.now()) > left {
+                        return Ok(Ending::Ticket(Box::new(self.read(id).await?)));
+                    }
+                }
+                Heard::Nothing | Heard::Settled => {
+                    if ears.may_be_over(&mut seq)
+                        && let Some(over) = self.over(id, &mut seq).await?
+                        && !ears.has_head()
+                    {
+                        return Ok(over);
+                    }
+                }
+            }
+            if ears.has_head() {
+                continue;
+            }
+            let is_late = tokio::select! {
+                () = ears.more(seq) => false,
+                () = tokio::time::sleep_until(self.until) => true,
+                () = self.app.stop.cancelled() => true,
+            };
+            if is_late && !ears.has_head() {
+                return Ok(match self.over(id, &mut seq).await? {
+                    Some(over) => over,
+                    None => Ending::Ticket(Box::new(self.read(id).await?)),
+                });
+            }
+        }
+    }
+
+    /// The end of the task, if it is over.
+    async fn over(&self, id: TaskId, seq: &mut u64) -> Result<Option<Ending>, Refusal> {
+        let task = self.read(id).await?;
+        *seq = task.life.version;
+        let is_over = task.life.status().is_terminal();
+        Ok(is_over.then(|| Ending::Over(Box::new(task))))
+    }
+
+    async fn read(&self, id: TaskId) -> Result<Task, Refusal> {
+        let task = self.app.engine.task(id).await?;
+        task.ok_or_else(|| Refusal::from(Rejected::NotFound))
+    }
+}
+
+/// What was heard of a task.
+enum Heard {
+    /// Nothing that helps: look at the task.
+    Nothing,
+    /// The head of an answer that stands.
+    Head(Arc<Answer>),
+    /// The answer is whole and committed.
+    Whole(Arc<Answer>),
+    /// An attempt failed; the next starts then.
+    Retrying(relais_core::Timestamp),
+    /// The attempt has ended without an answer to stream.
+    Settled,
+}
+
+impl Ears {
+    fn heard(&self) -> Heard {
+        match self.tap.as_ref().map(Tap::current) {
+            None | Some(TapEvent::Waiting) => Heard::Nothing,
+            Some(TapEvent::Streaming(answer, _)) => Heard::Head(answer),
+            Some(TapEvent::Committed(answer, _)) => Heard::Whole(answer),
+            Some(TapEvent::Retrying(at)) => Heard::Retrying(at),
+            // Nothing was given out yet, so that a broken answer is no worse than none.
+            Some(TapEvent::Settled | TapEvent::Broken) => Heard::Settled,
+        }
+    }
+
+    fn has_head(&self) -> bool {
+        matches!(self.heard(), Heard::Head(_) | Heard::Whole(_))
+    }
+
+    /// Whether the log says, or does not rule out, that the task is over. Moves `seq` past the events
+    /// that say it is not.
+    fn may_be_over(&mut self, seq: &mut u64) -> bool {
+        if self.follower.after(*seq).now_or_never().is_none() {
+            return false;
+        }
+        let recent = self.follower.recent(*seq).unwrap_or_default();
+        let Some(last) = recent.last() else { return true };
+        *seq = last.entry.seq;
+        last.entry.data.kind().is_terminal()
+    }
+
+    /// Resolves when the executor says more.
+    async fn spoken(&mut self) {
+        if let Some(tap) = &mut self.tap
+            && !tap.changed().await
+        {
+            self.tap = None;
+        }
+    }
+
+    /// Resolves when there is more to hear than the task's event `seq`.
+    async fn more(&mut self, seq: u64) {
+        let Some(tap) = &mut self.tap else { return self.follower.after(seq).await };
+        tokio::select! {
+            is_open = tap.changed() => {
+                if !is_open {
+                    self.tap = None;
+                }
+            }
+            () = self.follower.after(seq) => {}
+        }
+    }
+}
+
+fn has_body(answer: &Answer) -> bool {
+    answer.head.has_body && answer.announced_len != Some(0)
+}

@@ -1,0 +1,164 @@
+//! Who answers a request: Relais itself, or the front door.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::Response;
+use futures_util::FutureExt as _;
+use http::header::{ALLOW, CONNECTION, COOKIE, HOST, HeaderMap, HeaderValue, UPGRADE};
+use http::uri::{Authority, PathAndQuery};
+use http::{Method, Request, StatusCode, Uri, Version};
+use hyper::body::Incoming;
+use relais_api::codes;
+use relais_core::limits;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
+
+use crate::app::{App, Side};
+use crate::connection::Peer;
+use crate::front_door::FrontDoor;
+pub use crate::front_door::check::{RouteProblem, validate_routes};
+use crate::problem::Refusal;
+
+/// Methods that Relais knows how to pass on; others pass, too, where a route names them.
+const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
+/// Where all requests come in.
+pub(crate) struct Door {
+    pub(crate) app: Arc<App>,
+    /// Connections, followers and tunnels: what a stop waits for.
+    pub(crate) tracker: TaskTracker,
+    public: Router,
+    admin: Router,
+}
+
+impl Door {
+    /// Compiles the routes.
+    ///
+    /// # Errors
+    /// The first route that cannot be served.
+    pub(crate) fn new(app: Arc<App>) -> Result<Self, RouteProblem> {
+        let tracker = TaskTracker::new();
+        let front = Arc::new(FrontDoor::new(app.clone(), tracker.clone())?);
+        let public = app.api_router().fallback(move |request: Request<Body>| {
+            let front = front.clone();
+            async move { front.take(request).await }
+        });
+        let admin = app.admin_router();
+        Ok(Self { app, tracker, public, admin })
+    }
+
+    /// Answers a request. A mistake of ours fails this request only.
+    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response {
+        let path = request.uri().path().to_owned();
+        let changes = request.version() == Version::HTTP_11 && changes_protocol(request.headers());
+        let answered = AssertUnwindSafe(self.route(request)).catch_unwind().await;
+        let answered = answered.unwrap_or_else(|_| Err(Refusal::internal("a handler panicked")));
+        let mut response = answered.unwrap_or_else(|refusal| self.app.refuse(&refusal, &path));
+        if changes && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            // What the client sent behind such a head may be another protocol's: it is not read.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    async fn route(&self, mut request: Request<Incoming>) -> Result<Response, Refusal> {
+        if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+            return Err(Refusal::new(&codes::METHOD_NOT_ALLOWED).allow(METHODS));
+        }
+        if request.method() == Method::OPTIONS && request.uri().path() == "*" {
+            let mut response = Response::default();
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static(METHODS));
+            return Ok(response);
+        }
+        normalise(&mut request)?;
+        let side = request.extensions().get::<Peer>().map_or(Side::Public, |peer| peer.side);
+        let router = match side {
+            Side::Public => &self.public,
+            Side::Admin => &self.admin,
+        };
+        match router.clone().oneshot(request).await {
+            Ok(response) => Ok(response),
+            Err(never) => match never {},
+        }
+    }
+}
+
+/// Whether a head asks for another protocol: what the framing of its connection goes by, too.
+fn changes_protocol(headers: &HeaderMap) -> bool {
+    headers.get_all(UPGRADE).iter().any(|one| !one.as_bytes().eq_ignore_ascii_case(b"h2c"))
+}
+
+/// Brings a request into one form, whatever protocol it came by: an origin-form target, one `Host`, one
+/// `Cookie`.
+fn normalise(request: &mut Request<Incoming>) -> Result<(), Refusal> {
+    join_cookies(request.headers_mut())?;
+    if request.headers().len() > limits::HEAD_FIELDS_MAX {
+        return Err(Refusal::new(&codes::HEAD_TOO_LARGE).limit(limits::HEAD_FIELDS_MAX as u64));
+    }
+    let host = host_of(request)?;
+    if let Some(host) = host {
+        request.headers_mut().insert(HOST, host);
+    }
+    let target = request.uri().path_and_query().cloned();
+    let target = target.unwrap_or_else(|| PathAndQuery::from_static("/"));
+    if !target.path().starts_with('/') {
+        return Err(malformed("the target is no path"));
+    }
+    if request.uri().authority().is_some() {
+        *request.uri_mut() = Uri::from(target);
+    }
+    Ok(())
+}
+
+/// The one host that a request names (RFC 9112, 3.2; RFC 9113, 8.3.1).
+fn host_of(request: &Request<Incoming>) -> Result<Option<HeaderValue>, Refusal> {
+    let invalid = || Refusal::new(&codes::INVALID_HOST);
+    let mut lines = request.headers().get_all(HOST).iter();
+    let line = lines.next();
+    if lines.next().is_some() {
+        return Err(invalid());
+    }
+    if let Some(line) = line
+        && !is_authority(line.as_bytes())
+    {
+        return Err(invalid());
+    }
+    match (request.uri().authority(), line) {
+        (Some(authority), Some(line)) if request.version() == Version::HTTP_2 => {
+            // Two names for one request: the next hop could believe the other one.
+            let is_same = line.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes());
+            if is_same { Ok(Some(line.clone())) } else { Err(invalid()) }
+        }
+        // An absolute target outweighs `Host`.
+        (Some(authority), _) if authority.as_str().contains('@') => Err(invalid()),
+        (Some(authority), _) => {
+            HeaderValue::from_str(authority.as_str()).map(Some).map_err(|_| invalid())
+        }
+        (None, Some(line)) => Ok(Some(line.clone())),
+        (None, None) if request.version() < Version::HTTP_11 => Ok(None),
+        (None, None) => Err(invalid()),
+    }
+}
+
+fn is_authority(text: &[u8]) -> bool {
+    Authority::try_from(text).is_ok_and(|authority| !authority.as_str().contains('@'))
+}
+
+/// HTTP/2 may send a cookie in crumbs; everybody else wants one line (RFC 9113, 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) -> Result<(), Refusal> {
+    if headers.get_all(COOKIE).iter().nth(1).is_none() {
+        return Ok(());
+    }
+    let crumbs: Vec<_> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    let line = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]));
+    headers.insert(COOKIE, line.map_err(|_| malformed("the cookies cannot be read"))?);
+    Ok(())
+}
+
+fn malformed(why: &str) -> Refusal {
+    Refusal::new(&codes::MALFORMED_REQUEST).because(why)
+}

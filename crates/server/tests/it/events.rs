@@ -1,0 +1,253 @@
+//! What happened, in order: streams and pages show the same.
+
+use http::StatusCode;
+use relais_api::{SseFrame, SseParser};
+use relais_server::Following;
+use serde_json::{Value, json};
+
+use crate::api::{Api, call, get, id_of, post, read_until};
+
+fn target(accepted: &Value) -> String {
+    format!("/v1/tasks/{}/events", accepted["id"].as_str().unwrap())
+}
+
+/// Names, ids and data of the events in a stream's text.
+fn events(text: &str) -> Vec<(String, String, Value)> {
+    let mut parser = SseParser::new();
+    let frames = parser.push(text.as_bytes()).unwrap();
+    let events = frames.into_iter().filter_map(|frame| match frame {
+        SseFrame::Event { last_event_id, name, data } => {
+            Some((name, last_event_id, serde_json::from_str(&data).unwrap()))
+        }
+        SseFrame::Comment(_) | SseFrame::Retry(_) => None,
+    });
+    events.collect()
+}
+
+#[tokio::test]
+async fn a_stream_shows_the_whole_log_and_ends_with_the_outcome() {
+    let api = Api::new().await;
+    let task = api.submit().await;
+    let response = api.open(get(&target(&task))).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    assert_eq!(response.headers()["cache-control"], "no-store");
+    assert_eq!(response.headers()["x-accel-buffering"], "no");
+    let working = async {
+        let lease = api.lease().await;
+        let beat = json!({"items": [{
+            "token": lease["token"], "progress": {"percent": 40, "message": "line\n2"},
+            "output": {"part": 1},
+        }]});
+        assert_eq!(api.call(post("/v1/leases/heartbeat", &beat)).await.json()["items"][0]["status"], 200);
+        let item = json!({"token": lease["token"], "outcome": "succeed", "result": {"sum": 7}});
+        api.settle(item).await;
+    };
+    let ((text, mut rest), ()) =
+        tokio::join!(read_until(response, |text| text.contains("event: succeeded")), working);
+    assert!(futures_util::StreamExt::next(&mut rest).await.is_none(), "it ends with the outcome");
+    assert!(text.starts_with("retry: "), "{text}");
+    let events = events(&text);
+    let names: Vec<_> = events.iter().map(|(name, ..)| name.as_str()).collect();
+    let expected = ["relais.open", "accepted", "started", "progressed", "output", "succeeded"];
+    assert_eq!(names, expected);
+    let ids: Vec<_> = events.iter().map(|(_, id, _)| id.as_str()).collect();
+    assert_eq!(ids, ["", "1", "2", "3", "4", "5"]);
+    assert_eq!(events[0].2, json!({"version": 1, "gap": false}));
+    assert_eq!(events[1].2["data"]["queue"], "work");
+    assert_eq!(events[3].2["data"]["message"], "line\n2");
+    assert_eq!(events[4].2["data"]["output"], json!({"part": 1}));
+    assert_eq!(events[5].2["data"]["result"], json!({"sum": 7}), "a small result rides along");
+    let page = api.call(get(&target(&task)).field("accept", "application/json")).await.json();
+    let logged: Vec<_> = events[1..].iter().map(|(.., data)| data.clone()).collect();
+    assert_eq!(page["events"], Value::Array(logged), "the page shows the same");
+    assert_eq!((&page["next"], &page["terminal"]), (&json!(5), &json!(true)));
+}
+
+#[tokio::test]
+async fn a_resumed_stream_repeats_nothing_and_skips_nothing() {
+    let api = Api::new().await;
+    let task = api.succeed(json!(1)).await;
+    for (by, expected) in [
+        (get(&target(&task)).field("last-event-id", "1"), vec!["2", "3"]),
+        (get(&format!("{}?after=2", target(&task))), vec!["3"]),
+        (get(&format!("{}?after=0", target(&task))).field("last-event-id", "2"), vec!["3"]),
+    ] {
+        let answer = api.call(by).await;
+        let ids: Vec<_> = events(answer.text()).into_iter().skip(1).map(|(_, id, _)| id).collect();
+        assert_eq!(ids, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_is_over_and_read_says_so() {
+    let api = Api::new().await;
+    let task = api.succeed(json!(1)).await;
+    let over = api.call(get(&target(&task)).field("last-event-id", "3")).await;
+    assert_eq!((over.status.as_u16(), over.body.len()), (204, 0));
+}
+
+#[tokio::test]
+async fn a_number_that_is_none_of_ours_starts_again() {
+    let api = Api::new().await;
+    let task = api.succeed(json!(1)).await;
+    for id in ["99", "abc", "-1", "18446744073709551616", "é"] {
+        let answer = api.call(get(&target(&task)).field("last-event-id", id)).await;
+        let events = events(answer.text());
+        let names: Vec<_> = events.iter().map(|(name, ..)| name.as_str()).collect();
+        let expected = ["relais.open", "relais.reset", "accepted", "started", "succeeded"];
+        assert_eq!(names, expected, "{id}");
+    }
+    let answer = api.call(get(&format!("{}?after=x", target(&task)))).await;
+    assert_eq!(answer.code(), "invalid-parameter");
+}
+
+#[tokio::test]
+async fn a_task_read_as_a_stream_is_its_events() {
+    let api = Api::new().await;
+    let task = api.succeed(json!(1)).await;
+    let by = get(&format!("/v1/tasks/{}", task["id"].as_str().unwrap()));
+    let answer = api.call(by.field("accept", "text/event-stream")).await;
+    assert!(answer.text().contains("event: succeeded"));
+}
+
+#[tokio::test]
+async fn what_will_pass_is_told_so_that_browsers_come_back() {
+    let api = Api::new().await;
+    let task = api.submit().await;
+    let open = api.open(get(&target(&task))).await;
+    let (_, mut rest) = read_until(open, |text| text.contains("accepted")).await;
+    api.app.begin_drain();
+    assert!(futures_util::StreamExt::next(&mut rest).await.is_none(), "a drain just closes");
+    let busy = api.call(get(&target(&task))).await;
+    assert_eq!(busy.status, StatusCode::OK);
+    let events = events(busy.text());
+    assert_eq!(events[0].0, "relais.busy");
+    assert!(busy.text().starts_with("retry: "));
+    let gone = api.call(get("/v1/tasks/task_00000000000000000000000000/events")).await;
+    assert_eq!(gone.code(), "task-not-found", "what will not pass is an error");
+}
+
+#[tokio::test]
+async fn a_page_waits_for_what_comes_next() {
+    let api = Api::new().await;
+    let task = api.submit().await;
+    let held = get(&format!("{}?after=1&limit=1", target(&task)))
+        .field("accept", "application/json")
+        .field("prefer", "wait=30");
+    let (answer, _) = tokio::join!(api.call(held), api.lease());
+    let page = answer.json();
+    assert_eq!(page["events"][0]["type"], "started");
+    assert_eq!((&page["next"], &page["terminal"]), (&json!(2), &json!(false)));
+    assert_eq!(answer.header("preference-applied"), "wait=30");
+}
+
+#[tokio::test]
+async fn a_follower_can_be_taken_off_the_response() {
+    let api = Api::new().await;
+    let task = api.succeed(json!(1)).await;
+    let response = api.open(get(&target(&task))).await;
+    let following = response.extensions().get::<Following>().expect("a mark").clone();
+    let mut follow = following.take().expect("not taken before");
+    assert!(following.take().is_none());
+    let keepalive = std::time::Duration::from_secs(15);
+    let bytes = follow.next(keepalive).await.expect("the opening");
+    assert!(String::from_utf8_lossy(&bytes).contains("event: succeeded"));
+    assert!(follow.next(keepalive).await.is_none());
+}
+
+#[tokio::test]
+async fn a_silent_stream_is_kept_alive_by_comments() {
+    let api = Api::new().await;
+    let task = api.submit().await;
+    let response = api.open(get(&target(&task))).await;
+    let mut follow = response.extensions().get::<Following>().unwrap().take().unwrap();
+    let keepalive = std::time::Duration::from_millis(1);
+    follow.next(keepalive).await.expect("the opening");
+    let comment = follow.next(keepalive).await.expect("a comment");
+    assert!(comment.starts_with(b": "), "{comment:?}");
+}
+
+#[tokio::test]
+async fn a_retry_by_hand_goes_on_in_the_same_log() {
+    let api = Api::new().await;
+    let task = api.submit().await;
+    api.call(call("POST", &format!("/v1/tasks/{}/cancel", task["id"].as_str().unwrap()))).await;
+    api.call(call("POST", &format!("/v1/tasks/{}/retry", task["id"].as_str().unwrap()))).await;
+    let page = api.call(get(&target(&task)).field("accept", "application/json")).await.json();
+    let kinds: Vec<_> =
+        page["events"].as_array().unwrap().iter().map(|event| event["type"].clone()).collect();
+    assert_eq!(kinds, ["accepted", "canceled", "requeued"]);
+    assert_eq!(page["events"][2]["data"]["reason"], "retried");
+    assert_eq!(page["events"][2]["data"]["run"], 2);
+}
+
+#[tokio::test]
+async fn one_stream_follows_many_tasks_in_the_order_of_the_store() {
+    let api = Api::new().await;
+    let (one, other) = (api.submit().await, api.submit().await);
+    api.call(call("POST", &format!("/v1/tasks/{}/cancel", one["id"].as_str().unwrap()))).await;
+    let third = api.submit().await;
+    let tasks = format!(
+        "/v1/events?task={}&task={}",
+        one["id"].as_str().unwrap(),
+        other["id"].as_str().unwrap()
+    );
+    let response = api.open(get(&tasks)).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let cancel = async {
+        let path = format!("/v1/tasks/{}/cancel", other["id"].as_str().unwrap());
+        api.call(call("POST", &path)).await;
+    };
+    let ((text, _), ()) = tokio::join!(
+        read_until(response, |text| text.matches("event: canceled").count() == 2),
+        cancel
+    );
+    let events = events(&text);
+    assert_eq!(events[0].0, "relais.open");
+    let seen: Vec<_> =
+        events[1..].iter().map(|(name, _, data)| (name.as_str(), data["task"].clone())).collect();
+    let (one, other) = (one["id"].clone(), other["id"].clone());
+    assert_eq!(
+        seen,
+        [
+            ("accepted", one.clone()),
+            ("accepted", other.clone()),
+            ("canceled", one),
+            ("canceled", other)
+        ]
+    );
+    let ids: Vec<u64> = events[1..].iter().map(|(_, id, _)| id.parse().unwrap()).collect();
+    assert!(ids.is_sorted(), "{ids:?}");
+    assert!(!text.contains(third["id"].as_str().unwrap()));
+    let resumed = api.open(get(&tasks).field("last-event-id", &ids[2].to_string())).await;
+    let (text, _) = read_until(resumed, |text| text.contains("event: canceled")).await;
+    assert_eq!(text.matches("\nid: ").count(), 1, "{text}");
+}
+
+#[tokio::test]
+async fn a_stream_over_many_tasks_takes_tickets_or_a_label() {
+    let api = Api::new().await;
+    let document = json!({"queue": "work", "labels": {"order": "A-1"}});
+    let task = api.call(post("/v1/tasks", &document)).await.json();
+    api.submit().await;
+    for query in
+        [format!("ticket={}", task["ticket"].as_str().unwrap()), "label=order%3DA-1".to_owned()]
+    {
+        let response = api.open(get(&format!("/v1/events?{query}"))).await;
+        let (text, _) = read_until(response, |text| text.contains("event: accepted")).await;
+        assert!(text.contains(task["id"].as_str().unwrap()), "{query}");
+        assert_eq!(text.matches("event: accepted").count(), 1, "{query}");
+    }
+    let id = id_of(&task);
+    for (query, code) in [
+        (String::new(), "invalid-parameter"),
+        ("label=x".to_owned(), "invalid-parameter"),
+        ("task=x".to_owned(), "invalid-parameter"),
+        ("ticket=x".to_owned(), "unauthorized"),
+        (format!("task={id}&after=-1"), "invalid-parameter"),
+        (vec![format!("task={id}"); 51].join("&"), "invalid-parameter"),
+    ] {
+        assert_eq!(api.call(get(&format!("/v1/events?{query}"))).await.code(), code, "{query}");
+    }
+}

@@ -1,0 +1,125 @@
+//! The same request twice is one task.
+
+use http::StatusCode;
+use relais_core::BodyKind;
+use relais_server::config::Scopes;
+use serde_json::json;
+
+use crate::api::{Api, Call, call, get, id_of, key, post};
+
+const LONG: &str = "8e03978e-40d5-43dd-bc93-6894a57f9324";
+
+fn submission(key: &str) -> Call {
+    post("/v1/tasks", &json!({"queue": "work", "input": 1})).field("idempotency-key", key)
+}
+
+#[tokio::test]
+async fn the_same_request_again_is_the_same_task_with_a_fresh_ticket() {
+    let api = Api::new().await;
+    let first = api.call(submission(LONG)).await;
+    let second = api.call(submission(&format!("\"{LONG}\""))).await;
+    assert_eq!(second.status, StatusCode::ACCEPTED);
+    assert_eq!(first.json()["id"], second.json()["id"]);
+    assert_eq!(first.header("idempotent-replayed"), "");
+    assert_eq!(second.header("idempotent-replayed"), "true");
+    let task = api.call(get(second.header("operation-location"))).await;
+    assert_eq!(task.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn once_it_is_done_the_same_request_again_is_its_result() {
+    let api = Api::new().await;
+    let id = id_of(&api.call(submission(LONG)).await.json());
+    let lease = api.lease().await;
+    api.settle(json!({"token": lease["token"], "outcome": "succeed", "result": [7]})).await;
+    let again = api.call(submission(LONG)).await;
+    assert_eq!((again.status, again.text()), (StatusCode::OK, "[7]"));
+    assert_eq!(again.header("idempotent-replayed"), "true");
+    assert_eq!(again.header("relais-task"), id.to_string());
+}
+
+#[tokio::test]
+async fn a_stranger_with_a_key_that_can_be_guessed_learns_the_id_and_no_more() {
+    let api = Api::new().await;
+    let labelled =
+        || post("/v1/tasks", &json!({"queue": "work", "labels": {"a": "b"}}));
+    let first = api.call(labelled().field("idempotency-key", "order-1")).await;
+    assert!(first.json()["ticket"].is_string(), "who made it has its ticket");
+    let second = api.call(labelled().field("idempotency-key", "order-1")).await;
+    let task = second.json();
+    assert_eq!(task["id"], first.json()["id"]);
+    for member in ["ticket", "watch_url", "labels", "progress"] {
+        assert!(task.get(member).is_none(), "{member}");
+    }
+    assert!(!second.header("location").contains("ticket="));
+    let lease = api.lease().await;
+    api.settle(json!({"token": lease["token"], "outcome": "succeed", "result": "secret"})).await;
+    let third = api.call(labelled().field("idempotency-key", "order-1")).await;
+    assert_eq!(third.status, StatusCode::ACCEPTED);
+    assert!(!third.text().contains("secret"));
+}
+
+#[tokio::test]
+async fn who_sends_credentials_is_known_and_apart_from_others() {
+    let api = Api::new().await;
+    let as_caller = |who: &str| submission("order-1").field("cookie", who);
+    let first = api.call(as_caller("session=a")).await;
+    let again = api.call(as_caller("session=a")).await;
+    assert_eq!(first.json()["id"], again.json()["id"]);
+    assert!(again.json()["ticket"].is_string());
+    let other = api.call(as_caller("session=b")).await;
+    assert_ne!(first.json()["id"], other.json()["id"]);
+}
+
+#[tokio::test]
+async fn another_request_with_the_key_is_refused() {
+    let api = Api::new().await;
+    api.call(submission(LONG)).await;
+    let other = post("/v1/tasks", &json!({"queue": "work", "input": 2}));
+    let answer = api.call(other.field("idempotency-key", LONG)).await;
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (422, "idempotency-key-reused"));
+}
+
+#[tokio::test]
+async fn a_key_whose_task_is_gone_runs_nothing() {
+    let api = Api::new().await;
+    let id = id_of(&api.call(submission(LONG)).await.json());
+    let erased = api.call(call("DELETE", &format!("/v1/tasks/{id}?cancel=true"))).await;
+    assert_eq!(erased.status, StatusCode::NO_CONTENT);
+    let answer = api.call(submission(LONG)).await;
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (410, "task-gone"));
+    assert!(api.engine.body(id, BodyKind::Input).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn two_api_keys_never_share_a_key() {
+    let keys = vec![key("rk_a", "default", Scopes::ALL), key("rk_b", "default", Scopes::ALL)];
+    let api = Api::with_keys(keys).await;
+    let a = api.call(submission("order-1").field("relais-api-key", "rk_a")).await;
+    let b = api.call(submission("order-1").field("relais-api-key", "rk_b")).await;
+    assert_ne!(a.json()["id"], b.json()["id"]);
+    assert_eq!((a.status, b.status), (StatusCode::ACCEPTED, StatusCode::ACCEPTED));
+}
+
+#[tokio::test]
+async fn what_is_no_key_is_refused() {
+    let api = Api::new().await;
+    for odd in ["", "a b", "\"a", "a,b"] {
+        let answer = api.call(submission(odd)).await;
+        let refused = (answer.status.as_u16(), answer.code());
+        assert_eq!(refused, (400, "invalid-idempotency-key".to_owned()), "{odd:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_batch_sent_again_is_the_same_tasks() {
+    let api = Api::new().await;
+    let items = json!([{"queue": "work", "input": 1}, {"queue": "work", "input": 1}]);
+    let send = || post("/v1/tasks/batch", &items).field("idempotency-key", LONG);
+    let (first, second) = (api.call(send()).await.json(), api.call(send()).await.json());
+    assert_ne!(first["items"][0]["task"]["id"], first["items"][1]["task"]["id"]);
+    for index in 0..2 {
+        assert_eq!(first["items"][index]["task"]["id"], second["items"][index]["task"]["id"]);
+        assert_eq!(second["items"][index]["replayed"], true);
+    }
+}

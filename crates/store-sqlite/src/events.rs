@@ -1,0 +1,126 @@
+//! Logs: of one task, and of the store in the order of its commits.
+
+use relais_core::{Spec, TaskId, TenantName};
+use relais_store::{EventQuery, Logged};
+use rusqlite::{Connection, Row, params};
+
+use crate::codec;
+use crate::fault::Fault;
+use crate::scribe::position;
+use crate::sql;
+
+/// Tasks with a label whose logs are merged; with more, the whole log is read.
+const LABELED_MAX: i64 = 200;
+
+pub(crate) fn events(conn: &Connection, query: &EventQuery) -> Result<Vec<Logged>, Fault> {
+    match query {
+        EventQuery::Task { id, after, limit } => of_task(conn, *id, *after, *limit),
+        EventQuery::Store { tenant, tasks, label, after, limit } => {
+            let log = Log { conn, tenant, label: label.as_ref(), after: *after, limit: *limit };
+            if !tasks.is_empty() {
+                return log.of_tasks(tasks);
+            }
+            match log.labeled()? {
+                Some(tasks) => log.of_tasks(&tasks),
+                None => log.of_all(),
+            }
+        }
+    }
+}
+
+fn of_task(
+    conn: &Connection,
+    id: TaskId,
+    after: u64,
+    limit: usize,
+) -> Result<Vec<Logged>, Fault> {
+    let mut select = conn.prepare_cached(sql::READ_EVENTS)?;
+    let mut rows = select.query(params![codec::id_bytes(id), signed(after), signed(limit as u64)])?;
+    let mut events = Vec::new();
+    while let Some(row) = rows.next()? {
+        events.push(logged(id, row)?);
+    }
+    Ok(events)
+}
+
+/// Reads position, number and data.
+fn logged(id: TaskId, row: &Row<'_>) -> Result<Logged, Fault> {
+    let seq: i64 = row.get(1)?;
+    let entry = codec::decode_entry(id, position(seq), row.get_ref(2)?.as_blob()?)?;
+    Ok(Logged { pos: position(row.get(0)?), entry })
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// A question to the log of the store.
+struct Log<'a> {
+    conn: &'a Connection,
+    tenant: &'a TenantName,
+    label: Option<&'a (String, String)>,
+    after: u64,
+    limit: usize,
+}
+
+impl Log<'_> {
+    /// The tasks with the label, if they are few.
+    fn labeled(&self) -> Result<Option<Vec<TaskId>>, Fault> {
+        let Some((key, value)) = self.label else { return Ok(None) };
+        let mut select = self.conn.prepare_cached(sql::READ_LABELED)?;
+        let mut rows = select.query(params![self.tenant.as_str(), key, value, LABELED_MAX + 1])?;
+        let mut tasks = Vec::new();
+        while let Some(row) = rows.next()? {
+            tasks.push(codec::id_of(row.get_ref(0)?.as_blob()?)?);
+        }
+        Ok((signed(tasks.len() as u64) <= LABELED_MAX).then_some(tasks))
+    }
+
+    /// Merges the logs of a few tasks.
+    fn of_tasks(&self, tasks: &[TaskId]) -> Result<Vec<Logged>, Fault> {
+        let mut select = self.conn.prepare_cached(sql::READ_EVENTS_AFTER)?;
+        let mut events = Vec::new();
+        for id in tasks {
+            if !self.has_label(*id)? {
+                continue;
+            }
+            let tenant = self.tenant.as_str();
+            let after = (signed(self.after), signed(self.limit as u64));
+            let mut rows = select.query(params![codec::id_bytes(*id), tenant, after.0, after.1])?;
+            while let Some(row) = rows.next()? {
+                events.push(logged(*id, row)?);
+            }
+        }
+        events.sort_unstable_by_key(|event| event.pos);
+        events.dedup_by_key(|event| event.pos);
+        events.truncate(self.limit);
+        Ok(events)
+    }
+
+    fn has_label(&self, id: TaskId) -> Result<bool, Fault> {
+        let Some(label) = self.label else { return Ok(true) };
+        let task = crate::read::tasks(self.conn, &[id])?.pop().flatten();
+        Ok(task.is_some_and(|task| task.spec.labels.contains(label)))
+    }
+
+    /// Goes through the log of the tenant.
+    fn of_all(&self) -> Result<Vec<Logged>, Fault> {
+        let mut select = self.conn.prepare_cached(sql::READ_LOG)?;
+        let mut events = Vec::new();
+        let row_limit = if self.label.is_some() { -1 } else { signed(self.limit as u64) };
+        let mut rows = select.query(params![signed(self.after), self.tenant.as_str(), row_limit])?;
+        while events.len() < self.limit
+            && let Some(row) = rows.next()?
+        {
+            if let Some(label) = self.label {
+                let spec: Spec = codec::decode("task", row.get_ref(4)?.as_blob()?)?;
+                if !spec.labels.contains(label) {
+                    continue;
+                }
+            }
+            let id = codec::id_of(row.get_ref(3)?.as_blob()?)?;
+            events.push(logged(id, row)?);
+        }
+        Ok(events)
+    }
+}

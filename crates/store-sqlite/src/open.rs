@@ -1,0 +1,278 @@
+//! Opening a file: is it ours, is it whole, is it free; then everything that works on it is started.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use relais_core::Timestamp;
+use rusqlite::{Connection, OpenFlags, params};
+
+use crate::bodies::BodyFiles;
+use crate::checkpoint::{Housekeeper, PAGES_MAX, pass};
+use crate::fault::{Fault, Meaning};
+use crate::migrate::{APPLICATION_ID, migrate, newest};
+use crate::readers::Readers;
+use crate::scribe::counter;
+use crate::shared::Shared;
+use crate::sql;
+use crate::writer::Writer;
+
+/// How to open a store.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The file; beside it there will be `.lock`, `-wal`, `-shm` and the folder `.bodies`.
+    pub path: PathBuf,
+    /// When: noted where the schema changes.
+    pub now: Timestamp,
+    /// The size beyond which nothing new is accepted, in pages of 4 KiB; `None` is as large as the disk.
+    pub pages_max: Option<u32>,
+}
+
+impl Options {
+    /// A file, opened at `now`.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>, now: Timestamp) -> Self {
+        Self { path: path.into(), now, pages_max: None }
+    }
+}
+
+/// Why a store could not be opened, fit for "could not open {path}: {error}".
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Another process has it.
+    #[error("another process uses it (it holds the lock {0})")]
+    InUse(PathBuf),
+    /// The file is something else.
+    #[error("it is not a database")]
+    NotADatabase,
+    /// The file is a database of another program.
+    #[error("it is a database of another application (id {0:#010x})")]
+    OtherApplication(i32),
+    /// The file was written by a newer Relais.
+    #[error("it has schema {found}, this program knows {known}: use a newer Relais")]
+    Newer {
+        /// The schema of the file.
+        found: i32,
+        /// The newest this program knows.
+        known: i32,
+    },
+    /// The end of the file is missing.
+    #[error("it is truncated: {found} bytes of {expected}; restore it from a backup")]
+    Truncated {
+        /// Bytes there are.
+        found: u64,
+        /// Bytes there should be.
+        expected: u64,
+    },
+    /// The file is damaged.
+    #[error("it is damaged: {0}; restore it from a backup")]
+    Damaged(String),
+    /// The file, its folder or the lock could not be used.
+    #[error("{0}: {1}")]
+    Io(PathBuf, #[source] io::Error),
+    /// The database could not be used just now.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+impl From<Fault> for OpenError {
+    fn from(fault: Fault) -> Self {
+        if let Fault::Sqlite(rusqlite::Error::SqliteFailure(error, _)) = &fault
+            && error.code == rusqlite::ErrorCode::NotADatabase
+        {
+            return Self::NotADatabase;
+        }
+        match fault.meaning() {
+            Meaning::Damaged => Self::Damaged(fault.to_string()),
+            Meaning::Passing | Meaning::Full | Meaning::Fatal => Self::Unavailable(fault.to_string()),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for OpenError {
+    fn from(error: rusqlite::Error) -> Self {
+        Fault::from(error).into()
+    }
+}
+
+/// Everything that works on an open file.
+pub(crate) struct Parts {
+    pub(crate) writer: Writer,
+    pub(crate) points: Readers,
+    pub(crate) pages: Readers,
+    pub(crate) shared: Arc<Shared>,
+    /// Held as long as the store is open.
+    pub(crate) lock: File,
+}
+
+/// Connections for single rows, and for pages.
+const POINT_READERS: usize = 4;
+const PAGE_READERS: usize = 2;
+/// How long to wait for a lock that only another connection of ours can hold.
+const BUSY: Duration = Duration::from_secs(5);
+/// The writer's page cache. It reads little that it did not just write.
+const WRITER_CACHE_KIB: i64 = 64 << 10;
+const READER_CACHE_KIB: i64 = 2 << 10;
+const STATEMENTS_MAX: usize = 64;
+const PAGE_BYTES: i64 = 4_096;
+
+pub(crate) fn open(options: &Options) -> Result<Parts, OpenError> {
+    let path = &options.path;
+    let lock = take_lock(path)?;
+    prepare_file(path)?;
+    let mut conn = connect_writer(path)?;
+    check_identity(&conn)?;
+    migrate(&mut conn, options.now)?;
+    // What a crash left in the log comes first: only then is the file whole.
+    pass(&conn, sql::CHECKPOINT_TRUNCATE)?;
+    check_header(path)?;
+    for probe in sql::PROBES {
+        conn.query_row(probe, [], |_| Ok(()))?;
+    }
+    let boot = count_boot(&mut conn)?;
+    if let Some(pages) = options.pages_max {
+        conn.pragma_update(None, "max_page_count", pages)?;
+    }
+    let files = BodyFiles::open(path, boot)
+        .map_err(|error| OpenError::Io(BodyFiles::folder_of(path), error))?;
+    let shared = Arc::new(Shared::new(files));
+    let housekeeper = Housekeeper::start(connect(path)?, shared.clone())
+        .map_err(|error| OpenError::Io(path.clone(), error))?;
+    let writer = Writer::start(conn, shared.clone(), housekeeper)?;
+    let readers = |count: usize| -> Result<Readers, OpenError> {
+        let conns = (0..count).map(|_| connect_reader(path)).collect::<Result<_, _>>()?;
+        Ok(Readers::new(conns))
+    };
+    let (points, pages) = (readers(POINT_READERS)?, readers(PAGE_READERS)?);
+    Ok(Parts { writer, points, pages, shared, lock })
+}
+
+/// Where the lock of a database is.
+fn lock_path(path: &Path) -> PathBuf {
+    let mut lock = path.as_os_str().to_owned();
+    lock.push(".lock");
+    lock.into()
+}
+
+/// Keeps every other server away: two writers would each remember only what they wrote themselves.
+pub(crate) fn take_lock(path: &Path) -> Result<File, OpenError> {
+    let lock = lock_path(path);
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&lock)
+        .map_err(|error| OpenError::Io(lock.clone(), error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(lock)),
+        Err(TryLockError::Error(error)) => Err(OpenError::Io(lock, error)),
+    }
+}
+
+/// Makes sure the file is there, ours to read only, and a database unless it is new.
+fn prepare_file(path: &Path) -> Result<(), OpenError> {
+    let failed = |error| OpenError::Io(path.to_owned(), error);
+    let mut options = File::options();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let file = options.open(path).map_err(failed)?;
+    let mode = file.metadata().map_err(failed)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    }
+    let mut wal = path.as_os_str().to_owned();
+    wal.push("-wal");
+    let is_log_empty = fs::metadata(PathBuf::from(wal)).map_or(true, |wal| wal.len() == 0);
+    if is_log_empty { check_header(path) } else { Ok(()) }
+}
+
+/// Reads what SQLite's header says of the file: 100 bytes, described in its file format.
+pub(crate) fn check_header(path: &Path) -> Result<(), OpenError> {
+    let failed = |error| OpenError::Io(path.to_owned(), error);
+    let mut file = File::open(path).map_err(failed)?;
+    let found = file.metadata().map_err(failed)?.len();
+    if found == 0 {
+        return Ok(());
+    }
+    let mut header = [0; 100];
+    if file.read_exact(&mut header).is_err() || !header.starts_with(b"SQLite format 3\0") {
+        return Err(OpenError::NotADatabase);
+    }
+    let number = |at: usize| {
+        u32::from_be_bytes(header[at..at + 4].try_into().expect("four bytes of a hundred"))
+    };
+    let page = match u16::from_be_bytes([header[16], header[17]]) {
+        1 => 65_536,
+        bytes => u64::from(bytes),
+    };
+    // The number of pages is only kept while these two agree.
+    let is_kept = number(24) == number(92);
+    let expected = u64::from(number(28)) * page;
+    if is_kept && found < expected {
+        return Err(OpenError::Truncated { found, expected });
+    }
+    Ok(())
+}
+
+fn check_identity(conn: &Connection) -> Result<(), OpenError> {
+    let id: i32 = conn.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let version: i32 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let schema: i64 = conn.pragma_query_value(None, "schema_version", |row| row.get(0))?;
+    let is_new = id == 0 && schema == 0;
+    if !is_new && id != APPLICATION_ID {
+        return Err(OpenError::OtherApplication(id));
+    }
+    if version > newest() {
+        return Err(OpenError::Newer { found: version, known: newest() });
+    }
+    Ok(())
+}
+
+/// A connection as all of them are.
+pub(crate) fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags)?;
+    conn.busy_timeout(BUSY)?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    conn.pragma_update(None, "trusted_schema", false)?;
+    conn.pragma_update(None, "foreign_keys", false)?;
+    conn.pragma_update(None, "wal_autocheckpoint", 0)?;
+    conn.pragma_update(None, "journal_size_limit", i64::from(PAGES_MAX) * PAGE_BYTES)?;
+    conn.pragma_update(None, "synchronous", "full")?;
+    conn.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
+    Ok(conn)
+}
+
+fn connect_writer(path: &Path) -> Result<Connection, OpenError> {
+    let conn = connect(path)?;
+    let mode: String =
+        conn.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(OpenError::Unavailable(format!("the journal mode stays {mode}: is it on a network drive?")));
+    }
+    conn.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+    conn.pragma_update(None, "temp_store", "memory")?;
+    Ok(conn)
+}
+
+pub(crate) fn connect_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let conn = connect(path)?;
+    conn.pragma_update(None, "query_only", true)?;
+    Ok(conn)
+}
+
+/// Counts how often the store was opened.
+fn count_boot(conn: &mut Connection) -> Result<i64, OpenError> {
+    let transaction = conn.transaction()?;
+    let boot = counter(&transaction, BOOT)? + 1;
+    transaction.execute(sql::COUNTER_PUT, params![BOOT, boot])?;
+    transaction.commit()?;
+    Ok(boot)
+}
+
+const BOOT: &str = "boot";

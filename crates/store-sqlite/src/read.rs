@@ -1,0 +1,178 @@
+//! What single questions read: tasks, bodies, places, queues, what is due.
+
+use bytes::Bytes;
+use relais_core::{BodyKind, Order, Task, TaskId};
+use relais_store::{Due, DueQuery, Place, Pool, QueueStats, StoredBody};
+use rusqlite::{Connection, Row, params};
+
+use crate::bodies::{BodyFiles, stored_body};
+use crate::codec;
+use crate::fault::Fault;
+use crate::ledger::{Phase, count_at, name_of, run_by_of};
+use crate::row::task_of;
+use crate::shared::Shared;
+use crate::sql;
+
+/// Tasks ahead are counted up to here.
+const AHEAD_MAX: i64 = 10_000;
+
+pub(crate) fn tasks(conn: &Connection, ids: &[TaskId]) -> Result<Vec<Option<Task>>, Fault> {
+    let mut select = conn.prepare_cached(sql::READ_TASK)?;
+    let mut read = |id: &TaskId| {
+        let mut rows = select.query([codec::id_bytes(*id)])?;
+        rows.next()?.map(|row| task_of(row, 0)).transpose()
+    };
+    ids.iter().map(&mut read).collect()
+}
+
+pub(crate) fn body(
+    conn: &Connection,
+    files: &BodyFiles,
+    task: TaskId,
+    kind: BodyKind,
+) -> Result<Option<StoredBody>, Fault> {
+    let mut select = conn.prepare_cached(sql::READ_BODY)?;
+    let mut rows = select.query(params![codec::id_bytes(task), kind as i64])?;
+    rows.next()?.map(|row| stored_body(row, files)).transpose()
+}
+
+pub(crate) fn secrets(conn: &Connection) -> Result<Vec<(String, Bytes)>, Fault> {
+    let mut select = conn.prepare_cached(sql::READ_SECRETS)?;
+    let secrets = select
+        .query_map([], |row| Ok((row.get::<_, String>(0)?, Bytes::from(row.get::<_, Vec<u8>>(1)?))))?;
+    Ok(secrets.collect::<Result<_, _>>()?)
+}
+
+pub(crate) fn queues(conn: &Connection) -> Result<Vec<QueueStats>, Fault> {
+    let mut select = conn.prepare_cached(sql::READ_QUEUES)?;
+    select.query_and_then([], queue_of)?.collect()
+}
+
+fn queue_of(row: &Row<'_>) -> Result<QueueStats, Fault> {
+    let mut counts = [0; 6];
+    for (column, count) in (4..).zip(&mut counts) {
+        *count = count_at(row, column)?;
+    }
+    let policy = row.get_ref(3)?.as_blob_or_null()?;
+    Ok(QueueStats {
+        tenant: name_of(row.get_ref(0)?.as_str()?)?,
+        queue: name_of(row.get_ref(1)?.as_str()?)?,
+        is_paused: row.get(2)?,
+        policy: policy.map(|bytes| codec::decode("policy", bytes)).transpose()?,
+        counts,
+        scheduled: counts[0].saturating_sub(count_at(row, 10)?),
+        leases: count_at(row, 11)?,
+    })
+}
+
+/// Whether something is due that must be written: scheduled tasks, dead keys.
+pub(crate) fn wants_tidying(conn: &Connection, query: DueQuery) -> Result<bool, Fault> {
+    let now = query.now.as_ms();
+    let next = next_pool(conn)?;
+    Ok(next.is_some_and(|next| next <= now)
+        || conn.prepare_cached(sql::READ_DEAD_KEY)?.exists([now])?)
+}
+
+fn next_pool(conn: &Connection) -> Result<Option<i64>, Fault> {
+    let mut select = conn.prepare_cached(sql::READ_NEXT_POOL)?;
+    let mut rows = select.query([])?;
+    Ok(match rows.next()? {
+        Some(row) => row.get(0)?,
+        None => None,
+    })
+}
+
+/// What is due, `pools` being those in which scheduled tasks have become ready.
+pub(crate) fn due(conn: &Connection, query: DueQuery, pools: Vec<Pool>) -> Result<Due, Fault> {
+    let now = query.now.as_ms();
+    let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
+    let mut due = Due { tasks: Vec::new(), pools, next: None };
+    let mut next = next_pool(conn)?;
+    let mut select = conn.prepare_cached(sql::READ_DUE)?;
+    let mut rows = select.query([limit.saturating_add(1)])?;
+    while let Some(row) = rows.next()? {
+        let at: i64 = row.get(1)?;
+        if at > now || due.tasks.len() >= query.limit {
+            next = Some(next.map_or(at, |next| next.min(at)));
+            break;
+        }
+        due.tasks.push(codec::id_of(row.get_ref(0)?.as_blob()?)?);
+    }
+    due.next = next.map(relais_core::Timestamp::from_ms);
+    if query.all_pools {
+        let mut select = conn.prepare_cached(sql::READ_READY_POOLS)?;
+        due.pools = select.query_and_then([limit], pool_of)?.collect::<Result<_, _>>()?;
+    }
+    Ok(due)
+}
+
+fn pool_of(row: &Row<'_>) -> Result<Pool, Fault> {
+    Ok(Pool {
+        tenant: name_of(row.get_ref(0)?.as_str()?)?,
+        queue: name_of(row.get_ref(1)?.as_str()?)?,
+        run_by: run_by_of(row.get(2)?, row.get_ref(3)?.as_str()?)?,
+    })
+}
+
+/// What a task's own row says of its place.
+struct Stand {
+    n: i64,
+    phase: Phase,
+    place: i64,
+    queue: i64,
+    lane: String,
+    is_strict: bool,
+    queue_leases: u64,
+    lane_leases: u64,
+}
+
+pub(crate) fn place(
+    conn: &Connection,
+    shared: &Shared,
+    task: TaskId,
+) -> Result<Option<Place>, Fault> {
+    let mut select = conn.prepare_cached(sql::READ_PLACE)?;
+    let mut rows = select.query([codec::id_bytes(task)])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let stand = Stand {
+        n: row.get(0)?,
+        phase: Phase::of(row.get(1)?)?,
+        place: row.get::<_, Option<i64>>(2)?.unwrap_or_default(),
+        queue: row.get(3)?,
+        lane: row.get(4)?,
+        is_strict: row.get(5)?,
+        queue_leases: count_at(row, 6)?,
+        lane_leases: count_at(row, 7)?,
+    };
+    drop(rows);
+    if stand.phase == Phase::None {
+        return Ok(None);
+    }
+    let mut ahead = 0;
+    let mut holder: Option<i64> = None;
+    let mut lines = conn.prepare_cached(sql::READ_LINES)?;
+    let mut rows = lines.query(params![stand.queue, stand.lane])?;
+    while let Some(row) = rows.next()? {
+        let line: i64 = row.get(0)?;
+        holder = holder.into_iter().chain(row.get::<_, Option<i64>>(1)?).min();
+        for count in [sql::COUNT_READY_AHEAD, sql::COUNT_LATER_AHEAD] {
+            let mut count = conn.prepare_cached(count)?;
+            let before = params![line, stand.place, stand.n, AHEAD_MAX - ahead];
+            ahead += count.query_row(before, |row| row.get::<_, i64>(0))?;
+        }
+    }
+    let ahead = u64::try_from(ahead).unwrap_or_default();
+    Ok(Some(Place { ahead, lane_is_blocked: is_blocked(shared, &stand, holder) }))
+}
+
+/// Whether the lane is blocked, as far as the policy of the queue was seen since the start.
+fn is_blocked(shared: &Shared, stand: &Stand, holder: Option<i64>) -> bool {
+    let Some(policy) = shared.seen(stand.queue) else { return false };
+    let is_full = |leases: u64, limit: Option<u32>| limit.is_some_and(|max| leases >= max.into());
+    let is_held = policy.order == Order::Strict
+        && stand.is_strict
+        && holder.is_some_and(|holder| holder != stand.n);
+    is_full(stand.queue_leases, policy.concurrency)
+        || is_full(stand.lane_leases, policy.concurrency_per_lane)
+        || is_held
+}

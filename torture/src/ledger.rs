@@ -1,0 +1,255 @@
+//! The judge's own ledger: what it handed in, what it was told, and what reached its upstreams.
+//!
+//! Nothing here comes from Relais' own files; each entry is something the judge sent or received.
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::clock::Moment;
+use crate::scene::{Door, Origin};
+use crate::script::Script;
+use crate::verdict::Verdict;
+
+/// Something the judge wants done: one task, however often it has to be sent.
+#[derive(Debug, Clone)]
+pub(crate) struct Intent {
+    /// Where it is handed in.
+    pub(crate) door: Door,
+    /// What its upstream does.
+    pub(crate) script: Script,
+    /// By which method.
+    pub(crate) method: &'static str,
+    /// Its idempotency key.
+    pub(crate) key: Option<String>,
+    /// Its lane.
+    pub(crate) lane: Option<usize>,
+    /// How long it is to wait at least.
+    pub(crate) delay_ms: u64,
+    /// Bytes of its body.
+    pub(crate) len: usize,
+    /// When it was sent first.
+    pub(crate) first_sent: Moment,
+    /// How often it may have arrived.
+    pub(crate) sends: u32,
+    /// The tasks it became, as far as anybody said.
+    pub(crate) ids: BTreeSet<String>,
+}
+
+/// What was asked of a task by hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) enum Asked {
+    /// Nothing.
+    #[default]
+    No,
+    /// It was asked; what came of it is not known, or nothing did.
+    Sent,
+    /// It was asked, and answered as done.
+    Done,
+}
+
+/// What is known of a task.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Known {
+    /// The intent it came from.
+    pub(crate) name: String,
+    /// Whether anybody was told that it exists.
+    pub(crate) is_acknowledged: bool,
+    /// The call whose answer the submitter was given directly.
+    pub(crate) direct: Option<usize>,
+    /// The highest version anybody read.
+    pub(crate) version: u64,
+    /// Whether it was erased.
+    pub(crate) erase: Asked,
+    /// Whether it was canceled.
+    pub(crate) cancel: Asked,
+    /// When a hand was first laid on it: from then on an attempt may be stopped at any time.
+    pub(crate) touched: Option<Moment>,
+    /// Retries by hand that were sent.
+    pub(crate) retries_sent: u32,
+    /// Those that were answered as begun.
+    pub(crate) retries_done: u32,
+    /// The last checkpoint that was sent.
+    pub(crate) checkpoint_sent: u64,
+    /// The last checkpoint that was answered as stored.
+    pub(crate) checkpoint_kept: u64,
+}
+
+impl Known {
+    /// Notes that a hand is laid on the task now.
+    pub(crate) fn touch(&mut self, now: Moment) {
+        self.touched.get_or_insert(now);
+    }
+}
+
+/// One call that reached an upstream.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    /// The intent, as the request named it.
+    pub(crate) name: String,
+    /// Behind which door.
+    pub(crate) door: Door,
+    /// Which upstream.
+    pub(crate) origin: Origin,
+    /// The lane, as the request named it.
+    pub(crate) lane: String,
+    /// `Relais-Task`.
+    pub(crate) task: String,
+    /// `Idempotency-Key`: it tells the runs of a task apart.
+    pub(crate) key: String,
+    /// In which life of the server.
+    pub(crate) life: u32,
+    /// When it arrived.
+    pub(crate) begun: Moment,
+    /// When it was answered, or the caller was gone.
+    pub(crate) ended: Option<Moment>,
+    /// The status it was answered with, if it was.
+    pub(crate) answered: Option<u16>,
+    /// Bytes of the answer.
+    pub(crate) answer_len: usize,
+}
+
+/// What a worker says of its attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It succeeded, with a result that bears this number.
+    Succeed(u64),
+    /// It failed; another may follow, or not.
+    Fail {
+        /// Whether another may follow.
+        retryable: bool,
+    },
+    /// It is given back.
+    Release,
+}
+
+/// What Relais said to a settle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Said {
+    /// Nothing that arrived.
+    Nothing,
+    /// 200: it is recorded.
+    Recorded,
+    /// 200 `replayed`: it had been recorded.
+    Replayed,
+    /// It was refused, with this code.
+    Refused(String),
+}
+
+/// One settle that was sent.
+#[derive(Debug, Clone)]
+pub(crate) struct Settle {
+    /// What it says.
+    pub(crate) outcome: Outcome,
+    /// When it was sent.
+    pub(crate) sent: Moment,
+    /// Whether a later attempt of the task had been leased before it was sent.
+    pub(crate) is_stale: bool,
+    /// What was answered.
+    pub(crate) said: Said,
+}
+
+/// One lease that a worker was given.
+#[derive(Debug, Clone)]
+pub(crate) struct Lease {
+    /// Of which task.
+    pub(crate) task: String,
+    /// Which attempt.
+    pub(crate) attempt: u64,
+    /// Its lane.
+    pub(crate) lane: String,
+    /// When it was asked for.
+    pub(crate) asked: Moment,
+    /// When the answer arrived.
+    pub(crate) got: Moment,
+    /// Until when it is live for sure, as far as heartbeats were answered.
+    pub(crate) live_until: Moment,
+    /// The settles that named it.
+    pub(crate) settles: Vec<Settle>,
+}
+
+/// What was counted on the way.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Counts {
+    /// Kills at work.
+    pub(crate) kills: u64,
+    /// Kills while the server was starting.
+    pub(crate) kills_at_start: u64,
+    /// Requests that handed something in.
+    pub(crate) submits: u64,
+    /// Answers that acknowledged a task: 202, an item of a batch, or a replay.
+    pub(crate) acknowledged: u64,
+    /// Answers given directly by the hand-over.
+    pub(crate) direct: u64,
+    /// Submits without an answer.
+    pub(crate) lost: u64,
+    /// Submits that were sent again with their key.
+    pub(crate) sent_again: u64,
+    /// Submits refused by a limit.
+    pub(crate) refused: u64,
+    /// Heartbeats that were answered.
+    pub(crate) heartbeats: u64,
+    /// Leases given.
+    pub(crate) leases: u64,
+    /// Settles sent.
+    pub(crate) settles: u64,
+    /// Settles with a token that was stale.
+    pub(crate) stale_settles: u64,
+    /// Cancels sent.
+    pub(crate) cancels: u64,
+    /// Retries by hand sent.
+    pub(crate) retries: u64,
+    /// Erasures sent.
+    pub(crate) erasures: u64,
+    /// Reads and long polls.
+    pub(crate) reads: u64,
+}
+
+/// The ledger.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    /// What was handed in, by name.
+    pub(crate) intents: HashMap<String, Intent>,
+    /// What is known of tasks, by id.
+    pub(crate) tasks: HashMap<String, Known>,
+    /// Ids in the order in which they became known, for hands that look for work.
+    pub(crate) recent: Vec<String>,
+    /// What reached the upstreams, in order of arrival.
+    pub(crate) calls: Vec<Call>,
+    /// The leases given, by token.
+    pub(crate) leases: HashMap<String, Lease>,
+    /// The latest attempt of each task that was leased.
+    pub(crate) latest_attempt: HashMap<String, u64>,
+    /// The names of each strict lane, in the order in which they were handed in one by one.
+    pub(crate) strict: HashMap<usize, Vec<String>>,
+    /// What was counted.
+    pub(crate) counts: Counts,
+    /// What was found at once.
+    pub(crate) verdict: Verdict,
+}
+
+impl Ledger {
+    /// Notes that an intent became a task, and that somebody was told so.
+    pub(crate) fn acknowledge(&mut self, name: &str, id: &str) {
+        self.counts.acknowledged += 1;
+        self.meet(name, id).is_acknowledged = true;
+    }
+
+    /// Notes that a task belongs to an intent.
+    pub(crate) fn meet(&mut self, name: &str, id: &str) -> &mut Known {
+        if let Some(intent) = self.intents.get_mut(name)
+            && !intent.ids.contains(id)
+        {
+            intent.ids.insert(id.to_owned());
+        }
+        if !self.tasks.contains_key(id) {
+            self.recent.push(id.to_owned());
+            let known = Known { name: name.to_owned(), ..Known::default() };
+            self.tasks.insert(id.to_owned(), known);
+        }
+        self.tasks.get_mut(id).expect("it was just put there")
+    }
+
+    /// The intent of a task.
+    pub(crate) fn intent_of(&self, id: &str) -> Option<&Intent> {
+        self.intents.get(&self.tasks.get(id)?.name)
+    }
+}

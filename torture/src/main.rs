@@ -1,0 +1,2 @@
+//! The judge; being written.
+fn main() {}
