@@ -18,11 +18,9 @@ impl Chance {
     /// The generator of a text: the same text, the same numbers.
     pub(crate) fn of_text(text: &str) -> Self {
         // FNV-1a.
-        let hash = text
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-            });
+        let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
         Self::of(hash)
     }
 

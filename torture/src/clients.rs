@@ -32,10 +32,9 @@ async fn single(world: &World, chance: &mut Chance) {
     let intent = Intent { key, ..intent };
     if has_key && chance.happens(10) {
         // Two at the same moment, with one key.
-        let (first, second) = tokio::join!(
-            hand_in(world, &name, intent.clone(), None),
-            async { repeat_soon(world, &name).await }
-        );
+        let (first, second) = tokio::join!(hand_in(world, &name, intent.clone(), None), async {
+            repeat_soon(world, &name).await
+        });
         _ = (first, second);
         return;
     }
@@ -65,7 +64,7 @@ async fn repeat_soon(world: &World, name: &str) {
 async fn read_at_once(world: &World, id: &str) {
     let known = world.version_of(id);
     let target = format!("/v1/tasks/{id}");
-    let Some(answer) = world.http.get(&target, crate::http::JSON).await.answer() else { return };
+    let Some(answer) = world.http.get(&target, crate::wire::JSON).await.answer() else { return };
     if answer.status == 200 {
         world.note_read(id, known, &answer.json());
     }

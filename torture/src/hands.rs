@@ -7,10 +7,10 @@ use http_body_util::Full;
 use serde_json::json;
 
 use crate::chance::Chance;
-use crate::http::{Answer, JSON};
 use crate::ledger::Asked;
 use crate::scene::Door;
 use crate::verdict::Check;
+use crate::wire::{Answer, JSON};
 use crate::world::{Phase, World};
 
 /// Meddles until the storm is over.
@@ -180,9 +180,7 @@ fn expect(world: &World, id: &str, answer: &Answer, allowed: &[u16]) {
     let is_gone = matches!(answer.status, 404 | 410);
     let is_fine = allowed.contains(&answer.status) || is_limit || (is_gone && may_be_gone);
     let check = if is_gone { Check::There } else { Check::Answers };
-    ledger.verdict.note(check, Some(id), is_fine, || {
-        format!("it was answered {}", answer.shown())
-    });
+    ledger.verdict.note(check, Some(id), is_fine, || format!("it was answered {}", answer.shown()));
 }
 
 /// How far back hands reach.

@@ -156,8 +156,6 @@ pub(crate) struct Lease {
     pub(crate) attempt: u64,
     /// Its lane.
     pub(crate) lane: String,
-    /// When it was asked for.
-    pub(crate) asked: Moment,
     /// When the answer arrived.
     pub(crate) got: Moment,
     /// Until when it is live for sure, as far as heartbeats were answered.

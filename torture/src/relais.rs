@@ -32,11 +32,6 @@ impl Relais {
         }
     }
 
-    /// Where its messages go.
-    pub(crate) fn log(&self) -> &Path {
-        &self.log
-    }
-
     /// Starts a process.
     ///
     /// # Errors
@@ -64,7 +59,8 @@ impl Relais {
             command.env(FAULT, fault);
         }
         let started = command.spawn();
-        let child = started.with_context(|| format!("could not start {}", self.binary.display()))?;
+        let child =
+            started.with_context(|| format!("could not start {}", self.binary.display()))?;
         self.child = Some(child);
         Ok(())
     }

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::clock::pause_ms;
-use crate::http::Reply;
 use crate::ledger::{Outcome, Said, Settle};
 use crate::verdict::Check;
+use crate::wire::Reply;
 use crate::workers::Held;
 use crate::world::{Phase, World};
 
@@ -125,9 +125,9 @@ fn end(world: &World, held: &Held, place: usize, said: Said) {
         return;
     }
     // Whether any settle of this lease may have been recorded before this one was sent.
-    let earlier = settles[..place].iter().any(|other| {
-        matches!(other.said, Said::Recorded | Said::Replayed | Said::Nothing)
-    });
+    let earlier = settles[..place]
+        .iter()
+        .any(|other| matches!(other.said, Said::Recorded | Said::Replayed | Said::Nothing));
     match said {
         Said::Recorded => {
             let recorded = settles[..place].iter().filter(|other| other.said == Said::Recorded);

@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 
 use crate::chance::filler;
 use crate::clock::pause_ms;
-use crate::http::{Answer, Reply};
 use crate::ledger::{Asked, Intent};
 use crate::scene::{Door, LANE_FIELD, LEN_FIELD, NAME_FIELD, lane_name};
 use crate::script::Script;
 use crate::upstream::{GROUP_FIELD, GROUP_SIZE_FIELD, index_of_answer};
 use crate::verdict::Check;
+use crate::wire::{Answer, Reply};
 use crate::world::World;
 
 /// The label by which the judge names its tasks.
@@ -233,9 +233,9 @@ impl crate::ledger::Ledger {
 
 /// Hands several intents of workers' tasks in at once, with one key for all.
 pub(crate) async fn hand_in_batch(world: &World, names: &[String], key: &str) {
-    let document = {
+    let items = {
         let ledger = world.ledger();
-        let items = names.iter().map(|name| self::document(name, &ledger.intents[name]));
+        let items = names.iter().map(|name| document(name, &ledger.intents[name]));
         Value::Array(items.collect())
     };
     for sent_before in 0..SENDS_MAX {
@@ -255,7 +255,7 @@ pub(crate) async fn hand_in_batch(world: &World, names: &[String], key: &str) {
                 intent.sends += 1;
             }
         }
-        match world.http.post_keyed("/v1/tasks/batch", &document, Some(key)).await {
+        match world.http.post_keyed("/v1/tasks/batch", &items, Some(key)).await {
             Reply::Answer(answer) => {
                 read_batch(world, names, &answer);
                 return;

@@ -148,7 +148,8 @@ impl Upstreams {
             answer_len: 0,
         };
         let visit = Visit::begin(&self.world, call);
-        let body = Limited::new(body, 1 << 20).collect().await.map_err(io::Error::other)?.to_bytes();
+        let body =
+            Limited::new(body, 1 << 20).collect().await.map_err(io::Error::other)?.to_bytes();
         self.check_body(&name, &task, &field(LEN_FIELD), &body);
         let turn = {
             let mut turns = self.turns.lock().expect("nothing panics while it is held");

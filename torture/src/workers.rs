@@ -7,11 +7,11 @@ use tokio::sync::Semaphore;
 
 use crate::chance::Chance;
 use crate::clock::{SECOND, pause_ms};
-use crate::http::Reply;
 use crate::ledger::{Lease, Outcome};
 use crate::scene::LEASE_MS;
 use crate::settle::settle;
 use crate::verdict::Check;
+use crate::wire::Reply;
 use crate::world::{Phase, World};
 
 /// Leases and settles until everybody goes home.
@@ -119,7 +119,6 @@ pub(crate) async fn lease(world: &World, max: u64, wait_ms: u64, number: usize) 
             task: one.task.clone(),
             attempt: one.attempt,
             lane: text("lane"),
-            asked,
             got,
             live_until: asked + LEASE_MS * SECOND / 1_000,
             settles: Vec::new(),

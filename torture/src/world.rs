@@ -9,9 +9,9 @@ use tokio::sync::watch;
 
 use crate::chance::Chance;
 use crate::clock::{Clock, Moment};
-use crate::http::Http;
 use crate::ledger::Ledger;
 use crate::verdict::Check;
+use crate::wire::Http;
 
 /// How the load behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

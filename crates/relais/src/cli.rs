@@ -11,7 +11,7 @@ mod limits;
 mod queues;
 mod retry;
 mod serve;
-mod show;
+pub(crate) mod show;
 mod submit;
 mod table;
 mod tasks;
@@ -24,12 +24,15 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 pub use connect::Connection;
+pub(crate) use serve::variable;
 
 /// The asynchronous front door for HTTP: hand a request in, get a ticket at once, collect the answer
 /// when it is done.
 #[derive(Debug, Parser)]
 #[command(name = "relais", version, max_term_width = 100, propagate_version = true)]
-#[command(after_help = "Exit status: 0 done; 1 it failed, or the task did; 2 the command line is wrong.")]
+#[command(
+    after_help = "Exit status: 0 done; 1 it failed, or the task did; 2 the command line is wrong."
+)]
 pub struct Cli {
     #[command(flatten)]
     connection: Connection,

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use relais_core::{Policy, QueueName, limits};
 use relais_engine::{Config as EngineConfig, UpstreamLimits};
 use relais_server::config::{Route, ServerConfig};
+use relais_server::validate_routes;
 
 pub use problem::{Invalid, Problem};
 pub use url::StoreUrl;
@@ -68,8 +69,8 @@ impl Settings {
     /// Whether a call without a key may come from another machine only if there are keys in the store.
     #[must_use]
     pub fn needs_stored_keys(&self) -> bool {
-        let is_open = !self.server.listen.ip().is_loopback()
-            || !self.server.admin_listen.ip().is_loopback();
+        let is_open =
+            !self.server.listen.ip().is_loopback() || !self.server.admin_listen.ip().is_loopback();
         is_open && self.server.keys.is_empty() && !self.server.is_insecure
     }
 }
@@ -114,6 +115,10 @@ pub fn judge(
     let mut engine = engine(&file, path.is_some(), &mut report, &mut warnings);
     server.keys = keys::resolve(&file.key, environment, &mut report);
     server.routes = route::resolve(&file.route, &server.default_tenant, &mut report);
+    if report.is_clean() {
+        // All routes of the file are there: their places are those of the file.
+        judge_routes(&file, &server, &mut report);
+    }
     front_everything(&mut server, overrides, &mut report, &mut warnings);
     define_queues(&server.routes, &mut engine);
     let store = store(&file.store, overrides, &mut report);
@@ -203,13 +208,34 @@ fn front_everything(
         Ok(upstream) => {
             let is_catch_all = |route: &Route| route.path == EVERYTHING;
             if server.routes.iter().any(is_catch_all) {
-                warnings.push("--upstream takes the place of the file's route for everything".into());
+                warnings
+                    .push("--upstream takes the place of the file's route for everything".into());
                 server.routes.retain(|route| !is_catch_all(route));
             }
             server.routes.extend(Route::everything_to(&upstream));
             server.fallback = None;
+            if report.is_clean() {
+                for problem in validate_routes(server) {
+                    report.elsewhere("--upstream", &problem.path, problem.why);
+                }
+            }
         }
         Err(error) => report.elsewhere("--upstream", "", error),
+    }
+}
+
+/// What the server says of the routes together: hidden ones, paths that it does not serve.
+fn judge_routes(file: &file::File, server: &ServerConfig, report: &mut Report<'_>) {
+    for problem in validate_routes(server) {
+        match problem.route {
+            Some(index) => {
+                let route = &file.route[index];
+                let path = route.get_ref().path.as_ref();
+                let span = path.map_or_else(|| route.span(), toml::Spanned::span);
+                report.at(span, format!("[[route]] {:?}", problem.path), problem.why);
+            }
+            None => report.elsewhere("[server] fallback", "", problem.why),
+        }
     }
 }
 

@@ -42,7 +42,10 @@ fn of_file(path: &Path) -> anyhow::Result<SealKey> {
         Ok(text) => {
             let mode = fs::metadata(path)?.mode();
             if mode & 0o077 != 0 {
-                bail!("{shown} can be read by others (mode {:03o}): chmod 600 {shown}", mode & 0o777);
+                bail!(
+                    "{shown} can be read by others (mode {:03o}): chmod 600 {shown}",
+                    mode & 0o777
+                );
             }
             let secret = decode(&text).with_context(|| {
                 format!("{shown} is damaged: it must hold 32 bytes in hexadecimal")

@@ -84,13 +84,11 @@ impl App {
     }
 
     /// Relais' own paths on the public listener. What it does not take falls to its fallback.
-    #[must_use]
     pub fn api_router(self: &Arc<Self>) -> Router {
         crate::routes::public(self)
     }
 
     /// All of the admin listener.
-    #[must_use]
     pub fn admin_router(self: &Arc<Self>) -> Router {
         crate::routes::admin(self)
     }

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use http::{HeaderMap, header};
 use relais_core::TenantName;
 
-pub use keys::{InvalidKey, decode_key, encode_key, hash_key};
 pub(crate) use keys::Keys;
+pub use keys::{InvalidKey, decode_key, encode_key, hash_key};
 pub(crate) use mac::{CallerMac, draw};
 pub(crate) use visitor::{Action, Seen, Visitor};
 

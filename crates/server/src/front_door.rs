@@ -165,8 +165,7 @@ impl FrontDoor {
             Abandon::goes_on()
         };
         let submitted = app.engine.submit(id, submission).await;
-        let submitted =
-            submitted.map_err(|error| task::refusal(app, &submitter, route, error))?;
+        let submitted = submitted.map_err(|error| task::refusal(app, &submitter, route, error))?;
         let waiting = Waiting { app, caller: &submitter.caller, patience, until };
         match (submitted, ears) {
             (Submitted::New(task), Some(ears)) => waiting.answer(task, ears, abandon).await,

@@ -116,9 +116,7 @@ pub(crate) fn check_length(headers: &HeaderMap, max: u64) -> Result<(), Refusal>
 /// The refusal of a body over `max` bytes.
 #[must_use]
 pub(crate) fn too_large(max: u64) -> Refusal {
-    Refusal::new(&codes::BODY_TOO_LARGE)
-        .because(format!("the body is over {max} bytes"))
-        .limit(max)
+    Refusal::new(&codes::BODY_TOO_LARGE).because(format!("the body is over {max} bytes")).limit(max)
 }
 
 /// The refusal of a body that broke off: whoever sent it is most likely gone.

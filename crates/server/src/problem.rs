@@ -200,8 +200,7 @@ pub(crate) fn problem_response(problem: &Problem, origin: &'static str) -> Respo
     *response.status_mut() =
         StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
-    headers
-        .insert(CONTENT_TYPE, HeaderValue::from_static(relais_api::problem::MEDIA_TYPE));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(relais_api::problem::MEDIA_TYPE));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(ORIGIN, HeaderValue::from_static(origin));
     response
@@ -226,7 +225,9 @@ impl From<StoreError> for Refusal {
                 Self::new(&codes::STORE_UNAVAILABLE)
             }
             StoreError::Full => Self::new(&codes::STORE_FULL),
-            StoreError::Corrupt(text) => Self::internal(format_args!("the store is corrupt: {text}")),
+            StoreError::Corrupt(text) => {
+                Self::internal(format_args!("the store is corrupt: {text}"))
+            }
         }
     }
 }
@@ -266,8 +267,9 @@ impl From<EngineError> for Refusal {
             EngineError::UnknownQueue => Self::new(&codes::QUEUE_NOT_FOUND),
             EngineError::QueueIsConfigured => Self::new(&codes::QUEUE_DEFINED_IN_FILE),
             EngineError::Draining => Self::new(&codes::SERVER_DRAINING),
-            EngineError::NoSealKey => Self::new(&codes::NOT_AVAILABLE)
-                .because("credentials cannot be stored: the operator gave no key to seal them with"),
+            EngineError::NoSealKey => Self::new(&codes::NOT_AVAILABLE).because(
+                "credentials cannot be stored: the operator gave no key to seal them with",
+            ),
         }
     }
 }

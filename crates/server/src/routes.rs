@@ -24,7 +24,7 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 use axum::{Extension, Router};
 use futures_util::FutureExt as _;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, StatusCode, request};
+use http::{HeaderValue, Method, StatusCode, request};
 use relais_api::codes;
 use relais_core::{QueueName, TaskId};
 use serde::Serialize;
@@ -32,6 +32,7 @@ use serde::Serialize;
 pub(crate) use self::queues::travelling;
 use crate::app::{App, Side};
 use crate::problem::Refusal;
+use crate::watch::sse::Following;
 
 /// Methods of a resource that is only read.
 const READ: &str = "GET, HEAD, OPTIONS";
@@ -116,9 +117,22 @@ fn resource(methods: MethodRouter<Arc<App>>, allow: &'static str) -> MethodRoute
 /// Turns refusals, and bugs, into problem documents.
 async fn at_the_door(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
-    let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
-    let response = answer.unwrap_or_else(|_| Refusal::internal("a handler panicked").into_response());
-    app.finish(response, &path)
+    let is_head = request.method() == Method::HEAD;
+    let reads = is_head || request.method() == Method::GET || path.ends_with("/leases");
+    let answer = if reads {
+        AssertUnwindSafe(next.run(request)).catch_unwind().await.ok()
+    } else {
+        // What changes something is not left half done when the caller leaves: what was stored is
+        // acted on. A lease sees to that itself.
+        tokio::spawn(next.run(request)).await.ok()
+    };
+    let response =
+        answer.unwrap_or_else(|| Refusal::internal("a handler panicked").into_response());
+    let mut response = app.finish(response, &path);
+    if is_head {
+        response.extensions_mut().remove::<Following>();
+    }
+    response
 }
 
 /// The task that a path names. What is no id names no task.

@@ -13,7 +13,6 @@ use relais_store::{BodyRead, BodySource, StoreError, StoreFuture, StoredBody};
 const PIECE_BYTES: usize = 64 << 10;
 
 /// The bytes of a stored body, with their length announced.
-#[must_use]
 pub(crate) fn body_of(stored: &StoredBody) -> Body {
     match &stored.data {
         BodySource::Inline(bytes) => Body::from(bytes.clone()),

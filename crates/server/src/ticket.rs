@@ -115,9 +115,8 @@ impl Tickets {
     /// A ticket for a task: valid to its deadline and retention.
     #[must_use]
     pub(crate) fn mint(&self, task: &Task, grants: Grants) -> String {
-        let ends = task
-            .expires_at()
-            .unwrap_or_else(|| task.life.deadline.plus(task.spec.retention));
+        let ends =
+            task.expires_at().unwrap_or_else(|| task.life.deadline.plus(task.spec.retention));
         let claims = Claims {
             sub: task.spec.id.to_string().into(),
             tenant: task.spec.tenant.as_str().into(),

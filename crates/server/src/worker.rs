@@ -3,14 +3,18 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::Body;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use relais_api::{Lease, RawJson};
-use relais_core::{BodyKind, LeaseToken, State, Task, TenantName, limits};
+use relais_api::{Lease, RawJson, codes};
+use relais_core::{BodyKind, LeaseToken, QueueName, State, Task, TenantName, limits};
 use relais_engine::{Outcome, Settle};
 use relais_store::{Claimed, StoredBody};
+use tokio::sync::oneshot;
 
 use crate::app::App;
 use crate::auth::{Caller, Scope, Visitor};
@@ -19,10 +23,8 @@ use crate::problem::Refusal;
 use crate::routes::travelling;
 use crate::watch::encode::is_json;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use relais_api::codes;
-
+/// How long a claim whose worker left is listened to.
+const CLAIM_PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes of an answer handed over at once: a connection that broke is noticed in between.
 const PIECE_BYTES: usize = 16 << 10;
 
@@ -131,6 +133,61 @@ async fn put_input(app: &App, lease: &mut Lease, body: &StoredBody) -> Result<()
         Some(Err(_)) | None => lease.input_base64 = Some(STANDARD.encode(&bytes)),
     }
     Ok(())
+}
+
+/// What is to be leased.
+#[derive(Debug, Clone)]
+pub(crate) struct Wish {
+    /// For whom.
+    pub(crate) tenant: TenantName,
+    /// From which queue.
+    pub(crate) queue: QueueName,
+    /// The worker's name for itself.
+    pub(crate) worker: String,
+    /// How many at most.
+    pub(crate) max: usize,
+    /// How long to wait for the first.
+    pub(crate) wait: Duration,
+}
+
+/// What was leased: given back if it is dropped.
+#[derive(Default)]
+pub(crate) struct Leased {
+    /// The attempts that started.
+    pub(crate) claimed: Vec<Claimed>,
+    /// What sees them to their worker.
+    pub(crate) handover: Option<Handover>,
+}
+
+/// Leases tasks so that none is lost when the worker leaves in the middle: a claim on its way to the
+/// store is heard to its end, and what it brought is given back.
+///
+/// # Errors
+/// When there is no such queue, the server stops, or the store cannot.
+pub(crate) async fn take(app: &Arc<App>, wish: Wish) -> Result<Leased, Refusal> {
+    let (mut answer, taken) = oneshot::channel();
+    let app = app.clone();
+    tokio::spawn(async move {
+        let Wish { tenant, queue, worker, max, wait } = wish;
+        let leasing = app.engine.lease(&tenant, &queue, &worker, max, wait);
+        tokio::pin!(leasing);
+        let claimed = tokio::select! {
+            claimed = &mut leasing => claimed,
+            () = answer.closed() => match tokio::time::timeout(CLAIM_PATIENCE, leasing).await {
+                Ok(claimed) => claimed,
+                // It only waited.
+                Err(_) => return,
+            },
+        };
+        let leased = claimed.map(|claimed| Leased {
+            handover: (!claimed.is_empty()).then(|| Handover::of(&app, &tenant, &claimed)),
+            claimed,
+        });
+        // Nobody there any more: what is dropped here is given back.
+        drop(answer.send(leased));
+    });
+    let leased = taken.await.map_err(|_| Refusal::internal("a claim panicked"))?;
+    Ok(leased?)
 }
 
 /// The token of an attempt that was started.

@@ -78,12 +78,12 @@ create table task (
   life blob not null
 ) strict;
 create unique index task_id on task (id);
-create index task_ready on task (lane_id, place) where phase = 1;
-create index task_later on task (lane_id, place) where phase > 1;
+create index task_place on task (lane_id, phase, place) where place is not null;
 create index task_scheduled on task (pool_id, sched_at) where sched_at is not null;
 create index task_due on task (due_at);
 create index task_started on task (lane_id) where started = 2;
-create index task_apart on task (pool_id, status, id) where status in (2, 4, 5);
+create index task_apart on task (pool_id, status, id) 
+  where status = 2 or status >= 4;   -- waiting, failed, canceled
 
 -- The log. The events of one task are chained backwards: the index that would find them costs more than
 -- all that is ever read through it.

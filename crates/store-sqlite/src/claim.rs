@@ -92,7 +92,7 @@ impl Scribe<'_> {
 
     /// Takes tasks whose deadline has passed out of the ready order, where they would be in the way.
     fn lapse(&mut self, now: Timestamp) -> Result<(), Fault> {
-        let mut overdue = Vec::new();
+        let mut overdue: Vec<i64> = Vec::new();
         let mut rows = self.hot.task_overdue.query((now.as_ms(), OVERDUE_MAX))?;
         while let Some(row) = rows.next()? {
             if row.get::<_, i64>(1)? == Phase::Ready as i64 {

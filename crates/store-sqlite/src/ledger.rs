@@ -17,7 +17,7 @@ use rusqlite::{Connection, params};
 
 use crate::fault::Fault;
 use crate::sql::{self, Hot};
-pub(crate) use load::{count_at, name_of};
+pub(crate) use load::{count_at, each, name_of};
 pub(crate) use lanes::{Front, Head, Home, Lanes, Ranked};
 
 /// Where a task stands, as far as order and counts are concerned.
@@ -273,14 +273,6 @@ impl Ledger {
     /// Tasks of a tenant that are not terminal.
     pub(crate) fn tenant_live(&self, tenant: &TenantName) -> u64 {
         self.tenant_at.get(tenant).map_or(0, |at| self.tenants[*at].live)
-    }
-
-    /// The index of a pool by its id.
-    pub(crate) fn pool_at(&self, id: i64) -> Result<usize, Fault> {
-        usize::try_from(id - 1)
-            .ok()
-            .filter(|at| *at < self.pools.len())
-            .ok_or_else(|| Fault::damaged(format!("a task is in pool {id}, which does not exist")))
     }
 
     /// Pools with scheduled tasks whose moment has come, the earliest first.

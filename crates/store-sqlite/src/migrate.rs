@@ -4,7 +4,7 @@ use relais_core::Timestamp;
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::fault::Fault;
-use crate::ledger::each;
+use crate::ledger::{each, id_at};
 use crate::sql;
 
 /// "RLAI": says that a file is ours.
@@ -22,19 +22,19 @@ pub(crate) fn newest() -> i32 {
 pub(crate) fn migrate(conn: &mut Connection, now: Timestamp) -> Result<(), Fault> {
     let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute_batch(sql::MIGRATIONS_TABLE)?;
-    let mut applied = 0;
+    let mut applied = 0_usize;
     each(&transaction, sql::MIGRATIONS, |row| {
         applied += 1;
-        let (version, checksum): (usize, u32) = (row.get(0)?, row.get(1)?);
+        let (version, checksum): (i64, u32) = (row.get(0)?, row.get(1)?);
         let known = MIGRATIONS.get(applied - 1).map(|text| checksum_of(text));
-        if version != applied || known != Some(checksum) {
+        if version != id_at(applied - 1) || known != Some(checksum) {
             return Err(Fault::damaged(format!("migration {version} is not what this program knows")));
         }
         Ok(())
     })?;
     for (at, text) in MIGRATIONS.iter().enumerate().skip(applied) {
         transaction.execute_batch(text)?;
-        let row = (at + 1, checksum_of(text), now.as_ms());
+        let row = (id_at(at), checksum_of(text), now.as_ms());
         transaction.execute(sql::MIGRATION_INSERT, row)?;
     }
     if applied < MIGRATIONS.len() {

@@ -155,9 +155,9 @@ pub(crate) fn place(
     while let Some(row) = rows.next()? {
         let line: i64 = row.get(0)?;
         holder = holder.into_iter().chain(row.get::<_, Option<i64>>(1)?).min();
-        for count in [sql::COUNT_READY_AHEAD, sql::COUNT_LATER_AHEAD] {
-            let mut count = conn.prepare_cached(count)?;
-            let before = params![line, stand.place, stand.n, AHEAD_MAX - ahead];
+        for phase in [Phase::Ready, Phase::Scheduled, Phase::Lapsed] {
+            let mut count = conn.prepare_cached(sql::COUNT_AHEAD)?;
+            let before = params![line, phase as i64, stand.place, stand.n, AHEAD_MAX - ahead];
             ahead += count.query_row(before, |row| row.get::<_, i64>(0))?;
         }
     }

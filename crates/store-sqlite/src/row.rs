@@ -13,7 +13,6 @@ use crate::ledger::{Phase, Ranked, Standing, Started};
 /// A task that was read to be changed.
 pub(crate) struct TaskRow {
     pub(crate) n: i64,
-    pub(crate) pool_id: i64,
     pub(crate) line_id: i64,
     pub(crate) phase: Phase,
     pub(crate) place: Option<i64>,
@@ -28,14 +27,13 @@ impl TaskRow {
     pub(crate) fn read(row: &Row<'_>) -> Result<Self, Fault> {
         Ok(Self {
             n: row.get(0)?,
-            pool_id: row.get(1)?,
-            line_id: row.get(2)?,
-            phase: Phase::of(row.get(3)?)?,
-            place: row.get(4)?,
-            sched_at: row.get(5)?,
-            started: Started::of(row.get(6)?)?,
-            last_pos: row.get(7)?,
-            task: task_of(row, 8)?,
+            line_id: row.get(1)?,
+            phase: Phase::of(row.get(2)?)?,
+            place: row.get(3)?,
+            sched_at: row.get(4)?,
+            started: Started::of(row.get(5)?)?,
+            last_pos: row.get(6)?,
+            task: task_of(row, 7)?,
         })
     }
 

@@ -8,7 +8,7 @@ use rusqlite::{Connection, params};
 
 use crate::codec;
 use crate::fault::Fault;
-use crate::ledger::{Home, Ledger};
+use crate::ledger::{Home, Ledger, Phase};
 use crate::row::{TaskRow, body_key, first_task, standing_after};
 use crate::shared::Shared;
 use crate::sql::{self, Hot};
@@ -152,19 +152,25 @@ impl<'c> Scribe<'c> {
             self.hot.task_touch.execute(touched)?;
             return Ok(position(first));
         }
+        let (status, started) = (after.status as i64, after.started as i64);
+        if before.phase == Phase::None && after.phase == Phase::None {
+            let settled = params![row.n, status, due_at, started, row.last_pos, self.life_bytes];
+            self.hot.task_settle.execute(settled)?;
+        } else {
+            self.hot.task_update.execute(params![
+                row.n,
+                status,
+                after.phase as i64,
+                after.place,
+                after.sched_at,
+                due_at,
+                started,
+                row.last_pos,
+                self.life_bytes,
+            ])?;
+        }
         (row.phase, row.place) = (after.phase, after.place);
         (row.sched_at, row.started) = (after.sched_at, after.started);
-        self.hot.task_update.execute(params![
-            row.n,
-            after.status as i64,
-            after.phase as i64,
-            after.place,
-            after.sched_at,
-            due_at,
-            after.started as i64,
-            row.last_pos,
-            self.life_bytes,
-        ])?;
         self.ledger.shift(home, row.n, Some(before), Some(after));
         Ok(position(first))
     }

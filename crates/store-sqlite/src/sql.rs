@@ -35,24 +35,27 @@ hot! {
     task_insert = "insert into task (n, id, pool_id, lane_id, status, phase, place, sched_at, due_at,
         started, last_pos, key_scope, spec, life)
         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) on conflict (id) do nothing";
-    task_by_id = "select n, pool_id, lane_id, phase, place, sched_at, started, last_pos, spec, life
+    task_by_id = "select n, lane_id, phase, place, sched_at, started, last_pos, spec, life
         from task where id = ?1 limit 1";
     task_exists = "select 1 from task where id = ?1 limit 1";
     /// Everything that may change.
     task_update = "update task set status = ?2, phase = ?3, place = ?4, sched_at = ?5, due_at = ?6,
         started = ?7, last_pos = ?8, life = ?9 where n = ?1";
+    /// What changes while a task is not queued.
+    task_settle = "update task set status = ?2, due_at = ?3, started = ?4, last_pos = ?5, life = ?6
+        where n = ?1";
     /// What changes while a task stays where it is.
     task_touch = "update task set due_at = ?2, last_pos = ?3, life = ?4 where n = ?1";
     task_phase = "update task set phase = ?2, sched_at = null where n = ?1";
     task_place = "update task set place = ?2 where n = ?1";
     task_delete = "delete from task where n = ?1 returning key_scope";
-    task_by_n = "select n, pool_id, lane_id, phase, place, sched_at, started, last_pos, spec, life
+    task_by_n = "select n, lane_id, phase, place, sched_at, started, last_pos, spec, life
         from task where n = ?1 limit 1";
     /// The ready tasks of a lane from a place on.
-    task_ready = "select n, pool_id, lane_id, phase, place, sched_at, started, last_pos, spec, life
-        from task where lane_id = ?1 and phase = 1 and (place, n) > (?2, ?3)
-        order by place, n limit ?4";
-    task_ripe = "select n, pool_id, lane_id, phase, place, sched_at, started, last_pos, spec, life
+    task_ready = "select n, lane_id, phase, place, sched_at, started, last_pos, spec, life
+        from task where lane_id = ?1 and phase = 1 and place is not null
+        and (place, n) > (?2, ?3) order by place, n limit ?4";
+    task_ripe = "select n, lane_id, phase, place, sched_at, started, last_pos, spec, life
         from task where pool_id = ?1 and sched_at <= ?2 order by sched_at, n limit ?3";
     task_next_scheduled = "select sched_at from task where pool_id = ?1 and sched_at is not null
         order by sched_at limit 1";
@@ -120,10 +123,12 @@ pub(crate) const SECRET_DELETE: &str = "delete from secret where name = ?1";
 // A queue whose order has changed.
 
 pub(crate) const LANES_OF_QUEUE: &str = "select id from lane where queue_id = ?1 limit -1";
-pub(crate) const LANE_READY: &str = "select n, pool_id, lane_id, phase, place, sched_at, started,
-    last_pos, spec, life from task where lane_id = ?1 and phase = 1 limit -1";
-pub(crate) const LANE_LATER: &str = "select n, pool_id, lane_id, phase, place, sched_at, started,
-    last_pos, spec, life from task where lane_id = ?1 and phase > 1 limit -1";
+pub(crate) const LANE_READY: &str = "select n, lane_id, phase, place, sched_at, started,
+    last_pos, spec, life from task
+    where lane_id = ?1 and phase = 1 and place is not null limit -1";
+pub(crate) const LANE_LATER: &str = "select n, lane_id, phase, place, sched_at, started,
+    last_pos, spec, life from task
+    where lane_id = ?1 and phase > 1 and place is not null limit -1";
 /// Reads every task: there is no index of those that have started in fair order.
 pub(crate) const STARTED_OF_QUEUE: &str = "select n from task where started = 1
     and pool_id in (select id from pool where queue_id = ?1 limit -1) limit -1";
@@ -162,16 +167,14 @@ pub(crate) const READ_DEAD_KEY: &str = "select 1 from idem where gone_at <= ?1 l
 pub(crate) const READ_READY_POOLS: &str = "select tenant.name, queue.name, kind, origin from pool
     join queue on queue.id = queue_id join tenant on tenant.id = tenant_id
     where pool.ready > 0 order by tenant.name, queue.name, kind, origin limit ?1";
-pub(crate) const READ_PLACE: &str = "select task.n, phase, place, lane_id, lane.queue_id, lane.key,
+pub(crate) const READ_PLACE: &str = "select task.n, phase, place, lane.queue_id, lane.key,
     queue.is_strict, queue.leases, lane.leases
     from task join lane on lane.id = lane_id join queue on queue.id = lane.queue_id
     where task.id = ?1 limit 1";
 pub(crate) const READ_LINES: &str = "select id, holder from lane where queue_id = ?1 and key = ?2
     limit 1000";
-pub(crate) const COUNT_READY_AHEAD: &str = "select count(*) from (select 1 from task
-    where lane_id = ?1 and phase = 1 and (place, n) < (?2, ?3) limit ?4)";
-pub(crate) const COUNT_LATER_AHEAD: &str = "select count(*) from (select 1 from task
-    where lane_id = ?1 and phase > 1 and (place, n) < (?2, ?3) limit ?4)";
+pub(crate) const COUNT_AHEAD: &str = "select count(*) from (select 1 from task
+    where lane_id = ?1 and phase = ?2 and place is not null and (place, n) < (?3, ?4) limit ?5)";
 
 /// One task's log from its end back to a number.
 pub(crate) const READ_EVENTS: &str = "with recursive chain (pos, seq, prev, data) as (
@@ -210,7 +213,8 @@ pub(crate) const LIST_POOLS: &str = "select pool.id from pool join queue on queu
 pub(crate) const LIST_ALL: &str = "select id, pool_id, status, spec, life from task
     where id < ?1 order by id desc limit ?2";
 pub(crate) const LIST_APART: &str = "select id, pool_id, status, spec, life from task
-    where pool_id = ?3 and status = ?4 and status in (2, 4, 5) and id < ?1 order by id desc limit ?2";
+    where pool_id = ?3 and status = ?4 and (status = 2 or status >= 4)
+    and id < ?1 order by id desc limit ?2";
 pub(crate) const LIST_LABELED: &str = "select task.id, pool_id, status, spec, life
     from label join task on task.id = label.id
     where label.tenant_id = ?3 and label.key = ?4 and label.value = ?5 and label.id < ?1

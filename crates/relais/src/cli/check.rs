@@ -29,7 +29,6 @@ pub(super) struct Check {
 impl Check {
     pub(super) async fn run(self, as_json: bool) -> anyhow::Result<ExitCode> {
         let settings = config::load(&self.overrides.overrides(), &variable)?;
-        start::check_routes(&settings)?;
         if as_json {
             show::json(&summary(&settings))?;
         } else {
@@ -94,8 +93,16 @@ fn routes(settings: &Settings) -> anyhow::Result<()> {
     if let Some(fallback) = &settings.server.fallback {
         let rest = "-".to_owned();
         table.row([
-            "any".into(), "(the rest)".into(), fallback.clone(), "sync".into(), rest.clone(),
-            rest.clone(), rest.clone(), rest.clone(), rest.clone(), rest,
+            "any".into(),
+            "(the rest)".into(),
+            fallback.clone(),
+            "sync".into(),
+            rest.clone(),
+            rest.clone(),
+            rest.clone(),
+            rest.clone(),
+            rest.clone(),
+            rest,
         ]);
     }
     table.print()
@@ -120,15 +127,18 @@ fn queues(settings: &Settings) -> anyhow::Result<()> {
 
 fn queue_row(name: String, policy: &Policy) -> [String; 12] {
     let limit = |limit: Option<u32>| limit.map_or_else(|| "any".to_owned(), |n| n.to_string());
-    let rate = policy.rate.map_or_else(
-        || "any".to_owned(),
-        |rate| format!("{}/{}", rate.count, span(rate.period)),
-    );
+    let rate = policy
+        .rate
+        .map_or_else(|| "any".to_owned(), |rate| format!("{}/{}", rate.count, span(rate.period)));
     let retry = &policy.retry;
     [
         name,
         limit(policy.concurrency),
-        if policy.order == Order::Strict { "1".to_owned() } else { limit(policy.concurrency_per_lane) },
+        if policy.order == Order::Strict {
+            "1".to_owned()
+        } else {
+            limit(policy.concurrency_per_lane)
+        },
         rate,
         if policy.order == Order::Strict { "strict" } else { "fair" }.to_owned(),
         retry.max_attempts.to_string(),

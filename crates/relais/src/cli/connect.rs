@@ -16,7 +16,13 @@ pub struct Connection {
     #[arg(long, global = true, env = "RELAIS_API_KEY", value_name = "KEY", hide_env_values = true)]
     pub key: Option<String>,
     /// The ticket of a task, for a caller without a key; wins over --key
-    #[arg(long, global = true, env = "RELAIS_TICKET", value_name = "TICKET", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        env = "RELAIS_TICKET",
+        value_name = "TICKET",
+        hide_env_values = true
+    )]
     pub ticket: Option<String>,
     /// Prints JSON instead of text for people
     #[arg(long, global = true)]

@@ -46,7 +46,7 @@ impl Man {
 
 fn write(command: &Command, name: &str, folder: &Path) -> anyhow::Result<()> {
     let mut text = Vec::new();
-    Page::new(command.clone().name(name.to_owned()).flatten_help(false)).render(&mut text)?;
+    Page::new(command.clone()).render(&mut text)?;
     let path = folder.join(format!("{name}.1"));
     std::fs::write(&path, text).with_context(|| format!("could not write {}", path.display()))?;
     for below in command.get_subcommands().filter(|below| below.get_name() != "help") {

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use base64::Engine as _;
@@ -12,14 +11,15 @@ use clap::{Args, Subcommand};
 use relais_core::TenantName;
 use relais_server::auth::{decode_key, encode_key, hash_key};
 use relais_server::config::{ApiKey, Scopes};
-use relais_store::{Commit, Store};
+use relais_store::Commit;
 use serde_json::json;
 
 use super::serve::variable;
 use super::show;
 use super::table::Table;
 use crate::config::{self, Overrides, StoreUrl};
-use crate::{seal_file, start};
+use crate::seal_file;
+use crate::start::{self, Opened};
 
 /// Makes, lists and revokes API keys.
 ///
@@ -89,17 +89,18 @@ async fn add(
 ) -> anyhow::Result<()> {
     let mut scopes = Scopes::default();
     for word in words {
-        config::add_scope(&mut scopes, word).map_err(|error| anyhow::anyhow!("--scope: {error}"))?;
+        config::add_scope(&mut scopes, word)
+            .map_err(|error| anyhow::anyhow!("--scope: {error}"))?;
     }
     let text = format!("rk_{}", URL_SAFE_NO_PAD.encode(seal_file::draw()));
     let key = ApiKey { name, hash: hash_key(&text), tenant, scopes };
     if let Some(url) = &store {
         let opened = open(url).await?;
         let (name, value) = encode_key(&key);
-        if opened.secrets().await?.iter().any(|(other, _)| *other == name) {
+        if opened.store.secrets().await?.iter().any(|(other, _)| *other == name) {
             bail!("{url} has a key named {:?} already: revoke it first", key.name);
         }
-        put(&opened, name, Some(value)).await?;
+        put(opened, name, Some(value)).await?;
     }
     let hash = hex(&key.hash);
     if as_json {
@@ -136,7 +137,10 @@ async fn list(
     let mut keys: Vec<(&str, ApiKey)> =
         settings.server.keys.into_iter().map(|key| ("file", key)).collect();
     if let Some(url) = &store {
-        for (name, value) in open(url).await?.secrets().await? {
+        let opened = open(url).await?;
+        let secrets = opened.store.secrets().await?;
+        opened.close().await;
+        for (name, value) in secrets {
             if let Some(key) = decode_key(&name, &value) {
                 keys.push(("store", key.with_context(|| format!("{name} in {url}"))?));
             }
@@ -162,28 +166,29 @@ async fn list(
 }
 
 async fn revoke(name: &str, url: &StoreUrl) -> anyhow::Result<()> {
-    let store = open(url).await?;
-    let secrets = store.secrets().await?;
-    let stored = secrets.iter().map(|(secret, _)| secret);
-    let Some(secret) = stored.into_iter().find(|secret| *secret == &format!("key/{name}")) else {
+    let opened = open(url).await?;
+    // The names of other secrets are nobody's business here.
+    let secret = format!("key/{name}");
+    if !opened.store.secrets().await?.iter().any(|(stored, _)| *stored == secret) {
         bail!("{url} has no key named {name:?}");
-    };
-    put(&store, secret.clone(), None).await?;
+    }
+    put(opened, secret, None).await?;
     show::line(&format!("{name} is revoked"))
 }
 
-async fn open(url: &StoreUrl) -> anyhow::Result<Arc<dyn Store>> {
+async fn open(url: &StoreUrl) -> anyhow::Result<Opened> {
     if *url == StoreUrl::Memory {
         bail!("a store in memory is gone with its server: put the key into the configuration file");
     }
     start::open(url).await
 }
 
-async fn put(store: &Arc<dyn Store>, name: String, value: Option<Bytes>) -> anyhow::Result<()> {
-    let answers = store.commit(vec![Commit::Secret { name, value }]).await?;
+async fn put(opened: Opened, name: String, value: Option<Bytes>) -> anyhow::Result<()> {
+    let answers = opened.store.commit(vec![Commit::Secret { name, value }]).await?;
     for answer in answers {
         answer?;
     }
+    opened.close().await;
     Ok(())
 }
 

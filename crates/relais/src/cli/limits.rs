@@ -29,7 +29,12 @@ impl Limits {
         let mut table = Table::new(["LIMIT", "VALUE", "UNIT", "AT THE LIMIT"]);
         for limit in LIMITS {
             let value = limit.value.to_string();
-            table.row([limit.name.to_owned(), value, limit.unit.to_owned(), limit.refusal.to_owned()]);
+            table.row([
+                limit.name.to_owned(),
+                value,
+                limit.unit.to_owned(),
+                limit.refusal.to_owned(),
+            ]);
         }
         table.print()?;
         Ok(ExitCode::SUCCESS)

@@ -59,8 +59,16 @@ async fn list(client: &Client, as_json: bool) -> anyhow::Result<()> {
         return show::json(&queues);
     }
     let mut table = Table::new([
-        "QUEUE", "STATE", "QUEUED", "LATER", "RUNNING", "WAITING", "SUCCEEDED", "FAILED",
-        "CANCELED", "DONE/S",
+        "QUEUE",
+        "STATE",
+        "QUEUED",
+        "LATER",
+        "RUNNING",
+        "WAITING",
+        "SUCCEEDED",
+        "FAILED",
+        "CANCELED",
+        "DONE/S",
     ]);
     for queue in queues {
         let counts = queue.counts;

@@ -12,8 +12,10 @@ use super::{Connection, show};
 /// Runs failed or canceled tasks again: those named, or all that fit a filter. A task that is not done
 /// is left alone; one that succeeded cannot be retried.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  relais retry task_01jdk3v5x8e2rbk0t6q9z4m7ha --from-start\n  \
-                        relais retry --queue imports --status failed")]
+#[command(
+    after_help = "Examples:\n  relais retry task_01jdk3v5x8e2rbk0t6q9z4m7ha --from-start\n  \
+                        relais retry --queue imports --status failed"
+)]
 pub(super) struct Retry {
     /// The tasks
     #[arg(value_name = "ID")]

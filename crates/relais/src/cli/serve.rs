@@ -83,6 +83,6 @@ impl Serve {
 }
 
 /// A variable of the environment; one that is not UTF-8 counts as not set.
-pub(super) fn variable(name: &str) -> Option<String> {
+pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }

@@ -6,7 +6,7 @@ use relais_client::{Progress, Task};
 use serde::Serialize;
 
 /// Prints one line of the result. Whoever closed the pipe has seen enough.
-pub(super) fn line(text: &str) -> anyhow::Result<()> {
+pub(crate) fn line(text: &str) -> anyhow::Result<()> {
     match writeln!(io::stdout().lock(), "{text}") {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
             // What `relais tasks | head` expects.
@@ -17,22 +17,22 @@ pub(super) fn line(text: &str) -> anyhow::Result<()> {
 }
 
 /// Prints a document on one line.
-pub(super) fn json<T: Serialize>(document: &T) -> anyhow::Result<()> {
+pub(crate) fn json<T: Serialize>(document: &T) -> anyhow::Result<()> {
     line(&serde_json::to_string(document)?)
 }
 
 /// Says something that is not the result.
-pub(super) fn note(text: &str) {
+pub(crate) fn note(text: &str) {
     error(text);
 }
 
 /// Prints a line on standard error. If even that is closed, nobody listens.
-pub(super) fn error(text: &str) {
+pub(crate) fn error(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
 /// Progress in a few words: `40% line 12,000`.
-pub(super) fn progress(progress: &Progress) -> String {
+pub(crate) fn progress(progress: &Progress) -> String {
     let mut words = Vec::new();
     match (progress.percent, progress.done, progress.total) {
         (Some(percent), _, _) => words.push(format!("{percent:.0}%")),
@@ -45,13 +45,13 @@ pub(super) fn progress(progress: &Progress) -> String {
 }
 
 /// Why a task is as it is, in one line.
-pub(super) fn reason(task: &Task) -> String {
+pub(crate) fn reason(task: &Task) -> String {
     let Some(problem) = &task.problem else { return String::new() };
     let detail = problem.detail.as_deref().unwrap_or(&problem.title);
     format!("{}: {}", problem.code, clean(detail))
 }
 
 /// Text of others, safe for a terminal: no control characters.
-pub(super) fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

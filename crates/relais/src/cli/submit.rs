@@ -24,8 +24,10 @@ use super::{Connection, show};
 /// --wait it follows the task, prints its result on standard output and is successful only if the
 /// task is.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  relais submit oui.csv --queue imports --wait --output summary.json\n  \
-                        echo '{\"order\": 1}' | relais submit - --queue orders --label order=A-1")]
+#[command(
+    after_help = "Examples:\n  relais submit oui.csv --queue imports --wait --output summary.json\n  \
+                        echo '{\"order\": 1}' | relais submit - --queue orders --label order=A-1"
+)]
 pub(super) struct Submit {
     /// The input; `-` is standard input
     file: PathBuf,

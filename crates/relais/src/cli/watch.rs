@@ -80,10 +80,13 @@ fn words(event: &Event) -> String {
     let data = &event.data;
     let attempt = event.attempt.map_or_else(String::new, |attempt| format!("attempt {attempt}"));
     match event.kind.as_str() {
-        "progressed" => data.read::<Progress>().map(|data| show::progress(&data)).unwrap_or_default(),
+        "progressed" => {
+            data.read::<Progress>().map(|data| show::progress(&data)).unwrap_or_default()
+        }
         "started" => {
             let worker = data.read::<StartedData>().ok().and_then(|data| data.worker);
-            let by = worker.map_or_else(String::new, |worker| format!(" by {}", show::clean(&worker)));
+            let by =
+                worker.map_or_else(String::new, |worker| format!(" by {}", show::clean(&worker)));
             format!("{attempt}{by}")
         }
         "attempt_failed" => {
@@ -143,9 +146,10 @@ impl Bar {
         }
         let Ok(progress) = event.data.read::<Progress>() else { return };
         #[expect(clippy::cast_precision_loss, reason = "a bar has no such precision")]
-        let by_count = progress.done.zip(progress.total).map(|(done, total)| {
-            if total == 0 { 0.0 } else { done as f64 * 100.0 / total as f64 }
-        });
+        let by_count = progress
+            .done
+            .zip(progress.total)
+            .map(|(done, total)| if total == 0 { 0.0 } else { done as f64 * 100.0 / total as f64 });
         if let Some(percent) = progress.percent.or(by_count) {
             #[expect(
                 clippy::cast_possible_truncation,

@@ -33,12 +33,8 @@ pub(super) fn resolve(
         },
         retry: retry(&table.retry, what, report),
         lease: lease(table, what, report).unwrap_or(defaults.lease),
-        attempt_timeout: span(
-            table.attempt_timeout.as_ref(),
-            &field("attempt_timeout"),
-            report,
-        )
-        .unwrap_or(defaults.attempt_timeout),
+        attempt_timeout: span(table.attempt_timeout.as_ref(), &field("attempt_timeout"), report)
+            .unwrap_or(defaults.attempt_timeout),
         deadline: span(table.deadline.as_ref(), &field("deadline"), report)
             .unwrap_or(defaults.deadline),
         retention: span(table.retention.as_ref(), &field("retention"), report)
@@ -65,7 +61,8 @@ fn second_looks(policy: &Policy, what: &str, warnings: &mut Vec<String>) {
         ));
     }
     if policy.attempt_timeout > policy.deadline {
-        warnings.push(format!("{what}: attempt_timeout is longer than deadline, which ends it first"));
+        warnings
+            .push(format!("{what}: attempt_timeout is longer than deadline, which ends it first"));
     }
     if policy.retention < Duration::from_secs(60) {
         warnings.push(format!(
@@ -110,7 +107,11 @@ fn retry(table: &Retry, what: &str, report: &mut Report<'_>) -> RetryPolicy {
     }
     if let Some(factor) = &table.factor {
         if !(1.0..=FACTOR_MAX).contains(factor.get_ref()) {
-            report.at(factor.span(), field("factor"), format!("must be from 1.0 to {FACTOR_MAX:.1}"));
+            report.at(
+                factor.span(),
+                field("factor"),
+                format!("must be from 1.0 to {FACTOR_MAX:.1}"),
+            );
         }
         retry.factor = *factor.get_ref();
     }

@@ -41,7 +41,11 @@ pub struct Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { place, field, what } = self;
-        if field.is_empty() { write!(f, "{place}: {what}") } else { write!(f, "{place}: {field}: {what}") }
+        if field.is_empty() {
+            write!(f, "{place}: {what}")
+        } else {
+            write!(f, "{place}: {field}: {what}")
+        }
     }
 }
 
@@ -74,7 +78,12 @@ impl<'a> Report<'a> {
     }
 
     /// A mistake in the value at `span`.
-    pub(crate) fn at(&mut self, span: Range<usize>, field: impl Into<String>, what: impl fmt::Display) {
+    pub(crate) fn at(
+        &mut self,
+        span: Range<usize>,
+        field: impl Into<String>,
+        what: impl fmt::Display,
+    ) {
         let line = self.source.line(span.start);
         let place = format!("{}:{line}", self.source.path.display());
         let problem = Problem { place, field: field.into(), what: what.to_string() };
@@ -108,6 +117,11 @@ impl<'a> Report<'a> {
         let shown = given.get_ref();
         let value = shown.parse::<T>().map_err(|error| format!("{shown:?} {error}"));
         self.take(given.span(), field, value)
+    }
+
+    /// Whether nothing is wrong so far.
+    pub(crate) const fn is_clean(&self) -> bool {
+        self.found.is_empty()
     }
 
     pub(crate) fn finish(mut self) -> Result<(), Invalid> {

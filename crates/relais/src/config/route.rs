@@ -104,7 +104,8 @@ fn refuse_later(given: &file::Route, report: &mut Report<'_>) {
 }
 
 fn check_path(text: &str) -> Result<String, String> {
-    let refuse = |why: &str| Err(format!("{text:?} {why}; write for example \"/imports/{{*rest}}\""));
+    let refuse =
+        |why: &str| Err(format!("{text:?} {why}; write for example \"/imports/{{*rest}}\""));
     let Some(below) = text.strip_prefix('/') else { return refuse("must begin with a slash") };
     let segments: Vec<&str> = below.split('/').collect();
     let last = segments.len() - 1;
@@ -206,7 +207,9 @@ fn lane(text: &str, path: &str) -> Result<LaneSource, String> {
             .parse::<LaneKey>()
             .map(LaneSource::Const)
             .map_err(|error| format!("{value:?} {error}")),
-        _ => Err(format!("{text:?} is no lane: header:NAME, path:NAME, query:NAME, ip, const:VALUE")),
+        _ => {
+            Err(format!("{text:?} is no lane: header:NAME, path:NAME, query:NAME, ip, const:VALUE"))
+        }
     }
 }
 
@@ -252,7 +255,11 @@ fn allow(given: &file::Route, report: &mut Report<'_>) -> Vec<String> {
         match word.get_ref().as_str() {
             option if OPTIONS.contains(&option) => allowed.push(option.to_owned()),
             later @ ("webhook" | "callback" | "await" | "follow") => {
-                report.at(word.span(), "[[route]] allow", format!("{later:?} is not available yet"));
+                report.at(
+                    word.span(),
+                    "[[route]] allow",
+                    format!("{later:?} is not available yet"),
+                );
             }
             other => {
                 let what = format!("{other:?} is no option: {}", OPTIONS.join(", "));

@@ -14,11 +14,7 @@ use super::problem::Report;
 use super::{Overrides, url};
 
 /// What the server is told, but for its routes and keys.
-pub(super) fn resolve(
-    file: &File,
-    overrides: &Overrides,
-    report: &mut Report<'_>,
-) -> ServerConfig {
+pub(super) fn resolve(file: &File, overrides: &Overrides, report: &mut Report<'_>) -> ServerConfig {
     let table = &file.server;
     let defaults = ServerConfig::on_loopback();
     let mut config = ServerConfig {
@@ -50,7 +46,8 @@ pub(super) fn resolve(
         }
     }
     for proxy in &table.trusted_proxies {
-        let network = report.take(proxy.span(), "[server] trusted_proxies", network(proxy.get_ref()));
+        let network =
+            report.take(proxy.span(), "[server] trusted_proxies", network(proxy.get_ref()));
         config.trusted_proxies.extend(network);
     }
     if let Some(fallback) = &table.fallback {
@@ -72,9 +69,7 @@ pub(super) fn resolve(
             Err(_) => report.at(name.span(), "[server] sealed_headers", "is no header name"),
         }
     }
-    if let Some(timeout) =
-        span(table.header_timeout.as_ref(), "[server] header_timeout", report)
-    {
+    if let Some(timeout) = span(table.header_timeout.as_ref(), "[server] header_timeout", report) {
         config.header_timeout = timeout;
     }
     config.body_bytes_max = bytes(

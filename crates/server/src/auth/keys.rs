@@ -113,8 +113,7 @@ impl Keys {
         configured: &[ApiKey],
         secrets: &[(String, Bytes)],
     ) -> Result<Self, ServeError> {
-        let configured =
-            configured.iter().map(|key| (key.hash, Arc::new(key.clone()))).collect();
+        let configured = configured.iter().map(|key| (key.hash, Arc::new(key.clone()))).collect();
         let by_hash = by_hash(secrets).map_err(ServeError::UnreadableKey)?;
         let stored = RwLock::new(Stored { by_hash, read_at: None });
         Ok(Self { configured, stored, reading: tokio::sync::Mutex::default() })

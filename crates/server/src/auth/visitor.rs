@@ -244,7 +244,8 @@ fn offered(app: &App, parts: &request::Parts) -> Result<Offered, Refusal> {
         Some(ticket) => Offered::Ticket(ticket, rides.then(|| token.to_owned())),
         None => Offered::Invalid,
     };
-    if let Some(token) = bearer(&parts.headers).filter(|token| !token.starts_with(super::KEY_PREFIX))
+    if let Some(token) =
+        bearer(&parts.headers).filter(|token| !token.starts_with(super::KEY_PREFIX))
     {
         return Ok(judge(token, false));
     }

@@ -31,12 +31,7 @@ pub(super) fn of(response: &mut Response) -> Option<Follow> {
 }
 
 /// Writes the head and then the events until either side ends it. The stream is not used again.
-pub(super) async fn feed(
-    mut stream: TcpStream,
-    head: Vec<u8>,
-    mut follow: Follow,
-    permit: Permit,
-) {
+pub(super) async fn feed(mut stream: TcpStream, head: Vec<u8>, mut follow: Follow, permit: Permit) {
     if !write(&mut stream, &head).await {
         return;
     }

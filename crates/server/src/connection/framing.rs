@@ -35,13 +35,21 @@ enum State {
     /// Bytes of a body that are still to come.
     Body(u64),
     /// In the line with a chunk's size: the size so far, digits, bytes of the line.
-    ChunkSize { size: u64, line: usize, part: SizePart },
+    ChunkSize {
+        size: u64,
+        line: usize,
+        part: SizePart,
+    },
     ChunkData(u64),
     /// After a chunk's data: `\r`, then `\n`.
     ChunkCr,
     ChunkLf,
     /// In the trailers: bytes in all, and in this line; whether `\r` was the last one.
-    Trailer { total: usize, line: usize, cr: bool },
+    Trailer {
+        total: usize,
+        line: usize,
+        cr: bool,
+    },
     /// What follows is another protocol's, if the request to upgrade is granted; else the connection is
     /// closed after the answer.
     Foreign,
@@ -227,13 +235,17 @@ fn after(
     let mut upgrades = is_connect;
     for field in fields {
         if field.name.eq_ignore_ascii_case("content-length") {
-            let this = decimal(field.value).ok_or(Fault::Malformed("Content-Length is no number"))?;
+            let this =
+                decimal(field.value).ok_or(Fault::Malformed("Content-Length is no number"))?;
             if length.is_some_and(|other| other != this) {
                 return Err(Fault::Malformed("two different Content-Length fields"));
             }
             length = Some(this);
         } else if field.name.eq_ignore_ascii_case("transfer-encoding") {
-            if is_chunked || !is_http_11 || !field.value.trim_ascii().eq_ignore_ascii_case(b"chunked") {
+            if is_chunked
+                || !is_http_11
+                || !field.value.trim_ascii().eq_ignore_ascii_case(b"chunked")
+            {
                 return Err(Fault::Malformed("a Transfer-Encoding other than `chunked`"));
             }
             is_chunked = true;
@@ -286,7 +298,10 @@ mod tests {
             post("content-length: 5\r\ncontent-length: 5", "hello"),
             post("content-length: 0", ""),
             post("transfer-encoding: Chunked", "5\r\nhello\r\n0\r\n\r\n"),
-            post("transfer-encoding: chunked", "A;x=\"y\"\r\n0123456789\r\n00\r\nt: v\r\nu: w\r\n\r\n"),
+            post(
+                "transfer-encoding: chunked",
+                "A;x=\"y\"\r\n0123456789\r\n00\r\nt: v\r\nu: w\r\n\r\n",
+            ),
             "POST / HTTP/1.0\nhost: a\ncontent-length: 1\n\nx".to_owned(),
             "GET / HTTP/1.1\r\nhost: a\r\nupgrade: h2c\r\n\r\n".to_owned(),
         ];
@@ -362,7 +377,8 @@ mod tests {
             let mut ended = over.as_bytes().chunks(step).map(|piece| framing.scan(piece));
             assert!(ended.any(|end| matches!(end, Err((_, Fault::TooLarge)))), "{step}");
         }
-        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(limits::HEAD_FIELDS_MAX + 1));
+        let many =
+            format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(limits::HEAD_FIELDS_MAX + 1));
         assert!(matches!(scan(&many), Err((0, Fault::TooLarge))));
     }
 

@@ -63,7 +63,8 @@ fn http_date(moment: Timestamp) -> String {
     let (month, is_early) =
         if shifted_month < 10 { (shifted_month + 3, 0) } else { (shifted_month - 9, 1) };
     let year = year_of_era + era * 400 + is_early;
-    let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let months =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let month = months[usize::try_from(month - 1).expect("1 to 12")];
     let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
     format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")

@@ -32,7 +32,11 @@ impl Timing {
     }
 
     /// Resolves when the connection has waited for too long.
-    pub(super) fn poll(mut self: Pin<&mut Self>, wait: Wait, context: &mut Context<'_>) -> Poll<Wait> {
+    pub(super) fn poll(
+        mut self: Pin<&mut Self>,
+        wait: Wait,
+        context: &mut Context<'_>,
+    ) -> Poll<Wait> {
         if wait != self.wait {
             self.wait = wait;
             self.since = Instant::now();

@@ -39,11 +39,7 @@ impl Submitter {
     /// # Errors
     /// For an API key that is unknown, or lacks the scope, or is missing where the route needs one; and
     /// for an idempotency key that is none.
-    pub(super) async fn of(
-        app: &App,
-        route: &Route,
-        headers: &HeaderMap,
-    ) -> Result<Self, Refusal> {
+    pub(super) async fn of(app: &App, route: &Route, headers: &HeaderMap) -> Result<Self, Refusal> {
         let caller = auth::front_door_caller(app, headers).await?;
         if let Caller::Key(key) = &caller
             && !Scope::Submit.is_in(key.scopes)

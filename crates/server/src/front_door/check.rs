@@ -148,7 +148,8 @@ fn mistakes_of(route: &Route) -> Vec<String> {
     for method in &route.methods {
         if matches!(method.as_str(), "CONNECT" | "TRACE") {
             mistakes.push(format!("{method} is never passed on"));
-        } else if method.is_empty() || !method.bytes().all(|b| b.is_ascii_uppercase() || b == b'-') {
+        } else if method.is_empty() || !method.bytes().all(|b| b.is_ascii_uppercase() || b == b'-')
+        {
             mistakes.push(format!("`{method}` is no method; they are written in upper case"));
         }
     }
@@ -157,9 +158,10 @@ fn mistakes_of(route: &Route) -> Vec<String> {
 
 /// The own path that covers a route's, if there is one.
 fn own_path_over(shape: &Shape, prefix: &str) -> Option<String> {
-    OWN_PATHS.iter().map(|own| format!("{prefix}{own}")).find(|own| {
-        parse(own).is_ok_and(|(own, _)| own.covers(shape))
-    })
+    OWN_PATHS
+        .iter()
+        .map(|own| format!("{prefix}{own}"))
+        .find(|own| parse(own).is_ok_and(|(own, _)| own.covers(shape)))
 }
 
 /// A method that both routes name, or that neither restricts.
@@ -195,9 +197,13 @@ mod tests {
 
     #[test]
     fn hidden_routes_are_told() {
-        let told = problems(&[("/v1/tasks", &[]), ("/v1/tasks/{x}", &[]), ("/v1/tasks/17", &[])], "");
+        let told =
+            problems(&[("/v1/tasks", &[]), ("/v1/tasks/{x}", &[]), ("/v1/tasks/17", &[])], "");
         assert_eq!(told.len(), 3, "{told:?}");
-        assert_eq!(problems(&[("/v1/tasks", &[]), ("/v1/{*rest}", &[]), ("/{*rest}", &[])], "/_relais"), []);
+        assert_eq!(
+            problems(&[("/v1/tasks", &[]), ("/v1/{*rest}", &[]), ("/{*rest}", &[])], "/_relais"),
+            []
+        );
         assert_eq!(problems(&[("/v1/{*rest}", &[]), ("/v1/tasks/{a}/b", &[])], ""), []);
         let told = problems(&[("/a/{x}", &["GET", "POST"]), ("/a/{y}", &["POST"])], "");
         assert_eq!(told, [(1, "hidden for POST by route 1".to_owned())]);

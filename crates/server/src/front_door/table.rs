@@ -77,9 +77,8 @@ impl Table {
         for pattern in &mut patterns {
             pattern.routes.sort_by_key(|rule| rule.methods.is_empty());
         }
-        let is_root = |pattern: &Pattern| {
-            pattern.shape.is_catch_all && pattern.shape.segments.is_empty()
-        };
+        let is_root =
+            |pattern: &Pattern| pattern.shape.is_catch_all && pattern.shape.segments.is_empty();
         let is_open = patterns.iter().all(is_root);
         Ok(Self { patterns, is_open })
     }
@@ -329,8 +328,18 @@ mod tests {
     #[test]
     fn paths_that_can_be_read_in_two_ways_are_told() {
         for path in [
-            "/a/../b", "/a/./b", "/..", "/a/..", "/%2e%2e/b", "/.%2E/b", "/a%2fb", "/a%2Fb", "//a",
-            "/a//b", "/a//", "/a/..;x=1/b",
+            "/a/../b",
+            "/a/./b",
+            "/..",
+            "/a/..",
+            "/%2e%2e/b",
+            "/.%2E/b",
+            "/a%2fb",
+            "/a%2Fb",
+            "//a",
+            "/a//b",
+            "/a//",
+            "/a/..;x=1/b",
         ] {
             assert!(is_ambiguous(path), "{path}");
         }

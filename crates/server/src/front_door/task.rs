@@ -5,8 +5,8 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header, request};
 use relais_api::codes;
-use relais_core::outcome::is_idempotent_method;
 use relais_core::Runner;
+use relais_core::outcome::is_idempotent_method;
 use relais_engine::{Context, EngineError, Field, RequestHead, Submission};
 use relais_store::{Health, Rejected};
 
@@ -195,15 +195,15 @@ fn stored_fields(
 ) -> (Vec<Field>, Vec<Field>) {
     // The trace goes on under the engine's hand; what belongs to another one does not.
     let trace = headers.get("traceparent").and_then(|line| line.to_str().ok());
-    let goes_on = trace.zip(context.traceparent.as_deref()).is_some_and(|(given, kept)| {
-        given.get(3..35) == kept.get(3..35)
-    });
+    let goes_on = trace
+        .zip(context.traceparent.as_deref())
+        .is_some_and(|(given, kept)| given.get(3..35) == kept.get(3..35));
     let mut open = Vec::new();
     let mut secrets = Vec::new();
     for (name, value) in &fields::of_request(headers, source, PreferIs::Ours) {
         let name = name.as_str();
-        let is_made_anew = matches!(name, "idempotency-key" | "traceparent")
-            || (name == "tracestate" && !goes_on);
+        let is_made_anew =
+            matches!(name, "idempotency-key" | "traceparent") || (name == "tracestate" && !goes_on);
         if is_made_anew {
             continue;
         }

@@ -28,7 +28,8 @@ fn parse(text: &str) -> Option<String> {
     let parent = hex(parts.next()?, 16)?;
     let flags = hex(parts.next()?, 2)?;
     let is_over = parts.next().is_none();
-    let may_go_on = if version == "00" { rest.is_empty() } else { rest.is_empty() || rest.starts_with('-') };
+    let may_go_on =
+        if version == "00" { rest.is_empty() } else { rest.is_empty() || rest.starts_with('-') };
     let is_zero = |text: &str| text.bytes().all(|byte| byte == b'0');
     let is_valid = is_over && may_go_on && version != "ff" && !is_zero(trace) && !is_zero(parent);
     is_valid.then(|| format!("00-{trace}-{parent}-{flags}"))

@@ -57,9 +57,7 @@ pub(crate) async fn read(
         }
         kept.add(engine, frame).await?;
     }
-    let sha256 = hash.map(|hash| {
-        hash.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")
-    });
+    let sha256 = hash.map(|hash| hash.finish().as_ref().try_into().expect("SHA-256 has 32 bytes"));
     Ok(Uploaded { data: kept.finish().await?, sha256 })
 }
 

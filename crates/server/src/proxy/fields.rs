@@ -1,8 +1,8 @@
 //! Which header fields pass Relais, and what is added (RFC 9110, 7.6).
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
-    UPGRADE, VIA,
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName,
+    HeaderValue, UPGRADE, VIA,
 };
 use http::{Method, Version};
 use relais_engine::headers::{OWN_PREFIX, is_hop_by_hop, named_by_connection};
@@ -114,7 +114,8 @@ pub(crate) fn set_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
 pub(crate) fn vary_by_prefer(headers: &mut HeaderMap) {
     let lines = headers.get_all(http::header::VARY);
     let mut names = lines.iter().filter_map(|l| l.to_str().ok()).flat_map(|l| l.split(','));
-    let is_there = names.any(|name| matches!(name.trim(), "*") || name.trim().eq_ignore_ascii_case("prefer"));
+    let is_there =
+        names.any(|name| matches!(name.trim(), "*") || name.trim().eq_ignore_ascii_case("prefer"));
     if !is_there {
         headers.append(http::header::VARY, HeaderValue::from_static("Prefer"));
     }
@@ -150,7 +151,9 @@ fn without_own_preferences(value: &HeaderValue) -> Option<HeaderValue> {
 
 fn is_own_preference(preference: &str) -> bool {
     let name = preference.split([';', '=']).next().unwrap_or_default().trim();
-    name.is_empty() || name.eq_ignore_ascii_case("respond-async") || name.eq_ignore_ascii_case("wait")
+    name.is_empty()
+        || name.eq_ignore_ascii_case("respond-async")
+        || name.eq_ignore_ascii_case("wait")
 }
 
 /// The items of a list, whose commas may also be in quoted strings.

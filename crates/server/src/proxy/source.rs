@@ -31,8 +31,13 @@ impl Source {
         let peer = peer.to_canonical();
         let is_trusted = is_trusted(config, peer);
         let host = text(headers, header::HOST.as_str()).unwrap_or_default();
-        let mut source =
-            Self { peer, is_trusted, client: peer, proto: "http".to_owned(), host: host.to_owned() };
+        let mut source = Self {
+            peer,
+            is_trusted,
+            client: peer,
+            proto: "http".to_owned(),
+            host: host.to_owned(),
+        };
         if is_trusted {
             source.believe(config, headers);
         }
@@ -186,7 +191,11 @@ mod tests {
 
     use super::*;
 
-    fn source(trusted: &[(&str, u8)], peer: &str, fields: &[(&'static str, &'static str)]) -> Source {
+    fn source(
+        trusted: &[(&str, u8)],
+        peer: &str,
+        fields: &[(&'static str, &'static str)],
+    ) -> Source {
         let mut config = ServerConfig::on_loopback();
         config.trusted_proxies = trusted
             .iter()

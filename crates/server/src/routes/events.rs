@@ -72,12 +72,7 @@ async fn try_stream(
 }
 
 /// A page of one task's log.
-async fn page(
-    app: &App,
-    id: TaskId,
-    visitor: &Visitor,
-    uri: &Uri,
-) -> Result<Response, Refusal> {
+async fn page(app: &App, id: TaskId, visitor: &Visitor, uri: &Uri) -> Result<Response, Refusal> {
     let params = Params::of(uri, &["after", "limit"])?;
     let after = params.number("after", 0..=SEQ_MAX)?.unwrap_or(0);
     let limit = params.number("limit", 1..=limits::EVENT_PAGE_MAX as u64)?;
@@ -116,11 +111,7 @@ pub(super) async fn of_many(
     }
 }
 
-async fn try_many(
-    app: &Arc<App>,
-    visitor: &Visitor,
-    uri: &Uri,
-) -> Result<Response, Refusal> {
+async fn try_many(app: &Arc<App>, visitor: &Visitor, uri: &Uri) -> Result<Response, Refusal> {
     let params = Params::repeatable(uri, &["label", "after"], &["task", "ticket"])?;
     let after = params.number("after", 0..=SEQ_MAX)?;
     let query = many::Wanted::of(app, visitor, &params).await?;

@@ -1,6 +1,7 @@
 //! `POST /v1/queues/{queue}/leases` and `/v1/leases/heartbeat`: taking work, and staying alive.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -26,7 +27,7 @@ use crate::problem::Refusal;
 use crate::routes::change::SMALL_BODY_BYTES_MAX;
 use crate::routes::submit::check_small;
 use crate::routes::{OneQueue, json};
-use crate::worker::{Handover, lease_of, tenants_of};
+use crate::worker::{Handover, Leased, Wish, lease_of, take, tenants_of};
 
 /// Longest name of a worker, bytes.
 const WORKER_BYTES_MAX: usize = 128;
@@ -45,16 +46,14 @@ pub(super) async fn lease(
         incoming::optional_json(visitor.headers(), body, SMALL_BODY_BYTES_MAX).await?;
     let max = lease_max("/max", request.max)?;
     let worker = worker_name("/worker", request.worker)?;
-    let wait = request.wait.map(|wait| wait.as_duration().min(limits::WAIT_MAX));
-    let leasing = app.engine.lease(&tenant, &queue, &worker, max, wait.unwrap_or_default());
-    let claimed = tokio::select! {
-        claimed = leasing => claimed?,
-        // Dropping the call is safe where it waits; what it took at that moment ends with its lease.
-        () = app.stop.cancelled() => Vec::new(),
+    let wait = request.wait.map_or(Duration::ZERO, |wait| wait.as_duration());
+    let wish = Wish { tenant, queue, worker, max, wait: wait.min(limits::WAIT_MAX) };
+    let leased = tokio::select! {
+        leased = take(&app, wish) => leased?,
+        () = app.stop.cancelled() => Leased::default(),
     };
-    let handover = Handover::of(&app, &tenant, &claimed);
-    let leases = leases_of(&app, &claimed).await?;
-    hand_over(Some(handover), &LeaseResponse { leases })
+    let leases = leases_of(&app, &leased.claimed).await?;
+    hand_over(leased.handover, &LeaseResponse { leases })
 }
 
 /// Leases as they travel.

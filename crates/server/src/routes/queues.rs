@@ -92,11 +92,7 @@ fn exists(app: &App, tenant: &TenantName, queue: &QueueName) -> Result<(), Refus
     }
 }
 
-async fn present(
-    app: &App,
-    tenant: &TenantName,
-    queue: &QueueName,
-) -> Result<Response, Refusal> {
+async fn present(app: &App, tenant: &TenantName, queue: &QueueName) -> Result<Response, Refusal> {
     let policy = app.engine.policies().find(tenant, queue);
     let policy = policy.ok_or_else(|| Refusal::new(&codes::QUEUE_NOT_FOUND))?;
     let queues = app.engine.queues().await?;

@@ -28,10 +28,7 @@ pub(super) async fn health(uri: Uri) -> Result<Response, Refusal> {
 }
 
 /// `GET /readyz`: it takes work.
-pub(super) async fn readiness(
-    State(app): State<Arc<App>>,
-    uri: Uri,
-) -> Result<Response, Refusal> {
+pub(super) async fn readiness(State(app): State<Arc<App>>, uri: Uri) -> Result<Response, Refusal> {
     Params::of(&uri, &[])?;
     if app.engine.is_draining() || app.stop.is_cancelled() {
         return Err(Refusal::new(&codes::SERVER_DRAINING));
@@ -61,10 +58,7 @@ pub(super) async fn metrics(
 }
 
 /// `GET /v1/openapi.json`.
-pub(super) async fn openapi(
-    State(app): State<Arc<App>>,
-    uri: Uri,
-) -> Result<Response, Refusal> {
+pub(super) async fn openapi(State(app): State<Arc<App>>, uri: Uri) -> Result<Response, Refusal> {
     Params::of(&uri, &[])?;
     let document = relais_api::openapi::document(&app.config.api_prefix);
     let mut response = json(StatusCode::OK, &document)?;

@@ -3,6 +3,7 @@
 mod outcome;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -10,9 +11,9 @@ use axum::response::Response;
 use http::Uri;
 use relais_api::lease::{LeaseNext, SettleItem};
 use relais_api::{Item, SettleRequest, SettleResponse, codes};
-use relais_core::{QueueName, Reply, TenantName, limits};
+use relais_core::{Reply, limits};
 use relais_engine::{EngineError, Settle};
-use relais_store::{Claimed, Stepped};
+use relais_store::Stepped;
 
 use crate::app::App;
 use crate::auth::{Scope, Visitor};
@@ -24,22 +25,7 @@ use crate::problem::Refusal;
 use crate::routes::leases::{
     Answers, groups, hand_over, lease_max, leases_of, refusal_of, worker_name,
 };
-use crate::worker::{Handover, tenants_of};
-
-/// What is to be leased after a settle.
-struct Next {
-    tenant: TenantName,
-    queue: QueueName,
-    worker: String,
-    max: usize,
-}
-
-/// What was leased: given back if it is dropped.
-#[derive(Default)]
-struct Leased {
-    claimed: Vec<Claimed>,
-    handover: Option<Handover>,
-}
+use crate::worker::{Leased, Wish, take, tenants_of};
 
 /// `POST /v1/leases/settle`.
 pub(super) async fn settle(
@@ -54,7 +40,7 @@ pub(super) async fn settle(
     if request.items.len() > limits::BATCH_MAX {
         return Err(Refusal::new(&codes::BATCH_TOO_LARGE).limit(limits::BATCH_MAX as u64));
     }
-    let next = request.lease_next.map(|next| next_of(&app, &visitor, next)).transpose()?;
+    let next = request.lease_next.map(|next| wish_of(&app, &visitor, next)).transpose()?;
     let mut slots = Vec::with_capacity(request.items.len());
     let mut settles = Vec::with_capacity(request.items.len());
     for Item(item) in request.items {
@@ -74,9 +60,8 @@ pub(super) async fn settle(
         leased = lease_next(&app, next.as_ref()).await?;
     }
     let items = slots.into_iter().map(|slot| {
-        let answer = slot.and_then(|()| {
-            answers.next().expect("one answer per settle").map_err(refusal_of)
-        });
+        let answer =
+            slot.and_then(|()| answers.next().expect("one answer per settle").map_err(refusal_of));
         settle_item(&app, answer)
     });
     let items = items.collect();
@@ -84,28 +69,24 @@ pub(super) async fn settle(
     hand_over(leased.handover, &SettleResponse { items, leases })
 }
 
-fn next_of(app: &App, visitor: &Visitor, next: LeaseNext) -> Result<Next, Refusal> {
+fn wish_of(app: &App, visitor: &Visitor, next: LeaseNext) -> Result<Wish, Refusal> {
     let queue = next.queue.parse();
-    Ok(Next {
+    Ok(Wish {
         tenant: visitor.tenant(app, Scope::Work)?,
         queue: queue.map_err(|error| Refusal::field("/lease_next/queue", error))?,
         worker: worker_name("/lease_next/worker", next.worker)?,
         max: lease_max("/lease_next/max", next.max)?,
+        wait: Duration::ZERO,
     })
 }
 
-async fn lease_next(app: &Arc<App>, next: Option<&Next>) -> Result<Leased, Refusal> {
-    let Some(next) = next else { return Ok(Leased::default()) };
-    let wait = std::time::Duration::ZERO;
-    let claimed =
-        app.engine.lease(&next.tenant, &next.queue, &next.worker, next.max, wait).await;
-    let claimed = match claimed {
+async fn lease_next(app: &Arc<App>, wish: Option<&Wish>) -> Result<Leased, Refusal> {
+    let Some(wish) = wish else { return Ok(Leased::default()) };
+    match take(app, wish.clone()).await {
         // A worker of a server that stops still learns what became of its settles.
-        Err(EngineError::Draining) => Vec::new(),
-        claimed => claimed?,
-    };
-    let handover = (!claimed.is_empty()).then(|| Handover::of(app, &next.tenant, &claimed));
-    Ok(Leased { claimed, handover })
+        Err(refusal) if *refusal.code() == codes::SERVER_DRAINING => Ok(Leased::default()),
+        leased => leased,
+    }
 }
 
 async fn settle_all(

@@ -49,9 +49,8 @@ pub(super) async fn read(
         && etag::is_conditional(visitor.headers());
     let task = match wait {
         Some(wait) if !is_news => {
-            let changed = |task: &Task| {
-                task.life.version > known || task.life.status().is_terminal()
-            };
+            let changed =
+                |task: &Task| task.life.version > known || task.life.status().is_terminal();
             let now = poll::until(&app, follower, seen.task, wait, changed).await?;
             now.ok_or_else(|| Refusal::new(&codes::TASK_GONE).about(id))?
         }
@@ -162,9 +161,7 @@ fn waiting_for(obstacle: &Obstacle) -> WaitingFor {
         Obstacle::Concurrency { limit } => {
             (Reason::Concurrency, format!("the queue runs as many as it may: {limit}"), None)
         }
-        Obstacle::Lane => {
-            (Reason::Lane, "its lane runs as many as it may".to_owned(), None)
-        }
+        Obstacle::Lane => (Reason::Lane, "its lane runs as many as it may".to_owned(), None),
         Obstacle::Position { ahead } => {
             (Reason::Position, format!("{ahead} tasks of its lane start before it"), None)
         }

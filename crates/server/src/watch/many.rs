@@ -34,11 +34,7 @@ impl Wanted {
     ///
     /// # Errors
     /// When none is named, too many are, or one is not the visitor's.
-    pub(crate) async fn of(
-        app: &App,
-        visitor: &Visitor,
-        params: &Params,
-    ) -> Result<Self, Refusal> {
+    pub(crate) async fn of(app: &App, visitor: &Visitor, params: &Params) -> Result<Self, Refusal> {
         let label = params.get("label").map(label_of).transpose()?;
         let mut tasks = Vec::new();
         let mut tenant = None;

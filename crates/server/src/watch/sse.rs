@@ -104,8 +104,15 @@ pub(crate) async fn open(
         Resume::After(_) | Resume::Unknown => (0, true),
     };
     app.metrics.followers(1);
-    let mut follow =
-        Follow { app: app.clone(), task: id, follower, after, opening: None, is_over: false, until };
+    let mut follow = Follow {
+        app: app.clone(),
+        task: id,
+        follower,
+        after,
+        opening: None,
+        is_over: false,
+        until,
+    };
     let page = follow.read_log().await?;
     let gap = page.first().is_some_and(|first| first.seq > after + 1);
     let version = page.last().map_or(version, |last| last.seq.max(version));

@@ -87,7 +87,8 @@ pub(crate) fn post(target: &str, document: &Value) -> Call {
 
 impl Call {
     pub(crate) fn field(mut self, name: &str, value: &str) -> Self {
-        self.fields.retain(|(other, _)| other != name || name != "host");
+        let is_single = matches!(name, "host" | "content-type");
+        self.fields.retain(|(other, _)| !(is_single && other == name));
         self.fields.push((name.to_owned(), value.to_owned()));
         self
     }
@@ -164,8 +165,7 @@ impl Api {
     pub(crate) async fn succeed(&self, result: Value) -> Value {
         let accepted = self.submit().await;
         let lease = self.lease().await;
-        let item =
-            json!({"token": lease["token"], "outcome": "succeed", "result": result});
+        let item = json!({"token": lease["token"], "outcome": "succeed", "result": result});
         assert_eq!(self.settle(item).await["status"], 200);
         accepted
     }

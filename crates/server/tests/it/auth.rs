@@ -136,7 +136,8 @@ async fn a_ticket_reads_its_task_from_anywhere_and_does_no_more() {
     let api = two_tenants().await;
     let task = api.call(submission().field("relais-api-key", "rk_all")).await.json();
     let (target, ticket) = (self_target(&task), ticket(&task));
-    let elsewhere = || get(&target).field("host", "shop.example").field("sec-fetch-site", "cross-site");
+    let elsewhere =
+        || get(&target).field("host", "shop.example").field("sec-fetch-site", "cross-site");
     for by in [
         elsewhere().field("authorization", &format!("Bearer {ticket}")),
         elsewhere().field("cookie", &format!("a=b; __Host-relais={ticket}; c=d")),

@@ -39,7 +39,10 @@ async fn a_stream_shows_the_whole_log_and_ends_with_the_outcome() {
             "token": lease["token"], "progress": {"percent": 40, "message": "line\n2"},
             "output": {"part": 1},
         }]});
-        assert_eq!(api.call(post("/v1/leases/heartbeat", &beat)).await.json()["items"][0]["status"], 200);
+        assert_eq!(
+            api.call(post("/v1/leases/heartbeat", &beat)).await.json()["items"][0]["status"],
+            200
+        );
         let item = json!({"token": lease["token"], "outcome": "succeed", "result": {"sum": 7}});
         api.settle(item).await;
     };
@@ -154,6 +157,15 @@ async fn a_follower_can_be_taken_off_the_response() {
     let bytes = follow.next(keepalive).await.expect("the opening");
     assert!(String::from_utf8_lossy(&bytes).contains("event: succeeded"));
     assert!(follow.next(keepalive).await.is_none());
+}
+
+#[tokio::test]
+async fn a_stream_that_is_only_asked_about_has_no_follower() {
+    let api = Api::new().await;
+    let task = api.submit().await;
+    let response = api.open(call("HEAD", &target(&task))).await;
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    assert!(response.extensions().get::<Following>().is_none());
 }
 
 #[tokio::test]

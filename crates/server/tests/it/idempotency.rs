@@ -41,8 +41,7 @@ async fn once_it_is_done_the_same_request_again_is_its_result() {
 #[tokio::test]
 async fn a_stranger_with_a_key_that_can_be_guessed_learns_the_id_and_no_more() {
     let api = Api::new().await;
-    let labelled =
-        || post("/v1/tasks", &json!({"queue": "work", "labels": {"a": "b"}}));
+    let labelled = || post("/v1/tasks", &json!({"queue": "work", "labels": {"a": "b"}}));
     let first = api.call(labelled().field("idempotency-key", "order-1")).await;
     assert!(first.json()["ticket"].is_string(), "who made it has its ticket");
     let second = api.call(labelled().field("idempotency-key", "order-1")).await;

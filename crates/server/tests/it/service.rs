@@ -36,8 +36,8 @@ async fn its_calls_are_described() {
             let answer = api.call(call(&method.to_uppercase(), &path)).await;
             assert_ne!(answer.status.as_u16(), 405, "{method} {path}");
             assert_ne!(answer.status.as_u16(), 501, "{method} {path}");
-            let is_known = answer.status != StatusCode::NOT_FOUND
-                || answer.json()["code"] != "not-found";
+            let is_known =
+                answer.status != StatusCode::NOT_FOUND || answer.json()["code"] != "not-found";
             assert!(is_known, "{method} {path} is described and does not exist");
         }
     }
@@ -71,8 +71,7 @@ async fn what_is_not_there_is_said() {
 
 #[tokio::test]
 async fn a_prefix_goes_before_every_path() {
-    let config =
-        ServerConfig { api_prefix: "/_relais".to_owned(), ..ServerConfig::on_loopback() };
+    let config = ServerConfig { api_prefix: "/_relais".to_owned(), ..ServerConfig::on_loopback() };
     let api = Api::with(config, Config::default()).await;
     assert_eq!(api.call(get("/healthz")).await.code(), "not-found");
     assert_eq!(api.call(get("/_relais/healthz")).await.status, StatusCode::OK);

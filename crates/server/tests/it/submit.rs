@@ -105,8 +105,16 @@ async fn what_is_not_valid_is_refused_by_name() {
         (json!({"queue": "work", "labels": {"a=b": "c"}}), "invalid-field", "/labels"),
         (json!({"queue": "work", "delay": "soon"}), "invalid-field", "/delay"),
         (json!({"queue": "work", "run_at": "9999-01-01T00:00:00Z"}), "invalid-field", "/run_at"),
-        (json!({"queue": "work", "deadline": "2000-01-01T00:00:00Z"}), "invalid-field", "/deadline"),
-        (json!({"queue": "work", "input": 1, "input_base64": ""}), "invalid-field", "/input_base64"),
+        (
+            json!({"queue": "work", "deadline": "2000-01-01T00:00:00Z"}),
+            "invalid-field",
+            "/deadline",
+        ),
+        (
+            json!({"queue": "work", "input": 1, "input_base64": ""}),
+            "invalid-field",
+            "/input_base64",
+        ),
         (
             json!({"queue": "work", "input_base64": "%", "content_type": "a/b"}),
             "invalid-field",
@@ -157,8 +165,7 @@ async fn a_body_over_the_limit_is_refused_with_the_limit() {
 
 #[tokio::test]
 async fn a_full_queue_and_an_unknown_one_refuse() {
-    let mut policy = relais_core::Policy::default();
-    policy.capacity = 1;
+    let policy = relais_core::Policy { capacity: 1, ..relais_core::Policy::default() };
     let queues = [("small".parse().unwrap(), policy)].into_iter().collect();
     let engine = Config { queues, template: None, ..Config::default() };
     let api = Api::with(ServerConfig::on_loopback(), engine).await;
@@ -203,9 +210,8 @@ async fn a_batch_answers_each_item_in_its_place() {
 async fn a_batch_may_be_one_document_a_line() {
     let api = Api::new().await;
     let lines = "{\"queue\":\"work\"}\n\n{\"queue\":\"work\",\n{\"queue\":\"work\"}";
-    let call = call("POST", "/v1/tasks/batch")
-        .field("content-type", "application/x-ndjson")
-        .body(lines);
+    let call =
+        call("POST", "/v1/tasks/batch").field("content-type", "application/x-ndjson").body(lines);
     let document = api.call(call).await.json();
     let statuses: Vec<_> = document["items"]
         .as_array()

@@ -1,8 +1,8 @@
 //! How a task stands, what came out, and changing it by hand.
 
 use http::StatusCode;
-use relais_server::config::ServerConfig;
 use relais_engine::Config;
+use relais_server::config::ServerConfig;
 use serde_json::{Value, json};
 
 use crate::api::{Api, call, get, post, without_retries};
@@ -34,9 +34,8 @@ async fn a_task_is_read_with_a_weak_tag_and_a_pace() {
 async fn a_held_request_is_answered_at_the_next_version() {
     let api = Api::new().await;
     let task = api.submit().await;
-    let held = get(&target(&task))
-        .field("if-none-match", "W/\"v1-json\"")
-        .field("prefer", "wait=30");
+    let held =
+        get(&target(&task)).field("if-none-match", "W/\"v1-json\"").field("prefer", "wait=30");
     let (answer, lease) = tokio::join!(api.call(held), api.lease());
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(answer.json()["version"], 2);
@@ -144,7 +143,8 @@ async fn tasks_are_listed_newest_first_and_page_by_page() {
     for n in 0..5 {
         // Ids of one millisecond have no order in time.
         api.clock.advance(std::time::Duration::from_millis(1));
-        let document = json!({"queue": "work", "lane": format!("l{}", n % 2), "labels": {"n": n.to_string()}});
+        let document =
+            json!({"queue": "work", "lane": format!("l{}", n % 2), "labels": {"n": n.to_string()}});
         let task = api.call(post("/v1/tasks", &document)).await.json();
         ids.insert(0, task["id"].clone());
     }

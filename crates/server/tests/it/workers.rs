@@ -43,7 +43,8 @@ async fn what_is_not_json_is_leased_in_base64_and_what_is_large_by_url() {
     api.call(post("/v1/tasks", &odd)).await;
     let lease = api.lease().await;
     assert_eq!((&lease["input_base64"], lease.get("input")), (&json!("AP8="), None));
-    let broken = json!({"queue": "work", "input_base64": "ew==", "content_type": "application/json"});
+    let broken =
+        json!({"queue": "work", "input_base64": "ew==", "content_type": "application/json"});
     api.call(post("/v1/tasks", &broken)).await;
     assert_eq!(api.lease().await["input_base64"], "ew==", "it only says that it is JSON");
     let large = "x".repeat(70_000);
@@ -151,8 +152,7 @@ async fn a_stale_token_changes_nothing_and_a_repeated_settle_is_replayed() {
 
 #[tokio::test]
 async fn a_settle_may_lease_the_next_tasks_in_the_same_call() {
-    let mut policy = relais_core::Policy::default();
-    policy.concurrency = Some(1);
+    let policy = relais_core::Policy { concurrency: Some(1), ..relais_core::Policy::default() };
     let engine = Config { template: Some(policy), ..Config::default() };
     let api = Api::with(ServerConfig::on_loopback(), engine).await;
     api.submit().await;

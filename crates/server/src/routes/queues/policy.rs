@@ -16,7 +16,10 @@ const LONGEST: Duration = limits::HORIZON_MAX;
 /// Names the member that is not valid.
 pub(super) fn from_document(document: Document) -> Result<Policy, Refusal> {
     let default = Policy::default();
-    let retry = document.retry.map_or_else(|| Ok(RetryPolicy::default()), retry_of)?;
+    let retry = match &document.retry {
+        Some(retry) => retry_of(retry)?,
+        None => RetryPolicy::default(),
+    };
     let lease = span("/lease", document.lease, default.lease, limits::LEASE_MIN, limits::LEASE_MAX);
     let second = Duration::from_secs(1);
     Ok(Policy {
@@ -65,7 +68,7 @@ pub(super) fn from_document(document: Document) -> Result<Policy, Refusal> {
     })
 }
 
-fn retry_of(document: relais_api::RetryPolicy) -> Result<RetryPolicy, Refusal> {
+fn retry_of(document: &relais_api::RetryPolicy) -> Result<RetryPolicy, Refusal> {
     let default = RetryPolicy::default();
     let max_attempts = document.max_attempts.unwrap_or(default.max_attempts);
     if !(1..=limits::ATTEMPTS_MAX).contains(&max_attempts) {

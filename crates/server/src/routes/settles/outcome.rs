@@ -40,11 +40,7 @@ pub(super) async fn settle_of(app: &App, settle: lease::Settle) -> Result<Settle
     Ok(Settle { token, outcome })
 }
 
-async fn succeed(
-    app: &App,
-    token: LeaseToken,
-    settle: lease::Settle,
-) -> Result<Outcome, Refusal> {
+async fn succeed(app: &App, token: LeaseToken, settle: lease::Settle) -> Result<Outcome, Refusal> {
     let is_bare = settle.status.is_none() && settle.headers.is_empty();
     let (data, kind) = match (settle.result, settle.result_base64, settle.result_id) {
         (Some(json), ..) => {

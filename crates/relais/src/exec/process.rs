@@ -1,0 +1,131 @@
+//! The process itself: how it is started, what it is given, how it is stopped.
+
+use std::io::PipeReader;
+use std::os::fd::OwnedFd;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use command_fds::{CommandFdExt as _, FdMapping};
+use relais_client::LeasedTask;
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::net::unix::pipe::Receiver;
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::task::JoinHandle;
+
+/// A program that runs one attempt. It is killed, with all that it started, when this is dropped.
+pub(super) struct Program {
+    child: Child,
+    reports: Option<Receiver>,
+    group: Option<Pid>,
+}
+
+impl Program {
+    pub(super) fn start(command: &str, task: &LeasedTask) -> anyhow::Result<Self> {
+        let (reader, writer) = std::io::pipe().context("no pipe for its reports")?;
+        let mut shell = Command::new("/bin/sh");
+        // `exec`: signals reach the program, and its exit status is its own.
+        shell.arg("-c").arg(format!("exec {command}"));
+        shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // A group of its own: what it starts is stopped with it, and Ctrl-C is ours to handle.
+        shell.process_group(0).kill_on_drop(true);
+        tell(&mut shell, task);
+        let reports = FdMapping { parent_fd: OwnedFd::from(writer), child_fd: REPORTS_FD };
+        shell.fd_mappings(vec![reports]).context("no descriptor for its reports")?;
+        let child = shell.spawn().context("/bin/sh")?;
+        // The command holds our end for writing: the pipe would never end.
+        drop(shell);
+        let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        Ok(Self { child, reports: Some(receiver(reader)?), group })
+    }
+
+    pub(super) fn take_input(&mut self) -> Option<ChildStdin> {
+        self.child.stdin.take()
+    }
+
+    pub(super) fn take_output(&mut self) -> Option<ChildStdout> {
+        self.child.stdout.take()
+    }
+
+    pub(super) fn take_errors(&mut self) -> Option<ChildStderr> {
+        self.child.stderr.take()
+    }
+
+    pub(super) fn take_reports(&mut self) -> Option<Receiver> {
+        self.reports.take()
+    }
+
+    pub(super) async fn wait(&mut self) -> anyhow::Result<ExitStatus> {
+        self.child.wait().await.context("could not wait for it")
+    }
+
+    /// Asks it to stop; ends it if it does not.
+    pub(super) async fn stop(&mut self) -> anyhow::Result<()> {
+        self.signal(Signal::TERM);
+        if tokio::time::timeout(STOP_GRACE, self.child.wait()).await.is_err() {
+            self.signal(Signal::KILL);
+            self.wait().await?;
+        }
+        Ok(())
+    }
+
+    fn signal(&self, signal: Signal) {
+        // One that is gone already needs no signal; its number cannot be another's before `wait`.
+        if let Some(group) = self.group.filter(|_| self.child.id().is_some()) {
+            let _ = kill_process_group(group, signal);
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
+    }
+}
+
+/// What a program is told about its task. Not who the worker is: programs need no secrets of ours.
+fn tell(command: &mut Command, task: &LeasedTask) {
+    for secret in ["RELAIS_API_KEY", "RELAIS_TICKET", "RELAIS_SEAL_KEY"] {
+        command.env_remove(secret);
+    }
+    let labels = serde_json::to_string(task.labels()).unwrap_or_default();
+    let told = [
+        ("RELAIS_TASK", Some(task.id().to_owned())),
+        ("RELAIS_QUEUE", Some(task.queue().to_owned())),
+        ("RELAIS_LANE", task.lane().map(str::to_owned)),
+        ("RELAIS_ATTEMPT", Some(task.attempt().to_string())),
+        ("RELAIS_RUN", Some(task.run().to_string())),
+        ("RELAIS_LABELS", Some(labels)),
+        ("RELAIS_CONTENT_TYPE", task.content_type().map(str::to_owned)),
+        ("RELAIS_CHECKPOINT", task.checkpoint().map(|json| json.as_str().to_owned())),
+        ("RELAIS_DEADLINE", task.deadline().map(|deadline| deadline.to_string())),
+    ];
+    for (name, value) in told {
+        match value {
+            // No variable can hold a NUL.
+            Some(value) if !value.contains('\0') => command.env(name, value),
+            _ => command.env_remove(name),
+        };
+    }
+}
+
+fn receiver(reader: PipeReader) -> anyhow::Result<Receiver> {
+    let reader = Receiver::from_owned_fd(OwnedFd::from(reader));
+    reader.context("no pipe for its reports")
+}
+
+/// What a task that reads a pipe found; nothing more is waited for once the program has ended.
+pub(super) async fn soon<T>(mut reading: JoinHandle<T>) -> anyhow::Result<T> {
+    if let Ok(done) = tokio::time::timeout(PIPES_GRACE, &mut reading).await {
+        return Ok(done?);
+    }
+    reading.abort();
+    anyhow::bail!("something that it started still holds its output open")
+}
+
+/// Where programs report.
+const REPORTS_FD: i32 = 3;
+/// How long a program may take to stop before it is killed.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+/// How long pipes may stay open after their program has ended.
+const PIPES_GRACE: Duration = Duration::from_secs(5);

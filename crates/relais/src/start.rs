@@ -1,0 +1,187 @@
+//! Wires the parts together: the store, the engine on it, the server on that.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use relais_core::Timestamp;
+use relais_engine::{Clock as _, Engine, SystemChance, SystemClock};
+use relais_server::App;
+use relais_server::auth::decode_key;
+use relais_store::{Commit, Health, MemoryStore, Store, StoreError};
+use relais_store_sqlite::{Options, SqliteStore};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::cli::{show, variable};
+use crate::config::{Settings, StoreUrl};
+use crate::seal_file;
+
+/// Runs a server until it is told to stop and has drained.
+///
+/// # Errors
+/// When it cannot start, or the store is lost while it runs.
+pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
+    let mut signals = Signals::watch()?;
+    let public = bind(settings.server.listen).await?;
+    let admin = bind(settings.server.admin_listen).await?;
+    let opened = open(&settings.store).await?;
+    let store = &opened.store;
+    check_keys(&settings, &**store).await?;
+    let engine = engine(&settings, store.clone()).await?;
+    let app = App::new(settings.server.clone(), engine.clone())
+        .await
+        .with_context(|| format!("could not start on {}", settings.store))?;
+    let ready = format!(
+        "relais ready: api http://{} admin http://{}",
+        public.local_addr()?,
+        admin.local_addr()?
+    );
+    let mut serving = tokio::spawn(relais_server::serve(app.clone(), public, admin));
+    show::line(&ready)?;
+    tracing::info!(store = %settings.store, "{ready}");
+    let lost = tokio::select! {
+        ended = &mut serving => {
+            ended?.context("could not serve the routes")?;
+            bail!("the server ended by itself")
+        }
+        error = lost(store.clone()) => Some(error),
+        () = signals.next() => None,
+    };
+    // A second signal ends everything at once; the next start takes back what was running.
+    tokio::spawn(async move {
+        signals.next().await;
+        std::process::exit(i32::from(TOLD_TWICE));
+    });
+    if let Some(error) = lost {
+        // Nothing that is still running could be recorded.
+        return Err(error);
+    }
+    tracing::info!("draining: nothing new is taken, what runs may end");
+    app.begin_drain();
+    let (_, ended) = tokio::join!(engine.drain(), &mut serving);
+    ended?.context("could not serve the routes")?;
+    opened.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// A store that is open.
+pub(crate) struct Opened {
+    /// The store.
+    pub(crate) store: Arc<dyn Store>,
+    file: Option<SqliteStore>,
+}
+
+impl Opened {
+    /// Finishes what was begun, and leaves the file whole and free for the next process.
+    pub(crate) async fn close(self) {
+        if let Some(file) = self.file {
+            file.close().await;
+        }
+    }
+}
+
+/// Opens a store, and makes it if it is new.
+///
+/// # Errors
+/// When it is used by another process, damaged, or none of ours.
+pub(crate) async fn open(url: &StoreUrl) -> anyhow::Result<Opened> {
+    let path = match url {
+        StoreUrl::Memory => {
+            return Ok(Opened { store: Arc::new(MemoryStore::new()), file: None });
+        }
+        StoreUrl::Sqlite(path) => path.clone(),
+    };
+    let shown = path.display().to_string();
+    let options = Options::new(path, now());
+    // A store of millions of tasks takes a second.
+    let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&options)).await?;
+    let file = opened.map_err(|error| anyhow::anyhow!("could not open {shown}: {error}"))?;
+    Ok(Opened { store: Arc::new(file.clone()), file: Some(file) })
+}
+
+/// Reads the whole store of a server that is stopped.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) async fn check_store(url: &StoreUrl) -> anyhow::Result<()> {
+    let opened = open(url).await?;
+    opened.close().await;
+    bail!("{url} opens, but the deep check is not built yet")
+}
+
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).await;
+    listener.with_context(|| format!("could not listen on {address}"))
+}
+
+async fn engine(settings: &Settings, store: Arc<dyn Store>) -> anyhow::Result<Engine> {
+    let mut config = settings.engine.clone();
+    config.seal_key = Some(seal_file::seal_key(&settings.store, &variable)?);
+    let clock = Arc::new(SystemClock::start());
+    let chance = Arc::new(SystemChance::default());
+    let engine = Engine::start(config, store, clock, chance).await;
+    engine.with_context(|| format!("could not start on {}", settings.store))
+}
+
+/// Beyond this machine nobody is let in without a key.
+async fn check_keys(settings: &Settings, store: &dyn Store) -> anyhow::Result<()> {
+    if !settings.needs_stored_keys() {
+        return Ok(());
+    }
+    let secrets = store.secrets().await?;
+    if secrets.iter().any(|(name, value)| matches!(decode_key(name, value), Some(Ok(_)))) {
+        return Ok(());
+    }
+    bail!(
+        "it would listen beyond this machine without any API key: add one (relais key add), or \
+         say --insecure on a trusted network"
+    )
+}
+
+/// Resolves when the store is lost for good: what is written is no longer known to be on the disk.
+async fn lost(store: Arc<dyn Store>) -> anyhow::Error {
+    let mut ticks = tokio::time::interval(HEALTH_EVERY);
+    loop {
+        ticks.tick().await;
+        let Health::Corrupt(text) = store.health() else { continue };
+        // Damage in one place leaves the rest readable and writable, for the operator to save. A store
+        // that cannot take even this has ended, and going on would make promises it cannot keep.
+        let nothing = Commit::Secret { name: "probe".to_owned(), value: None };
+        if let Err(StoreError::Unavailable(_)) = store.commit(vec![nothing]).await {
+            return anyhow::anyhow!("the store is lost, stopping at once: {text}");
+        }
+    }
+}
+
+/// What tells a server to stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn watch() -> anyhow::Result<Self> {
+        let watch = |kind| signal(kind).context("could not watch signals");
+        let (terminate, interrupt) = (SignalKind::terminate(), SignalKind::interrupt());
+        Ok(Self { terminate: watch(terminate)?, interrupt: watch(interrupt)? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+fn now() -> Timestamp {
+    SystemClock::start().now()
+}
+
+/// How often the store is asked how it is.
+const HEALTH_EVERY: Duration = Duration::from_secs(1);
+/// The exit status after a second signal: 128 and the number of SIGTERM.
+const TOLD_TWICE: u8 = 143;

@@ -1,0 +1,1 @@
+//! Opening, closing, and files that are not what they should be.
