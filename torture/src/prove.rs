@@ -155,12 +155,12 @@ async fn cargo(more: &[&str]) -> anyhow::Result<PathBuf> {
         bail!("relais does not build:\n{}", String::from_utf8_lossy(&output.stderr));
     }
     let said = String::from_utf8_lossy(&output.stdout);
-    let executable = said.lines().filter_map(|line| {
+    let mut executables = said.lines().filter_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
         let path = message["executable"].as_str()?;
         path.ends_with("relais").then(|| PathBuf::from(path))
     });
-    executable.last().context("cargo did not say where relais lies")
+    executables.next_back().context("cargo did not say where relais lies")
 }
 
 const LOAD_SECONDS: u64 = 15;

@@ -20,7 +20,7 @@ pub(crate) async fn settle(world: &World, held: &Held, outcome: Outcome) {
         match world.http.post("/v1/leases/settle", &document).await {
             Reply::Answer(answer) if answer.status == 200 => {
                 let document = answer.json();
-                end(world, held, place, said_of(&document["items"][0]));
+                end(world, held, place, &said_of(&document["items"][0]));
                 return;
             }
             Reply::Answer(answer) => {
@@ -111,13 +111,13 @@ fn said_of(item: &Value) -> Said {
     Said::Refused(item["problem"]["code"].as_str().unwrap_or("no code").to_owned())
 }
 
-fn end(world: &World, held: &Held, place: usize, said: Said) {
+fn end(world: &World, held: &Held, place: usize, said: &Said) {
     let mut ledger = world.ledger();
     let lease = ledger.leases.get_mut(&held.token).expect("it was leased");
     lease.settles[place].said = said.clone();
     let settles = lease.settles.clone();
     let this = &settles[place];
-    if let Said::Refused(code) = &said {
+    if let Said::Refused(code) = said {
         let is_known = matches!(code.as_str(), "stale-lease" | "task-canceled");
         ledger.verdict.note(Check::Answers, Some(&held.task), is_known, || {
             format!("a settle of attempt {} was refused as {code}", held.attempt)

@@ -16,7 +16,7 @@ mod url;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use relais_core::{Policy, QueueName, limits};
+use relais_core::{QueueName, limits};
 use relais_engine::{Config as EngineConfig, UpstreamLimits};
 use relais_server::config::{Route, ServerConfig};
 use relais_server::validate_routes;
@@ -245,7 +245,7 @@ fn define_queues(routes: &[Route], engine: &mut EngineConfig) {
         return;
     }
     for route in routes {
-        engine.queues.entry(route.queue.clone()).or_insert_with(Policy::default);
+        engine.queues.entry(route.queue.clone()).or_default();
     }
 }
 

@@ -6,6 +6,8 @@
 pub mod cli;
 pub mod config;
 mod exec;
+#[cfg(feature = "faults")]
+mod faults;
 mod logs;
 mod seal_file;
 mod start;

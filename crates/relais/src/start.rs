@@ -122,6 +122,8 @@ async fn engine(settings: &Settings, store: Arc<dyn Store>) -> anyhow::Result<En
     config.seal_key = Some(seal_file::seal_key(&settings.store, &variable)?);
     let clock = Arc::new(SystemClock::start());
     let chance = Arc::new(SystemChance::default());
+    #[cfg(feature = "faults")]
+    let store = crate::faults::plant(store)?;
     let engine = Engine::start(config, store, clock, chance).await;
     engine.with_context(|| format!("could not start on {}", settings.store))
 }

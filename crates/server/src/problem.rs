@@ -153,7 +153,9 @@ impl Refusal {
     pub(crate) fn problem(&self, base: &str, instance: Option<&str>) -> Problem {
         let parts = &self.parts;
         let mut problem = parts.code.problem(base);
-        problem.detail.clone_from(&parts.detail);
+        // Without words of its own it says what to do next.
+        let detail = parts.detail.as_deref().unwrap_or(parts.code.what_to_do);
+        problem.detail = Some(detail.to_owned());
         problem.errors.clone_from(&parts.errors);
         problem.instance = instance.map(str::to_owned);
         if let Some(limit) = parts.limit {

@@ -1,6 +1,5 @@
 //! The stored outcome of a task as an answer: what its maker would have got, told once more.
 
-use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use http::header::{
@@ -17,7 +16,7 @@ use crate::app::App;
 use crate::links;
 use crate::present;
 use crate::problem::{ORIGIN, Refusal, problem_response};
-use crate::stored::body_of;
+use crate::stored::{body_of, no_body};
 
 /// The status of an upstream's own final 202, which would look like ours.
 const UPSTREAM_STATUS: &str = "relais-upstream-status";
@@ -49,12 +48,12 @@ pub(crate) async fn replay_response(app: &App, task: &Task) -> Result<Response, 
 
 async fn stored_answer(app: &App, task: &Task) -> Result<Response, Refusal> {
     let Some(stored) = app.engine.body(task.spec.id, BodyKind::Result).await? else {
-        let mut response = Response::new(Body::empty());
+        let mut response = Response::new(no_body());
         *response.status_mut() = StatusCode::NO_CONTENT;
         return Ok(response);
     };
     let head: ResultHead = envelope::decode(&stored.head)?;
-    let body = if head.has_body { body_of(&stored) } else { Body::empty() };
+    let body = if head.has_body { body_of(&stored) } else { no_body() };
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(head.status)
         .map_err(|_| Refusal::internal("a stored status is none"))?;

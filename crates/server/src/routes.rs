@@ -32,7 +32,8 @@ use serde::Serialize;
 pub(crate) use self::queues::travelling;
 use crate::app::{App, Side};
 use crate::problem::Refusal;
-use crate::watch::sse::Following;
+use crate::stored::no_body;
+use crate::watch::sse::{self, Following};
 
 /// Methods of a resource that is only read.
 const READ: &str = "GET, HEAD, OPTIONS";
@@ -118,6 +119,7 @@ fn resource(methods: MethodRouter<Arc<App>>, allow: &'static str) -> MethodRoute
 async fn at_the_door(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let is_head = request.method() == Method::HEAD;
+    let is_stream = events::asks_for_stream(request.method(), &path, request.headers());
     let reads = is_head || request.method() == Method::GET || path.ends_with("/leases");
     let answer = if reads {
         AssertUnwindSafe(next.run(request)).catch_unwind().await.ok()
@@ -128,9 +130,15 @@ async fn at_the_door(State(app): State<Arc<App>>, request: Request, next: Next) 
     };
     let response =
         answer.unwrap_or_else(|| Refusal::internal("a handler panicked").into_response());
-    let mut response = app.finish(response, &path);
+    let mut response = match response.extensions().get::<Refusal>() {
+        Some(refusal) if is_stream && refusal.is_transient() => sse::busy_response(&app, refusal),
+        _ => app.finish(response, &path),
+    };
     if is_head {
         response.extensions_mut().remove::<Following>();
+    }
+    if matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        *response.body_mut() = no_body();
     }
     response
 }
@@ -176,4 +184,37 @@ fn json<T: Serialize>(status: StatusCode, document: &T) -> Result<Response, Refu
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use relais_engine::{Config, Engine, SeededChance, SystemClock};
+    use relais_store::MemoryStore;
+    use tower::ServiceExt as _;
+
+    use super::*;
+    use crate::config::ServerConfig;
+
+    #[tokio::test]
+    async fn a_bug_is_a_problem_too_and_its_words_stay_inside() {
+        let store = Arc::new(MemoryStore::new());
+        let chance = Arc::new(SeededChance::new(1));
+        let clock = Arc::new(SystemClock::start());
+        let engine = Engine::start(Config::default(), store, clock, chance).await.unwrap();
+        let app = App::new(ServerConfig::on_loopback(), engine).await.unwrap();
+        let buggy = Router::new()
+            .route("/", get(async || -> StatusCode { panic!("the secret") }))
+            .route("/", post(async || -> StatusCode { panic!("the secret") }));
+        let routes = assemble(&app, buggy, Side::Public);
+        for method in [Method::GET, Method::POST] {
+            let request = Request::builder().method(method).uri("/").body(Body::empty()).unwrap();
+            let response = routes.clone().oneshot(request).await.unwrap();
+            assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+            assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
+            let body = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
+            let text = String::from_utf8_lossy(&body);
+            assert!(text.contains("\"internal\"") && !text.contains("secret"), "{text}");
+        }
+    }
 }

@@ -1,11 +1,13 @@
 //! Stored bodies as bodies of answers: read in bounded pieces, as fast as the client takes them.
 
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::Body;
 use bytes::Bytes;
+use futures_util::stream;
 use http_body::{Frame, SizeHint};
 use relais_store::{BodyRead, BodySource, StoreError, StoreFuture, StoredBody};
 
@@ -18,6 +20,11 @@ pub(crate) fn body_of(stored: &StoredBody) -> Body {
         BodySource::Inline(bytes) => Body::from(bytes.clone()),
         BodySource::Reader(reader) => Body::new(Pieces::new(reader.clone(), stored.len)),
     }
+}
+
+/// No body, and no length of one: an answer that has none must not say that it has an empty one.
+pub(crate) fn no_body() -> Body {
+    Body::from_stream(stream::empty::<Result<Bytes, Infallible>>())
 }
 
 /// A body that is read while it is sent. Ends in an error, so that the connection is aborted, when the

@@ -185,7 +185,7 @@ mod tests {
         assert!(order_of(&without).is_err());
         assert!(order_of(&[whole[0].clone(), whole[0].clone()]).is_err());
         assert!(order_of(&whole[1..]).is_err());
-        let mut early = whole.clone();
+        let mut early = whole;
         early[2].at = "2025".to_owned();
         assert!(order_of(&early).is_err());
         let mut thinned = log(&["accepted", "started", "progressed", "progressed"]);

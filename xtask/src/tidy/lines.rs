@@ -144,15 +144,19 @@ fn where_http_is_unknown(source: &Source, line: usize) -> bool {
 /// The only file that asks the system for the time.
 const CLOCK: &str = "crates/engine/src/clock.rs";
 
-/// Where a duration may be measured with the monotonic clock, because no decision hangs on it.
+/// Where a duration may be measured with the monotonic clock, because no task's time hangs on it.
 const MAY_MEASURE: &[&str] = &[
     "bench/",
     "crates/bench/",
     "crates/client/",
     "crates/relais/",
+    // How long a connection, or a client that waits, has been there: patience, not a task's time.
+    "crates/server/src/connection/",
+    "crates/server/src/front_door",
     "crates/server/src/metrics.rs",
     "crates/sim/",
     "crates/soak/",
+    "crates/store-sqlite/examples/",
     "crates/torture/",
     "examples/",
     "xtask/",
@@ -166,6 +170,7 @@ const KNOW_HTTP: &[&str] = &[
     "crates/server/",
     "crates/sim/",
     "crates/soak/",
+    "crates/store-sqlite/examples/",
     "crates/torture/",
     "examples/",
     "xtask/",

@@ -1,1 +1,311 @@
+//! Every key of `relais.toml`, its default and its meaning: what `docs/guide/configuration.md` is made
+//! from. Tests hold it against the reader of the file and against the defaults.
 
+use std::fmt::Write as _;
+
+/// One table of the file.
+#[derive(Debug, Clone, Copy)]
+pub struct Section {
+    /// As it is written in the file.
+    pub heading: &'static str,
+    /// What it is for.
+    pub about: &'static str,
+    /// Its keys.
+    pub keys: &'static [Entry],
+}
+
+/// One key.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry {
+    /// Its name.
+    pub name: &'static str,
+    /// Its default as it would be written in the file; empty if leaving it out means something that
+    /// cannot be written.
+    pub default: &'static str,
+    /// What leaving it out means, where there is no default to write.
+    pub without: &'static str,
+    /// What it does, and what it may be.
+    pub about: &'static str,
+}
+
+const fn key(name: &'static str, default: &'static str, about: &'static str) -> Entry {
+    Entry { name, default, without: "", about }
+}
+
+const fn optional(name: &'static str, without: &'static str, about: &'static str) -> Entry {
+    Entry { name, default: "", without, about }
+}
+
+/// Every table, in the order of the page.
+pub const SECTIONS: &[Section] = &[SERVER, STORE, LIMITS, UPSTREAM, ROUTE, QUEUE, RETRY, KEY];
+
+const SERVER: Section = Section {
+    heading: "[server]",
+    about: "Where Relais listens and what it calls itself.",
+    keys: &[
+        key(
+            "listen",
+            "\"127.0.0.1:8080\"",
+            "Address and port of the front door and the task API; port 0 takes a free one.",
+        ),
+        key(
+            "admin_listen",
+            "\"127.0.0.1:8081\"",
+            "Address and port of metrics and administration: another origin on purpose.",
+        ),
+        optional(
+            "public_url",
+            "links are made from `listen`; needed off loopback",
+            "Scheme and host of absolute links. They are never built from a client's `Host`.",
+        ),
+        key(
+            "trusted_proxies",
+            "[]",
+            "Networks (`\"10.0.0.0/8\"`) whose `Forwarded` and `X-Forwarded-*` are believed.",
+        ),
+        optional(
+            "fallback",
+            "404",
+            "URL of a service that gets the requests no route takes: plain synchronous proxy.",
+        ),
+        key(
+            "api_prefix",
+            "\"\"",
+            "Goes before every path of Relais itself on `listen`, such as `\"/_relais\"`.",
+        ),
+        key("tenant", "\"default\"", "The tenant of callers without an API key."),
+        key(
+            "sealed_headers",
+            "[]",
+            "Header fields sealed at rest besides `Authorization` and `Cookie`.",
+        ),
+        key("header_timeout", "\"10s\"", "How long a client may take to send a request head."),
+        key(
+            "drain",
+            "\"20s\"",
+            "How long attempts that run may go on once the server is told to stop.",
+        ),
+        key(
+            "name",
+            "\"relais\"",
+            "How Relais names itself in `Via`, by which it finds loops. Two Relais in a row need two \
+             names. 1 to 64 letters, digits, `-`, `.`, `_`.",
+        ),
+    ],
+};
+
+const STORE: Section = Section {
+    heading: "[store]",
+    about: "Where tasks survive.",
+    keys: &[key(
+        "url",
+        "\"sqlite:relais.db\"",
+        "`sqlite:FILE`, or `memory:`, where nothing survives a stop. The key that seals credentials \
+         is in `relais.key` beside the file, or in the variable `RELAIS_SEAL_KEY`.",
+    )],
+};
+
+const LIMITS: Section = Section {
+    heading: "[limits]",
+    about: "Limits that may be lowered; `relais limits` prints all. Sizes are bytes, or text such as \
+            `\"16MiB\"`.",
+    keys: &[
+        key("request_body", "\"64MiB\"", "Largest body of a request. The default is the most."),
+        key("result", "\"256MiB\"", "Largest result of a task. The default is the most."),
+        key(
+            "tenant_capacity",
+            "10_000_000",
+            "Tasks not yet done that one tenant may hold. The default is the most.",
+        ),
+        key("connections", "18_000", "Connections at once. The default is the most."),
+    ],
+};
+
+const UPSTREAM: Section = Section {
+    heading: "[upstream.\"http://127.0.0.1:9000\"]",
+    about: "Protects one service, named by scheme and host, across all queues and tenants.",
+    keys: &[
+        key("concurrency", "64", "Calls at the same time, 1 or more."),
+        optional("rate", "no limit", "Calls started, such as `\"500/s\"`, `\"5/m\"`, `\"10/h\"`."),
+    ],
+};
+
+const ROUTE: Section = Section {
+    heading: "[[route]]",
+    about: "Which incoming requests become tasks, and how they are run. The most specific path wins.",
+    keys: &[
+        optional(
+            "path",
+            "is needed",
+            "With `{name}` for one segment and a last `{*rest}` for all that follows.",
+        ),
+        key("methods", "[]", "Methods it takes; none takes all but CONNECT and TRACE."),
+        optional(
+            "upstream",
+            "is needed unless `run = \"workers\"`",
+            "URL of the service that runs its tasks; a path in it goes before the request's.",
+        ),
+        key("run", "\"upstream\"", "`\"upstream\"`, or `\"workers\"`, who lease its tasks."),
+        key(
+            "mode",
+            "\"auto\"",
+            "`\"auto\"` answers directly if done within `wait`, else with a ticket; `\"async\"` with a \
+             ticket; `\"prefer\"` synchronously unless the client says `respond-async`; `\"sync\"` \
+             synchronously, without a task.",
+        ),
+        key("wait", "\"10s\"", "How long `auto` waits unless the client asks for less or more."),
+        key("wait_max", "\"55s\"", "The most a client may ask it to wait, at most `\"55s\"`."),
+        key("queue", "\"default\"", "The queue of its tasks; it need not be defined."),
+        optional("tenant", "that of `[server]`", "The tenant of callers without an API key."),
+        optional(
+            "lane",
+            "no lane",
+            "Where the lane comes from: `\"header:NAME\"`, `\"path:NAME\"`, `\"query:NAME\"`, `\"ip\"`, \
+             `\"const:VALUE\"`.",
+        ),
+        key(
+            "idempotent",
+            "\"auto\"",
+            "Whether a request may be sent again after a lost answer: `\"auto\"` (by its method), \
+             `true`, `false`.",
+        ),
+        key(
+            "access",
+            "\"ticket\"",
+            "Who may see its tasks: `\"ticket\"` (whoever has it), `\"caller:header:NAME\"` (whoever \
+             sends the same value), `\"key\"` (a key of the tenant).",
+        ),
+        key("ticket", "[\"read\"]", "What a ticket allows: `\"read\"`, `\"cancel\"`, `\"retry\"`."),
+        key(
+            "abandon",
+            "\"continue\"",
+            "What becomes of a task whose waiting caller hangs up: `\"continue\"` or `\"cancel\"`.",
+        ),
+        key(
+            "allow",
+            "[\"delay\", \"run-at\", \"priority\", \"lane\", \"deadline\", \"label\"]",
+            "Options a caller may set by header (`Relais-Delay`…).",
+        ),
+        key("report", "false", "Whether the upstream gets a lease to heartbeat and report with."),
+        key(
+            "host",
+            "\"upstream\"",
+            "The `Host` that is sent: that of the `\"upstream\"`, of the `\"client\"`, or a name.",
+        ),
+        optional("follow", "", "Not available yet: refused."),
+        optional("callback", "", "Not available yet: refused."),
+        optional("webhook", "", "Not available yet: refused."),
+    ],
+};
+
+const QUEUE: Section = Section {
+    heading: "[queue.imports]",
+    about: "The policy of each tenant's queue of that name. `[queue.\"*\"]` is that of all queues that \
+            no table names; without it, and with a file, there are none but those of routes.",
+    keys: &[
+        optional("concurrency", "no limit", "Attempts at the same time, 1 or more."),
+        optional("concurrency_per_lane", "no limit", "The same in each lane."),
+        optional(
+            "rate",
+            "no limit",
+            "Attempts started, such as `\"100/s\"`; a burst of one second.",
+        ),
+        key(
+            "order",
+            "\"fair\"",
+            "`\"fair\"`: by priority and age, lanes take turns; `\"strict\"`: each lane one after the \
+             other.",
+        ),
+        key(
+            "lease",
+            "\"30s\"",
+            "How long a worker may be silent, 1s to 12h; it is told to heartbeat each third.",
+        ),
+        key("attempt_timeout", "\"10m\"", "How long one attempt may take."),
+        key("deadline", "\"24h\"", "How long after its first moment to run a task must be done."),
+        key("retention", "\"7d\"", "How long a task is kept once it is done."),
+        key("capacity", "1_000_000", "Tasks not yet done that it holds at most."),
+        optional("retry", "", "See below."),
+        optional("lane_weights", "1 each", "Shares of lanes, such as `{ vip = 5 }`, 1 to 1000."),
+    ],
+};
+
+const RETRY: Section = Section {
+    heading: "[queue.imports.retry]",
+    about: "When failed attempts are made again. Half of each wait is drawn.",
+    keys: &[
+        key("max_attempts", "5", "Attempts in all, 1 to 100; 1 means no retry."),
+        key("initial", "\"1s\"", "The wait after the first failure."),
+        key("max", "\"5m\"", "The longest wait."),
+        key("factor", "2.0", "By how much each wait is longer than the one before, 1.0 to 1000.0."),
+    ],
+};
+
+const KEY: Section = Section {
+    heading: "[[key]]",
+    about: "An API key, as `relais key add` prints it. The key itself is nowhere in the file.",
+    keys: &[
+        optional("name", "is needed", "For people: 1 to 64 letters, digits, `-`, `_`, `.`."),
+        optional(
+            "hash",
+            "is needed, or `secret_env`",
+            "SHA-256 of the key, 64 hexadecimal digits.",
+        ),
+        optional("secret_env", "is needed, or `hash`", "A variable that holds the key itself."),
+        key("tenant", "\"default\"", "Whose key it is."),
+        optional("scopes", "is needed", "`\"submit\"`, `\"read\"`, `\"work\"`, `\"admin\"`."),
+    ],
+};
+
+/// The page.
+#[must_use]
+pub fn page() -> String {
+    let mut page = HEAD.to_owned();
+    for section in SECTIONS {
+        let Section { heading, about, keys } = section;
+        // Writing to a string cannot fail.
+        let _ = writeln!(page, "\n## `{heading}`\n\n{about}\n");
+        page.push_str("| key | default | what it does |\n|---|---|---|\n");
+        for Entry { name, default, without, about } in *keys {
+            let default = match (default.is_empty(), without.is_empty()) {
+                (false, _) => format!("`{default}`"),
+                (true, false) => (*without).to_owned(),
+                (true, true) => "–".to_owned(),
+            };
+            let _ = writeln!(page, "| `{name}` | {default} | {about} |");
+        }
+    }
+    page.push_str(VARIABLES);
+    page
+}
+
+const HEAD: &str = "\
+# Configuration
+
+<!-- Made by a test from crates/relais/src/config/reference.rs: change it there, then `cargo xtask docs`. -->
+
+`relais serve` reads `relais.toml` in its working folder, or the file that `--config` names; without either it has
+the defaults below. Flags win over the environment, the environment over the file, the file over the defaults.
+`relais check` judges all of it, names each mistake with its line, and says what the rest means.
+
+Durations are text: whole numbers with `d`, `h`, `m`, `s`, `ms` (`\"30s\"`, `\"1h30m\"`), at most `\"3650d\"`. Rates are a
+whole number and a period: `\"100/s\"`, `\"5/m\"`, `\"10/h\"`. A key that is not on this page is refused.
+";
+
+const VARIABLES: &str = "
+## Flags and variables
+
+| flag of `relais serve` and `check` | variable | key |
+|---|---|---|
+| `--config` | `RELAIS_CONFIG` | – |
+| `--listen` | `RELAIS_LISTEN` | `[server] listen` |
+| `--admin-listen` | `RELAIS_ADMIN_LISTEN` | `[server] admin_listen` |
+| `--public-url` | `RELAIS_PUBLIC_URL` | `[server] public_url` |
+| `--store` | `RELAIS_STORE` | `[store] url` |
+| `--upstream` | `RELAIS_UPSTREAM` | a route for everything that no other takes |
+| `--insecure` | `RELAIS_INSECURE` | – : calls without a key are taken off loopback, too |
+| `--log` (`serve`) | `RELAIS_LOG` | – : `human` or `json`; `RUST_LOG` says what is logged |
+| – | `RELAIS_SEAL_KEY` | – : 32 bytes in hexadecimal or base64, instead of the file `relais.key` |
+
+Off loopback Relais wants `public_url`, and an API key or `--insecure`.
+";

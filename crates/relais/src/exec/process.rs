@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use command_fds::{CommandFdExt as _, FdMapping};
 use relais_client::LeasedTask;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
@@ -24,8 +24,8 @@ impl Program {
     pub(super) fn start(command: &str, task: &LeasedTask) -> anyhow::Result<Self> {
         let (reader, writer) = std::io::pipe().context("no pipe for its reports")?;
         let mut shell = Command::new("/bin/sh");
-        // `exec`: signals reach the program, and its exit status is its own.
-        shell.arg("-c").arg(format!("exec {command}"));
+        // As it is: the command line may be more than one command.
+        shell.arg("-c").arg(command);
         shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // A group of its own: what it starts is stopped with it, and Ctrl-C is ours to handle.
         shell.process_group(0).kill_on_drop(true);
@@ -59,19 +59,27 @@ impl Program {
         self.child.wait().await.context("could not wait for it")
     }
 
-    /// Asks it to stop; ends it if it does not.
+    /// Asks it, and all that it started, to stop; ends what does not.
     pub(super) async fn stop(&mut self) -> anyhow::Result<()> {
         self.signal(Signal::TERM);
-        if tokio::time::timeout(STOP_GRACE, self.child.wait()).await.is_err() {
+        if tokio::time::timeout(STOP_GRACE, self.stopped()).await.is_err() {
             self.signal(Signal::KILL);
-            self.wait().await?;
         }
+        self.wait().await?;
         Ok(())
     }
 
+    /// The shell may end before the programs that it started.
+    async fn stopped(&mut self) {
+        let _ = self.child.wait().await;
+        while self.group.is_some_and(|group| test_kill_process_group(group).is_ok()) {
+            tokio::time::sleep(STOP_POLL).await;
+        }
+    }
+
     fn signal(&self, signal: Signal) {
-        // One that is gone already needs no signal; its number cannot be another's before `wait`.
-        if let Some(group) = self.group.filter(|_| self.child.id().is_some()) {
+        // A group has its number for as long as anything is in it; one that is empty needs no signal.
+        if let Some(group) = self.group {
             let _ = kill_process_group(group, signal);
         }
     }
@@ -79,7 +87,10 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        self.signal(Signal::KILL);
+        // One that ended by itself may have left something behind on purpose.
+        if self.child.id().is_some() {
+            self.signal(Signal::KILL);
+        }
     }
 }
 
@@ -127,5 +138,7 @@ pub(super) async fn soon<T>(mut reading: JoinHandle<T>) -> anyhow::Result<T> {
 const REPORTS_FD: i32 = 3;
 /// How long a program may take to stop before it is killed.
 const STOP_GRACE: Duration = Duration::from_secs(10);
+/// How often it is looked whether all of it has stopped.
+const STOP_POLL: Duration = Duration::from_millis(20);
 /// How long pipes may stay open after their program has ended.
 const PIPES_GRACE: Duration = Duration::from_secs(5);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::response::Response;
 use http::header::VARY;
-use http::{HeaderValue, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use relais_api::{EventPage, codes};
 use relais_core::{Task, TaskId, limits};
 use relais_store::EventQuery;
@@ -18,7 +18,7 @@ use crate::auth::{Action, Seen, Visitor};
 use crate::params::Params;
 use crate::prefer::Prefer;
 use crate::problem::Refusal;
-use crate::routes::{OneTask, json};
+use crate::routes::{OneTask, json, task};
 use crate::watch::sse::{self, Opened, Resume};
 use crate::watch::{encode, many, poll};
 
@@ -42,20 +42,23 @@ pub(super) async fn of_task(
     Ok(response)
 }
 
-/// A stream of one task's events.
-pub(super) async fn stream(
-    app: &Arc<App>,
-    id: TaskId,
-    visitor: &Visitor,
-    uri: &Uri,
-) -> Result<Response, Refusal> {
-    match try_stream(app, id, visitor, uri).await {
-        Err(refusal) if refusal.is_transient() => Ok(sse::busy_response(app, &refusal)),
-        answer => answer,
+/// Whether a request asks for a stream: then a refusal that will pass is told as `relais.busy`, because
+/// browsers never come back after an error status.
+pub(super) fn asks_for_stream(method: &Method, path: &str, headers: &HeaderMap) -> bool {
+    if *method != Method::GET {
+        return false;
+    }
+    let Some((_, part)) = path.split_once("/v1/tasks/") else {
+        return path.ends_with("/v1/events");
+    };
+    match part.split_once('/') {
+        None => preferred(headers, &task::FORMS) == task::STREAM,
+        Some((_, part)) => part == "events" && preferred(headers, &FORMS) == 0,
     }
 }
 
-async fn try_stream(
+/// A stream of one task's events.
+pub(super) async fn stream(
     app: &Arc<App>,
     id: TaskId,
     visitor: &Visitor,
@@ -105,19 +108,12 @@ pub(super) async fn of_many(
     visitor: Visitor,
     uri: Uri,
 ) -> Result<Response, Refusal> {
-    match try_many(&app, &visitor, &uri).await {
-        Err(refusal) if refusal.is_transient() => Ok(sse::busy_response(&app, &refusal)),
-        answer => answer,
-    }
-}
-
-async fn try_many(app: &Arc<App>, visitor: &Visitor, uri: &Uri) -> Result<Response, Refusal> {
-    let params = Params::repeatable(uri, &["label", "after"], &["task", "ticket"])?;
+    let params = Params::repeatable(&uri, &["label", "after"], &["task", "ticket"])?;
     let after = params.number("after", 0..=SEQ_MAX)?;
-    let query = many::Wanted::of(app, visitor, &params).await?;
-    refuse_while_stopping(app)?;
+    let wanted = many::Wanted::of(&app, &visitor, &params).await?;
+    refuse_while_stopping(&app)?;
     let resume = Resume::of(visitor.headers(), after);
-    Ok(sse::stream_response(many::open(app, query, resume).into_chunks()))
+    Ok(sse::stream_response(many::open(&app, wanted, resume).into_chunks()))
 }
 
 /// A stream that would be closed at once is not opened: the client is told to come back.

@@ -26,7 +26,10 @@ use crate::routes::{OneTask, events, json};
 use crate::watch::poll;
 
 /// The forms a task has, in the order of Relais' own liking.
-const FORMS: [&str; 3] = ["application/json", "text/html", "text/event-stream"];
+pub(super) const FORMS: [&str; 3] = ["application/json", "text/html", "text/event-stream"];
+
+/// The place of the stream among them.
+pub(super) const STREAM: usize = 2;
 
 /// `GET /v1/tasks/{id}`.
 pub(super) async fn read(
@@ -36,9 +39,13 @@ pub(super) async fn read(
     uri: Uri,
 ) -> Result<Response, Refusal> {
     let form = match preferred(visitor.headers(), &FORMS) {
-        0 => Form::Json,
+        STREAM => {
+            let mut response = events::stream(&app, id, &visitor, &uri).await?;
+            response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
+            return Ok(response);
+        }
         1 => Form::Html,
-        _ => return events::stream(&app, id, &visitor, &uri).await,
+        _ => Form::Json,
     };
     Params::of(&uri, &[])?;
     let follower = app.engine.follow(id);

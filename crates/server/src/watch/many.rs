@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use relais_api::{Notice, codes, sse};
-use relais_core::{TaskId, TenantName, limits};
+use relais_core::{Entry, TaskId, TenantName, limits};
+use relais_engine::Access;
 use relais_store::{EventQuery, Logged};
 use tokio::sync::watch;
 
@@ -26,6 +27,8 @@ pub(crate) struct Wanted {
     tenant: TenantName,
     tasks: Vec<TaskId>,
     label: Option<(String, String)>,
+    /// Whether tasks that are bound to their caller, or to a key, are left out.
+    only_open: bool,
 }
 
 impl Wanted {
@@ -64,7 +67,8 @@ impl Wanted {
             return Err(Refusal::parameter("task", format_args!("at most {max}")).limit(max));
         }
         let nothing = || Refusal::parameter("task", "give task, ticket or label");
-        Ok(Self { tenant: tenant.ok_or_else(nothing)?, tasks, label })
+        let only_open = label.is_some() && visitor.is_anonymous();
+        Ok(Self { tenant: tenant.ok_or_else(nothing)?, tasks, label, only_open })
     }
 }
 
@@ -168,26 +172,40 @@ impl FollowMany {
 
     /// The next events, encoded; `None` when nothing follows yet.
     async fn page(&mut self) -> Result<Option<Bytes>, Refusal> {
-        let query = EventQuery::Store {
-            tenant: self.wanted.tenant.clone(),
-            tasks: self.wanted.tasks.clone(),
-            label: self.wanted.label.clone(),
-            after: self.after,
-            limit: PAGE,
-        };
-        let page = self.app.engine.events(query).await?;
-        let Some(last) = page.last() else { return Ok(None) };
-        let chunk = self.encode(&page).await?;
-        self.after = last.pos;
-        Ok(Some(chunk))
+        loop {
+            let query = EventQuery::Store {
+                tenant: self.wanted.tenant.clone(),
+                tasks: self.wanted.tasks.clone(),
+                label: self.wanted.label.clone(),
+                after: self.after,
+                limit: PAGE,
+            };
+            let page = self.app.engine.events(query).await?;
+            let Some(last) = page.last() else { return Ok(None) };
+            let chunk = self.encode(&page).await?;
+            self.after = last.pos;
+            if !chunk.is_empty() {
+                return Ok(Some(chunk));
+            }
+        }
     }
 
     async fn encode(&self, page: &[Logged]) -> Result<Bytes, Refusal> {
         let mut out = Vec::new();
         for logged in page {
-            event_of(&self.app, &logged.entry).await?.encode_sse_as(logged.pos, &mut out);
+            if self.is_shown(&logged.entry).await? {
+                event_of(&self.app, &logged.entry).await?.encode_sse_as(logged.pos, &mut out);
+            }
         }
         Ok(out.into())
+    }
+
+    async fn is_shown(&self, entry: &Entry) -> Result<bool, Refusal> {
+        if !self.wanted.only_open {
+            return Ok(true);
+        }
+        let Some(task) = self.app.engine.task(entry.task).await? else { return Ok(false) };
+        Ok(matches!(App::context(&task)?.access, Access::Ticket))
     }
 }
 

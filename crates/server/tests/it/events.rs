@@ -181,6 +181,17 @@ async fn a_silent_stream_is_kept_alive_by_comments() {
 }
 
 #[tokio::test]
+async fn a_follower_that_waits_is_small() {
+    let api = Api::new().await;
+    let task = api.submit().await;
+    let response = api.open(get(&target(&task))).await;
+    let mut follow = response.extensions().get::<Following>().unwrap().take().unwrap();
+    let waiting = size_of_val(&follow.next(std::time::Duration::MAX));
+    let itself = size_of_val(&follow);
+    assert!(itself <= 128 && waiting <= 512, "{itself} and {waiting} bytes");
+}
+
+#[tokio::test]
 async fn a_retry_by_hand_goes_on_in_the_same_log() {
     let api = Api::new().await;
     let task = api.submit().await;

@@ -6,6 +6,8 @@ mod api;
 mod auth;
 mod broken;
 mod events;
+mod front_door_handover;
+mod house;
 mod idempotency;
 mod queues;
 mod service;

@@ -2,8 +2,8 @@
 //!
 //! Each file of `tests/wire` is a story: requests (after `>>>`) and their answers (after `<<<`). With
 //! `UPDATE=1` the answers are written anew; the diff is the review. Clock and chance stand still, so
-//! that ids and tickets are the same each time. `{id}`, `{ticket}` and `{token}` in a request are those
-//! of the answers before.
+//! that they are the same each time. `{id}`, `{ticket}` and `{token}` stand for those of the answers
+//! before.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -55,22 +55,55 @@ async fn play(story: &str) -> String {
             .collect();
         let answer = api.call(read(request, &names)).await;
         write!(out, ">>>\n{}\n\n<<<\n", request.trim_end()).unwrap();
-        writeln!(out, "HTTP/1.1 {}", answer.status).unwrap();
+        let mut text = format!("HTTP/1.1 {}\n", answer.status);
         for (name, value) in &answer.headers {
-            writeln!(out, "{name}: {}", value.to_str().unwrap()).unwrap();
+            writeln!(text, "{name}: {}", value.to_str().unwrap()).unwrap();
         }
         let body = match serde_json::from_slice::<Value>(&answer.body) {
             Ok(json) => {
                 remember(&json, &mut names);
-                serde_json::to_string_pretty(&json).unwrap()
+                indented(answer.text())
             }
             Err(_) => answer.text().trim_end().to_owned(),
         };
         let gap = if body.is_empty() { "" } else { "\n" };
-        write!(out, "{gap}{body}{gap}\n{prose}").unwrap();
+        write!(text, "{gap}{body}{gap}\n{prose}\n").unwrap();
+        for (name, value) in &names {
+            text = text.replace(value, &format!("{{{name}}}"));
+        }
+        out.push_str(&text);
     }
     while out.ends_with("\n\n") {
         out.pop();
+    }
+    out
+}
+
+/// JSON with its members in their order, each on a line.
+fn indented(json: &str) -> String {
+    let mut out = String::new();
+    let (mut depth, mut quoted, mut escaped) = (0, false, false);
+    for character in json.chars() {
+        let opens = matches!(character, '{' | '[');
+        let closes = matches!(character, '}' | ']');
+        if !quoted && closes {
+            depth -= 1;
+            if !out.ends_with(['{', '[']) {
+                out.push_str(&format!("\n{}", "  ".repeat(depth)));
+            }
+        } else if !quoted && out.ends_with(['{', '[']) {
+            out.push_str(&format!("\n{}", "  ".repeat(depth)));
+        }
+        out.push(character);
+        match character {
+            _ if quoted => {}
+            ',' => out.push_str(&format!("\n{}", "  ".repeat(depth))),
+            ':' => out.push(' '),
+            _ if opens => depth += 1,
+            _ => {}
+        }
+        quoted ^= character == '"' && !escaped;
+        escaped = quoted && character == '\\' && !escaped;
     }
     out
 }

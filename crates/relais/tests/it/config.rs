@@ -1,0 +1,362 @@
+use std::path::Path;
+use std::time::Duration;
+
+use relais::config::{Overrides, Settings, StoreUrl, judge};
+use relais_core::Order;
+use relais_server::config::{HostHeader, LaneSource, Mode, RouteAccess};
+
+fn read_with(text: &str, overrides: &Overrides) -> Result<Settings, String> {
+    let variables = |name: &str| match name {
+        "GOOD_KEY" => Some("rk_0123456789012345678901\n".to_owned()),
+        "SHORT_KEY" => Some("rk_0".to_owned()),
+        _ => None,
+    };
+    judge(Some(Path::new("relais.toml")), text.to_owned(), overrides, &variables)
+        .map_err(|error| error.to_string())
+}
+
+fn read(text: &str) -> Result<Settings, String> {
+    read_with(text, &Overrides::default())
+}
+
+fn refused(text: &str) -> String {
+    read(text).err().unwrap_or_else(|| panic!("this is not refused:\n{text}"))
+}
+
+/// The file of the contract.
+const CONTRACT: &str = r#"
+[server]
+listen = "127.0.0.1:8080"
+admin_listen = "127.0.0.1:8081"
+public_url = "https://api.example.com"
+trusted_proxies = []
+fallback = "http://127.0.0.1:9000"
+api_prefix = ""
+
+[upstream."http://127.0.0.1:9000"]
+concurrency = 64
+rate = "500/s"
+
+[store]
+url = "sqlite:relais.db"
+
+[[route]]
+path = "/imports/{*rest}"
+methods = ["POST"]
+upstream = "http://127.0.0.1:9000"
+run = "upstream"
+mode = "auto"
+wait = "10s"
+queue = "imports"
+tenant = "default"
+lane = "header:x-customer"
+idempotent = "auto"
+access = "ticket"
+ticket = ["read", "cancel", "retry"]
+abandon = "continue"
+allow = ["delay", "deadline", "label"]
+report = false
+[queue.imports]
+concurrency = 8
+concurrency_per_lane = 1
+rate = "100/s"
+retry = { max_attempts = 5, initial = "1s", max = "5m", factor = 2.0 }
+lease = "30s"
+attempt_timeout = "10m"
+deadline = "24h"
+retention = "7d"
+capacity = 1_000_000
+"#;
+
+#[test]
+fn the_file_of_the_contract_is_understood() {
+    let settings = read(CONTRACT).unwrap();
+    assert_eq!(settings.server.public_url.as_deref(), Some("https://api.example.com"));
+    assert_eq!(settings.server.fallback.as_deref(), Some("http://127.0.0.1:9000"));
+    let [route] = settings.server.routes.as_slice() else { panic!("there is one route") };
+    assert_eq!(
+        (route.path.as_str(), route.methods.as_slice()),
+        ("/imports/{*rest}", &["POST".to_owned()][..])
+    );
+    assert_eq!((route.mode, route.wait), (Mode::Auto, Duration::from_secs(10)));
+    assert_eq!(route.wait_max, Duration::from_secs(55));
+    assert_eq!(route.lane, Some(LaneSource::Header("x-customer".to_owned())));
+    assert!(route.grants.read && route.grants.cancel && route.grants.retry);
+    assert_eq!(route.allow, ["delay", "deadline", "label"]);
+    let upstream = settings.engine.upstreams["http://127.0.0.1:9000"];
+    assert_eq!((upstream.concurrency, upstream.rate.unwrap().count), (64, 500));
+    let policy = &settings.engine.queues[&"imports".parse().unwrap()];
+    assert_eq!((policy.concurrency, policy.concurrency_per_lane), (Some(8), Some(1)));
+    assert_eq!(policy.deadline, Duration::from_secs(24 * 3600));
+    assert_eq!(settings.engine.template, None);
+    assert_eq!(settings.store, StoreUrl::Sqlite("relais.db".into()));
+    assert_eq!(settings.warnings, Vec::<String>::new());
+}
+
+#[test]
+fn without_a_file_everything_has_its_default_and_every_queue_exists() {
+    let settings = judge(None, String::new(), &Overrides::default(), &|_| None).unwrap();
+    assert!(settings.engine.template.is_some());
+    assert_eq!(settings.server.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(settings.server.admin_listen.to_string(), "127.0.0.1:8081");
+}
+
+#[test]
+fn flags_win_over_the_file() {
+    let overrides = Overrides {
+        listen: Some("127.0.0.1:1".parse().unwrap()),
+        store: Some("memory:".to_owned()),
+        upstream: Some("http://b.example/".to_owned()),
+        ..Overrides::default()
+    };
+    let settings = read_with(CONTRACT, &overrides).unwrap();
+    assert_eq!(settings.server.listen.port(), 1);
+    assert_eq!(settings.store, StoreUrl::Memory);
+    assert!(settings.warnings.iter().any(|warning| warning.contains("in memory")));
+    // What no route takes goes there, in mode prefer or auto by its method; the fallback is replaced.
+    let modes: Vec<_> =
+        settings.server.routes.iter().map(|route| (route.path.as_str(), route.mode)).collect();
+    assert_eq!(
+        modes,
+        [("/imports/{*rest}", Mode::Auto), ("/{*rest}", Mode::Prefer), ("/{*rest}", Mode::Auto)]
+    );
+    assert_eq!(settings.server.routes[1].upstream, "http://b.example");
+    assert_eq!(settings.server.fallback, None);
+    // A route's queue exists, defined or not.
+    assert!(settings.engine.queues.contains_key(&"default".parse().unwrap()));
+}
+
+#[test]
+fn all_mistakes_are_named_at_once_each_with_its_line_and_key() {
+    let error = refused(
+        "[server]\napi_prefix = \"x\"\n\n[[route]]\npath = \"/a\"\nupstream = \"here\"\nwait = \"56s\"\n\
+         [queue.Bad]\nlease = \"500ms\"\n",
+    );
+    let lines: Vec<&str> = error.lines().collect();
+    assert_eq!(lines.len(), 5, "{error}");
+    assert!(lines[0].starts_with("relais.toml:2: [server] api_prefix: "), "{error}");
+    assert!(lines[1].starts_with("relais.toml:6: [[route]] upstream: "), "{error}");
+    assert!(
+        lines[2].starts_with("relais.toml:7: [[route]] wait: must not be more than"),
+        "{error}"
+    );
+    assert!(
+        lines[3].starts_with("relais.toml:8: [queue.Bad]: \"Bad\" may only contain"),
+        "{error}"
+    );
+    assert!(
+        lines[4].starts_with("relais.toml:9: [queue.Bad] lease: must be from 1s to 12h"),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_unknown_key_and_a_wrong_type_are_refused_with_their_line() {
+    let error = refused("[queue.imports]\nlaese = \"30s\"\n");
+    assert!(
+        error.starts_with("relais.toml:2: unknown field `laese`, expected one of `"),
+        "{error}"
+    );
+    let error = refused("[queue.imports]\n\nconcurrency = \"8\"\n");
+    assert!(error.starts_with("relais.toml:3: invalid type: string \"8\""), "{error}");
+    assert!(error.ends_with("in `concurrency = \"8\"`"), "{error}");
+    let error = refused("[server]\nlisten = \"here\"\n");
+    assert!(error.starts_with("relais.toml:2: \"here\": invalid socket address"), "{error}");
+    assert!(refused("[server\n").starts_with("relais.toml:1: "));
+}
+
+#[test]
+fn absurd_durations_and_numbers_are_refused() {
+    for value in
+        ["\"0s\"", "\"-1s\"", "30", "0", "-1", "1e99", "nan", "\"\"", "\"5 minutes\"", "\"4000d\""]
+    {
+        for key in ["lease", "attempt_timeout", "deadline", "retention"] {
+            let error = refused(&format!("[queue.q]\n{key} = {value}\n"));
+            assert!(error.starts_with("relais.toml:2: ") && error.contains(key), "{error}");
+        }
+    }
+    for line in [
+        "concurrency = 0",
+        "concurrency = -1",
+        "concurrency_per_lane = 0",
+        "capacity = 0",
+        "capacity = 10_000_001",
+        "rate = \"0/s\"",
+        "rate = \"1/d\"",
+        "rate = 5",
+        "order = \"random\"",
+        "lease = \"13h\"",
+        "retry = { max_attempts = 0 }",
+        "retry = { max_attempts = 101 }",
+        "retry = { initial = \"0s\" }",
+        "retry = { initial = \"10s\", max = \"5s\" }",
+        "retry = { factor = 0.5 }",
+        "retry = { factor = nan }",
+        "retry = { factor = inf }",
+        "lane_weights = { vip = 0 }",
+        "lane_weights = { \"a\\u0000b\" = 1 }",
+    ] {
+        let error = refused(&format!("[queue.q]\n{line}\n"));
+        assert!(error.starts_with("relais.toml:2: "), "{line}: {error}");
+    }
+    // Compound ones are understood, and never truncated.
+    let settings =
+        read("[queue.q]\nattempt_timeout = \"1h30m\"\nretry = { initial = \"10m\" }\n").unwrap();
+    let policy = &settings.engine.queues[&"q".parse().unwrap()];
+    assert_eq!(policy.attempt_timeout, Duration::from_secs(5400));
+    assert_eq!(policy.retry.max, Duration::from_secs(600));
+}
+
+/// P6: the server dictates a third of the lease, so no configuration can ask for less than it needs.
+#[test]
+fn heartbeats_are_always_shorter_than_the_lease() {
+    for lease in ["1s", "30s", "12h"] {
+        let settings = read(&format!("[queue.q]\nlease = {lease:?}\n")).unwrap();
+        let policy = &settings.engine.queues[&"q".parse().unwrap()];
+        assert!(policy.heartbeat_every() * 2 < policy.lease);
+    }
+}
+
+fn route(lines: &str) -> String {
+    format!("[[route]]\npath = \"/a/{{id}}\"\nupstream = \"http://b\"\n{lines}\n")
+}
+
+#[test]
+fn every_form_of_a_route_is_understood() {
+    let of = |lines: &str| read(&route(lines)).unwrap().server.routes.remove(0);
+    assert_eq!(of("lane = \"ip\"").lane, Some(LaneSource::Ip));
+    assert_eq!(of("lane = \"path:id\"").lane, Some(LaneSource::Path("id".into())));
+    assert_eq!(of("lane = \"const:a b\"").lane, Some(LaneSource::Const("a b".parse().unwrap())));
+    assert_eq!(of("access = \"key\"").access, RouteAccess::Key);
+    assert_eq!(
+        of("access = \"caller:header:Authorization\"").access,
+        RouteAccess::Caller("authorization".into())
+    );
+    assert_eq!(of("idempotent = true").idempotent, Some(true));
+    assert_eq!(of("idempotent = \"auto\"").idempotent, None);
+    assert_eq!(of("host = \"client\"").host, HostHeader::Client);
+    assert_eq!(of("host = \"b.example:81\"").host, HostHeader::Fixed("b.example:81".into()));
+    assert_eq!(of("methods = [\"post\", \"POST\"]").methods, ["POST"]);
+    assert!(of("abandon = \"cancel\"").cancel_on_abandon);
+    let workers = read("[[route]]\npath = \"/w\"\nrun = \"workers\"\nmode = \"async\"\n").unwrap();
+    assert!(workers.server.routes[0].run_by_workers);
+}
+
+#[test]
+fn what_a_route_cannot_be_is_refused() {
+    for (lines, what) in [
+        ("lane = \"path:other\"", "has no {other}"),
+        ("lane = \"cookie:x\"", "is no lane"),
+        ("lane = \"const:\"", "1 to 128 bytes"),
+        ("access = \"anybody\"", "is no access"),
+        ("ticket = [\"write\"]", "is no grant"),
+        ("methods = [\"CONNECT\"]", "never taken"),
+        ("methods = [\"A B\"]", "is no method"),
+        ("allow = [\"webhook\"]", "not available yet"),
+        ("allow = [\"retries\"]", "is no option"),
+        ("follow = true", "not available yet"),
+        ("callback = true", "not available yet"),
+        ("webhook = \"http://c\"", "not available yet"),
+        ("idempotent = \"yes\"", "expected \"auto\", true or false"),
+        ("wait = \"0s\"", "mode = \"async\""),
+        ("wait_max = \"56s\"", "must not be more than 55s"),
+        ("wait = \"20s\"\nwait_max = \"15s\"", "wait_max, 15s"),
+        ("queue = \"A\"", "may only contain"),
+        ("tenant = \"\"", "1 to 64 bytes"),
+        ("host = \"a b\"", "is no host"),
+        ("run = \"workers\"\nmode = \"sync\"", "workers cannot answer synchronously"),
+    ] {
+        let error = refused(&route(lines));
+        assert!(error.contains(what), "{lines}: {error}");
+        assert!(error.starts_with("relais.toml:"), "{error}");
+    }
+    for path in ["a", "/a//b", "/../x", "/{*rest}/a", "/{}", "/x{y}", "/{a}/{a}", "/a?b", "/a%2fb"]
+    {
+        let error = refused(&format!("[[route]]\npath = {path:?}\nupstream = \"http://b\"\n"));
+        assert!(error.starts_with("relais.toml:2: [[route]] path: "), "{path}: {error}");
+    }
+    assert!(refused("[[route]]\nupstream = \"http://b\"\n").contains("[[route]] path: is missing"));
+    assert!(refused("[[route]]\npath = \"/a\"\n").contains("run = \"workers\""));
+}
+
+#[test]
+fn a_route_that_relais_hides_is_refused() {
+    let error = refused("\n[[route]]\npath = \"/v1/tasks\"\nupstream = \"http://b\"\n");
+    assert!(error.starts_with("relais.toml:3: [[route]] \"/v1/tasks\": "), "{error}");
+}
+
+#[test]
+fn off_loopback_a_public_url_and_keys_are_needed() {
+    let open = "[server]\nlisten = \"0.0.0.0:8080\"\n";
+    assert!(refused(open).contains("public URL must be said"));
+    let public = format!("{open}public_url = \"https://a.example\"\n");
+    assert!(read(&public).unwrap().needs_stored_keys());
+    let insecure = Overrides { insecure: true, ..Overrides::default() };
+    let settings = read_with(&public, &insecure).unwrap();
+    assert!(!settings.needs_stored_keys());
+    assert!(settings.warnings.iter().any(|warning| warning.starts_with("--insecure")));
+    let key =
+        format!("{public}[[key]]\nname = \"a\"\nsecret_env = \"GOOD_KEY\"\nscopes = [\"read\"]\n");
+    assert!(!read(&key).unwrap().needs_stored_keys());
+    // The administration alone counts, too.
+    let admin = "[server]\nadmin_listen = \"0.0.0.0:8081\"\n";
+    assert!(read(admin).unwrap().needs_stored_keys());
+}
+
+#[test]
+fn a_key_is_known_by_its_hash_and_its_text_never_shows() {
+    let hash = "aa".repeat(32);
+    let key =
+        |line: &str| format!("[[key]]\nname = \"ci\"\nscopes = [\"submit\", \"read\"]\n{line}\n");
+    let settings = read(&key(&format!("hash = \"sha256:{hash}\""))).unwrap();
+    assert_eq!(settings.server.keys[0].hash, [0xaa; 32]);
+    let scopes = settings.server.keys[0].scopes;
+    assert!(scopes.submit && scopes.read && !scopes.work && !scopes.admin);
+    let from_variable = read(&key("secret_env = \"GOOD_KEY\"")).unwrap().server.keys.remove(0);
+    assert_eq!(from_variable.hash, relais_server::auth::hash_key("rk_0123456789012345678901"));
+    for (line, what) in [
+        ("hash = \"rk_this_is_the_key_itself\"", "take the key for stolen"),
+        ("hash = \"abc\"", "64 hexadecimal digits"),
+        ("hash = 5", "in `hash = …`"),
+        ("secret_env = \"NOT_SET\"", "is not set"),
+        ("secret_env = \"SHORT_KEY\"", "no API key"),
+        ("", "give hash, or secret_env"),
+    ] {
+        let error = refused(&key(line));
+        assert!(error.contains(what) && !error.contains("this_is_the_key"), "{line}: {error}");
+    }
+    let twice = key(&format!("hash = \"{hash}\"")).repeat(2);
+    assert!(refused(&twice).contains("\"ci\" is there twice"));
+    assert!(
+        refused("[[key]]\nname = \"a b\"\nsecret_env = \"GOOD_KEY\"\nscopes = [\"root\"]\n")
+            .lines()
+            .count()
+            == 2
+    );
+}
+
+#[test]
+fn limits_may_be_lowered_and_not_raised() {
+    let settings =
+        read("[limits]\nrequest_body = \"1MiB\"\nresult = 1000\nconnections = 10\n").unwrap();
+    assert_eq!(settings.server.body_bytes_max, 1 << 20);
+    assert_eq!((settings.engine.result_bytes_max, settings.server.connections_max), (1000, 10));
+    for line in [
+        "request_body = \"65MiB\"",
+        "request_body = 0",
+        "result = -1",
+        "connections = 18_001",
+        "tenant_capacity = 0",
+        "result = \"1 KB\"",
+    ] {
+        let error = refused(&format!("[limits]\n{line}\n"));
+        assert!(error.starts_with("relais.toml:2: "), "{error}");
+    }
+}
+
+#[test]
+fn a_template_is_the_policy_of_all_other_queues() {
+    let settings = read("[queue.\"*\"]\norder = \"strict\"\nconcurrency_per_lane = 3\n").unwrap();
+    assert_eq!(settings.engine.template.unwrap().order, Order::Strict);
+    assert!(settings.warnings.iter().any(|warning| warning.contains("one task of a lane")));
+}

@@ -1,0 +1,128 @@
+use std::process::Stdio;
+
+use crate::process::{Running, Server, output, relais, stderr, stdout};
+
+#[test]
+fn a_server_says_where_it_listens_and_ends_well_on_sigterm() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    assert_ne!(server.api, server.admin);
+    let id = {
+        let submit = server.command(folder.path(), &["submit", "-", "--queue", "later"]);
+        let submitted = output(submit, b"{\"a\": 1}");
+        assert!(stderr(&submitted).contains("ticket: "));
+        stdout(&submitted).trim().to_owned()
+    };
+    assert!(id.starts_with("task_"), "{id}");
+    server.process.signal("TERM");
+    assert_eq!(server.process.end(), (Some(0), String::new()));
+    // What was accepted is there when it comes back, with its key.
+    let server = Server::start(folder.path(), &[]);
+    let listed = server.run(folder.path(), &["tasks", "--json"]);
+    let task: serde_json::Value = serde_json::from_str(listed.trim()).unwrap();
+    assert_eq!((task["id"].as_str(), task["status"].as_str()), (Some(id.as_str()), Some("queued")));
+    assert_eq!(server.run(folder.path(), &["cancel", &id]), format!("{id} canceled\n"));
+    assert_eq!(server.run(folder.path(), &["retry", &id]), format!("{id} queued run 2\n"));
+}
+
+#[test]
+fn a_second_server_on_one_file_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let _first = Server::start(folder.path(), &[]);
+    let ports = ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+    let second = output(relais(folder.path(), &ports), b"");
+    assert_eq!(second.status.code(), Some(1));
+    assert!(stderr(&second).contains("could not open relais.db: another process uses it"));
+    assert!(second.stdout.is_empty());
+}
+
+#[test]
+fn a_file_that_is_no_store_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("relais.db");
+    std::fs::write(&path, "dear diary, ".repeat(1000)).unwrap();
+    let failed = output(
+        relais(
+            folder.path(),
+            &["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"],
+        ),
+        b"",
+    );
+    assert_eq!(failed.status.code(), Some(1));
+    let text = stderr(&failed);
+    assert!(text.contains("relais: could not open relais.db: it is not a database"), "{text}");
+    assert_eq!(std::fs::read_to_string(path).unwrap(), "dear diary, ".repeat(1000));
+}
+
+#[test]
+fn off_loopback_a_server_needs_a_key_in_the_file_or_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let args = [
+        "serve",
+        "--listen",
+        "0.0.0.0:0",
+        "--admin-listen",
+        "127.0.0.1:0",
+        "--public-url",
+        "http://127.0.0.1:9",
+    ];
+    let failed = output(relais(folder.path(), &args), b"");
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(stderr(&failed).contains("without any API key"), "{}", stderr(&failed));
+    let add = [
+        "key",
+        "add",
+        "--name",
+        "ci",
+        "--tenant",
+        "acme",
+        "--scope",
+        "submit,read",
+        "--store",
+        "sqlite:relais.db",
+    ];
+    let added = output(relais(folder.path(), &add), b"");
+    let key = stdout(&added).trim().to_owned();
+    assert!(key.starts_with("rk_") && key.len() == 46, "{}", stderr(&added));
+    let again = output(relais(folder.path(), &add), b"");
+    assert!(stderr(&again).contains("has a key named \"ci\" already"));
+    let listed =
+        output(relais(folder.path(), &["key", "list", "--store", "sqlite:relais.db"]), b"");
+    assert!(stdout(&listed).contains("acme") && !stdout(&listed).contains(&key));
+
+    let mut command = relais(folder.path(), &args);
+    command.stderr(Stdio::null());
+    let mut process = Running::start(command);
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut process.stdout, &mut line).unwrap();
+    let api = line.split_whitespace().nth(3).unwrap().replace("0.0.0.0", "127.0.0.1");
+    let list =
+        |key: &str| output(relais(folder.path(), &["tasks", "--url", &api, "--key", key]), b"");
+    assert!(list(&key).status.success(), "{}", stderr(&list(&key)));
+    assert!(stderr(&list("rk_0")).contains("unauthorized"));
+    process.signal("INT");
+    assert_eq!(process.end().0, Some(0));
+
+    let revoke = ["key", "revoke", "ci", "--store", "sqlite:relais.db"];
+    assert_eq!(stdout(&output(relais(folder.path(), &revoke), b"")), "ci is revoked\n");
+    assert!(stderr(&output(relais(folder.path(), &revoke), b"")).contains("has no key named"));
+    assert!(!output(relais(folder.path(), &args), b"").status.success());
+}
+
+#[test]
+fn variables_stand_between_flags_and_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join("x.toml"),
+        "[server]\nlisten = \"127.0.0.1:1\"\n[store]\nurl = \"memory:\"\n",
+    )
+    .unwrap();
+    let mut check = relais(folder.path(), &["check", "--json", "--store", "sqlite:flag.db"]);
+    check
+        .env("RELAIS_CONFIG", "x.toml")
+        .env("RELAIS_LISTEN", "127.0.0.1:2")
+        .env("RELAIS_STORE", "sqlite:variable.db");
+    let said: serde_json::Value = serde_json::from_slice(&output(check, b"").stdout).unwrap();
+    assert_eq!(said["listen"], "127.0.0.1:2");
+    assert_eq!(said["store"], "sqlite:flag.db");
+}

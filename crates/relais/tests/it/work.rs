@@ -1,0 +1,156 @@
+use std::io::BufRead as _;
+use std::path::Path;
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use crate::process::{Running, Server, output, stderr, stdout};
+
+/// A program for workers, as a script.
+fn script(folder: &Path, name: &str, lines: &str) -> String {
+    use std::os::unix::fs::PermissionsExt as _;
+    let path = folder.join(name);
+    std::fs::write(&path, format!("#!/bin/sh\n{lines}\n")).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+    format!("./{name}")
+}
+
+fn work(server: &Server, folder: &Path, exec: &str) -> Running {
+    let args = ["work", "--queue", "q", "--concurrency", "4", "--name", "w", "--exec", exec];
+    let mut command = server.command(folder, &args);
+    command.stderr(Stdio::null());
+    Running::start(command)
+}
+
+fn submit(server: &Server, folder: &Path, args: &[&str], input: &[u8]) -> std::process::Output {
+    output(server.command(folder, &[&["submit", "-", "--queue", "q"], args].concat()), input)
+}
+
+fn task(server: &Server, folder: &Path) -> Value {
+    let listed = server.run(folder, &["tasks", "--json", "--limit", "1"]);
+    serde_json::from_str(listed.trim()).unwrap()
+}
+
+#[test]
+fn a_program_gets_the_input_and_its_output_is_the_result() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    // Standard input is the input, and the environment says the rest.
+    let exec = "printf '%s,%s,%s,%s,%s:' \"$RELAIS_ATTEMPT\" \"$RELAIS_QUEUE\" \"$RELAIS_LANE\" \
+                \"$RELAIS_CONTENT_TYPE\" \"$RELAIS_API_KEY\"; cat";
+    let _worker = work(&server, folder.path(), exec);
+    let input: Vec<u8> = (0..=255).cycle().take(300_000).collect();
+    let args = ["--wait", "--lane", "l-1", "--content-type", "a/b", "--output", "result"];
+    let done = submit(&server, folder.path(), &args, &input);
+    assert!(done.status.success(), "{}", stderr(&done));
+    let result = std::fs::read(folder.path().join("result")).unwrap();
+    let (head, rest) = result.split_at("1,q,l-1,a/b,:".len());
+    assert_eq!(std::str::from_utf8(head).unwrap(), "1,q,l-1,a/b,:");
+    assert!(rest == input, "300,000 bytes of every kind come back");
+}
+
+#[test]
+fn the_exit_status_is_the_outcome_and_the_last_words_explain_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let exec = script(
+        folder.path(),
+        "fail.sh",
+        "cat > /dev/null\nprintf 'first\\n\\033[31mno such supplier\\033[0m\\n\\n' >&2\nexit 100",
+    );
+    let _worker = work(&server, folder.path(), &exec);
+    let done = submit(&server, folder.path(), &["--wait"], b"x");
+    assert_eq!(done.status.code(), Some(1));
+    assert!(done.stdout.is_empty());
+    let text = stderr(&done);
+    let last = text.lines().last().unwrap();
+    assert!(
+        last.ends_with(
+            "failed: handler-failed: no such supplier (the program ended with exit status 100)"
+        ),
+        "{text}"
+    );
+    assert!(text.lines().next().unwrap().starts_with("task: task_"), "its id comes first: {text}");
+    assert_eq!(task(&server, folder.path())["attempt"], 1);
+}
+
+#[test]
+fn a_failure_is_tried_again_from_the_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let exec = script(
+        folder.path(),
+        "resume.sh",
+        "if [ -z \"$RELAIS_CHECKPOINT\" ]; then\n\
+           echo '{\"checkpoint\": {\"line\": 9}, \"progress\": {\"percent\": 30, \"message\": \"a third\"}}' >&3\n\
+           echo 'not a report' >&3\n\
+           echo '{\"output\": [1]}' >&3\n\
+           exit 75\nfi\n\
+         echo \"{\\\"from\\\": $RELAIS_CHECKPOINT}\"",
+    );
+    let _worker = work(&server, folder.path(), &exec);
+    let done = submit(&server, folder.path(), &["--wait"], b"x");
+    assert_eq!(stdout(&done), "{\"from\": {\"line\": 9}}", "{}", stderr(&done));
+    let task = task(&server, folder.path());
+    assert_eq!((&task["attempt"], &task["failures"]), (&2.into(), &1.into()));
+    let id = task["id"].as_str().unwrap();
+    let events = server.run(folder.path(), &["watch", id, "--json"]);
+    let events: Vec<Value> =
+        events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |kind: &str| events.iter().find(|event| event["type"] == kind).unwrap();
+    assert_eq!(of("output")["data"]["output"], serde_json::json!([1]));
+    assert_eq!(of("progressed")["data"]["message"], "a third");
+    assert_eq!(of("started")["data"]["worker"], "w");
+    assert_eq!(events.last().unwrap()["type"], "succeeded");
+}
+
+#[test]
+fn a_canceled_program_is_told_to_stop_with_all_that_it_started() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let fifo = folder.path().join("told");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    // A short lease, so that the heartbeat that brings the news is soon.
+    std::fs::write(folder.path().join("x.toml"), "[queue.q]\nlease = \"1s\"\n").unwrap();
+    let quick = Server::start(folder.path(), &["--config", "x.toml", "--store", "sqlite:quick.db"]);
+    let exec = script(
+        folder.path(),
+        "stubborn.sh",
+        "trap 'echo told > told; exit 3' TERM\necho begun > told\nsleep 1000 &\nwait",
+    );
+    let _worker = work(&quick, folder.path(), &exec);
+    drop(server);
+    let id = stdout(&submit(&quick, folder.path(), &[], b"x")).trim().to_owned();
+    let read = || {
+        let mut line = String::new();
+        std::io::BufReader::new(std::fs::File::open(&fifo).unwrap()).read_line(&mut line).unwrap();
+        line
+    };
+    assert_eq!(read(), "begun\n");
+    assert_eq!(quick.run(folder.path(), &["cancel", &id]), format!("{id} canceled\n"));
+    assert_eq!(read(), "told\n");
+    // Canceled stays canceled, and is a failure for whoever waits.
+    let watched = output(quick.command(folder.path(), &["watch", &id]), b"");
+    assert_eq!(watched.status.code(), Some(1));
+    assert!(stdout(&watched).lines().last().unwrap().contains(" canceled"), "{}", stdout(&watched));
+}
+
+/// P77: a worker that is told to stop gives its task back, and no attempt is burnt.
+#[test]
+fn a_worker_that_is_told_to_stop_gives_back_what_it_cannot_finish() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let fifo = folder.path().join("told");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let args =
+        ["work", "--queue", "q", "--drain", "1ms", "--exec", "echo begun > told; sleep 1000"];
+    let mut command = server.command(folder.path(), &args);
+    command.stderr(Stdio::null());
+    let worker = Running::start(command);
+    submit(&server, folder.path(), &[], b"x");
+    assert_eq!(std::fs::read_to_string(&fifo).unwrap(), "begun\n");
+    worker.signal("TERM");
+    assert_eq!(worker.end().0, Some(0));
+    let task = task(&server, folder.path());
+    assert_eq!((&task["status"], &task["failures"]), (&"queued".into(), &0.into()));
+}

@@ -1,0 +1,105 @@
+//! A store whose outcomes wait until the test lets them through.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use relais_core::{BodyKind, Command, Task, TaskId};
+use relais_store::{
+    Claim, Claims, Commit, Committed, Due, DueQuery, EventQuery, Filter, Health, Logged,
+    MemoryStore, Page, Place, QueueStats, Rejected, Spool, Store, StoreFuture, StoredBody,
+};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::SOON;
+
+/// Holds back the commits of outcomes.
+pub(crate) struct Gate {
+    store: MemoryStore,
+    arrived: Arc<Semaphore>,
+    opened: Arc<Semaphore>,
+}
+
+impl Gate {
+    pub(crate) fn new() -> Arc<Self> {
+        let arrived = Arc::new(Semaphore::new(0));
+        let opened = Arc::new(Semaphore::new(0));
+        Arc::new(Self { store: MemoryStore::new(), arrived, opened })
+    }
+
+    /// Resolves when an outcome wants to be committed.
+    pub(crate) async fn reached(&self) {
+        let arrived = timeout(SOON, self.arrived.acquire()).await;
+        arrived.expect("an outcome comes").unwrap().forget();
+    }
+
+    /// Lets one outcome through.
+    pub(crate) fn open(&self) {
+        self.opened.add_permits(1);
+    }
+}
+
+fn is_outcome(commit: &Commit) -> bool {
+    match commit {
+        Commit::Step(step) => {
+            matches!(step.command, Command::Succeed { .. } | Command::Fail { .. })
+        }
+        _ => false,
+    }
+}
+
+impl Store for Gate {
+    fn commit(&self, commits: Vec<Commit>) -> StoreFuture<'_, Vec<Result<Committed, Rejected>>> {
+        Box::pin(async move {
+            if commits.iter().any(is_outcome) {
+                self.arrived.add_permits(1);
+                self.opened.acquire().await.unwrap().forget();
+            }
+            self.store.commit(commits).await
+        })
+    }
+
+    fn claim(&self, claim: Claim) -> StoreFuture<'_, Claims> {
+        self.store.claim(claim)
+    }
+
+    fn due(&self, query: DueQuery) -> StoreFuture<'_, Due> {
+        self.store.due(query)
+    }
+
+    fn read(&self, ids: Vec<TaskId>) -> StoreFuture<'_, Vec<Option<Task>>> {
+        self.store.read(ids)
+    }
+
+    fn list(&self, filter: Filter) -> StoreFuture<'_, Page> {
+        self.store.list(filter)
+    }
+
+    fn events(&self, query: EventQuery) -> StoreFuture<'_, Vec<Logged>> {
+        self.store.events(query)
+    }
+
+    fn body(&self, task: TaskId, kind: BodyKind) -> StoreFuture<'_, Option<StoredBody>> {
+        self.store.body(task, kind)
+    }
+
+    fn spool(&self) -> StoreFuture<'_, Box<dyn Spool>> {
+        self.store.spool()
+    }
+
+    fn queues(&self) -> StoreFuture<'_, Vec<QueueStats>> {
+        self.store.queues()
+    }
+
+    fn place(&self, task: TaskId) -> StoreFuture<'_, Option<Place>> {
+        self.store.place(task)
+    }
+
+    fn secrets(&self) -> StoreFuture<'_, Vec<(String, Bytes)>> {
+        self.store.secrets()
+    }
+
+    fn health(&self) -> Health {
+        self.store.health()
+    }
+}
