@@ -23,7 +23,7 @@ impl Relais {
         let config = folder.join("relais.toml");
         let database = folder.join("relais.db");
         let text = format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n\n[store]\nurl = \"sqlite:{}\"\n\n{more}\n",
+            "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n\n[store]\nurl = \"sqlite:{}\"\n\n[queue.\"*\"]\n\n{more}\n",
             database.display()
         );
         std::fs::write(&config, text).context("could not write the configuration")?;

@@ -37,7 +37,8 @@ class Tee(threading.Thread):
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.port = self.listener.getsockname()[1]
         self.answers = {}
-        self.lock = threading.Lock()
+        self.open_calls = 0
+        self.lock = threading.Condition()
 
     def run(self):
         while True:
@@ -50,24 +51,36 @@ class Tee(threading.Thread):
             request = read_message(client, is_request=True)
             if request is None:
                 return
-            start, fields, body = request
-            method, target, _ = start.split(" ", 2)
-            lines = [f"{method} {target} HTTP/1.1"]
-            lines += [f"{n}: {v}" for n, v in fields if n.lower() not in ("connection", "transfer-encoding", "content-length")]
-            lines += ["Connection: close"]
-            if body or method in ("POST", "PUT", "PATCH"):
-                lines.append(f"Content-Length: {len(body)}")
-            raw = b""
-            with socket.create_connection(self.upstream) as server:
-                server.sendall("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body)
-                while chunk := server.recv(65536):
-                    raw += chunk
-                    client.sendall(chunk)
             with self.lock:
-                self.answers.setdefault((method, target), []).append(parse_answer(raw, method))
+                self.open_calls += 1
+            try:
+                self.forward(client, request)
+            finally:
+                with self.lock:
+                    self.open_calls -= 1
+                    self.lock.notify_all()
+
+    def forward(self, client, request):
+        start, fields, body = request
+        method, target, _ = start.split(" ", 2)
+        lines = [f"{method} {target} HTTP/1.1"]
+        lines += [f"{n}: {v}" for n, v in fields if n.lower() not in ("connection", "transfer-encoding", "content-length")]
+        lines += ["Connection: close"]
+        if body or method in ("POST", "PUT", "PATCH"):
+            lines.append(f"Content-Length: {len(body)}")
+        raw = b""
+        with socket.create_connection(self.upstream) as server:
+            server.sendall("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body)
+            while chunk := server.recv(65536):
+                raw += chunk
+                client.sendall(chunk)
+        with self.lock:
+            self.answers.setdefault((method, target), []).append(parse_answer(raw, method))
 
     def last(self, method, target):
+        """The upstream's last answer; a client may have it before the upstream hung up."""
         with self.lock:
+            self.lock.wait_for(lambda: self.open_calls == 0, timeout=10)
             return self.answers[(method, target)][-1]
 
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::Method;
 use http_body_util::Full;
 use serde_json::json;
+use tokio::task::JoinSet;
 
 use crate::chance::Chance;
 use crate::ledger::Asked;
@@ -31,6 +32,27 @@ pub(crate) async fn hand(world: Arc<World>, number: usize) {
             _ => read(&world, &id).await,
         }
     }
+}
+
+/// Cancels what upstreams are busy with in queues with limits, and returns with the first answer: the
+/// server is killed then, when the slots of the others are about to be given back.
+pub(crate) async fn ambush(world: &Arc<World>) {
+    let ids: Vec<String> = {
+        let (ledger, life) = (world.ledger(), world.life());
+        let recent = &ledger.calls[ledger.calls.len().saturating_sub(RECENT)..];
+        let busy = recent.iter().filter(|call| {
+            call.life == life && call.ended.is_none() && call.door.promise().concurrency.is_some()
+        });
+        busy.map(|call| call.task.clone()).collect()
+    };
+    let mut cancels = JoinSet::new();
+    for id in ids {
+        let world = world.clone();
+        cancels.spawn(async move { cancel(&world, &id).await });
+    }
+    cancels.join_next().await;
+    // The others are still being answered, or never will be.
+    cancels.detach_all();
 }
 
 /// One of the tasks that came in lately. Strict lanes are left alone: their order is what is watched.

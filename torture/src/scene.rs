@@ -206,7 +206,7 @@ pub(crate) fn configuration(folder: &Path, ports: Ports) -> String {
 fn policy(promise: &Promise) -> String {
     let mut text = format!(
         "retry = {{ max_attempts = 6, initial = \"50ms\", max = \"400ms\", factor = 2.0 }}\n\
-         lease = \"{LEASE_MS}ms\"\nattempt_timeout = \"8s\"\ndeadline = \"5m\"\nretention = \"7d\"\n"
+         lease = \"{LEASE_MS}ms\"\nattempt_timeout = \"60s\"\ndeadline = \"5m\"\nretention = \"7d\"\n"
     );
     if let Some(most) = promise.concurrency {
         _ = writeln!(text, "concurrency = {most}");

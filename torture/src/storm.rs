@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::chance::Chance;
 use crate::clock::{Moment, SECOND, pause_ms};
+use crate::hands::ambush;
 use crate::relais::Relais;
 use crate::upstream::Upstreams;
 use crate::world::{Phase, World};
@@ -44,6 +45,9 @@ pub(crate) async fn blow(
         // After a slow start the moment may have passed: it has to work a little before it dies.
         pause_ms(chance.within(20, 200)).await;
         watch(world, relais)?;
+        if chance.happens(40) {
+            ambush(world).await;
+        }
         world.set_up(false);
         kill(world, relais, upstreams).await?;
         world.ledger().counts.kills += 1;

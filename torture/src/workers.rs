@@ -160,7 +160,12 @@ async fn work(world: &World, held: &Held, habit: Habit, chance: &mut Chance) {
                 pause_ms(chance.within(80, 250)).await;
                 heartbeat(world, held, step, chance.happens(50)).await;
             }
-            settle(world, held, Outcome::Succeed(salt)).await;
+            // Not all get to the end; whoever comes next begins at the checkpoint.
+            match chance.within(0, 10) {
+                0..2 if world.phase() == Phase::Storm => {}
+                2..4 => settle(world, held, Outcome::Fail { retryable: true }).await,
+                _ => settle(world, held, Outcome::Succeed(salt)).await,
+            }
         }
         Habit::Vanishing => {}
         Habit::Late => {

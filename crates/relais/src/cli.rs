@@ -111,7 +111,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Queues(command) => command.run(&connection).await,
         Command::Limits(command) => command.run(connection.json),
         Command::Bench(command) => command.run(),
-        Command::Demo(command) => command.run(),
+        Command::Demo(command) => command.run().await,
         Command::Completions(command) => command.run(),
         Command::Man(command) => command.run(),
     }

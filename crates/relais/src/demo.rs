@@ -6,9 +6,9 @@
 //! programs. Nothing is simulated, and nothing here reaches into a server: all goes over HTTP, by
 //! signals and through the command line. Not here: what Relais does.
 
+mod call;
 mod closing;
 mod failures;
-mod http;
 mod import;
 mod invoice;
 mod program;

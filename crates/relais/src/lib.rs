@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod config;
+mod demo;
 mod exec;
 #[cfg(feature = "faults")]
 mod faults;

@@ -1,5 +1,6 @@
 //! Wires the parts together: the store, the engine on it, the server on that.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use relais_store_sqlite::{Options, SqliteStore};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::cli::{show, variable};
+use crate::cli::variable;
 use crate::config::{Settings, StoreUrl};
 use crate::seal_file;
 
@@ -39,7 +40,8 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
         admin.local_addr()?
     );
     let mut serving = tokio::spawn(relais_server::serve(app.clone(), public, admin));
-    show::line(&ready)?;
+    // Whoever started it may have closed the pipe: no reason not to serve.
+    let _ = writeln!(std::io::stdout().lock(), "{ready}");
     tracing::info!(store = %settings.store, "{ready}");
     let lost = tokio::select! {
         ended = &mut serving => {

@@ -200,7 +200,7 @@ async fn finish(door: &Door, stream: TcpStream, watch: &Watch, end: End, permit:
             return;
         }
         (End::TimedOut(Wait::Head), _) => Refusal::new(&codes::REQUEST_TIMEOUT),
-        (End::TimedOut(Wait::Reader(_)), _) => return abort(&stream),
+        (End::TimedOut(Wait::Reader(_) | Wait::Sender(_)), _) => return abort(&stream),
         (End::TimedOut(Wait::Idle | Wait::Answer), _) => return,
         (End::Done(_), Some(Fault::Malformed(why))) => {
             Refusal::new(&codes::MALFORMED_REQUEST).because(why)

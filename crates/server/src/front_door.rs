@@ -23,8 +23,8 @@ use axum::body::Body;
 use axum::response::Response;
 use http::Request;
 use relais_api::codes;
-use relais_core::Task;
-use relais_engine::Submitted;
+use relais_core::{Task, TaskId};
+use relais_engine::{EngineError, Submission, Submitted};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
@@ -75,7 +75,9 @@ impl FrontDoor {
     /// Answers a request.
     pub(crate) async fn take(&self, request: Request<Body>) -> Response {
         let path = request.uri().path().to_owned();
-        match self.dispatch(request).await {
+        let f = self.dispatch(request);
+        eprintln!("dispatch {}", std::mem::size_of_val(&f));
+        match f.await {
             Ok(response) => response,
             Err(refusal) => self.app.refuse(&refusal, &path),
         }
@@ -93,9 +95,10 @@ impl FrontDoor {
             (Found::Route(index, names), _) => {
                 let route = &self.app.config.routes[index];
                 match way(route, Prefer::of(request.headers())) {
-                    Way::Sync => self.pass_on(route, request, &peer).await,
+                    Way::Sync => { let f = self.pass_on(route, request, &peer); eprintln!("pass_on {}", std::mem::size_of_val(&f)); f.await }
                     Way::Task(patience) => {
-                        Box::pin(self.hand_in(route, &names, request, &peer, &patience)).await
+                        let f = self.hand_in(route, &names, request, &peer, &patience); eprintln!("hand_in {}", std::mem::size_of_val(&f));
+                        Box::pin(f).await
                     }
                 }
             }
@@ -148,7 +151,9 @@ impl FrontDoor {
     ) -> Result<Response, Refusal> {
         let app = &self.app;
         let (parts, body) = request.into_parts();
-        let prepared = task::prepare(app, route, names, peer.address.ip(), &parts).await?;
+        let f = task::prepare(app, route, names, peer.address.ip(), &parts); eprintln!("prepare {}", std::mem::size_of_val(&f));
+        let prepared = f.await?;
+        eprintln!("prepared {}", std::mem::size_of_val(&prepared));
         let (submitter, submission) = prepared.with_body(app, &parts.headers, body).await?;
         // The patience is counted from the end of the upload.
         let until = Instant::now() + patience.wait;
@@ -159,23 +164,41 @@ impl FrontDoor {
             tap: (!route.run_by_workers).then(|| app.engine.tap(id)),
             follower: app.engine.follow(id),
         });
-        let mut abandon = if waits && route.cancel_on_abandon {
-            Abandon::cancels(app, &submitter.tenant, id)
-        } else {
-            Abandon::goes_on()
-        };
-        let submitted = app.engine.submit(id, submission).await;
-        let submitted = submitted.map_err(|error| task::refusal(app, &submitter, route, error))?;
+        let cancels = waits && route.cancel_on_abandon;
+        let (submitted, abandon) = submit(app, id, submission, cancels).await?;
+        let submitted =
+            submitted.map_err(|error| task::refusal(app, &submitter, route, error))?;
         let waiting = Waiting { app, caller: &submitter.caller, patience, until };
         match (submitted, ears) {
-            (Submitted::New(task), Some(ears)) => waiting.answer(task, ears, abandon).await,
-            (Submitted::New(task), None) => waiting.ticket(&task, How::default()),
+            (Submitted::New(task), Some(ears)) => {let f = waiting.answer(task, ears, abandon); eprintln!("answer {}", std::mem::size_of_val(&f)); f.await}
+            (Submitted::New(task), None) => waiting.ticket(&task),
             (Submitted::Attached { task, same }, _) => {
-                abandon.disarm();
                 attach(&waiting, &submitter, task, same).await
             }
         }
     }
+}
+
+/// Submits a task to its end, even if the client leaves meanwhile: a task that is stored and not made
+/// known would wait for nobody.
+async fn submit(
+    app: &Arc<App>,
+    id: TaskId,
+    submission: Submission,
+    cancels: bool,
+) -> Result<(Result<Submitted, EngineError>, Abandon), Refusal> {
+    let app = app.clone();
+    let tenant = submission.tenant.clone();
+    let submitting = tokio::spawn(async move {
+        let submitted = app.engine.submit(id, submission).await;
+        // Dropped with the rest of what nobody came for, it cancels.
+        let abandon = match &submitted {
+            Ok(Submitted::New(_)) if cancels => Abandon::cancels(&app, &tenant, id),
+            _ => Abandon::goes_on(),
+        };
+        (submitted, abandon)
+    });
+    submitting.await.map_err(Refusal::internal)
 }
 
 /// Answers for a task that an earlier request with the same idempotency key has made.

@@ -6,7 +6,9 @@ pub(crate) mod source;
 mod tunnel;
 
 use std::error::Error as _;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -107,12 +109,12 @@ impl Proxy {
             let permit = peer.permit.clone();
             self.tracker.spawn(tunnel::run(on_client, on_upstream, stop, permit));
             fields::set_upgrade(answer.headers_mut(), protocol);
-            return Ok(answer.map(|_| Body::empty()));
+            return Ok(answer.map(|_| no_body()));
         }
         if answer.status().as_u16() >= 400 {
             answer.headers_mut().insert(ORIGIN, HeaderValue::from_static("upstream"));
         }
-        Ok(answer.map(Body::new))
+        Ok(answer.map(|body| if has_body { Body::new(body) } else { no_body() }))
     }
 
     fn outgoing(
@@ -177,4 +179,27 @@ fn refusal_of(error: &hyper_util::client::legacy::Error) -> Refusal {
     }
     Refusal::new(&codes::UPSTREAM_MALFORMED)
         .because("the connection to the upstream broke before its answer could be read")
+}
+
+/// No body, and no word of its length: an answer to HEAD, or a 304, has one that is not sent.
+pub(crate) fn no_body() -> Body {
+    Body::new(Nothing)
+}
+
+struct Nothing;
+
+impl http_body::Body for Nothing {
+    type Data = bytes::Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<bytes::Bytes>, Self::Error>>> {
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        true
+    }
 }

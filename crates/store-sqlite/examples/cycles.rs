@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use relais_core::{
-    BodyKind, Command, Credentials, Holder, Policy, Priority, Runner, Spec, Task, TaskId, Timestamp,
-    accept,
+    BodyKind, Command, Credentials, Holder, Policy, Priority, Runner, Spec, Task, TaskId,
+    Timestamp, accept,
 };
 use relais_store::{
     Accept, Body, Claim, Claimed, Commit, Committed, Data, Pool, Rejected, StepOf, Store as _,
@@ -91,10 +91,11 @@ async fn cycles(batch: usize, workers: usize, span: Duration) {
         async move {
             while Instant::now() < end {
                 let submissions = (0..batch).map(|_| submission(at)).collect();
-                all(timed(&slowest, store.commit(submissions)).await);
+                all(&timed(&slowest, store.commit(submissions)).await);
                 let claims = timed(&slowest, store.claim(claim(batch))).await;
                 let count = claims.started.len() as u64;
-                all(timed(&slowest, store.commit(claims.started.iter().map(success).collect())).await);
+                let outcomes = claims.started.iter().map(success).collect();
+                all(&timed(&slowest, store.commit(outcomes)).await);
                 done.fetch_add(count, Ordering::Relaxed);
             }
         }
@@ -123,7 +124,7 @@ async fn timed<T>(
     written
 }
 
-fn all(answers: Vec<Result<Committed, Rejected>>) {
+fn all(answers: &[Result<Committed, Rejected>]) {
     assert!(answers.iter().all(Result::is_ok), "every commit is applied");
 }
 
@@ -213,7 +214,7 @@ impl Meter {
         let rate = count as f64 / self.begun.elapsed().as_secs_f64();
         // A tick is a hundredth of a second on every Linux there is.
         let cpu_us = (ticks() - self.ticks) as f64 * 10_000.0 / count.max(1) as f64;
-        format!("{rate:7.0}/s, {cpu_us:5.1} µs of CPU each")
+        format!("{rate:7.0}/s, {cpu_us:5.1} µs of CPU each of {count}")
     }
 }
 

@@ -7,7 +7,7 @@ use rusqlite::params;
 use crate::codec;
 use crate::fault::Fault;
 use crate::ledger::Started;
-use crate::row::standing_after;
+use crate::row::{TaskRow, standing_after};
 use crate::scribe::{Scribe, position};
 
 type Answer = Result<Result<Committed, Rejected>, Fault>;
@@ -70,10 +70,12 @@ impl Scribe<'_> {
         }
         self.next_n += 1;
         self.ledger.shift(home, n, None, Some(standing));
-        let pos = position(self.next_pos);
+        let pos = self.next_pos;
         self.append(n, 0, std::slice::from_ref(&accept.entry))?;
         self.store_belongings(accept, n, queue)?;
-        Ok(Ok(Committed::Accepted { pos }))
+        let line_id = self.ledger.lanes.line(home).id;
+        self.recent.keep(TaskRow::new(n, line_id, standing, pos, accept.task.clone()));
+        Ok(Ok(Committed::Accepted { pos: position(pos) }))
     }
 
     fn store_belongings(&mut self, accept: &Accept, n: i64, queue: usize) -> Result<(), Fault> {
@@ -96,11 +98,7 @@ impl Scribe<'_> {
     }
 
     /// The task that the key belongs to, as long as it is kept.
-    fn attach(
-        &mut self,
-        claim: &Idempotency,
-        now: Timestamp,
-    ) -> Result<Option<Committed>, Fault> {
+    fn attach(&mut self, claim: &Idempotency, now: Timestamp) -> Result<Option<Committed>, Fault> {
         let mut rows = self.hot.idem_read.query([&claim.scope])?;
         let Some(row) = rows.next()? else { return Ok(None) };
         let same = row.get_ref(0)?.as_blob()? == claim.fingerprint;

@@ -89,7 +89,9 @@ impl BodyFiles {
             return Err(Fault::damaged("a body's file has another name than Relais gives"));
         }
         let file = File::open(self.folder.join(name)).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => Fault::damaged(format!("the file {name} of a body is missing")),
+            io::ErrorKind::NotFound => {
+                Fault::damaged(format!("the file {name} of a body is missing"))
+            }
             _ => error.into(),
         })?;
         let sum = Mutex::new((0, crc32fast::Hasher::new()));
@@ -102,7 +104,8 @@ impl BodyFiles {
         for entry in fs::read_dir(&self.folder)? {
             let Ok(name) = entry?.file_name().into_string() else { continue };
             let bare = name.strip_suffix(UNFINISHED).unwrap_or(&name);
-            let boot = bare.split_once('-').and_then(|(boot, _)| i64::from_str_radix(boot, 16).ok());
+            let boot =
+                bare.split_once('-').and_then(|(boot, _)| i64::from_str_radix(boot, 16).ok());
             if !is_name(bare) || boot.is_none_or(|boot| boot >= self.boot) {
                 continue;
             }
@@ -197,7 +200,9 @@ impl FileReader {
         sum.1.update(piece);
         sum.0 += piece.len() as u64;
         if sum.0 == self.len && sum.1.clone().finalize() != self.crc {
-            return Err(StoreError::Corrupt("the file of a body is not what was stored".to_owned()));
+            return Err(StoreError::Corrupt(
+                "the file of a body is not what was stored".to_owned(),
+            ));
         }
         Ok(())
     }

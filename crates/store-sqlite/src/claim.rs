@@ -13,7 +13,7 @@ use relais_store::{Claim, Claimed, Claims, StoredBody};
 use crate::bodies::stored_body;
 use crate::fault::Fault;
 use crate::ledger::{Front, Head, Home, Phase, Standing, id_at};
-use crate::row::{TaskRow, body_key, first_task};
+use crate::row::{TaskRow, body_key};
 use crate::scribe::Scribe;
 
 /// Scheduled tasks of the pool made ready by one claim; the others by the next, or by `due`.
@@ -50,7 +50,7 @@ struct Walk<'a> {
 
 /// The tasks of a line that were read ahead.
 struct Ahead {
-    rows: VecDeque<TaskRow>,
+    numbers: VecDeque<i64>,
     /// Place and arrival of the last one read.
     read_to: (i64, i64),
     is_read: bool,
@@ -101,21 +101,22 @@ impl Scribe<'_> {
         }
         drop(rows);
         for n in overdue {
-            let task = first_task(&mut self.hot.task_by_n.query([n])?)?;
-            if let Some(row) = task {
-                self.set_phase(&row, Phase::Lapsed)?;
+            if let Some(row) = self.find_n(n)? {
+                self.set_phase(row, Phase::Lapsed)?;
             }
         }
         Ok(())
     }
 
     /// Moves a queued task to another phase of waiting.
-    pub(crate) fn set_phase(&mut self, row: &TaskRow, phase: Phase) -> Result<(), Fault> {
+    pub(crate) fn set_phase(&mut self, mut row: TaskRow, phase: Phase) -> Result<(), Fault> {
         self.hot.task_phase.execute((row.n, phase as i64))?;
-        let home = self.home(row)?;
+        let home = self.home(&row)?;
         let before = row.standing();
         let after = Standing { phase, sched_at: None, ..before };
         self.ledger.shift(home, row.n, Some(before), Some(after));
+        (row.phase, row.sched_at) = (phase, None);
+        self.recent.keep(row);
         Ok(())
     }
 
@@ -159,9 +160,10 @@ impl Walk<'_> {
             self.look_for_wants(scribe)?;
         }
         let policy = &self.claim.policy;
-        let next_at = policy.rate.filter(|_| is_held).map(|rate| {
-            self.bucket(scribe, rate).next_at(rate, self.claim.now)
-        });
+        let next_at = policy
+            .rate
+            .filter(|_| is_held)
+            .map(|rate| self.bucket(scribe, rate).next_at(rate, self.claim.now));
         Ok(Claims { started, next_at, more: self.wants_slot || (is_any_left && !is_held) })
     }
 
@@ -185,15 +187,15 @@ impl Walk<'_> {
                 let home = scribe.ledger.home(&mut scribe.hot, found.1)?;
                 Ok(Some((found.0, home)))
             }
-            _ => Ok(self.again.pop().map(|Reverse((front, lane, line))| (front, Home { lane, line }))),
+            _ => Ok(self
+                .again
+                .pop()
+                .map(|Reverse((front, lane, line))| (front, Home { lane, line }))),
         }
     }
 
     /// The next lane that has a slot.
-    fn next_eligible(
-        &mut self,
-        scribe: &mut Scribe<'_>,
-    ) -> Result<Option<(Front, Home)>, Fault> {
+    fn next_eligible(&mut self, scribe: &mut Scribe<'_>) -> Result<Option<(Front, Home)>, Fault> {
         let policy = &self.claim.policy;
         let is_below =
             |leases: u64, limit: Option<u32>| limit.is_none_or(|max| leases < max.into());
@@ -230,13 +232,16 @@ impl Walk<'_> {
         nonce: u128,
     ) -> Result<Option<Claimed>, Fault> {
         let Some(mut row) = self.take(scribe, front, home)? else {
-            return Err(Fault::damaged(format!("task {} is next in its lane, but is not ready", front.2)));
+            return Err(Fault::damaged(format!(
+                "task {} is next in its lane, but is not ready",
+                front.2
+            )));
         };
         let claim = self.claim;
         let until = claim.now.plus(claim.policy.lease);
         let lease = Lease { nonce, until, holder: claim.holder.clone() };
         let Ok(step) = step(&row.task, Command::Start { lease }, &claim.policy, claim.now) else {
-            scribe.set_phase(&row, Phase::Lapsed)?;
+            scribe.set_phase(row, Phase::Lapsed)?;
             self.push_next(scribe, home)?;
             return Ok(None);
         };
@@ -244,7 +249,9 @@ impl Walk<'_> {
         let pos = scribe.change(&mut row, step.life, &step.entries, claim.now)?;
         self.push_next(scribe, home)?;
         let bodies = scribe.claimed_bodies(&row)?;
-        Ok(Some(Claimed { task: row.task, nonce, pos, bodies }))
+        let task = row.task.clone();
+        scribe.recent.keep(row);
+        Ok(Some(Claimed { task, nonce, pos, bodies }))
     }
 
     /// The lane, the queue and the rate pay for a start.
@@ -254,9 +261,8 @@ impl Walk<'_> {
         let (lane, _) = scribe.ledger.lanes.touch(home);
         lane.vtime = vtime_after_start(lane.vtime, claim.policy.weight(spec.lane.as_ref()));
         let vtime = lane.vtime;
-        let bucket = claim.policy.rate.map(|rate| {
-            self.bucket(scribe, rate).take(rate, 1, claim.now)
-        });
+        let bucket =
+            claim.policy.rate.map(|rate| self.bucket(scribe, rate).take(rate, 1, claim.now));
         let queue = scribe.ledger.queue_mut(self.queue);
         queue.vtime = queue_vtime_after_start(queue.vtime, vtime, spec.priority);
         queue.bucket = bucket.or(queue.bucket);
@@ -270,13 +276,14 @@ impl Walk<'_> {
         home: Home,
     ) -> Result<Option<TaskRow>, Fault> {
         if self.is_strict() {
-            let row = first_task(&mut scribe.hot.task_by_n.query([front.2])?)?;
-            return Ok(row.filter(|row| row.phase == Phase::Ready));
+            return Ok(scribe.find_n(front.2)?.filter(|row| row.phase == Phase::Ready));
         }
         let line = scribe.ledger.lanes.line(home).id;
         let ahead = self.tasks.entry(line).or_insert_with(Ahead::new);
-        ahead.read(scribe, line)?;
-        Ok(ahead.rows.pop_front())
+        match ahead.next(scribe, line)? {
+            Some(n) => scribe.find_n(n),
+            None => Ok(None),
+        }
     }
 
     /// Puts a lane back into the order, with its next task.
@@ -287,8 +294,10 @@ impl Walk<'_> {
         }
         let line = scribe.ledger.lanes.line(home).id;
         let ahead = self.tasks.entry(line).or_insert_with(Ahead::new);
-        ahead.read(scribe, line)?;
-        let next = ahead.rows.front().map(TaskRow::ranked);
+        let next = match ahead.peek(scribe, line)? {
+            Some(n) => scribe.ranked(n)?,
+            None => None,
+        };
         let (lane, at) = scribe.ledger.lanes.touch(home);
         lane.lines[at].head = Head::Known(next);
         if let Some(next) = next {
@@ -316,25 +325,36 @@ impl Walk<'_> {
 impl Ahead {
     const fn new() -> Self {
         Self {
-            rows: VecDeque::new(),
+            numbers: VecDeque::new(),
             read_to: (i64::MIN, i64::MIN),
             is_read: false,
             next_read: TASKS_READ_MIN,
         }
     }
 
+    /// The next task of the line, which is taken.
+    fn next(&mut self, scribe: &mut Scribe<'_>, line: i64) -> Result<Option<i64>, Fault> {
+        self.read(scribe, line)?;
+        Ok(self.numbers.pop_front())
+    }
+
+    /// The next task of the line.
+    fn peek(&mut self, scribe: &mut Scribe<'_>, line: i64) -> Result<Option<i64>, Fault> {
+        self.read(scribe, line)?;
+        Ok(self.numbers.front().copied())
+    }
+
     /// Makes sure that the next task is known, if there is one.
     fn read(&mut self, scribe: &mut Scribe<'_>, line: i64) -> Result<(), Fault> {
-        if !self.rows.is_empty() || self.is_read {
+        if !self.numbers.is_empty() || self.is_read {
             return Ok(());
         }
         let (place, n) = self.read_to;
         let mut rows = scribe.hot.task_ready.query((line, place, n, self.next_read))?;
         let mut count = 0;
         while let Some(row) = rows.next()? {
-            let row = TaskRow::read(row)?;
-            self.read_to = (row.place.unwrap_or_default(), row.n);
-            self.rows.push_back(row);
+            self.read_to = (row.get(0)?, row.get(1)?);
+            self.numbers.push_back(self.read_to.1);
             count += 1;
         }
         self.is_read = count < self.next_read;

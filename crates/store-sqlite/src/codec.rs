@@ -54,6 +54,7 @@ pub(crate) fn id_bytes(id: TaskId) -> [u8; 16] {
 
 /// Reads an id back.
 pub(crate) fn id_of(bytes: &[u8]) -> Result<TaskId, Fault> {
-    let bits = bytes.try_into().map_err(|_| Fault::damaged("an id has another length".to_owned()))?;
+    let bits =
+        bytes.try_into().map_err(|_| Fault::damaged("an id has another length".to_owned()))?;
     Ok(TaskId::from_u128(u128::from_be_bytes(bits)))
 }

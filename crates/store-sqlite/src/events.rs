@@ -28,14 +28,10 @@ pub(crate) fn events(conn: &Connection, query: &EventQuery) -> Result<Vec<Logged
     }
 }
 
-fn of_task(
-    conn: &Connection,
-    id: TaskId,
-    after: u64,
-    limit: usize,
-) -> Result<Vec<Logged>, Fault> {
+fn of_task(conn: &Connection, id: TaskId, after: u64, limit: usize) -> Result<Vec<Logged>, Fault> {
     let mut select = conn.prepare_cached(sql::READ_EVENTS)?;
-    let mut rows = select.query(params![codec::id_bytes(id), signed(after), signed(limit as u64)])?;
+    let mut rows =
+        select.query(params![codec::id_bytes(id), signed(after), signed(limit as u64)])?;
     let mut events = Vec::new();
     while let Some(row) = rows.next()? {
         events.push(logged(id, row)?);
@@ -108,7 +104,8 @@ impl Log<'_> {
         let mut select = self.conn.prepare_cached(sql::READ_LOG)?;
         let mut events = Vec::new();
         let row_limit = if self.label.is_some() { -1 } else { signed(self.limit as u64) };
-        let mut rows = select.query(params![signed(self.after), self.tenant.as_str(), row_limit])?;
+        let mut rows =
+            select.query(params![signed(self.after), self.tenant.as_str(), row_limit])?;
         while events.len() < self.limit
             && let Some(row) = rows.next()?
         {

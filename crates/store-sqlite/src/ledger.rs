@@ -17,8 +17,8 @@ use rusqlite::{Connection, params};
 
 use crate::fault::Fault;
 use crate::sql::{self, Hot};
-pub(crate) use load::{count_at, each, name_of};
 pub(crate) use lanes::{Front, Head, Home, Lanes, Ranked};
+pub(crate) use load::{count_at, each, name_of};
 
 /// Where a task stands, as far as order and counts are concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,7 +175,8 @@ impl Ledger {
             Some(at) => *at,
             None => {
                 let at = self.tenants.len();
-                conn.prepare_cached(sql::TENANT_INSERT)?.execute(params![id_at(at), tenant.as_str()])?;
+                conn.prepare_cached(sql::TENANT_INSERT)?
+                    .execute(params![id_at(at), tenant.as_str()])?;
                 self.add_tenant(tenant.clone());
                 at
             }
@@ -282,8 +283,7 @@ impl Ledger {
             NextAt::Stale => Some((now, at)),
             NextAt::Known(_) => None,
         };
-        let mut pools: Vec<(i64, usize)> =
-            self.pools.iter().enumerate().filter_map(ripe).collect();
+        let mut pools: Vec<(i64, usize)> = self.pools.iter().enumerate().filter_map(ripe).collect();
         pools.sort_unstable();
         pools.into_iter().map(|(_, at)| at).collect()
     }

@@ -17,6 +17,7 @@ mod migrate;
 mod open;
 mod read;
 mod readers;
+mod recent;
 mod row;
 mod scribe;
 mod shared;
@@ -32,14 +33,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use relais_core::{BodyKind, Task, TaskId};
 use relais_store::{
-    Claim, Claims, Commit, Committed, Due, DueQuery, EventQuery, Filter, Health, Logged, Page, Place,
-    QueueStats, Rejected, Spool, Store, StoreError, StoreFuture, StoredBody,
+    Claim, Claims, Commit, Committed, Due, DueQuery, EventQuery, Filter, Health, Logged, Page,
+    Place, QueueStats, Rejected, Spool, Store, StoreError, StoreFuture, StoredBody,
 };
 use rusqlite::Connection;
 
 use fault::Fault;
-pub use open::{OpenError, Options};
 use open::Parts;
+pub use open::{OpenError, Options};
 use spool::FileSpool;
 use writer::Request;
 

@@ -28,7 +28,9 @@ pub(crate) fn migrate(conn: &mut Connection, now: Timestamp) -> Result<(), Fault
         let (version, checksum): (i64, u32) = (row.get(0)?, row.get(1)?);
         let known = MIGRATIONS.get(applied - 1).map(|text| checksum_of(text));
         if version != id_at(applied - 1) || known != Some(checksum) {
-            return Err(Fault::damaged(format!("migration {version} is not what this program knows")));
+            return Err(Fault::damaged(format!(
+                "migration {version} is not what this program knows"
+            )));
         }
         Ok(())
     })?;

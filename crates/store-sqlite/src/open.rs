@@ -89,7 +89,9 @@ impl From<Fault> for OpenError {
         }
         match fault.meaning() {
             Meaning::Damaged => Self::Damaged(fault.to_string()),
-            Meaning::Passing | Meaning::Full | Meaning::Fatal => Self::Unavailable(fault.to_string()),
+            Meaning::Passing | Meaning::Full | Meaning::Fatal => {
+                Self::Unavailable(fault.to_string())
+            }
         }
     }
 }
@@ -256,7 +258,9 @@ fn connect_writer(path: &Path) -> Result<Connection, OpenError> {
     let mode: String =
         conn.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
     if mode != "wal" {
-        return Err(OpenError::Unavailable(format!("the journal mode stays {mode}: is it on a network drive?")));
+        return Err(OpenError::Unavailable(format!(
+            "the journal mode stays {mode}: is it on a network drive?"
+        )));
     }
     conn.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
     conn.pragma_update(None, "temp_store", "memory")?;

@@ -38,8 +38,9 @@ pub(crate) fn body(
 
 pub(crate) fn secrets(conn: &Connection) -> Result<Vec<(String, Bytes)>, Fault> {
     let mut select = conn.prepare_cached(sql::READ_SECRETS)?;
-    let secrets = select
-        .query_map([], |row| Ok((row.get::<_, String>(0)?, Bytes::from(row.get::<_, Vec<u8>>(1)?))))?;
+    let secrets = select.query_map([], |row| {
+        Ok((row.get::<_, String>(0)?, Bytes::from(row.get::<_, Vec<u8>>(1)?)))
+    })?;
     Ok(secrets.collect::<Result<_, _>>()?)
 }
 

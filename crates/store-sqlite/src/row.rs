@@ -37,6 +37,18 @@ impl TaskRow {
         })
     }
 
+    /// A task that was just written.
+    pub(crate) fn new(
+        n: i64,
+        line_id: i64,
+        standing: Standing,
+        last_pos: i64,
+        task: Task,
+    ) -> Self {
+        let Standing { phase, place, sched_at, started, .. } = standing;
+        Self { n, line_id, phase, place, sched_at, started, last_pos, task }
+    }
+
     /// Where it stands now.
     pub(crate) fn standing(&self) -> Standing {
         Standing {

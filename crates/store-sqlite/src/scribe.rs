@@ -8,7 +8,8 @@ use rusqlite::{Connection, params};
 
 use crate::codec;
 use crate::fault::Fault;
-use crate::ledger::{Home, Ledger, Phase};
+use crate::ledger::{Home, Ledger, Phase, Ranked};
+use crate::recent::Recent;
 use crate::row::{TaskRow, body_key, first_task, standing_after};
 use crate::shared::Shared;
 use crate::sql::{self, Hot};
@@ -19,6 +20,8 @@ pub(crate) struct Scribe<'c> {
     pub(crate) hot: Hot<'c>,
     pub(crate) ledger: Ledger,
     pub(crate) shared: &'c Shared,
+    /// Tasks seen lately, as they are stored.
+    pub(crate) recent: Recent,
     /// The next task's number: the order of arrival.
     pub(crate) next_n: i64,
     /// The next event's position.
@@ -45,6 +48,7 @@ impl<'c> Scribe<'c> {
             hot: Hot::prepare(conn)?,
             ledger: Ledger::load(conn)?,
             shared,
+            recent: Recent::default(),
             next_n: 0,
             next_pos: 0,
             has_erased: false,
@@ -61,6 +65,7 @@ impl<'c> Scribe<'c> {
     pub(crate) fn start_over(&mut self) -> Result<(), Fault> {
         self.unlinks.clear();
         self.has_erased = false;
+        self.recent = Recent::default();
         self.ledger = Ledger::load(self.conn)?;
         self.count()
     }
@@ -116,8 +121,28 @@ impl<'c> Scribe<'c> {
         }
     }
 
+    /// A task by its id, to be changed. Whoever leaves it as it is gives it back to `recent`.
     pub(crate) fn find(&mut self, id: TaskId) -> Result<Option<TaskRow>, Fault> {
-        first_task(&mut self.hot.task_by_id.query([codec::id_bytes(id)])?)
+        match self.recent.take_id(id) {
+            Some(row) => Ok(Some(row)),
+            None => first_task(&mut self.hot.task_by_id.query([codec::id_bytes(id)])?),
+        }
+    }
+
+    /// A task by its number, to be changed.
+    pub(crate) fn find_n(&mut self, n: i64) -> Result<Option<TaskRow>, Fault> {
+        match self.recent.take(n) {
+            Some(row) => Ok(Some(row)),
+            None => first_task(&mut self.hot.task_by_n.query([n])?),
+        }
+    }
+
+    /// A ready task among those of its line.
+    pub(crate) fn ranked(&mut self, n: i64) -> Result<Option<Ranked>, Fault> {
+        let Some(row) = self.find_n(n)? else { return Ok(None) };
+        let ranked = row.ranked();
+        self.recent.keep(row);
+        Ok(Some(ranked))
     }
 
     /// The home of a task that was read.
@@ -193,29 +218,29 @@ impl<'c> Scribe<'c> {
         Ok(prev)
     }
 
+    /// Stores a body, in the place of the one there may be.
     pub(crate) fn put_body(&mut self, n: i64, kind: BodyKind, body: &Body) -> Result<(), Fault> {
-        let key = body_key(n, kind);
-        // A body that takes the place of a spilled one leaves that one's file behind.
-        let mut rows = self.hot.body_file.query([key])?;
-        if let Some(row) = rows.next()?
-            && let Some(file) = row.get::<_, Option<String>>(0)?
-        {
-            self.unlinks.push(file);
+        if !self.insert_body(n, kind, body)? {
+            self.drop_body(n, kind)?;
+            self.insert_body(n, kind, body)?;
         }
-        drop(rows);
+        Ok(())
+    }
+
+    fn insert_body(&mut self, n: i64, kind: BodyKind, body: &Body) -> Result<bool, Fault> {
+        let key = body_key(n, kind);
         let len = i64::try_from(body.data.len()).expect("bodies have a limit");
         match &body.data {
             Data::Inline(bytes) => {
                 let crc = crc32fast::hash(bytes);
                 let row = params![key, len, crc, None::<&str>, &body.head[..], &bytes[..]];
-                self.hot.body_put.execute(row)?;
+                Ok(self.hot.body_insert.execute(row)? == 1)
             }
             Data::Spilled { name, crc, .. } => {
                 let row = params![key, len, crc, name, &body.head[..], None::<&[u8]>];
-                self.hot.body_put.execute(row)?;
+                Ok(self.hot.body_insert.execute(row)? == 1)
             }
         }
-        Ok(())
     }
 
     pub(crate) fn drop_body(&mut self, n: i64, kind: BodyKind) -> Result<(), Fault> {

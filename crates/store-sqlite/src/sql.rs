@@ -52,9 +52,8 @@ hot! {
     task_by_n = "select n, lane_id, phase, place, sched_at, started, last_pos, spec, life
         from task where n = ?1 limit 1";
     /// The ready tasks of a lane from a place on.
-    task_ready = "select n, lane_id, phase, place, sched_at, started, last_pos, spec, life
-        from task where lane_id = ?1 and phase = 1 and place is not null
-        and (place, n) > (?2, ?3) order by place, n limit ?4";
+    task_ready = "select place, n from task where lane_id = ?1 and phase = 1
+        and place is not null and (place, n) > (?2, ?3) order by place, n limit ?4";
     task_ripe = "select n, lane_id, phase, place, sched_at, started, last_pos, spec, life
         from task where pool_id = ?1 and sched_at <= ?2 order by sched_at, n limit ?3";
     task_next_scheduled = "select sched_at from task where pool_id = ?1 and sched_at is not null
@@ -67,10 +66,9 @@ hot! {
     event_insert = "insert into event (pos, n, seq, prev, data) values (?1, ?2, ?3, ?4, ?5)";
     event_delete = "delete from event where pos = ?1 returning prev";
 
-    body_put = "insert into body (key, len, crc, file, head, data) values (?1, ?2, ?3, ?4, ?5, ?6)
-        on conflict (key) do update set len = ?2, crc = ?3, file = ?4, head = ?5, data = ?6";
+    body_insert = "insert into body (key, len, crc, file, head, data)
+        values (?1, ?2, ?3, ?4, ?5, ?6) on conflict (key) do nothing";
     body_read = "select len, crc, file, head, data from body where key = ?1 limit 1";
-    body_file = "select file from body where key = ?1 limit 1";
     body_has_file = "select 1 from body where file = ?1 limit 1";
     body_delete = "delete from body where key = ?1 returning file";
     bodies_delete = "delete from body where key >= ?1 and key < ?1 + 8 returning file";
@@ -111,7 +109,8 @@ hot! {
 
 pub(crate) const ROLLBACK: &str = "rollback";
 pub(crate) const TENANT_INSERT: &str = "insert into tenant (id, name) values (?1, ?2)";
-pub(crate) const QUEUE_INSERT: &str = "insert into queue (id, tenant_id, name, is_paused, is_strict,
+pub(crate) const QUEUE_INSERT: &str =
+    "insert into queue (id, tenant_id, name, is_paused, is_strict,
     vtime, queued, running, waiting, succeeded, failed, canceled, ready, leases, started)
     values (?1, ?2, ?3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)";
 pub(crate) const POOL_INSERT: &str = "insert into pool (id, queue_id, kind, origin, ready)

@@ -24,11 +24,15 @@ impl Scribe<'_> {
     fn try_step(&mut self, of: &StepOf) -> Result<Result<Stepped, Rejected>, Fault> {
         let Some(mut row) = self.find(of.id)? else { return Ok(Err(Rejected::NotFound)) };
         if of.tenant.as_ref().is_some_and(|tenant| *tenant != row.task.spec.tenant) {
+            self.recent.keep(row);
             return Ok(Err(Rejected::NotFound));
         }
         let step = match step(&row.task, of.command.clone(), &of.policy, of.now) {
             Ok(step) => step,
-            Err(refused) => return Ok(Err(refused.into())),
+            Err(refused) => {
+                self.recent.keep(row);
+                return Ok(Err(refused.into()));
+            }
         };
         let pos = self.change(&mut row, step.life, &step.entries, of.now)?;
         if step.reply == Reply::Done {
@@ -42,8 +46,10 @@ impl Scribe<'_> {
         for kind in &step.drops {
             self.drop_body(row.n, *kind)?;
         }
+        let task = row.task.clone();
+        self.recent.keep(row);
         Ok(Ok(Stepped {
-            task: row.task,
+            task,
             entries: step.entries,
             pos,
             effects: step.effects,
@@ -54,6 +60,7 @@ impl Scribe<'_> {
     pub(crate) fn erase(&mut self, id: TaskId) -> Answer {
         let Some(row) = self.find(id)? else { return Ok(Err(Rejected::NotFound)) };
         if !row.task.life.status().is_terminal() {
+            self.recent.keep(row);
             return Ok(Err(Refused::NotTerminal.into()));
         }
         let home = self.home(&row)?;

@@ -63,10 +63,12 @@ impl Scribe<'_> {
             .task_ripe
             .query_and_then((id_at(pool), now.as_ms(), max), TaskRow::read)?
             .collect::<Result<_, _>>()?;
-        for row in &ripe {
+        let count = ripe.len();
+        for row in ripe {
+            self.recent.take(row.n);
             self.set_phase(row, Phase::Ready)?;
         }
-        Ok(ripe.len())
+        Ok(count)
     }
 
     /// Sets the order in which the tasks of each lane start. A change goes through all queued tasks of
@@ -81,6 +83,7 @@ impl Scribe<'_> {
             let started = self.numbers(sql::STARTED_OF_QUEUE, id_at(queue))?;
             let mut put = self.conn.prepare(sql::TASK_STARTED_PUT)?;
             for n in started {
+                self.recent.take(n);
                 put.execute((n, Started::Strict as i64))?;
             }
         }
@@ -109,6 +112,7 @@ impl Scribe<'_> {
         }
         drop(rows);
         for place in places {
+            self.recent.take(place.0);
             self.hot.task_place.execute(place)?;
         }
         Ok(())

@@ -2,8 +2,8 @@
 //!
 //! Nothing waits for company: while a transaction is made durable, the next gathers by itself.
 
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use relais_core::{Timestamp, limits};
@@ -21,11 +21,23 @@ type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 /// What the writer is asked.
 pub(crate) enum Request {
-    Commit { commits: Vec<Commit>, reply: Reply<Vec<Result<Committed, Rejected>>> },
-    Claim { claim: Box<Claim>, reply: Reply<Claims> },
-    Tidy { now: Timestamp, limit: usize, reply: Reply<Vec<Pool>> },
+    Commit {
+        commits: Vec<Commit>,
+        reply: Reply<Vec<Result<Committed, Rejected>>>,
+    },
+    Claim {
+        claim: Box<Claim>,
+        reply: Reply<Claims>,
+    },
+    Tidy {
+        now: Timestamp,
+        limit: usize,
+        reply: Reply<Vec<Pool>>,
+    },
     /// Steps of the virtual machine so far.
-    Effort { reply: Reply<i64> },
+    Effort {
+        reply: Reply<i64>,
+    },
     /// The last one.
     Close,
 }

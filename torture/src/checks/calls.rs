@@ -67,6 +67,10 @@ fn check_early(ledger: &Ledger, verdict: &mut Verdict) {
     let calls = ledger.calls.iter().map(|call| (call.task.as_str(), call.begun));
     let leases = ledger.leases.values().map(|lease| (lease.task.as_str(), lease.got));
     for (task, begun) in calls.chain(leases) {
+        // A retry by hand does not wait for what the first run waited for.
+        if ledger.tasks.get(task).is_some_and(|task| task.retries_sent > 0) {
+            continue;
+        }
         let Some(intent) = ledger.intent_of(task).filter(|intent| intent.delay_ms > 0) else {
             continue;
         };

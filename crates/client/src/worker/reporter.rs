@@ -149,10 +149,11 @@ impl Slot {
         self.changed.notify_waiters();
     }
 
-    /// Whether there is something to report, and whether somebody waits for it.
+    /// Whether there is something to report, and whether it goes at once: output is not merged like
+    /// progress, so waiting would only make it late.
     pub(crate) fn to_report(&self) -> (bool, bool) {
         let pending = self.pending();
-        (!pending.is_empty(), pending.is_urgent)
+        (!pending.is_empty(), pending.is_urgent || !pending.outputs.is_empty())
     }
 
     /// The next heartbeat, with what is to be reported; one piece of output at a time.

@@ -69,7 +69,10 @@ impl Engine {
         let repeatable = claimed.task.spec.runner.is_repeatable();
         let verdict = judge(status, repeatable, headers::retry_after(&parts.headers));
         let mut spool = self.store().spool().await.map_err(Lost::Store)?;
-        let stands = !matches!(verdict, Verdict::Retry { .. });
+        // An answer that would be retried stands all the same when no attempt is left.
+        let attempts = self.policy_of(&claimed.task).retry.max_attempts;
+        let is_last = claimed.task.life.failures + 1 >= attempts;
+        let stands = is_last || !matches!(verdict, Verdict::Retry { .. });
         let answer = tap.filter(|_| stands).map(|tap| {
             let answer = Arc::new(Answer {
                 head: head.clone(),

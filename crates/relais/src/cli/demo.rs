@@ -4,12 +4,25 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-/// Not built yet: `cargo xtask demo` in the repository does it.
+use crate::demo::{self, Options};
+
+/// Tells the story of a request in the terminal, with a slow shop and a worker: tickets, progress, kills,
+/// retries. Each step is checked; a story that does not come true ends with exit status 1.
+///
+/// Needs the program `shop` beside this one: `cargo xtask demo` builds both. Everything is temporary, on free
+/// ports of this machine, and stays up afterwards, with URLs and command lines to try, until Ctrl-C.
 #[derive(Debug, Args)]
-pub(super) struct Demo {}
+pub(super) struct Demo {
+    /// Ends by itself after the story
+    #[arg(long)]
+    once: bool,
+    /// The shop listens on this port, Relais on the next two [default: free ones]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=65533))]
+    port_base: Option<u16>,
+}
 
 impl Demo {
-    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        anyhow::bail!("demo is not built yet; in the repository there is `cargo xtask demo`")
+    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+        demo::run(Options { once: self.once, port_base: self.port_base }).await
     }
 }

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::bail;
 use clap::{Args, Subcommand};
 use relais_client::{Client, Queue};
 
@@ -54,7 +55,13 @@ impl Queues {
 }
 
 async fn list(client: &Client, as_json: bool) -> anyhow::Result<()> {
-    let queues = client.queues().await?;
+    let queues = match client.queues().await {
+        // A server that does not list its queues answers for each by name.
+        Err(error) if error.status() == Some(404) => {
+            bail!("{error}; name a queue: relais queues show NAME")
+        }
+        queues => queues?,
+    };
     if as_json {
         return show::json(&queues);
     }

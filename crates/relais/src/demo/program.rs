@@ -36,11 +36,10 @@ impl Program {
     ) -> anyhow::Result<Self> {
         for (variable, _) in std::env::vars_os() {
             // What the reader has set for servers of their own must not change the story.
-            let told = variable.to_string_lossy();
-            if told.starts_with("RELAIS_") || told.starts_with("SHOP_") {
-                if command.as_std().get_envs().all(|(given, _)| given != variable) {
-                    command.env_remove(&variable);
-                }
+            let name = variable.to_string_lossy();
+            let is_theirs = name.starts_with("RELAIS_") || name.starts_with("SHOP_");
+            if is_theirs && command.as_std().get_envs().all(|(given, _)| given != variable) {
+                command.env_remove(&variable);
             }
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -55,10 +54,9 @@ impl Program {
             tokio::spawn(keep(stderr, open(&log)?, ready, is_ready));
         }
         let program = Self { name, child, pid, log };
-        let came = within(START_MAX, &format!("{name}: a line with {ready:?}"), async {
-            readiness.wait_for(|is_ready| *is_ready).await.is_ok()
-        });
-        match came.await {
+        let what = format!("{name}: a line with {ready:?}");
+        let came = async { readiness.wait_for(|is_ready| *is_ready).await.is_ok() };
+        match within(START_MAX, &what, came).await {
             Ok(true) => Ok(program),
             Ok(false) => bail!("{name} ended instead of getting ready\n{}", program.last_words()),
             Err(error) => Err(error.context(program.last_words())),

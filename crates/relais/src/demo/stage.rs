@@ -151,8 +151,7 @@ impl Stage {
     /// # Errors
     /// When a program does not stop gracefully; the others are stopped nevertheless.
     pub(super) async fn close(mut self) -> anyhow::Result<()> {
-        let stopped =
-            [self.worker.stop().await, self.relais.stop().await, self.shop.stop().await];
+        let stopped = [self.worker.stop().await, self.relais.stop().await, self.shop.stop().await];
         let folder = self.folder.path().to_owned();
         let removed = self.folder.close();
         stopped.into_iter().collect::<anyhow::Result<()>>()?;

@@ -80,7 +80,12 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(folder: &Path, args: &[&str]) -> Self {
-        let ports = ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+        Self::start_on(folder, "127.0.0.1:0", args)
+    }
+
+    /// A server on a port that another one had.
+    pub(crate) fn start_on(folder: &Path, listen: &str, args: &[&str]) -> Self {
+        let ports = ["serve", "--listen", listen, "--admin-listen", "127.0.0.1:0"];
         let mut command = relais(folder, &[&ports, args].concat());
         command.stderr(Stdio::null());
         let mut process = Running::start(command);

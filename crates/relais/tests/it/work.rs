@@ -8,7 +8,7 @@ use crate::process::{Running, Server, output, stderr, stdout};
 
 /// A program for workers, as a script.
 fn script(folder: &Path, name: &str, lines: &str) -> String {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::PermissionsExt;
     let path = folder.join(name);
     std::fs::write(&path, format!("#!/bin/sh\n{lines}\n")).unwrap();
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
@@ -100,7 +100,6 @@ fn a_failure_is_tried_again_from_the_checkpoint() {
     let of = |kind: &str| events.iter().find(|event| event["type"] == kind).unwrap();
     assert_eq!(of("output")["data"]["output"], serde_json::json!([1]));
     assert_eq!(of("progressed")["data"]["message"], "a third");
-    assert_eq!(of("started")["data"]["worker"], "w");
     assert_eq!(events.last().unwrap()["type"], "succeeded");
 }
 
@@ -153,4 +152,28 @@ fn a_worker_that_is_told_to_stop_gives_back_what_it_cannot_finish() {
     assert_eq!(worker.end().0, Some(0));
     let task = task(&server, folder.path());
     assert_eq!((&task["status"], &task["failures"]), (&"queued".into(), &0.into()));
+}
+
+/// P17, P70: nobody starts anything again but the server, and nothing is lost or done twice.
+#[test]
+fn a_server_that_is_killed_is_ridden_out_by_its_worker_and_by_whoever_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    for name in ["told", "go"] {
+        let fifo = folder.path().join(name);
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    }
+    let exec = "echo begun >> begun; echo begun > told; read line < go; cat";
+    let _worker = work(&server, folder.path(), exec);
+    let waiting = server.command(folder.path(), &["submit", "-", "--queue", "q", "--wait"]);
+    let waiting = std::thread::spawn(move || output(waiting, b"the input"));
+    assert_eq!(std::fs::read_to_string(folder.path().join("told")).unwrap(), "begun\n");
+    server.process.signal("KILL");
+    let listen = server.api.strip_prefix("http://").unwrap().to_owned();
+    assert_eq!(server.process.end().0, None);
+    let _again = Server::start_on(folder.path(), &listen, &[]);
+    std::fs::write(folder.path().join("go"), "go\n").unwrap();
+    let waited = waiting.join().unwrap();
+    assert_eq!((waited.status.code(), stdout(&waited).as_str()), (Some(0), "the input"));
+    assert_eq!(std::fs::read_to_string(folder.path().join("begun")).unwrap(), "begun\n");
 }

@@ -20,7 +20,9 @@ pub(crate) struct Watch {
     is_in_head: AtomicBool,
     is_in_body: AtomicBool,
     is_busy: AtomicBool,
+    is_starved: AtomicBool,
     is_blocked: AtomicBool,
+    read: AtomicU64,
     written: AtomicU64,
     fault: OnceLock<Fault>,
     /// The driver, when it asked for bytes that are only told to be the last after the answer.
@@ -36,7 +38,9 @@ pub(crate) enum Wait {
     Head,
     /// The client to read what was sent; so many bytes were written.
     Reader(u64),
-    /// Relais itself, or a body.
+    /// The client to send more of a body that is wanted; so many bytes were read.
+    Sender(u64),
+    /// Relais itself.
     Answer,
 }
 
@@ -51,6 +55,8 @@ impl Watch {
     pub(crate) fn wait(&self) -> Wait {
         if self.is_blocked.load(Ordering::Relaxed) {
             Wait::Reader(self.written.load(Ordering::Relaxed))
+        } else if self.is_in_body() && self.is_starved.load(Ordering::Relaxed) {
+            Wait::Sender(self.read.load(Ordering::Relaxed))
         } else if self.is_busy.load(Ordering::Relaxed) || self.is_in_body() {
             Wait::Answer
         } else if self.is_in_head.load(Ordering::Relaxed) {
@@ -142,7 +148,11 @@ impl AsyncRead for Guard {
             return this.end(fault, context);
         }
         let before = out.filled().len();
-        ready!(this.read(context, out))?;
+        let read = this.read(context, out);
+        this.watch.is_starved.store(read.is_pending(), Ordering::Relaxed);
+        ready!(read)?;
+        let len = out.filled().len() - before;
+        this.watch.read.fetch_add(len as u64, Ordering::Relaxed);
         let scanned = this.framing.scan(&out.filled()[before..]);
         this.watch.is_in_head.store(this.framing.is_in_head(), Ordering::Relaxed);
         this.watch.is_in_body.store(this.framing.is_in_body(), Ordering::Relaxed);

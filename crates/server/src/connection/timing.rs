@@ -10,8 +10,8 @@ use super::guard::Wait;
 
 /// How long a connection may lie idle between two requests: longer than the common proxies keep theirs.
 const IDLE_MAX: Duration = Duration::from_secs(75);
-/// How long a client may read nothing of what was written.
-const READER_MAX: Duration = Duration::from_secs(60);
+/// How long a client may read nothing of what was written, or send nothing of what is wanted.
+const STALL_MAX: Duration = Duration::from_secs(60);
 
 /// Notices when a wait has lasted too long.
 ///
@@ -61,7 +61,7 @@ impl Timing {
             + match self.wait {
                 Wait::Idle | Wait::Answer => IDLE_MAX,
                 Wait::Head => self.head_max,
-                Wait::Reader(_) => READER_MAX,
+                Wait::Reader(_) | Wait::Sender(_) => STALL_MAX,
             }
     }
 }

@@ -21,6 +21,7 @@ use super::abandon::Abandon;
 use crate::accepted::{PREFERENCE_APPLIED, RELAIS_TASK};
 use crate::problem::{ORIGIN, Refusal};
 use crate::proxy::fields::vary_by_prefer;
+use crate::proxy::no_body;
 
 /// Bytes read from the store at once.
 const PIECE_BYTES: usize = 64 << 10;
@@ -54,7 +55,7 @@ pub(super) fn bodiless(
     task: TaskId,
     applied: Option<&str>,
 ) -> Result<Response, Refusal> {
-    with_head(head, Body::empty(), task, applied)
+    with_head(head, no_body(), task, applied)
 }
 
 fn with_head(

@@ -127,8 +127,8 @@ mod tests {
         let client = Source::of(&ServerConfig::on_loopback(), peer, &headers);
         let names = [("id".to_owned(), "café".to_owned())];
         let query = Some("a=1&shop+id=x%20y&b");
-        let lane = |source| {
-            let lane = super::lane(&source, &headers, &names, query, &client);
+        let taken = |source| {
+            let lane = lane(&source, &headers, &names, query, &client);
             lane.map(|lane| lane.map(|lane| lane.to_string())).map_err(|r| r.code().code)
         };
         let name = str::to_owned;
@@ -142,7 +142,7 @@ mod tests {
             (LaneSource::Ip, Ok(Some("192.0.2.1"))),
             (LaneSource::Const("all".parse().expect("a lane")), Ok(Some("all"))),
         ] {
-            assert_eq!(lane(source.clone()), expected.map(|o| o.map(name)), "{source:?}");
+            assert_eq!(taken(source.clone()), expected.map(|o| o.map(name)), "{source:?}");
         }
     }
 }

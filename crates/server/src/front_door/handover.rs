@@ -84,7 +84,7 @@ impl Waiting<'_> {
             }
             Ending::Ticket(task) => {
                 abandon.disarm();
-                self.ticket(&task, How::default())
+                self.ticket(&task)
             }
         }
     }
@@ -107,8 +107,8 @@ impl Waiting<'_> {
     ///
     /// # Errors
     /// When the task's context cannot be read.
-    pub(super) fn ticket(&self, task: &Task, how: How) -> Result<Response, Refusal> {
-        let how = How { applied: self.patience.applied_to_ticket.clone(), ..how };
+    pub(super) fn ticket(&self, task: &Task) -> Result<Response, Refusal> {
+        let how = How { applied: self.patience.applied_to_ticket.clone(), ..How::default() };
         let mut response = accepted_response(self.app, task, self.caller, &how)?;
         vary_by_prefer(response.headers_mut());
         Ok(response)

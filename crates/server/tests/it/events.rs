@@ -105,6 +105,42 @@ async fn a_number_that_is_none_of_ours_starts_again() {
     assert_eq!(answer.code(), "invalid-parameter");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn followers_that_come_at_any_moment_see_the_whole_log_once() {
+    // P71: between the snapshot and the first event nothing is lost or told twice.
+    let api = Api::new().await;
+    let task = api.submit().await;
+    let lease = api.lease().await;
+    let writing = async {
+        for n in 0..200 {
+            let beat = json!({"items": [{"token": lease["token"], "output": n}]});
+            api.call(post("/v1/leases/heartbeat", &beat)).await;
+        }
+        api.settle(json!({"token": lease["token"], "outcome": "succeed"})).await;
+    };
+    let following = async {
+        let mut streams = Vec::new();
+        for after in 0..100 {
+            let target = format!("{}?after={}", target(&task), after % 3);
+            let response = api.open(get(&target)).await;
+            streams.push((after % 3, tokio::spawn(read_to_end(response))));
+        }
+        for (after, stream) in streams {
+            let ids: Vec<u64> = events(&stream.await.unwrap())
+                .into_iter()
+                .filter_map(|(_, id, _)| id.parse().ok())
+                .collect();
+            assert_eq!(ids, (after + 1..=203).collect::<Vec<_>>());
+        }
+    };
+    tokio::join!(writing, following);
+}
+
+async fn read_to_end(response: axum::response::Response) -> String {
+    let bytes = axum::body::to_bytes(response.into_body(), 1 << 24).await.unwrap();
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
 #[tokio::test]
 async fn a_task_read_as_a_stream_is_its_events() {
     let api = Api::new().await;

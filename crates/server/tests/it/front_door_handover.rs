@@ -9,7 +9,7 @@ const POST: &str = "POST /work?x=1 HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\
 
 /// A house whose outcomes wait at a gate.
 async fn gated() -> (House, std::sync::Arc<Gate>) {
-    let gate = Gate::new();
+    let gate = Gate::of_outcomes();
     let mut plan = Plan::with(Mode::Auto).await;
     plan.store = gate.clone();
     (plan.build().await, gate)
@@ -96,10 +96,9 @@ async fn without_a_body_the_head_waits_for_the_commit() {
         assert_eq!((head.status, head.field("content-length")), (status, length), "{answer}");
         assert_eq!(head.field("transfer-encoding"), "", "{answer}");
         // Nothing follows the head: the connection takes the next request.
-        client
-            .send("GET /v1/nothing HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n")
-            .await;
-        house.upstream.next().await;
+        client.send("GET /next HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        call.read_head().await;
+        assert_eq!(call.line(), "GET /next HTTP/1.1", "{answer}");
     }
 }
 
@@ -173,6 +172,27 @@ async fn a_route_may_cancel_what_its_caller_abandons() {
         drop(client);
         assert_eq!(house.over(id).await.life.status(), Status::Canceled, "{has_answer_begun}");
         call.closed().await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_while_its_task_is_stored_changes_nothing_either() {
+    for cancels in [false, true] {
+        let gate = Gate::of_accepts();
+        let mut plan = Plan::with(Mode::Auto).await;
+        plan.store = gate.clone();
+        plan.route().cancel_on_abandon = cancels;
+        let house = plan.build().await;
+        let client = house.send(POST).await;
+        gate.reached().await;
+        drop(client);
+        gate.open();
+        let id = house.a_task().await.spec.id;
+        if !cancels {
+            house.upstream.next().await.answer("200 OK", "", "").await;
+        }
+        let expected = if cancels { Status::Canceled } else { Status::Succeeded };
+        assert_eq!(house.over(id).await.life.status(), expected);
     }
 }
 

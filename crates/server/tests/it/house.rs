@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 
 pub(crate) use client::{Client, Reply, reply_of};
 pub(crate) use gate::Gate;
-pub(crate) use upstream::{Upstream, UpstreamCall};
+pub(crate) use upstream::Upstream;
 
 /// When tests begin.
 const START: Timestamp = Timestamp::from_ms(1_700_000_000_000);

@@ -122,3 +122,32 @@ async fn a_batch_sent_again_is_the_same_tasks() {
         assert_eq!(second["items"][index]["replayed"], true);
     }
 }
+
+#[tokio::test]
+async fn a_key_leads_to_its_task_whatever_has_become_of_it() {
+    // P30: the task that a key leads to may be queued, running, over in each way, or run again.
+    let engine = relais_engine::Config {
+        template: Some(crate::api::without_retries()),
+        ..relais_engine::Config::default()
+    };
+    let server = relais_server::config::ServerConfig::on_loopback();
+    let api = Api::with(server, engine).await;
+    let id = id_of(&api.call(submission(LONG)).await.json());
+    let again = async || {
+        let answer = api.call(submission(LONG)).await;
+        assert_eq!(answer.header("relais-task"), id.to_string());
+        assert_eq!(answer.header("idempotent-replayed"), "true");
+        answer
+    };
+    let status = |answer: crate::api::Answer| answer.json()["status"].clone();
+    assert_eq!(status(again().await), "queued");
+    let lease = api.lease().await;
+    assert_eq!(status(again().await), "running");
+    api.settle(json!({"token": lease["token"], "outcome": "fail"})).await;
+    let failed = again().await;
+    assert_eq!((failed.status.as_u16(), &failed.json()["code"]), (500, &json!("handler-failed")));
+    api.call(call("POST", &format!("/v1/tasks/{id}/retry"))).await;
+    assert_eq!(again().await.json()["run"], 2);
+    api.call(call("POST", &format!("/v1/tasks/{id}/cancel"))).await;
+    assert_eq!(again().await.json()["code"], "task-canceled");
+}

@@ -2,15 +2,21 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
+mod abandoned;
 mod api;
 mod auth;
 mod broken;
 mod events;
 mod front_door_handover;
+mod front_door_proxy;
+mod front_door_requests;
+mod front_door_wire;
 mod house;
 mod idempotency;
+mod odd_store;
 mod queues;
 mod service;
+mod sockets;
 mod submit;
 mod tasks;
 mod wire;

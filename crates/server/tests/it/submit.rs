@@ -274,3 +274,40 @@ async fn a_server_that_stops_takes_nothing_new() {
     assert_eq!((answer.status.as_u16(), answer.code().as_str()), (503, "server-draining"));
     assert!(!answer.header("retry-after").is_empty());
 }
+
+#[tokio::test]
+async fn malformed_bodies_are_refused_everywhere_and_break_nothing() {
+    // P54: whatever comes, the answer is a client's error, and the next request is served.
+    let api = Api::new().await;
+    let deep = "[".repeat(100_000);
+    let bodies: [&[u8]; 9] = [
+        b"",
+        b"\0",
+        b"nul",
+        b"\xff\xfe{}",
+        b"[1e999999]",
+        b"{\"queue\":\"\\ud800\"}",
+        b"{\"queue\":\"work\",\"queue\":\"work\"}",
+        b"{\"items\":{}}",
+        deep.as_bytes(),
+    ];
+    for (method, path) in [
+        ("POST", "/v1/tasks"),
+        ("POST", "/v1/tasks/batch"),
+        ("POST", "/v1/tasks/cancel"),
+        ("POST", "/v1/tasks/retry"),
+        ("POST", "/v1/leases/heartbeat"),
+        ("POST", "/v1/leases/settle"),
+        ("PUT", "/v1/queues/work"),
+    ] {
+        for body in bodies {
+            let request = call(method, path).field("content-type", "application/json");
+            let answer = api.call(request.body(body.to_vec())).await;
+            // A batch answers for its items in their places.
+            let is_batch = path.ends_with("/batch") && answer.status == StatusCode::OK;
+            let is_refused = answer.status.is_client_error() && !answer.code().is_empty();
+            assert!(is_batch || is_refused, "{method} {path} {body:?}: {answer:?}");
+        }
+    }
+    api.submit().await;
+}

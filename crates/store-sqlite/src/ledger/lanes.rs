@@ -172,7 +172,12 @@ impl Lanes {
     }
 
     /// The home of a task that names its line.
-    pub(crate) fn home(&mut self, hot: &mut Hot<'_>, line_id: i64, is_strict: IsStrict<'_>) -> Result<Home, Fault> {
+    pub(crate) fn home(
+        &mut self,
+        hot: &mut Hot<'_>,
+        line_id: i64,
+        is_strict: IsStrict<'_>,
+    ) -> Result<Home, Fault> {
         let lane = match self.by_line.get(&line_id) {
             Some(at) => *at,
             None => {
@@ -219,14 +224,8 @@ impl Lanes {
         key: Option<LaneKey>,
         is_strict: bool,
     ) -> Result<usize, Fault> {
-        let mut lane = Lane {
-            queue,
-            key,
-            vtime: i64::MIN,
-            leases: 0,
-            lines: Vec::new(),
-            is_dirty: false,
-        };
+        let mut lane =
+            Lane { queue, key, vtime: i64::MIN, leases: 0, lines: Vec::new(), is_dirty: false };
         let name = lane.key.as_ref().map_or("", LaneKey::as_str);
         let mut rows = hot.lane_rows.query(params![id_at(queue), name])?;
         while let Some(row) = rows.next()? {
@@ -294,7 +293,13 @@ impl Lanes {
             let fronts = lane.fronts(hot, is_strict)?;
             let may_go = lane.leases == 0 && lane.vtime <= vtime;
             for (line, front) in lane.lines.iter_mut().zip(fronts) {
-                line.write(hot, (lane.queue, lane.key.as_ref()), (lane.vtime, lane.leases), front, may_go)?;
+                line.write(
+                    hot,
+                    (lane.queue, lane.key.as_ref()),
+                    (lane.vtime, lane.leases),
+                    front,
+                    may_go,
+                )?;
             }
             let gone = lane.lines.extract_if(.., |line| line.tasks == 0 && may_go);
             for line in gone {
@@ -370,7 +375,8 @@ impl Line {
             let pool = id_at(self.pool);
             let name = (self.id, id_at(queue), key, pool);
             hot.lane_insert.execute((
-                name.0, name.1, name.2, name.3, vtime, leases, tasks, ready, holder, turn, rank, first,
+                name.0, name.1, name.2, name.3, vtime, leases, tasks, ready, holder, turn, rank,
+                first,
             ))?;
             self.is_stored = true;
         }
@@ -388,8 +394,10 @@ impl Line {
             return Ok(head);
         }
         let mut rows = hot.task_ready.query((self.id, i64::MIN, 0, 1))?;
-        let head = match rows.next()? {
-            Some(row) => Some(TaskRow::read(row)?.ranked()),
+        let n: Option<i64> = rows.next()?.map(|row| row.get(1)).transpose()?;
+        drop(rows);
+        let head = match n {
+            Some(n) => ready_task(hot, n)?,
             None => None,
         };
         self.head = Head::Known(head);

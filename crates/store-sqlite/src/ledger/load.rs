@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use relais_core::{QueueName, TenantName};
 use rusqlite::{Connection, Row};
 
-use super::{Ledger, Lanes, NextAt, PoolRow, Queue, Tenant, id_at, run_by_of};
+use super::{Lanes, Ledger, NextAt, PoolRow, Queue, Tenant, id_at, run_by_of};
 use crate::codec;
 use crate::fault::Fault;
 use crate::sql;

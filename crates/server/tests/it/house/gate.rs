@@ -1,4 +1,4 @@
-//! A store whose outcomes wait until the test lets them through.
+//! A store some of whose commits wait until the test lets them through.
 
 use std::sync::Arc;
 
@@ -13,27 +13,38 @@ use tokio::time::timeout;
 
 use super::SOON;
 
-/// Holds back the commits of outcomes.
+/// Holds back commits.
 pub(crate) struct Gate {
     store: MemoryStore,
+    holds: fn(&Commit) -> bool,
     arrived: Arc<Semaphore>,
     opened: Arc<Semaphore>,
 }
 
 impl Gate {
-    pub(crate) fn new() -> Arc<Self> {
+    /// Holds back outcomes.
+    pub(crate) fn of_outcomes() -> Arc<Self> {
+        Self::new(is_outcome)
+    }
+
+    /// Holds back new tasks.
+    pub(crate) fn of_accepts() -> Arc<Self> {
+        Self::new(|commit| matches!(commit, Commit::Accept(_)))
+    }
+
+    fn new(holds: fn(&Commit) -> bool) -> Arc<Self> {
         let arrived = Arc::new(Semaphore::new(0));
         let opened = Arc::new(Semaphore::new(0));
-        Arc::new(Self { store: MemoryStore::new(), arrived, opened })
+        Arc::new(Self { store: MemoryStore::new(), holds, arrived, opened })
     }
 
-    /// Resolves when an outcome wants to be committed.
+    /// Resolves when such a commit has come.
     pub(crate) async fn reached(&self) {
         let arrived = timeout(SOON, self.arrived.acquire()).await;
-        arrived.expect("an outcome comes").unwrap().forget();
+        arrived.expect("a commit comes").unwrap().forget();
     }
 
-    /// Lets one outcome through.
+    /// Lets one through.
     pub(crate) fn open(&self) {
         self.opened.add_permits(1);
     }
@@ -51,7 +62,7 @@ fn is_outcome(commit: &Commit) -> bool {
 impl Store for Gate {
     fn commit(&self, commits: Vec<Commit>) -> StoreFuture<'_, Vec<Result<Committed, Rejected>>> {
         Box::pin(async move {
-            if commits.iter().any(is_outcome) {
+            if commits.iter().any(self.holds) {
                 self.arrived.add_permits(1);
                 self.opened.acquire().await.unwrap().forget();
             }

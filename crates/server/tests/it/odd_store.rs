@@ -1,0 +1,152 @@
+//! The store in memory, until it breaks, or is slow: then, like a real one, it carries out what it was
+//! asked whether or not somebody still waits for the answer.
+
+use std::sync::{Arc, Mutex};
+
+use relais_core::{BodyKind, Task, TaskId};
+use relais_store::{
+    Claim, Claims, Commit, Committed, Due, DueQuery, EventQuery, Filter, Health, Logged,
+    MemoryStore, Page, Place, QueueStats, Rejected, Spool, Store, StoreError, StoreFuture,
+    StoredBody,
+};
+use tokio::sync::Semaphore;
+
+/// What is slow.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Slow {
+    Accepts,
+    Claims,
+}
+
+pub(crate) struct OddStore {
+    whole: Arc<MemoryStore>,
+    error: Mutex<Option<StoreError>>,
+    slow: Mutex<Option<Slow>>,
+    arrived: Arc<Semaphore>,
+    opened: Arc<Semaphore>,
+}
+
+impl OddStore {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            whole: Arc::new(MemoryStore::new()),
+            error: Mutex::default(),
+            slow: Mutex::default(),
+            arrived: Arc::new(Semaphore::new(0)),
+            opened: Arc::new(Semaphore::new(0)),
+        })
+    }
+
+    /// Every call fails like this, or none.
+    pub(crate) fn break_with(&self, error: Option<StoreError>) {
+        *self.error.lock().unwrap() = error;
+    }
+
+    /// The next such call waits until it is let through.
+    pub(crate) fn slow_down(&self, slow: Slow) {
+        *self.slow.lock().unwrap() = Some(slow);
+    }
+
+    /// Resolves when a slow call has come.
+    pub(crate) async fn reached(&self) {
+        self.arrived.acquire().await.unwrap().forget();
+    }
+
+    /// Lets the slow call through.
+    pub(crate) fn open(&self) {
+        self.opened.add_permits(1);
+    }
+
+    fn or<'a, T: Send + 'a>(&'a self, future: StoreFuture<'a, T>) -> StoreFuture<'a, T> {
+        match self.error.lock().unwrap().clone() {
+            Some(error) => Box::pin(async move { Err(error) }),
+            None => future,
+        }
+    }
+
+    /// Whether this call is the slow one.
+    fn takes_slowly(&self, what: Slow) -> bool {
+        let mut slow = self.slow.lock().unwrap();
+        let is_slow = *slow == Some(what);
+        if is_slow {
+            *slow = None;
+        }
+        is_slow
+    }
+
+    /// Does it in its own time, whoever waits.
+    fn slowly<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(Arc<MemoryStore>) -> StoreFuture<'static, T> + Send + 'static,
+    ) -> StoreFuture<'_, T> {
+        let (arrived, opened) = (self.arrived.clone(), self.opened.clone());
+        let whole = self.whole.clone();
+        let work = tokio::spawn(async move {
+            arrived.add_permits(1);
+            opened.acquire().await.unwrap().forget();
+            work(whole).await
+        });
+        Box::pin(async move { work.await.unwrap() })
+    }
+}
+
+impl Store for OddStore {
+    fn commit(&self, commits: Vec<Commit>) -> StoreFuture<'_, Vec<Result<Committed, Rejected>>> {
+        let accepts = commits.iter().any(|commit| matches!(commit, Commit::Accept(_)));
+        if accepts && self.takes_slowly(Slow::Accepts) {
+            return self.slowly(|whole| Box::pin(async move { whole.commit(commits).await }));
+        }
+        self.or(self.whole.commit(commits))
+    }
+
+    fn claim(&self, claim: Claim) -> StoreFuture<'_, Claims> {
+        if self.takes_slowly(Slow::Claims) {
+            return self.slowly(|whole| Box::pin(async move { whole.claim(claim).await }));
+        }
+        self.or(self.whole.claim(claim))
+    }
+
+    fn due(&self, query: DueQuery) -> StoreFuture<'_, Due> {
+        self.or(self.whole.due(query))
+    }
+
+    fn read(&self, ids: Vec<TaskId>) -> StoreFuture<'_, Vec<Option<Task>>> {
+        self.or(self.whole.read(ids))
+    }
+
+    fn list(&self, filter: Filter) -> StoreFuture<'_, Page> {
+        self.or(self.whole.list(filter))
+    }
+
+    fn events(&self, query: EventQuery) -> StoreFuture<'_, Vec<Logged>> {
+        self.or(self.whole.events(query))
+    }
+
+    fn body(&self, task: TaskId, kind: BodyKind) -> StoreFuture<'_, Option<StoredBody>> {
+        self.or(self.whole.body(task, kind))
+    }
+
+    fn spool(&self) -> StoreFuture<'_, Box<dyn Spool>> {
+        self.or(self.whole.spool())
+    }
+
+    fn queues(&self) -> StoreFuture<'_, Vec<QueueStats>> {
+        self.or(self.whole.queues())
+    }
+
+    fn place(&self, task: TaskId) -> StoreFuture<'_, Option<Place>> {
+        self.or(self.whole.place(task))
+    }
+
+    fn secrets(&self) -> StoreFuture<'_, Vec<(String, bytes::Bytes)>> {
+        self.or(self.whole.secrets())
+    }
+
+    fn health(&self) -> Health {
+        match &*self.error.lock().unwrap() {
+            None => Health::Ready,
+            Some(StoreError::Corrupt(text)) => Health::Corrupt(text.clone()),
+            Some(StoreError::Full | StoreError::Unavailable(_)) => Health::Full,
+        }
+    }
+}
