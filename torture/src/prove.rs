@@ -40,6 +40,7 @@ const FAULTS: &[Fault] = &[
     fault("double-settle", "a second settle is recorded again", &[Check::Fences], 0),
     fault("post-retried", "an unsafe request is sent again", &[Check::Once], 20),
     fault("alarm-lost", "what time makes due is not seen", &[Check::Ends], 0),
+    fault("reclaim-lost", "what a dead server ran is not taken back", &[Check::Ends], 20),
     fault("slot-leaked", "a slot is not given back", &[Check::Slots, Check::Ends], 0),
     fault("key-forgotten", "an idempotency key is dropped", &[Check::Keys], 0),
     fault("early-start", "a task does not wait for its moment", &[Check::Early], 0),

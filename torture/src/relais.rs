@@ -44,7 +44,7 @@ impl Relais {
             .arg("serve")
             .arg("--config")
             .arg(&self.configuration)
-            .env("RUST_LOG", "warn")
+            .env("RUST_LOG", "info")
             .stdin(Stdio::null())
             .stdout(log.try_clone().context("could not share the server's log")?)
             .stderr(log)

@@ -36,7 +36,7 @@ pub use lease::{
     Settle, SettleRequest, SettleResponse,
 };
 pub use problem::{FieldError, Problem};
-pub use queue::{Counts, Order, Policy, Queue, Rate, RetryPolicy};
+pub use queue::{Counts, Order, Policy, Queue, QueueList, Rate, RetryPolicy};
 pub use raw::RawJson;
 pub use sse::{SseFrame, SseParser};
 pub use submit::{BatchItem, BatchRequest, BatchResponse, Deadline, SubmitRequest};

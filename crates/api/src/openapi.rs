@@ -26,6 +26,7 @@ use crate::{bulk, event, health, lease, problem, queue, submit, task, why};
     bulk::RetryRequest,
     bulk::BulkRequest,
     bulk::BulkResponse,
+    queue::QueueList,
     event::Event,
     event::EventPage,
     event::AcceptedData,
@@ -88,7 +89,25 @@ fn schemas() -> Value {
     let mut schemas = serde_json::to_value(components.schemas).expect("schemas are JSON");
     forbid_null(&mut schemas);
     plain_text(&mut schemas);
+    unsigned(&mut schemas);
     schemas
+}
+
+/// The derive calls `u32` an `int32`, which ends at half of what we take and give.
+fn unsigned(schema: &mut Value) {
+    match schema {
+        Value::Array(items) => items.iter_mut().for_each(unsigned),
+        Value::Object(members) => {
+            members.values_mut().for_each(unsigned);
+            let is_unsigned =
+                members.get("minimum").and_then(Value::as_f64).is_some_and(|min| min >= 0.0);
+            if is_unsigned && members.get("format").is_some_and(|format| format == "int32") {
+                members.remove("format");
+                members.entry("maximum").or_insert_with(|| json!(u32::MAX));
+            }
+        }
+        _ => {}
+    }
 }
 
 /// Doc comments are broken at a margin, and what links to Rust items is for readers of the code.

@@ -295,4 +295,12 @@ pub struct Quantiles {
     pub p90: Span,
 }
 
-object!(RetryPolicy, Policy, Queue, Counts, Throughput, Latency, Quantiles);
+/// All queues of a tenant that anything came into, by name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(remote = "Self")]
+pub struct QueueList {
+    /// The queues.
+    pub items: Vec<Queue>,
+}
+
+object!(RetryPolicy, Policy, Queue, QueueList, Counts, Throughput, Latency, Quantiles);

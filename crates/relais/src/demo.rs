@@ -59,7 +59,10 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         Some(Ok(())) => {
             story.tell_end();
             story.tell_what_to_try();
-            signals.next().await;
+            // Nobody is there to try anything, or to end it, once `relais demo | head` has enough.
+            if story.teller.is_heard() {
+                signals.next().await;
+            }
             ExitCode::SUCCESS
         }
         Some(Err(error)) => {
@@ -75,24 +78,29 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// What tells the demo to stop. Its programs have process groups of their own, so that Ctrl-C reaches
-/// them only through it, in the right order.
+/// What tells the demo to stop. Its programs have process groups of their own, so that Ctrl-C and the
+/// end of a terminal reach them only through it, in the right order.
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    hang_up: Signal,
 }
 
 impl Signals {
     fn watch() -> anyhow::Result<Self> {
         let watch = |kind| signal(kind).context("could not watch signals");
-        let (interrupt, terminate) = (SignalKind::interrupt(), SignalKind::terminate());
-        Ok(Self { interrupt: watch(interrupt)?, terminate: watch(terminate)? })
+        Ok(Self {
+            interrupt: watch(SignalKind::interrupt())?,
+            terminate: watch(SignalKind::terminate())?,
+            hang_up: watch(SignalKind::hangup())?,
+        })
     }
 
     async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            _ = self.hang_up.recv() => {}
         }
     }
 }

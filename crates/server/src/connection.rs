@@ -188,7 +188,7 @@ async fn http1(door: Arc<Door>, stream: TcpStream, first: Bytes, peer: Peer) {
     .await;
     let Some(parts) = connection.into_parts() else { return };
     let stream = parts.io.into_inner().into_inner();
-    finish(&door, stream, &watch, end, permit).await;
+    Box::pin(finish(&door, stream, &watch, end, permit)).await;
 }
 
 async fn finish(door: &Door, stream: TcpStream, watch: &Watch, end: End, permit: Permit) {

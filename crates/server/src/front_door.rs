@@ -25,6 +25,7 @@ use http::Request;
 use relais_api::codes;
 use relais_core::{Task, TaskId};
 use relais_engine::{EngineError, Submission, Submitted};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
@@ -75,9 +76,7 @@ impl FrontDoor {
     /// Answers a request.
     pub(crate) async fn take(&self, request: Request<Body>) -> Response {
         let path = request.uri().path().to_owned();
-        let f = self.dispatch(request);
-        eprintln!("dispatch {}", std::mem::size_of_val(&f));
-        match f.await {
+        match self.dispatch(request).await {
             Ok(response) => response,
             Err(refusal) => self.app.refuse(&refusal, &path),
         }
@@ -95,10 +94,10 @@ impl FrontDoor {
             (Found::Route(index, names), _) => {
                 let route = &self.app.config.routes[index];
                 match way(route, Prefer::of(request.headers())) {
-                    Way::Sync => { let f = self.pass_on(route, request, &peer); eprintln!("pass_on {}", std::mem::size_of_val(&f)); f.await }
+                    // Boxed, so that neither way holds room for the other.
+                    Way::Sync => Box::pin(self.pass_on(route, request, &peer)).await,
                     Way::Task(patience) => {
-                        let f = self.hand_in(route, &names, request, &peer, &patience); eprintln!("hand_in {}", std::mem::size_of_val(&f));
-                        Box::pin(f).await
+                        Box::pin(self.hand_in(route, &names, request, &peer, &patience)).await
                     }
                 }
             }
@@ -109,7 +108,7 @@ impl FrontDoor {
                     prefer: PreferIs::Theirs,
                     timeout: FALLBACK_TIMEOUT,
                 };
-                self.proxy.forward(request, &peer, &target).await
+                Box::pin(self.proxy.forward(request, &peer, &target)).await
             }
             (Found::Methods(methods), None) => {
                 Err(Refusal::new(&codes::METHOD_NOT_ALLOWED).allow(methods.join(", ")))
@@ -150,11 +149,9 @@ impl FrontDoor {
         patience: &Patience,
     ) -> Result<Response, Refusal> {
         let app = &self.app;
-        let (parts, body) = request.into_parts();
-        let f = task::prepare(app, route, names, peer.address.ip(), &parts); eprintln!("prepare {}", std::mem::size_of_val(&f));
-        let prepared = f.await?;
-        eprintln!("prepared {}", std::mem::size_of_val(&prepared));
-        let (submitter, submission) = prepared.with_body(app, &parts.headers, body).await?;
+        // Thousands wait at once: what was only needed to read the request is gone by then.
+        let read = Box::pin(task::read(app, route, names, peer.address.ip(), request));
+        let (submitter, submission) = read.await?;
         // The patience is counted from the end of the upload.
         let until = Instant::now() + patience.wait;
         let id = app.engine.draw_id();
@@ -165,31 +162,34 @@ impl FrontDoor {
             follower: app.engine.follow(id),
         });
         let cancels = waits && route.cancel_on_abandon;
-        let (submitted, abandon) = submit(app, id, submission, cancels).await?;
+        let submitting = submit(app, id, submission, cancels);
+        let (submitted, abandon) = submitting.await.map_err(Refusal::internal)?;
         let submitted =
             submitted.map_err(|error| task::refusal(app, &submitter, route, error))?;
         let waiting = Waiting { app, caller: &submitter.caller, patience, until };
-        match (submitted, ears) {
-            (Submitted::New(task), Some(ears)) => {let f = waiting.answer(task, ears, abandon); eprintln!("answer {}", std::mem::size_of_val(&f)); f.await}
-            (Submitted::New(task), None) => waiting.ticket(&task),
-            (Submitted::Attached { task, same }, _) => {
-                attach(&waiting, &submitter, task, same).await
+        let task = match submitted {
+            Submitted::New(task) => task,
+            Submitted::Attached { task, same } => {
+                return Box::pin(attach(&waiting, &submitter, task, same)).await;
             }
-        }
+        };
+        let Some(ears) = ears else { return waiting.ticket(&task) };
+        drop(task);
+        waiting.answer(id, ears, abandon).await
     }
 }
 
 /// Submits a task to its end, even if the client leaves meanwhile: a task that is stored and not made
 /// known would wait for nobody.
-async fn submit(
+fn submit(
     app: &Arc<App>,
     id: TaskId,
     submission: Submission,
     cancels: bool,
-) -> Result<(Result<Submitted, EngineError>, Abandon), Refusal> {
+) -> JoinHandle<(Result<Submitted, EngineError>, Abandon)> {
     let app = app.clone();
     let tenant = submission.tenant.clone();
-    let submitting = tokio::spawn(async move {
+    tokio::spawn(async move {
         let submitted = app.engine.submit(id, submission).await;
         // Dropped with the rest of what nobody came for, it cancels.
         let abandon = match &submitted {
@@ -197,8 +197,7 @@ async fn submit(
             _ => Abandon::goes_on(),
         };
         (submitted, abandon)
-    });
-    submitting.await.map_err(Refusal::internal)
+    })
 }
 
 /// Answers for a task that an earlier request with the same idempotency key has made.

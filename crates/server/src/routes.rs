@@ -99,6 +99,7 @@ fn workers() -> Router<Arc<App>> {
 fn others() -> Router<Arc<App>> {
     let queue = get(queues::read).put(queues::define);
     later::add(Router::new())
+        .route("/v1/queues", resource(get(queues::list), READ))
         .route("/v1/queues/{queue}", resource(queue, "GET, HEAD, PUT, OPTIONS"))
         .route("/v1/queues/{queue}/pause", resource(post(queues::pause), ACT))
         .route("/v1/queues/{queue}/resume", resource(post(queues::resume), ACT))

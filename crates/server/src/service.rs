@@ -15,6 +15,7 @@ use relais_api::codes;
 use relais_core::limits;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
+use tower::util::Oneshot;
 
 use crate::app::{App, Side};
 use crate::connection::Peer;
@@ -54,8 +55,15 @@ impl Door {
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response {
         let path = request.uri().path().to_owned();
         let changes = request.version() == Version::HTTP_11 && changes_protocol(request.headers());
-        let answered = AssertUnwindSafe(self.route(request)).catch_unwind().await;
-        let answered = answered.unwrap_or_else(|_| Err(Refusal::internal("a handler panicked")));
+        let answered = match self.route(request) {
+            Ok(Routed::Answered(response)) => Ok(response),
+            Ok(Routed::To(answering)) => match AssertUnwindSafe(answering).catch_unwind().await {
+                Ok(Ok(response)) => Ok(response),
+                Ok(Err(never)) => match never {},
+                Err(_) => Err(Refusal::internal("a handler panicked")),
+            },
+            Err(refusal) => Err(refusal),
+        };
         let mut response = answered.unwrap_or_else(|refusal| self.app.refuse(&refusal, &path));
         if changes && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             // What the client sent behind such a head may be another protocol's: it is not read.
@@ -64,7 +72,7 @@ impl Door {
         response
     }
 
-    async fn route(&self, mut request: Request<Incoming>) -> Result<Response, Refusal> {
+    fn route(&self, mut request: Request<Incoming>) -> Result<Routed, Refusal> {
         if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
             return Err(Refusal::new(&codes::METHOD_NOT_ALLOWED).allow(METHODS));
         }
@@ -72,7 +80,7 @@ impl Door {
             let mut response = Response::default();
             *response.status_mut() = StatusCode::NO_CONTENT;
             response.headers_mut().insert(ALLOW, HeaderValue::from_static(METHODS));
-            return Ok(response);
+            return Ok(Routed::Answered(response));
         }
         normalise(&mut request)?;
         let side = request.extensions().get::<Peer>().map_or(Side::Public, |peer| peer.side);
@@ -80,11 +88,16 @@ impl Door {
             Side::Public => &self.public,
             Side::Admin => &self.admin,
         };
-        match router.clone().oneshot(request).await {
-            Ok(response) => Ok(response),
-            Err(never) => match never {},
-        }
+        Ok(Routed::To(router.clone().oneshot(request)))
     }
+}
+
+/// Where a request went.
+enum Routed {
+    /// Nowhere: it is answered.
+    Answered(Response),
+    /// To Relais itself, or to the front door.
+    To(Oneshot<Router, Request<Incoming>>),
 }
 
 /// Whether a head asks for another protocol: what the framing of its connection goes by, too.

@@ -69,21 +69,22 @@ create table task (
   status integer not null,
   phase integer not null,            -- of queued tasks: 1 ready, 2 scheduled, 3 past its deadline; else 0
   place integer,                     -- of queued tasks: their order within the lane
-  sched_at integer,                  -- of scheduled tasks
   due_at integer not null,
-  started integer not null,          -- 1 has started and is not terminal, 2 so in strict order
   last_pos integer not null,
+  sched_at integer,                  -- of scheduled tasks
+  apart integer,                     -- the status of waiting, failed and canceled tasks
+  holds integer,                     -- 1 if it has started in strict order and is not terminal
   key_scope blob,
   spec blob not null,
   life blob not null
 ) strict;
+-- A change costs what its columns are indexed by: most change only the place and the next alarm.
 create unique index task_id on task (id);
 create index task_place on task (lane_id, phase, place) where place is not null;
-create index task_scheduled on task (pool_id, sched_at) where sched_at is not null;
 create index task_due on task (due_at);
-create index task_started on task (lane_id) where started = 2;
-create index task_apart on task (pool_id, status, id) 
-  where status = 2 or status >= 4;   -- waiting, failed, canceled
+create index task_scheduled on task (pool_id, sched_at) where sched_at is not null;
+create index task_apart on task (pool_id, apart, id) where apart is not null;
+create index task_holder on task (lane_id) where holds is not null;
 
 -- The log. The events of one task are chained backwards: the index that would find them costs more than
 -- all that is ever read through it.

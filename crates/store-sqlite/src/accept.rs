@@ -7,7 +7,7 @@ use rusqlite::params;
 use crate::codec;
 use crate::fault::Fault;
 use crate::ledger::Started;
-use crate::row::{TaskRow, standing_after};
+use crate::row::{TaskRow, encode_life, standing_after};
 use crate::scribe::{Scribe, position};
 
 type Answer = Result<Result<Committed, Rejected>, Fault>;
@@ -48,7 +48,7 @@ impl Scribe<'_> {
         let standing = standing_after(&accept.task, now, Started::No, is_strict);
         let n = self.next_n;
         codec::encode_into(&**spec, &mut self.spec_bytes);
-        codec::encode_into(&accept.task.life, &mut self.life_bytes);
+        encode_life(standing.started, &accept.task.life, &mut self.life_bytes);
         let inserted = self.hot.task_insert.execute(params![
             n,
             codec::id_bytes(spec.id),
@@ -57,10 +57,9 @@ impl Scribe<'_> {
             standing.status as i64,
             standing.phase as i64,
             standing.place,
-            standing.sched_at,
             accept.task.due_at().as_ms(),
-            standing.started as i64,
             self.next_pos,
+            standing.sched_at,
             accept.idempotency.as_ref().map(|claim| &claim.scope[..]),
             self.spec_bytes,
             self.life_bytes,

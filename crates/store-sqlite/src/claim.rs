@@ -4,7 +4,7 @@
 //! start costs one row of the first, and none of the second.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, VecDeque};
 
 use relais_core::lane::{Bucket, queue_vtime_after_start, vtime_after_start};
 use relais_core::{BodyKind, Command, Credentials, Lease, Order, Timestamp, step};
@@ -12,6 +12,7 @@ use relais_store::{Claim, Claimed, Claims, StoredBody};
 
 use crate::bodies::stored_body;
 use crate::fault::Fault;
+use crate::hash::NumberMap;
 use crate::ledger::{Front, Head, Home, Phase, Standing, id_at};
 use crate::row::{TaskRow, body_key};
 use crate::scribe::Scribe;
@@ -44,7 +45,7 @@ struct Walk<'a> {
     /// Lanes that were looked at, with the turn they have now.
     again: BinaryHeap<Reverse<(Front, usize, usize)>>,
     /// Tasks that were read ahead.
-    tasks: HashMap<i64, Ahead>,
+    tasks: NumberMap<i64, Ahead>,
     wants_slot: bool,
 }
 
@@ -84,7 +85,7 @@ impl Scribe<'_> {
             read_to: (i64::MIN, i64::MIN, i64::MIN),
             is_read: false,
             again: BinaryHeap::new(),
-            tasks: HashMap::new(),
+            tasks: NumberMap::default(),
             wants_slot: false,
         };
         walk.run(self)

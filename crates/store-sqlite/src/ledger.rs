@@ -73,10 +73,10 @@ pub(crate) enum Started {
 }
 
 impl Started {
-    pub(crate) fn of(number: i64) -> Result<Self, Fault> {
+    pub(crate) fn of(number: u8) -> Result<Self, Fault> {
         [Self::No, Self::Fair, Self::Strict]
             .into_iter()
-            .find(|started| *started as i64 == number)
+            .find(|started| *started as u8 == number)
             .ok_or_else(|| Fault::damaged(format!("a task has started as {number}")))
     }
 }
@@ -103,6 +103,20 @@ pub(crate) struct Queue {
     /// The policy of the last claim.
     pub(crate) seen: Option<Arc<Policy>>,
     is_dirty: bool,
+}
+
+impl Standing {
+    /// The status of tasks that are listed apart from all others.
+    fn apart(&self) -> Option<i64> {
+        let is_apart = matches!(self.status, Status::Waiting | Status::Failed | Status::Canceled);
+        is_apart.then_some(self.status as i64)
+    }
+
+    /// What is stored of it in columns that seldom change: its moment, being apart, holding a lane.
+    pub(crate) fn marks(&self) -> (Option<i64>, Option<i64>, Option<i64>) {
+        let holds = (self.started == Started::Strict).then_some(1);
+        (self.sched_at, self.apart(), holds)
+    }
 }
 
 impl Queue {

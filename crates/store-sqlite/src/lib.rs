@@ -11,6 +11,7 @@ mod claim;
 mod codec;
 mod events;
 mod fault;
+mod hash;
 mod ledger;
 mod list;
 mod migrate;

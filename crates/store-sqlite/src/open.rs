@@ -117,8 +117,9 @@ const POINT_READERS: usize = 4;
 const PAGE_READERS: usize = 2;
 /// How long to wait for a lock that only another connection of ours can hold.
 const BUSY: Duration = Duration::from_secs(5);
-/// The writer's page cache. It reads little that it did not just write.
-const WRITER_CACHE_KIB: i64 = 64 << 10;
+/// The writer's page cache: what was written lately. SQLite looks through all of it at each commit, so
+/// that more is not better.
+const WRITER_CACHE_KIB: i64 = 16 << 10;
 const READER_CACHE_KIB: i64 = 2 << 10;
 const STATEMENTS_MAX: usize = 64;
 const PAGE_BYTES: i64 = 4_096;

@@ -2,10 +2,11 @@
 //!
 //! Only rows that are exactly what is stored are kept; whoever changes one takes it out first.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use relais_core::TaskId;
 
+use crate::hash::NumberMap;
 use crate::row::TaskRow;
 
 /// Tasks kept; a task and what it points to is about a kilobyte.
@@ -14,8 +15,8 @@ const KEPT_MAX: usize = 8_192;
 /// The tasks seen lately.
 #[derive(Default)]
 pub(crate) struct Recent {
-    rows: HashMap<i64, (u64, TaskRow)>,
-    by_id: HashMap<TaskId, i64>,
+    rows: NumberMap<i64, (u64, TaskRow)>,
+    by_id: NumberMap<TaskId, i64>,
     /// In the order of their last coming, with those that were taken out since.
     order: VecDeque<(u64, i64)>,
     last: u64,

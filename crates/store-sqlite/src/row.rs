@@ -25,15 +25,16 @@ pub(crate) struct TaskRow {
 impl TaskRow {
     /// Reads the columns that all statements on whole tasks select.
     pub(crate) fn read(row: &Row<'_>) -> Result<Self, Fault> {
+        let (started, task) = started_task_of(row, 6)?;
         Ok(Self {
             n: row.get(0)?,
             line_id: row.get(1)?,
             phase: Phase::of(row.get(2)?)?,
             place: row.get(3)?,
             sched_at: row.get(4)?,
-            started: Started::of(row.get(5)?)?,
-            last_pos: row.get(6)?,
-            task: task_of(row, 7)?,
+            last_pos: row.get(5)?,
+            started,
+            task,
         })
     }
 
@@ -76,9 +77,19 @@ impl TaskRow {
 
 /// Reads a task from two neighbouring columns.
 pub(crate) fn task_of(row: &Row<'_>, spec: usize) -> Result<Task, Fault> {
-    let life = codec::decode::<Life>("task", row.get_ref(spec + 1)?.as_blob()?)?;
+    started_task_of(row, spec).map(|(_, task)| task)
+}
+
+fn started_task_of(row: &Row<'_>, spec: usize) -> Result<(Started, Task), Fault> {
+    let life = row.get_ref(spec + 1)?.as_blob()?;
+    let (started, life): (u8, Life) = codec::decode("task", life)?;
     let spec = codec::decode::<Spec>("task", row.get_ref(spec)?.as_blob()?)?;
-    Ok(Task { spec: Arc::new(spec), life })
+    Ok((Started::of(started)?, Task { spec: Arc::new(spec), life }))
+}
+
+/// How what changes of a task is stored: behind whether it has started, which statements look at.
+pub(crate) fn encode_life(started: Started, life: &Life, bytes: &mut Vec<u8>) {
+    codec::encode_into(&(started as u8, life), bytes);
 }
 
 /// The first of `rows`, read.

@@ -8,9 +8,9 @@ use rusqlite::{Connection, params};
 
 use crate::codec;
 use crate::fault::Fault;
-use crate::ledger::{Home, Ledger, Phase, Ranked};
+use crate::ledger::{Home, Ledger, Ranked, Standing};
 use crate::recent::Recent;
-use crate::row::{TaskRow, body_key, first_task, standing_after};
+use crate::row::{TaskRow, body_key, encode_life, first_task, standing_after};
 use crate::shared::Shared;
 use crate::sql::{self, Hot};
 
@@ -165,39 +165,54 @@ impl<'c> Scribe<'c> {
         }
         row.last_pos = self.append(row.n, row.last_pos, entries)?;
         let before = row.standing();
+        let was_due = row.task.due_at();
         row.task.life = life;
-        codec::encode_into(&row.task.life, &mut self.life_bytes);
-        let due_at = row.task.due_at().as_ms();
         let home = self.home(row)?;
         let queue = self.ledger.pool(self.ledger.lanes.line(home).pool).queue;
         let is_strict = self.ledger.queue(queue).is_strict;
         let after = standing_after(&row.task, now, row.started, is_strict);
-        if after == before {
-            let touched = params![row.n, due_at, row.last_pos, self.life_bytes];
-            self.hot.task_touch.execute(touched)?;
-            return Ok(position(first));
-        }
-        let (status, started) = (after.status as i64, after.started as i64);
-        if before.phase == Phase::None && after.phase == Phase::None {
-            let settled = params![row.n, status, due_at, started, row.last_pos, self.life_bytes];
-            self.hot.task_settle.execute(settled)?;
-        } else {
-            self.hot.task_update.execute(params![
-                row.n,
-                status,
-                after.phase as i64,
-                after.place,
-                after.sched_at,
-                due_at,
-                started,
-                row.last_pos,
-                self.life_bytes,
-            ])?;
-        }
         (row.phase, row.place) = (after.phase, after.place);
         (row.sched_at, row.started) = (after.sched_at, after.started);
+        self.rewrite(row, was_due, before, after)?;
         self.ledger.shift(home, row.n, Some(before), Some(after));
         Ok(position(first))
+    }
+
+    /// Writes back a task that has changed, with as few columns as it takes.
+    pub(crate) fn rewrite(
+        &mut self,
+        row: &TaskRow,
+        was_due: Timestamp,
+        before: Standing,
+        after: Standing,
+    ) -> Result<(), Fault> {
+        encode_life(row.started, &row.task.life, &mut self.life_bytes);
+        let (hot, life) = (&mut self.hot, &self.life_bytes);
+        let (due_at, status) = (row.task.due_at(), after.status as i64);
+        if before.phase != after.phase || before.place != after.place {
+            let phase = after.phase as i64;
+            hot.task_update.execute(params![
+                row.n,
+                status,
+                phase,
+                after.place,
+                due_at.as_ms(),
+                row.last_pos,
+                life
+            ])?;
+        } else if before.status != after.status {
+            let changed = params![row.n, status, due_at.as_ms(), row.last_pos, life];
+            hot.task_settle.execute(changed)?;
+        } else if was_due != due_at {
+            hot.task_touch.execute(params![row.n, due_at.as_ms(), row.last_pos, life])?;
+        } else {
+            hot.task_note.execute(params![row.n, row.last_pos, life])?;
+        }
+        if before.marks() != after.marks() {
+            let (sched_at, apart, holds) = after.marks();
+            hot.task_mark.execute(params![row.n, sched_at, apart, holds])?;
+        }
+        Ok(())
     }
 
     /// Appends to the log of a task whose last event is at `prev`; answers the new last position.

@@ -2,7 +2,7 @@
 //!
 //! Not here: the schema, which is in `migrations/`. Statements in [`Hot`] are held prepared by the writer.
 
-use rusqlite::{Connection, Statement};
+use rusqlite::{Connection, PrepFlags, Statement};
 
 /// Gives each statement of the writer its place in one struct, prepared once.
 macro_rules! hot {
@@ -15,7 +15,9 @@ macro_rules! hot {
         impl<'c> Hot<'c> {
             /// Prepares them all.
             pub(crate) fn prepare(conn: &'c Connection) -> rusqlite::Result<Self> {
-                Ok(Self { $($name: conn.prepare($text)?,)* })
+                // Statements that stay would use up the small memory kept for those that do not.
+                let stay = PrepFlags::SQLITE_PREPARE_PERSISTENT;
+                Ok(Self { $($name: conn.prepare_with_flags($text, stay)?,)* })
             }
 
             /// Steps the virtual machine took in all of them: what a test of their plans measures.
@@ -32,36 +34,39 @@ hot! {
     begin = "begin immediate";
     commit = "commit";
 
-    task_insert = "insert into task (n, id, pool_id, lane_id, status, phase, place, sched_at, due_at,
-        started, last_pos, key_scope, spec, life)
-        values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) on conflict (id) do nothing";
-    task_by_id = "select n, lane_id, phase, place, sched_at, started, last_pos, spec, life
+    task_insert = "insert into task (n, id, pool_id, lane_id, status, phase, place, due_at, last_pos,
+        sched_at, key_scope, spec, life)
+        values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) on conflict (id) do nothing";
+    task_by_id = "select n, lane_id, phase, place, sched_at, last_pos, spec, life
         from task where id = ?1 limit 1";
     task_exists = "select 1 from task where id = ?1 limit 1";
-    /// Everything that may change.
-    task_update = "update task set status = ?2, phase = ?3, place = ?4, sched_at = ?5, due_at = ?6,
-        started = ?7, last_pos = ?8, life = ?9 where n = ?1";
+    /// What changes when a task enters or leaves the queue.
+    task_update = "update task set status = ?2, phase = ?3, place = ?4, due_at = ?5, last_pos = ?6,
+        life = ?7 where n = ?1";
     /// What changes while a task is not queued.
-    task_settle = "update task set status = ?2, due_at = ?3, started = ?4, last_pos = ?5, life = ?6
-        where n = ?1";
+    task_settle = "update task set status = ?2, due_at = ?3, last_pos = ?4, life = ?5 where n = ?1";
     /// What changes while a task stays where it is.
     task_touch = "update task set due_at = ?2, last_pos = ?3, life = ?4 where n = ?1";
+    /// As above, if the next alarm stays as well.
+    task_note = "update task set last_pos = ?2, life = ?3 where n = ?1";
+    /// What seldom changes.
+    task_mark = "update task set sched_at = ?2, apart = ?3, holds = ?4 where n = ?1";
     task_phase = "update task set phase = ?2, sched_at = null where n = ?1";
     task_place = "update task set place = ?2 where n = ?1";
     task_delete = "delete from task where n = ?1 returning key_scope";
-    task_by_n = "select n, lane_id, phase, place, sched_at, started, last_pos, spec, life
+    task_by_n = "select n, lane_id, phase, place, sched_at, last_pos, spec, life
         from task where n = ?1 limit 1";
     /// The ready tasks of a lane from a place on.
     task_ready = "select place, n from task where lane_id = ?1 and phase = 1
         and place is not null and (place, n) > (?2, ?3) order by place, n limit ?4";
-    task_ripe = "select n, lane_id, phase, place, sched_at, started, last_pos, spec, life
+    task_ripe = "select n, lane_id, phase, place, sched_at, last_pos, spec, life
         from task where pool_id = ?1 and sched_at <= ?2 order by sched_at, n limit ?3";
     task_next_scheduled = "select sched_at from task where pool_id = ?1 and sched_at is not null
         order by sched_at limit 1";
     task_next_due = "select due_at from task order by due_at limit 1";
     /// Overdue tasks of which some may be ready.
     task_overdue = "select n, phase, pool_id from task where due_at <= ?1 order by due_at limit ?2";
-    task_first_started = "select n from task where lane_id = ?1 and started = 2 order by n limit 1";
+    task_first_started = "select n from task where lane_id = ?1 and holds is not null order by n limit 1";
 
     event_insert = "insert into event (pos, n, seq, prev, data) values (?1, ?2, ?3, ?4, ?5)";
     event_delete = "delete from event where pos = ?1 returning prev";
@@ -122,16 +127,15 @@ pub(crate) const SECRET_DELETE: &str = "delete from secret where name = ?1";
 // A queue whose order has changed.
 
 pub(crate) const LANES_OF_QUEUE: &str = "select id from lane where queue_id = ?1 limit -1";
-pub(crate) const LANE_READY: &str = "select n, lane_id, phase, place, sched_at, started,
-    last_pos, spec, life from task
+pub(crate) const LANE_READY: &str = "select n, lane_id, phase, place, sched_at, last_pos,
+    spec, life from task
     where lane_id = ?1 and phase = 1 and place is not null limit -1";
-pub(crate) const LANE_LATER: &str = "select n, lane_id, phase, place, sched_at, started,
-    last_pos, spec, life from task
+pub(crate) const LANE_LATER: &str = "select n, lane_id, phase, place, sched_at, last_pos,
+    spec, life from task
     where lane_id = ?1 and phase > 1 and place is not null limit -1";
 /// Reads every task: there is no index of those that have started in fair order.
-pub(crate) const STARTED_OF_QUEUE: &str = "select n from task where started = 1
+pub(crate) const STARTED_OF_QUEUE: &str = "select n from task where substr(life, 2, 1) = x'01'
     and pool_id in (select id from pool where queue_id = ?1 limit -1) limit -1";
-pub(crate) const TASK_STARTED_PUT: &str = "update task set started = ?2 where n = ?1";
 
 // What the writer remembers of the store, read when it opens and after a failure.
 
@@ -212,8 +216,7 @@ pub(crate) const LIST_POOLS: &str = "select pool.id from pool join queue on queu
 pub(crate) const LIST_ALL: &str = "select id, pool_id, status, spec, life from task
     where id < ?1 order by id desc limit ?2";
 pub(crate) const LIST_APART: &str = "select id, pool_id, status, spec, life from task
-    where pool_id = ?3 and status = ?4 and (status = 2 or status >= 4)
-    and id < ?1 order by id desc limit ?2";
+    where pool_id = ?3 and apart = ?4 and id < ?1 order by id desc limit ?2";
 pub(crate) const LIST_LABELED: &str = "select task.id, pool_id, status, spec, life
     from label join task on task.id = label.id
     where label.tenant_id = ?3 and label.key = ?4 and label.value = ?5 and label.id < ?1

@@ -80,11 +80,8 @@ impl Scribe<'_> {
         self.ledger.queue_mut(queue).is_strict = is_strict;
         self.ledger.flush(&mut self.hot)?;
         if is_strict && self.ledger.queue(queue).started > 0 {
-            let started = self.numbers(sql::STARTED_OF_QUEUE, id_at(queue))?;
-            let mut put = self.conn.prepare(sql::TASK_STARTED_PUT)?;
-            for n in started {
-                self.recent.take(n);
-                put.execute((n, Started::Strict as i64))?;
+            for n in self.numbers(sql::STARTED_OF_QUEUE, id_at(queue))? {
+                self.hold(n)?;
             }
         }
         for line in self.numbers(sql::LANES_OF_QUEUE, id_at(queue))? {
@@ -97,6 +94,17 @@ impl Scribe<'_> {
             lane.lines[at].forget_holder();
         }
         self.ledger.flush_lanes(&mut self.hot)
+    }
+
+    /// A task that has started holds its lane from now on.
+    fn hold(&mut self, n: i64) -> Result<(), Fault> {
+        if let Some(mut row) = self.find_n(n)? {
+            let before = row.standing();
+            row.started = Started::Strict;
+            self.rewrite(&row, row.task.due_at(), before, row.standing())?;
+            self.recent.keep(row);
+        }
+        Ok(())
     }
 
     fn set_places(&mut self, statement: &str, line: i64, is_strict: bool) -> Result<(), Fault> {

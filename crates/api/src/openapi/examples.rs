@@ -110,7 +110,7 @@ pub(super) fn bulk_answer() -> Value {
 }
 
 pub(super) fn lease() -> Value {
-    json!({"max": 10, "wait": "30s", "worker": "importer-1"})
+    json!({"max": 10, "wait": "1s", "worker": "importer-1"})
 }
 
 pub(super) fn leases() -> Value {

@@ -43,7 +43,8 @@ fn any() -> Value {
 }
 
 fn stream() -> Value {
-    json!({"schema": {"type": "string"}, "example": examples::stream()})
+    // Tools differ in whether a stream is one text or a list of events: no type is claimed.
+    json!({"schema": {"description": "Server-Sent Events."}, "example": examples::stream()})
 }
 
 fn submitting() -> Vec<Operation> {
@@ -313,7 +314,11 @@ fn queues() -> Vec<Operation> {
         .says("Pause a queue", "No attempt starts; tasks are still accepted. Needs `admin`.");
     let resume = queue("post", "/v1/queues/{queue}/resume", "resumeQueue")
         .says("Resume a queue", "Attempts start again. Needs `admin`.");
-    vec![now(read, false), now(define, false), now(pause, true), now(resume, false)]
+    let list = Operation::new("get", "/v1/queues", "listQueues")
+        .tag("queues")
+        .says("List the queues", "Those that anything came into, by name.")
+        .gives("200", "The queues.", "QueueList", json!({"items": [examples::queue(false)]}), &[]);
+    vec![list, now(read, false), now(define, false), now(pause, true), now(resume, false)]
 }
 
 fn service() -> Vec<Operation> {

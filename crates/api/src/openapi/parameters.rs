@@ -42,7 +42,7 @@ fn of_paths_and_headers() -> Value {
             "description": "`wait=N` waits up to N seconds, at most 55, for something to happen \
                 (RFC 7240). What is not understood is ignored.",
             "schema": {"type": "string"},
-            "example": "wait=30",
+            "example": "wait=1",
         },
         "ifNoneMatch": {
             "name": "If-None-Match", "in": "header",

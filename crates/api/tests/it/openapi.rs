@@ -5,7 +5,7 @@ use relais_api::bulk::{BulkRequest, BulkResponse, RetryRequest};
 use relais_api::health::Health;
 use relais_api::lease::{HeartbeatResponse, SettleResponse, StoredResult};
 use relais_api::openapi::document;
-use relais_api::queue::{Policy, Queue};
+use relais_api::queue::{Policy, Queue, QueueList};
 use relais_api::{
     Accepted, BatchRequest, BatchResponse, Code, EventPage, HeartbeatRequest, LeaseRequest,
     LeaseResponse, SettleRequest, SubmitRequest, Task, TaskList, Why, decode,
@@ -129,6 +129,7 @@ fn every_call_of_the_contract_is_there() {
         "post /v1/leases/settle",
         "get /v1/leases/input",
         "put /v1/leases/result",
+        "get /v1/queues",
         "get /v1/queues/{queue}",
         "put /v1/queues/{queue}",
         "post /v1/queues/{queue}/pause",
@@ -192,6 +193,7 @@ fn every_example_is_what_it_stands_for() {
             "Accepted" => reads::<Accepted>(example),
             "Task" => reads::<Task>(example),
             "TaskList" => reads::<TaskList>(example),
+            "QueueList" => reads::<QueueList>(example),
             "Why" => reads::<Why>(example),
             "RetryRequest" => reads::<RetryRequest>(example),
             "BulkRequest" => reads::<BulkRequest>(example),

@@ -41,7 +41,7 @@ impl Story {
             format!("curl -i -H 'Prefer: respond-async' {door}/suppliers/flaky-2/stock"),
             format!("{import} @{folder}/products.csv {door}/imports"),
             format!("{relais} --url {door} tasks"),
-            format!("{relais} --url {door} queues"),
+            format!("{relais} --url {door} queues show imports"),
         ] {
             teller.command(&line);
         }

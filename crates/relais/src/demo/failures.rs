@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::call::Call;
 use super::story::{Handed, Story, kinds, of_kind};
-use super::truth::{ensure, ensure_same};
+use super::truth::{ensure, ensure_same, ensure_same_json};
 
 pub(super) const RETRIED: (&str, &str) = (
     "A failure, retried",
@@ -30,7 +30,7 @@ pub(super) async fn retried(story: &mut Story) -> anyhow::Result<String> {
     let answer = story.collect(&handed.location, &[]).await?;
     ensure(answer.status() == 200, "200 OK", &answer)?;
     let stock: Value = answer.json()?;
-    ensure_same("the shop's count of calls", &stock["call"], &Value::from(3))?;
+    ensure_same_json("the shop's count of calls", &stock["call"], &Value::from(3))?;
     story.teller.fact("two refusals and an answer; the client saw the answer only");
     Ok("two 503 retried, then the answer".to_owned())
 }
@@ -66,13 +66,13 @@ pub(super) async fn lost(story: &mut Story) -> anyhow::Result<String> {
     })?;
     ensure_same("Relais-Origin", &answer.head.required("relais-origin")?, &"relais")?;
     let book = ask_book(story, &orders).await?;
-    ensure_same("orders in the shop", &book["count"], &Value::from(1))?;
+    ensure_same_json("orders in the shop", &book["count"], &Value::from(1))?;
     story.teller.fact("not repeated; and the shop did make the order");
     retry_by_hand(story, &handed, events.last().map_or(0, |event| event.seq)).await?;
 
     let book = ask_book(story, &orders).await?;
     let doubled = serde_json::json!([{"reference": "A-1", "orders": 2}]);
-    ensure_same("doubled orders in the shop", &book["doubled"], &doubled)?;
+    ensure_same_json("doubled orders in the shop", &book["doubled"], &doubled)?;
     story.teller.fact("the order exists twice: that is why Relais did not repeat it by itself");
     Ok("outcome-unknown, retried by hand".to_owned())
 }
@@ -95,7 +95,11 @@ async fn retry_by_hand(story: &Story, handed: &Handed, seen: u64) -> anyhow::Res
     let answer = story.collect(&again.location, &[]).await?;
     ensure(answer.status() == 201, "201 Created, the shop's answer", &answer)?;
     let placed: Value = answer.json()?;
-    ensure_same("orders of this reference", &placed["orders_with_this_reference"], &Value::from(2))
+    ensure_same_json(
+        "orders of this reference",
+        &placed["orders_with_this_reference"],
+        &Value::from(2),
+    )
 }
 
 async fn ask_book(story: &Story, orders: &str) -> anyhow::Result<Value> {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::call::Call;
 use super::story::{ImportLinks, Story};
 use super::teller::{thousands, time};
-use super::truth::{ensure, ensure_same, within};
+use super::truth::{ensure, ensure_same, ensure_same_json, within};
 
 pub(super) const TITLE: (&str, &str) = (
     "A long import, killed twice",
@@ -48,7 +48,7 @@ pub(super) async fn tell(story: &mut Story) -> anyhow::Result<String> {
     let resumed_at = resumed_at.and_then(|line| line.as_u64()).unwrap_or(0);
     let is_checkpoint = resumed_at > 0 && resumed_at.is_multiple_of(CHECKPOINT_LINES);
     ensure(is_checkpoint, "resumed_at, the line of a checkpoint", &answer)?;
-    ensure_same("the result", &result, &uninterrupted)?;
+    ensure_same_json("the result", &result, &uninterrupted)?;
     let count = |name: &str| thousands(result[name].as_u64().unwrap_or(0));
     story.teller.fact(&format!(
         "{} lines, {} imported, {} bad: the very result of an import that nobody kills",

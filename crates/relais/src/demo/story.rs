@@ -59,8 +59,8 @@ impl Story {
     /// When a program does not start.
     pub(super) async fn open(options: Options, teller: Teller) -> anyhow::Result<Self> {
         let begun = Instant::now();
-        teller.line("A slow shop, a worker that imports files, and Relais in front of them.");
         let stage = Stage::open(options.port_base).await?;
+        teller.line("A slow shop, a worker that imports files, and Relais in front of them.");
         teller.prose(&format!("shop     {}   (knows nothing of Relais)", stage.shop_url()));
         teller.prose(&format!("relais   {}   (store and logs: {})", stage.door(), {
             stage.folder().display()

@@ -4,6 +4,7 @@
 //! terminals only; `NO_COLOR` is honoured.
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -22,6 +23,8 @@ pub(super) struct Teller {
     bar: Option<ProgressBar>,
     /// Where no bar moves: up to which tenth it has been told in words.
     tenths_told: u64,
+    /// False once the reader has closed the pipe.
+    is_heard: AtomicBool,
 }
 
 /// What a line is, which decides its colour.
@@ -40,7 +43,7 @@ impl Teller {
         let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
             || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         let has_colours = io::stdout().is_terminal() && !is_plain;
-        Self { has_colours, bar: None, tenths_told: 0 }
+        Self { has_colours, bar: None, tenths_told: 0, is_heard: AtomicBool::new(true) }
     }
 
     /// Begins a chapter.
@@ -153,8 +156,8 @@ impl Teller {
     /// Moves the bar, if there is one.
     pub(super) fn move_bar(&self, done: u64, message: &str) {
         if let Some(bar) = &self.bar {
-            bar.set_position(done);
             bar.set_message(clean(message));
+            bar.set_position(done);
         }
     }
 
@@ -177,9 +180,18 @@ impl Teller {
         }
     }
 
-    /// A line as it is. A reader who has closed the pipe has seen enough, and is told so by the exit.
+    /// Whether somebody reads the story, as far as is known.
+    pub(super) fn is_heard(&self) -> bool {
+        self.is_heard.load(Ordering::Relaxed)
+    }
+
+    /// A line as it is.
     pub(super) fn line(&self, text: &str) {
-        let print = || _ = writeln!(io::stdout().lock(), "{text}");
+        let print = || {
+            if writeln!(io::stdout().lock(), "{text}").is_err() {
+                self.is_heard.store(false, Ordering::Relaxed);
+            }
+        };
         match &self.bar {
             Some(bar) => bar.suspend(print),
             None => print(),

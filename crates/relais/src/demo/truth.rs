@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde_json::Value;
+
 /// Something in the story was not as it is told.
 #[derive(Debug)]
 pub(super) struct Untrue {
@@ -37,6 +39,11 @@ pub(super) fn ensure_same<T: PartialEq + fmt::Debug>(
     expected: &T,
 ) -> anyhow::Result<()> {
     ensure(found == expected, format!("{what}: {expected:?}"), format_args!("{found:?}"))
+}
+
+/// The same for documents, which are shown as they travel.
+pub(super) fn ensure_same_json(what: &str, found: &Value, expected: &Value) -> anyhow::Result<()> {
+    ensure(found == expected, format!("{what}: {expected}"), found)
 }
 
 /// Waits for `what`, and says so when it does not come.

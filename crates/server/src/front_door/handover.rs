@@ -53,18 +53,17 @@ pub(super) struct Ears {
 }
 
 impl Waiting<'_> {
-    /// Waits for the answer to a task, and answers.
+    /// Waits for the answer to a new task, and answers.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub(super) async fn answer(
         &self,
-        task: Task,
+        id: TaskId,
         mut ears: Ears,
         mut abandon: Abandon,
     ) -> Result<Response, Refusal> {
-        let id = task.spec.id;
-        let ending = self.listen(&task, &mut ears).await;
+        let ending = self.listen(id, &mut ears).await;
         let ending = ending.inspect_err(|_| abandon.disarm())?;
         let applied = self.patience.applied_to_answer.as_deref();
         match ending {
@@ -114,9 +113,9 @@ impl Waiting<'_> {
         Ok(response)
     }
 
-    async fn listen(&self, task: &Task, ears: &mut Ears) -> Result<Ending, Refusal> {
-        let id = task.spec.id;
-        let mut seq = task.life.version;
+    async fn listen(&self, id: TaskId, ears: &mut Ears) -> Result<Ending, Refusal> {
+        // That it was accepted is no news.
+        let mut seq = 1;
         loop {
             match ears.heard() {
                 Heard::Head(answer) if has_body(&answer) => return Ok(Ending::Streaming(answer)),

@@ -3,7 +3,7 @@
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, header, request};
+use http::{HeaderMap, HeaderValue, Request, header, request};
 use relais_api::codes;
 use relais_core::Runner;
 use relais_core::outcome::is_idempotent_method;
@@ -24,9 +24,9 @@ use crate::proxy::fields::{self, PreferIs};
 use crate::proxy::source::Source;
 
 /// A request that is about to become a task.
-pub(super) struct Prepared {
+struct Prepared {
     /// Who hands it in.
-    pub(super) submitter: Submitter,
+    submitter: Submitter,
     /// The task it asks for, but for its body.
     submission: Submission,
     /// Its method and content type as they came.
@@ -34,11 +34,24 @@ pub(super) struct Prepared {
     content_type: Vec<u8>,
 }
 
-/// Decides, by its head alone, what task a request asks for.
+/// Reads a request to its end: what is returned can be submitted.
 ///
 /// # Errors
 /// Why it is refused.
-pub(super) async fn prepare(
+pub(super) async fn read(
+    app: &App,
+    route: &Route,
+    names: &[(String, String)],
+    peer: std::net::IpAddr,
+    request: Request<Body>,
+) -> Result<(Submitter, Submission), Refusal> {
+    let (parts, body) = request.into_parts();
+    let prepared = prepare(app, route, names, peer, &parts).await?;
+    prepared.with_body(app, &parts.headers, body).await
+}
+
+/// Decides, by its head alone, what task a request asks for.
+async fn prepare(
     app: &App,
     route: &Route,
     names: &[(String, String)],
@@ -99,11 +112,7 @@ pub(super) async fn prepare(
 }
 
 impl Prepared {
-    /// Reads the body: what is returned can be submitted.
-    ///
-    /// # Errors
-    /// When it is too long, too slow or breaks off, or the store has no room.
-    pub(super) async fn with_body(
+    async fn with_body(
         mut self,
         app: &App,
         headers: &HeaderMap,

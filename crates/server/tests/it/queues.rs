@@ -96,3 +96,16 @@ async fn a_paused_queue_leases_nothing_until_it_is_resumed() {
     assert_eq!(resume.json()["paused"], false);
     assert_eq!(api.lease().await["attempt"], 1);
 }
+
+#[tokio::test]
+async fn the_queues_of_a_tenant_are_listed_by_name() {
+    let api = Api::new().await;
+    assert_eq!(api.call(get("/v1/queues")).await.json(), json!({"items": []}));
+    for queue in ["mail", "imports"] {
+        api.call(post("/v1/tasks", &json!({"queue": queue, "input": 1}))).await;
+    }
+    let listed = api.call(get("/v1/queues")).await.json();
+    let names: Vec<_> = listed["items"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
+    assert_eq!(names, ["imports", "mail"]);
+    assert_eq!(listed["items"][0]["counts"]["queued"], 1);
+}

@@ -11,6 +11,7 @@ use rusqlite::params;
 
 use super::{Standing, Started, count_of, id_at};
 use crate::fault::Fault;
+use crate::hash::NumberMap;
 use crate::row::TaskRow;
 use crate::sql::Hot;
 
@@ -136,7 +137,7 @@ pub(crate) struct Lanes {
     lanes: Vec<Option<Lane>>,
     free: Vec<usize>,
     by_key: HashMap<(usize, Option<LaneKey>), usize>,
-    by_line: HashMap<i64, usize>,
+    by_line: NumberMap<i64, usize>,
     dirty: Vec<usize>,
     last_line: i64,
 }
@@ -147,7 +148,7 @@ impl Lanes {
             lanes: Vec::new(),
             free: Vec::new(),
             by_key: HashMap::new(),
-            by_line: HashMap::new(),
+            by_line: NumberMap::default(),
             dirty: Vec::new(),
             last_line,
         }
