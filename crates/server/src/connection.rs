@@ -82,7 +82,7 @@ pub(crate) async fn serve(door: Arc<Door>, mut stream: TcpStream, peer: Peer) {
     if is_h2 {
         Box::pin(http2(door, stream, first, peer)).await;
     } else {
-        Box::pin(http1(door, stream, first, peer)).await;
+        http1(door, stream, first, peer).await;
     }
 }
 
@@ -146,12 +146,31 @@ enum End {
     TimedOut(Wait),
 }
 
-async fn http1(door: Arc<Door>, stream: TcpStream, first: Bytes, peer: Peer) {
+/// Serves an HTTP/1.1 connection. While it lies idle the HTTP library's state and buffers are given up:
+/// most connections do most of the time, and 15 KiB each would be the larger part of a server's memory.
+async fn http1(door: Arc<Door>, mut stream: TcpStream, mut first: Bytes, peer: Peer) {
+    while let Some((idle, rest)) = Box::pin(converse(&door, stream, first, &peer)).await {
+        let begun = timeout(timing::IDLE_MAX, idle.readable());
+        tokio::select! {
+            begun = begun => if begun.is_err() { return },
+            () = door.app.stop.cancelled() => return,
+        }
+        (stream, first) = (idle, rest);
+    }
+}
+
+/// Answers requests until the connection ends, or lies idle: then the stream comes back.
+async fn converse(
+    door: &Arc<Door>,
+    stream: TcpStream,
+    first: Bytes,
+    peer: &Peer,
+) -> Option<(TcpStream, Bytes)> {
     let watch = Arc::new(Watch::default());
     let slot = Arc::new(Mutex::new(None));
     let permit = peer.permit.clone();
     let service = {
-        let (door, watch, slot) = (door.clone(), watch.clone(), slot.clone());
+        let (door, watch, slot, peer) = (door.clone(), watch.clone(), slot.clone(), peer.clone());
         service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer.clone());
             let busy = watch.begin();
@@ -186,9 +205,13 @@ async fn http1(door: Arc<Door>, stream: TcpStream, first: Bytes, peer: Peer) {
         timing.as_mut().poll(watch.wait(), context).map(End::TimedOut)
     })
     .await;
-    let Some(parts) = connection.into_parts() else { return };
+    let parts = connection.into_parts()?;
     let stream = parts.io.into_inner().into_inner();
-    Box::pin(finish(&door, stream, &watch, end, permit)).await;
+    if matches!(end, End::TimedOut(Wait::Idle)) {
+        return Some((stream, parts.read_buf));
+    }
+    Box::pin(finish(door, stream, &watch, end, permit)).await;
+    None
 }
 
 async fn finish(door: &Door, stream: TcpStream, watch: &Watch, end: End, permit: Permit) {
@@ -201,6 +224,7 @@ async fn finish(door: &Door, stream: TcpStream, watch: &Watch, end: End, permit:
         }
         (End::TimedOut(Wait::Head), _) => Refusal::new(&codes::REQUEST_TIMEOUT),
         (End::TimedOut(Wait::Reader(_) | Wait::Sender(_)), _) => return abort(&stream),
+        // The first is not the end, the second never takes too long.
         (End::TimedOut(Wait::Idle | Wait::Answer), _) => return,
         (End::Done(_), Some(Fault::Malformed(why))) => {
             Refusal::new(&codes::MALFORMED_REQUEST).because(why)

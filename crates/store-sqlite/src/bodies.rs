@@ -84,20 +84,6 @@ impl BodyFiles {
         self.folder.join(format!("{name}{UNFINISHED}"))
     }
 
-    fn reader(&self, name: &str, len: u64, crc: u32) -> Result<FileReader, Fault> {
-        if !is_name(name) {
-            return Err(Fault::damaged("a body's file has another name than Relais gives"));
-        }
-        let file = File::open(self.folder.join(name)).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => {
-                Fault::damaged(format!("the file {name} of a body is missing"))
-            }
-            _ => error.into(),
-        })?;
-        let sum = Mutex::new((0, crc32fast::Hasher::new()));
-        Ok(FileReader { file: Arc::new(file), len, crc, sum })
-    }
-
     /// Removes files of earlier runs that no row names. Those of this run may still get their row.
     pub(crate) fn sweep(&self, conn: &Connection) -> Result<usize, Fault> {
         let mut removed = 0;
@@ -117,9 +103,9 @@ impl BodyFiles {
         Ok(removed)
     }
 
-    /// Reads a whole file and compares it with its row.
-    pub(crate) fn verify(&self, name: &str, len: u64, crc: u32) -> Result<(), Fault> {
-        let reader = self.reader(name, len, crc)?;
+    /// Reads a whole file of a database and compares it with its row.
+    pub(crate) fn verify(database: &Path, name: &str, len: u64, crc: u32) -> Result<(), Fault> {
+        let reader = open_body(&Self::folder_of(database), name, len, crc)?;
         let mut hasher = crc32fast::Hasher::new();
         let mut buffer = vec![0; PIECE];
         let mut offset = 0;
@@ -140,6 +126,18 @@ impl BodyFiles {
 
 const PIECE: usize = 256 << 10;
 
+fn open_body(folder: &Path, name: &str, len: u64, crc: u32) -> Result<FileReader, Fault> {
+    if !is_name(name) {
+        return Err(Fault::damaged("a body's file has another name than Relais gives"));
+    }
+    let file = File::open(folder.join(name)).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Fault::damaged(format!("the file {name} of a body is missing")),
+        _ => error.into(),
+    })?;
+    let sum = Mutex::new((0, crc32fast::Hasher::new()));
+    Ok(FileReader { file: Arc::new(file), len, crc, sum })
+}
+
 /// Names are ours: anything else could lead out of the folder.
 fn is_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
@@ -152,7 +150,7 @@ pub(crate) fn stored_body(row: &Row<'_>, files: &BodyFiles) -> Result<StoredBody
     let crc: u32 = row.get(1)?;
     let head = Bytes::copy_from_slice(row.get_ref(3)?.as_blob()?);
     let data = match row.get_ref(2)?.as_str_or_null()? {
-        Some(file) => BodySource::Reader(Arc::new(files.reader(file, len, crc)?)),
+        Some(file) => BodySource::Reader(Arc::new(open_body(&files.folder, file, len, crc)?)),
         None => {
             let bytes = row.get_ref(4)?.as_blob()?;
             if bytes.len() as u64 != len || crc32fast::hash(bytes) != crc {

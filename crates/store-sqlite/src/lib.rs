@@ -6,6 +6,7 @@
 
 mod accept;
 mod bodies;
+mod check;
 mod checkpoint;
 mod claim;
 mod codec;
@@ -29,6 +30,7 @@ mod tidy;
 mod writer;
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -39,6 +41,7 @@ use relais_store::{
 };
 use rusqlite::Connection;
 
+pub use check::Report;
 use fault::Fault;
 use open::Parts;
 pub use open::{OpenError, Options};
@@ -67,6 +70,15 @@ impl SqliteStore {
     /// [`OpenError`] says whether the file is in use, not ours, too new, or damaged.
     pub fn open(options: &Options) -> Result<Self, OpenError> {
         Ok(Self { parts: Arc::new(open::open(options)?) })
+    }
+
+    /// Looks over the store in a file, beside a running server as well; deeply, every row and body.
+    /// Blocks; a deep look takes as long as reading everything.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the file could not be opened as a store. What is wrong within is in the report.
+    pub fn check(path: &Path, is_deep: bool) -> Result<Report, OpenError> {
+        check::check(path, is_deep)
     }
 
     /// Finishes what was begun, and leaves the file whole and free for the next process.

@@ -223,7 +223,7 @@ pub(crate) fn check_header(path: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn check_identity(conn: &Connection) -> Result<(), OpenError> {
+pub(crate) fn check_identity(conn: &Connection) -> Result<(), OpenError> {
     let id: i32 = conn.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let version: i32 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let schema: i64 = conn.pragma_query_value(None, "schema_version", |row| row.get(0))?;

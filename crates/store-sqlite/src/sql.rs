@@ -224,6 +224,35 @@ pub(crate) const LIST_LABELED: &str = "select task.id, pool_id, status, spec, li
 pub(crate) const LIST_TENANTS: &str = "select id from tenant where ?1 is null or name = ?1
     order by id limit -1";
 
+// Looking over everything; a row is as good as the one before.
+
+pub(crate) const BEGIN_READ: &str = "begin";
+pub(crate) const COUNT_TASKS: &str = "select count(*) from task limit 1";
+pub(crate) const CHECK_QUEUES: &str = "select id, queued, running, waiting, succeeded, failed,
+    canceled, ready, leases, started from queue order by id limit -1";
+pub(crate) const CHECK_POOLS: &str = "select id, ready, next_at from pool order by id limit -1";
+pub(crate) const CHECK_LANES: &str = "select lane.id, pool_id, lane.queue_id, lane.key,
+    tenant.name, queue.name, kind, origin, is_strict, lane.vtime, lane.leases, lane.tasks,
+    lane.ready, turn, rank, first, holder from lane join pool on pool.id = pool_id
+    join queue on queue.id = lane.queue_id join tenant on tenant.id = tenant_id
+    order by lane.id limit -1";
+pub(crate) const CHECK_TASKS: &str = "select task.n as n, lane_id, phase, place, sched_at, last_pos,
+    spec, life, id, status, pool_id, due_at, apart, holds, event.seq as seq
+    from task left join event on event.pos = last_pos and event.n = task.n
+    order by task.n limit -1";
+pub(crate) const CHECK_EVENTS: &str = "select event.pos, event.n, event.prev, event.data, event.seq,
+    before.n, before.seq from event left join event as before on before.pos = event.prev
+    order by event.pos limit -1";
+pub(crate) const CHECK_BODIES: &str = "select key, len, crc, file, data from body
+    order by key limit -1";
+/// Rows that belong to no task.
+pub(crate) const CHECK_STRAYS: &str = "select 'event ' || pos from event
+        where n not in (select n from task limit -1)
+    union all select 'body ' || key from body where key / 8 not in (select n from task limit -1)
+    union all select 'a label' from label where id not in (select id from task limit -1)
+    union all select 'a key' from idem
+        where gone_at is null and id not in (select id from task limit -1) limit 100";
+
 // Opening and housekeeping.
 
 pub(crate) const MIGRATIONS_TABLE: &str = "create table if not exists migration (

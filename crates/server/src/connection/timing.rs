@@ -9,7 +9,9 @@ use tokio::time::{Instant, Sleep};
 use super::guard::Wait;
 
 /// How long a connection may lie idle between two requests: longer than the common proxies keep theirs.
-const IDLE_MAX: Duration = Duration::from_secs(75);
+pub(super) const IDLE_MAX: Duration = Duration::from_secs(75);
+/// How soon an idle connection is parked: it costs a little to take it up again.
+const PARK_AFTER: Duration = Duration::from_secs(2);
 /// How long a client may read nothing of what was written, or send nothing of what is wanted.
 const STALL_MAX: Duration = Duration::from_secs(60);
 
@@ -19,6 +21,7 @@ const STALL_MAX: Duration = Duration::from_secs(60);
 /// connection, whose waits are short, hardly ever touches it.
 pub(super) struct Timing {
     head_max: Duration,
+    park_after: Duration,
     wait: Wait,
     since: Instant,
     timer: Pin<Box<Sleep>>,
@@ -27,8 +30,9 @@ pub(super) struct Timing {
 impl Timing {
     pub(super) fn new(head_max: Duration) -> Self {
         let since = Instant::now();
-        let timer = Box::pin(tokio::time::sleep_until(since + head_max));
-        Self { head_max, wait: Wait::Idle, since, timer }
+        let park_after = PARK_AFTER.min(head_max);
+        let timer = Box::pin(tokio::time::sleep_until(since + park_after));
+        Self { head_max, park_after, wait: Wait::Idle, since, timer }
     }
 
     /// Resolves when the connection has waited for too long.
@@ -59,7 +63,8 @@ impl Timing {
     fn end(&self) -> Instant {
         self.since
             + match self.wait {
-                Wait::Idle | Wait::Answer => IDLE_MAX,
+                Wait::Idle => self.park_after,
+                Wait::Answer => IDLE_MAX,
                 Wait::Head => self.head_max,
                 Wait::Reader(_) | Wait::Sender(_) => STALL_MAX,
             }

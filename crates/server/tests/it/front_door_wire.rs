@@ -111,6 +111,24 @@ async fn a_slow_head_is_not_waited_for() {
 }
 
 #[tokio::test]
+async fn a_connection_that_lay_idle_is_taken_up_again() {
+    let mut plan = Plan::with(Mode::Auto).await;
+    plan.server.header_timeout = std::time::Duration::from_millis(20);
+    let house = plan.build().await;
+    let mut client = house.connect().await;
+    for text in ["one", "two", "three"] {
+        client.send(POST).await;
+        house.upstream.next().await.answer("200 OK", "", text).await;
+        assert_eq!(client.reply().await.text(), text);
+        // So long that the other one is closed: a silent connection has as much time.
+        let mut silent = house.connect().await;
+        assert_eq!(silent.rest().await, (Vec::new(), true));
+    }
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n").await;
+    assert_eq!(reply_of(&client.rest().await.0).code(), "request-timeout");
+}
+
+#[tokio::test]
 async fn a_broken_upload_is_no_task() {
     let house = House::with(Mode::Auto).await;
     let chunked = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhel";

@@ -1,1 +1,201 @@
 //! Opening, closing, and files that are not what they should be.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use relais_core::BodyKind;
+use relais_store::conformance::fixture::{TICK, from, inline, task};
+use relais_store::{Commit, QueueChange, Store as _};
+use relais_store_sqlite::{OpenError, SqliteStore};
+
+use crate::{assert_sound, file_in, new_folder, open_in, try_open, world_in};
+
+#[tokio::test]
+async fn reopening_keeps_everything() {
+    let folder = new_folder();
+    let (world, store) = world_in(&folder);
+    let queued = world.accept(task().lane("a").label("order", "A-1").key(1, 1, 50)).await;
+    let scheduled = world.accept(task().run_at(500)).await;
+    let (running, nonce) = world.start_one(&from("mail").limit(1)).await;
+    world.set("mail", QueueChange::Pause).await;
+    let value = Some("key".into());
+    let secret = Commit::Secret { name: "signing".to_owned(), value };
+    world.commit(secret).await.expect("it is stored");
+    let before = (
+        store.read(vec![queued, scheduled, running]).await.expect("it reads"),
+        world.log(running).await,
+        store.queues().await.expect("it reads"),
+        store.secrets().await.expect("it reads"),
+    );
+    store.close().await;
+    drop((world, store));
+
+    let (world, store) = world_in(&folder);
+    let after = (
+        store.read(vec![queued, scheduled, running]).await.expect("it reads"),
+        world.log(running).await,
+        store.queues().await.expect("it reads"),
+        store.secrets().await.expect("it reads"),
+    );
+    assert_eq!(before, after);
+    assert_eq!(world.body(queued, BodyKind::Input).await, "input");
+    world.set("mail", QueueChange::Resume).await;
+    world.step(running, relais_core::Command::Succeed { nonce }, 10).await;
+    assert_eq!(world.started(&from("mail").at(600)).await, [scheduled]);
+    assert_sound(&file_in(&folder));
+}
+
+#[tokio::test]
+async fn positions_never_come_again() {
+    let folder = new_folder();
+    let (world, store) = world_in(&folder);
+    let id = world.accept(task()).await;
+    let (_, nonce) = world.start_one(&from("mail")).await;
+    let last = world.step(id, relais_core::Command::Succeed { nonce }, 1).await.pos;
+    world.commit(Commit::Erase { id }).await.expect("it is over");
+    store.close().await;
+    drop((world, store));
+
+    let (world, _store) = world_in(&folder);
+    world.accept(task()).await;
+    let (id, _) = world.start_one(&from("mail").at(1)).await;
+    let query = relais_store::EventQuery::Task { id, after: 0, limit: 10 };
+    let events = world.store.events(query).await.expect("it reads");
+    assert!(events.iter().all(|event| event.pos > last), "{events:?} after {last}");
+}
+
+#[tokio::test]
+async fn a_closed_store_leaves_one_file_and_says_so() {
+    let folder = new_folder();
+    let (world, store) = world_in(&folder);
+    world.accept(task()).await;
+    store.close().await;
+    let log = folder.path().join("relais.db-wal");
+    assert_eq!(fs::metadata(log).map_or(0, |log| log.len()), 0, "the log is copied");
+    let refused = store.commit(vec![world.accepting(task())]).await;
+    assert!(matches!(refused, Err(relais_store::StoreError::Unavailable(_))), "{refused:?}");
+    let again = open_in(&folder);
+    drop(again);
+}
+
+#[tokio::test]
+async fn a_second_server_is_refused() {
+    let folder = new_folder();
+    let store = open_in(&folder);
+    let second = try_open(&file_in(&folder));
+    assert!(matches!(second, Err(OpenError::InUse(_))), "{second:?}");
+    drop(store);
+    open_in(&folder);
+}
+
+#[tokio::test]
+async fn the_files_are_for_their_owner_only() {
+    let folder = new_folder();
+    fs::write(file_in(&folder), "").expect("a file");
+    let loose = fs::Permissions::from_mode(0o644);
+    fs::set_permissions(file_in(&folder), loose).expect("it is ours");
+    let (world, _store) = world_in(&folder);
+    world.accept(task()).await;
+    for name in ["relais.db", "relais.db-wal", "relais.db-shm", "relais.db.lock"] {
+        let file = fs::metadata(folder.path().join(name)).expect("it is there");
+        assert_eq!(file.permissions().mode() & 0o777, 0o600, "{name}");
+    }
+    let bodies = fs::metadata(folder.path().join("relais.db.bodies")).expect("it is there");
+    assert_eq!(bodies.permissions().mode() & 0o777, 0o700);
+}
+
+#[tokio::test]
+async fn writes_are_synced_into_a_log() {
+    let folder = new_folder();
+    let (_world, _store) = world_in(&folder);
+    let conn = rusqlite::Connection::open(file_in(&folder)).expect("it opens");
+    let mode: String = conn.pragma_query_value(None, "journal_mode", |row| row.get(0)).expect("one");
+    assert_eq!(mode, "wal");
+    assert_eq!(SqliteStore::SYNCHRONOUS, 2, "FULL: each commit is synced before it is answered");
+}
+
+#[test]
+fn what_is_no_database_is_refused() {
+    let folder = new_folder();
+    fs::write(file_in(&folder), "name = \"relais\"\n".repeat(100)).expect("a file");
+    let refused = try_open(&file_in(&folder));
+    assert!(matches!(refused, Err(OpenError::NotADatabase)), "{refused:?}");
+    let kept = fs::read_to_string(file_in(&folder)).expect("it is still there");
+    assert!(kept.starts_with("name"), "and left alone");
+}
+
+#[test]
+fn a_database_of_another_application_is_refused() {
+    let folder = new_folder();
+    let conn = rusqlite::Connection::open(file_in(&folder)).expect("it opens");
+    conn.execute_batch("create table song (title text)").expect("it works");
+    drop(conn);
+    let refused = try_open(&file_in(&folder));
+    assert!(matches!(refused, Err(OpenError::OtherApplication(0))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_file_of_a_newer_relais_is_refused() {
+    let folder = new_folder();
+    open_in(&folder).close().await;
+    let conn = rusqlite::Connection::open(file_in(&folder)).expect("it opens");
+    conn.pragma_update(None, "user_version", 99).expect("it works");
+    drop(conn);
+    let refused = try_open(&file_in(&folder)).expect_err("it is newer");
+    assert!(matches!(refused, OpenError::Newer { found: 99, .. }), "{refused:?}");
+    assert!(refused.to_string().contains("use a newer Relais"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_changed_migration_is_refused() {
+    let folder = new_folder();
+    open_in(&folder).close().await;
+    let conn = rusqlite::Connection::open(file_in(&folder)).expect("it opens");
+    conn.execute("update migration set checksum = 1", []).expect("it works");
+    drop(conn);
+    let refused = try_open(&file_in(&folder)).expect_err("its schema is unknown");
+    assert!(refused.to_string().contains("migration 1"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_truncated_file_is_refused() {
+    let folder = new_folder();
+    let (world, store) = world_in(&folder);
+    for _ in 0..50 {
+        world.accept(task().input(inline(vec![7; 10_000]))).await;
+    }
+    store.close().await;
+    drop((world, store));
+    let file = fs::File::options().write(true).open(file_in(&folder)).expect("it is there");
+    let whole = file.metadata().expect("it is there").len();
+    file.set_len(whole / 2).expect("it is ours");
+    let refused = try_open(&file_in(&folder)).expect_err("half of it is missing");
+    assert!(matches!(refused, OpenError::Truncated { .. }), "{refused:?}");
+    assert!(refused.to_string().contains("restore it from a backup"), "{refused}");
+    assert!(SqliteStore::check(&file_in(&folder), false).is_err());
+}
+
+#[test]
+fn a_folder_that_is_missing_is_named() {
+    let folder = new_folder();
+    let refused = try_open(&folder.path().join("nowhere/relais.db")).expect_err("it is nowhere");
+    assert!(refused.to_string().contains("nowhere"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_store_is_opened_again_after_each_thing_it_can_hold() {
+    // P38: a start that trips over what an earlier run stored.
+    let folder = new_folder();
+    for round in 0..4 {
+        let (world, store) = world_in(&folder);
+        let now = round * 1_000;
+        world.accept(task().created_at(now).deadline_after(10).retention(1)).await;
+        world.accept(task().created_at(now).run_at(now + 700).lane("later")).await;
+        world.claim(&from("mail").at(now).limit(1)).await;
+        for id in world.due(now + 500).await.tasks {
+            world.step(id, TICK, now + 500).await;
+        }
+        store.close().await;
+        assert_sound(&file_in(&folder));
+    }
+}

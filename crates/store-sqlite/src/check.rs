@@ -1,0 +1,220 @@
+//! Looking over a store without changing it: for `relais check`, and for tests.
+//!
+//! The quick look asks whether the file can be opened. The deep one reads every row and every body, and
+//! counts again what is kept as a count. It sees one moment, even beside a running server.
+
+mod counts;
+
+use std::path::Path;
+
+use relais_core::TaskId;
+use rusqlite::{Connection, Row};
+
+use crate::bodies::BodyFiles;
+use crate::codec;
+use crate::fault::Fault;
+use crate::ledger::{Phase, count_at};
+use crate::open::{OpenError, check_header, check_identity, connect_reader};
+use crate::row::{TaskRow, rank_of};
+use crate::sql;
+use counts::Counts;
+
+/// Problems described; a store with more is beyond listing them.
+const PROBLEMS_MAX: usize = 100;
+
+/// What a look over a store found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// Tasks, running and kept.
+    pub tasks: u64,
+    /// Entries of their logs. Only counted by a deep look, as all below.
+    pub events: u64,
+    /// Bodies, in the file and beside it.
+    pub bodies: u64,
+    /// Bodies beside the file.
+    pub spilled: u64,
+    /// Bytes of all bodies.
+    pub body_bytes: u64,
+    /// What is wrong, one sentence each; at most a hundred.
+    pub problems: Vec<String>,
+}
+
+impl Report {
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    fn blame(&mut self, problem: String) {
+        if self.problems.len() < PROBLEMS_MAX {
+            self.problems.push(problem);
+        }
+    }
+
+    /// Notes what a fault says, and goes on.
+    fn note<T>(&mut self, about: &str, result: Result<T, Fault>) -> Option<T> {
+        result.map_err(|fault| self.blame(format!("{about}: {fault}"))).ok()
+    }
+}
+
+/// Looks over the store in a file.
+pub(crate) fn check(path: &Path, is_deep: bool) -> Result<Report, OpenError> {
+    if let Err(error) = std::fs::metadata(path) {
+        return Err(OpenError::Io(path.to_owned(), error));
+    }
+    check_header(path)?;
+    let conn = connect_reader(path)?;
+    check_identity(&conn)?;
+    conn.execute_batch(sql::BEGIN_READ)?;
+    let mut report = Report::default();
+    for probe in sql::PROBES {
+        let probed = conn.query_row(probe, [], |_| Ok(())).map_err(Fault::from);
+        report.note("the file", probed);
+    }
+    report.tasks = conn.query_row(sql::COUNT_TASKS, [], |row| Ok(count_at(row, 0)))??;
+    if is_deep {
+        let mut look = Look { conn: &conn, path, report };
+        look.whole()?;
+        report = look.report;
+    }
+    Ok(report)
+}
+
+/// A deep look in the making.
+struct Look<'a> {
+    conn: &'a Connection,
+    path: &'a Path,
+    report: Report,
+}
+
+impl Look<'_> {
+    fn whole(&mut self) -> Result<(), Fault> {
+        self.tree()?;
+        let mut counts = Counts::read(self.conn)?;
+        self.each(sql::CHECK_TASKS, "a task", |look, row| look.task(row, &mut counts))?;
+        self.each(sql::CHECK_EVENTS, "an event", Self::event)?;
+        self.each(sql::CHECK_BODIES, "a body", Self::body)?;
+        self.each(sql::CHECK_STRAYS, "a row", |_, row| {
+            let what: String = row.get(0)?;
+            Err(Fault::damaged(format!("{what} belongs to a task that does not exist")))
+        })?;
+        for problem in counts.problems() {
+            self.report.blame(problem);
+        }
+        Ok(())
+    }
+
+    /// SQLite's own look at its pages.
+    fn tree(&mut self) -> Result<(), Fault> {
+        let report = &mut self.report;
+        self.conn.pragma_query(None, "integrity_check", |row| {
+            let line: String = row.get(0)?;
+            if line != "ok" {
+                report.blame(format!("the file: {line}"));
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    /// Goes through the rows of a statement; a bad one is noted, and does not hide the next.
+    fn each(
+        &mut self,
+        statement: &str,
+        what: &str,
+        mut check: impl FnMut(&mut Self, &Row<'_>) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let mut select = self.conn.prepare(statement)?;
+        let mut rows = select.query([])?;
+        loop {
+            match rows.next() {
+                Ok(Some(row)) => {
+                    let checked = check(self, row);
+                    self.report.note(what, checked);
+                }
+                Ok(None) => return Ok(()),
+                Err(error) => {
+                    self.report.note(what, Err::<(), _>(error.into()));
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn task(&mut self, row: &Row<'_>, counts: &mut Counts) -> Result<(), Fault> {
+        let read = TaskRow::read(row)?;
+        let task = &read.task;
+        let id = task.spec.id;
+        let Some(line) = counts.line(read.line_id) else {
+            return Err(Fault::damaged(format!("{id} is in no lane")));
+        };
+        let column = |name: &str| row.get::<_, Option<i64>>(name);
+        let standing = read.standing();
+        let (sched_at, apart, holds) = standing.marks();
+        let is_queued = task.life.run_at().is_some();
+        let place = if line.is_strict { 0 } else { rank_of(task) };
+        let demands = [
+            ("id", codec::id_of(row.get_ref("id")?.as_blob()?)? == id),
+            ("lane", line.is_home_of(&read)),
+            ("pool", column("pool_id")? == Some(line.pool_id)),
+            ("status", column("status")? == Some(standing.status as i64)),
+            ("alarm", column("due_at")? == Some(task.due_at().as_ms())),
+            ("phase", is_queued == (read.phase != Phase::None)),
+            ("place", read.place == is_queued.then_some(place)),
+            ("moment", sched_at.is_some() == (read.phase == Phase::Scheduled)),
+            ("marks", (column("apart")?, column("holds")?) == (apart, holds)),
+            ("log", column("seq")? == i64::try_from(task.life.version).ok()),
+        ];
+        counts.add(&read);
+        let wrong: Vec<&str> =
+            demands.into_iter().filter(|(_, is_so)| !is_so).map(|(what, _)| what).collect();
+        if wrong.is_empty() {
+            Ok(())
+        } else {
+            Err(Fault::damaged(format!("{id} is stored with another {}", wrong.join(", "))))
+        }
+    }
+
+    fn event(&mut self, row: &Row<'_>) -> Result<(), Fault> {
+        self.report.events += 1;
+        let (pos, prev): (i64, i64) = (row.get(0)?, row.get(2)?);
+        codec::decode_entry(TaskId::from_u128(0), 0, row.get_ref(3)?.as_blob()?)?;
+        // The previous event is that with the number before, of the same task.
+        let (n, seq): (i64, i64) = (row.get(1)?, row.get(4)?);
+        let before: Option<(i64, i64)> = match row.get::<_, Option<i64>>(5)? {
+            Some(n) => Some((n, row.get(6)?)),
+            None => None,
+        };
+        let is_chained = match before {
+            None => prev == 0 && seq == 1,
+            Some((before_n, before_seq)) => before_n == n && before_seq < seq && prev < pos,
+        };
+        if is_chained { Ok(()) } else { Err(Fault::damaged(format!("event {pos} follows another"))) }
+    }
+
+    fn body(&mut self, row: &Row<'_>) -> Result<(), Fault> {
+        let (key, len, crc): (i64, i64, u32) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let len = u64::try_from(len).unwrap_or_default();
+        self.report.bodies += 1;
+        self.report.body_bytes += len;
+        let Some(file) = row.get_ref(3)?.as_str_or_null()? else {
+            let bytes = row.get_ref(4)?.as_blob()?;
+            let is_same = bytes.len() as u64 == len && crc32fast::hash(bytes) == crc;
+            let damaged = || Fault::damaged(format!("body {key} is not what was stored"));
+            return if is_same { Ok(()) } else { Err(damaged()) };
+        };
+        self.report.spilled += 1;
+        match BodyFiles::verify(self.path, file, len, crc) {
+            // Beside a running server, a file may go between the moment that is looked at and now.
+            Err(fault) if self.is_still_there(file)? => Err(fault),
+            _ => Ok(()),
+        }
+    }
+
+    fn is_still_there(&self, file: &str) -> Result<bool, Fault> {
+        let conn = connect_reader(self.path)?;
+        Ok(conn.prepare(sql::BODY_HAS_FILE)?.exists([file])?)
+    }
+}

@@ -1,0 +1,103 @@
+//! Spilled bodies, and the files they are.
+
+use std::fs;
+
+use bytes::Bytes;
+use relais_core::{BodyKind, Command};
+use relais_store::conformance::fixture::{from, task};
+use relais_store::conformance::{World, random::Dice};
+use relais_store::{Body, BodySource, Commit, Data, Store as _, StoreError};
+
+use crate::crash::files_in;
+use crate::{assert_sound, file_in, new_folder, world_in};
+
+/// A finished body of so many bytes, each piece of another length.
+async fn spilled(world: &World, len: usize) -> (Body, Vec<u8>) {
+    let mut dice = Dice::new(7);
+    let mut spool = world.store.spool().await.expect("it works");
+    let mut bytes = Vec::with_capacity(len);
+    while bytes.len() < len {
+        let piece = usize::try_from(dice.roll(200_000)).expect("small").min(len - bytes.len());
+        let piece: Vec<u8> = (0..piece).map(|at| (at ^ bytes.len()) as u8).collect();
+        bytes.extend_from_slice(&piece);
+        spool.write(piece.into()).await.expect("it works");
+    }
+    let data = spool.finish().await.expect("it works");
+    (Body { head: Bytes::from_static(b"head"), data }, bytes)
+}
+
+#[tokio::test]
+async fn a_large_body_goes_through_a_file_and_comes_back() {
+    let folder = new_folder();
+    let (world, _store) = world_in(&folder);
+    let (body, bytes) = spilled(&world, 3_000_001).await;
+    let id = world.accept(task().input(body)).await;
+    assert_eq!(files_in(&folder), 1);
+    assert_eq!(world.body(id, BodyKind::Input).await, bytes);
+    assert_eq!(world.claim(&from("mail")).await.started[0].bodies[0].1.len, 3_000_001);
+    assert_sound(&file_in(&folder));
+}
+
+#[tokio::test]
+async fn an_erased_task_takes_its_file_along() {
+    let folder = new_folder();
+    let (world, store) = world_in(&folder);
+    let (body, bytes) = spilled(&world, 200_000).await;
+    let id = world.accept(task().input(body)).await;
+    world.step(id, Command::Cancel, 1).await;
+    let held = world.try_body(id, BodyKind::Input).await.expect("it is there");
+    world.commit(Commit::Erase { id }).await.expect("it is over");
+    store.close().await;
+    assert_eq!(files_in(&folder), 0);
+    assert_eq!(held.bytes(1 << 20).await.expect("it is held open"), bytes);
+}
+
+#[tokio::test]
+async fn bodies_that_are_not_wanted_leave_no_file() {
+    let folder = new_folder();
+    let (world, store) = world_in(&folder);
+    let (body, _) = spilled(&world, 100_000).await;
+    let refused = world.try_accept(task().queue_capacity(0).input(body)).await;
+    assert!(refused.is_err());
+    let mut given_up = world.store.spool().await.expect("it works");
+    given_up.write(vec![0; 300_000].into()).await.expect("it works");
+    drop(given_up);
+    store.close().await;
+    assert_eq!(files_in(&folder), 0);
+}
+
+#[tokio::test]
+async fn an_accept_said_twice_keeps_its_body() {
+    let folder = new_folder();
+    let (world, store) = world_in(&folder);
+    let (body, bytes) = spilled(&world, 100_000).await;
+    let id = world.id();
+    let again = task().id(id).input(body);
+    world.accept(again.clone()).await;
+    world.try_accept(again).await.expect("it is attached");
+    assert_eq!(world.body(id, BodyKind::Input).await, bytes);
+    store.close().await;
+    assert_eq!(files_in(&folder), 1);
+}
+
+#[tokio::test]
+async fn a_file_that_changed_is_noticed() {
+    let folder = new_folder();
+    let (world, _store) = world_in(&folder);
+    let (body, mut bytes) = spilled(&world, 100_000).await;
+    let Data::Spilled { name, .. } = &body.data else { panic!("it is large") };
+    let file = folder.path().join("relais.db.bodies").join(name);
+    let id = world.accept(task().input(body)).await;
+    bytes[70_000] ^= 1;
+    fs::write(&file, &bytes).expect("it is ours");
+    let read = world.try_body(id, BodyKind::Input).await.expect("it is there");
+    assert!(matches!(read.data, BodySource::Reader(_)));
+    let read = read.bytes(1 << 20).await;
+    assert!(matches!(read, Err(StoreError::Corrupt(_))), "{read:?}");
+    let report = relais_store_sqlite::SqliteStore::check(&file_in(&folder), true);
+    let report = report.expect("it is a store");
+    assert_eq!(report.problems.len(), 1, "{report:?}");
+    fs::remove_file(file).expect("it is ours");
+    let read = world.store.body(id, BodyKind::Input).await;
+    assert!(matches!(read, Err(StoreError::Corrupt(_))), "{read:?}");
+}
