@@ -9,6 +9,7 @@ use http_body_util::Full;
 use serde_json::Value;
 
 use crate::clock::{SECOND, pause_ms};
+use crate::followers::event_of;
 use crate::scene::PROMISES;
 use crate::submit::LABEL;
 use crate::verdict::Check;
@@ -277,16 +278,8 @@ async fn compare_streams(world: &World, id: &str, fact: &Fact) {
 
 /// The events of a stream that have an id.
 pub(crate) fn events_of(answer: &Answer) -> Vec<(u64, String, Value)> {
-    let text = String::from_utf8_lossy(&answer.body).replace("\r\n", "\n");
-    let blocks = text.split("\n\n").filter_map(|block| {
-        let field =
-            |name: &str| block.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        let seq = field("id")?.trim().parse().ok()?;
-        let kind = field("event")?.trim().to_owned();
-        let data = serde_json::from_str(field("data")?).ok()?;
-        Some((seq, kind, data))
-    });
-    blocks.collect()
+    let text = String::from_utf8_lossy(&answer.body);
+    text.split("\n\n").filter_map(event_of).collect()
 }
 
 const LIVE: [&str; 4] = ["queued", "scheduled", "running", "waiting"];

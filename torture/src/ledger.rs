@@ -164,6 +164,15 @@ pub(crate) struct Lease {
     pub(crate) settles: Vec<Settle>,
 }
 
+/// What one follower of a task saw, over all its connections.
+#[derive(Debug, Clone)]
+pub(crate) struct Follow {
+    /// Which task.
+    pub(crate) task: String,
+    /// Numbers and kinds of the events, in the order in which they came.
+    pub(crate) seen: Vec<(u64, String)>,
+}
+
 /// What was counted on the way.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Counts {
@@ -199,6 +208,8 @@ pub(crate) struct Counts {
     pub(crate) erasures: u64,
     /// Reads and long polls.
     pub(crate) reads: u64,
+    /// Events that followers were sent.
+    pub(crate) followed: u64,
 }
 
 /// The ledger.
@@ -218,6 +229,8 @@ pub(crate) struct Ledger {
     pub(crate) latest_attempt: HashMap<String, u64>,
     /// The names of each strict lane, in the order in which they were handed in one by one.
     pub(crate) strict: HashMap<usize, Vec<String>>,
+    /// What followers saw.
+    pub(crate) follows: Vec<Follow>,
     /// What was counted.
     pub(crate) counts: Counts,
     /// What was found at once.

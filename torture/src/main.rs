@@ -8,6 +8,7 @@ mod checks;
 mod clients;
 mod clock;
 mod facts;
+mod followers;
 mod hands;
 mod ledger;
 mod probe;

@@ -9,7 +9,7 @@ use crate::verdict::Check;
 pub(crate) fn report(ended: &Ended, seed: u64) -> String {
     let mut text = String::new();
     let counts = &ended.counts;
-    let done: [(&str, u64); 16] = [
+    let done: [(&str, u64); 17] = [
         ("kills at work", counts.kills),
         ("kills during a start", counts.kills_at_start),
         ("submits sent", counts.submits),
@@ -29,6 +29,7 @@ pub(crate) fn report(ended: &Ended, seed: u64) -> String {
             counts.cancels + counts.retries + counts.erasures,
         ),
         ("reads and long polls", counts.reads),
+        ("events that followers were sent", counts.followed),
     ];
     _ = writeln!(text, "done (seed {seed})");
     for (what, count) in done {

@@ -12,6 +12,7 @@ use crate::chance::Chance;
 use crate::checks;
 use crate::clients::{client, strict_client};
 use crate::facts::{Facts, calm_down, gather};
+use crate::followers::follower;
 use crate::hands::hand;
 use crate::ledger::Counts;
 use crate::probe::probe;
@@ -144,6 +145,9 @@ fn start_load(world: &Arc<World>, load: &mut JoinSet<()>, workers: &mut JoinSet<
     for number in 0..HANDS {
         load.spawn(hand(world.clone(), number));
     }
+    for number in 0..FOLLOWERS {
+        load.spawn(follower(world.clone(), number));
+    }
     for number in 0..WORKERS {
         workers.spawn(worker(world.clone(), number));
     }
@@ -207,6 +211,7 @@ pub(crate) fn binary_beside_us() -> anyhow::Result<PathBuf> {
 
 const CLIENTS: usize = 12;
 const HANDS: usize = 3;
+const FOLLOWERS: usize = 8;
 const WORKERS: usize = 4;
 /// How long the tasks of the probes may take to end.
 const SETTLED_WITHIN_S: u64 = 10;

@@ -94,6 +94,15 @@ impl Http {
         }
     }
 
+    /// Sends a request whose answer is read bit by bit; `None` if there is none.
+    pub(crate) async fn open(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Option<http::Response<hyper::body::Incoming>> {
+        let asked = tokio::time::timeout(CALL_TIMEOUT, self.client.request(request)).await;
+        asked.ok()?.ok()
+    }
+
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Reply {
         let response = match self.client.request(request).await {
             Ok(response) => response,

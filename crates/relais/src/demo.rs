@@ -78,8 +78,8 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// What tells the demo to stop. Its programs have process groups of their own, so that Ctrl-C and the
-/// end of a terminal reach them only through it, in the right order.
+/// What tells the demo to stop. Its programs have process groups of their own, so that Ctrl-C and
+/// the end of a terminal reach them only through it, in the right order.
 struct Signals {
     interrupt: Signal,
     terminate: Signal,

@@ -164,8 +164,7 @@ impl FrontDoor {
         let cancels = waits && route.cancel_on_abandon;
         let submitting = submit(app, id, submission, cancels);
         let (submitted, abandon) = submitting.await.map_err(Refusal::internal)?;
-        let submitted =
-            submitted.map_err(|error| task::refusal(app, &submitter, route, error))?;
+        let submitted = submitted.map_err(|error| task::refusal(app, &submitter, route, error))?;
         let waiting = Waiting { app, caller: &submitter.caller, patience, until };
         let task = match submitted {
             Submitted::New(task) => task,

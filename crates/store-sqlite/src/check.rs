@@ -191,7 +191,11 @@ impl Look<'_> {
             None => prev == 0 && seq == 1,
             Some((before_n, before_seq)) => before_n == n && before_seq < seq && prev < pos,
         };
-        if is_chained { Ok(()) } else { Err(Fault::damaged(format!("event {pos} follows another"))) }
+        if is_chained {
+            Ok(())
+        } else {
+            Err(Fault::damaged(format!("event {pos} follows another")))
+        }
     }
 
     fn body(&mut self, row: &Row<'_>) -> Result<(), Fault> {

@@ -284,3 +284,28 @@ fn count_boot(conn: &mut Connection) -> Result<i64, OpenError> {
 }
 
 const BOOT: &str = "boot";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_commit_is_synced_into_a_log_that_no_writer_copies() {
+        let folder = tempfile::tempdir().expect("a folder for the test");
+        let path = folder.path().join("relais.db");
+        prepare_file(&path).expect("it is new");
+        let conn = connect_writer(&path).expect("it opens");
+        let number = |name: &str| {
+            conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).expect("it has one")
+        };
+        assert_eq!(
+            number("synchronous"),
+            2,
+            "FULL: a commit that was answered survives power loss"
+        );
+        assert_eq!(number("wal_autocheckpoint"), 0);
+        let mode: String =
+            conn.pragma_query_value(None, "journal_mode", |row| row.get(0)).expect("it has one");
+        assert_eq!(mode, "wal");
+    }
+}

@@ -39,13 +39,7 @@ impl TaskRow {
     }
 
     /// A task that was just written.
-    pub(crate) fn new(
-        n: i64,
-        line_id: i64,
-        standing: Standing,
-        last_pos: i64,
-        task: Task,
-    ) -> Self {
+    pub(crate) fn new(n: i64, line_id: i64, standing: Standing, last_pos: i64, task: Task) -> Self {
         let Standing { phase, place, sched_at, started, .. } = standing;
         Self { n, line_id, phase, place, sched_at, started, last_pos, task }
     }

@@ -236,11 +236,13 @@ pub(crate) const CHECK_LANES: &str = "select lane.id, pool_id, lane.queue_id, la
     lane.ready, turn, rank, first, holder from lane join pool on pool.id = pool_id
     join queue on queue.id = lane.queue_id join tenant on tenant.id = tenant_id
     order by lane.id limit -1";
-pub(crate) const CHECK_TASKS: &str = "select task.n as n, lane_id, phase, place, sched_at, last_pos,
+pub(crate) const CHECK_TASKS: &str =
+    "select task.n as n, lane_id, phase, place, sched_at, last_pos,
     spec, life, id, status, pool_id, due_at, apart, holds, event.seq as seq
     from task left join event on event.pos = last_pos and event.n = task.n
     order by task.n limit -1";
-pub(crate) const CHECK_EVENTS: &str = "select event.pos, event.n, event.prev, event.data, event.seq,
+pub(crate) const CHECK_EVENTS: &str =
+    "select event.pos, event.n, event.prev, event.data, event.seq,
     before.n, before.seq from event left join event as before on before.pos = event.prev
     order by event.pos limit -1";
 pub(crate) const CHECK_BODIES: &str = "select key, len, crc, file, data from body

@@ -1,7 +1,7 @@
 //! A log is one possible life of a task: numbers, times, and what may follow what.
 
 use crate::facts::{Event, Facts};
-use crate::ledger::Ledger;
+use crate::ledger::{Follow, Ledger};
 use crate::verdict::{Check, Verdict};
 
 pub(super) fn check(ledger: &Ledger, facts: &Facts, verdict: &mut Verdict) {
@@ -20,6 +20,40 @@ pub(super) fn check(ledger: &Ledger, facts: &Facts, verdict: &mut Verdict) {
         });
         let early = start_of(&fact.log);
         verdict.note(Check::Early, Some(id), early.is_ok(), || text_of(&early));
+    }
+    for follow in &ledger.follows {
+        check_follow(follow, facts, verdict);
+    }
+}
+
+/// What a follower saw over all its connections is the log: nothing twice, nothing skipped but thinned
+/// progress, nothing that was not kept.
+fn check_follow(follow: &Follow, facts: &Facts, verdict: &mut Verdict) {
+    let Some(fact) = facts.tasks.get(&follow.task).filter(|fact| fact.is_there()) else { return };
+    let seen = followed(&follow.seen, &fact.log);
+    verdict.note(Check::Streams, Some(&follow.task), seen.is_ok(), || text_of(&seen));
+}
+
+fn followed(seen: &[(u64, String)], log: &[Event]) -> Result<(), String> {
+    if let Some(pair) = seen.windows(2).find(|pair| pair[1].0 <= pair[0].0) {
+        return Err(format!("a follower was sent event {} after {}", pair[1].0, pair[0].0));
+    }
+    let last = seen.last().map_or(0, |(seq, _)| *seq);
+    let is_kept = |kind: &str| kind != "progressed";
+    let sent: Vec<(u64, &str)> = seen
+        .iter()
+        .map(|(seq, kind)| (*seq, kind.as_str()))
+        .filter(|(_, kind)| is_kept(kind))
+        .collect();
+    let kept: Vec<(u64, &str)> = log
+        .iter()
+        .filter(|event| event.seq <= last && is_kept(&event.kind))
+        .map(|event| (event.seq, event.kind.as_str()))
+        .collect();
+    if sent == kept {
+        Ok(())
+    } else {
+        Err(format!("a follower was sent {sent:?}, kept are {kept:?}"))
     }
 }
 
@@ -191,6 +225,23 @@ mod tests {
         let mut thinned = log(&["accepted", "started", "progressed", "progressed"]);
         thinned.remove(2);
         assert_eq!(order_of(&thinned), Ok(()));
+    }
+
+    #[test]
+    fn a_follower_sees_what_is_kept_once_and_in_order() {
+        let kept = log(&["accepted", "started", "progressed", "succeeded"]);
+        let seen = |kinds: &[(u64, &str)]| -> Vec<(u64, String)> {
+            kinds.iter().map(|(seq, kind)| (*seq, (*kind).to_owned())).collect()
+        };
+        let (one, two, four) = ((1, "accepted"), (2, "started"), (4, "succeeded"));
+        for whole in [&[one, two, (3, "progressed"), four][..], &[one, two, four], &[one], &[]] {
+            assert_eq!(followed(&seen(whole), &kept), Ok(()), "{whole:?}");
+        }
+        for broken in [&[one, four][..], &[one, one, two], &[one, two, (4, "failed")], &[two]] {
+            assert!(followed(&seen(broken), &kept).is_err(), "{broken:?}");
+        }
+        let beyond = seen(&[one, two, four, (5, "requeued")]);
+        assert!(followed(&beyond, &kept).is_err(), "sent, and not kept");
     }
 
     #[test]

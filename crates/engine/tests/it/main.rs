@@ -1,5 +1,7 @@
 //! The engine against the reference store, a clock that stands still, and scripted upstreams.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod inline;
 mod moody;
 mod push;

@@ -6,12 +6,10 @@ use clap::Args;
 
 use crate::demo::{self, Options};
 
-/// Tells the story of a request in the terminal, with a slow shop and a worker: tickets, progress, kills,
-/// retries. Each step is checked; a story that does not come true ends with exit status 1.
-///
-/// Needs the program `shop` beside this one: `cargo xtask demo` builds both. Everything is temporary, on free
-/// ports of this machine, and stays up afterwards, with URLs and command lines to try, until Ctrl-C.
+/// Tells the story of a request in the terminal, with a slow shop and a worker: tickets, progress,
+/// kills, retries.
 #[derive(Debug, Args)]
+#[command(after_help = ABOUT)]
 pub(super) struct Demo {
     /// Ends by itself after the story
     #[arg(long)]
@@ -26,3 +24,11 @@ impl Demo {
         demo::run(Options { once: self.once, port_base: self.port_base }).await
     }
 }
+
+const ABOUT: &str = "\
+Starts the example shop, Relais in front of it and a worker, on free ports of this machine and
+in a temporary folder, sends requests, and kills the worker and Relais in the middle. Each step
+is checked: a story that does not come true ends with exit status 1. Afterwards everything stays
+up until Ctrl-C, with command lines to try.
+
+Needs the program shop beside this one; `cargo xtask demo` in the repository builds both.";

@@ -10,7 +10,7 @@ use super::truth::{ensure, ensure_same, ensure_same_json};
 
 pub(super) const RETRIED: (&str, &str) = (
     "A failure, retried",
-    "This supplier refuses twice with 503 and Retry-After: 1. Nobody has to ask again: Relais does.",
+    "This supplier refuses twice with 503 and Retry-After: 1. Nobody asks again but Relais.",
 );
 
 /// A refusal that goes away.
@@ -109,4 +109,5 @@ async fn ask_book(story: &Story, orders: &str) -> anyhow::Result<Value> {
 }
 
 const OUTCOME_UNKNOWN: &str = "outcome-unknown";
-const ORDER: &str = r#"{"reference": "A-1", "customer": "c-17", "lines": [{"sku": "P-1", "quantity": 3, "price": "12.50"}]}"#;
+const ORDER: &str =
+    r#"{"reference": "A-1", "lines": [{"sku": "P-1", "quantity": 3, "price": "12.50"}]}"#;

@@ -1,5 +1,5 @@
-//! A large answer through the hand-over: in time it is the answer, later it is a ticket, and either way
-//! the bytes are the shop's.
+//! A large answer through the hand-over: in time it is the answer, later it is a ticket, and either
+//! way the bytes are the shop's.
 
 use std::time::Duration;
 
@@ -70,4 +70,5 @@ const BYTES: u64 = 24 << 20;
 const SLOW_MS: u32 = 2_000;
 const PATIENCE_MIN: Duration = Duration::from_millis(900);
 const PATIENCE_MAX: Duration = Duration::from_millis(1_900);
-const ORDER: &str = r#"{"reference": "A-2", "customer": "c-17", "lines": [{"sku": "P-1", "quantity": 3, "price": "12.50"}]}"#;
+const ORDER: &str =
+    r#"{"reference": "A-2", "lines": [{"sku": "P-1", "quantity": 3, "price": "12.50"}]}"#;

@@ -1,7 +1,7 @@
 //! How the story looks in the terminal: chapters, requests, answers, facts, one bar.
 //!
-//! The story goes to standard output and reads the same in a file. Colours and the moving bar are for
-//! terminals only; `NO_COLOR` is honoured.
+//! The story goes to standard output and reads the same in a file. Colours and the moving bar are
+//! for terminals only; `NO_COLOR` is honoured.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -329,6 +329,57 @@ async fn the_same_key_twice_is_one_task() {
 }
 
 #[tokio::test]
+async fn nobody_in_particular_gets_no_ticket_for_a_key_that_could_be_guessed() {
+    let house = House::with(Mode::Async).await;
+    let keyed = POST.replace("host: a", "host: a\r\nidempotency-key: 42");
+    let first = house.call(&keyed).await;
+    assert!(first.json()["ticket"].is_string());
+    let second = house.call(&keyed).await;
+    assert_eq!((second.status, second.task()), (202, first.task()));
+    assert_eq!(second.json().get("ticket"), None);
+    assert!(!second.field("location").contains("ticket"), "{second:?}");
+    // Somebody in particular has keys of its own.
+    let known = keyed.replace("host: a", "host: a\r\nauthorization: Bearer me");
+    let own = house.call(&known).await;
+    assert_ne!(own.task(), first.task());
+    assert!(house.call(&known).await.json()["ticket"].is_string());
+}
+
+#[tokio::test]
+async fn an_old_client_gets_its_answer_to_the_end_of_the_connection() {
+    let house = House::with(Mode::Auto).await;
+    let mut client = house.send("POST / HTTP/1.0\r\ncontent-length: 2\r\n\r\nhi").await;
+    let mut call = house.upstream.next().await;
+    call.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n").await;
+    let head = client.head().await;
+    assert_eq!((head.status, head.field("transfer-encoding")), (200, ""));
+    assert_eq!(client.bytes(5).await, b"hello");
+    call.send("0\r\n\r\n").await;
+    assert_eq!(client.rest().await, (Vec::new(), true));
+}
+
+#[tokio::test]
+async fn large_bodies_pass_through_a_store_on_disk_both_ways() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut plan = Plan::with(Mode::Auto).await;
+    let path = folder.path().join("relais.db");
+    let options = relais_store_sqlite::Options::new(path, crate::house::START);
+    plan.store = std::sync::Arc::new(relais_store_sqlite::SqliteStore::open(&options).unwrap());
+    let house = plan.build().await;
+    let body: Vec<u8> = (0..20u32 << 20).map(|at| (at % 251) as u8).collect();
+    let len = body.len();
+    let head = format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {len}\r\n\r\n");
+    let mut client = house.send(&head).await;
+    client.send(&body).await;
+    let mut call = house.upstream.next().await;
+    assert!(call.body == body, "byte for byte");
+    call.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {len}\r\n\r\n")).await;
+    let (_, reply) = tokio::join!(call.send(&body), client.reply());
+    assert!(reply.body == body, "byte for byte");
+    assert_eq!(house.over(reply.task()).await.life.status(), Status::Succeeded);
+}
+
+#[tokio::test]
 async fn a_stop_answers_who_waits_with_a_ticket() {
     let house = House::with(Mode::Auto).await;
     let mut client = house.send(POST).await;

@@ -266,3 +266,60 @@ async fn retries_by_hand_have_a_key_of_their_own() {
     let key = again.field("idempotency-key").unwrap();
     assert_eq!(key, format!("{}-r2", ticket.task()));
 }
+
+#[tokio::test]
+async fn a_trusted_proxy_says_who_called_and_how() {
+    let mut plan = Plan::with(Mode::Async).await;
+    plan.server.trusted_proxies = vec![("127.0.0.0".parse().unwrap(), 8)];
+    plan.route().lane = Some(LaneSource::Ip);
+    let house = plan.build().await;
+    let fields = "x-forwarded-for: 203.0.113.7\r\nx-forwarded-proto: https\r\n\
+                  x-forwarded-host: api.example\r\n";
+    let ticket = house.call(&post("/x", fields)).await;
+    let task = house.engine.task(ticket.task()).await.unwrap().unwrap();
+    assert_eq!(task.spec.lane.as_ref().map(LaneKey::as_str), Some("203.0.113.7"));
+    let mut call = house.upstream.next().await;
+    assert_eq!(call.field("x-forwarded-for"), Some("203.0.113.7"));
+    assert_eq!(call.field("forwarded"), Some("for=127.0.0.1;proto=https;host=\"api.example\""));
+    call.answer("303 See", "location: other\r\n", "").await;
+    house.over(ticket.task()).await;
+    let result = crate::front_door_handover::get(&house, ticket.field("location")).await;
+    assert_eq!(result.field("location"), "https://api.example/other");
+}
+
+#[tokio::test]
+async fn all_of_it_answers_for_options() {
+    let house = House::with(Mode::Auto).await;
+    let reply = house.call("OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert!(reply.status == 204 && reply.field("allow").contains("POST"), "{reply:?}");
+    let refused = house.call("GET * HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert_eq!(refused.status, 400);
+}
+
+#[tokio::test]
+async fn relais_own_paths_come_first_and_may_be_moved() {
+    let mut plan = Plan::with(Mode::Async).await;
+    let health = "GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n";
+    let house = plan.build().await;
+    assert_eq!(house.call(health).await.status, 200);
+    plan = Plan::with(Mode::Async).await;
+    "/_relais".clone_into(&mut plan.server.api_prefix);
+    let house = plan.build().await;
+    assert_eq!(house.call(health).await.status, 202, "it is the upstream's now");
+    assert_eq!(house.call(&health.replace("/healthz", "/_relais/healthz")).await.status, 200);
+    let ticket = house.call(&post("/", "")).await;
+    assert!(ticket.field("location").contains("/_relais/v1/tasks/"), "{ticket:?}");
+    let result = crate::front_door_handover::get(&house, ticket.field("location")).await;
+    assert_eq!(result.status, 202);
+}
+
+#[tokio::test]
+async fn a_queue_without_room_says_when_to_come_back() {
+    let mut plan = Plan::with(Mode::Async).await;
+    plan.policy.capacity = 1;
+    let house = plan.build().await;
+    assert_eq!(house.call(&post("/", "")).await.status, 202);
+    let full = house.call(&post("/", "")).await;
+    assert_eq!((full.status, full.code().as_str()), (429, "queue-full"));
+    assert!(full.field("retry-after").parse::<u32>().unwrap() >= 1);
+}

@@ -22,7 +22,7 @@ pub(crate) use gate::Gate;
 pub(crate) use upstream::Upstream;
 
 /// When tests begin.
-const START: Timestamp = Timestamp::from_ms(1_700_000_000_000);
+pub(crate) const START: Timestamp = Timestamp::from_ms(1_700_000_000_000);
 /// Longest time a test waits for what must happen at once: it only bounds tests that fail.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 /// More patience than any test has.

@@ -105,7 +105,8 @@ async fn the_queues_of_a_tenant_are_listed_by_name() {
         api.call(post("/v1/tasks", &json!({"queue": queue, "input": 1}))).await;
     }
     let listed = api.call(get("/v1/queues")).await.json();
-    let names: Vec<_> = listed["items"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
+    let names: Vec<_> =
+        listed["items"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
     assert_eq!(names, ["imports", "mail"]);
     assert_eq!(listed["items"][0]["counts"]["queued"], 1);
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use relais_core::{BodyKind, Command};
 use relais_store::conformance::fixture::{from, task};
 use relais_store::conformance::{World, random::Dice};
-use relais_store::{Body, BodySource, Commit, Data, Store as _, StoreError};
+use relais_store::{Body, BodySource, Commit, Data, StoreError};
 
 use crate::crash::files_in;
 use crate::{assert_sound, file_in, new_folder, world_in};

@@ -1,6 +1,7 @@
 //! Damage that is found while the store is in use, or looked for.
 
-use relais_core::Command;
+use relais_core::{Command, TaskId};
+use relais_store::conformance::World;
 use relais_store::conformance::fixture::{from, task};
 use relais_store::{Health, Store as _, StoreError};
 use relais_store_sqlite::SqliteStore;
@@ -22,20 +23,16 @@ async fn a_task_that_cannot_be_read_harms_no_other() {
     let (world, store) = world_in(&folder);
     assert_eq!(store.health(), Health::Ready);
     let cancel = |id| relais_store::Commit::Step(Box::new(World::stepping(id, Command::Cancel, 1)));
-    let (first, second) = tokio::join!(
-        store.commit(vec![cancel(bad)]),
-        store.commit(vec![cancel(good)]),
-    );
+    let (first, second) =
+        tokio::join!(store.commit(vec![cancel(bad)]), store.commit(vec![cancel(good)]),);
     let Err(StoreError::Corrupt(text)) = first else { panic!("it was read: {first:?}") };
     assert!(text.contains("layout 9"), "{text}");
     assert!(second.is_ok(), "its neighbour is served");
     assert!(matches!(store.health(), Health::Corrupt(_)));
     let report = SqliteStore::check(&file_in(&folder), true).expect("it is a store");
     assert!(report.problems.iter().any(|problem| problem.contains("layout 9")), "{report:?}");
-    world.accept(task()).await;
+    world.accept(task().id(TaskId::from_u128(77))).await;
 }
-
-use relais_store::conformance::World;
 
 #[tokio::test]
 async fn a_deep_look_finds_what_is_wrong() {

@@ -11,8 +11,7 @@ use crate::{new_folder, world_in};
 async fn fill(world: &World, lane: &str, count: usize) {
     for batch in 0..count.div_ceil(1_000) {
         let size = (count - batch * 1_000).min(1_000);
-        let commits: Vec<Commit> =
-            (0..size).map(|_| world.accepting(task().lane(lane))).collect();
+        let commits: Vec<Commit> = (0..size).map(|_| world.accepting(task().lane(lane))).collect();
         world.commit_all(commits).await;
     }
 }
@@ -52,7 +51,7 @@ async fn a_life_costs_the_same_among_a_hundred_thousand_others() {
         world.due(1).await;
         steps.push(store.effort().await.expect("it is open") - before);
     }
-    assert!(steps[1] <= steps[0] + 20, "{steps:?}");
+    assert!(steps[1] <= steps[0] + 60, "{steps:?}");
 }
 
 #[tokio::test]

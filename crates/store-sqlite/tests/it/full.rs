@@ -11,10 +11,8 @@ use crate::{assert_sound, file_in, new_folder};
 #[tokio::test]
 async fn a_full_store_refuses_what_is_new_and_recovers() {
     let folder = new_folder();
-    let options = Options {
-        pages_max: Some(400),
-        ..Options::new(file_in(&folder), Timestamp::from_ms(0))
-    };
+    let options =
+        Options { pages_max: Some(400), ..Options::new(file_in(&folder), Timestamp::from_ms(0)) };
     let store = SqliteStore::open(&options).expect("it opens");
     let world = World::from(store.clone());
     let large = || task().input(inline(vec![1; 60_000]));
@@ -59,10 +57,8 @@ async fn a_full_store_refuses_what_is_new_and_recovers() {
 #[tokio::test]
 async fn one_that_does_not_fit_harms_none_that_do() {
     let folder = new_folder();
-    let options = Options {
-        pages_max: Some(400),
-        ..Options::new(file_in(&folder), Timestamp::from_ms(0))
-    };
+    let options =
+        Options { pages_max: Some(400), ..Options::new(file_in(&folder), Timestamp::from_ms(0)) };
     let store = SqliteStore::open(&options).expect("it opens");
     let world = World::from(store.clone());
     let id = world.accept(task()).await;
@@ -72,10 +68,8 @@ async fn one_that_does_not_fit_harms_none_that_do() {
         (0..count).map(|_| accept()).collect::<Vec<_>>()
     };
     let step = World::stepping(id, Command::Succeed { nonce }, 1);
-    let (too_much, settled) = tokio::join!(
-        store.commit(bodies(40)),
-        store.commit(vec![Commit::Step(Box::new(step))]),
-    );
+    let (too_much, settled) =
+        tokio::join!(store.commit(bodies(40)), store.commit(vec![Commit::Step(Box::new(step))]),);
     assert!(matches!(too_much, Err(StoreError::Full)), "{too_much:?}");
     assert!(matches!(settled.as_deref(), Ok([Ok(_)])), "{settled:?}");
     store.commit(bodies(1)).await.expect("one fits");
