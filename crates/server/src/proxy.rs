@@ -99,6 +99,8 @@ impl Proxy {
         let protocol = answer.headers().get(http::header::UPGRADE).cloned();
         let has_body = !answer.body().is_end_stream();
         fields::clean_response(answer.headers_mut(), &method, has_body);
+        // An upstream that speaks HTTP/1.0 does not make Relais do so (RFC 9110, 2.5).
+        *answer.version_mut() = http::Version::HTTP_11;
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             let (Some(on_client), Some(protocol)) = (on_client, protocol) else {
                 return Err(Refusal::new(&codes::UPSTREAM_MALFORMED)

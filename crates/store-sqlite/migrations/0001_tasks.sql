@@ -81,7 +81,7 @@ create table task (
 -- A change costs what its columns are indexed by: most change only the place and the next alarm.
 create unique index task_id on task (id);
 create index task_place on task (lane_id, phase, place) where place is not null;
-create index task_due on task (due_at);
+create index task_due on task (status, due_at);
 create index task_scheduled on task (pool_id, sched_at) where sched_at is not null;
 create index task_apart on task (pool_id, apart, id) where apart is not null;
 create index task_holder on task (lane_id) where holds is not null;

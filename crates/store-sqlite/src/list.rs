@@ -73,7 +73,9 @@ fn ways(conn: &Connection, filter: &Filter, pools: &HashSet<i64>) -> Result<Vec<
         };
         return Ok(pools.into_iter().map(way).collect());
     }
-    Ok(vec![Way { statement: sql::LIST_ALL, params: Vec::new() }])
+    let statement =
+        if filter.status == Some(Status::Running) { sql::LIST_RUNNING } else { sql::LIST_ALL };
+    Ok(vec![Way { statement, params: Vec::new() }])
 }
 
 /// What a page looks for.

@@ -1,7 +1,7 @@
 //! What single questions read: tasks, bodies, places, queues, what is due.
 
 use bytes::Bytes;
-use relais_core::{BodyKind, Order, Task, TaskId};
+use relais_core::{BodyKind, Order, Status, Task, TaskId};
 use relais_store::{Due, DueQuery, Place, Pool, QueueStats, StoredBody};
 use rusqlite::{Connection, Row, params};
 
@@ -89,15 +89,25 @@ pub(crate) fn due(conn: &Connection, query: DueQuery, pools: Vec<Pool>) -> Resul
     let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
     let mut due = Due { tasks: Vec::new(), pools, next: None };
     let mut next = next_pool(conn)?;
-    let mut select = conn.prepare_cached(sql::READ_DUE)?;
-    let mut rows = select.query([limit.saturating_add(1)])?;
-    while let Some(row) = rows.next()? {
-        let at: i64 = row.get(1)?;
+    let mut alarms = Vec::new();
+    for status in Status::ALL {
+        let mut select = conn.prepare_cached(sql::READ_DUE)?;
+        let mut rows = select.query((status as i64, limit.saturating_add(1)))?;
+        while let Some(row) = rows.next()? {
+            let (at, n): (i64, i64) = (row.get(0)?, row.get(1)?);
+            alarms.push((at, n, codec::id_of(row.get_ref(2)?.as_blob()?)?));
+            if at > now {
+                break;
+            }
+        }
+    }
+    alarms.sort_unstable();
+    for (at, _, id) in alarms {
         if at > now || due.tasks.len() >= query.limit {
             next = Some(next.map_or(at, |next| next.min(at)));
             break;
         }
-        due.tasks.push(codec::id_of(row.get_ref(0)?.as_blob()?)?);
+        due.tasks.push(id);
     }
     due.next = next.map(relais_core::Timestamp::from_ms);
     if query.all_pools {

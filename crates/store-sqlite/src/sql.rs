@@ -63,9 +63,8 @@ hot! {
         from task where pool_id = ?1 and sched_at <= ?2 order by sched_at, n limit ?3";
     task_next_scheduled = "select sched_at from task where pool_id = ?1 and sched_at is not null
         order by sched_at limit 1";
-    task_next_due = "select due_at from task order by due_at limit 1";
-    /// Overdue tasks of which some may be ready.
-    task_overdue = "select n, phase, pool_id from task where due_at <= ?1 order by due_at limit ?2";
+    /// Queued tasks whose deadline has passed.
+    task_overdue = "select n, phase from task where status = 0 and due_at <= ?1 order by due_at limit ?2";
     task_first_started = "select n from task where lane_id = ?1 and holds is not null order by n limit 1";
 
     event_insert = "insert into event (pos, n, seq, prev, data) values (?1, ?2, ?3, ?4, ?5)";
@@ -100,6 +99,8 @@ hot! {
         turn, rank, first) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
     lane_update = "update lane set vtime = ?2, leases = ?3, tasks = ?4, ready = ?5, holder = ?6,
         turn = ?7, rank = ?8, first = ?9 where id = ?1";
+    /// What changes while the order of lanes stays.
+    lane_note = "update lane set leases = ?2, tasks = ?3, ready = ?4, holder = ?5 where id = ?1";
     lane_delete = "delete from lane where id = ?1";
     lane_sweep = "select id from lane where queue_id = ?1 and tasks = 0 and vtime <= ?2 limit ?3";
     /// Whose turn it is: lanes of a pool in order, from one on.
@@ -163,7 +164,8 @@ pub(crate) const READ_QUEUES: &str = "select tenant.name, queue.name, is_paused,
     running, waiting, succeeded, failed, canceled, ready, leases
     from queue join tenant on tenant.id = tenant_id
     order by tenant.name, queue.name limit -1";
-pub(crate) const READ_DUE: &str = "select id, due_at from task order by due_at, n limit ?1";
+pub(crate) const READ_DUE: &str = "select due_at, n, id from task where status = ?1
+    order by due_at, n limit ?2";
 pub(crate) const READ_NEXT_POOL: &str = "select next_at from pool where next_at is not null
     order by next_at limit 1";
 pub(crate) const READ_DEAD_KEY: &str = "select 1 from idem where gone_at <= ?1 limit 1";
@@ -217,6 +219,9 @@ pub(crate) const LIST_ALL: &str = "select id, pool_id, status, spec, life from t
     where id < ?1 order by id desc limit ?2";
 pub(crate) const LIST_APART: &str = "select id, pool_id, status, spec, life from task
     where pool_id = ?3 and apart = ?4 and id < ?1 order by id desc limit ?2";
+pub(crate) const LIST_RUNNING: &str = "select id, pool_id, status, spec, life from task
+    where n in (select n from task where status = 1 and id < ?1 order by id desc limit ?2)
+    order by id desc limit ?2";
 pub(crate) const LIST_LABELED: &str = "select task.id, pool_id, status, spec, life
     from label join task on task.id = label.id
     where label.tenant_id = ?3 and label.key = ?4 and label.value = ?5 and label.id < ?1
@@ -273,8 +278,8 @@ pub(crate) const PROBES: &[&str] = &[
     "select max(n) from task limit 1",
     "select min(id) from task limit 1",
     "select max(id) from task limit 1",
-    "select min(due_at) from task limit 1",
-    "select max(due_at) from task limit 1",
+    "select min(due_at) from task where status = 0 limit 1",
+    "select max(due_at) from task where status = 5 limit 1",
     "select min(pos) from event limit 1",
     "select max(pos) from event limit 1",
     "select min(key) from body limit 1",

@@ -219,6 +219,9 @@ fn parse(bytes: &[u8]) -> Result<Option<(usize, State)>, Fault> {
     if len > limits::HEAD_BYTES_MAX {
         return Err(Fault::TooLarge);
     }
+    if request.path.is_none_or(|target| http::Uri::try_from(target).is_err()) {
+        return Err(Fault::Malformed("the target cannot be read"));
+    }
     let is_http_11 = request.version == Some(1);
     let is_connect = request.method == Some("CONNECT");
     Ok(Some((len, after(request.headers, is_http_11, is_connect)?)))
@@ -387,5 +390,71 @@ mod tests {
         let upgrade = "GET / HTTP/1.1\r\nhost: a\r\nupgrade: websocket\r\n\r\n";
         let framing = scan(&format!("{upgrade}\0\u{1}anything")).expect("not ours to judge");
         assert!(!framing.is_in_head() && !framing.is_in_body());
+    }
+
+    /// Pieces of which messages, good and bad ones, are put together at random.
+    const PIECES: [&str; 22] = [
+        "GET / HTTP/1.1\r\n",
+        "POST /x HTTP/1.1\r\n",
+        "POST / HTTP/1.0\r\n",
+        "host: a\r\n",
+        "content-length: 5\r\n",
+        "content-length: 0\r\n",
+        "transfer-encoding: chunked\r\n",
+        "upgrade: websocket\r\n",
+        "upgrade: h2c\r\n",
+        "\r\n",
+        "\r\n",
+        "\n",
+        "hello",
+        "5\r\nhello\r\n",
+        "5;a=b\r\nhello\r\n",
+        "0\r\n\r\n",
+        "0\r\n",
+        "trailer: x\r\n",
+        "\r",
+        "ffffffffffffffff\r\n",
+        " ",
+        "\0",
+    ];
+
+    #[test]
+    fn how_bytes_are_cut_makes_no_difference() {
+        // A small generator (Knuth's MMIX): the same cases each time.
+        let mut state = 7_u64;
+        let mut draw = |below: usize| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(state >> 33).expect("31 bits") % below
+        };
+        let (mut good, mut bad) = (0, 0);
+        for _ in 0..20_000 {
+            let mut text = String::new();
+            for _ in 0..=draw(12) {
+                text.push_str(PIECES[draw(PIECES.len())]);
+            }
+            let mut whole = Framing::new();
+            let whole_is_good = whole.scan(text.as_bytes()).is_ok();
+            let mut cut = Framing::new();
+            let mut rest = text.as_bytes();
+            let mut cut_is_good = true;
+            while !rest.is_empty() && cut_is_good {
+                let (piece, left) = rest.split_at(1 + draw(rest.len()));
+                cut_is_good = cut.scan(piece).is_ok();
+                rest = left;
+            }
+            // A head that is not complete may be refused sooner or later.
+            if whole_is_good && cut_is_good {
+                good += 1;
+                assert_eq!(whole.state, cut.state, "{text:?}");
+                assert_eq!(whole.is_in_head(), cut.is_in_head(), "{text:?}");
+            } else {
+                bad += 1;
+                assert!(!whole_is_good || whole.is_in_head(), "{text:?}");
+                assert!(!cut_is_good || cut.is_in_head(), "{text:?}");
+            }
+        }
+        assert!(good > 1_000 && bad > 1_000, "{good} good, {bad} bad");
     }
 }

@@ -6,10 +6,10 @@ use http::Uri;
 use relais_core::limits;
 
 use super::table::{Shape, parse};
-use crate::config::{LaneSource, Route, ServerConfig};
+use crate::config::{LaneSource, Mode, Route, ServerConfig};
 
 /// Relais' own paths on the public listener, without `api_prefix`.
-const OWN_PATHS: [&str; 36] = [
+const OWN_PATHS: [&str; 37] = [
     "/v1/tasks",
     "/v1/tasks/batch",
     "/v1/tasks/cancel",
@@ -23,6 +23,7 @@ const OWN_PATHS: [&str; 36] = [
     "/v1/tasks/{id}/tickets",
     "/v1/tasks/{id}/deliveries",
     "/v1/events",
+    "/v1/queues",
     "/v1/queues/{queue}",
     "/v1/queues/{queue}/leases",
     "/v1/queues/{queue}/pause",
@@ -136,6 +137,11 @@ pub(crate) fn upstream(text: &str) -> Result<(String, String), &'static str> {
 fn mistakes_of(route: &Route) -> Vec<String> {
     let mut mistakes = Vec::new();
     let has_upstream = !(route.run_by_workers && route.upstream.is_empty());
+    let may_pass_on = matches!(route.mode, Mode::Sync | Mode::Prefer);
+    if may_pass_on && !has_upstream {
+        mistakes
+            .push("without an upstream nothing can be passed on: use `auto` or `async`".to_owned());
+    }
     if has_upstream && let Err(why) = upstream(&route.upstream) {
         mistakes.push(why.to_owned());
     }
@@ -178,6 +184,9 @@ fn shared_method<'a>(one: &'a Route, other: &Route) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Paths of the other listener, which hide nothing.
+    const ONLY_ON_ADMIN: [&str; 1] = ["/metrics"];
 
     fn problems(routes: &[(&str, &[&str])], prefix: &str) -> Vec<(usize, String)> {
         let [template, _] = Route::everything_to("http://127.0.0.1:9");
@@ -222,6 +231,31 @@ mod tests {
         config.routes[1].lane = Some(LaneSource::Path("id".to_owned()));
         let told = validate_routes(&config);
         assert_eq!(told.len(), 4, "{told:?}");
+    }
+
+    #[test]
+    fn every_path_of_the_api_is_known_here() {
+        let document = relais_api::openapi::document("");
+        let paths = document["paths"].as_object().expect("paths");
+        let unknown: Vec<_> = paths
+            .keys()
+            .filter(|path| {
+                let (shape, _) = parse(path).expect("a path");
+                own_path_over(&shape, "").is_none()
+            })
+            .filter(|path| !ONLY_ON_ADMIN.contains(&path.as_str()))
+            .collect();
+        assert_eq!(unknown, [""; 0], "add them to OWN_PATHS");
+    }
+
+    #[test]
+    fn workers_pass_nothing_on() {
+        let mut config = ServerConfig::on_loopback();
+        let [route, _] = Route::everything_to("");
+        config.routes = vec![Route { run_by_workers: true, mode: Mode::Prefer, ..route.clone() }];
+        assert_eq!(validate_routes(&config).len(), 1);
+        config.routes = vec![Route { run_by_workers: true, mode: Mode::Async, ..route }];
+        assert_eq!(validate_routes(&config), []);
     }
 
     #[test]

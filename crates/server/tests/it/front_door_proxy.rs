@@ -92,6 +92,15 @@ async fn lengths_are_kept_where_there_is_no_body() {
 }
 
 #[tokio::test]
+async fn an_upstream_of_http_1_0_does_not_make_us_one() {
+    let house = House::with(Mode::Sync).await;
+    let mut client = house.send(GET).await;
+    let mut call = house.upstream.next().await;
+    call.send("HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nhi").await;
+    assert_eq!(client.bytes(15).await, b"HTTP/1.1 200 OK");
+}
+
+#[tokio::test]
 async fn failures_of_the_way_are_ours_to_tell() {
     let house = House::with(Mode::Sync).await;
     let mut client = house.send(GET).await;

@@ -60,7 +60,8 @@ pub(crate) struct Line {
     ready: u64,
     pub(crate) head: Head,
     holder: Holder,
-    is_stored: bool,
+    /// What the order of lanes says of it on disk, and the virtual time there; `None` if it is new.
+    stored: Option<(i64, Option<Front>)>,
 }
 
 pub(crate) struct Lane {
@@ -88,7 +89,7 @@ impl Line {
             ready: 0,
             head: Head::Known(None),
             holder: Holder::Known(None),
-            is_stored: false,
+            stored: None,
         }
     }
 
@@ -233,12 +234,15 @@ impl Lanes {
             lane.vtime = row.get(2)?;
             lane.leases = super::load::count_at(row, 3)?;
             let front: Option<i64> = row.get(7)?;
+            let front = match front {
+                Some(turn) => Some((turn, row.get(8)?, row.get(9)?)),
+                None => None,
+            };
             let head = match front {
                 // In strict order the next task may be another than the first that is ready.
                 _ if is_strict => Head::Stale,
                 None => Head::Known(None),
-                Some(turn) => {
-                    let (rank, n) = (row.get(8)?, row.get(9)?);
+                Some((turn, rank, n)) => {
                     let priority = priority_behind(turn, lane.vtime);
                     Head::Known(Some(Ranked { place: rank, n, rank, priority }))
                 }
@@ -251,7 +255,7 @@ impl Lanes {
                 ready: super::load::count_at(row, 5)?,
                 head,
                 holder: Holder::Known(row.get(6)?),
-                is_stored: true,
+                stored: Some((lane.vtime, front)),
             });
         }
         drop(rows);
@@ -357,7 +361,7 @@ impl Line {
         may_go: bool,
     ) -> Result<(), Fault> {
         if self.tasks == 0 && may_go {
-            if self.is_stored {
+            if self.stored.is_some() {
                 hot.lane_delete.execute([self.id])?;
             }
             return Ok(());
@@ -368,7 +372,11 @@ impl Line {
             None => (None, None, None),
         };
         let (leases, tasks, ready) = (count_of(leases), count_of(self.tasks), count_of(self.ready));
-        if self.is_stored {
+        let (was, is) = (self.stored, Some((vtime, front)));
+        self.stored = is;
+        if was == is {
+            hot.lane_note.execute((self.id, leases, tasks, ready, holder))?;
+        } else if was.is_some() {
             let row = (self.id, vtime, leases, tasks, ready, holder, turn, rank, first);
             hot.lane_update.execute(row)?;
         } else {
@@ -379,7 +387,6 @@ impl Line {
                 name.0, name.1, name.2, name.3, vtime, leases, tasks, ready, holder, turn, rank,
                 first,
             ))?;
-            self.is_stored = true;
         }
         Ok(())
     }
