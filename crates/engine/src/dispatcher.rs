@@ -1,13 +1,17 @@
 //! Who starts what, when: pools are woken by commits and by time, never polled.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 
-use relais_core::{Holder, Timestamp};
+use futures_util::FutureExt as _;
+use relais_core::{Command, Holder, Runner, TaskId, Timestamp};
 use relais_store::{Claim, Claimed, Claims, DueQuery, Pool, RunBy};
 use tokio::sync::Notify;
 
 use crate::engine::{Engine, EngineError};
+use crate::execute::push::conclude;
+use crate::execute::tap::TapEvent;
 use crate::origin::Room;
 
 /// Attempts that one claim of the dispatcher starts at most.
@@ -188,17 +192,33 @@ impl Engine {
         let engine = self.clone();
         let stop = self.inner().running.begin(claimed.nonce);
         self.inner().tracker.spawn(async move {
-            let origin = claimed.task.spec.runner.clone();
+            let id = claimed.task.spec.id;
+            let runner = claimed.task.spec.runner.clone();
             let nonce = claimed.nonce;
-            engine.execute(claimed, stop).await;
+            let attempt = AssertUnwindSafe(engine.execute(claimed, stop)).catch_unwind();
+            if attempt.await.is_err() {
+                tracing::error!(task = %id, "an attempt panicked; it counts as a crash");
+                engine.crashed(id, nonce).await;
+            }
             engine.inner().running.end(nonce);
-            if let relais_core::Runner::Upstream { origin, .. } = origin {
+            if let Runner::Upstream { origin, .. } = runner {
                 let now = engine.now();
                 for pool in engine.inner().origins.give_back(&origin, 1) {
                     engine.wake(&pool, now);
                 }
             }
         });
+    }
+
+    /// An attempt ended by a bug of ours: its task, its slot and whoever listens must not wait for ever.
+    async fn crashed(&self, id: TaskId, nonce: u128) {
+        let jitter = self.chance().unit();
+        if let Err(error) = self.step(None, id, Command::Crash { nonce, jitter }).await {
+            tracing::warn!(%error, task = %id, "could not record a crash; its lease will end");
+        }
+        if let Some(tap) = self.inner().taps.of(id) {
+            conclude(&tap, TapEvent::Settled);
+        }
     }
 }
 

@@ -167,7 +167,7 @@ fn tell(
 }
 
 /// Says the last word of an attempt; a listener that was being fed is cut off unless it got it all.
-fn conclude(tap: &watch::Sender<TapEvent>, last: TapEvent) {
+pub(crate) fn conclude(tap: &watch::Sender<TapEvent>, last: TapEvent) {
     tap.send_modify(|event| {
         let was_fed = matches!(event, TapEvent::Streaming(..) | TapEvent::Broken);
         *event = match last {
