@@ -13,7 +13,8 @@ use rusqlite::{Connection, Row};
 use crate::bodies::BodyFiles;
 use crate::codec;
 use crate::fault::Fault;
-use crate::ledger::{Phase, count_at};
+use crate::ledger::Phase;
+use crate::list;
 use crate::open::{OpenError, check_header, check_identity, connect_reader};
 use crate::row::{TaskRow, rank_of};
 use crate::sql;
@@ -73,7 +74,7 @@ pub(crate) fn check(path: &Path, is_deep: bool) -> Result<Report, OpenError> {
         let probed = conn.query_row(probe, [], |_| Ok(())).map_err(Fault::from);
         report.note("the file", probed);
     }
-    report.tasks = conn.query_row(sql::COUNT_TASKS, [], |row| Ok(count_at(row, 0)))??;
+    report.tasks = list::counts(&conn)?.iter().sum();
     if is_deep {
         let mut look = Look { conn: &conn, path, report };
         look.whole()?;

@@ -32,8 +32,8 @@ enum Chore {
     CheckpointNow(SyncSender<()>),
     /// Files of bodies whose rows are gone.
     Unlink(Vec<String>),
-    /// Files without rows, left by earlier runs.
-    Sweep,
+    /// What a start leaves to be done: files without rows, left by earlier runs; the reserve.
+    Start,
 }
 
 /// Lets either the writer write or the log be closed.
@@ -106,7 +106,7 @@ impl Housekeeper {
             Worker { conn, gate: gate.clone(), pages: pages.clone(), shared: shared.clone() };
         let run = move || worker.work(&incoming);
         let thread = thread::Builder::new().name("relais-checkpoint".into()).spawn(run)?;
-        let _ = chores.try_send(Chore::Sweep);
+        let _ = chores.try_send(Chore::Start);
         Ok(Self { chores, thread: Some(thread), gate, pages, has_asked: false, shared })
     }
 
@@ -167,11 +167,14 @@ impl Worker {
                 Chore::Unlink(files) => {
                     files.iter().for_each(|file| self.shared.files.remove(file));
                 }
-                Chore::Sweep => match self.shared.files.sweep(&self.conn) {
-                    Ok(0) => {}
-                    Ok(count) => tracing::info!(count, "removed bodies of a run that ended early"),
-                    Err(fault) => note(&self.shared.condition, &fault),
-                },
+                Chore::Start => {
+                    self.shared.reserve.fill();
+                    match self.shared.files.sweep(&self.conn) {
+                        Ok(0) => {}
+                        Ok(count) => tracing::info!(count, "removed bodies that have no task"),
+                        Err(fault) => note(&self.shared.condition, &fault),
+                    }
+                }
             }
         }
         // The writer is gone: leave one tidy file behind.

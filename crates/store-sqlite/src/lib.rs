@@ -20,6 +20,7 @@ mod open;
 mod read;
 mod readers;
 mod recent;
+mod reserve;
 mod row;
 mod scribe;
 mod shared;

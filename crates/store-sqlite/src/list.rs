@@ -9,6 +9,7 @@ use rusqlite::{Connection, Row, params};
 
 use crate::codec;
 use crate::fault::Fault;
+use crate::ledger::count_at;
 use crate::row::{status_of, task_of};
 use crate::sql;
 
@@ -62,6 +63,12 @@ fn ways(conn: &Connection, filter: &Filter, pools: &HashSet<i64>) -> Result<Vec<
         };
         return Ok(tenants.map(|tenant| tenant.map(way)).collect::<Result<_, _>>()?);
     }
+    if let Some(status) = filter.status
+        && counts(conn)?[status as usize] <= LOOKED_AT_MAX as u64
+    {
+        let params = vec![Value::Integer(status as i64)];
+        return Ok(vec![Way { statement: sql::LIST_FEW, params }]);
+    }
     let is_apart =
         matches!(filter.status, Some(Status::Waiting | Status::Failed | Status::Canceled));
     if let (true, Some(status)) = (is_apart && pools.len() <= MERGED_MAX, filter.status) {
@@ -73,9 +80,20 @@ fn ways(conn: &Connection, filter: &Filter, pools: &HashSet<i64>) -> Result<Vec<
         };
         return Ok(pools.into_iter().map(way).collect());
     }
-    let statement =
-        if filter.status == Some(Status::Running) { sql::LIST_RUNNING } else { sql::LIST_ALL };
-    Ok(vec![Way { statement, params: Vec::new() }])
+    Ok(vec![Way { statement: sql::LIST_ALL, params: Vec::new() }])
+}
+
+/// All tasks per status.
+pub(crate) fn counts(conn: &Connection) -> Result<[u64; 6], Fault> {
+    let mut select = conn.prepare_cached(sql::COUNT_STATUSES)?;
+    let mut rows = select.query([])?;
+    let mut counts = [0; 6];
+    if let Some(row) = rows.next()? {
+        for (column, count) in counts.iter_mut().enumerate() {
+            *count = count_at(row, column)?;
+        }
+    }
+    Ok(counts)
 }
 
 /// What a page looks for.

@@ -16,6 +16,7 @@ use crate::checkpoint::{Housekeeper, PAGES_MAX, pass};
 use crate::fault::{Fault, Meaning};
 use crate::migrate::{APPLICATION_ID, migrate, newest};
 use crate::readers::Readers;
+use crate::reserve::Reserve;
 use crate::scribe::counter;
 use crate::shared::Shared;
 use crate::sql;
@@ -24,7 +25,7 @@ use crate::writer::Writer;
 /// How to open a store.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The file; beside it there will be `.lock`, `-wal`, `-shm` and the folder `.bodies`.
+    /// The file; beside it there will be `-wal`, `-shm`, `.lock`, `.reserve` and the folder `.bodies`.
     pub path: PathBuf,
     /// When: noted where the schema changes.
     pub now: Timestamp,
@@ -143,7 +144,9 @@ pub(crate) fn open(options: &Options) -> Result<Parts, OpenError> {
     }
     let files = BodyFiles::open(path, boot)
         .map_err(|error| OpenError::Io(BodyFiles::folder_of(path), error))?;
-    let shared = Arc::new(Shared::new(files));
+    // A size of one's own choosing has nothing to do with the room on the disk.
+    let reserve = Reserve::new(path, options.pages_max.is_none());
+    let shared = Arc::new(Shared::new(files, reserve));
     let housekeeper = Housekeeper::start(connect(path)?, shared.clone())
         .map_err(|error| OpenError::Io(path.clone(), error))?;
     let writer = Writer::start(conn, shared.clone(), housekeeper)?;

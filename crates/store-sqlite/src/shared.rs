@@ -7,18 +7,21 @@ use relais_core::Policy;
 
 use crate::bodies::BodyFiles;
 use crate::fault::Condition;
+use crate::reserve::Reserve;
 
 /// What the threads of a store share.
 pub(crate) struct Shared {
     pub(crate) condition: Condition,
     pub(crate) files: Arc<BodyFiles>,
+    pub(crate) reserve: Reserve,
     /// The policy of the last claim of each queue, by its id: what says why a task waits.
     seen: Mutex<HashMap<i64, Arc<Policy>>>,
 }
 
 impl Shared {
-    pub(crate) fn new(files: BodyFiles) -> Self {
-        Self { condition: Condition::default(), files: Arc::new(files), seen: Mutex::default() }
+    pub(crate) fn new(files: BodyFiles, reserve: Reserve) -> Self {
+        let condition = Condition::default();
+        Self { condition, files: Arc::new(files), reserve, seen: Mutex::default() }
     }
 
     pub(crate) fn see(&self, queue: i64, policy: &Arc<Policy>) {

@@ -219,9 +219,13 @@ pub(crate) const LIST_ALL: &str = "select id, pool_id, status, spec, life from t
     where id < ?1 order by id desc limit ?2";
 pub(crate) const LIST_APART: &str = "select id, pool_id, status, spec, life from task
     where pool_id = ?3 and apart = ?4 and id < ?1 order by id desc limit ?2";
-pub(crate) const LIST_RUNNING: &str = "select id, pool_id, status, spec, life from task
-    where n in (select n from task where status = 1 and id < ?1 order by id desc limit ?2)
+/// For a status that few tasks have.
+pub(crate) const LIST_FEW: &str = "select id, pool_id, status, spec, life from task
+    where n in (select n from task where status = ?3 and id < ?1 order by id desc limit ?2)
     order by id desc limit ?2";
+pub(crate) const COUNT_STATUSES: &str = "select ifnull(sum(queued), 0), ifnull(sum(running), 0),
+    ifnull(sum(waiting), 0), ifnull(sum(succeeded), 0), ifnull(sum(failed), 0),
+    ifnull(sum(canceled), 0) from queue limit 1";
 pub(crate) const LIST_LABELED: &str = "select task.id, pool_id, status, spec, life
     from label join task on task.id = label.id
     where label.tenant_id = ?3 and label.key = ?4 and label.value = ?5 and label.id < ?1
@@ -232,7 +236,6 @@ pub(crate) const LIST_TENANTS: &str = "select id from tenant where ?1 is null or
 // Looking over everything; a row is as good as the one before.
 
 pub(crate) const BEGIN_READ: &str = "begin";
-pub(crate) const COUNT_TASKS: &str = "select count(*) from task limit 1";
 pub(crate) const CHECK_QUEUES: &str = "select id, queued, running, waiting, succeeded, failed,
     canceled, ready, leases, started from queue order by id limit -1";
 pub(crate) const CHECK_POOLS: &str = "select id, ready, next_at from pool order by id limit -1";

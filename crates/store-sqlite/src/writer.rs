@@ -76,7 +76,7 @@ impl Writer {
             match Scribe::new(&conn, &shared) {
                 Ok(scribe) => {
                     let _ = ready.send(Ok(()));
-                    Desk { scribe, housekeeper, is_stale: false }.work(incoming);
+                    Desk { scribe, housekeeper, is_stale: false, patience: (0, 0) }.work(incoming);
                 }
                 Err(fault) => {
                     let _ = ready.send(Err(fault));
@@ -142,7 +142,12 @@ struct Desk<'c> {
     housekeeper: Housekeeper,
     /// What is in mind may differ from what is stored.
     is_stale: bool,
+    /// Times that what is new is refused before room is looked for again, and how many are left.
+    patience: (u32, u32),
 }
+
+/// Looking for room writes the whole reserve: seldom enough, and never too seldom.
+const PATIENCE_MAX: u32 = 16;
 
 impl Desk<'_> {
     fn work(mut self, mut incoming: mpsc::Receiver<Request>) {
@@ -166,14 +171,17 @@ impl Desk<'_> {
 
     /// Writes what was gathered; if that fails, in smaller parts, so that one bad request harms no other.
     fn write(&mut self, requests: Vec<Request>) {
+        if requests.is_empty() {
+            return;
+        }
         if let Some(refusal) = self.scribe.shared.condition.refusal() {
             requests.into_iter().for_each(|request| refuse(request, &refusal));
             return;
         }
+        let requests = if self.may_accept(&requests) { requests } else { refuse_new(requests) };
         match self.attempt(&requests) {
             Ok(answers) => {
-                let is_new = requests.iter().any(brings_something_new);
-                if is_new {
+                if requests.iter().any(brings_something_new) {
                     self.scribe.shared.condition.has_room();
                 }
                 for (request, answer) in requests.into_iter().zip(answers) {
@@ -184,53 +192,61 @@ impl Desk<'_> {
         }
     }
 
+    /// Whether there is room for what is new, if anything is.
+    fn may_accept(&mut self, requests: &[Request]) -> bool {
+        let reserve = &self.scribe.shared.reserve;
+        if !reserve.is_spent() || !requests.iter().any(brings_something_new) {
+            return true;
+        }
+        let (waits, left) = self.patience;
+        if left > 0 {
+            self.patience = (waits, left - 1);
+            return false;
+        }
+        let is_filled = reserve.fill();
+        let waits = if is_filled { 0 } else { (waits * 2 + 1).min(PATIENCE_MAX) };
+        self.patience = (waits, waits);
+        is_filled
+    }
+
     fn retry(&mut self, mut requests: Vec<Request>, fault: &Fault) {
+        let condition = &self.scribe.shared.condition;
         let error = fault.as_error();
         match fault.meaning() {
             Meaning::Fatal => {
-                self.scribe.shared.condition.note(fault);
+                condition.note(fault);
                 requests.into_iter().for_each(|request| refuse(request, &error));
-                return;
             }
             Meaning::Full => {
                 // What is new is refused at once: the room that is left is for outcomes.
-                self.scribe.shared.condition.note(fault);
-                let (new, old): (Vec<_>, Vec<_>) =
-                    requests.into_iter().partition(brings_something_new);
-                new.into_iter().for_each(|request| refuse(request, &error));
-                if old.len() == 1 || old.is_empty() {
-                    // Alone it may fit; if not, it is refused below.
-                    for request in old {
-                        self.write_alone(request);
-                    }
-                    return;
+                condition.note(fault);
+                let has_room = self.scribe.shared.reserve.spend();
+                let had_new = requests.iter().any(brings_something_new);
+                requests = refuse_new(requests);
+                if has_room || had_new {
+                    self.write(requests);
+                } else {
+                    self.write_in_parts(requests, &error);
                 }
-                requests = old;
             }
             Meaning::Damaged | Meaning::Passing => {
                 if requests.len() == 1 {
-                    self.scribe.shared.condition.note(fault);
-                    requests.into_iter().for_each(|request| refuse(request, &error));
-                    return;
+                    condition.note(fault);
                 }
+                self.write_in_parts(requests, &error);
             }
+        }
+    }
+
+    /// Writes both halves; a request that failed by itself is told so.
+    fn write_in_parts(&mut self, mut requests: Vec<Request>, error: &StoreError) {
+        if requests.len() == 1 {
+            requests.into_iter().for_each(|request| refuse(request, error));
+            return;
         }
         let rest = requests.split_off(requests.len() / 2);
         self.write(requests);
         self.write(rest);
-    }
-
-    fn write_alone(&mut self, request: Request) {
-        match self.attempt(std::slice::from_ref(&request)) {
-            Ok(mut answers) => {
-                let answer = answers.pop().expect("one answer for one request");
-                give(request, answer);
-            }
-            Err(fault) => {
-                self.scribe.shared.condition.note(&fault);
-                refuse(request, &fault.as_error());
-            }
-        }
     }
 
     /// One transaction. After an error nothing of it is left, in the store or in mind.
@@ -301,6 +317,13 @@ fn brings_something_new(request: &Request) -> bool {
         }
         _ => false,
     }
+}
+
+/// Refuses what is new, for want of room; the rest is left.
+fn refuse_new(requests: Vec<Request>) -> Vec<Request> {
+    let (new, old): (Vec<_>, Vec<_>) = requests.into_iter().partition(brings_something_new);
+    new.into_iter().for_each(|request| refuse(request, &StoreError::Full));
+    old
 }
 
 /// Whoever does not wait any more is not missed.
