@@ -19,7 +19,7 @@ use crate::event::{Entry, EventData};
 use crate::limits;
 use crate::policy::Policy;
 use crate::refusal::Refused;
-use crate::task::{Failure, Lease, Life, Progress, Settled, Settlement, State, Task};
+use crate::task::{Failure, Holder, Lease, Life, Progress, Settled, Settlement, State, Task};
 use crate::time::Timestamp;
 
 /// The bodies a task may have.
@@ -303,6 +303,17 @@ impl<'a> Draft<'a> {
             | State::Canceled { holder: Some(lease), .. } => lease.nonce == nonce,
             _ => false,
         }
+    }
+
+    /// The lease of a holder that is told to stop now. A worker keeps its slot until it says that it
+    /// stopped, or its lease ends; an attempt of Relais stops at once, unless its process is dead.
+    fn told_to_stop(&self, lease: &Lease) -> Lease {
+        let grace = self.now.plus(limits::ABORT_GRACE);
+        let until = match lease.holder {
+            Holder::Relais { .. } => lease.until.min(grace),
+            Holder::Worker { .. } => lease.until,
+        };
+        Lease { until, ..lease.clone() }
     }
 
     /// Frees the slot of a holder that stopped after the task was over.

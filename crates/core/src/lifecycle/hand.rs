@@ -10,7 +10,7 @@ pub(super) fn cancel(mut draft: Draft<'_>) -> Result<Step, Refused> {
     let holder: Option<Lease> = match &draft.task.life.state {
         State::Canceled { .. } => return Ok(draft.replying(Reply::Nothing)),
         State::Succeeded { .. } | State::Failed { .. } => return Err(Refused::AlreadyTerminal),
-        State::Running { lease, .. } => Some(lease.clone()),
+        State::Running { lease, .. } => Some(draft.told_to_stop(lease)),
         State::Queued { .. } | State::Waiting { .. } => None,
     };
     let at = draft.step.life.updated_at.max(draft.now);

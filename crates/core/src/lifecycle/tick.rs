@@ -20,7 +20,7 @@ pub(super) fn tick(mut draft: Draft<'_>, jitter: f64, policy: &Policy) -> Result
         }
         State::Running { lease, .. } if deadline_passed => {
             // A holder whose lease ended too is gone: its slot is free.
-            let holder = (lease.until > now).then(|| lease.clone());
+            let holder = (lease.until > now).then(|| draft.told_to_stop(lease));
             miss_deadline(&mut draft, holder);
         }
         State::Running { lease, .. } if lease.until <= now => vanish(&mut draft, jitter, policy),

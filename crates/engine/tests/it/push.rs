@@ -248,3 +248,32 @@ async fn a_drain_gives_back_what_it_cannot_finish_and_burns_no_attempt() {
     let refused = world.engine.submit(world.engine.draw_id(), for_upstream(&upstream, "GET", true));
     assert_eq!(refused.await.unwrap_err(), relais_engine::EngineError::Draining);
 }
+
+#[tokio::test]
+async fn the_slot_of_a_canceled_attempt_comes_back_although_its_process_died() {
+    // P10, found by the judge: canceled, then killed before the attempt had stopped, it kept its slot for
+    // as long as an attempt may take, and blocked its queue.
+    let store = Arc::new(MemoryStore::new());
+    let config = Config { template: Some(policy()), ..Config::default() };
+    let upstream = Upstream::start().await;
+    let dead = World::on(store.clone(), config.clone(), 1).await;
+    let task = dead.submit(for_upstream(&upstream, "POST", false)).await;
+    let call = upstream.next().await;
+    // Canceled behind the back of its process, so that nobody stops the call.
+    let canceled = relais_store::Commit::Step(Box::new(relais_store::StepOf {
+        id: task.spec.id,
+        tenant: None,
+        command: relais_core::Command::Cancel,
+        policy: Arc::new(policy()),
+        bodies: Vec::new(),
+        now: dead.engine.now(),
+    }));
+    relais_store::Store::commit(&*store, vec![canceled]).await.unwrap().pop().unwrap().unwrap();
+    assert_eq!(dead.leases().await, 1);
+    let next = World::on(store, config, 2).await;
+    next.clock.advance(relais_core::limits::ABORT_GRACE);
+    while next.leases().await > 0 {
+        tokio::task::yield_now().await;
+    }
+    drop(call);
+}
