@@ -35,7 +35,7 @@ create table pool (
   queue_id integer not null,
   kind integer not null,             -- 0 upstream, 1 workers, 2 inline
   origin text not null,
-  ready integer not null,
+  has_ready integer not null,        -- 1 if any of its tasks is ready: the number is in its lanes
   next_at integer,                   -- the first moment of its scheduled tasks
   unique (queue_id, kind, origin)
 ) strict;

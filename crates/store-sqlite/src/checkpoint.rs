@@ -3,10 +3,11 @@
 //! Most is copied while the writer goes on. Only the last few pages are copied while it waits, because
 //! the log begins anew only when all of it is copied at the moment of the next write.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use rusqlite::Connection;
 
@@ -22,6 +23,8 @@ pub(crate) const PAGES_MAX: u32 = 16_384;
 const PAGES_LAST_MAX: i64 = 256;
 /// Passes beside the writer before it has to wait for whatever is left.
 const PASSES_MAX: usize = 8;
+/// How long the writer may wait for readers of the log.
+const READER_WAIT: Duration = Duration::from_millis(50);
 /// Chores waiting; more are done at once by whoever has them, or left to the next start.
 const CHORES_MAX: usize = 256;
 
@@ -32,8 +35,8 @@ enum Chore {
     CheckpointNow(SyncSender<()>),
     /// Files of bodies whose rows are gone.
     Unlink(Vec<String>),
-    /// What a start leaves to be done: files without rows, left by earlier runs; the reserve.
-    Start,
+    /// Files without rows, left by earlier runs.
+    Sweep,
 }
 
 /// Lets either the writer write or the log be closed.
@@ -84,45 +87,92 @@ impl Gate {
     }
 }
 
+/// How long the log is, and at which lengths something is done about it.
+pub(crate) struct Log {
+    /// Pages after the last commit.
+    pub(crate) pages: AtomicU32,
+    /// Copy it from here on.
+    ask_at: AtomicU32,
+    /// Wait for that from here on.
+    wait_at: AtomicU32,
+    /// Whether that is under way already.
+    is_asked: AtomicBool,
+}
+
+impl Log {
+    fn new() -> Self {
+        Self {
+            pages: AtomicU32::new(0),
+            ask_at: AtomicU32::new(PAGES_MIN),
+            wait_at: AtomicU32::new(PAGES_MAX),
+            is_asked: AtomicBool::new(false),
+        }
+    }
+
+    fn is_long(&self) -> bool {
+        self.pages.load(Ordering::Relaxed) >= self.ask_at.load(Ordering::Relaxed)
+    }
+
+    fn is_full(&self) -> bool {
+        self.pages.load(Ordering::Relaxed) >= self.wait_at.load(Ordering::Relaxed)
+    }
+
+    /// The log begins anew with the next write.
+    fn is_copied(&self) {
+        self.pages.store(0, Ordering::Relaxed);
+        self.ask_at.store(PAGES_MIN, Ordering::Relaxed);
+        self.wait_at.store(PAGES_MAX, Ordering::Relaxed);
+    }
+
+    /// Somebody has read for long and still needs it: it grows on, and is looked at again later.
+    fn is_in_use(&self) {
+        let later = self.pages.load(Ordering::Relaxed).saturating_add(PAGES_MIN);
+        self.ask_at.store(later, Ordering::Relaxed);
+        self.wait_at.store(later.max(PAGES_MAX), Ordering::Relaxed);
+    }
+}
+
 /// The thread beside the writer.
 pub(crate) struct Housekeeper {
     chores: SyncSender<Chore>,
     thread: Option<JoinHandle<()>>,
     pub(crate) gate: Arc<Gate>,
-    /// Pages in the log after the last commit.
-    pub(crate) pages: Arc<AtomicU32>,
-    /// Whether a checkpoint is under way already.
-    has_asked: bool,
+    pub(crate) log: Arc<Log>,
     shared: Arc<Shared>,
 }
 
 impl Housekeeper {
     /// Starts it, with a connection of its own.
-    pub(crate) fn start(conn: Connection, shared: Arc<Shared>) -> std::io::Result<Self> {
+    pub(crate) fn start(conn: Connection, shared: Arc<Shared>) -> Result<Self, Fault> {
+        // The writer waits as long for whoever reads; then the log grows on.
+        conn.busy_timeout(READER_WAIT)?;
         let (chores, incoming) = sync_channel(CHORES_MAX);
         let gate = Arc::new(Gate::default());
-        let pages = Arc::new(AtomicU32::new(0));
-        let worker =
-            Worker { conn, gate: gate.clone(), pages: pages.clone(), shared: shared.clone() };
+        let log = Arc::new(Log::new());
+        let worker = Worker { conn, gate: gate.clone(), log: log.clone(), shared: shared.clone() };
         let run = move || worker.work(&incoming);
         let thread = thread::Builder::new().name("relais-checkpoint".into()).spawn(run)?;
-        let _ = chores.try_send(Chore::Start);
-        Ok(Self { chores, thread: Some(thread), gate, pages, has_asked: false, shared })
+        let _ = chores.try_send(Chore::Sweep);
+        Ok(Self { chores, thread: Some(thread), gate, log, shared })
     }
 
     /// After a commit: has the log copied if it has grown, and waits for that if it is full.
     pub(crate) fn committed(&mut self) {
-        let pages = self.pages.load(Ordering::Relaxed);
-        if pages >= PAGES_MAX {
-            let (done, is_done) = sync_channel(1);
-            let _ = self.chores.send(Chore::CheckpointNow(done));
-            let _ = is_done.recv();
-            self.has_asked = false;
-        } else if pages >= PAGES_MIN && !self.has_asked {
-            self.has_asked = self.chores.try_send(Chore::Checkpoint).is_ok();
-        } else if pages < PAGES_MIN {
-            self.has_asked = false;
+        if self.log.is_full() {
+            self.checkpoint();
+        } else if self.log.is_long() && !self.log.is_asked.swap(true, Ordering::Relaxed) {
+            // If there is no room for the chore, the next commit asks again.
+            let is_sent = self.chores.try_send(Chore::Checkpoint).is_ok();
+            self.log.is_asked.store(is_sent, Ordering::Relaxed);
         }
+    }
+
+    /// Has the log copied, and waits for that.
+    pub(crate) fn checkpoint(&mut self) {
+        let (done, is_done) = sync_channel(1);
+        let _ = self.chores.send(Chore::CheckpointNow(done));
+        // The other end is dropped when it is done.
+        let _ = is_done.recv();
     }
 
     pub(crate) fn unlink(&self, files: Vec<String>) {
@@ -149,7 +199,7 @@ impl Drop for Housekeeper {
 struct Worker {
     conn: Connection,
     gate: Arc<Gate>,
-    pages: Arc<AtomicU32>,
+    log: Arc<Log>,
     shared: Arc<Shared>,
 }
 
@@ -159,22 +209,20 @@ impl Worker {
             match chore {
                 Chore::Checkpoint => {
                     // The log may have been copied for another asker.
-                    if self.pages.load(Ordering::Relaxed) >= PAGES_MIN {
+                    if self.log.is_long() {
                         self.checkpoint();
                     }
+                    self.log.is_asked.store(false, Ordering::Relaxed);
                 }
                 Chore::CheckpointNow(_done) => self.checkpoint(),
                 Chore::Unlink(files) => {
                     files.iter().for_each(|file| self.shared.files.remove(file));
                 }
-                Chore::Start => {
-                    self.shared.reserve.fill();
-                    match self.shared.files.sweep(&self.conn) {
-                        Ok(0) => {}
-                        Ok(count) => tracing::info!(count, "removed bodies that have no task"),
-                        Err(fault) => note(&self.shared.condition, &fault),
-                    }
-                }
+                Chore::Sweep => match self.shared.files.sweep(&self.conn) {
+                    Ok(0) => {}
+                    Ok(count) => tracing::info!(count, "removed bodies that have no task"),
+                    Err(fault) => note(&self.shared.condition, &fault),
+                },
             }
         }
         // The writer is gone: leave one tidy file behind.
@@ -197,12 +245,18 @@ impl Worker {
             }
         }
         self.gate.closed(|| {
-            let left = pass(&self.conn, sql::CHECKPOINT_RESTART)?;
-            if left == 0 {
-                self.pages.store(0, Ordering::Relaxed);
+            if pass(&self.conn, sql::CHECKPOINT_RESTART)? == 0 {
+                self.log.is_copied();
+            } else {
+                self.log.is_in_use();
             }
-            Ok(())
-        })
+            Ok::<_, Fault>(())
+        })?;
+        // A store that has written this much is worth a reserve. One that was spent is the writer's.
+        if !self.shared.reserve.is_spent() {
+            self.shared.reserve.fill();
+        }
+        Ok(())
     }
 }
 
@@ -213,9 +267,10 @@ fn note(condition: &Condition, fault: &Fault) {
     condition.note(fault);
 }
 
-/// One pass; answers how many pages are left.
+/// One pass; answers how many pages are left, at least one if the log is still in use.
 pub(crate) fn pass(conn: &Connection, statement: &str) -> Result<i64, Fault> {
-    let pages = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
-    let (log, copied) = conn.prepare_cached(statement)?.query_row([], pages)?;
-    Ok((log - copied).max(0))
+    let pages = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+    let (is_busy, log, copied): (i64, i64, i64) =
+        conn.prepare_cached(statement)?.query_row([], pages)?;
+    Ok((log - copied).max(is_busy))
 }

@@ -10,7 +10,7 @@ use crate::scribe::position;
 use crate::sql;
 
 /// Tasks with a label whose logs are merged; with more, the whole log is read.
-const LABELED_MAX: i64 = 200;
+const LABELED_MAX: i64 = 1_000;
 
 pub(crate) fn events(conn: &Connection, query: &EventQuery) -> Result<Vec<Logged>, Fault> {
     match query {
@@ -26,6 +26,17 @@ pub(crate) fn events(conn: &Connection, query: &EventQuery) -> Result<Vec<Logged
             }
         }
     }
+}
+
+/// How many numbers of a task's log come after one.
+pub(crate) fn behind(conn: &Connection, id: TaskId, after: u64) -> Result<u64, Fault> {
+    let mut select = conn.prepare_cached(sql::READ_LAST_SEQ)?;
+    let mut rows = select.query([codec::id_bytes(id)])?;
+    let last = match rows.next()? {
+        Some(row) => position(row.get(0)?),
+        None => 0,
+    };
+    Ok(last.saturating_sub(after))
 }
 
 fn of_task(conn: &Connection, id: TaskId, after: u64, limit: usize) -> Result<Vec<Logged>, Fault> {

@@ -135,8 +135,15 @@ pub(crate) struct PoolRow {
     is_dirty: bool,
 }
 
+impl PoolRow {
+    /// What is written back when it changes.
+    fn stored(&self) -> (bool, NextAt) {
+        (self.ready > 0, self.next_at)
+    }
+}
+
 /// The first moment of the scheduled tasks of a pool.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum NextAt {
     Known(Option<i64>),
     /// It was taken away; the next must be looked up.
@@ -365,10 +372,7 @@ impl Ledger {
             return;
         }
         let pool = &mut self.pools[at];
-        if !pool.is_dirty {
-            pool.is_dirty = true;
-            self.dirty_pools.push(at);
-        }
+        let stored = pool.stored();
         pool.ready += u64::from(is.is_some_and(|(is_ripe, _)| is_ripe));
         pool.ready -= u64::from(was.is_some_and(|(was_ripe, _)| was_ripe));
         if let NextAt::Known(next) = &mut pool.next_at {
@@ -378,6 +382,10 @@ impl Ledger {
             if was.is_some_and(|(_, at)| at.is_some() && at == *next) {
                 pool.next_at = NextAt::Stale;
             }
+        }
+        if pool.stored() != stored && !pool.is_dirty {
+            pool.is_dirty = true;
+            self.dirty_pools.push(at);
         }
     }
 
@@ -410,7 +418,7 @@ impl Ledger {
             };
             pool.next_at = NextAt::Known(next_at);
             pool.is_dirty = false;
-            hot.pool_update.execute(params![id_at(at), count_of(pool.ready), next_at])?;
+            hot.pool_update.execute(params![id_at(at), pool.ready > 0, next_at])?;
         }
         for at in self.dirty_queues.drain(..) {
             let queue = &mut self.queues[at];

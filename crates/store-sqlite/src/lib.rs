@@ -1,8 +1,8 @@
 //! The embedded store: one SQLite file, its log, and a folder of large bodies beside it.
 //!
-//! One thread writes, in transactions that gather whatever has arrived ([`writer`]); one copies the log
-//! beside it ([`checkpoint`]); a few connections read ([`readers`]). What changes a task is decided by
-//! `relais_core::step`, inside the transaction ([`scribe`]). Not here: HTTP, clocks, randomness.
+//! One thread writes, in transactions that gather whatever has arrived (`writer`); one copies the log
+//! beside it (`checkpoint`); a few connections read (`readers`). What changes a task is decided by
+//! `relais_core::step`, inside the transaction (`scribe`). Not here: HTTP, clocks, randomness.
 
 mod accept;
 mod bodies;
@@ -63,6 +63,8 @@ impl fmt::Debug for SqliteStore {
 
 /// Ids read over one connection without leaving the caller's thread.
 const READ_HERE_MAX: usize = 32;
+/// Events gone through without leaving the caller's thread.
+const EVENTS_HERE_MAX: u64 = 200;
 
 impl SqliteStore {
     /// Opens the file, and makes it if it is new. Blocks; a store of millions of tasks takes a second.
@@ -156,10 +158,14 @@ impl Store for SqliteStore {
     }
 
     fn events(&self, query: EventQuery) -> StoreFuture<'_, Vec<Logged>> {
-        match query {
-            EventQuery::Task { .. } => self.point(move |conn| events::events(conn, &query)),
-            EventQuery::Store { .. } => self.page(move |conn| events::events(conn, &query)),
-        }
+        Box::pin(async move {
+            if let EventQuery::Task { id, after, .. } = query
+                && self.point(move |conn| events::behind(conn, id, after)).await? <= EVENTS_HERE_MAX
+            {
+                return self.point(|conn| events::events(conn, &query)).await;
+            }
+            self.page(move |conn| events::events(conn, &query)).await
+        })
     }
 
     fn body(&self, task: TaskId, kind: BodyKind) -> StoreFuture<'_, Option<StoredBody>> {

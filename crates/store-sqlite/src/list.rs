@@ -15,6 +15,8 @@ use crate::sql;
 
 /// Rows looked at for one page.
 const LOOKED_AT_MAX: usize = 10_000;
+/// Tasks of a status that are sorted for each page.
+const FEW_MAX: u64 = 4_000;
 /// Pools whose tasks are merged by an index; a filter that means more goes through all tasks.
 const MERGED_MAX: usize = 64;
 
@@ -64,7 +66,7 @@ fn ways(conn: &Connection, filter: &Filter, pools: &HashSet<i64>) -> Result<Vec<
         return Ok(tenants.map(|tenant| tenant.map(way)).collect::<Result<_, _>>()?);
     }
     if let Some(status) = filter.status
-        && counts(conn)?[status as usize] <= LOOKED_AT_MAX as u64
+        && counts(conn)?[status as usize] <= FEW_MAX
     {
         let params = vec![Value::Integer(status as i64)];
         return Ok(vec![Way { statement: sql::LIST_FEW, params }]);

@@ -29,6 +29,8 @@ pub struct Options {
     pub path: PathBuf,
     /// When: noted where the schema changes.
     pub now: Timestamp,
+    /// Tasks that the writer keeps in mind, about a kilobyte each; lanes as well. Others are read again.
+    pub tasks_kept: usize,
     /// The size beyond which nothing new is accepted, in pages of 4 KiB; `None` is as large as the disk.
     pub pages_max: Option<u32>,
 }
@@ -37,7 +39,7 @@ impl Options {
     /// A file, opened at `now`.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>, now: Timestamp) -> Self {
-        Self { path: path.into(), now, pages_max: None }
+        Self { path: path.into(), now, tasks_kept: TASKS_KEPT, pages_max: None }
     }
 }
 
@@ -113,6 +115,8 @@ pub(crate) struct Parts {
     pub(crate) lock: File,
 }
 
+/// Most tasks are started soon after they came, and settled soon after that.
+const TASKS_KEPT: usize = 8_192;
 /// Connections for single rows, and for pages.
 const POINT_READERS: usize = 4;
 const PAGE_READERS: usize = 2;
@@ -147,9 +151,8 @@ pub(crate) fn open(options: &Options) -> Result<Parts, OpenError> {
     // A size of one's own choosing has nothing to do with the room on the disk.
     let reserve = Reserve::new(path, options.pages_max.is_none());
     let shared = Arc::new(Shared::new(files, reserve));
-    let housekeeper = Housekeeper::start(connect(path)?, shared.clone())
-        .map_err(|error| OpenError::Io(path.clone(), error))?;
-    let writer = Writer::start(conn, shared.clone(), housekeeper)?;
+    let housekeeper = Housekeeper::start(connect(path)?, shared.clone())?;
+    let writer = Writer::start(conn, shared.clone(), housekeeper, options.tasks_kept)?;
     let readers = |count: usize| -> Result<Readers, OpenError> {
         let conns = (0..count).map(|_| connect_reader(path)).collect::<Result<_, _>>()?;
         Ok(Readers::new(conns))

@@ -9,12 +9,9 @@ use relais_core::TaskId;
 use crate::hash::NumberMap;
 use crate::row::TaskRow;
 
-/// Tasks kept; a task and what it points to is about a kilobyte.
-const KEPT_MAX: usize = 8_192;
-
 /// The tasks seen lately.
-#[derive(Default)]
 pub(crate) struct Recent {
+    kept_max: usize,
     rows: NumberMap<i64, (u64, TaskRow)>,
     by_id: NumberMap<TaskId, i64>,
     /// In the order of their last coming, with those that were taken out since.
@@ -23,6 +20,20 @@ pub(crate) struct Recent {
 }
 
 impl Recent {
+    pub(crate) fn new(kept_max: usize) -> Self {
+        Self {
+            kept_max,
+            rows: NumberMap::default(),
+            by_id: NumberMap::default(),
+            order: VecDeque::new(),
+            last: 0,
+        }
+    }
+
+    pub(crate) fn kept_max(&self) -> usize {
+        self.kept_max
+    }
+
     /// Keeps a row that was just written or read.
     pub(crate) fn keep(&mut self, row: TaskRow) {
         if row.task.life.status().is_terminal() {
@@ -32,7 +43,7 @@ impl Recent {
         self.order.push_back((self.last, row.n));
         self.by_id.insert(row.task.spec.id, row.n);
         self.rows.insert(row.n, (self.last, row));
-        while self.rows.len() > KEPT_MAX || self.order.len() > 4 * KEPT_MAX {
+        while self.rows.len() > self.kept_max || self.order.len() > 4 * self.kept_max {
             self.drop_oldest();
         }
     }

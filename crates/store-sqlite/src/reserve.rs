@@ -1,5 +1,8 @@
 //! A file that only takes up room: given up when the disk is full, so that outcomes can still be written
 //! while nothing new is accepted. Being able to write it again is how the store knows that there is room.
+//!
+//! It has room for all that the log usually holds. So the log can be copied even then, and begun anew in
+//! the room it has already: from there on outcomes take no more.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -7,9 +10,11 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Some thousands of outcomes.
-const BYTES: usize = 8 << 20;
+/// More than the log holds when it is copied.
+const BYTES: usize = 32 << 20;
 const PIECE: usize = 64 << 10;
+/// The same in pages of the database.
+pub(crate) const PAGES: i64 = (BYTES >> 12) as i64;
 
 /// The room that is held back.
 pub(crate) struct Reserve {

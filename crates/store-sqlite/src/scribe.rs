@@ -42,13 +42,17 @@ const POS: &str = "pos";
 
 impl<'c> Scribe<'c> {
     /// Reads what there is to remember.
-    pub(crate) fn new(conn: &'c Connection, shared: &'c Shared) -> Result<Self, Fault> {
+    pub(crate) fn new(
+        conn: &'c Connection,
+        shared: &'c Shared,
+        tasks_kept: usize,
+    ) -> Result<Self, Fault> {
         let mut scribe = Self {
             conn,
             hot: Hot::prepare(conn)?,
             ledger: Ledger::load(conn)?,
             shared,
-            recent: Recent::default(),
+            recent: Recent::new(tasks_kept),
             next_n: 0,
             next_pos: 0,
             has_erased: false,
@@ -65,7 +69,7 @@ impl<'c> Scribe<'c> {
     pub(crate) fn start_over(&mut self) -> Result<(), Fault> {
         self.unlinks.clear();
         self.has_erased = false;
-        self.recent = Recent::default();
+        self.recent = Recent::new(self.recent.kept_max());
         self.ledger = Ledger::load(self.conn)?;
         self.count()
     }

@@ -52,7 +52,6 @@ hot! {
     /// What seldom changes.
     task_mark = "update task set sched_at = ?2, apart = ?3, holds = ?4 where n = ?1";
     task_phase = "update task set phase = ?2, sched_at = null where n = ?1";
-    task_place = "update task set place = ?2 where n = ?1";
     task_delete = "delete from task where n = ?1 returning key_scope";
     task_by_n = "select n, lane_id, phase, place, sched_at, last_pos, spec, life
         from task where n = ?1 limit 1";
@@ -90,7 +89,7 @@ hot! {
     queue_update = "update queue set is_paused = ?2, is_strict = ?3, policy = ?4, vtime = ?5,
         bucket = ?6, queued = ?7, running = ?8, waiting = ?9, succeeded = ?10, failed = ?11,
         canceled = ?12, ready = ?13, leases = ?14, started = ?15 where id = ?1";
-    pool_update = "update pool set ready = ?2, next_at = ?3 where id = ?1";
+    pool_update = "update pool set has_ready = ?2, next_at = ?3 where id = ?1";
 
     lane_by_id = "select queue_id, key from lane where id = ?1 limit 1";
     lane_rows = "select id, pool_id, vtime, leases, tasks, ready, holder, turn, rank, first
@@ -119,7 +118,7 @@ pub(crate) const QUEUE_INSERT: &str =
     "insert into queue (id, tenant_id, name, is_paused, is_strict,
     vtime, queued, running, waiting, succeeded, failed, canceled, ready, leases, started)
     values (?1, ?2, ?3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)";
-pub(crate) const POOL_INSERT: &str = "insert into pool (id, queue_id, kind, origin, ready)
+pub(crate) const POOL_INSERT: &str = "insert into pool (id, queue_id, kind, origin, has_ready)
     values (?1, ?2, ?3, ?4, 0)";
 pub(crate) const SECRET_PUT: &str = "insert into secret (name, value) values (?1, ?2)
     on conflict (name) do update set value = ?2";
@@ -128,14 +127,9 @@ pub(crate) const SECRET_DELETE: &str = "delete from secret where name = ?1";
 // A queue whose order has changed.
 
 pub(crate) const LANES_OF_QUEUE: &str = "select id from lane where queue_id = ?1 limit -1";
-pub(crate) const LANE_READY: &str = "select n, lane_id, phase, place, sched_at, last_pos,
-    spec, life from task
-    where lane_id = ?1 and phase = 1 and place is not null limit -1";
-pub(crate) const LANE_LATER: &str = "select n, lane_id, phase, place, sched_at, last_pos,
-    spec, life from task
-    where lane_id = ?1 and phase > 1 and place is not null limit -1";
-/// Reads every task: there is no index of those that have started in fair order.
-pub(crate) const STARTED_OF_QUEUE: &str = "select n from task where substr(life, 2, 1) = x'01'
+pub(crate) const LANE_QUEUED: &str = "select n from task
+    where lane_id = ?1 and phase > 0 and place is not null limit -1";
+pub(crate) const HELD_OF_QUEUE: &str = "select n from task where status in (1, 2)
     and pool_id in (select id from pool where queue_id = ?1 limit -1) limit -1";
 
 // What the writer remembers of the store, read when it opens and after a failure.
@@ -144,8 +138,10 @@ pub(crate) const TENANTS: &str = "select id, name from tenant order by id limit 
 pub(crate) const QUEUES: &str = "select id, tenant_id, name, is_paused, is_strict, policy, vtime,
     bucket, queued, running, waiting, succeeded, failed, canceled, ready, leases, started
     from queue order by id limit -1";
-pub(crate) const POOLS: &str = "select id, queue_id, kind, origin, ready, next_at
+pub(crate) const POOLS: &str = "select id, queue_id, kind, origin, next_at
     from pool order by id limit -1";
+pub(crate) const POOLS_READY: &str = "select pool_id, sum(ready) from lane
+    group by pool_id limit -1";
 pub(crate) const LAST_TASK: &str = "select ifnull(max(n), 0) from task limit 1";
 pub(crate) const LAST_EVENT: &str = "select ifnull(max(pos), 0) from event limit 1";
 pub(crate) const LAST_LANE: &str = "select ifnull(max(id), 0) from lane limit 1";
@@ -171,7 +167,7 @@ pub(crate) const READ_NEXT_POOL: &str = "select next_at from pool where next_at 
 pub(crate) const READ_DEAD_KEY: &str = "select 1 from idem where gone_at <= ?1 limit 1";
 pub(crate) const READ_READY_POOLS: &str = "select tenant.name, queue.name, kind, origin from pool
     join queue on queue.id = queue_id join tenant on tenant.id = tenant_id
-    where pool.ready > 0 order by tenant.name, queue.name, kind, origin limit ?1";
+    where has_ready = 1 order by tenant.name, queue.name, kind, origin limit ?1";
 pub(crate) const READ_PLACE: &str = "select task.n, phase, place, lane.queue_id, lane.key,
     queue.is_strict, queue.leases, lane.leases
     from task join lane on lane.id = lane_id join queue on queue.id = lane.queue_id
@@ -181,6 +177,8 @@ pub(crate) const READ_LINES: &str = "select id, holder from lane where queue_id 
 pub(crate) const COUNT_AHEAD: &str = "select count(*) from (select 1 from task
     where lane_id = ?1 and phase = ?2 and place is not null and (place, n) < (?3, ?4) limit ?5)";
 
+pub(crate) const READ_LAST_SEQ: &str = "select seq from event
+    where pos = (select last_pos from task where id = ?1 limit 1) limit 1";
 /// One task's log from its end back to a number.
 pub(crate) const READ_EVENTS: &str = "with recursive chain (pos, seq, prev, data) as (
     select pos, seq, prev, data from event
@@ -238,7 +236,7 @@ pub(crate) const LIST_TENANTS: &str = "select id from tenant where ?1 is null or
 pub(crate) const BEGIN_READ: &str = "begin";
 pub(crate) const CHECK_QUEUES: &str = "select id, queued, running, waiting, succeeded, failed,
     canceled, ready, leases, started from queue order by id limit -1";
-pub(crate) const CHECK_POOLS: &str = "select id, ready, next_at from pool order by id limit -1";
+pub(crate) const CHECK_POOLS: &str = "select id, has_ready, next_at from pool order by id limit -1";
 pub(crate) const CHECK_LANES: &str = "select lane.id, pool_id, lane.queue_id, lane.key,
     tenant.name, queue.name, kind, origin, is_strict, lane.vtime, lane.leases, lane.tasks,
     lane.ready, turn, rank, first, holder from lane join pool on pool.id = pool_id

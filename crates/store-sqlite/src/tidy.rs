@@ -71,8 +71,8 @@ impl Scribe<'_> {
         Ok(count)
     }
 
-    /// Sets the order in which the tasks of each lane start. A change goes through all queued tasks of
-    /// the queue, and through all tasks if some have started: policies seldom change their order.
+    /// Sets the order in which the tasks of each lane start. A change goes through all tasks of the queue
+    /// that are not terminal: policies seldom change their order.
     pub(crate) fn set_order(&mut self, queue: usize, is_strict: bool) -> Result<(), Fault> {
         if self.ledger.queue(queue).is_strict == is_strict {
             return Ok(());
@@ -80,13 +80,13 @@ impl Scribe<'_> {
         self.ledger.queue_mut(queue).is_strict = is_strict;
         self.ledger.flush(&mut self.hot)?;
         if is_strict && self.ledger.queue(queue).started > 0 {
-            for n in self.numbers(sql::STARTED_OF_QUEUE, id_at(queue))? {
-                self.hold(n)?;
+            for n in self.numbers(sql::HELD_OF_QUEUE, id_at(queue))? {
+                self.set_order_of(n, is_strict)?;
             }
         }
         for line in self.numbers(sql::LANES_OF_QUEUE, id_at(queue))? {
-            for statement in [sql::LANE_READY, sql::LANE_LATER] {
-                self.set_places(statement, line, is_strict)?;
+            for n in self.numbers(sql::LANE_QUEUED, line)? {
+                self.set_order_of(n, is_strict)?;
             }
             let home = self.ledger.home(&mut self.hot, line)?;
             let (lane, at) = self.ledger.lanes.touch(home);
@@ -96,33 +96,18 @@ impl Scribe<'_> {
         self.ledger.flush_lanes(&mut self.hot)
     }
 
-    /// A task that has started holds its lane from now on.
-    fn hold(&mut self, n: i64) -> Result<(), Fault> {
-        if let Some(mut row) = self.find_n(n)? {
-            let before = row.standing();
+    /// A queued task gets its place; one that has started holds its lane from now on, or stays as it is.
+    fn set_order_of(&mut self, n: i64, is_strict: bool) -> Result<(), Fault> {
+        let Some(mut row) = self.find_n(n)? else { return Ok(()) };
+        let before = row.standing();
+        if row.phase != Phase::None {
+            row.place = Some(if is_strict { 0 } else { rank_of(&row.task) });
+        }
+        if is_strict && row.started == Started::Fair {
             row.started = Started::Strict;
-            self.rewrite(&row, row.task.due_at(), before, row.standing())?;
-            self.recent.keep(row);
         }
-        Ok(())
-    }
-
-    fn set_places(&mut self, statement: &str, line: i64, is_strict: bool) -> Result<(), Fault> {
-        let mut places: Vec<(i64, i64)> = Vec::new();
-        let mut select = self.conn.prepare_cached(statement)?;
-        let mut rows = select.query([line])?;
-        while let Some(row) = rows.next()? {
-            let row = TaskRow::read(row)?;
-            let place = if is_strict { 0 } else { rank_of(&row.task) };
-            if row.place != Some(place) {
-                places.push((row.n, place));
-            }
-        }
-        drop(rows);
-        for place in places {
-            self.recent.take(place.0);
-            self.hot.task_place.execute(place)?;
-        }
+        self.rewrite(&row, row.task.due_at(), before, row.standing())?;
+        self.recent.keep(row);
         Ok(())
     }
 

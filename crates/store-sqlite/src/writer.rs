@@ -7,17 +7,21 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use relais_core::{Timestamp, limits};
-use relais_store::{Claim, Claims, Commit, Committed, Pool, Rejected, StoreError};
+use relais_store::{Body, Claim, Claims, Commit, Committed, Data, Pool, Rejected, StoreError};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::checkpoint::Housekeeper;
 use crate::fault::{Fault, Meaning};
+use crate::reserve;
 use crate::scribe::Scribe;
 use crate::shared::Shared;
 use crate::sql;
 
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+
+/// Bytes of bodies gathered into one write: bounds the log, and how long all of them wait.
+const BYTES_PER_WRITE_MAX: u64 = 8 << 20;
 
 /// What the writer is asked.
 pub(crate) enum Request {
@@ -63,17 +67,18 @@ impl Writer {
         mut conn: Connection,
         shared: Arc<Shared>,
         housekeeper: Housekeeper,
+        tasks_kept: usize,
     ) -> Result<Self, Fault> {
         let (requests, incoming) = mpsc::channel(limits::WRITER_QUEUE_MAX);
-        let pages = housekeeper.pages.clone();
+        let log = housekeeper.log.clone();
         conn.wal_hook(Some(move |_: &mut _, count| {
-            pages.store(u32::try_from(count).unwrap_or(u32::MAX), Ordering::Relaxed);
+            log.pages.store(u32::try_from(count).unwrap_or(u32::MAX), Ordering::Relaxed);
             Ok(())
         }))?;
         let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
         let run = move || {
             let _watch = Watch(shared.clone());
-            match Scribe::new(&conn, &shared) {
+            match Scribe::new(&conn, &shared, tasks_kept) {
                 Ok(scribe) => {
                     let _ = ready.send(Ok(()));
                     Desk { scribe, housekeeper, is_stale: false, patience: (0, 0) }.work(incoming);
@@ -153,12 +158,14 @@ impl Desk<'_> {
     fn work(mut self, mut incoming: mpsc::Receiver<Request>) {
         let mut gathered = Vec::new();
         while let Some(request) = incoming.blocking_recv() {
-            let mut size = size_of(&request);
+            let (mut size, mut bytes) = (size_of(&request), bytes_of(&request));
             gathered.push(request);
             while size < limits::COMMITS_PER_WRITE_MAX
+                && bytes < BYTES_PER_WRITE_MAX
                 && let Ok(request) = incoming.try_recv()
             {
                 size += size_of(&request);
+                bytes += bytes_of(&request);
                 gathered.push(request);
             }
             let is_last = gathered.iter().any(|request| matches!(request, Request::Close));
@@ -203,10 +210,21 @@ impl Desk<'_> {
             self.patience = (waits, left - 1);
             return false;
         }
-        let is_filled = reserve.fill();
-        let waits = if is_filled { 0 } else { (waits * 2 + 1).min(PATIENCE_MAX) };
+        // The file never shrinks: what was erased within it is room as well.
+        let has_room = reserve.fill() || self.has_free_pages();
+        let waits = if has_room { 0 } else { (waits * 2 + 1).min(PATIENCE_MAX) };
         self.patience = (waits, waits);
-        is_filled
+        has_room
+    }
+
+    /// Whether a good part of the file is unused.
+    fn has_free_pages(&self) -> bool {
+        let pages = |name: &str| {
+            let pages = self.scribe.conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+            pages.unwrap_or_default()
+        };
+        let enough = (pages("page_count") / 4).min(reserve::PAGES);
+        pages("freelist_count") > enough
     }
 
     fn retry(&mut self, mut requests: Vec<Request>, fault: &Fault) {
@@ -220,10 +238,12 @@ impl Desk<'_> {
             Meaning::Full => {
                 // What is new is refused at once: the room that is left is for outcomes.
                 condition.note(fault);
-                let has_room = self.scribe.shared.reserve.spend();
+                let is_first = self.scribe.shared.reserve.spend();
                 let had_new = requests.iter().any(brings_something_new);
                 requests = refuse_new(requests);
-                if has_room || had_new {
+                if is_first || had_new {
+                    // What the log holds may find its place in the database, and leave its own.
+                    self.housekeeper.checkpoint();
                     self.write(requests);
                 } else {
                     self.write_in_parts(requests, &error);
@@ -264,7 +284,7 @@ impl Desk<'_> {
         }
         self.housekeeper.gate.leave();
         let answers = answers?;
-        self.scribe.ledger.lanes.trim();
+        self.scribe.ledger.lanes.trim(self.scribe.recent.kept_max());
         let files = std::mem::take(&mut self.scribe.unlinks);
         if !files.is_empty() {
             self.housekeeper.unlink(files);
@@ -307,6 +327,21 @@ fn size_of(request: &Request) -> usize {
         Request::Claim { claim, .. } => claim.nonces.len(),
         Request::Tidy { .. } | Request::Effort { .. } | Request::Close => 1,
     }
+}
+
+/// Bytes of bodies that a request brings.
+fn bytes_of(request: &Request) -> u64 {
+    let Request::Commit { commits, .. } = request else { return 0 };
+    let of_bodies = |bodies: &[(_, Body)]| -> u64 {
+        let inline = |body: &Body| matches!(body.data, Data::Inline(_)).then_some(body.data.len());
+        bodies.iter().filter_map(|(_, body)| inline(body)).sum()
+    };
+    let of_commit = |commit: &Commit| match commit {
+        Commit::Accept(accept) => of_bodies(&accept.bodies),
+        Commit::Step(of) => of_bodies(&of.bodies),
+        Commit::Erase { .. } | Commit::Queue { .. } | Commit::Secret { .. } => 0,
+    };
+    commits.iter().map(of_commit).sum()
 }
 
 /// Whether a request adds tasks, which a full disk has no room for.

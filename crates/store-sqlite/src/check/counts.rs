@@ -16,7 +16,7 @@ type QueueCounts = [i64; 9];
 /// What is kept, and what was counted.
 pub(super) struct Counts {
     queues: BTreeMap<i64, Kept<QueueCounts>>,
-    /// Ready tasks, and the first moment of the scheduled ones.
+    /// Whether tasks are ready, and the first moment of the scheduled ones.
     pools: BTreeMap<i64, Kept<(i64, Option<i64>)>>,
     lines: BTreeMap<i64, Line>,
 }
@@ -89,7 +89,7 @@ impl Counts {
         let Some(line) = self.lines.get_mut(&row.line_id) else { return };
         line.add(row, standing);
         if let Some(pool) = self.pools.get_mut(&line.pool_id) {
-            pool.counted.0 += i64::from(is_ripe(standing));
+            pool.counted.0 |= i64::from(is_ripe(standing));
             pool.counted.1 = pool.counted.1.into_iter().chain(standing.sched_at).min();
         }
         if let Some(queue) = self.queues.get_mut(&line.queue_id) {

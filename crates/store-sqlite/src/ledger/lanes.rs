@@ -15,9 +15,6 @@ use crate::hash::NumberMap;
 use crate::row::TaskRow;
 use crate::sql::Hot;
 
-/// Lanes kept in mind between transactions; beyond, all are forgotten and read again when met.
-const LANES_KEPT_MAX: usize = 50_000;
-
 /// Where a task lives: its lane, and its line there. Good until the next flush.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Home {
@@ -319,9 +316,9 @@ impl Lanes {
         Ok(())
     }
 
-    /// Forgets lanes if there are too many in mind. Only after a commit: all are written back then.
-    pub(crate) fn trim(&mut self) {
-        if self.by_key.len() > LANES_KEPT_MAX {
+    /// Forgets all lanes if there are too many in mind; they are read again when they are met. Only after a commit: all are written back then.
+    pub(crate) fn trim(&mut self, kept_max: usize) {
+        if self.by_key.len() > kept_max {
             *self = Self::after(self.last_line);
         }
     }

@@ -28,6 +28,11 @@ impl Ledger {
         each(conn, sql::TENANTS, |row| ledger.load_tenant(row))?;
         each(conn, sql::QUEUES, |row| ledger.load_queue(row))?;
         each(conn, sql::POOLS, |row| ledger.load_pool(row))?;
+        each(conn, sql::POOLS_READY, |row| {
+            let pool = index_of(row.get(0)?, ledger.pools.len(), "pool")?;
+            ledger.pools[pool].ready = count_at(row, 1)?;
+            Ok(())
+        })?;
         Ok(ledger)
     }
 
@@ -74,8 +79,8 @@ impl Ledger {
         let pool = PoolRow {
             queue: index_of(row.get(1)?, self.queues.len(), "queue")?,
             run_by: run_by_of(row.get(2)?, row.get_ref(3)?.as_str()?)?,
-            ready: count_at(row, 4)?,
-            next_at: NextAt::Known(row.get(5)?),
+            ready: 0,
+            next_at: NextAt::Known(row.get(4)?),
             is_dirty: false,
         };
         self.add_pool(pool);

@@ -5,6 +5,7 @@ mod crash;
 mod damage;
 mod effort;
 mod full;
+mod log;
 mod open;
 mod random;
 mod stores;
