@@ -239,15 +239,17 @@ impl Walk<'_> {
             )));
         };
         let claim = self.claim;
-        let until = claim.now.plus(claim.policy.lease);
+        let now = claim.start_of(&row.task);
+        let until = now.plus(claim.policy.lease);
         let lease = Lease { nonce, until, holder: claim.holder.clone() };
-        let Ok(step) = step(&row.task, Command::Start { lease }, &claim.policy, claim.now) else {
+        let Ok(step) = step(&row.task, Command::Start { lease }, &claim.policy, now) else {
+            // Only its deadline can stand against it: time will end it.
             scribe.set_phase(row, Phase::Lapsed)?;
             self.push_next(scribe, home)?;
             return Ok(None);
         };
         self.pay(scribe, home, &row);
-        let pos = scribe.change(&mut row, step.life, &step.entries, claim.now)?;
+        let pos = scribe.change(&mut row, step.life, &step.entries, now)?;
         self.push_next(scribe, home)?;
         let bodies = scribe.claimed_bodies(&row)?;
         let task = row.task.clone();

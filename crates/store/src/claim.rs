@@ -62,7 +62,8 @@ impl Pool {
 /// To the letter, so that every store starts the same tasks in the same order:
 /// - A lane belongs to its queue, whoever runs its tasks; tasks without a lane share one. A queue's limits,
 ///   virtual time and bucket, and a lane's limit, virtual time and strict order, hold for all its pools.
-/// - A task is *ready* from its `run_at` on, until it starts or its deadline has passed.
+/// - A task is *ready* from its `run_at` on, until it starts or its deadline has passed. It stays so for
+///   a claim that looked at the clock earlier, and starts at [`Claim::start_of`].
 /// - Lanes of the same turn are taken by the rank, then by the arrival, of their first tasks. Tasks of the
 ///   same rank are taken by arrival: the order in which they were accepted, which is that of their ids.
 /// - A lane that gets a ready task while it has none joins at
@@ -86,6 +87,15 @@ pub struct Claim {
     pub nonces: Vec<u128>,
     /// When.
     pub now: Timestamp,
+}
+
+impl Claim {
+    /// When a ready task starts: now, but never before its own moment. Whoever claims looks at the clock
+    /// first and waits for the store second; meanwhile later moments may have come.
+    #[must_use]
+    pub fn start_of(&self, task: &Task) -> Timestamp {
+        task.life.run_at().map_or(self.now, |run_at| self.now.max(run_at))
+    }
 }
 
 /// An attempt that was started.

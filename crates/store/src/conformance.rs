@@ -70,6 +70,7 @@ macro_rules! conformance {
                 a_claim_takes_from_its_own_pool_only
                 repeatable_and_other_requests_share_a_pool
                 the_nonces_bound_a_claim
+                a_claim_that_looked_at_the_clock_too_early_starts_what_is_ready
                 tasks_start_in_the_order_of_their_moments
                 urgent_tasks_start_first
                 a_task_that_has_waited_long_enough_overtakes_urgent_ones

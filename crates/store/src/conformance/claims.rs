@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use relais_core::{BodyKind, Command, EventKind, Holder, Policy, Rate, Runner, Status, limits};
+use relais_core::{
+    BodyKind, Command, EventKind, Holder, Order, Policy, Rate, Runner, Status, limits,
+};
 
 use super::fixture::*;
 use super::world::World;
@@ -70,6 +72,30 @@ pub async fn the_nonces_bound_a_claim(world: World) {
     assert!(!rest.more, "nothing is left");
     let order: Vec<_> = first.started.iter().chain(&rest.started).map(|c| c.task.spec.id).collect();
     assert_eq!(order, ids);
+}
+
+/// A claim waits for the store while others are served. On a busy machine a task came in between, one
+/// millisecond after the claim had looked at the clock: it was taken for overdue, and never started.
+pub async fn a_claim_that_looked_at_the_clock_too_early_starts_what_is_ready(world: World) {
+    for queue in ["mail", "slow"] {
+        let new = task().queue(queue).created_at(20);
+        let accepted = world.accept(new.clone().run_at(20)).await;
+        let scheduled = world.accept(new.run_at(30)).await;
+        let nothing = world.claim(&from(queue).at(30).limit(0)).await;
+        assert!(nothing.started.is_empty() && nothing.more, "both are ready now");
+        let order = if queue == "slow" { Order::Strict } else { Order::Fair };
+        let policy = Policy { order, ..policy() };
+        let claims = world.claim(&from(queue).at(19).policy(&policy)).await;
+        let first = &claims.started[0].task;
+        let lease = first.life.lease().expect("it runs");
+        assert_eq!((first.spec.id, lease.until), (accepted, at(30_020)), "it starts at its moment");
+        if order == Order::Strict {
+            world.step(accepted, Command::Succeed { nonce: lease.nonce }, 21).await;
+            assert_eq!(world.started(&from(queue).at(22).policy(&policy)).await, [scheduled]);
+        } else {
+            assert_eq!(claims.started[1].task.spec.id, scheduled);
+        }
+    }
 }
 
 /// Tasks of one lane start in the order in which their moments came, then in that of arrival.

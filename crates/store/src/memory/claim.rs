@@ -75,7 +75,10 @@ impl Inner {
 
     /// The task of the lane that starts next, as far as order decides.
     fn head(&self, lane: &Lane, claim: &Claim) -> Option<(i64, u64, TaskId)> {
-        let is_in_time = |id: TaskId| self.row(id).task.life.deadline > claim.now;
+        let is_in_time = |id: TaskId| {
+            let task = &self.row(id).task;
+            task.life.deadline > claim.start_of(task)
+        };
         let ready = lane.by_rank.get(&claim.pool.run_by)?;
         match claim.policy.order {
             Order::Fair => ready.iter().find(|(.., id)| is_in_time(*id)).copied(),
@@ -92,10 +95,11 @@ impl Inner {
     }
 
     fn start(&mut self, id: TaskId, nonce: u128, claim: &Claim, key: &QueueKey) -> Claimed {
-        let until = claim.now.plus(claim.policy.lease);
-        let lease = Lease { nonce, until, holder: claim.holder.clone() };
         let mut task = self.row(id).task.clone();
-        let step = step(&task, Command::Start { lease }, &claim.policy, claim.now)
+        let now = claim.start_of(&task);
+        let until = now.plus(claim.policy.lease);
+        let lease = Lease { nonce, until, holder: claim.holder.clone() };
+        let step = step(&task, Command::Start { lease }, &claim.policy, now)
             .expect("a task that is ready may start");
         task.life = step.life;
 
@@ -107,7 +111,7 @@ impl Inner {
             queue.bucket = Some(bucket(queue, &claim.policy, claim.now).take(rate, 1, claim.now));
         }
 
-        self.replace(task.clone(), claim.now);
+        self.replace(task.clone(), now);
         let pos = self.append(id, &step.entries);
         let row = self.row(id);
         let bodies = CLAIMED_BODIES
