@@ -11,7 +11,7 @@ use relais_engine::{Clock as _, Engine, SystemChance, SystemClock};
 use relais_server::App;
 use relais_server::auth::decode_key;
 use relais_store::{Commit, Health, MemoryStore, Store, StoreError};
-use relais_store_sqlite::{Options, SqliteStore};
+use relais_store_sqlite::{Options, Report, SqliteStore};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -104,14 +104,17 @@ pub(crate) async fn open(url: &StoreUrl) -> anyhow::Result<Opened> {
     Ok(Opened { store: Arc::new(file.clone()), file: Some(file) })
 }
 
-/// Reads the whole store of a server that is stopped.
+/// Reads a whole store, beside a running server as well; answers what there is and what is wrong.
 ///
 /// # Errors
-/// What is wrong with it.
-pub(crate) async fn check_store(url: &StoreUrl) -> anyhow::Result<()> {
-    let opened = open(url).await?;
-    opened.close().await;
-    bail!("{url} opens, but the deep check is not built yet")
+/// When there is no store, or it could not be opened.
+pub(crate) async fn check_store(url: &StoreUrl) -> anyhow::Result<Report> {
+    let StoreUrl::Sqlite(path) = url else {
+        bail!("{url} is kept nowhere: there is nothing to check")
+    };
+    let (path, shown) = (path.clone(), path.display().to_string());
+    let report = tokio::task::spawn_blocking(move || SqliteStore::check(&path, true)).await?;
+    report.map_err(|error| anyhow::anyhow!("could not check {shown}: {error}"))
 }
 
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {

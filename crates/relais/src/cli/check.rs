@@ -7,6 +7,7 @@ use clap::Args;
 use relais_api::Span;
 use relais_core::{Order, Policy};
 use relais_server::config::{LaneSource, Mode, Route, RouteAccess};
+use relais_store_sqlite::Report;
 use serde_json::json;
 
 use super::serve::{Flags, variable};
@@ -21,7 +22,7 @@ use crate::start;
 pub(super) struct Check {
     #[command(flatten)]
     overrides: Flags,
-    /// Also reads the whole store and checks it; its server must be stopped
+    /// Also reads the whole store, each row and each body; its server may be running
     #[arg(long)]
     deep: bool,
 }
@@ -29,17 +30,43 @@ pub(super) struct Check {
 impl Check {
     pub(super) async fn run(self, as_json: bool) -> anyhow::Result<ExitCode> {
         let settings = config::load(&self.overrides.overrides(), &variable)?;
-        if as_json {
-            show::json(&summary(&settings))?;
-        } else {
+        if !as_json {
             explain(&settings)?;
         }
-        if self.deep {
-            start::check_store(&settings.store).await?;
-            show::note(&format!("{} is sound", settings.store));
+        let report = match self.deep {
+            true => Some(start::check_store(&settings.store).await?),
+            false => None,
+        };
+        if as_json {
+            let mut summary = summary(&settings);
+            if let Some(report) = &report {
+                summary["store_check"] = json!({
+                    "tasks": report.tasks,
+                    "events": report.events,
+                    "bodies": report.bodies,
+                    "body_bytes": report.body_bytes,
+                    "problems": report.problems,
+                });
+            }
+            show::json(&summary)?;
         }
-        Ok(ExitCode::SUCCESS)
+        report.map_or(Ok(ExitCode::SUCCESS), |report| judge(&settings.store, &report))
     }
+}
+
+/// What a deep look found, on standard error as all judgements.
+fn judge(store: &StoreUrl, report: &Report) -> anyhow::Result<ExitCode> {
+    for problem in &report.problems {
+        show::note(&format!("  {problem}"));
+    }
+    if !report.is_sound() {
+        anyhow::bail!("{store} is damaged: restore it from a backup");
+    }
+    show::note(&format!(
+        "{store} is sound: {} tasks, {} events, {} bodies ({} bytes)",
+        report.tasks, report.events, report.bodies, report.body_bytes
+    ));
+    Ok(ExitCode::SUCCESS)
 }
 
 fn explain(settings: &Settings) -> anyhow::Result<()> {

@@ -37,6 +37,38 @@ fn a_second_server_on_one_file_is_refused() {
 }
 
 #[test]
+fn a_deep_check_reads_everything_beside_a_running_server_and_names_what_is_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let text = "a body to find again, ".repeat(50);
+    let submit = server.command(folder.path(), &["submit", "-", "--queue", "later"]);
+    let submitted = output(submit, text.as_bytes());
+    assert!(submitted.status.success(), "{}", stderr(&submitted));
+    let sound = output(relais(folder.path(), &["check", "--deep", "--json"]), b"");
+    assert!(sound.status.success(), "{}", stderr(&sound));
+    let report: serde_json::Value = serde_json::from_slice(&sound.stdout).unwrap();
+    assert_eq!(report["store_check"]["tasks"], 1);
+    assert_eq!(report["store_check"]["body_bytes"], text.len());
+    server.process.signal("TERM");
+    assert_eq!(server.process.end(), (Some(0), String::new()));
+
+    let path = folder.path().join("relais.db");
+    let mut file = std::fs::read(&path).unwrap();
+    let at = file.windows(12).position(|bytes| bytes == b"a body to fi").unwrap();
+    file[at] = b'X';
+    std::fs::write(&path, file).unwrap();
+    let damaged = output(relais(folder.path(), &["check", "--deep"]), b"");
+    assert_eq!(damaged.status.code(), Some(1));
+    let said = stderr(&damaged);
+    assert!(said.contains("is not what was stored"), "{said}");
+    assert!(said.contains("relais: sqlite:relais.db is damaged: restore it"), "{said}");
+
+    let nowhere = output(relais(folder.path(), &["check", "--deep", "--store", "memory:"]), b"");
+    assert_eq!(nowhere.status.code(), Some(1));
+    assert!(stderr(&nowhere).contains("there is nothing to check"), "{}", stderr(&nowhere));
+}
+
+#[test]
 fn a_file_that_is_no_store_is_refused_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("relais.db");
