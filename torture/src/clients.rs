@@ -4,17 +4,18 @@ use std::sync::Arc;
 
 use crate::chance::Chance;
 use crate::ledger::Intent;
-use crate::scene::Door;
+use crate::scene::{Door, PROMISES};
 use crate::script::Script;
 use crate::submit::{hand_in, hand_in_batch, intent, repeat};
 use crate::verdict::Check;
+use crate::wire::JSON;
 use crate::world::{Phase, World};
 
 /// Hands in one thing after the other until the storm is over.
 pub(crate) async fn client(world: Arc<World>, number: usize) {
     let mut chance = world.chance.fork("client", number);
     while world.phase() == Phase::Storm && world.ledger().intents.len() < INTENTS_MAX {
-        if chance.happens(4) {
+        if chance.happens(4) && has_room(&world, Door::Work) {
             batch(&world, &mut chance).await;
         } else {
             single(&world, &mut chance).await;
@@ -25,7 +26,7 @@ pub(crate) async fn client(world: Arc<World>, number: usize) {
 }
 
 async fn single(world: &World, chance: &mut Chance) {
-    let intent = draw(chance);
+    let intent = draw(world, chance);
     let name = world.draw_name(intent.door.promise().queue);
     let has_key = chance.happens(55);
     let key = has_key.then(|| format!("key-{name}"));
@@ -64,7 +65,7 @@ async fn repeat_soon(world: &World, name: &str) {
 async fn read_at_once(world: &World, id: &str) {
     let known = world.version_of(id);
     let target = format!("/v1/tasks/{id}");
-    let Some(answer) = world.http.get(&target, crate::wire::JSON).await.answer() else { return };
+    let Some(answer) = world.http.get(&target, JSON).await.answer() else { return };
     if answer.status == 200 {
         world.note_read(id, known, &answer.json());
     }
@@ -77,8 +78,27 @@ async fn read_at_once(world: &World, id: &str) {
     });
 }
 
+/// Looks from time to time how far each queue is behind.
+pub(crate) async fn gauge(world: Arc<World>) {
+    while world.phase() == Phase::Storm {
+        for promise in &PROMISES {
+            let target = format!("/v1/queues/{}", promise.queue);
+            if let Some(answer) = world.http.get(&target, JSON).await.answer() {
+                let queued = answer.json()["counts"]["queued"].as_u64().unwrap_or(0);
+                world.ledger().backlog.insert(promise.door, queued);
+            }
+        }
+        world.rest(250).await;
+    }
+}
+
+/// Whether a queue keeps up: what waits too long only meets its deadline.
+fn has_room(world: &World, door: Door) -> bool {
+    world.ledger().backlog.get(&door).is_none_or(|queued| *queued < BACKLOG_MAX)
+}
+
 /// What to hand in next.
-fn draw(chance: &mut Chance) -> Intent {
+fn draw(world: &World, chance: &mut Chance) -> Intent {
     use Door::{Auto, Lanes, Once, Safe, Twice, Work};
     use Script::{Broken, Drop, Flaky, Ok, Slow};
     let (door, script) = chance.weighted(&[
@@ -98,7 +118,11 @@ fn draw(chance: &mut Chance) -> Intent {
         ((Auto, Slow), 6),
         ((Work, Ok), 26),
     ]);
+    let (door, script) = if has_room(world, door) { (door, script) } else { (Twice, Ok) };
     let mut drawn = intent(door, script);
+    if door == Work && chance.happens(4) {
+        drawn.deadline_ms = chance.within(500, 3_000);
+    }
     if door == Safe {
         drawn.method = if chance.happens(50) { "GET" } else { "PUT" };
     }
@@ -161,3 +185,5 @@ pub(crate) async fn strict_client(world: Arc<World>, lane: usize) {
 
 /// So that a very long run ends with a ledger that fits the memory.
 const INTENTS_MAX: usize = 3_000_000;
+/// Tasks that may wait in one queue.
+const BACKLOG_MAX: u64 = 100;

@@ -198,6 +198,10 @@ async fn compare_counts(world: &World, queue: &str, listed: &HashMap<String, u64
     let target = format!("/v1/queues/{queue}");
     let Some(answer) = world.http.get(&target, JSON).await.answer() else { return };
     let counts = &answer.json()["counts"];
+    if LIVE.iter().any(|status| counts[*status] != 0) {
+        // What still moves was counted and listed at different moments; that it moves is said already.
+        return;
+    }
     let mut ledger = world.ledger();
     for status in COUNTED {
         let (said, there) =
@@ -239,7 +243,17 @@ async fn read(world: &World, id: &str) -> Fact {
 async fn get(world: &World, target: &str) -> Option<Answer> {
     for _ in 0..3 {
         if let Some(answer) = world.http.get(target, JSON).await.answer() {
-            return Some(answer);
+            // A result may be an error of its maker; one of Relais itself is none of its own.
+            let is_ours = answer.field("relais-origin") == "relais";
+            let code = answer.json()["code"].as_str().unwrap_or_default().to_owned();
+            let broke = is_ours && matches!(code.as_str(), "internal" | "store-unavailable");
+            world
+                .ledger()
+                .verdict
+                .note(Check::Answers, None, !broke, || format!("GET {target}: {}", answer.shown()));
+            if !broke {
+                return Some(answer);
+            }
         }
         pause_ms(50).await;
     }
@@ -283,7 +297,7 @@ pub(crate) fn events_of(answer: &Answer) -> Vec<(u64, String, Value)> {
 }
 
 const LIVE: [&str; 4] = ["queued", "scheduled", "running", "waiting"];
-const COUNTED: [&str; 5] = ["running", "waiting", "succeeded", "failed", "canceled"];
+const COUNTED: [&str; 6] = ["queued", "running", "waiting", "succeeded", "failed", "canceled"];
 const STREAMS_MAX: usize = 150;
 const READS_AT_ONCE: usize = 24;
 const PAGES_MAX: usize = 20_000;

@@ -43,7 +43,7 @@ pub(crate) async fn ambush(world: &Arc<World>) {
         let busy = recent.iter().filter(|call| {
             call.life == life && call.ended.is_none() && call.door.promise().concurrency.is_some()
         });
-        busy.map(|call| call.task.clone()).collect()
+        busy.map(|call| call.task.clone()).take(AMBUSHED).collect()
     };
     let mut cancels = JoinSet::new();
     for id in ids {
@@ -205,5 +205,7 @@ fn expect(world: &World, id: &str, answer: &Answer, allowed: &[u16]) {
     ledger.verdict.note(check, Some(id), is_fine, || format!("it was answered {}", answer.shown()));
 }
 
+/// How many are ambushed at once: each may keep its slot until its lease ends.
+const AMBUSHED: usize = 4;
 /// How far back hands reach.
 const RECENT: usize = 120;

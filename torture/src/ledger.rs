@@ -24,6 +24,8 @@ pub(crate) struct Intent {
     pub(crate) lane: Option<usize>,
     /// How long it is to wait at least.
     pub(crate) delay_ms: u64,
+    /// By when it must be done, from when it may start; 0 is when the queue says.
+    pub(crate) deadline_ms: u64,
     /// Bytes of its body.
     pub(crate) len: usize,
     /// When it was sent first.
@@ -229,6 +231,8 @@ pub(crate) struct Ledger {
     pub(crate) latest_attempt: HashMap<String, u64>,
     /// The names of each strict lane, in the order in which they were handed in one by one.
     pub(crate) strict: HashMap<usize, Vec<String>>,
+    /// Tasks that wait behind each door, as they were counted last.
+    pub(crate) backlog: HashMap<Door, u64>,
     /// What followers saw.
     pub(crate) follows: Vec<Follow>,
     /// What was counted.

@@ -21,8 +21,14 @@ pub(crate) async fn probe(world: &World, upstreams: &Upstreams) {
     pushed(world, upstreams, Door::Lanes, &[2, 2, 3, 3, 4, 4]).await;
     pushed(world, upstreams, Door::Safe, &[0; 8]).await;
     pushed(world, upstreams, Door::Strict, &[0, 1, 2]).await;
-    leased(world, &[0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]).await;
-    leased(world, &[2, 2, 2, 3, 3, 3, 4, 4, 4, 5, 5, 5]).await;
+    // As many as a lane may run, in as many lanes as the queue may run.
+    let full = |lanes: [usize; 4], rest: usize| {
+        let mut places = lanes.repeat(5);
+        places.extend([rest; 4]);
+        places
+    };
+    leased(world, &full([0, 1, 2, 3], 4)).await;
+    leased(world, &full([2, 3, 4, 5], 0)).await;
 }
 
 /// Starts one task of each lane named, and sees whether all reach the upstream at once.

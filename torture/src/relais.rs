@@ -22,14 +22,22 @@ pub(crate) struct Relais {
 
 impl Relais {
     /// A server that was not started yet; `fault` is planted by those that know how.
-    pub(crate) fn new(binary: &Path, folder: &Path, fault: Option<&str>) -> Self {
-        Self {
-            binary: binary.to_owned(),
+    ///
+    /// It runs from a copy: whoever builds the program meanwhile would swap it between two lives.
+    ///
+    /// # Errors
+    /// Where the program cannot be copied.
+    pub(crate) fn new(binary: &Path, folder: &Path, fault: Option<&str>) -> anyhow::Result<Self> {
+        let copy = folder.join("relais");
+        std::fs::copy(binary, &copy)
+            .with_context(|| format!("could not copy {}", binary.display()))?;
+        Ok(Self {
+            binary: copy,
             configuration: folder.join("relais.toml"),
             log: folder.join("relais.log"),
             fault: fault.map(str::to_owned),
             child: None,
-        }
+        })
     }
 
     /// Starts a process.

@@ -10,7 +10,8 @@ use tokio::task::JoinSet;
 
 use crate::chance::Chance;
 use crate::checks;
-use crate::clients::{client, strict_client};
+use crate::clients::{client, gauge, strict_client};
+use crate::clock::{SECOND, pause_ms};
 use crate::facts::{Facts, calm_down, gather};
 use crate::followers::follower;
 use crate::hands::hand;
@@ -77,7 +78,7 @@ pub(crate) async fn torture(torture: &Torture, line: &Line) -> anyhow::Result<En
     let mut servers = JoinSet::new();
     servers.spawn(upstreams.clone().serve(steady, Origin::Steady));
     servers.spawn(upstreams.clone().serve(shaky, Origin::Shaky));
-    let mut relais = Relais::new(&torture.binary, folder.path(), torture.fault.as_deref());
+    let mut relais = Relais::new(&torture.binary, folder.path(), torture.fault.as_deref())?;
     let facts = act(&world, &upstreams, &mut relais, torture, line).await?;
     line.say("judging");
     Ok(conclude(&world, &relais, facts, folder))
@@ -121,6 +122,7 @@ async fn act(
     });
     world.set_phase(Phase::Calm);
     line.say("probing the slots");
+    check_leases(world).await;
     probe(world, upstreams).await;
     calm_down(world, SETTLED_WITHIN_S).await;
     check_leases(world).await;
@@ -139,6 +141,7 @@ fn start_load(world: &Arc<World>, load: &mut JoinSet<()>, workers: &mut JoinSet<
     for number in 0..CLIENTS {
         load.spawn(client(world.clone(), number));
     }
+    load.spawn(gauge(world.clone()));
     for lane in 0..Door::Strict.promise().lanes {
         load.spawn(strict_client(world.clone(), lane));
     }
@@ -161,16 +164,29 @@ async fn join(mut actors: JoinSet<()>) -> Result<(), tokio::time::error::Elapsed
     .await
 }
 
-/// What Relais itself says of slots in use, now that there is nothing to do.
+/// What Relais itself says of slots in use, now that there is nothing to do. Whoever was told to stop
+/// when a server died keeps a slot for as long as its lease lasts; all others have given theirs back.
 async fn check_leases(world: &World) {
-    let Some(answer) = world.admin.get("/metrics", "text/plain").await.answer() else { return };
-    let text = String::from_utf8_lossy(&answer.body).into_owned();
-    let mut ledger = world.ledger();
-    for line in text.lines().filter(|line| line.starts_with("relais_queue_leases{")) {
-        let is_zero = line.rsplit(' ').next() == Some("0");
-        ledger.verdict.note(Check::Slots, None, is_zero, || {
-            format!("nothing runs, and slots are in use: {line}")
-        });
+    let until = world.now() + LEASES_END_WITHIN_S * SECOND;
+    loop {
+        let Some(answer) = world.admin.get("/metrics", "text/plain").await.answer() else { return };
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        let leases: Vec<&str> =
+            text.lines().filter(|line| line.starts_with("relais_queue_leases{")).collect();
+        let in_use: Vec<&str> =
+            leases.iter().filter(|line| !line.ends_with(" 0")).copied().collect();
+        if in_use.is_empty() || world.now() > until {
+            let holds = in_use.is_empty() && !leases.is_empty();
+            world.ledger().verdict.note(Check::Slots, None, holds, || {
+                format!(
+                    "nothing has run for {LEASES_END_WITHIN_S} s, and of {} queues slots are in \
+                     use: {in_use:?}",
+                    leases.len()
+                )
+            });
+            return;
+        }
+        pause_ms(200).await;
     }
 }
 
@@ -215,3 +231,5 @@ const FOLLOWERS: usize = 8;
 const WORKERS: usize = 4;
 /// How long the tasks of the probes may take to end.
 const SETTLED_WITHIN_S: u64 = 10;
+/// How long slots may be kept by attempts that were told to stop: 10 s, and a little.
+const LEASES_END_WITHIN_S: u64 = 13;

@@ -119,8 +119,8 @@ pub(crate) const PROMISES: [Promise; 7] = [
         door: Door::Work,
         queue: "work",
         origin: None,
-        concurrency: Some(12),
-        concurrency_per_lane: Some(3),
+        concurrency: Some(24),
+        concurrency_per_lane: Some(5),
         lanes: 6,
         repeatable: true,
         ..PLAIN

@@ -45,7 +45,7 @@ pub(crate) async fn blow(
         // After a slow start the moment may have passed: it has to work a little before it dies.
         pause_ms(chance.within(20, 200)).await;
         watch(world, relais)?;
-        if chance.happens(40) {
+        if chance.happens(12) {
             ambush(world).await;
         }
         world.set_up(false);

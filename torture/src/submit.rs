@@ -29,6 +29,7 @@ pub(crate) fn intent(door: Door, script: Script) -> Intent {
         key: None,
         lane: None,
         delay_ms: 0,
+        deadline_ms: 0,
         len: 0,
         first_sent: 0,
         sends: 0,
@@ -175,6 +176,9 @@ pub(crate) fn document(name: &str, intent: &Intent) -> Value {
     }
     if intent.delay_ms > 0 {
         document["delay"] = format!("{}ms", intent.delay_ms).into();
+    }
+    if intent.deadline_ms > 0 {
+        document["deadline"] = format!("{}ms", intent.deadline_ms).into();
     }
     document
 }

@@ -258,7 +258,14 @@ impl Store for FaultyStore {
 
     fn due(&self, query: DueQuery) -> StoreFuture<'_, Due> {
         Box::pin(async move {
-            let due = self.inner.due(query).await?;
+            let mut due = self.inner.due(query).await?;
+            if self.fault == Fault::SlotLeaked {
+                // Nor is it given back when its time is over.
+                let tasks = self.inner.read(due.tasks.clone()).await?;
+                let is_kept = |task: &Task| !task.life.status().is_terminal();
+                let kept = tasks.iter().flatten().filter(|task| is_kept(task));
+                due.tasks = kept.map(|task| task.spec.id).collect();
+            }
             let hides = self.fault == Fault::AlarmLost;
             // What is ready at the start is seen, so that only time is lost.
             let pools = if hides && !query.all_pools { Vec::new() } else { due.pools };

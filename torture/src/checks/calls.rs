@@ -53,7 +53,7 @@ fn check_known(ledger: &Ledger, facts: &Facts, verdict: &mut Verdict) {
             });
             continue;
         };
-        if fact.is_there() {
+        if fact.is_over() {
             let started = fact.log.iter().filter(|event| event.kind == "started").count();
             verdict.note(Check::Leases, Some(task), started >= count, || {
                 format!("its upstream was called {count} times, {started} starts are in its log")

@@ -11,6 +11,12 @@ pub(super) fn check(ledger: &Ledger, facts: &Facts, verdict: &mut Verdict) {
         }
         let order = order_of(&fact.log);
         verdict.note(Check::Order, Some(id), order.is_ok(), || text_of(&order));
+        let early = start_of(&fact.log);
+        verdict.note(Check::Early, Some(id), early.is_ok(), || text_of(&early));
+        if !fact.is_over() {
+            // It went on between the reading of the task and that of its log.
+            continue;
+        }
         let life = life_of(&fact.log, fact.status());
         verdict.note(Check::OneLife, Some(id), life.is_ok(), || text_of(&life));
         let last = fact.log.last().map_or(0, |event| event.seq);
@@ -18,8 +24,6 @@ pub(super) fn check(ledger: &Ledger, facts: &Facts, verdict: &mut Verdict) {
         verdict.note(Check::Order, Some(id), last == version, || {
             format!("its version is {version}, the last event of its log {last}")
         });
-        let early = start_of(&fact.log);
-        verdict.note(Check::Early, Some(id), early.is_ok(), || text_of(&early));
     }
     for follow in &ledger.follows {
         check_follow(follow, facts, verdict);
