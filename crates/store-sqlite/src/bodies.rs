@@ -36,10 +36,14 @@ impl BodyFiles {
         folder.into()
     }
 
-    /// Makes the folder if need be.
+    /// Makes the folder if need be; durable when this returns.
     pub(crate) fn open(database: &Path, boot: i64) -> io::Result<Self> {
         let folder = Self::folder_of(database);
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        // Each body is synced into this folder, which a power loss would take away as a whole. A process
+        // that died right after it made the folder may have left that to this one.
+        let parent = database.parent().filter(|parent| !parent.as_os_str().is_empty());
+        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
         Ok(Self { folder, boot, serial: AtomicU64::new(0) })
     }
 

@@ -195,10 +195,13 @@ fn prepare_file(path: &Path) -> Result<(), OpenError> {
     if mode & 0o077 != 0 {
         fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
     }
-    let mut wal = path.as_os_str().to_owned();
-    wal.push("-wal");
-    let is_log_empty = fs::metadata(PathBuf::from(wal)).map_or(true, |wal| wal.len() == 0);
-    if is_log_empty { check_header(path) } else { Ok(()) }
+    // What a power loss left half written is made whole from these first, a new file's first page too.
+    let is_empty = |end: &str| {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(end);
+        fs::metadata(PathBuf::from(beside)).map_or(true, |file| file.len() == 0)
+    };
+    if is_empty("-wal") && is_empty("-journal") { check_header(path) } else { Ok(()) }
 }
 
 /// Reads what SQLite's header says of the file: 100 bytes, described in its file format.

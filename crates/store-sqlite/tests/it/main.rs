@@ -7,6 +7,8 @@ mod effort;
 mod full;
 mod log;
 mod open;
+#[cfg(target_os = "linux")]
+mod power;
 mod random;
 mod stores;
 
