@@ -17,8 +17,9 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
 use http::{Method, Request, Response, Version};
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -265,7 +266,8 @@ async fn linger(mut stream: TcpStream) {
     let drained = async {
         stream.shutdown().await?;
         let mut read = 0;
-        let mut scratch = [0; 4 << 10];
+        // On the heap: each connection has room for this future.
+        let mut scratch = vec![0; 4 << 10];
         while read < LINGER_BYTES_MAX {
             match stream.read(&mut scratch).await? {
                 0 => break,
@@ -284,13 +286,20 @@ async fn answer(
     slot: Arc<Mutex<Option<Box<Taken>>>>,
     busy: Busy,
 ) -> Result<Response<Tracked>, std::convert::Infallible> {
-    let may_take = request.version() == Version::HTTP_11 && request.method() != Method::HEAD;
+    let is_head = request.method() == Method::HEAD;
+    let is_http_11 = request.version() == Version::HTTP_11;
+    let may_take = is_http_11 && !is_head;
     let mut response = door.answer(request).await;
     if may_take && let Some(follow) = follower::of(&mut response) {
         let (parts, _) = response.into_parts();
         let taken = Taken { follow, status: parts.status, headers: parts.headers };
         *slot.lock().expect("nothing panics while it is held") = Some(Box::new(taken));
         return std::future::pending().await;
+    }
+    let has_length = response.body().size_hint().exact().is_some()
+        || response.headers().contains_key(CONTENT_LENGTH);
+    if !is_http_11 && !is_head && !has_length {
+        busy.watch().end_by_closing();
     }
     Ok(response.map(|body| Tracked { body, _busy: busy }))
 }

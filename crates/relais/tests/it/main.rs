@@ -2,10 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
+mod bench;
 mod cli;
 mod config;
 mod demo;
+mod killed;
+mod large;
+mod leaks;
 mod process;
 mod reference;
+mod secrets;
 mod serve;
 mod work;

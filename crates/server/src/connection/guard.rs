@@ -22,6 +22,7 @@ pub(crate) struct Watch {
     is_busy: AtomicBool,
     is_starved: AtomicBool,
     is_blocked: AtomicBool,
+    ends_by_closing: AtomicBool,
     read: AtomicU64,
     written: AtomicU64,
     fault: OnceLock<Fault>,
@@ -76,6 +77,11 @@ impl Watch {
         self.is_blocked.load(Ordering::Relaxed)
     }
 
+    /// The answer's end is that of the connection: there must be none before.
+    pub(crate) fn end_by_closing(&self) {
+        self.ends_by_closing.store(true, Ordering::Relaxed);
+    }
+
     /// What was wrong with the bytes that came.
     pub(crate) fn fault(&self) -> Option<Fault> {
         self.fault.get().copied()
@@ -85,6 +91,13 @@ impl Watch {
 /// A request is being answered, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Busy(Arc<Watch>);
+
+impl Busy {
+    /// The connection that the request came by.
+    pub(crate) fn watch(&self) -> &Watch {
+        &self.0
+    }
+}
 
 impl Drop for Busy {
     fn drop(&mut self) {
@@ -101,16 +114,19 @@ pub(crate) struct Guard {
     first: Bytes,
     framing: Framing,
     watch: Arc<Watch>,
+    /// Whether the system would end the connection with a reset, were this process killed now.
+    breaks: bool,
 }
 
 impl Guard {
     pub(crate) fn new(stream: TcpStream, first: Bytes, watch: Arc<Watch>) -> Self {
-        Self { stream, first, framing: Framing::new(), watch }
+        Self { stream, first, framing: Framing::new(), watch, breaks: false }
     }
 
     /// A stream of another protocol, which is passed on as it is.
     pub(crate) fn unwatched(stream: TcpStream, first: Bytes) -> Self {
-        Self { stream, first, framing: Framing::foreign(), watch: Arc::default() }
+        let (framing, watch) = (Framing::foreign(), Arc::default());
+        Self { stream, first, framing, watch, breaks: false }
     }
 
     /// The stream itself.
@@ -170,6 +186,7 @@ impl AsyncWrite for Guard {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.beware();
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.note(&written);
         written
@@ -180,6 +197,7 @@ impl AsyncWrite for Guard {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.beware();
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
         self.note(&written);
         written
@@ -198,11 +216,28 @@ impl AsyncWrite for Guard {
         if self.watch.fault().is_some() {
             return Poll::Ready(Ok(()));
         }
+        self.end_well();
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 
 impl Guard {
+    /// Before the first byte of an answer that ends with its connection: should the process die from
+    /// now on, the system must not make a clean end of it.
+    fn beware(&mut self) {
+        if !self.breaks && self.watch.ends_by_closing.load(Ordering::Relaxed) {
+            self.breaks = self.stream.set_zero_linger().is_ok();
+        }
+    }
+
+    /// What was written last is waited for again, as it is without any option.
+    fn end_well(&mut self) {
+        if std::mem::take(&mut self.breaks) {
+            #[expect(deprecated, reason = "it blocks for a span that is not none; this is none")]
+            let _ = self.stream.set_linger(None);
+        }
+    }
+
     fn note(&self, written: &Poll<io::Result<usize>>) {
         self.watch.is_blocked.store(written.is_pending(), Ordering::Relaxed);
         if let Poll::Ready(Ok(len)) = written {

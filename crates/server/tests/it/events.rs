@@ -52,6 +52,12 @@ async fn a_stream_shows_the_whole_log_and_ends_with_the_outcome() {
     assert!(text.starts_with("retry: "), "{text}");
     let events = events(&text);
     let names: Vec<_> = events.iter().map(|(name, ..)| name.as_str()).collect();
+    assert_eq!(names[..3], ["relais.open", "accepted", "relais.estimate"]);
+    assert_eq!(events[2].2, json!({"position": 1}));
+    // An estimate is not in the log.
+    let events: Vec<_> =
+        events.into_iter().filter(|(name, ..)| name != "relais.estimate").collect();
+    let names: Vec<_> = events.iter().map(|(name, ..)| name.as_str()).collect();
     let expected = ["relais.open", "accepted", "started", "progressed", "output", "succeeded"];
     assert_eq!(names, expected);
     let ids: Vec<_> = events.iter().map(|(_, id, _)| id.as_str()).collect();

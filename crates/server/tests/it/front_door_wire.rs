@@ -156,7 +156,7 @@ async fn a_refused_upload_hears_why_though_it_is_still_sending() {
 }
 
 /// A connection that speaks HTTP/2 from its first byte.
-async fn h2(house: &House) -> hyper::client::conn::http2::SendRequest<Full<Bytes>> {
+pub(crate) async fn h2(house: &House) -> hyper::client::conn::http2::SendRequest<Full<Bytes>> {
     let stream = TcpStream::connect(house.address).await.unwrap();
     let shaken = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
     let (sender, connection) = shaken.await.unwrap();

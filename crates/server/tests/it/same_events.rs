@@ -1,0 +1,172 @@
+//! Promise 4: whichever way somebody follows a task, the events are the same, with the same numbers.
+
+use relais_api::{SseFrame, SseParser};
+use relais_server::Following;
+use serde_json::{Value, json};
+
+use crate::api::{Api, call, get, id_of, post, read_until};
+
+/// The events of a stream, and the names of what came without a number.
+fn events(text: &str) -> (Vec<Value>, Vec<String>) {
+    let (mut numbered, mut notices) = (Vec::new(), Vec::new());
+    for frame in SseParser::new().push(text.as_bytes()).unwrap() {
+        let SseFrame::Event { last_event_id, name, data } = frame else { continue };
+        if name.starts_with("relais.") || name == "erased" {
+            notices.push(name);
+            continue;
+        }
+        let event: Value = serde_json::from_str(&data).unwrap();
+        assert_eq!(event["type"], name);
+        assert_eq!(last_event_id, event["seq"].to_string());
+        numbered.push(event);
+    }
+    (numbered, notices)
+}
+
+/// The log by pages, each waited for, one event at a time.
+async fn by_pages(api: &Api, log: &str, wait: &str) -> Vec<Value> {
+    let (mut all, mut after) = (Vec::new(), 0);
+    loop {
+        let asked = get(&format!("{log}?after={after}&limit=1"));
+        let asked = asked.field("accept", "application/json").field("prefer", wait);
+        let page = api.call(asked).await.json();
+        all.extend(page["events"].as_array().unwrap().iter().cloned());
+        after = page["next"].as_u64().unwrap();
+        if page["terminal"] == true {
+            return all;
+        }
+    }
+}
+
+/// The versions that a long-poll of the task saw.
+async fn by_polling(api: &Api, id: &str) -> Vec<u64> {
+    let (mut versions, mut etag) = (Vec::new(), String::new());
+    loop {
+        let mut asked = get(&format!("/v1/tasks/{id}")).field("prefer", "wait=30");
+        if !etag.is_empty() {
+            asked = asked.field("if-none-match", &etag);
+        }
+        let answer = api.call(asked).await;
+        etag = answer.header("etag").to_owned();
+        let task = answer.json();
+        versions.push(task["version"].as_u64().unwrap());
+        if task["terminal"] == true {
+            return versions;
+        }
+    }
+}
+
+async fn work(api: &Api) {
+    let asked = json!({"max": 1, "worker": "w-7"});
+    let leased = api.call(post("/v1/queues/work/leases", &asked)).await.json();
+    let lease = &leased["leases"][0];
+    for part in 0..3 {
+        let beat = json!({"items": [{"token": lease["token"], "output": part}]});
+        api.call(post("/v1/leases/heartbeat", &beat)).await;
+    }
+    api.settle(json!({"token": lease["token"], "outcome": "succeed", "result": {"sum": 7}})).await;
+}
+
+#[tokio::test]
+async fn poll_long_poll_stream_and_log_show_the_same_events_with_the_same_numbers() {
+    let api = Api::new().await;
+    let task = api.submit().await;
+    let id = task["id"].as_str().unwrap();
+    let log = format!("/v1/tasks/{id}/events");
+    let stream = api.open(get(&log)).await;
+    let is_over = |text: &str| text.contains("event: succeeded");
+    let ((text, _), pages, versions, ()) = tokio::join!(
+        read_until(stream, is_over),
+        by_pages(&api, &log, "wait=30"),
+        by_polling(&api, id),
+        work(&api),
+    );
+    let (streamed, notices) = events(&text);
+    assert_eq!(notices, ["relais.open", "relais.estimate"]);
+    let numbers: Vec<_> = streamed.iter().map(|event| event["seq"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, [1, 2, 3, 4, 5, 6]);
+    assert_eq!(streamed[1]["data"], json!({"worker": "w-7"}), "who holds the lease");
+    assert_eq!(pages, streamed, "the long-poll of the log");
+    assert_eq!(by_pages(&api, &log, "wait=0").await, streamed, "the log, polled");
+    let whole = get(&log).field("accept", "application/json");
+    assert_eq!(api.call(whole).await.json()["events"], json!(streamed), "the log at once");
+    // A later stream reads from the log what the first was told as it happened.
+    let (again, _) = events(api.call(get(&log)).await.text());
+    assert_eq!(again, streamed);
+    assert!(versions.is_sorted() && versions.last() == Some(&6), "{versions:?}");
+}
+
+/// A log of several pages that ends while nobody looks is read to its end.
+#[tokio::test]
+async fn a_long_log_is_streamed_whole_to_whoever_comes_late() {
+    let api = Api::new().await;
+    let task = api.submit().await;
+    let lease = api.lease().await;
+    // With the first two events and the last: one page, one page and an event, and more.
+    for outputs in [61, 62, 200] {
+        let known = api.call(get(&format!("/v1/tasks/{}", id_of(&task)))).await.json();
+        for n in known["version"].as_u64().unwrap()..outputs + 2 {
+            let beat = json!({"items": [{"token": lease["token"], "output": n}]});
+            api.call(post("/v1/leases/heartbeat", &beat)).await;
+        }
+        let response = api.open(get(&format!("/v1/tasks/{}/events", id_of(&task)))).await;
+        let last = format!("\nid: {}\n", outputs + 2);
+        let (text, _) = read_until(response, |text| text.contains(&last)).await;
+        assert_eq!(events(&text).0.len() as u64, outputs + 2);
+    }
+}
+
+#[tokio::test]
+async fn a_stream_ends_before_it_is_old_and_loses_nothing_by_it() {
+    let api = Api::new().await;
+    let task = api.submit().await;
+    let log = format!("/v1/tasks/{}/events", id_of(&task));
+    let response = api.open(get(&log)).await;
+    let mut follow = response.extensions().get::<Following>().unwrap().take().unwrap();
+    let keepalive = std::time::Duration::from_millis(1);
+    follow.next(keepalive).await.expect("the opening");
+    let waiting = follow.next(keepalive).await.expect("a sign of life");
+    assert!(String::from_utf8_lossy(&waiting).contains("relais.estimate"), "{waiting:?}");
+    api.clock.advance(relais_core::limits::STREAM_LIFETIME_MAX);
+    assert!(follow.next(keepalive).await.is_none());
+    api.call(call("POST", &format!("/v1/tasks/{}/cancel", id_of(&task)))).await;
+    let resumed = api.call(get(&log).field("last-event-id", "1")).await;
+    let (events, _) = events(resumed.text());
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0]["type"], "canceled");
+}
+
+#[tokio::test]
+async fn an_erasure_shows_on_streams_over_many_tasks() {
+    let api = Api::new().await;
+    let labelled = json!({"queue": "work", "labels": {"order": "A-1"}});
+    let task = api.call(post("/v1/tasks", &labelled)).await.json();
+    let other = api.submit().await;
+    for id in [id_of(&task), id_of(&other)] {
+        api.call(call("POST", &format!("/v1/tasks/{id}/cancel"))).await;
+    }
+    let stream = api.open(get("/v1/events?label=order%3DA-1")).await;
+    let erasing = async {
+        for id in [id_of(&other), id_of(&task)] {
+            api.call(call("DELETE", &format!("/v1/tasks/{id}"))).await;
+        }
+    };
+    let ((text, _), ()) =
+        tokio::join!(read_until(stream, |text| text.contains("event: erased")), erasing);
+    assert!(text.contains(&format!("event: erased\ndata: {{\"task\":\"{}\"}}", id_of(&task))));
+    assert!(!text.contains(&id_of(&other).to_string()), "{text}");
+}
+
+#[tokio::test]
+async fn a_queue_tells_what_it_gets_done_and_how_long_that_takes() {
+    let api = Api::new().await;
+    api.succeed(json!(1)).await;
+    let queue = api.call(get("/v1/queues/work")).await.json();
+    assert_eq!(queue["throughput"]["window"], "1m");
+    for name in ["accepted_per_s", "finished_per_s"] {
+        assert!(queue["throughput"][name].as_f64().unwrap() > 0.0, "{queue}");
+    }
+    for name in ["wait", "run"] {
+        assert_eq!(queue["latency"][name], json!({"p50": "0s", "p90": "0s"}), "{queue}");
+    }
+}
