@@ -148,11 +148,6 @@ impl Notice {
         crate::sse::write_event(out, None, self.name(), &self.body());
     }
 
-    /// Appends the notice with the position `id` in the log of the whole store: an erasure has one.
-    pub fn encode_sse_as(&self, id: u64, out: &mut Vec<u8>) {
-        crate::sse::write_event(out, Some(id), self.name(), &self.body());
-    }
-
     fn body(&self) -> NoticeBody<'_> {
         let mut body = NoticeBody::default();
         match self {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::id::TaskId;
-use crate::task::{Failure, FailureCode, Progress};
+use crate::task::{Failure, FailureCode, Holder, Progress};
 use crate::time::Timestamp;
 
 /// Why an attempt ended without an outcome.
@@ -56,7 +56,10 @@ pub enum EventData {
     /// The task exists.
     Accepted,
     /// An attempt started.
-    Started,
+    Started {
+        /// The worker that holds its lease, if one does and gave a name.
+        worker: Option<String>,
+    },
     /// It got further.
     Progressed(Progress),
     /// It said something for its followers, as JSON.
@@ -141,12 +144,22 @@ impl EventKind {
 }
 
 impl EventData {
+    /// An attempt started, with its lease held by `holder`.
+    #[must_use]
+    pub fn started_by(holder: &Holder) -> Self {
+        let worker = match holder {
+            Holder::Worker { name } if !name.is_empty() => Some(name.clone()),
+            Holder::Worker { .. } | Holder::Relais { .. } => None,
+        };
+        Self::Started { worker }
+    }
+
     /// The kind.
     #[must_use]
     pub const fn kind(&self) -> EventKind {
         match self {
             Self::Accepted => EventKind::Accepted,
-            Self::Started => EventKind::Started,
+            Self::Started { .. } => EventKind::Started,
             Self::Progressed(_) => EventKind::Progressed,
             Self::Output(_) => EventKind::Output,
             Self::Deferred { .. } => EventKind::Deferred,

@@ -42,6 +42,18 @@ pub const EVENTS_PROGRESS_MAX: u64 = 9_000;
 pub const PROGRESS_PER_SECOND_MAX: u32 = 10;
 /// Longest progress or error message, bytes.
 pub const MESSAGE_BYTES_MAX: usize = 2_048;
+/// Longest name a worker gives itself, bytes.
+pub const WORKER_NAME_BYTES_MAX: usize = 128;
+/// Longest media type of an input or a result, bytes.
+pub const CONTENT_TYPE_BYTES_MAX: usize = 256;
+/// Largest body of a call that says little: cancel, retry, lease, a queue's policy.
+pub const SMALL_BODY_BYTES_MAX: u64 = 64 << 10;
+/// Largest JSON result that rides in the terminal event, bytes.
+pub const EVENT_RESULT_BYTES_MAX: u64 = 4 << 10;
+/// Results stored ahead of their settle; each may hold an open file.
+pub const UPLOADS_MAX: usize = 1_000;
+/// Longest token looked at as a ticket, bytes.
+pub const TICKET_BYTES_MAX: usize = 2_048;
 /// Largest checkpoint or output, bytes.
 pub const CHECKPOINT_BYTES_MAX: usize = 64 << 10;
 /// Largest problem document a worker may settle with, bytes.
@@ -76,6 +88,12 @@ pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 pub const IDEMPOTENCY_KEY_UNGUESSABLE_BYTES: usize = 22;
 /// Most tickets one request for a stream over many tasks may carry.
 pub const STREAM_TASKS_MAX: usize = 50;
+/// Longest life of a stream of events, drawn between half of it and all: then the client comes back.
+pub const STREAM_LIFETIME_MAX: Duration = Duration::from_secs(600);
+/// Most erasures kept for the streams over many tasks that did not read them yet.
+pub const ERASED_WAITING_MAX: usize = 1_024;
+/// Most estimates kept for the followers of queued tasks.
+pub const ESTIMATES_MAX: usize = 10_000;
 /// Most commits gathered into one durable write.
 pub const COMMITS_PER_WRITE_MAX: usize = 4_096;
 /// Most requests waiting for the writer of the store; more wait at the door.
@@ -128,6 +146,12 @@ pub const LIMITS: &[Limit] = &[
     limit("events of a task", EVENTS_MAX, "events", "409 too-many-events"),
     limit("progress", PROGRESS_PER_SECOND_MAX as u64, "events/s", "coalesced, the last kept"),
     limit("message", MESSAGE_BYTES_MAX as u64, "bytes", "422 invalid-field"),
+    limit("name of a worker", WORKER_NAME_BYTES_MAX as u64, "bytes", "422 invalid-field"),
+    limit("media type", CONTENT_TYPE_BYTES_MAX as u64, "bytes", "422 invalid-field"),
+    limit("body of a small call", SMALL_BODY_BYTES_MAX, "bytes", "413 body-too-large"),
+    limit("result in an event", EVENT_RESULT_BYTES_MAX, "bytes", "left out, to be fetched"),
+    limit("results before settles", UPLOADS_MAX as u64, "results", "429 rate-limited"),
+    limit("ticket", TICKET_BYTES_MAX as u64, "bytes", "401 unauthorized"),
     limit("checkpoint", CHECKPOINT_BYTES_MAX as u64, "bytes", "422 invalid-field"),
     limit("problem of a worker", PROBLEM_BYTES_MAX as u64, "bytes", "422 invalid-field"),
     limit("lease", LEASE_MAX.as_secs(), "seconds", "refused by check"),
@@ -138,6 +162,9 @@ pub const LIMITS: &[Limit] = &[
     limit("horizon", HORIZON_MAX.as_secs(), "seconds", "422 invalid-field"),
     limit("idempotency key", IDEMPOTENCY_KEY_BYTES_MAX as u64, "bytes", "400"),
     limit("tasks of a stream", STREAM_TASKS_MAX as u64, "tasks", "422 invalid-field"),
+    limit("life of a stream", STREAM_LIFETIME_MAX.as_secs(), "seconds", "closed, to be resumed"),
+    limit("erasures not yet read", ERASED_WAITING_MAX as u64, "erasures", "the oldest not told"),
+    limit("estimates kept", ESTIMATES_MAX as u64, "tasks", "made anew"),
     limit("queue capacity", QUEUE_CAPACITY, "tasks", "429 queue-full"),
     limit("tenant capacity", TENANT_CAPACITY, "tasks", "429 tenant-full"),
     limit("connections", CONNECTIONS_MAX as u64, "connections", "waits to be accepted"),

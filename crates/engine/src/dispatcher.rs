@@ -185,6 +185,12 @@ impl Engine {
             self.feed().publish(&[started_entry(claimed)], claimed.pos);
             self.propose_alarm(claimed.task.due_at());
         }
+        if !claims.started.is_empty() {
+            let firsts = claims.started.iter().map(|claimed| &claimed.task);
+            let firsts = firsts.filter(|task| task.life.attempt == 1);
+            let waits = firsts.map(|task| task.life.updated_at.since(task.spec.run_at));
+            self.meters().paces.note_waits(&pool.tenant, &pool.queue, waits);
+        }
         Ok(claims)
     }
 
@@ -224,11 +230,12 @@ impl Engine {
 
 /// The entry that the start of an attempt appended to its task's log.
 fn started_entry(claimed: &Claimed) -> relais_core::Entry {
+    let lease = claimed.task.life.lease().expect("what was claimed has a lease");
     relais_core::Entry {
         task: claimed.task.spec.id,
         seq: claimed.task.life.version,
         at: claimed.task.life.updated_at,
         attempt: claimed.task.life.attempt,
-        data: relais_core::EventData::Started,
+        data: relais_core::EventData::started_by(&lease.holder),
     }
 }

@@ -235,6 +235,13 @@ impl Engine {
         self.inner.feed.follow_all()
     }
 
+    /// Learns of each task that is erased from now on. An erasure has no place in any log: whoever is
+    /// too slow for it misses it.
+    #[must_use]
+    pub fn follow_erased(&self) -> tokio::sync::broadcast::Receiver<Arc<Task>> {
+        self.inner.feed.follow_erased()
+    }
+
     /// Calls a task off. `Reply::Nothing` if it was canceled already.
     ///
     /// # Errors
@@ -264,6 +271,7 @@ impl Engine {
         let committed = self.commit_one(Commit::Erase { id }).await?;
         let Committed::Erased(task) = committed else { unreachable!("answered in kind") };
         self.inner.meters.erased.fetch_add(1, Ordering::Relaxed);
+        self.inner.feed.publish_erased(&task);
         Ok(*task)
     }
 
@@ -451,6 +459,12 @@ impl Engine {
                 | EventKind::Deferred
                 | EventKind::Requeued => {}
             }
+        }
+        let last = stepped.entries.last().map(|entry| (entry.data.kind(), entry.at));
+        if let Some((kind, at)) = last.filter(|(kind, _)| kind.is_terminal()) {
+            let spec = &stepped.task.spec;
+            let is_worked_off = kind != EventKind::Canceled;
+            meters.paces.note_finished(&spec.tenant, &spec.queue, is_worked_off, at);
         }
     }
 }

@@ -9,8 +9,8 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, Weak};
 
-use relais_core::{Entry, TaskId};
-use tokio::sync::watch;
+use relais_core::{Entry, Task, TaskId, limits};
+use tokio::sync::{broadcast, watch};
 
 /// Followed tasks are spread over as many locks.
 const SHARDS: usize = 64;
@@ -39,6 +39,7 @@ pub struct Feed {
     shards: Vec<Mutex<HashMap<TaskId, Weak<Channel>>>>,
     hasher: RandomState,
     pos: watch::Sender<u64>,
+    erased: broadcast::Sender<Arc<Task>>,
 }
 
 impl Default for Feed {
@@ -47,6 +48,7 @@ impl Default for Feed {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
             pos: watch::Sender::new(0),
+            erased: broadcast::Sender::new(limits::ERASED_WAITING_MAX),
         }
     }
 }
@@ -85,6 +87,20 @@ impl Feed {
                 *last = pos.max(*last);
                 is_newer
             });
+        }
+    }
+
+    /// Follows erasures.
+    #[must_use]
+    pub fn follow_erased(&self) -> broadcast::Receiver<Arc<Task>> {
+        self.erased.subscribe()
+    }
+
+    /// Makes it known that a task was erased.
+    pub(crate) fn publish_erased(&self, task: &Task) {
+        if self.erased.receiver_count() > 0 {
+            // Whoever left in between needs to know nothing.
+            let _ = self.erased.send(Arc::new(task.clone()));
         }
     }
 
@@ -166,7 +182,8 @@ mod tests {
     use super::*;
 
     fn entry(task: TaskId, seq: u64) -> Entry {
-        Entry { task, seq, at: Timestamp::EPOCH, attempt: 0, data: EventData::Started }
+        let data = EventData::Started { worker: None };
+        Entry { task, seq, at: Timestamp::EPOCH, attempt: 0, data }
     }
 
     #[tokio::test]

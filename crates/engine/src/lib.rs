@@ -15,6 +15,7 @@ pub mod feed;
 pub mod headers;
 pub mod meters;
 mod origin;
+pub mod pace;
 pub mod seal;
 mod submit;
 mod timekeeper;

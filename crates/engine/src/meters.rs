@@ -1,16 +1,10 @@
-//! What the engine counts, for metrics and for honest estimates. Cheap: atomics and small averages.
+//! What the engine counts, for metrics and for honest estimates. Cheap: atomics and small histograms.
 
-use std::collections::HashMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use relais_core::{QueueName, TenantName, Timestamp};
 
-/// How much a new measurement weighs in a moving average.
-const WEIGHT: f64 = 0.1;
-/// Queues whose pace is remembered; beyond, estimates fall back to the default.
-const QUEUES_MAX: usize = 10_000;
+use crate::pace::{Lately, Pace, Paces};
 
 /// Counters since the start of the process.
 #[derive(Debug, Default)]
@@ -35,17 +29,7 @@ pub struct Meters {
     pub expired: AtomicU64,
     /// Settles refused because their lease was over.
     pub stale_settles: AtomicU64,
-    paces: Mutex<HashMap<(TenantName, QueueName), Pace>>,
-}
-
-/// How fast a queue gets work done.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Pace {
-    /// Moving average of the time an attempt takes.
-    pub run: Duration,
-    /// Moving average of the time between two ends.
-    pub between: Duration,
-    last: Timestamp,
+    pub(crate) paces: Paces,
 }
 
 impl Meters {
@@ -54,33 +38,15 @@ impl Meters {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Notes that a run of this queue ended.
-    pub(crate) fn note_end(
-        &self,
-        tenant: &TenantName,
-        queue: &QueueName,
-        run: Duration,
-        now: Timestamp,
-    ) {
-        let mut paces = self.paces.lock().expect("nothing panics while it is held");
-        if let Some(pace) = paces.get_mut(&(tenant.clone(), queue.clone())) {
-            pace.run = average(pace.run, run);
-            pace.between = average(pace.between, now.since(pace.last));
-            pace.last = now;
-        } else if paces.len() < QUEUES_MAX {
-            let pace = Pace { run, between: run, last: now };
-            paces.insert((tenant.clone(), queue.clone()), pace);
-        }
-    }
-
-    /// The pace of a queue, once something ended in it.
+    /// The pace of a queue, once an attempt ended in it.
     #[must_use]
     pub fn pace(&self, tenant: &TenantName, queue: &QueueName) -> Option<Pace> {
-        let paces = self.paces.lock().expect("nothing panics while it is held");
-        paces.get(&(tenant.clone(), queue.clone())).copied()
+        self.paces.pace(tenant, queue)
     }
-}
 
-fn average(old: Duration, new: Duration) -> Duration {
-    old.mul_f64(1.0 - WEIGHT) + new.mul_f64(WEIGHT)
+    /// What a queue did lately, if anything came into it since the start.
+    #[must_use]
+    pub fn lately(&self, tenant: &TenantName, queue: &QueueName, now: Timestamp) -> Option<Lately> {
+        self.paces.lately(tenant, queue, now)
+    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use relais_core::{
-    BodyKind, Credentials, LaneKey, Policy, Priority, QueueName, Runner, Spec, Task, TaskId,
+    BodyKind, Credentials, Entry, LaneKey, Policy, Priority, QueueName, Runner, Spec, Task, TaskId,
     TenantName, Timestamp, limits,
 };
 use relais_store::{Accept, Body, Commit, Committed, Data, Idempotency, Pool};
@@ -89,13 +89,13 @@ impl Engine {
     ///
     /// # Errors
     /// See [`EngineError`].
-    pub async fn submit(
+    pub fn submit(
         &self,
         id: TaskId,
         submission: Submission,
-    ) -> Result<Submitted, EngineError> {
-        let mut answers = self.submit_all(vec![(id, submission)]).await?;
-        answers.pop().expect("one answer per submission")
+    ) -> impl Future<Output = Result<Submitted, EngineError>> + Send {
+        let submitting = self.submit_all(vec![(id, submission)]);
+        async move { submitting.await?.pop().expect("one answer per submission") }
     }
 
     /// Accepts many requests in one durable write; one answer each, in order.
@@ -110,50 +110,54 @@ impl Engine {
             return Err(EngineError::Draining);
         }
         let now = self.now();
-        let prepared: Vec<_> =
-            submissions.into_iter().map(|(id, one)| self.prepare(id, one, now)).collect();
-        let commits = prepared
-            .iter()
-            .filter_map(|accept| accept.as_ref().ok())
-            .map(|accept| Commit::Accept(Box::new(accept.clone())))
-            .collect();
+        let mut commits = Vec::with_capacity(submissions.len());
+        let mut prepare = |(id, submission)| {
+            let accept = Box::new(self.prepare(id, submission, now)?);
+            let kept = (accept.task.clone(), accept.entry.clone());
+            commits.push(Commit::Accept(accept));
+            Ok(kept)
+        };
+        let prepared: Vec<Result<(Task, Entry), EngineError>> =
+            submissions.into_iter().map(&mut prepare).collect();
         let mut committed = self.store().commit(commits).await?.into_iter();
         let mut answers = Vec::with_capacity(prepared.len());
-        for accept in prepared {
-            answers.push(match accept {
+        for kept in prepared {
+            answers.push(match kept {
                 Err(error) => Err(error),
-                Ok(accept) => match committed.next().expect("one answer per commit") {
+                Ok((task, entry)) => match committed.next().expect("one answer per commit") {
                     Err(rejected) => Err(rejected.into()),
-                    Ok(committed) => self.accepted(accept, committed).await,
+                    Ok(Committed::Accepted { pos }) => Ok(self.accepted(task, &entry, pos)),
+                    Ok(Committed::Attached { id, same, exists }) => {
+                        Box::pin(self.attached(id, same, exists)).await
+                    }
+                    Ok(Committed::Stepped(_) | Committed::Erased(_) | Committed::Put) => {
+                        unreachable!("an accept is answered as an accept")
+                    }
                 },
             });
         }
         Ok(answers)
     }
 
-    async fn accepted(
+    async fn attached(
         &self,
-        accept: Accept,
-        committed: Committed,
+        id: TaskId,
+        same: bool,
+        exists: bool,
     ) -> Result<Submitted, EngineError> {
-        match committed {
-            Committed::Attached { id, same, exists } => {
-                self.meters().attached.fetch_add(1, Ordering::Relaxed);
-                let task = if exists { self.task(id).await? } else { None };
-                Ok(Submitted::Attached { task, same })
-            }
-            Committed::Accepted { pos } => {
-                self.meters().accepted.fetch_add(1, Ordering::Relaxed);
-                self.feed().publish(std::slice::from_ref(&accept.entry), pos);
-                let task = accept.task;
-                self.propose_alarm(task.due_at());
-                self.wake(&Pool::of(&task), task.spec.run_at);
-                Ok(Submitted::New(task))
-            }
-            Committed::Stepped(_) | Committed::Erased(_) | Committed::Put => {
-                unreachable!("an accept is answered as an accept")
-            }
-        }
+        self.meters().attached.fetch_add(1, Ordering::Relaxed);
+        let task = if exists { self.task(id).await? } else { None };
+        Ok(Submitted::Attached { task, same })
+    }
+
+    fn accepted(&self, task: Task, entry: &Entry, pos: u64) -> Submitted {
+        self.meters().accepted.fetch_add(1, Ordering::Relaxed);
+        self.feed().publish(std::slice::from_ref(entry), pos);
+        let spec = &task.spec;
+        self.meters().paces.note_accepted(&spec.tenant, &spec.queue, spec.created_at);
+        self.propose_alarm(task.due_at());
+        self.wake(&Pool::of(&task), task.spec.run_at);
+        Submitted::New(task)
     }
 
     fn prepare(

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use relais_core::{Command, Holder, Reply, Status, Timestamp};
-use relais_store::{Commit, DueQuery, Filter, Pool};
+use relais_store::{Commit, Committed, DueQuery, Filter, Pool};
 use tokio::sync::Notify;
 
 use crate::engine::{Engine, EngineError};
@@ -156,9 +156,12 @@ impl Engine {
         let commits = ids.into_iter().map(|id| Commit::Erase { id }).collect();
         for answer in self.store().commit(commits).await? {
             match answer {
-                Ok(_) => {
+                Ok(committed) => {
                     Meters::count(&self.meters().erased);
                     Meters::count(&self.meters().expired);
+                    if let Committed::Erased(task) = committed {
+                        self.feed().publish_erased(&task);
+                    }
                 }
                 Err(error) => tracing::debug!(%error, "an expired task had changed"),
             }

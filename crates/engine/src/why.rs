@@ -139,10 +139,10 @@ impl Engine {
         let start = task.life.run_at().unwrap_or_else(|| self.now()).max(self.now());
         let places = u32::try_from(ahead).unwrap_or(u32::MAX);
         let wait = pace.between.saturating_mul(places);
-        let run = pace.run.min(Duration::from_secs(24 * 3600));
-        let p50 = start.plus(wait).plus(run);
-        // Without the spread of each queue at hand, nine in ten are taken to be within twice the mean.
-        let p90 = start.plus(wait.saturating_mul(2)).plus(run.saturating_mul(2));
+        let run_max = Duration::from_secs(24 * 3600);
+        let p50 = start.plus(wait).plus(pace.run.p50.min(run_max));
+        // Nine in ten queues are taken to move at no less than half of their usual pace.
+        let p90 = start.plus(wait.saturating_mul(2)).plus(pace.run.p90.min(run_max));
         Some((p50, p90))
     }
 }

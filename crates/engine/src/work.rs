@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use relais_core::{
-    BodyKind, Cause, Command, Failure, Holder, LeaseToken, Progress, QueueName, Reply, Task,
+    BodyKind, Cause, Command, Failure, Holder, LeaseToken, Progress, QueueName, Reply, State, Task,
     TenantName,
 };
 use relais_store::{Body, Claimed, Data, Pool, Rejected, RunBy, StepOf, Stepped};
@@ -178,7 +178,7 @@ impl Engine {
     ) -> Result<Stepped, EngineError> {
         let step = self.settle_step(task, None, settle);
         let stepped = self.take(vec![step]).await?.pop().expect("one answer per step")?;
-        self.note_pace(&stepped);
+        self.note_run(task, &stepped);
         Ok(stepped)
     }
 
@@ -208,10 +208,10 @@ impl Engine {
         let mut taken = self.take(steps).await?.into_iter();
         let answers = tasks.iter().map(|task| match task {
             None => Err(Rejected::NotFound.into()),
-            Some(_) => {
+            Some(task) => {
                 let answer = taken.next().expect("one answer per step");
                 if let Ok(stepped) = &answer {
-                    self.note_pace(stepped);
+                    self.note_run(task, stepped);
                 }
                 answer
             }
@@ -219,15 +219,15 @@ impl Engine {
         Ok(answers.collect())
     }
 
-    /// Remembers how long a run took, for estimates.
-    fn note_pace(&self, stepped: &Stepped) {
-        let task = &stepped.task;
-        if stepped.reply != Reply::Done || !task.life.status().is_terminal() {
-            return;
+    /// Remembers how long an attempt took, for estimates: `before` is the task while it ran.
+    fn note_run(&self, before: &Task, stepped: &Stepped) {
+        let State::Running { started_at, .. } = before.life.state else { return };
+        let life = &stepped.task.life;
+        // A heartbeat ends nothing, and what was given back says nothing of how long it would take.
+        let has_ended = life.status().is_terminal() || life.failures > before.life.failures;
+        if stepped.reply == Reply::Done && has_ended {
+            let (spec, run) = (&before.spec, life.updated_at.since(started_at));
+            self.meters().paces.note_run(&spec.tenant, &spec.queue, run);
         }
-        let now = self.now();
-        // The moment the last attempt started is gone with its lease; waiting since then is what counts.
-        let run = now.since(task.spec.run_at.max(task.spec.created_at));
-        self.meters().note_end(&task.spec.tenant, &task.spec.queue, run, now);
     }
 }

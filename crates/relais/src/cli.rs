@@ -21,7 +21,8 @@ mod work;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use connect::Connection;
 pub(crate) use serve::variable;
@@ -66,7 +67,7 @@ enum Command {
     Queues(queues::Queues),
     /// Prints every limit and what happens at it
     Limits(limits::Limits),
-    /// Measures this machine
+    /// Measures a server: of its own on this machine, or a running one
     Bench(bench::Bench),
     /// Tells the story of a request, with a shop as the upstream
     Demo(demo::Demo),
@@ -81,12 +82,16 @@ enum Command {
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = Cli::command().get_matches();
+    let is_server_named = matches
+        .subcommand_matches("bench")
+        .is_some_and(|bench| bench.value_source("url") == Some(ValueSource::CommandLine));
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("could not start: {error}")),
     };
-    let code = match runtime.block_on(run(cli)) {
+    let code = match runtime.block_on(run(cli, is_server_named)) {
         Ok(code) => code,
         Err(error) => fail(&format!("{error:#}")),
     };
@@ -95,7 +100,7 @@ pub fn main() -> ExitCode {
     code
 }
 
-async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+async fn run(cli: Cli, is_server_named: bool) -> anyhow::Result<ExitCode> {
     let connection = cli.connection;
     match cli.command {
         Command::Serve(command) => command.run().await,
@@ -110,7 +115,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Token(command) => command.run(&connection),
         Command::Queues(command) => command.run(&connection).await,
         Command::Limits(command) => command.run(connection.json),
-        Command::Bench(command) => command.run(),
+        Command::Bench(command) => command.run(&connection, is_server_named).await,
         Command::Demo(command) => command.run().await,
         Command::Completions(command) => command.run(),
         Command::Man(command) => command.run(),

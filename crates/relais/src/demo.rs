@@ -11,7 +11,6 @@ mod closing;
 mod failures;
 mod import;
 mod invoice;
-mod program;
 mod stage;
 mod stock;
 mod story;
@@ -20,11 +19,10 @@ mod truth;
 
 use std::process::ExitCode;
 
-use anyhow::Context as _;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-
 use story::Story;
 use teller::Teller;
+
+use crate::signals::Signals;
 
 /// How the story is told.
 #[derive(Debug, Clone, Copy, Default)]
@@ -75,33 +73,6 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     tokio::select! {
         closed = story.close() => closed.map(|()| code),
         () = signals.next() => Ok(ExitCode::from(INTERRUPTED)),
-    }
-}
-
-/// What tells the demo to stop. Its programs have process groups of their own, so that Ctrl-C and
-/// the end of a terminal reach them only through it, in the right order.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hang_up: Signal,
-}
-
-impl Signals {
-    fn watch() -> anyhow::Result<Self> {
-        let watch = |kind| signal(kind).context("could not watch signals");
-        Ok(Self {
-            interrupt: watch(SignalKind::interrupt())?,
-            terminate: watch(SignalKind::terminate())?,
-            hang_up: watch(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-            _ = self.hang_up.recv() => {}
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Read [`config`] for what an operator may say, [`cli`] for what the command line does, and [`start`]
 //! for how the parts are wired together. Not here: what any of those parts does.
 
+mod bench;
 pub mod cli;
 pub mod config;
 mod demo;
@@ -10,5 +11,7 @@ mod exec;
 #[cfg(feature = "faults")]
 mod faults;
 mod logs;
+mod program;
 mod seal_file;
+mod signals;
 mod start;

@@ -1,8 +1,9 @@
 //! The 202: the task, and all it takes to follow it.
 
 use axum::response::Response;
+use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, LINK, LOCATION, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use relais_api::Accepted;
 use relais_core::Task;
 use relais_engine::{Access, Context, Grants};
@@ -16,8 +17,13 @@ use crate::submitted::IDEMPOTENT_REPLAYED;
 
 /// Names the task of an answer.
 pub(crate) const RELAIS_TASK: &str = "relais-task";
+/// Where the state of the task is, for clients that know this field from elsewhere.
+const OPERATION_LOCATION: HeaderName = HeaderName::from_static("operation-location");
 /// Says what was done of what the client preferred.
 pub(crate) const PREFERENCE_APPLIED: &str = "preference-applied";
+
+/// Room for the document of a usual task.
+const BODY_BYTES_USUAL: usize = 2_560;
 
 /// How a task was accepted.
 #[derive(Debug, Clone, Default)]
@@ -41,7 +47,8 @@ pub(crate) fn accepted_response(
     how: &How,
 ) -> Result<Response, Refusal> {
     let accepted = accepted(app, task, caller, how.is_stranger)?;
-    let body = serde_json::to_vec(&accepted).expect("a task is plain data");
+    let mut body = Vec::with_capacity(BODY_BYTES_USUAL);
+    serde_json::to_writer(&mut body, &accepted).expect("a task is plain data");
     let mut response = Response::new(body.into());
     *response.status_mut() = StatusCode::ACCEPTED;
     let headers = response.headers_mut();
@@ -89,14 +96,14 @@ pub(crate) fn follow_headers(
     links: &relais_api::Links,
     headers: &mut HeaderMap,
 ) {
-    let mut insert = |name: &'static str, value: &str| {
-        let value = HeaderValue::from_str(value).expect("URLs are ASCII");
+    let mut insert = |name: HeaderName, value: String| {
+        let value = HeaderValue::from_maybe_shared(Bytes::from(value)).expect("URLs are ASCII");
         headers.insert(name, value);
     };
-    insert("operation-location", &links.this);
-    insert(LOCATION.as_str(), &links.result);
-    insert(LINK.as_str(), &format!("<{}>; rel=\"monitor\"", links.this));
-    insert(RELAIS_TASK, &task.spec.id.to_string());
+    insert(OPERATION_LOCATION, links.this.clone());
+    insert(LOCATION, links.result.clone());
+    insert(LINK, ["<", &links.this, ">; rel=\"monitor\""].concat());
+    insert(HeaderName::from_static(RELAIS_TASK), task.spec.id.to_string());
     if !task.life.status().is_terminal() {
         headers.insert(RETRY_AFTER, app.retry_after_s(task, 0).into());
     }

@@ -15,6 +15,7 @@ use crate::metrics::Metrics;
 use crate::problem::Refusal;
 use crate::ticket::Tickets;
 use crate::uploads::Uploads;
+use crate::watch::estimate::Estimates;
 
 /// Why a server could not start.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +46,7 @@ pub struct App {
     pub(crate) caller_mac: CallerMac,
     pub(crate) metrics: Metrics,
     pub(crate) uploads: Uploads,
+    pub(crate) estimates: Estimates,
     /// Fires when the server is about to stop: held requests are answered, streams close.
     pub(crate) stop: CancellationToken,
     base: OnceLock<String>,
@@ -63,6 +65,7 @@ impl App {
             caller_mac: CallerMac::load(&engine, &secrets).await?,
             metrics: Metrics::default(),
             uploads: Uploads::default(),
+            estimates: Estimates::default(),
             stop: CancellationToken::new(),
             base: OnceLock::new(),
             config,

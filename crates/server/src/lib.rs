@@ -27,6 +27,7 @@ mod problem;
 mod proxy;
 mod replay;
 mod routes;
+mod run_to_end;
 mod service;
 mod stored;
 mod submitted;

@@ -19,18 +19,21 @@ pub(crate) struct Viewer {
 /// The URL of a task, or with `part` of something below it.
 #[must_use]
 pub(crate) fn task_url(base: &str, id: TaskId, part: &str, ticket: Option<&str>) -> String {
+    url_below(&format!("{base}/v1/tasks/{id}"), part, ticket)
+}
+
+fn url_below(task: &str, part: &str, ticket: Option<&str>) -> String {
     let slash = if part.is_empty() { "" } else { "/" };
-    match ticket {
-        None => format!("{base}/v1/tasks/{id}{slash}{part}"),
-        // A ticket is made of characters that need no escape.
-        Some(ticket) => format!("{base}/v1/tasks/{id}{slash}{part}?ticket={ticket}"),
-    }
+    // A ticket is made of characters that need no escape.
+    let (query, ticket) = ticket.map_or(("", ""), |ticket| ("?ticket=", ticket));
+    [task, slash, part, query, ticket].concat()
 }
 
 /// All links of a task.
 #[must_use]
 pub(crate) fn links(base: &str, id: TaskId, viewer: &Viewer) -> Links {
-    let url = |part| task_url(base, id, part, viewer.ticket.as_deref());
+    let task = format!("{base}/v1/tasks/{id}");
+    let url = |part| url_below(&task, part, viewer.ticket.as_deref());
     Links {
         this: url(""),
         result: url("result"),

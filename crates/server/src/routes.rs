@@ -32,6 +32,7 @@ use serde::Serialize;
 pub(crate) use self::queues::travelling;
 use crate::app::{App, Side};
 use crate::problem::Refusal;
+use crate::run_to_end::RunToEnd;
 use crate::stored::no_body;
 use crate::watch::sse::{self, Following};
 
@@ -127,7 +128,7 @@ async fn at_the_door(State(app): State<Arc<App>>, request: Request, next: Next) 
     } else {
         // What changes something is not left half done when the caller leaves: what was stored is
         // acted on. A lease sees to that itself.
-        tokio::spawn(next.run(request)).await.ok()
+        AssertUnwindSafe(RunToEnd::new(next.run(request))).catch_unwind().await.ok()
     };
     let response =
         answer.unwrap_or_else(|| Refusal::internal("a handler panicked").into_response());

@@ -7,11 +7,9 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use relais_core::{LeaseToken, Timestamp};
+use relais_core::{LeaseToken, Timestamp, limits};
 use relais_store::Spool;
 
-/// Results waiting for their settle; each may hold an open file.
-pub(crate) const UPLOADS_MAX: usize = 1_000;
 /// How long a result waits for its settle.
 const KEPT_FOR: Duration = Duration::from_secs(3_600);
 const PREFIX: &str = "result_";
@@ -45,7 +43,7 @@ impl Uploads {
     ) -> Option<String> {
         let mut by_lease = self.by_lease.lock().expect("nothing panics while it is held");
         by_lease.retain(|_, upload| now.since(upload.at) < KEPT_FOR);
-        if by_lease.len() >= UPLOADS_MAX && !by_lease.contains_key(&token) {
+        if by_lease.len() >= limits::UPLOADS_MAX && !by_lease.contains_key(&token) {
             return None;
         }
         by_lease.insert(token, Upload { spool, content_type, id, at: now });

@@ -2,6 +2,7 @@
 //! same numbers; nothing is queued per follower.
 
 pub(crate) mod encode;
+pub(crate) mod estimate;
 pub(crate) mod many;
 pub(crate) mod poll;
 pub(crate) mod sse;

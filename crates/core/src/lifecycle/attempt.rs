@@ -14,10 +14,11 @@ pub(super) fn start(mut draft: Draft<'_>, lease: Lease) -> Result<Step, Refused>
     if run_at > draft.now || draft.task.life.deadline <= draft.now {
         return Err(Refused::NotReady);
     }
+    let started = EventData::started_by(&lease.holder);
     let life = &mut draft.step.life;
     life.attempt += 1;
     life.state = State::Running { lease, started_at: draft.now };
-    draft.log(EventData::Started);
+    draft.log(started);
     Ok(draft.done())
 }
 

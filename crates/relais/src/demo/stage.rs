@@ -10,8 +10,8 @@ use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-use super::program::Program;
 use super::truth::within;
+use crate::program::Program;
 
 /// The shop, Relais in front of it, and a worker.
 #[derive(Debug)]

@@ -93,7 +93,8 @@ impl FromRequestParts<Arc<App>> for Visitor {
             Caller::Key(_) => Ok(()),
             Caller::Nobody => is_open(app, side, parts).await?,
         };
-        Ok(Self { caller, offered, open, headers: parts.headers.clone() })
+        // Nothing behind a visitor looks at the fields again.
+        Ok(Self { caller, offered, open, headers: std::mem::take(&mut parts.headers) })
     }
 }
 

@@ -17,7 +17,6 @@ use crate::auth::{Scope, Visitor};
 use crate::incoming;
 use crate::params::Params;
 use crate::problem::Refusal;
-use crate::routes::change::SMALL_BODY_BYTES_MAX;
 use crate::routes::json;
 use crate::routes::list::is_visible;
 use crate::watch::many::label_of;
@@ -61,7 +60,7 @@ async fn change(
     Params::of(uri, &[])?;
     let tenant = visitor.tenant(app, Scope::Submit)?;
     let request: BulkRequest =
-        incoming::json(visitor.headers(), body, SMALL_BODY_BYTES_MAX).await?;
+        incoming::json(visitor.headers(), body, limits::SMALL_BODY_BYTES_MAX).await?;
     request.check()?;
     let page = app.engine.list(filter(&tenant, &request)?).await?;
     let mut tasks = Vec::with_capacity(page.tasks.len());

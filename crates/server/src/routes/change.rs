@@ -8,7 +8,7 @@ use axum::response::Response;
 use http::header::ETAG;
 use http::{StatusCode, Uri};
 use relais_api::bulk::{RetryFrom, RetryRequest};
-use relais_core::{Refused, Reply};
+use relais_core::{Refused, Reply, limits};
 use relais_engine::EngineError;
 use relais_store::Rejected;
 
@@ -22,9 +22,6 @@ use crate::present::{self, Estimate};
 use crate::problem::Refusal;
 use crate::routes::{OneTask, json};
 
-/// Largest body of a call that says little.
-pub(super) const SMALL_BODY_BYTES_MAX: u64 = 64 << 10;
-
 /// `POST /v1/tasks/{id}/cancel`: a task that is over stays as it is, and the answer says how.
 pub(super) async fn cancel(
     State(app): State<Arc<App>>,
@@ -35,7 +32,7 @@ pub(super) async fn cancel(
 ) -> Result<Response, Refusal> {
     Params::of(&uri, &[])?;
     let seen = visitor.task(&app, id, Action::Cancel).await?;
-    let body = incoming::read(visitor.headers(), body, SMALL_BODY_BYTES_MAX).await?;
+    let body = incoming::read(visitor.headers(), body, limits::SMALL_BODY_BYTES_MAX).await?;
     refuse_members(&body)?;
     let task = match app.engine.cancel(&seen.task.spec.tenant, id).await {
         Ok(stepped) => stepped.task,
@@ -62,7 +59,7 @@ pub(super) async fn retry(
     Params::of(&uri, &[])?;
     let seen = visitor.task(&app, id, Action::Retry).await?;
     let request: RetryRequest =
-        incoming::optional_json(visitor.headers(), body, SMALL_BODY_BYTES_MAX).await?;
+        incoming::optional_json(visitor.headers(), body, limits::SMALL_BODY_BYTES_MAX).await?;
     let from_start = request.from == Some(RetryFrom::Start);
     let stepped = app.engine.retry(&seen.task.spec.tenant, id, from_start).await?;
     if stepped.reply == Reply::Done {

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use http_body_util::BodyExt as _;
 use relais_api::codes;
 use relais_api::lease::StoredResult;
-use relais_core::{BodyKind, LeaseToken};
+use relais_core::{BodyKind, LeaseToken, limits};
 use relais_engine::{RequestHead, envelope};
 
 use crate::app::App;
@@ -23,7 +23,6 @@ use crate::routes::json;
 use crate::routes::leases::token_of;
 use crate::routes::submit::check_content_type;
 use crate::stored::body_of;
-use crate::uploads::UPLOADS_MAX;
 use crate::worker::leased_task;
 
 /// The field a lease's token travels in.
@@ -87,7 +86,7 @@ pub(super) async fn store_result(
     let result_id = kept.ok_or_else(|| {
         Refusal::new(&codes::RATE_LIMITED)
             .because("too many results wait for their settle")
-            .limit(UPLOADS_MAX as u64)
+            .limit(limits::UPLOADS_MAX as u64)
     })?;
     json(StatusCode::OK, &StoredResult { result_id, size })
 }

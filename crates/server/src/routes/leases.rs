@@ -24,13 +24,9 @@ use crate::incoming;
 use crate::params::Params;
 use crate::present;
 use crate::problem::Refusal;
-use crate::routes::change::SMALL_BODY_BYTES_MAX;
 use crate::routes::submit::check_small;
 use crate::routes::{OneQueue, json};
 use crate::worker::{Handover, Leased, Wish, lease_of, take, tenants_of};
-
-/// Longest name of a worker, bytes.
-const WORKER_BYTES_MAX: usize = 128;
 
 /// `POST /v1/queues/{queue}/leases`.
 pub(super) async fn lease(
@@ -43,7 +39,7 @@ pub(super) async fn lease(
     Params::of(&uri, &[])?;
     let tenant = visitor.tenant(&app, Scope::Work)?;
     let request: LeaseRequest =
-        incoming::optional_json(visitor.headers(), body, SMALL_BODY_BYTES_MAX).await?;
+        incoming::optional_json(visitor.headers(), body, limits::SMALL_BODY_BYTES_MAX).await?;
     let max = lease_max("/max", request.max)?;
     let worker = worker_name("/worker", request.worker)?;
     let wait = request.wait.map_or(Duration::ZERO, |wait| wait.as_duration());
@@ -96,7 +92,8 @@ pub(super) fn lease_max(pointer: &str, max: Option<u32>) -> Result<usize, Refusa
 pub(super) fn worker_name(pointer: &str, name: Option<String>) -> Result<String, Refusal> {
     let name = name.unwrap_or_default();
     if !name.is_empty() {
-        free_text(&name, WORKER_BYTES_MAX).map_err(|error| Refusal::field(pointer, error))?;
+        free_text(&name, limits::WORKER_NAME_BYTES_MAX)
+            .map_err(|error| Refusal::field(pointer, error))?;
     }
     Ok(name)
 }

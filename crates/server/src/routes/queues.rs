@@ -3,13 +3,16 @@
 mod policy;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use http::{StatusCode, Uri};
-use relais_api::{Counts, Queue, QueueList, codes};
-use relais_core::{Policy, QueueName, TenantName};
+use relais_api::queue::{Latency, Quantiles, Throughput};
+use relais_api::{Counts, Queue, QueueList, Span, codes};
+use relais_core::{Policy, QueueName, TenantName, limits};
+use relais_engine::pace::WINDOW;
 use relais_store::{QueueChange, QueueStats};
 
 pub(crate) use self::policy::travelling;
@@ -18,7 +21,6 @@ use crate::auth::{Scope, Visitor};
 use crate::incoming;
 use crate::params::Params;
 use crate::problem::Refusal;
-use crate::routes::change::SMALL_BODY_BYTES_MAX;
 use crate::routes::{OneQueue, json};
 
 /// `GET /v1/queues`: those of the caller's tenant that anything came into.
@@ -34,7 +36,7 @@ pub(super) async fn list(
     queues.sort_by(|one, other| one.queue.cmp(&other.queue));
     let items = queues.iter().map(|stats| {
         let policy = app.engine.policies().of(&tenant, &stats.queue);
-        document(&app, &stats.queue, &policy, Some(stats))
+        document(&app, &tenant, &stats.queue, &policy, Some(stats))
     });
     json(StatusCode::OK, &QueueList { items: items.collect() })
 }
@@ -62,7 +64,7 @@ pub(super) async fn define(
     Params::of(&uri, &[])?;
     let tenant = visitor.tenant(&app, Scope::Admin)?;
     let policy: relais_api::Policy =
-        incoming::json(visitor.headers(), body, SMALL_BODY_BYTES_MAX).await?;
+        incoming::json(visitor.headers(), body, limits::SMALL_BODY_BYTES_MAX).await?;
     let policy = policy::from_document(policy)?;
     let change = QueueChange::Policy(Some(Box::new(policy)));
     change_queue(&app, &tenant, &queue, change).await
@@ -116,10 +118,17 @@ async fn present(app: &App, tenant: &TenantName, queue: &QueueName) -> Result<Re
     let queues = app.engine.queues().await?;
     // A queue into which nothing ever came does not exist in the store yet.
     let stats = queues.iter().find(|stats| stats.tenant == *tenant && stats.queue == *queue);
-    json(StatusCode::OK, &document(app, queue, &policy, stats))
+    json(StatusCode::OK, &document(app, tenant, queue, &policy, stats))
 }
 
-fn document(app: &App, queue: &QueueName, policy: &Policy, stats: Option<&QueueStats>) -> Queue {
+fn document(
+    app: &App,
+    tenant: &TenantName,
+    queue: &QueueName,
+    policy: &Policy,
+    stats: Option<&QueueStats>,
+) -> Queue {
+    let lately = app.engine.meters().lately(tenant, queue, app.engine.now());
     let counts = stats.map_or_else(Counts::default, |stats| {
         let [queued, running, waiting, succeeded, failed, canceled] = stats.counts;
         let scheduled = stats.scheduled;
@@ -132,7 +141,24 @@ fn document(app: &App, queue: &QueueName, policy: &Policy, stats: Option<&QueueS
         paused: stats.is_some_and(|stats| stats.is_paused),
         defined_in_file: app.engine.policies().is_defined(queue),
         counts,
-        throughput: None,
-        latency: None,
+        throughput: lately.map(|lately| Throughput {
+            window: Span::from_ms(WINDOW.as_millis() as u64),
+            accepted_per_s: rounded(lately.accepted_per_s),
+            finished_per_s: rounded(lately.finished_per_s),
+        }),
+        // Both or none: a queue without a finished attempt has nothing to estimate from.
+        latency: lately.and_then(|lately| {
+            Some(Latency { wait: quantiles(lately.wait?), run: quantiles(lately.run?) })
+        }),
     }
+}
+
+fn quantiles(measured: relais_engine::pace::Quantiles) -> Quantiles {
+    let span = |time: Duration| Span::from_ms(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+    Quantiles { p50: span(measured.p50), p90: span(measured.p90) }
+}
+
+/// To a thousandth: more would look exact.
+fn rounded(per_second: f64) -> f64 {
+    (per_second * 1_000.0).round() / 1_000.0
 }

@@ -16,8 +16,9 @@ use crate::prefer::Prefer;
 use crate::present;
 use crate::problem::Refusal;
 use crate::replay::replay_response;
-use crate::routes::task::{estimate, set_pace};
+use crate::routes::task::set_pace;
 use crate::routes::{OneTask, json};
+use crate::watch::estimate::estimate;
 use crate::watch::poll;
 
 /// `GET /v1/tasks/{id}/result`.

@@ -19,7 +19,7 @@ use self::decoded::{Origin, submission};
 pub(super) use self::decoded::{check_content_type, check_small};
 use crate::accepted::{How, PREFERENCE_APPLIED, accepted, accepted_response};
 use crate::app::App;
-use crate::auth::{Scope, Visitor};
+use crate::auth::{Caller, Scope, Visitor};
 use crate::idempotency::{self, Keyed};
 use crate::incoming::{self, Lines};
 use crate::params::Params;
@@ -44,23 +44,51 @@ pub(super) async fn submit(
     uri: Uri,
     body: Body,
 ) -> Result<Response, Refusal> {
+    // What was read of the request is let go of before the commit is waited for: thousands may wait.
+    let handed_in = hand_in(&app, visitor, uri, body).await?;
+    let HandedIn { tenant, queue, submission, caller, prefer, is_trusted } = handed_in;
+    let id = app.engine.draw_id();
+    let submitted = app.engine.submit(id, *submission).await;
+    let submitted = submitted.map_err(|error| refusal(&app, &tenant, &queue, error))?;
+    match submitted {
+        Submitted::New(task) if prefer.wait.is_none() => {
+            let how = How { applied: applied(prefer, None), ..How::default() };
+            accepted_response(&app, &task, &caller, &how)
+        }
+        submitted => Box::pin(answer(&app, &caller, submitted, prefer, is_trusted)).await,
+    }
+}
+
+/// What a request hands in, and all that its answer depends on.
+struct HandedIn {
+    tenant: TenantName,
+    queue: QueueName,
+    submission: Box<Submission>,
+    caller: Caller,
+    prefer: Prefer,
+    is_trusted: bool,
+}
+
+async fn hand_in(app: &App, visitor: Visitor, uri: Uri, body: Body) -> Result<HandedIn, Refusal> {
     Params::of(&uri, &[])?;
-    let tenant = visitor.tenant(&app, Scope::Submit)?;
+    let tenant = visitor.tenant(app, Scope::Submit)?;
     let headers = visitor.headers();
-    let key = key_of(&app, &visitor)?;
+    let key = key_of(app, &visitor)?;
     incoming::require_json(headers)?;
     let body = incoming::read(headers, body, app.config.body_bytes_max).await?;
     let request: SubmitRequest = relais_api::decode(&body)?;
-    let origin = Origin::of(&app, headers, key.as_ref().map(|key| key.text.as_str()));
-    let mut submission = submission(&app, &tenant, request, &origin).await?;
+    let origin = Origin::of(app, headers, key.as_ref().map(|key| key.text.as_str()));
+    let mut submission = Box::new(submission(app, &tenant, request, &origin).await?);
     submission.idempotency =
         key.as_ref().map(|key| claim(&tenant, key, &key.text, "/v1/tasks", headers, &body));
-    let prefer = Prefer::of(headers);
-    let queue = submission.queue.clone();
-    let id = app.engine.draw_id();
-    let submitted = app.engine.submit(id, submission).await;
-    let submitted = submitted.map_err(|error| refusal(&app, &tenant, &queue, error))?;
-    answer(&app, &visitor, submitted, prefer, key.is_none_or(|key| key.is_trusted)).await
+    Ok(HandedIn {
+        queue: submission.queue.clone(),
+        prefer: Prefer::of(headers),
+        is_trusted: key.is_none_or(|key| key.is_trusted),
+        caller: visitor.caller,
+        tenant,
+        submission,
+    })
 }
 
 /// `POST /v1/tasks/batch`.
@@ -145,7 +173,7 @@ fn batch_item(
 
 async fn answer(
     app: &App,
-    visitor: &Visitor,
+    caller: &Caller,
     submitted: Submitted,
     prefer: Prefer,
     is_trusted: bool,
@@ -162,7 +190,7 @@ async fn answer(
                 return with_applied(replay_response(app, &task).await?, applied);
             }
             let how = How { applied, ..How::default() };
-            accepted_response(app, &task, &visitor.caller, &how)
+            accepted_response(app, &task, caller, &how)
         }
         Submitted::Attached { task, same } => {
             let task = match (task, wait) {
@@ -172,7 +200,7 @@ async fn answer(
                 (task, _) => task,
             };
             let how = How { applied, is_stranger: !is_trusted, ..How::default() };
-            attached_response(app, task.as_ref(), same, &visitor.caller, how).await
+            attached_response(app, task.as_ref(), same, caller, how).await
         }
     }
 }

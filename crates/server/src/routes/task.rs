@@ -23,6 +23,7 @@ use crate::prefer::Prefer;
 use crate::present::{self, Estimate};
 use crate::problem::Refusal;
 use crate::routes::{OneTask, events, json};
+use crate::watch::estimate::estimate;
 use crate::watch::poll;
 
 /// The forms a task has, in the order of Relais' own liking.
@@ -105,21 +106,6 @@ pub(super) fn set_pace(app: &App, task: &Task, estimate: Estimate, headers: &mut
     if !task.life.status().is_terminal() {
         let seconds = app.retry_after_s(task, estimate.ahead.unwrap_or(0));
         headers.insert(RETRY_AFTER, seconds.into());
-    }
-}
-
-/// Place and time, for a task that waits or runs.
-pub(super) async fn estimate(app: &App, task: &Task) -> Result<Estimate, Refusal> {
-    match &task.life.state {
-        Life::Queued { .. } => {
-            let why = app.engine.why(task).await?;
-            Ok(Estimate { ahead: why.ahead, eta: why.eta })
-        }
-        Life::Running { .. } => Ok(Estimate { ahead: None, eta: app.engine.eta(task, 0) }),
-        Life::Waiting { .. }
-        | Life::Succeeded { .. }
-        | Life::Failed { .. }
-        | Life::Canceled { .. } => Ok(Estimate::default()),
     }
 }
 

@@ -7,7 +7,7 @@ use relais_api::event::{
     OutputData, RequeueReason, RequeuedData, StartedData, SucceededData,
 };
 use relais_api::{Event, EventType, RawJson};
-use relais_core::{BodyKind, Cause, Entry, EventData, EventKind, TaskId};
+use relais_core::{BodyKind, Cause, Entry, EventData, EventKind, TaskId, limits};
 use relais_engine::{Published, ResultHead, envelope};
 use relais_store::EventQuery;
 use serde::Serialize;
@@ -15,9 +15,6 @@ use serde::Serialize;
 use crate::app::App;
 use crate::present;
 use crate::problem::Refusal;
-
-/// Largest JSON result that rides in the terminal event.
-const RESULT_BYTES_MAX: u64 = 4 << 10;
 
 /// An entry as an event.
 ///
@@ -74,7 +71,7 @@ fn kind_of(kind: EventKind) -> EventType {
 async fn data_of(app: &App, entry: &Entry) -> Result<RawJson, Refusal> {
     match &entry.data {
         EventData::Accepted => accepted_data(app, entry.task).await,
-        EventData::Started => json(&StartedData::default()),
+        EventData::Started { worker } => json(&StartedData { worker: worker.clone() }),
         EventData::Progressed(progress) => json(&present::progress(progress)),
         EventData::Output(output) => json(&OutputData { output: carried(output)? }),
         EventData::Deferred { until } => json(&DeferredData { deadline: present::time(*until) }),
@@ -143,7 +140,7 @@ async fn retries_up_to(app: &App, last: &Entry) -> Result<u32, Refusal> {
 /// The result of a task that succeeded, when it is JSON and small.
 async fn small_result(app: &App, id: TaskId) -> Result<Option<RawJson>, Refusal> {
     let Some(stored) = app.engine.body(id, BodyKind::Result).await? else { return Ok(None) };
-    if stored.len > RESULT_BYTES_MAX {
+    if stored.len > limits::EVENT_RESULT_BYTES_MAX {
         return Ok(None);
     }
     let head: ResultHead = envelope::decode(&stored.head)?;
@@ -151,7 +148,7 @@ async fn small_result(app: &App, id: TaskId) -> Result<Option<RawJson>, Refusal>
     if is_coded || !head.content_type().is_some_and(is_json) {
         return Ok(None);
     }
-    let bytes = stored.bytes(RESULT_BYTES_MAX as usize).await?;
+    let bytes = stored.bytes(limits::EVENT_RESULT_BYTES_MAX as usize).await?;
     Ok(std::str::from_utf8(&bytes).ok().and_then(|text| RawJson::parse(text).ok()))
 }
 

@@ -5,22 +5,21 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use relais_api::{Notice, codes, sse};
-use relais_core::{Entry, TaskId, TenantName, limits};
+use relais_core::{Entry, Task, TaskId, TenantName, Timestamp, limits};
 use relais_engine::Access;
 use relais_store::{EventQuery, Logged};
-use tokio::sync::watch;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, watch};
 
 use crate::app::App;
 use crate::auth::{Action, Scope, Visitor};
 use crate::params::Params;
 use crate::problem::Refusal;
 use crate::watch::encode::event_of;
-use crate::watch::sse::{KEEPALIVE, Resume, retry_ms};
+use crate::watch::sse::{COMMENT, KEEPALIVE, Resume, ends_at, retry_ms};
 
 /// Events read from the store's log at once.
 const PAGE: usize = 64;
-/// What is sent when nothing happened for a while; nobody sees it.
-const COMMENT: &[u8] = b": still here\n\n";
 
 /// Which tasks' events are wanted.
 pub(crate) struct Wanted {
@@ -29,6 +28,8 @@ pub(crate) struct Wanted {
     label: Option<(String, String)>,
     /// Whether tasks that are bound to their caller, or to a key, are left out.
     only_open: bool,
+    /// When the first of the tickets ends.
+    until: Option<Timestamp>,
 }
 
 impl Wanted {
@@ -41,6 +42,8 @@ impl Wanted {
         let label = params.get("label").map(label_of).transpose()?;
         let mut tasks = Vec::new();
         let mut tenant = None;
+        let mut until: Option<Timestamp> = None;
+        let mut first = |end: Timestamp| until = Some(until.map_or(end, |until| until.min(end)));
         for token in params.all("ticket") {
             let ticket = app.tickets.verify(token, app.engine.now());
             let ticket = ticket.ok_or_else(Refusal::invalid_token)?;
@@ -52,12 +55,16 @@ impl Wanted {
             let task = task.filter(|task| task.spec.tenant == ticket.tenant).ok_or_else(gone)?;
             one_tenant(&mut tenant, &task.spec.tenant)?;
             tasks.push(ticket.task);
+            first(ticket.expires_at);
         }
         for text in params.all("task") {
             let id = text.parse().map_err(|_| Refusal::parameter("task", "no id of a task"))?;
             let seen = visitor.task(app, id, Action::Read).await?;
             one_tenant(&mut tenant, &seen.task.spec.tenant)?;
             tasks.push(id);
+            if let Some(end) = seen.until {
+                first(end);
+            }
         }
         if label.is_some() {
             one_tenant(&mut tenant, &visitor.tenant(app, Scope::Read)?)?;
@@ -68,7 +75,7 @@ impl Wanted {
         }
         let nothing = || Refusal::parameter("task", "give task, ticket or label");
         let only_open = label.is_some() && visitor.is_anonymous();
-        Ok(Self { tenant: tenant.ok_or_else(nothing)?, tasks, label, only_open })
+        Ok(Self { tenant: tenant.ok_or_else(nothing)?, tasks, label, only_open, until })
     }
 }
 
@@ -101,9 +108,12 @@ pub(crate) struct FollowMany {
     app: Arc<App>,
     wanted: Wanted,
     committed: watch::Receiver<u64>,
+    erased: broadcast::Receiver<Arc<Task>>,
     after: u64,
     is_open: bool,
     is_reset: bool,
+    /// When the stream ends: the client comes back, if it still may.
+    until: Timestamp,
 }
 
 /// Opens a stream over many tasks.
@@ -115,8 +125,10 @@ pub(crate) fn open(app: &Arc<App>, wanted: Wanted, resume: Resume) -> FollowMany
     app.metrics.followers(1);
     FollowMany {
         app: app.clone(),
+        until: ends_at(app, wanted.until),
         wanted,
         committed: app.engine.follow_all(),
+        erased: app.engine.follow_erased(),
         after,
         is_open: false,
         is_reset,
@@ -138,7 +150,7 @@ impl FollowMany {
             return Some(self.opening());
         }
         loop {
-            if self.app.stop.is_cancelled() {
+            if self.app.stop.is_cancelled() || self.until <= self.app.engine.now() {
                 return None;
             }
             // Seen before looking: a commit in between wakes the wait below.
@@ -154,6 +166,11 @@ impl FollowMany {
             let stop = self.app.stop.clone();
             tokio::select! {
                 changed = self.committed.changed() => changed.ok()?,
+                erased = self.erased.recv() => {
+                    if let Some(notice) = self.erasure(erased) {
+                        return Some(notice);
+                    }
+                }
                 () = tokio::time::sleep(KEEPALIVE) => return Some(Bytes::from_static(COMMENT)),
                 () = stop.cancelled() => return None,
             }
@@ -205,8 +222,30 @@ impl FollowMany {
             return Ok(true);
         }
         let Some(task) = self.app.engine.task(entry.task).await? else { return Ok(false) };
-        Ok(matches!(App::context(&task)?.access, Access::Ticket))
+        Ok(is_open(&task))
     }
+
+    /// An erasure that this follower may know of. It is in no log: whoever was too slow missed it, and
+    /// finds the task gone.
+    fn erasure(&self, erased: Result<Arc<Task>, RecvError>) -> Option<Bytes> {
+        let task = erased.ok()?;
+        let Wanted { tenant, tasks, label, only_open, .. } = &self.wanted;
+        let (spec, id) = (&task.spec, task.spec.id);
+        let is_wanted = spec.tenant == *tenant
+            && (tasks.is_empty() || tasks.contains(&id))
+            && label.as_ref().is_none_or(|label| spec.labels.contains(label))
+            && (!only_open || is_open(&task));
+        is_wanted.then(|| {
+            let mut out = Vec::new();
+            Notice::Erased { task: id.to_string() }.encode_sse(&mut out);
+            out.into()
+        })
+    }
+}
+
+/// Whether a task is neither bound to its caller nor to a key.
+fn is_open(task: &Task) -> bool {
+    App::context(task).is_ok_and(|context| matches!(context.access, Access::Ticket))
 }
 
 impl Drop for FollowMany {

@@ -14,7 +14,7 @@ use futures_util::{Stream, StreamExt as _, stream};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use relais_api::{Notice, Span, sse};
-use relais_core::{Entry, TaskId, Timestamp};
+use relais_core::{Entry, EventKind, Status, TaskId, Timestamp, limits};
 use relais_engine::Follower;
 use relais_store::EventQuery;
 
@@ -25,7 +25,7 @@ use crate::watch::encode::{shared_sse_of, sse_of};
 /// How long a stream is silent at most.
 pub(crate) const KEEPALIVE: Duration = Duration::from_secs(15);
 /// What is sent then; nobody sees it.
-const COMMENT: &[u8] = b": still here\n\n";
+pub(crate) const COMMENT: &[u8] = b": still here\n\n";
 /// Events read from the log at once.
 const PAGE: usize = 64;
 /// How long a client waits before it comes back: drawn in this range, so that a thousand streams that
@@ -78,8 +78,12 @@ pub struct Follow {
     /// What begins the stream, until it was given out.
     opening: Option<Bytes>,
     is_over: bool,
-    /// When the right to follow ends.
-    until: Option<Timestamp>,
+    /// Whether the log holds more than what was read of it: then nothing is waited for.
+    has_more: bool,
+    /// Whether the task waits in its queue, as far as its events say.
+    is_queued: bool,
+    /// When the stream ends: the client comes back, if it still may.
+    until: Timestamp,
 }
 
 /// Opens a stream. `until` is when the caller's ticket ends.
@@ -111,7 +115,9 @@ pub(crate) async fn open(
         after,
         opening: None,
         is_over: false,
-        until,
+        has_more: false,
+        is_queued: task.life.status() == Status::Queued,
+        until: ends_at(app, until),
     };
     let page = follow.read_log().await?;
     let gap = page.first().is_some_and(|first| first.seq > after + 1);
@@ -126,6 +132,12 @@ pub(crate) async fn open(
         opening.extend_from_slice(&sse_of(app, entry).await?);
     }
     follow.given(page.last());
+    if follow.is_queued
+        && !follow.has_more
+        && let Some(estimate) = app.estimates.of(app, id).await?
+    {
+        opening.extend_from_slice(&estimate);
+    }
     follow.opening = Some(opening.into());
     Ok(Opened::Follow(follow))
 }
@@ -138,17 +150,22 @@ impl Follow {
         if let Some(opening) = self.opening.take() {
             return Some(opening);
         }
-        if self.is_over || self.app.stop.is_cancelled() {
+        let is_late = self.until <= self.app.engine.now();
+        if self.is_over || is_late || self.app.stop.is_cancelled() {
             return None;
         }
         let is_newer = tokio::select! {
+            () = async {}, if self.has_more => true,
             () = self.follower.after(self.after) => true,
             () = tokio::time::sleep(keepalive) => false,
             () = self.app.stop.cancelled() => return None,
         };
         if !is_newer {
-            let has_ended = self.until.is_some_and(|until| until <= self.app.engine.now());
-            return (!has_ended).then(|| Bytes::from_static(COMMENT));
+            if self.until <= self.app.engine.now() {
+                return None;
+            }
+            let estimate = if self.is_queued { Box::pin(self.estimate()).await } else { None };
+            return Some(estimate.unwrap_or_else(|| Bytes::from_static(COMMENT)));
         }
         // Boxed: while a follower waits, it does not pay for what it does when it is woken.
         let chunk = Box::pin(self.chunk()).await;
@@ -161,11 +178,17 @@ impl Follow {
         }
     }
 
+    /// What a waiting client is told instead of a comment.
+    async fn estimate(&self) -> Option<Bytes> {
+        self.app.estimates.of(&self.app, self.task).await.ok().flatten()
+    }
+
     /// The events that are there, encoded; `None` when the task is gone.
     async fn chunk(&mut self) -> Result<Option<Bytes>, Refusal> {
         if let Some(recent) = self.follower.recent(self.after)
             && let Some(last) = recent.last()
         {
+            self.has_more = false;
             let last = last.clone();
             let chunk = match recent.as_slice() {
                 // The commonest case: one event, shared without a copy.
@@ -195,9 +218,12 @@ impl Follow {
         Ok(Some(chunk.into()))
     }
 
-    async fn read_log(&self) -> Result<Vec<Entry>, Refusal> {
-        let query = EventQuery::Task { id: self.task, after: self.after, limit: PAGE };
-        let page = self.app.engine.events(query).await?;
+    async fn read_log(&mut self) -> Result<Vec<Entry>, Refusal> {
+        // One more than is given out tells whether to wait for the next.
+        let query = EventQuery::Task { id: self.task, after: self.after, limit: PAGE + 1 };
+        let mut page = self.app.engine.events(query).await?;
+        self.has_more = page.len() > PAGE;
+        page.truncate(PAGE);
         Ok(page.into_iter().map(|logged| logged.entry).collect())
     }
 
@@ -206,7 +232,10 @@ impl Follow {
     fn given(&mut self, last: Option<&Entry>) {
         let Some(last) = last else { return };
         self.after = last.seq;
-        self.is_over = last.data.kind().is_terminal();
+        let kind = last.data.kind();
+        self.is_over = kind.is_terminal() && !self.has_more;
+        let waits = [EventKind::Accepted, EventKind::Requeued, EventKind::AttemptFailed];
+        self.is_queued = waits.contains(&kind);
     }
 }
 
@@ -287,6 +316,17 @@ fn busy(app: &App, refusal: &Refusal) -> Bytes {
     sse::write_retry(&mut out, ms);
     Notice::Busy { retry_after: Span::from_ms(u64::from(ms)) }.encode_sse(&mut out);
     out.into()
+}
+
+/// When a stream that opens now ends: drawn in a range, so that those that opened together do not end
+/// together, and not after the right to it, which `until` bounds. Whoever still may comes back, and
+/// misses nothing.
+#[must_use]
+pub(crate) fn ends_at(app: &App, until: Option<Timestamp>) -> Timestamp {
+    let most = limits::STREAM_LIFETIME_MAX;
+    let life = most.mul_f64(0.5 + app.engine.chance().unit() / 2.0);
+    let end = app.engine.now().plus(life);
+    until.map_or(end, |until| until.min(end))
 }
 
 /// How long this client waits before it comes back.

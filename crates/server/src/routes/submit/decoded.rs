@@ -15,8 +15,6 @@ use crate::app::App;
 use crate::incoming::too_large;
 use crate::problem::Refusal;
 
-/// Longest media type of an input, bytes.
-const CONTENT_TYPE_BYTES_MAX: usize = 256;
 /// The media type of an input that was given as JSON.
 const JSON: &str = "application/json";
 
@@ -120,11 +118,11 @@ fn input(app: &App, request: &SubmitRequest) -> Result<(Bytes, Option<String>), 
 /// # Errors
 /// Names the member.
 pub(crate) fn check_content_type(pointer: &str, kind: &str) -> Result<(), Refusal> {
-    let fits = (1..=CONTENT_TYPE_BYTES_MAX).contains(&kind.len());
+    let fits = (1..=limits::CONTENT_TYPE_BYTES_MAX).contains(&kind.len());
     if fits && kind.contains('/') && kind.is_ascii() && HeaderValue::from_str(kind).is_ok() {
         return Ok(());
     }
-    let why = format!("not a media type of 1 to {CONTENT_TYPE_BYTES_MAX} bytes");
+    let why = format!("not a media type of 1 to {} bytes", limits::CONTENT_TYPE_BYTES_MAX);
     Err(Refusal::field(pointer, why))
 }
 

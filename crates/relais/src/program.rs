@@ -1,4 +1,4 @@
-//! One program of the demo: how it is started, killed and stopped.
+//! A program that runs beside this one: how it is started, killed and stopped.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -12,11 +12,9 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
-use super::truth::within;
-
 /// A program that runs. It is killed when this is dropped.
 #[derive(Debug)]
-pub(super) struct Program {
+pub(crate) struct Program {
     name: &'static str,
     child: Child,
     pid: u32,
@@ -28,14 +26,14 @@ impl Program {
     ///
     /// # Errors
     /// When it cannot be started, ends, or does not get ready in time.
-    pub(super) async fn start(
+    pub(crate) async fn start(
         name: &'static str,
         mut command: Command,
         ready: &'static str,
         log: PathBuf,
     ) -> anyhow::Result<Self> {
         for (variable, _) in std::env::vars_os() {
-            // What the reader has set for servers of their own must not change the story.
+            // What the reader has set for servers of their own must not change this one.
             let name = variable.to_string_lossy();
             let is_theirs = name.starts_with("RELAIS_") || name.starts_with("SHOP_");
             if is_theirs && command.as_std().get_envs().all(|(given, _)| given != variable) {
@@ -64,12 +62,12 @@ impl Program {
     }
 
     /// Its process id.
-    pub(super) const fn pid(&self) -> u32 {
+    pub(crate) const fn pid(&self) -> u32 {
         self.pid
     }
 
     /// Where its lines are kept.
-    pub(super) fn log(&self) -> &Path {
+    pub(crate) fn log(&self) -> &Path {
         &self.log
     }
 
@@ -77,7 +75,7 @@ impl Program {
     ///
     /// # Errors
     /// When it had ended before.
-    pub(super) async fn kill(&mut self) -> anyhow::Result<()> {
+    pub(crate) async fn kill(&mut self) -> anyhow::Result<()> {
         if let Some(status) = self.child.try_wait()? {
             bail!("{} had ended by itself ({status})\n{}", self.name, self.last_words());
         }
@@ -90,7 +88,7 @@ impl Program {
     ///
     /// # Errors
     /// When it does not stop in time, or not successfully.
-    pub(super) async fn stop(&mut self) -> anyhow::Result<()> {
+    pub(crate) async fn stop(&mut self) -> anyhow::Result<()> {
         if let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw)
             && self.child.try_wait()?.is_none()
         {
@@ -105,7 +103,7 @@ impl Program {
     }
 
     /// The end of its log.
-    pub(super) fn last_words(&self) -> String {
+    pub(crate) fn last_words(&self) -> String {
         let log = std::fs::read(&self.log).unwrap_or_default();
         let text = String::from_utf8_lossy(&log);
         let lines: Vec<&str> = text.lines().collect();
@@ -117,6 +115,16 @@ impl Program {
         }
         words
     }
+}
+
+/// Waits for `what`, and says so when it does not come.
+async fn within<T>(
+    patience: Duration,
+    what: &str,
+    awaited: impl Future<Output = T>,
+) -> anyhow::Result<T> {
+    let came = tokio::time::timeout(patience, awaited).await;
+    came.with_context(|| format!("{what} did not come within {} s", patience.as_secs()))
 }
 
 fn open(log: &Path) -> anyhow::Result<File> {
@@ -133,12 +141,13 @@ async fn keep(
 ) {
     let mut lines = BufReader::new(said).split(b'\n');
     while let Ok(Some(mut line)) = lines.next_segment().await {
-        if line.windows(ready.len()).any(|part| part == ready.as_bytes()) {
-            is_ready.send_replace(true);
-        }
         line.push(b'\n');
         // A full disk must not stop the program by a pipe that nobody reads.
         let _ = log.write_all(&line);
+        // Only now: whoever waits for the line may read it in the log.
+        if line.windows(ready.len()).any(|part| part == ready.as_bytes()) {
+            is_ready.send_replace(true);
+        }
     }
 }
 

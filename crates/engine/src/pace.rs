@@ -1,0 +1,302 @@
+//! How fast queues get work done: what came and ended lately, and how long that took. Measured, forgotten
+//! at a restart, and cheap: a few hundred bytes for each queue.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use relais_core::{QueueName, TenantName, Timestamp};
+
+/// How much a new measurement weighs in a moving average.
+const WEIGHT: f64 = 0.1;
+/// Queues whose pace is remembered; beyond, estimates fall back to the default.
+const QUEUES_MAX: usize = 10_000;
+/// Over which time things are counted.
+pub const WINDOW: Duration = Duration::from_secs(60);
+/// Into so many pieces the window is cut, so that it can move.
+const SLOTS: usize = 12;
+const SLOT_MS: i64 = WINDOW.as_millis() as i64 / SLOTS as i64;
+/// Measurements after which half of their weight is forgotten.
+const MEASURED_MAX: u32 = 1_000;
+/// Buckets of a spread for each doubling: 12 % apart.
+const PER_DOUBLING: u32 = 8;
+/// The last bucket holds everything beyond some thirty years.
+const BUCKETS: usize = 40 * PER_DOUBLING as usize;
+
+/// How fast a queue gets work done, for estimates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// The time an attempt takes.
+    pub run: Quantiles,
+    /// Moving average of the time between two ends.
+    pub between: Duration,
+}
+
+/// What a queue did lately.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Lately {
+    /// Tasks accepted in a second.
+    pub accepted_per_s: f64,
+    /// Tasks that became terminal in a second.
+    pub finished_per_s: f64,
+    /// From the moment a task might run to the start of its first attempt.
+    pub wait: Option<Quantiles>,
+    /// From the start of an attempt to its end.
+    pub run: Option<Quantiles>,
+}
+
+/// A distribution in two numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quantiles {
+    /// Half took no longer.
+    pub p50: Duration,
+    /// Nine of ten took no longer.
+    pub p90: Duration,
+}
+
+/// The paces of all queues.
+#[derive(Debug, Default)]
+pub(crate) struct Paces {
+    queues: Mutex<HashMap<TenantName, HashMap<QueueName, Queue>>>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    accepted: Window,
+    finished: Window,
+    wait: Spread,
+    run: Spread,
+    /// Moving average of the time between two ends, and the last of them.
+    between: Option<Duration>,
+    last_end: Option<Timestamp>,
+}
+
+impl Paces {
+    /// A task was accepted.
+    pub(crate) fn note_accepted(&self, tenant: &TenantName, queue: &QueueName, now: Timestamp) {
+        self.note(tenant, queue, |queue| queue.accepted.note(now));
+    }
+
+    /// First attempts started after these waits.
+    pub(crate) fn note_waits(
+        &self,
+        tenant: &TenantName,
+        queue: &QueueName,
+        waits: impl Iterator<Item = Duration>,
+    ) {
+        self.note(tenant, queue, |queue| waits.for_each(|wait| queue.wait.note(wait)));
+    }
+
+    /// An attempt ended after this long.
+    pub(crate) fn note_run(&self, tenant: &TenantName, queue: &QueueName, run: Duration) {
+        self.note(tenant, queue, |queue| queue.run.note(run));
+    }
+
+    /// A task became terminal; `is_worked_off` unless it was called off.
+    pub(crate) fn note_finished(
+        &self,
+        tenant: &TenantName,
+        queue: &QueueName,
+        is_worked_off: bool,
+        now: Timestamp,
+    ) {
+        self.note(tenant, queue, |queue| {
+            queue.finished.note(now);
+            if !is_worked_off {
+                return;
+            }
+            if let Some(last) = queue.last_end.replace(now) {
+                let new = now.since(last);
+                queue.between = Some(queue.between.map_or(new, |old| average(old, new)));
+            }
+        });
+    }
+
+    /// The pace of a queue, once an attempt ended in it.
+    pub(crate) fn pace(&self, tenant: &TenantName, queue: &QueueName) -> Option<Pace> {
+        let queues = self.queues.lock().expect("nothing panics while it is held");
+        let queue = queues.get(tenant)?.get(queue)?;
+        let run = queue.run.quantiles?;
+        Some(Pace { run, between: queue.between.unwrap_or(run.p50) })
+    }
+
+    /// What a queue did lately, if anything came into it.
+    pub(crate) fn lately(
+        &self,
+        tenant: &TenantName,
+        queue: &QueueName,
+        now: Timestamp,
+    ) -> Option<Lately> {
+        let queues = self.queues.lock().expect("nothing panics while it is held");
+        let queue = queues.get(tenant)?.get(queue)?;
+        Some(Lately {
+            accepted_per_s: queue.accepted.per_second(now),
+            finished_per_s: queue.finished.per_second(now),
+            wait: queue.wait.quantiles,
+            run: queue.run.quantiles,
+        })
+    }
+
+    fn note(&self, tenant: &TenantName, queue: &QueueName, what: impl FnOnce(&mut Queue)) {
+        let mut queues = self.queues.lock().expect("nothing panics while it is held");
+        if let Some(known) = queues.get_mut(tenant).and_then(|queues| queues.get_mut(queue)) {
+            return what(known);
+        }
+        if queues.values().map(HashMap::len).sum::<usize>() < QUEUES_MAX {
+            what(queues.entry(tenant.clone()).or_default().entry(queue.clone()).or_default());
+        }
+    }
+}
+
+fn average(old: Duration, new: Duration) -> Duration {
+    old.mul_f64(1.0 - WEIGHT) + new.mul_f64(WEIGHT)
+}
+
+/// A count over the last minute, in slots.
+#[derive(Debug, Default)]
+struct Window {
+    slots: [u32; SLOTS],
+    /// The number of the latest slot, counted since 1970.
+    latest: i64,
+}
+
+impl Window {
+    fn note(&mut self, now: Timestamp) {
+        self.move_to(slot_of(now));
+        let slot = &mut self.slots[index_of(self.latest)];
+        *slot = slot.saturating_add(1);
+    }
+
+    fn per_second(&self, now: Timestamp) -> f64 {
+        let current = slot_of(now).max(self.latest);
+        let first = current - (SLOTS as i64 - 1);
+        let counted = (first.max(self.latest - (SLOTS as i64 - 1))..=self.latest)
+            .map(|slot| f64::from(self.slots[index_of(slot)]))
+            .sum::<f64>();
+        let begun_ms = (now.as_ms() - current * SLOT_MS).clamp(1, SLOT_MS);
+        #[expect(clippy::cast_precision_loss, reason = "a minute is small")]
+        let ms = ((SLOTS as i64 - 1) * SLOT_MS + begun_ms) as f64;
+        counted * 1_000.0 / ms
+    }
+
+    fn move_to(&mut self, slot: i64) {
+        let steps = slot - self.latest;
+        if steps >= SLOTS as i64 {
+            self.slots = [0; SLOTS];
+        } else {
+            (self.latest + 1..=slot).for_each(|slot| self.slots[index_of(slot)] = 0);
+        }
+        self.latest = self.latest.max(slot);
+    }
+}
+
+fn slot_of(moment: Timestamp) -> i64 {
+    moment.as_ms().div_euclid(SLOT_MS)
+}
+
+fn index_of(slot: i64) -> usize {
+    usize::try_from(slot.rem_euclid(SLOTS as i64)).expect("within the slots")
+}
+
+/// How long something took, in buckets that grow with the time.
+#[derive(Debug)]
+struct Spread {
+    buckets: Box<[u16; BUCKETS]>,
+    measured: u32,
+    quantiles: Option<Quantiles>,
+}
+
+impl Default for Spread {
+    fn default() -> Self {
+        Self { buckets: Box::new([0; BUCKETS]), measured: 0, quantiles: None }
+    }
+}
+
+impl Spread {
+    fn note(&mut self, took: Duration) {
+        if self.measured >= MEASURED_MAX {
+            self.buckets.iter_mut().for_each(|count| *count /= 2);
+            self.measured = self.buckets.iter().copied().map(u32::from).sum();
+        }
+        self.buckets[bucket_of(took)] += 1;
+        self.measured += 1;
+        self.quantiles = Some(Quantiles { p50: self.quantile(5), p90: self.quantile(9) });
+    }
+
+    /// The time that `tenths` of all did not exceed.
+    fn quantile(&self, tenths: u32) -> Duration {
+        let wanted = (self.measured * tenths).div_ceil(10);
+        let mut seen = 0;
+        let reached = self.buckets.iter().position(|count| {
+            seen += u32::from(*count);
+            seen >= wanted
+        });
+        end_of(reached.unwrap_or(BUCKETS - 1))
+    }
+}
+
+/// Times of less than eight milliseconds have a bucket each; then eight share a doubling.
+fn bucket_of(took: Duration) -> usize {
+    let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    if ms < u64::from(PER_DOUBLING) {
+        return usize::try_from(ms).expect("less than eight");
+    }
+    let doublings = ms.ilog2() - PER_DOUBLING.ilog2();
+    let within = (ms >> doublings) - u64::from(PER_DOUBLING);
+    let bucket = u64::from((doublings + 1) * PER_DOUBLING) + within;
+    usize::try_from(bucket).unwrap_or(usize::MAX).min(BUCKETS - 1)
+}
+
+/// The longest time that belongs to a bucket.
+fn end_of(bucket: usize) -> Duration {
+    let bucket = u64::try_from(bucket).expect("a small number");
+    let per = u64::from(PER_DOUBLING);
+    if bucket < per {
+        return Duration::from_millis(bucket);
+    }
+    let doublings = bucket / per - 1;
+    Duration::from_millis(((per + bucket % per + 1) << doublings) - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn every_time_is_in_a_bucket_that_ends_a_little_later() {
+        for time in (0..5_000).chain([86_400_000, 1 << 36]) {
+            let end = u64::try_from(end_of(bucket_of(ms(time))).as_millis()).unwrap();
+            assert!(end >= time && end <= time + time / 8, "{time}: {end}");
+        }
+        assert_eq!(bucket_of(Duration::MAX), BUCKETS - 1);
+    }
+
+    #[test]
+    fn a_spread_tells_its_middle_and_forgets_what_is_long_ago() {
+        let mut spread = Spread::default();
+        (1..=10).for_each(|n| spread.note(ms(n)));
+        assert_eq!(spread.quantiles, Some(Quantiles { p50: ms(5), p90: ms(9) }));
+        (0..5_000).for_each(|_| spread.note(ms(100)));
+        let now = spread.quantiles.unwrap();
+        assert_eq!(now.p50, now.p90);
+        assert!(now.p50 >= ms(100) && now.p50 <= ms(112), "{now:?}");
+    }
+
+    #[test]
+    fn a_window_counts_a_minute_and_no_more() {
+        let mut window = Window::default();
+        let at = Timestamp::from_ms;
+        (0..60).for_each(|second| window.note(at(1_700_000_000_000 + second * 1_000)));
+        let rate = window.per_second(at(1_700_000_000_000 + 59_999));
+        assert!((rate - 1.0).abs() < 0.1, "{rate}");
+        let later = window.per_second(at(1_700_000_000_000 + 90_000));
+        assert!(later < 0.6, "{later}");
+        assert!(window.per_second(at(1_700_000_000_000 + 130_000)) < 1e-9);
+        window.note(at(1_700_000_500_000));
+        assert!(window.per_second(at(1_700_000_500_001)) < 0.1);
+    }
+}

@@ -1,0 +1,81 @@
+//! What followers of a queued task are told while it waits: its place, and when it may be done.
+//!
+//! An estimate is no event: it has no number, and is neither stored nor resumed. It is made once for all
+//! followers of a task, however many they are.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use bytes::Bytes;
+use relais_api::Notice;
+use relais_core::{State, Status, Task, TaskId, Timestamp, limits};
+
+use crate::app::App;
+use crate::present::{self, Estimate};
+use crate::problem::Refusal;
+use crate::watch::sse::COMMENT;
+
+/// How long an estimate is good enough for the next follower.
+const FRESH_FOR: Duration = Duration::from_secs(10);
+
+/// The latest estimates, encoded.
+#[derive(Debug, Default)]
+pub(crate) struct Estimates {
+    made: Mutex<HashMap<TaskId, (Timestamp, Bytes)>>,
+}
+
+impl Estimates {
+    /// The estimate of a task, as an event of its stream; `None` unless it is queued.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) async fn of(&self, app: &App, id: TaskId) -> Result<Option<Bytes>, Refusal> {
+        let now = app.engine.now();
+        if let Some(known) = self.known(id, now) {
+            return Ok(Some(known));
+        }
+        let Some(task) = app.engine.task(id).await? else { return Ok(None) };
+        if task.life.status() != Status::Queued {
+            return Ok(None);
+        }
+        let estimate = estimate(app, &task).await?;
+        let position = estimate.ahead.map(|ahead| ahead + 1);
+        // With the comment that keeps a stream alive, which it is sent instead of.
+        let mut out = COMMENT.to_vec();
+        Notice::Estimate { position, eta: estimate.eta.map(present::eta) }.encode_sse(&mut out);
+        let encoded = Bytes::from(out);
+        let mut made = self.made.lock().expect("nothing panics while it is held");
+        if made.len() >= limits::ESTIMATES_MAX {
+            made.retain(|_, (at, _)| now.since(*at) < FRESH_FOR);
+        }
+        if made.len() < limits::ESTIMATES_MAX {
+            made.insert(id, (now, encoded.clone()));
+        }
+        Ok(Some(encoded))
+    }
+
+    fn known(&self, id: TaskId, now: Timestamp) -> Option<Bytes> {
+        let made = self.made.lock().expect("nothing panics while it is held");
+        let (at, encoded) = made.get(&id)?;
+        (now.since(*at) < FRESH_FOR).then(|| encoded.clone())
+    }
+}
+
+/// Place and time, for a task that waits or runs.
+///
+/// # Errors
+/// When the store cannot be read.
+pub(crate) async fn estimate(app: &App, task: &Task) -> Result<Estimate, Refusal> {
+    match &task.life.state {
+        State::Queued { .. } => {
+            let why = app.engine.why(task).await?;
+            Ok(Estimate { ahead: why.ahead, eta: why.eta })
+        }
+        State::Running { .. } => Ok(Estimate { ahead: None, eta: app.engine.eta(task, 0) }),
+        State::Waiting { .. }
+        | State::Succeeded { .. }
+        | State::Failed { .. }
+        | State::Canceled { .. } => Ok(Estimate::default()),
+    }
+}
