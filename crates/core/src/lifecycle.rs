@@ -109,6 +109,8 @@ pub enum Command {
     },
     /// Call it off.
     Cancel,
+    /// Its caller left, and its route says that such tasks are called off.
+    Abandon,
     /// Run it again.
     Retry {
         /// Forget the checkpoint.
@@ -196,7 +198,8 @@ pub fn step(
             policy,
         ),
         Command::Crash { nonce, jitter } => settle::crash(draft, nonce, jitter, policy),
-        Command::Cancel => hand::cancel(draft),
+        Command::Cancel => hand::cancel(draft, false),
+        Command::Abandon => hand::cancel(draft, true),
         Command::Retry { from_start } => hand::retry(draft, from_start),
         Command::Tick { jitter } => tick::tick(draft, jitter, policy),
     }

@@ -342,6 +342,8 @@ pub enum State {
         at: Timestamp,
         /// The holder that has not stopped yet; it keeps its slot until it does.
         holder: Option<Lease>,
+        /// Whether its caller left it, rather than somebody calling it off.
+        is_abandoned: bool,
     },
 }
 
@@ -452,7 +454,7 @@ impl Task {
             State::Running { lease, .. } => lease.until.min(life.deadline),
             State::Waiting { until, .. } => (*until).min(life.deadline),
             State::Succeeded { at } => at.plus(self.spec.retention),
-            State::Failed { at, holder, .. } | State::Canceled { at, holder } => match holder {
+            State::Failed { at, holder, .. } | State::Canceled { at, holder, .. } => match holder {
                 Some(lease) => lease.until,
                 None => at.plus(self.spec.retention),
             },

@@ -250,6 +250,14 @@ impl Engine {
         self.step(Some(tenant), id, Command::Cancel).await
     }
 
+    /// The same for a task whose caller has left it.
+    ///
+    /// # Errors
+    /// See [`Engine::cancel`].
+    pub async fn abandon(&self, tenant: &TenantName, id: TaskId) -> Result<Stepped, EngineError> {
+        self.step(Some(tenant), id, Command::Abandon).await
+    }
+
     /// Runs a failed or canceled task again. `Reply::Nothing` if it is not terminal.
     ///
     /// # Errors

@@ -63,7 +63,7 @@ pub(crate) fn task_of(app: &App, task: &Task, viewer: &Viewer, estimate: Estimat
         State::Failed { failure, .. } => {
             (Some(problem_of(app.base(), failure)), message_of(failure))
         }
-        State::Canceled { .. } => (None, codes::TASK_CANCELED.message()),
+        State::Canceled { is_abandoned, .. } => (None, code_of_cancel(*is_abandoned).message()),
         State::Queued { .. }
         | State::Running { .. }
         | State::Waiting { .. }
@@ -97,6 +97,12 @@ pub(crate) fn task_of(app: &App, task: &Task, viewer: &Viewer, estimate: Estimat
             .then(|| links.result.clone()),
         links,
     }
+}
+
+/// The registry's entry of what was called off.
+#[must_use]
+pub(crate) const fn code_of_cancel(is_abandoned: bool) -> &'static Code {
+    if is_abandoned { &codes::ABANDONED } else { &codes::TASK_CANCELED }
 }
 
 /// The registry's entry of a failure.

@@ -7,7 +7,6 @@ use http::header::{
     LOCATION, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use relais_api::codes;
 use relais_core::{BodyKind, FailureCode, Runner, State, Task};
 use relais_engine::{Context, ResultHead, envelope, headers};
 
@@ -27,8 +26,8 @@ const UPSTREAM_STATUS: &str = "relais-upstream-status";
 /// When the store cannot be read, or the task has no outcome.
 pub(crate) async fn replay_response(app: &App, task: &Task) -> Result<Response, Refusal> {
     let mut response = match &task.life.state {
-        State::Canceled { .. } => {
-            let refusal = Refusal::new(&codes::TASK_CANCELED).about(task.spec.id);
+        State::Canceled { is_abandoned, .. } => {
+            let refusal = Refusal::new(present::code_of_cancel(*is_abandoned)).about(task.spec.id);
             refusal.response(app.base(), None)
         }
         State::Failed { failure, .. } if !failure.has_result => {

@@ -6,7 +6,7 @@ use crate::event::{EventData, RequeueReason};
 use crate::refusal::Refused;
 use crate::task::{Credentials, Lease, State};
 
-pub(super) fn cancel(mut draft: Draft<'_>) -> Result<Step, Refused> {
+pub(super) fn cancel(mut draft: Draft<'_>, is_abandoned: bool) -> Result<Step, Refused> {
     let holder: Option<Lease> = match &draft.task.life.state {
         State::Canceled { .. } => return Ok(draft.replying(Reply::Nothing)),
         State::Succeeded { .. } | State::Failed { .. } => return Err(Refused::AlreadyTerminal),
@@ -17,7 +17,7 @@ pub(super) fn cancel(mut draft: Draft<'_>) -> Result<Step, Refused> {
     if let Some(lease) = &holder {
         draft.step.effects.push(Effect::Abort { nonce: lease.nonce });
     }
-    draft.step.life.state = State::Canceled { at, holder };
+    draft.step.life.state = State::Canceled { at, holder, is_abandoned };
     draft.step.drops.push(BodyKind::Result);
     erase_credentials(&mut draft);
     draft.log(EventData::Canceled);

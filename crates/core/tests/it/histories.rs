@@ -30,6 +30,7 @@ enum Said {
     Crash,
     Free,
     Cancel,
+    Abandon,
     Retry(bool),
     Tick,
 }
@@ -45,6 +46,7 @@ fn said() -> impl Strategy<Value = Said> {
         2 => Just(Said::Crash),
         1 => Just(Said::Free),
         1 => Just(Said::Cancel),
+        1 => Just(Said::Abandon),
         2 => any::<bool>().prop_map(Said::Retry),
         4 => Just(Said::Tick),
     ]
@@ -131,6 +133,7 @@ impl History {
             Said::Crash => Command::Crash { nonce, jitter: 0.5 },
             Said::Free => Command::Free { nonce },
             Said::Cancel => Command::Cancel,
+            Said::Abandon => Command::Abandon,
             Said::Retry(from_start) => Command::Retry { from_start },
             Said::Tick => Command::Tick { jitter: 0.5 },
         }
@@ -206,9 +209,11 @@ fn fence_of(command: &Command) -> Option<u128> {
         | Command::Release { nonce }
         | Command::Crash { nonce, .. }
         | Command::Free { nonce } => Some(*nonce),
-        Command::Start { .. } | Command::Cancel | Command::Retry { .. } | Command::Tick { .. } => {
-            None
-        }
+        Command::Start { .. }
+        | Command::Cancel
+        | Command::Abandon
+        | Command::Retry { .. }
+        | Command::Tick { .. } => None,
     }
 }
 

@@ -81,7 +81,7 @@ fn failed(code: FailureCode, holder_until: Option<i64>) -> State {
 
 fn canceled(holder_until: Option<i64>) -> State {
     let holder = holder_until.map(|until| lease(HOLDER, until));
-    State::Canceled { at: at(50_000), holder }
+    State::Canceled { at: at(50_000), holder, is_abandoned: false }
 }
 
 fn unfinished() -> Vec<Case> {
@@ -164,6 +164,7 @@ fn commands(nonce: u128) -> Vec<Command> {
         Command::Crash { nonce, jitter: 1.0 },
         Command::Free { nonce },
         Command::Cancel,
+        Command::Abandon,
         Command::Retry { from_start: false },
         Command::Retry { from_start: true },
         Command::Tick { jitter: 1.0 },
@@ -183,6 +184,7 @@ fn name_of(command: &Command) -> (&'static str, bool) {
         Command::Crash { .. } => ("crash", true),
         Command::Free { .. } => ("free", true),
         Command::Cancel => ("cancel", false),
+        Command::Abandon => ("abandon", false),
         Command::Retry { from_start: false } => ("retry", false),
         Command::Retry { from_start: true } => ("retry from start", false),
         Command::Tick { .. } => ("tick", false),
@@ -387,7 +389,7 @@ fn every_status_and_every_command_is_in_the_table() {
         assert!(cases().any(|case| case.task.life.status() == status), "{status:?}");
     }
     let names: BTreeSet<&str> = commands(HOLDER).iter().map(|command| name_of(command).0).collect();
-    assert_eq!(names.len(), 13, "a command with a name of its own is in the list: {names:?}");
+    assert_eq!(names.len(), 14, "a command with a name of its own is in the list: {names:?}");
 }
 
 #[test]

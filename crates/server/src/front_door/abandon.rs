@@ -34,7 +34,7 @@ impl Drop for Abandon {
         // Without a runtime the process ends, and the task goes on after its next start.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
-            if let Err(error) = app.engine.cancel(&tenant, task).await {
+            if let Err(error) = app.engine.abandon(&tenant, task).await {
                 tracing::debug!(%error, %task, "an abandoned task was not canceled");
             }
         });

@@ -1,6 +1,6 @@
 //! The hand-over: who waits gets the answer while it grows, and its end only when it is committed.
 
-use relais_core::Status;
+use relais_core::{State, Status};
 use relais_server::config::Mode;
 
 use crate::house::{Client, Gate, House, Plan, Reply};
@@ -170,8 +170,15 @@ async fn a_route_may_cancel_what_its_caller_abandons() {
             client.head().await;
         }
         drop(client);
-        assert_eq!(house.over(id).await.life.status(), Status::Canceled, "{has_answer_begun}");
+        let over = house.over(id).await;
+        assert_eq!(over.life.status(), Status::Canceled, "{has_answer_begun}");
+        assert!(matches!(over.life.state, State::Canceled { is_abandoned: true, .. }));
         call.closed().await;
+        // What is collected later says why there is nothing.
+        let target = format!("GET /v1/tasks/{id}/result HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        let answer = house.call(&target).await;
+        assert_eq!(answer.status, 409);
+        assert_eq!(answer.json()["code"], "abandoned");
     }
 }
 
