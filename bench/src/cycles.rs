@@ -14,6 +14,9 @@ use crate::bare::Bare;
 use crate::http::{Connection, post};
 use crate::report::{Goal, Report, median};
 
+/// Connections that submit.
+const SUBMITTERS: usize = 64;
+
 /// Measures life cycles with workers: 50 at a time, and one at a time.
 pub(crate) async fn measure(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
     for (name, max, workers, goal) in [
@@ -40,7 +43,8 @@ pub(crate) async fn measure(bench: &Bench, report: &mut Report) -> anyhow::Resul
     Ok(())
 }
 
-/// 64 connections submit while workers lease and settle; counts what was settled.
+/// Connections submit one task at a time while workers lease and settle; counts what was settled, until
+/// the last task is.
 async fn cycles(address: &str, max: usize, workers: usize, span: Duration) -> anyhow::Result<f64> {
     let settled = Arc::new(AtomicU64::new(0));
     let stop = Arc::new(AtomicBool::new(false));
@@ -49,8 +53,7 @@ async fn cycles(address: &str, max: usize, workers: usize, span: Duration) -> an
     let body = task_json();
     let request = post("/v1/tasks", "", body.as_bytes());
     let submit = async {
-        // No more submitters than workers can follow: the figure is that of whole cycles.
-        let load = load(address, &request, 32, span).await?;
+        let load = load(address, &request, SUBMITTERS, span).await?;
         stop.store(true, Ordering::Relaxed);
         Ok::<_, anyhow::Error>(load)
     };

@@ -51,6 +51,8 @@ pub(super) async fn feed(mut stream: TcpStream, head: Vec<u8>, mut follow: Follo
         }
     }
     drop(follow);
+    // The last event of a task ends all its streams: who still waits for it comes first.
+    tokio::task::yield_now().await;
     Box::pin(linger(stream)).await;
     drop(permit);
 }
