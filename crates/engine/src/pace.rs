@@ -172,7 +172,8 @@ impl Window {
         let first = current - (SLOTS as i64 - 1);
         let counted = (first.max(self.latest - (SLOTS as i64 - 1))..=self.latest)
             .map(|slot| f64::from(self.slots[index_of(slot)]))
-            .sum::<f64>();
+            // From 0.0: the sum of nothing would be -0.0.
+            .fold(0.0, |sum, count| sum + count);
         let begun_ms = (now.as_ms() - current * SLOT_MS).clamp(1, SLOT_MS);
         #[expect(clippy::cast_precision_loss, reason = "a minute is small")]
         let ms = ((SLOTS as i64 - 1) * SLOT_MS + begun_ms) as f64;
@@ -273,6 +274,12 @@ mod tests {
             assert!(end >= time && end <= time + time / 8, "{time}: {end}");
         }
         assert_eq!(bucket_of(Duration::MAX), BUCKETS - 1);
+    }
+
+    #[test]
+    fn nothing_is_zero_and_not_less() {
+        let now = Timestamp::from_ms(1_000_000);
+        assert!(Window::default().per_second(now).is_sign_positive(), "JSON would say -0.0");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body_util::BodyExt as _;
 use relais_api::codes;
+use relais_core::limits;
 use serde::de::DeserializeOwned;
 
 use crate::problem::Refusal;
@@ -46,6 +47,18 @@ pub(crate) async fn optional_json<T: DeserializeOwned + Default>(
     }
     require_json(headers)?;
     Ok(relais_api::decode(&bytes)?)
+}
+
+/// A call whose body may only be empty, or an object without members.
+///
+/// # Errors
+/// Names the member, or see [`json`].
+pub(crate) async fn nothing(headers: &HeaderMap, body: Body) -> Result<(), Refusal> {
+    #[derive(Default, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Nothing {}
+    let Nothing {} = optional_json(headers, body, limits::SMALL_BODY_BYTES_MAX).await?;
+    Ok(())
 }
 
 /// Refuses a body that is not JSON. A web page cannot send JSON to another site unasked.

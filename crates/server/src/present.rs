@@ -134,6 +134,10 @@ pub(crate) fn problem_of(base: &str, failure: &Failure) -> Problem {
             theirs.type_uri = own.type_uri;
         }
     }
+    // Whoever made it may not know where the pages are: absolute for all who read it.
+    if theirs.type_uri.starts_with("/problems/") {
+        theirs.type_uri.insert_str(0, base);
+    }
     if theirs.title.is_empty() {
         theirs.title = own.title;
     }

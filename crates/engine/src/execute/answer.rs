@@ -28,6 +28,8 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(500);
 pub(crate) enum Lost {
     /// The connection broke, or what came was not HTTP.
     Broken(hyper::Error),
+    /// It is no answer to what was asked.
+    Malformed,
     /// It is larger than a result may be.
     TooLarge,
     /// The store could not take it.
@@ -54,6 +56,10 @@ impl Engine {
     ) -> Result<Complete, Lost> {
         let (parts, mut incoming) = response.into_parts();
         let status = parts.status.as_u16();
+        if parts.status.is_informational() {
+            // Nobody asked for another protocol: such an answer has no end that could be kept.
+            return Err(Lost::Malformed);
+        }
         let has_body = !(is_head || status == 204 || status == 304);
         let announced = incoming.size_hint().exact().filter(|_| has_body);
         let max = self.config().result_bytes_max;

@@ -207,6 +207,10 @@ fn broken_off(claimed: &Claimed, lost: Lost) -> Complete {
             let detail = "the upstream's answer is larger than a result may be";
             failed(Cause::Error, FailureCode::UpstreamResponseTooLarge, detail, false)
         }
+        Lost::Malformed => {
+            let detail = "the upstream changed to a protocol that nobody asked for";
+            lost_answer(claimed, Cause::Error, FailureCode::UpstreamMalformed, detail)
+        }
         Lost::Broken(error) => {
             tracing::debug!(%error, "an answer broke off");
             let detail = "the upstream's answer broke off";

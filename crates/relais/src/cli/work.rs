@@ -23,6 +23,7 @@ pub(super) struct Work {
     queue: String,
     /// The program, as a command line of /bin/sh, such as ./import.sh
     #[arg(long, value_name = "COMMAND")]
+    #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
     exec: String,
     /// How many tasks at a time, 1 to 1000
     #[arg(long, value_name = "N", default_value_t = 1)]

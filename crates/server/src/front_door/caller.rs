@@ -55,6 +55,12 @@ impl Submitter {
             }
             RouteAccess::Caller(field) => {
                 let mac = app.caller_mac.of_field(headers, field);
+                if mac.is_none() && !caller.has_key() {
+                    // Nobody could ever see such a task.
+                    let why =
+                        format!("tasks of this route belong to whoever sends `{field}`: send it");
+                    return Err(Refusal::new(&codes::UNAUTHORIZED).because(&why));
+                }
                 Access::Caller { field: field.clone(), mac }
             }
         };

@@ -2,7 +2,7 @@
 
 use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName,
-    HeaderValue, UPGRADE, VIA,
+    HeaderValue, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::{Method, Version};
 use relais_engine::headers::{OWN_PREFIX, is_hop_by_hop, named_by_connection};
@@ -52,6 +52,8 @@ pub(crate) fn of_request(headers: &HeaderMap, source: &Source, prefer: PreferIs)
 /// Takes from an answer what belonged to its connection only, and what only Relais may say.
 pub(crate) fn clean_response(headers: &mut HeaderMap, method: &Method, has_body: bool) {
     let named = named_by_connection(headers);
+    // Beside a transfer coding a length is no length (RFC 9112, 6.3): passed on, it would cut the body.
+    let is_coded = headers.contains_key(TRANSFER_ENCODING);
     let names: Vec<HeaderName> = headers
         .keys()
         .filter(|name| {
@@ -66,7 +68,7 @@ pub(crate) fn clean_response(headers: &mut HeaderMap, method: &Method, has_body:
         headers.remove(name);
     }
     // HEAD says what GET would have; else the length is that of the body that is sent.
-    if !has_body && method != Method::HEAD {
+    if is_coded || (!has_body && method != Method::HEAD) {
         headers.remove(CONTENT_LENGTH);
     }
 }

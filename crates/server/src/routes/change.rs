@@ -32,8 +32,7 @@ pub(super) async fn cancel(
 ) -> Result<Response, Refusal> {
     Params::of(&uri, &[])?;
     let seen = visitor.task(&app, id, Action::Cancel).await?;
-    let body = incoming::read(visitor.headers(), body, limits::SMALL_BODY_BYTES_MAX).await?;
-    refuse_members(&body)?;
+    incoming::nothing(visitor.headers(), body).await?;
     let task = match app.engine.cancel(&seen.task.spec.tenant, id).await {
         Ok(stepped) => stepped.task,
         Err(EngineError::Rejected(Rejected::Refused(Refused::AlreadyTerminal))) => {
@@ -89,16 +88,4 @@ pub(super) async fn erase(
     let mut response = Response::default();
     *response.status_mut() = StatusCode::NO_CONTENT;
     Ok(response)
-}
-
-/// A call without members takes nothing, or an empty object.
-fn refuse_members(body: &[u8]) -> Result<(), Refusal> {
-    if body.trim_ascii().is_empty() {
-        return Ok(());
-    }
-    #[derive(serde::Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Nothing {}
-    let Nothing {} = relais_api::decode(body)?;
-    Ok(())
 }

@@ -113,7 +113,7 @@ pub(super) async fn of_many(
     let wanted = many::Wanted::of(&app, &visitor, &params).await?;
     refuse_while_stopping(&app)?;
     let resume = Resume::of(visitor.headers(), after);
-    Ok(sse::stream_response(many::open(&app, wanted, resume).into_chunks()))
+    Ok(sse::stream_response(many::open(&app, wanted, resume).await?.into_chunks()))
 }
 
 /// A stream that would be closed at once is not opened: the client is told to come back.

@@ -76,9 +76,11 @@ pub(super) async fn pause(
     OneQueue(queue): OneQueue,
     visitor: Visitor,
     uri: Uri,
+    body: Body,
 ) -> Result<Response, Refusal> {
     Params::of(&uri, &[])?;
     let tenant = visitor.tenant(&app, Scope::Admin)?;
+    incoming::nothing(visitor.headers(), body).await?;
     change_queue(&app, &tenant, &queue, QueueChange::Pause).await
 }
 
@@ -88,9 +90,11 @@ pub(super) async fn resume(
     OneQueue(queue): OneQueue,
     visitor: Visitor,
     uri: Uri,
+    body: Body,
 ) -> Result<Response, Refusal> {
     Params::of(&uri, &[])?;
     let tenant = visitor.tenant(&app, Scope::Admin)?;
+    incoming::nothing(visitor.headers(), body).await?;
     change_queue(&app, &tenant, &queue, QueueChange::Resume).await
 }
 

@@ -117,13 +117,20 @@ pub(crate) struct FollowMany {
 }
 
 /// Opens a stream over many tasks.
-pub(crate) fn open(app: &Arc<App>, wanted: Wanted, resume: Resume) -> FollowMany {
+///
+/// # Errors
+/// When the store cannot be read.
+pub(crate) async fn open(
+    app: &Arc<App>,
+    wanted: Wanted,
+    resume: Resume,
+) -> Result<FollowMany, Refusal> {
     let (after, is_reset) = match resume {
-        Resume::After(after) => (after, false),
-        Resume::Unknown => (0, true),
+        Resume::After(after) if is_in_log(app, &wanted, after).await? => (after, false),
+        Resume::After(_) | Resume::Unknown => (0, true),
     };
     app.metrics.followers(1);
-    FollowMany {
+    Ok(FollowMany {
         app: app.clone(),
         until: ends_at(app, wanted.until),
         wanted,
@@ -132,7 +139,16 @@ pub(crate) fn open(app: &Arc<App>, wanted: Wanted, resume: Resume) -> FollowMany
         after,
         is_open: false,
         is_reset,
-    }
+    })
+}
+
+/// Whether a position lies within the log: beyond its end is that of another store, or of a time that was
+/// undone by a restore, and whoever waited there would miss all that comes before.
+async fn is_in_log(app: &App, wanted: &Wanted, after: u64) -> Result<bool, Refusal> {
+    let Some(before) = after.checked_sub(1) else { return Ok(true) };
+    let tenant = wanted.tenant.clone();
+    let query = EventQuery::Store { tenant, tasks: vec![], label: None, after: before, limit: 1 };
+    Ok(!app.engine.events(query).await?.is_empty())
 }
 
 impl FollowMany {

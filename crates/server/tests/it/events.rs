@@ -290,6 +290,17 @@ async fn one_stream_follows_many_tasks_in_the_order_of_the_store() {
     assert_eq!(text.matches("\nid: ").count(), 1, "{text}");
 }
 
+/// It opened well, and then kept silent for ever: the store it had been on was another.
+#[tokio::test]
+async fn a_stream_over_many_tasks_from_beyond_the_log_begins_anew() {
+    let api = Api::new().await;
+    let task = api.submit().await;
+    let target = format!("/v1/events?task={}", task["id"].as_str().unwrap());
+    let response = api.open(get(&target).field("last-event-id", "99999")).await;
+    let (text, _) = read_until(response, |text| text.contains("event: accepted")).await;
+    assert!(text.contains("event: relais.reset"), "{text}");
+}
+
 #[tokio::test]
 async fn a_stream_over_many_tasks_takes_tickets_or_a_label() {
     let api = Api::new().await;

@@ -35,6 +35,37 @@ async fn answers_stream_through_as_they_come() {
     assert_eq!(client.chunk().await, b"");
 }
 
+/// Passed on as it came, such a length cut the answer, and said nothing of it.
+#[tokio::test]
+async fn a_length_beside_a_coding_cuts_no_answer() {
+    for mode in [Mode::Sync, Mode::Auto] {
+        let house = House::with(mode).await;
+        let mut client = house.send(GET).await;
+        let mut call = house.upstream.next().await;
+        call.send("HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n")
+            .await;
+        call.send("5\r\nhello\r\n0\r\n\r\n").await;
+        let reply = client.reply().await;
+        assert_eq!((reply.status, reply.text()), (200, "hello"), "{mode:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_change_of_protocol_that_nobody_asked_for_is_no_answer() {
+    for mode in [Mode::Sync, Mode::Auto] {
+        let house = House::with(mode).await;
+        let mut client =
+            house.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n").await;
+        let mut call = house.upstream.next().await;
+        call.send("HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n")
+            .await;
+        let reply = client.reply().await;
+        // A task's request went out: what it did there is not known.
+        let code = if mode == Mode::Sync { "upstream-malformed" } else { "outcome-unknown" };
+        assert_eq!(reply.code(), code, "{mode:?}");
+    }
+}
+
 #[tokio::test]
 async fn early_hints_are_not_kept_for_tasks_either() {
     let house = House::with(Mode::Auto).await;

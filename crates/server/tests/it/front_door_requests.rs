@@ -242,6 +242,8 @@ async fn a_task_bound_to_its_caller_hands_out_no_ticket() {
     let mut plan = Plan::with(Mode::Async).await;
     plan.route().access = RouteAccess::Caller("authorization".to_owned());
     let house = plan.build().await;
+    let nobody = house.call(&post("/", "")).await;
+    assert_eq!((nobody.status, nobody.code().as_str()), (401, "unauthorized"));
     let ticket = house.call(&post("/", "authorization: Bearer me\r\n")).await;
     assert_eq!(ticket.json().get("ticket"), None);
     assert!(!ticket.field("location").contains("ticket="));

@@ -80,6 +80,10 @@ async fn what_the_file_defines_is_not_put_and_what_is_unknown_is_not_found() {
     assert_eq!(api.call(get("/v1/queues/other")).await.code(), "queue-not-found");
     let lease = call("POST", "/v1/queues/other/leases");
     assert_eq!(api.call(lease).await.code(), "queue-not-found");
+    let form = call("POST", "/v1/queues/mine/pause").field("content-type", "text/plain");
+    assert_eq!(api.call(form.body("x=y")).await.code(), "unsupported-media-type");
+    let more = post("/v1/queues/mine/pause", &json!({"until": "noon"}));
+    assert_eq!(api.call(more).await.status, StatusCode::UNPROCESSABLE_ENTITY);
     let pause = api.call(call("POST", "/v1/queues/mine/pause")).await;
     assert_eq!((pause.status, &pause.json()["paused"]), (StatusCode::OK, &json!(true)));
 }

@@ -269,6 +269,9 @@ async fn a_large_result_is_stored_before_its_settle() {
     let settle = json!({
         "token": token, "outcome": "succeed", "result_id": stored.json()["result_id"],
     });
+    let mut odd = settle.clone();
+    odd["status"] = json!(101);
+    assert_eq!(api.settle(odd).await["status"], 422, "a refusal keeps what was stored");
     assert_eq!(api.settle(settle.clone()).await["status"], 200);
     assert_eq!(api.settle(settle).await["replayed"], true, "said again, it was recorded");
     let path = format!("/v1/tasks/{}/result", task["id"].as_str().unwrap());

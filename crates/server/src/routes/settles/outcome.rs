@@ -6,8 +6,9 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use relais_api::{Outcome as Word, codes, lease};
 use relais_core::{Cause, Failure, FailureCode, LeaseToken, limits};
+use relais_engine::envelope::{self, Field};
 use relais_engine::headers::{OWN_PREFIX, is_hop_by_hop};
-use relais_engine::{Outcome, ResultHead, Settle, envelope};
+use relais_engine::{Outcome, ResultHead, Settle};
 use relais_store::{Body, Data};
 
 use crate::app::App;
@@ -42,6 +43,8 @@ pub(super) async fn settle_of(app: &App, settle: lease::Settle) -> Result<Settle
 
 async fn succeed(app: &App, token: LeaseToken, settle: lease::Settle) -> Result<Outcome, Refusal> {
     let is_bare = settle.status.is_none() && settle.headers.is_empty();
+    // Judged before an upload is taken: a refused settle is said again, with the same upload.
+    let mut head = head_of(settle.status, settle.content_type, settle.headers)?;
     let (data, kind) = match (settle.result, settle.result_base64, settle.result_id) {
         (Some(json), ..) => {
             let bytes = Bytes::from(json.into_string());
@@ -65,8 +68,9 @@ async fn succeed(app: &App, token: LeaseToken, settle: lease::Settle) -> Result<
         (None, None, None) if is_bare => return Ok(Outcome::Succeed(None)),
         (None, None, None) => (Data::Inline(Bytes::new()), None),
     };
-    let kind = settle.content_type.or(kind);
-    let head = head_of(settle.status, kind, settle.headers)?;
+    if let Some(kind) = kind.filter(|_| head.content_type().is_none()) {
+        head.fields.insert(0, content_type_field(kind));
+    }
     Ok(Outcome::Succeed(Some(Body { head: envelope::encode(&head), data })))
 }
 
@@ -99,7 +103,7 @@ fn head_of(
     let mut fields = Vec::with_capacity(headers.len() + 1);
     if let Some(kind) = content_type {
         check_content_type("/content_type", &kind)?;
-        fields.push(("content-type".to_owned(), Bytes::from(kind)));
+        fields.push(content_type_field(kind));
     }
     let mut head_bytes = 0;
     for (name, value) in headers {
@@ -115,6 +119,10 @@ fn head_of(
     }
     let has_body = !matches!(status, 204 | 205 | 304);
     Ok(ResultHead { status, fields, has_body })
+}
+
+fn content_type_field(kind: String) -> Field {
+    ("content-type".to_owned(), Bytes::from(kind))
 }
 
 /// A field that an answer may have: not one that frames it, and not one of ours.
