@@ -74,6 +74,12 @@ def before_call(context, case, kwargs):
         case.query = {"label": "order=A-1"}
 
 
+@schemathesis.serializer("application/x-ndjson")
+def lines(context, value):
+    items = value if isinstance(value, list) else [value]
+    return b"\n".join(json.dumps(item).encode() for item in items)
+
+
 @schemathesis.hook
 def after_call(context, case, response):
     CALLS[named(case)] += 1

@@ -100,6 +100,10 @@ pub const COMMITS_PER_WRITE_MAX: usize = 4_096;
 pub const WRITER_QUEUE_MAX: usize = 4_096;
 /// Tasks that one queue may hold by default.
 pub const QUEUE_CAPACITY: u64 = 1_000_000;
+/// Largest capacity a queue may be given: beyond it JSON's numbers are no longer exact everywhere.
+pub const QUEUE_CAPACITY_MAX: u64 = (1 << 53) - 1;
+/// Most attempts at the same time that a queue, or a lane, may be given.
+pub const CONCURRENCY_MAX: u32 = i32::MAX as u32;
 /// Tasks that one tenant may hold, all queues together.
 pub const TENANT_CAPACITY: u64 = 10_000_000;
 /// Connections of one process, below the usual limit of open files.
@@ -166,6 +170,8 @@ pub const LIMITS: &[Limit] = &[
     limit("erasures not yet read", ERASED_WAITING_MAX as u64, "erasures", "the oldest not told"),
     limit("estimates kept", ESTIMATES_MAX as u64, "tasks", "made anew"),
     limit("queue capacity", QUEUE_CAPACITY, "tasks", "429 queue-full"),
+    limit("capacity of a policy", QUEUE_CAPACITY_MAX, "tasks", "422 invalid-field"),
+    limit("concurrency", CONCURRENCY_MAX as u64, "attempts", "422 invalid-field"),
     limit("tenant capacity", TENANT_CAPACITY, "tasks", "429 tenant-full"),
     limit("connections", CONNECTIONS_MAX as u64, "connections", "waits to be accepted"),
 ];

@@ -290,7 +290,7 @@ fn bodies() -> Vec<Operation> {
             .takes(&["leaseToken", "contentType"])
             .body(any())
             .gives("200", "It is stored.", "StoredResult", examples::stored(), &[])
-            .fails(&[&STALE_LEASE, &TASK_CANCELED, &STORE_FULL]),
+            .fails(&[&STALE_LEASE, &TASK_CANCELED, &STORE_FULL, &UNSUPPORTED_MEDIA_TYPE]),
     ]
 }
 

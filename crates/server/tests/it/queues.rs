@@ -1,7 +1,7 @@
 //! Policy, counts, pausing.
 
 use http::StatusCode;
-use relais_core::Policy;
+use relais_core::{Policy, limits};
 use relais_engine::Config;
 use relais_server::config::ServerConfig;
 use serde_json::json;
@@ -113,4 +113,22 @@ async fn the_queues_of_a_tenant_are_listed_by_name() {
         listed["items"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
     assert_eq!(names, ["imports", "mail"]);
     assert_eq!(listed["items"][0]["counts"]["queued"], 1);
+}
+
+#[tokio::test]
+async fn a_policy_takes_the_largest_numbers_and_none_beyond() {
+    let api = Api::new().await;
+    let (concurrency, capacity) = (limits::CONCURRENCY_MAX.into(), limits::QUEUE_CAPACITY_MAX);
+    for (name, max) in [
+        ("concurrency", concurrency),
+        ("concurrency_per_lane", concurrency),
+        ("capacity", capacity),
+    ] {
+        for (number, status) in [(max, 200), (max + 1, 422), (0, 422)] {
+            let document = json!({ name: number });
+            let put = call("PUT", "/v1/queues/mine").field("content-type", "application/json");
+            let answer = api.call(put.body(document.to_string())).await;
+            assert_eq!(answer.status.as_u16(), status, "{name} {number}");
+        }
+    }
 }

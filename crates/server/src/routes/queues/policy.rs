@@ -23,8 +23,8 @@ pub(super) fn from_document(document: Document) -> Result<Policy, Refusal> {
     let lease = span("/lease", document.lease, default.lease, limits::LEASE_MIN, limits::LEASE_MAX);
     let second = Duration::from_secs(1);
     Ok(Policy {
-        concurrency: at_least_one("/concurrency", document.concurrency)?,
-        concurrency_per_lane: at_least_one("/concurrency_per_lane", document.concurrency_per_lane)?,
+        concurrency: concurrency("/concurrency", document.concurrency)?,
+        concurrency_per_lane: concurrency("/concurrency_per_lane", document.concurrency_per_lane)?,
         rate: document
             .rate
             .map(|rate| Rate { count: rate.count(), period: rate.period().as_duration() }),
@@ -50,7 +50,10 @@ pub(super) fn from_document(document: Document) -> Result<Policy, Refusal> {
             LONGEST,
         )?,
         capacity: match document.capacity {
-            Some(0) => return Err(Refusal::field("/capacity", "must be at least 1")),
+            Some(capacity) if !(1..=limits::QUEUE_CAPACITY_MAX).contains(&capacity) => {
+                let why = format!("must be from 1 to {}", limits::QUEUE_CAPACITY_MAX);
+                return Err(Refusal::field("/capacity", why));
+            }
             capacity => capacity.unwrap_or(default.capacity),
         },
         lane_weights: document
@@ -100,9 +103,12 @@ fn span(
     Err(Refusal::field(pointer, format_args!("must be from {min} to {max}")))
 }
 
-fn at_least_one(pointer: &str, given: Option<u32>) -> Result<Option<u32>, Refusal> {
+fn concurrency(pointer: &str, given: Option<u32>) -> Result<Option<u32>, Refusal> {
     match given {
-        Some(0) => Err(Refusal::field(pointer, "must be at least 1")),
+        Some(given) if !(1..=limits::CONCURRENCY_MAX).contains(&given) => {
+            let why = format!("must be from 1 to {}", limits::CONCURRENCY_MAX);
+            Err(Refusal::field(pointer, why))
+        }
         given => Ok(given),
     }
 }
