@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
 use axum::Router;
+use axum::extract::Request;
 use axum::response::Response;
 use relais_core::Task;
 use relais_engine::{Context, Engine, EngineError, envelope};
@@ -13,6 +14,7 @@ use crate::auth::{CallerMac, Keys};
 use crate::config::ServerConfig;
 use crate::metrics::Metrics;
 use crate::problem::Refusal;
+use crate::routes::Own;
 use crate::ticket::Tickets;
 use crate::uploads::Uploads;
 use crate::watch::estimate::Estimates;
@@ -86,14 +88,22 @@ impl App {
         self.stop.cancel();
     }
 
-    /// Relais' own paths on the public listener. What it does not take falls to its fallback.
+    /// Relais' own paths on the public listener; all others are not found.
     pub fn api_router(self: &Arc<Self>) -> Router {
-        crate::routes::public(self)
+        self.own_router(Side::Public)
     }
 
     /// All of the admin listener.
     pub fn admin_router(self: &Arc<Self>) -> Router {
-        crate::routes::admin(self)
+        self.own_router(Side::Admin)
+    }
+
+    fn own_router(self: &Arc<Self>, side: Side) -> Router {
+        let own = Arc::new(Own::new(self, side));
+        Router::new().fallback(async move |request: Request| {
+            let path = request.uri().path().to_owned();
+            own.answer(&path, request).await
+        })
     }
 
     /// Scheme, authority and prefix of Relais' own paths, without a slash at the end.

@@ -17,20 +17,21 @@ mod task;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Path, Request, State};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::Router;
+use axum::extract::{FromRequestParts, Path, Request};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post, put};
-use axum::{Extension, Router};
 use futures_util::FutureExt as _;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, Method, StatusCode, request};
 use relais_api::codes;
 use relais_core::{QueueName, TaskId};
 use serde::Serialize;
+use tower::ServiceExt as _;
 
 pub(crate) use self::queues::travelling;
 use crate::app::{App, Side};
+use crate::front_door::check::OWN_PATHS;
 use crate::problem::Refusal;
 use crate::run_to_end::RunToEnd;
 use crate::stored::no_body;
@@ -41,28 +42,81 @@ const READ: &str = "GET, HEAD, OPTIONS";
 /// Methods of an action.
 const ACT: &str = "POST, OPTIONS";
 
-/// The public listener's own paths.
-pub(crate) fn public(app: &Arc<App>) -> Router {
-    assemble(app, api(), Side::Public)
+/// Relais' own paths on one listener, and what their answers have in common.
+///
+/// This is not a stack of layers: each would clone its service and box its answer, for every request.
+pub(crate) struct Own {
+    app: Arc<App>,
+    side: Side,
+    router: Router,
+    /// The paths; all others are the front door's.
+    paths: matchit::Router<()>,
 }
 
-/// All of the admin listener.
-pub(crate) fn admin(app: &Arc<App>) -> Router {
-    let metrics = resource(get(service::metrics), READ);
-    assemble(app, api().route("/metrics", metrics), Side::Admin)
-}
+impl Own {
+    /// The paths of a listener.
+    pub(crate) fn new(app: &Arc<App>, side: Side) -> Self {
+        let routes = match side {
+            Side::Public => api(),
+            Side::Admin => api().route("/metrics", resource(get(service::metrics), READ)),
+        };
+        Self::with(app, side, routes)
+    }
 
-fn assemble(app: &Arc<App>, routes: Router<Arc<App>>, side: Side) -> Router {
-    let prefix = app.config.api_prefix.as_str();
-    let routes = match side {
-        Side::Public if !prefix.is_empty() => Router::new().nest(prefix, routes),
-        Side::Public | Side::Admin => routes,
-    };
-    routes
-        .fallback(async || Refusal::new(&codes::NOT_FOUND))
-        .layer(Extension(side))
-        .layer(from_fn_with_state(app.clone(), at_the_door))
-        .with_state(app.clone())
+    fn with(app: &Arc<App>, side: Side, routes: Router<Arc<App>>) -> Self {
+        let prefix = app.config.api_prefix.as_str();
+        let mut paths = matchit::Router::new();
+        for path in OWN_PATHS {
+            paths.insert(format!("{prefix}{path}"), ()).expect("they do not conflict");
+        }
+        let routes = match side {
+            Side::Public if !prefix.is_empty() => Router::new().nest(prefix, routes),
+            Side::Public | Side::Admin => routes,
+        };
+        let routes = routes.fallback(async || Refusal::new(&codes::NOT_FOUND));
+        Self { app: app.clone(), side, router: routes.with_state(app.clone()), paths }
+    }
+
+    /// Whether Relais itself answers what comes for this path.
+    pub(crate) fn has(&self, path: &str) -> bool {
+        matches!(self.side, Side::Admin) || self.paths.at(path).is_ok()
+    }
+
+    /// Answers a request. Refusals, and bugs, become problem documents.
+    pub(crate) async fn answer(&self, path: &str, mut request: Request) -> Response {
+        let is_head = request.method() == Method::HEAD;
+        let is_stream = events::asks_for_stream(request.method(), path, request.headers());
+        let reads = is_head || request.method() == Method::GET || path.ends_with("/leases");
+        request.extensions_mut().insert(self.side);
+        let answering = self.router.clone().oneshot(request);
+        let answer = if reads {
+            AssertUnwindSafe(answering).catch_unwind().await
+        } else {
+            // What changes something is not left half done when the caller leaves: what was stored is
+            // acted on. A lease sees to that itself.
+            AssertUnwindSafe(RunToEnd::new(answering)).catch_unwind().await
+        };
+        let response = match answer {
+            Ok(Ok(response)) => response,
+            Ok(Err(never)) => match never {},
+            Err(_) => Refusal::internal("a handler panicked").into_response(),
+        };
+        let mut response = match response.extensions().get::<Refusal>() {
+            Some(refusal) if is_stream && refusal.is_transient() => {
+                sse::busy_response(&self.app, refusal)
+            }
+            _ => self.app.finish(response, path),
+        };
+        if is_head {
+            response.extensions_mut().remove::<Following>();
+        }
+        if matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+            // Neither has a body, nor a length of one (RFC 9110, 8.6).
+            *response.body_mut() = no_body();
+            response.headers_mut().remove(CONTENT_LENGTH);
+        }
+        response
+    }
 }
 
 fn api() -> Router<Arc<App>> {
@@ -117,34 +171,6 @@ fn resource(methods: MethodRouter<Arc<App>>, allow: &'static str) -> MethodRoute
         .fallback(async move || Refusal::new(&codes::METHOD_NOT_ALLOWED).allow(allow))
 }
 
-/// Turns refusals, and bugs, into problem documents.
-async fn at_the_door(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let path = request.uri().path().to_owned();
-    let is_head = request.method() == Method::HEAD;
-    let is_stream = events::asks_for_stream(request.method(), &path, request.headers());
-    let reads = is_head || request.method() == Method::GET || path.ends_with("/leases");
-    let answer = if reads {
-        AssertUnwindSafe(next.run(request)).catch_unwind().await.ok()
-    } else {
-        // What changes something is not left half done when the caller leaves: what was stored is
-        // acted on. A lease sees to that itself.
-        AssertUnwindSafe(RunToEnd::new(next.run(request))).catch_unwind().await.ok()
-    };
-    let response =
-        answer.unwrap_or_else(|| Refusal::internal("a handler panicked").into_response());
-    let mut response = match response.extensions().get::<Refusal>() {
-        Some(refusal) if is_stream && refusal.is_transient() => sse::busy_response(&app, refusal),
-        _ => app.finish(response, &path),
-    };
-    if is_head {
-        response.extensions_mut().remove::<Following>();
-    }
-    if matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
-        *response.body_mut() = no_body();
-    }
-    response
-}
-
 /// The task that a path names. What is no id names no task.
 struct OneTask(TaskId);
 
@@ -193,7 +219,6 @@ mod tests {
     use axum::body::Body;
     use relais_engine::{Config, Engine, SeededChance, SystemClock};
     use relais_store::MemoryStore;
-    use tower::ServiceExt as _;
 
     use super::*;
     use crate::config::ServerConfig;
@@ -208,10 +233,10 @@ mod tests {
         let buggy = Router::new()
             .route("/", get(async || -> StatusCode { panic!("the secret") }))
             .route("/", post(async || -> StatusCode { panic!("the secret") }));
-        let routes = assemble(&app, buggy, Side::Public);
+        let own = Own::with(&app, Side::Public, buggy);
         for method in [Method::GET, Method::POST] {
             let request = Request::builder().method(method).uri("/").body(Body::empty()).unwrap();
-            let response = routes.clone().oneshot(request).await.unwrap();
+            let response = own.answer("/", request).await;
             assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
             assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
             let body = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();

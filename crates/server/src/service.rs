@@ -3,7 +3,6 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
 use futures_util::FutureExt as _;
@@ -14,14 +13,13 @@ use hyper::body::Incoming;
 use relais_api::codes;
 use relais_core::limits;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt as _;
-use tower::util::Oneshot;
 
 use crate::app::{App, Side};
 use crate::connection::Peer;
 use crate::front_door::FrontDoor;
 pub use crate::front_door::check::{RouteProblem, validate_routes};
 use crate::problem::Refusal;
+use crate::routes::Own;
 
 /// Methods that Relais knows how to pass on; others pass, too, where a route names them.
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
@@ -31,8 +29,9 @@ pub(crate) struct Door {
     pub(crate) app: Arc<App>,
     /// Connections, followers and tunnels: what a stop waits for.
     pub(crate) tracker: TaskTracker,
-    public: Router,
-    admin: Router,
+    public: Own,
+    admin: Own,
+    front: FrontDoor,
 }
 
 impl Door {
@@ -42,13 +41,9 @@ impl Door {
     /// The first route that cannot be served.
     pub(crate) fn new(app: Arc<App>) -> Result<Self, RouteProblem> {
         let tracker = TaskTracker::new();
-        let front = Arc::new(FrontDoor::new(app.clone(), tracker.clone())?);
-        let public = app.api_router().fallback(move |request: Request<Body>| {
-            let front = front.clone();
-            async move { front.take(request).await }
-        });
-        let admin = app.admin_router();
-        Ok(Self { app, tracker, public, admin })
+        let front = FrontDoor::new(app.clone(), tracker.clone())?;
+        let (public, admin) = (Own::new(&app, Side::Public), Own::new(&app, Side::Admin));
+        Ok(Self { app, tracker, public, admin, front })
     }
 
     /// Answers a request. A mistake of ours fails this request only.
@@ -57,11 +52,13 @@ impl Door {
         let changes = request.version() == Version::HTTP_11 && changes_protocol(request.headers());
         let answered = match self.route(request) {
             Ok(Routed::Answered(response)) => Ok(response),
-            Ok(Routed::To(answering)) => match AssertUnwindSafe(answering).catch_unwind().await {
-                Ok(Ok(response)) => Ok(response),
-                Ok(Err(never)) => match never {},
-                Err(_) => Err(Refusal::internal("a handler panicked")),
-            },
+            Ok(Routed::Own(own, request)) => Ok(own.answer(&path, request).await),
+            Ok(Routed::Front(request)) => {
+                // Boxed, so that Relais' own answers hold no room for it.
+                let taken =
+                    AssertUnwindSafe(Box::pin(self.front.take(request))).catch_unwind().await;
+                taken.map_err(|_| Refusal::internal("a handler panicked"))
+            }
             Err(refusal) => Err(refusal),
         };
         let mut response = answered.unwrap_or_else(|refusal| self.app.refuse(&refusal, &path));
@@ -72,7 +69,7 @@ impl Door {
         response
     }
 
-    fn route(&self, mut request: Request<Incoming>) -> Result<Routed, Refusal> {
+    fn route(&self, mut request: Request<Incoming>) -> Result<Routed<'_>, Refusal> {
         if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
             return Err(Refusal::new(&codes::METHOD_NOT_ALLOWED).allow(METHODS));
         }
@@ -84,20 +81,24 @@ impl Door {
         }
         normalise(&mut request)?;
         let side = request.extensions().get::<Peer>().map_or(Side::Public, |peer| peer.side);
-        let router = match side {
+        let own = match side {
             Side::Public => &self.public,
             Side::Admin => &self.admin,
         };
-        Ok(Routed::To(router.clone().oneshot(request)))
+        let is_own = own.has(request.uri().path());
+        let request = request.map(Body::new);
+        Ok(if is_own { Routed::Own(own, request) } else { Routed::Front(request) })
     }
 }
 
 /// Where a request went.
-enum Routed {
+enum Routed<'a> {
     /// Nowhere: it is answered.
     Answered(Response),
-    /// To Relais itself, or to the front door.
-    To(Oneshot<Router, Request<Incoming>>),
+    /// To Relais itself.
+    Own(&'a Own, Request<Body>),
+    /// To the front door.
+    Front(Request<Body>),
 }
 
 /// Whether a head asks for another protocol: what the framing of its connection goes by, too.

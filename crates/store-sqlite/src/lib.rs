@@ -124,7 +124,11 @@ impl SqliteStore {
 
 impl Store for SqliteStore {
     fn commit(&self, commits: Vec<Commit>) -> StoreFuture<'_, Vec<Result<Committed, Rejected>>> {
-        Box::pin(self.parts.writer.ask(|reply| Request::Commit { commits, reply }))
+        let writer = &self.parts.writer;
+        Box::pin(async move {
+            let answered = writer.ask(|reply| Request::Commit { commits, reply }).await;
+            answered.map(|(answers, _)| answers)
+        })
     }
 
     fn claim(&self, claim: Claim) -> StoreFuture<'_, Claims> {

@@ -116,7 +116,7 @@ pub(crate) struct Parts {
 }
 
 /// Most tasks are started soon after they came, and settled soon after that.
-const TASKS_KEPT: usize = 8_192;
+const TASKS_KEPT: usize = 1_024;
 /// Connections for single rows, and for pages.
 const POINT_READERS: usize = 4;
 const PAGE_READERS: usize = 2;

@@ -9,7 +9,7 @@ use super::table::{Shape, parse};
 use crate::config::{LaneSource, Mode, Route, ServerConfig};
 
 /// Relais' own paths on the public listener, without `api_prefix`.
-const OWN_PATHS: [&str; 37] = [
+pub(crate) const OWN_PATHS: [&str; 37] = [
     "/v1/tasks",
     "/v1/tasks/batch",
     "/v1/tasks/cancel",
