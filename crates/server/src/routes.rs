@@ -142,7 +142,7 @@ async fn at_the_door(State(app): State<Arc<App>>, request: Request, next: Next) 
     if matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
         *response.body_mut() = no_body();
     }
-    response
+    app.own(response)
 }
 
 /// The task that a path names. What is no id names no task.

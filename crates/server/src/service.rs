@@ -54,8 +54,13 @@ impl Door {
     /// Answers a request. A mistake of ours fails this request only.
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response {
         let path = request.uri().path().to_owned();
+        let side = request.extensions().get::<Peer>().map_or(Side::Public, |peer| peer.side);
+        let asked = match (&self.app.cors, side) {
+            (Some(cors), Side::Public) => Some(cors.asked(&request)),
+            _ => None,
+        };
         let changes = request.version() == Version::HTTP_11 && changes_protocol(request.headers());
-        let answered = match self.route(request) {
+        let answered = match self.route(request, side) {
             Ok(Routed::Answered(response)) => Ok(response),
             Ok(Routed::To(answering)) => match AssertUnwindSafe(answering).catch_unwind().await {
                 Ok(Ok(response)) => Ok(response),
@@ -65,6 +70,9 @@ impl Door {
             Err(refusal) => Err(refusal),
         };
         let mut response = answered.unwrap_or_else(|refusal| self.app.refuse(&refusal, &path));
+        if let Some(asked) = asked {
+            asked.answer(&mut response);
+        }
         if changes && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             // What the client sent behind such a head may be another protocol's: it is not read.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -72,7 +80,7 @@ impl Door {
         response
     }
 
-    fn route(&self, mut request: Request<Incoming>) -> Result<Routed, Refusal> {
+    fn route(&self, mut request: Request<Incoming>, side: Side) -> Result<Routed, Refusal> {
         if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
             return Err(Refusal::new(&codes::METHOD_NOT_ALLOWED).allow(METHODS));
         }
@@ -83,7 +91,6 @@ impl Door {
             return Ok(Routed::Answered(response));
         }
         normalise(&mut request)?;
-        let side = request.extensions().get::<Peer>().map_or(Side::Public, |peer| peer.side);
         let router = match side {
             Side::Public => &self.public,
             Side::Admin => &self.admin,

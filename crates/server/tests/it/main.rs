@@ -7,6 +7,7 @@ mod api;
 mod auth;
 mod broken;
 mod codes;
+mod cors;
 mod disk_full;
 mod events;
 mod front_door_handover;
