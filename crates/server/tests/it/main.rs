@@ -17,6 +17,7 @@ mod front_door_requests;
 mod front_door_wire;
 mod house;
 mod idempotency;
+mod misplaced;
 mod odd_store;
 mod pitfalls;
 mod queues;

@@ -217,17 +217,17 @@ async fn what_a_settle_cannot_mean_is_refused_in_its_place() {
         (
             json!({"token": token, "outcome": "succeed", "headers": [["content-length", "3"]]}),
             "invalid-field",
-            "/headers",
+            "/headers/0",
         ),
         (
             json!({"token": token, "outcome": "succeed", "headers": [["x", "a\r\ny: z"]]}),
             "invalid-field",
-            "/headers",
+            "/headers/0",
         ),
         (
             json!({"token": token, "outcome": "succeed", "headers": [["relais-task", "x"]]}),
             "invalid-field",
-            "/headers",
+            "/headers/0",
         ),
         (
             json!({"token": token, "outcome": "succeed", "result_id": "result_x"}),
