@@ -136,7 +136,9 @@ fn field_name(name: &str) -> Option<HeaderName> {
 fn fail(settle: lease::Settle) -> Result<Outcome, Refusal> {
     let retryable = settle.retryable.unwrap_or(true);
     let mut failure = Failure::new(FailureCode::HandlerFailed, None);
-    if let Some(mut problem) = settle.problem {
+    // The code's own document would say that a retry may help.
+    let plain = || (!retryable).then(|| codes::HANDLER_FAILED.problem(""));
+    if let Some(mut problem) = settle.problem.or_else(plain) {
         problem.retryable = retryable;
         failure.detail.clone_from(&problem.detail);
         let json = serde_json::to_vec(&problem).map_err(Refusal::internal)?;
