@@ -1,7 +1,9 @@
-//! Reading documents, with errors that name the member and can be shown to a user.
+//! Reading documents, with errors that name the member and can be shown to a user: they never repeat
+//! a value that was sent, which may be a secret in the wrong member.
 //!
 //! Limits on sizes are checked before; names and values are judged by `relais-core` afterwards.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use serde::de::{DeserializeOwned, Deserializer};
@@ -17,7 +19,7 @@ use crate::problem::{FieldError, Problem};
 /// what is accepted here must be readable by every worker.
 pub const NESTING_MAX: usize = 128;
 
-/// Longest [`DecodeError::detail`] in characters: it may quote what was sent.
+/// Longest [`DecodeError::detail`] in characters: it may quote the name of a member that was sent.
 const DETAIL_CHARS_MAX: usize = 300;
 
 /// What kind of mistake a document holds.
@@ -171,7 +173,19 @@ fn explain<T: DeserializeOwned>(bytes: &[u8], error: &serde_json::Error) -> Deco
         }
         _ => path,
     };
-    DecodeError { kind, field: Some(field), detail: cut(&plain(message)) }
+    DecodeError { kind, field: Some(field), detail: cut(&plain(&without_value(message))) }
+}
+
+/// serde's words without the value that was found: `invalid type: string "x", expected a map`.
+fn without_value(message: &str) -> Cow<'_, str> {
+    const QUOTING: [&str; 3] = ["invalid type: ", "invalid value: ", "unknown variant "];
+    if !QUOTING.iter().any(|start| message.starts_with(start)) {
+        return message.into();
+    }
+    // What was expected is in our own words and comes last, whatever the value looks like.
+    let Some((found, expected)) = message.rsplit_once(", expected ") else { return message.into() };
+    let kind = found.split(['"', '`']).next().unwrap_or_default().trim_end();
+    format!("{kind}, expected {expected}").into()
 }
 
 fn quoted<'a>(message: &'a str, start: &str) -> Option<&'a str> {

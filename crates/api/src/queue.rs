@@ -11,7 +11,7 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 
 use crate::object::object;
-use crate::time::{Span, shown};
+use crate::time::Span;
 use crate::words::words;
 
 /// Starts of attempts in a second, a minute or an hour: `"100/s"`, `"5/m"`, `"10/h"`.
@@ -73,13 +73,13 @@ impl fmt::Display for Rate {
     }
 }
 
-/// Text that is not a rate.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+/// Text that is not a rate. It is not repeated: it may be a secret in the wrong place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0} is not a rate: write a whole number from 1 to 1000000 and a period, \
+    "the text is not a rate: write a whole number from 1 to 1000000 and a period, \
      for example \"100/s\", \"5/m\" or \"10/h\""
 )]
-pub struct InvalidRate(String);
+pub struct InvalidRate;
 
 impl FromStr for Rate {
     type Err = InvalidRate;
@@ -98,7 +98,7 @@ impl FromStr for Rate {
             let count: u32 = count.parse().ok()?;
             (1..=Self::COUNT_MAX).contains(&count).then_some(Self { count, period })
         };
-        parse().ok_or_else(|| InvalidRate(shown(text)))
+        parse().ok_or(InvalidRate)
     }
 }
 

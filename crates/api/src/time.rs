@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::de::{Deserializer, Error, Unexpected, Visitor};
+use serde::de::{Deserializer, Error, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
@@ -94,16 +94,16 @@ impl fmt::Display for Time {
     }
 }
 
-/// Text that is not a moment of RFC 3339.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0} is not a time: write it as RFC 3339, for example \"2026-11-22T10:00:05Z\"")]
-pub struct InvalidTime(String);
+/// Text that is not a moment of RFC 3339. It is not repeated: it may be a secret in the wrong place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the text is not a time: write it as RFC 3339, for example \"2026-11-22T10:00:05Z\"")]
+pub struct InvalidTime;
 
 impl FromStr for Time {
     type Err = InvalidTime;
 
     fn from_str(text: &str) -> Result<Self, InvalidTime> {
-        parse_time(text.as_bytes()).ok_or_else(|| InvalidTime(shown(text)))
+        parse_time(text.as_bytes()).ok_or(InvalidTime)
     }
 }
 
@@ -248,13 +248,13 @@ impl fmt::Display for Span {
     }
 }
 
-/// Text that is not a duration, and why.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+/// Text that is not a duration, and why. It is not repeated: it may be a secret in the wrong place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{text} is not a duration: {why}; write for example \"250ms\", \"30s\", \"1h30m\" or \"7d\""
+    "the text is not a duration: {why}; \
+     write for example \"250ms\", \"30s\", \"1h30m\" or \"7d\""
 )]
 pub struct InvalidSpan {
-    text: String,
     why: &'static str,
 }
 
@@ -262,7 +262,7 @@ impl FromStr for Span {
     type Err = InvalidSpan;
 
     fn from_str(text: &str) -> Result<Self, InvalidSpan> {
-        parse_span(text).map_err(|why| InvalidSpan { text: shown(text), why })
+        parse_span(text).map_err(|why| InvalidSpan { why })
     }
 }
 
@@ -309,16 +309,6 @@ fn parse_span(text: &str) -> Result<Span, &'static str> {
     Ok(Span(total))
 }
 
-/// The text in quotes and without control characters, cut so that it never floods a message.
-pub(crate) fn shown(text: &str) -> String {
-    const SHOWN_CHARS_MAX: usize = 40;
-    if text.chars().nth(SHOWN_CHARS_MAX).is_none() {
-        return format!("{text:?}");
-    }
-    let start: String = text.chars().take(SHOWN_CHARS_MAX).collect();
-    format!("{:?}", start + "…")
-}
-
 impl Serialize for Time {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let text = self.text();
@@ -355,10 +345,8 @@ impl<'de> Deserialize<'de> for Span {
         struct SpanVisitor;
         impl SpanVisitor {
             // Seconds and milliseconds are both common guesses, so a bare number is never taken.
-            fn number<E: Error>(self, number: Unexpected<'_>) -> E {
-                E::custom(format_args!(
-                    "{number} has no unit: write a duration as text, for example \"30s\""
-                ))
+            fn number<E: Error>(self) -> E {
+                E::custom("a number has no unit: write a duration as text, for example \"30s\"")
             }
         }
         impl Visitor<'_> for SpanVisitor {
@@ -372,16 +360,16 @@ impl<'de> Deserialize<'de> for Span {
                 text.parse().map_err(E::custom)
             }
 
-            fn visit_u64<E: Error>(self, number: u64) -> Result<Span, E> {
-                Err(self.number(Unexpected::Unsigned(number)))
+            fn visit_u64<E: Error>(self, _: u64) -> Result<Span, E> {
+                Err(self.number())
             }
 
-            fn visit_i64<E: Error>(self, number: i64) -> Result<Span, E> {
-                Err(self.number(Unexpected::Signed(number)))
+            fn visit_i64<E: Error>(self, _: i64) -> Result<Span, E> {
+                Err(self.number())
             }
 
-            fn visit_f64<E: Error>(self, number: f64) -> Result<Span, E> {
-                Err(self.number(Unexpected::Float(number)))
+            fn visit_f64<E: Error>(self, _: f64) -> Result<Span, E> {
+                Err(self.number())
             }
         }
         // Any, because a number gets an answer of its own.

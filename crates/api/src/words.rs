@@ -115,6 +115,7 @@ impl<T: FromStr<Err = UnknownWord>> Visitor<'_> for WordVisitor<T> {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
-        text.parse().map_err(|error| E::custom(format_args!("unknown value {text:?}, {error}")))
+        // Without the text: it may be a secret in the wrong place.
+        text.parse().map_err(|error| E::custom(format_args!("unknown value, {error}")))
     }
 }

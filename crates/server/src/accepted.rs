@@ -63,7 +63,7 @@ pub(crate) fn accepted_response(
     if how.is_replayed {
         headers.insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
     }
-    Ok(response)
+    Ok(app.own(response))
 }
 
 /// The body of the 202, also an item of a batch.

@@ -12,9 +12,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::{CallerMac, Keys};
 use crate::config::ServerConfig;
+use crate::cors::{Cors, Own};
 use crate::metrics::Metrics;
 use crate::problem::Refusal;
-use crate::routes::Own;
+use crate::routes::OwnPaths;
 use crate::ticket::Tickets;
 use crate::uploads::Uploads;
 use crate::watch::estimate::Estimates;
@@ -49,6 +50,8 @@ pub struct App {
     pub(crate) metrics: Metrics,
     pub(crate) uploads: Uploads,
     pub(crate) estimates: Estimates,
+    /// Which other origins' pages may read answers; `None` if no origin is listed.
+    pub(crate) cors: Option<Cors>,
     /// Fires when the server is about to stop: held requests are answered, streams close.
     pub(crate) stop: CancellationToken,
     base: OnceLock<String>,
@@ -68,6 +71,7 @@ impl App {
             metrics: Metrics::default(),
             uploads: Uploads::default(),
             estimates: Estimates::default(),
+            cors: Cors::of(&config.cors_origins),
             stop: CancellationToken::new(),
             base: OnceLock::new(),
             config,
@@ -99,7 +103,7 @@ impl App {
     }
 
     fn own_router(self: &Arc<Self>, side: Side) -> Router {
-        let own = Arc::new(Own::new(self, side));
+        let own = Arc::new(OwnPaths::new(self, side));
         Router::new().fallback(async move |request: Request| {
             let path = request.uri().path().to_owned();
             own.answer(&path, request).await
@@ -125,7 +129,16 @@ impl App {
     #[must_use]
     pub(crate) fn refuse(&self, refusal: &Refusal, path: &str) -> Response {
         self.metrics.refused(refusal.code());
-        refusal.response(self.base(), Some(path))
+        self.own(refusal.response(self.base(), Some(path)))
+    }
+
+    /// Marks an answer as made by Relais itself, if it matters who made it.
+    #[must_use]
+    pub(crate) fn own(&self, mut response: Response) -> Response {
+        if self.cors.is_some() {
+            response.extensions_mut().insert(Own);
+        }
+        response
     }
 
     /// What engine and server remember of a task beside its rules.

@@ -23,6 +23,8 @@ pub struct ServerConfig {
     pub fallback: Option<String>,
     /// Goes before every path of Relais itself on `listen`; empty, or `/…` without a trailing slash.
     pub api_prefix: String,
+    /// Origins whose pages may read answers of Relais itself, as browsers write them; none by default.
+    pub cors_origins: Vec<String>,
     /// The routes, in the order of the file.
     pub routes: Vec<Route>,
     /// API keys of the configuration. Those added by `relais key add` live in the store.
@@ -53,6 +55,7 @@ impl ServerConfig {
             trusted_proxies: Vec::new(),
             fallback: None,
             api_prefix: String::new(),
+            cors_origins: Vec::new(),
             routes: Vec::new(),
             keys: Vec::new(),
             default_tenant: "default".parse().expect("a valid name"),

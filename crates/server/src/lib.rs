@@ -11,6 +11,7 @@ pub mod app;
 pub mod auth;
 pub mod config;
 mod connection;
+mod cors;
 mod etag;
 mod front_door;
 mod idempotency;

@@ -28,11 +28,11 @@ pub(crate) async fn replay_response(app: &App, task: &Task) -> Result<Response, 
     let mut response = match &task.life.state {
         State::Canceled { is_abandoned, .. } => {
             let refusal = Refusal::new(present::code_of_cancel(*is_abandoned)).about(task.spec.id);
-            refusal.response(app.base(), None)
+            app.own(refusal.response(app.base(), None))
         }
         State::Failed { failure, .. } if !failure.has_result => {
             let problem = present::problem_of(app.base(), failure);
-            problem_response(&problem, origin_of_failure(task, failure.code))
+            app.own(problem_response(&problem, origin_of_failure(task, failure.code)))
         }
         State::Failed { .. } | State::Succeeded { .. } => stored_answer(app, task).await?,
         State::Queued { .. } | State::Running { .. } | State::Waiting { .. } => {

@@ -45,7 +45,7 @@ const ACT: &str = "POST, OPTIONS";
 /// Relais' own paths on one listener, and what their answers have in common.
 ///
 /// This is not a stack of layers: each would clone its service and box its answer, for every request.
-pub(crate) struct Own {
+pub(crate) struct OwnPaths {
     app: Arc<App>,
     side: Side,
     router: Router,
@@ -53,7 +53,7 @@ pub(crate) struct Own {
     paths: matchit::Router<()>,
 }
 
-impl Own {
+impl OwnPaths {
     /// The paths of a listener.
     pub(crate) fn new(app: &Arc<App>, side: Side) -> Self {
         let routes = match side {
@@ -115,7 +115,7 @@ impl Own {
             *response.body_mut() = no_body();
             response.headers_mut().remove(CONTENT_LENGTH);
         }
-        response
+        self.app.own(response)
     }
 }
 
@@ -233,7 +233,7 @@ mod tests {
         let buggy = Router::new()
             .route("/", get(async || -> StatusCode { panic!("the secret") }))
             .route("/", post(async || -> StatusCode { panic!("the secret") }));
-        let own = Own::with(&app, Side::Public, buggy);
+        let own = OwnPaths::with(&app, Side::Public, buggy);
         for method in [Method::GET, Method::POST] {
             let request = Request::builder().method(method).uri("/").body(Body::empty()).unwrap();
             let response = own.answer("/", request).await;

@@ -19,7 +19,7 @@ use crate::connection::Peer;
 use crate::front_door::FrontDoor;
 pub use crate::front_door::check::{RouteProblem, validate_routes};
 use crate::problem::Refusal;
-use crate::routes::Own;
+use crate::routes::OwnPaths;
 
 /// Methods that Relais knows how to pass on; others pass, too, where a route names them.
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
@@ -29,8 +29,8 @@ pub(crate) struct Door {
     pub(crate) app: Arc<App>,
     /// Connections, followers and tunnels: what a stop waits for.
     pub(crate) tracker: TaskTracker,
-    public: Own,
-    admin: Own,
+    public: OwnPaths,
+    admin: OwnPaths,
     front: FrontDoor,
 }
 
@@ -42,15 +42,20 @@ impl Door {
     pub(crate) fn new(app: Arc<App>) -> Result<Self, RouteProblem> {
         let tracker = TaskTracker::new();
         let front = FrontDoor::new(app.clone(), tracker.clone())?;
-        let (public, admin) = (Own::new(&app, Side::Public), Own::new(&app, Side::Admin));
+        let (public, admin) = (OwnPaths::new(&app, Side::Public), OwnPaths::new(&app, Side::Admin));
         Ok(Self { app, tracker, public, admin, front })
     }
 
     /// Answers a request. A mistake of ours fails this request only.
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response {
         let path = request.uri().path().to_owned();
+        let side = request.extensions().get::<Peer>().map_or(Side::Public, |peer| peer.side);
+        let asked = match (&self.app.cors, side) {
+            (Some(cors), Side::Public) => Some(cors.asked(&request)),
+            _ => None,
+        };
         let changes = request.version() == Version::HTTP_11 && changes_protocol(request.headers());
-        let answered = match self.route(request) {
+        let answered = match self.route(request, side) {
             Ok(Routed::Answered(response)) => Ok(response),
             Ok(Routed::Own(own, request)) => Ok(own.answer(&path, request).await),
             Ok(Routed::Front(request)) => {
@@ -62,6 +67,9 @@ impl Door {
             Err(refusal) => Err(refusal),
         };
         let mut response = answered.unwrap_or_else(|refusal| self.app.refuse(&refusal, &path));
+        if let Some(asked) = asked {
+            asked.answer(&mut response);
+        }
         if changes && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             // What the client sent behind such a head may be another protocol's: it is not read.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -69,7 +77,7 @@ impl Door {
         response
     }
 
-    fn route(&self, mut request: Request<Incoming>) -> Result<Routed<'_>, Refusal> {
+    fn route(&self, mut request: Request<Incoming>, side: Side) -> Result<Routed<'_>, Refusal> {
         if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
             return Err(Refusal::new(&codes::METHOD_NOT_ALLOWED).allow(METHODS));
         }
@@ -80,7 +88,6 @@ impl Door {
             return Ok(Routed::Answered(response));
         }
         normalise(&mut request)?;
-        let side = request.extensions().get::<Peer>().map_or(Side::Public, |peer| peer.side);
         let own = match side {
             Side::Public => &self.public,
             Side::Admin => &self.admin,
@@ -96,7 +103,7 @@ enum Routed<'a> {
     /// Nowhere: it is answered.
     Answered(Response),
     /// To Relais itself.
-    Own(&'a Own, Request<Body>),
+    Own(&'a OwnPaths, Request<Body>),
     /// To the front door.
     Front(Request<Body>),
 }

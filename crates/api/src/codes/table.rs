@@ -48,7 +48,7 @@ codes! {
         "The request comes from another site";
         "Without API keys, Relais takes calls only from pages of its own origin. `Origin` or \
          `Sec-Fetch-Site` says that this one came from elsewhere.";
-        "Call from the same origin or not from a browser, or set up API keys.";
+        "Call with a ticket, from the same origin or not from a browser, or set up API keys.";
     }
     DEADLINE_EXCEEDED = "deadline-exceeded", 504, retryable {
         "The task was not done by its deadline";

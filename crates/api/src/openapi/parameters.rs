@@ -98,7 +98,8 @@ fn of_queries() -> Value {
             "schema": {"type": "integer", "minimum": 1, "maximum": 500, "default": 50},
         },
         "afterEvent": {
-            "name": "after", "in": "query", "description": "Only events after this one.",
+            "name": "after", "in": "query",
+            "description": "Only events after this one. Beyond the end of its log a page is refused.",
             "schema": {"type": "integer", "minimum": 0, "maximum": 9_007_199_254_740_991_u64},
             "example": 4,
         },

@@ -126,10 +126,8 @@ fn a_duration_that_is_refused_says_why() {
         assert!(error.contains(why), "{text}: {error}");
         assert!(error.contains("write for example"), "{text}: {error}");
     }
-    let long = "9".repeat(10_000).parse::<Span>().unwrap_err().to_string();
-    assert!(long.len() < 250, "a message never repeats much of what was sent");
-    let control = "1s\n\u{1b}[31m".parse::<Span>().unwrap_err().to_string();
-    assert!(!control.contains(['\n', '\u{1b}']), "{control}");
+    let secret = "hunter2".parse::<Span>().unwrap_err().to_string();
+    assert!(!secret.contains("hunter2"), "what was sent is not repeated: {secret}");
 }
 
 #[test]

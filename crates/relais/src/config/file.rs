@@ -37,6 +37,7 @@ pub(crate) struct Server {
     pub(crate) trusted_proxies: Vec<Spanned<String>>,
     pub(crate) fallback: Given<String>,
     pub(crate) api_prefix: Given<String>,
+    pub(crate) cors_origins: Vec<Spanned<String>>,
     pub(crate) tenant: Given<String>,
     pub(crate) sealed_headers: Vec<Spanned<String>>,
     pub(crate) header_timeout: Given<Span>,

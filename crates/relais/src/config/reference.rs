@@ -73,6 +73,12 @@ const SERVER: Section = Section {
             "\"\"",
             "Goes before every path of Relais itself on `listen`, such as `\"/_relais\"`.",
         ),
+        key(
+            "cors_origins",
+            "[]",
+            "Origins (`\"https://shop.example.com\"`) whose pages may call Relais' own endpoints and read \
+             the answers, with credentials. No `\"*\"`. See the guide: browsers from another origin.",
+        ),
         key("tenant", "\"default\"", "The tenant of callers without an API key."),
         key(
             "sealed_headers",

@@ -59,6 +59,10 @@ pub(super) fn resolve(file: &File, overrides: &Overrides, report: &mut Report<'_
         config.api_prefix =
             report.take(prefix.span(), "[server] api_prefix", prefix_ok).unwrap_or_default();
     }
+    for origin in &table.cors_origins {
+        let page = url::page_origin(origin.get_ref());
+        config.cors_origins.extend(report.take(origin.span(), "[server] cors_origins", page));
+    }
     if let Some(tenant) = report.parse::<TenantName>(table.tenant.as_ref(), "[server] tenant") {
         config.default_tenant = tenant;
     }

@@ -68,6 +68,28 @@ pub(super) fn origin(text: &str) -> Result<String, String> {
     }
 }
 
+/// The origin of pages: as browsers write it, because they are compared letter by letter.
+pub(super) fn page_origin(text: &str) -> Result<String, String> {
+    let refuse = |why: &str| Err(format!("{why}; write for example \"https://shop.example.com\""));
+    if text == "null" {
+        return refuse("\"null\" is the origin of every sandboxed page and local file");
+    }
+    if text.contains('*') {
+        return refuse(
+            "answers are read with credentials, so that each origin must be named: no \"*\"",
+        );
+    }
+    let Ok((origin, _)) = parts(text) else {
+        return refuse("an origin is http or https, a host, and maybe a port");
+    };
+    let origin = origin.trim_end_matches(':');
+    if text == origin {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("write {origin:?}: without path, slash at the end, capitals or default port"))
+    }
+}
+
 fn parts(text: &str) -> Result<(String, String), String> {
     let refuse = |why: &str| Err(format!("{why}; write for example \"http://127.0.0.1:9000\""));
     let Ok(uri) = text.parse::<Uri>() else { return refuse("it is no URL") };

@@ -166,6 +166,37 @@ fn an_unknown_key_and_a_wrong_type_are_refused_with_their_line() {
 }
 
 #[test]
+fn an_origin_of_pages_is_written_as_browsers_write_it() {
+    let origins = "[\"https://shop.example.com\", \"http://localhost:3000\", \"https://[::1]:8\"]";
+    let settings = read(&format!("[server]\ncors_origins = {origins}\n")).unwrap();
+    assert_eq!(
+        settings.server.cors_origins,
+        ["https://shop.example.com", "http://localhost:3000", "https://[::1]:8"]
+    );
+    for (origin, why) in [
+        ("*", "each origin must be named"),
+        ("https://*.example.com", "each origin must be named"),
+        ("null", "every sandboxed page"),
+        ("", "an origin is http or https"),
+        ("shop.example.com", "an origin is http or https"),
+        ("ftp://shop.example.com", "an origin is http or https"),
+        ("https://me:pw@shop.example.com", "an origin is http or https"),
+        ("https://shop.example.com?x", "an origin is http or https"),
+        ("https://bücher.example", "an origin is http or https"),
+        ("https://shop.example.com/", "write \"https://shop.example.com\":"),
+        ("https://shop.example.com/shop", "write \"https://shop.example.com\":"),
+        ("https://shop.example.com:443", "write \"https://shop.example.com\":"),
+        ("https://shop.example.com:", "write \"https://shop.example.com\":"),
+        ("http://shop.example.com:80", "write \"http://shop.example.com\":"),
+        ("HTTPS://Shop.example.com", "write \"https://shop.example.com\":"),
+    ] {
+        let error = refused(&format!("[server]\n\ncors_origins = [\"{origin}\"]\n"));
+        assert!(error.starts_with("relais.toml:3: [server] cors_origins: "), "{origin}: {error}");
+        assert!(error.contains(why), "{origin}: {error}");
+    }
+}
+
+#[test]
 fn absurd_durations_and_numbers_are_refused() {
     for value in
         ["\"0s\"", "\"-1s\"", "30", "0", "-1", "1e99", "nan", "\"\"", "\"5 minutes\"", "\"4000d\""]

@@ -82,6 +82,12 @@ async fn page(app: &App, id: TaskId, visitor: &Visitor, uri: &Uri) -> Result<Res
     let limit = limit.map_or(limits::EVENT_PAGE_MAX, |limit| limit as usize);
     let follower = app.engine.follow(id);
     let Seen { task, .. } = visitor.task(app, id, Action::Read).await?;
+    if after > task.life.version {
+        // A number of another store, or of a time that a restore undid: waiting there would miss all that
+        // comes before. A stream tells it as `relais.reset`.
+        let why = format_args!("beyond the end of the log, which is {}", task.life.version);
+        return Err(Refusal::parameter("after", why));
+    }
     let wait = Prefer::of(visitor.headers()).wait_up_to(limits::WAIT_MAX);
     let is_enough = |task: &Task| task.life.version > after || task.life.status().is_terminal();
     let task = poll::until(app, follower, task, wait.unwrap_or(Duration::ZERO), is_enough).await?;

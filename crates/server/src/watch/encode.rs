@@ -6,8 +6,10 @@ use relais_api::event::{
     AcceptedData, AttemptCause, AttemptFailedData, CanceledData, DeferredData, FailedData,
     OutputData, RequeueReason, RequeuedData, StartedData, SucceededData,
 };
-use relais_api::{Event, EventType, RawJson};
-use relais_core::{BodyKind, Cause, Entry, EventData, EventKind, TaskId, limits};
+use relais_api::{Event, EventType, Problem, RawJson};
+use relais_core::{
+    BodyKind, Cause, Entry, EventData, EventKind, FailureCode, TaskId, Timestamp, limits,
+};
 use relais_engine::{Published, ResultHead, envelope};
 use relais_store::EventQuery;
 use serde::Serialize;
@@ -82,7 +84,7 @@ async fn data_of(app: &App, entry: &Entry) -> Result<RawJson, Refusal> {
                 Cause::Crash => AttemptCause::Crash,
             },
             run_at: run_at.map(present::time),
-            problem: Some(present::problem_of_code(app.base(), *code, detail.as_deref())),
+            problem: Some(attempt_problem(app, entry, *code, detail.as_deref(), *run_at).await?),
         }),
         EventData::Requeued { reason } => requeued_data(app, entry, *reason).await,
         EventData::Succeeded => {
@@ -105,6 +107,30 @@ async fn accepted_data(app: &App, id: TaskId) -> Result<RawJson, Refusal> {
         }),
         None => Ok(RawJson::default()),
     }
+}
+
+/// Why an attempt failed. Whether trying again may help is not in its entry: an attempt follows, or the
+/// outcome does, which has what the holder said.
+async fn attempt_problem(
+    app: &App,
+    entry: &Entry,
+    code: FailureCode,
+    detail: Option<&str>,
+    run_at: Option<Timestamp>,
+) -> Result<Problem, Refusal> {
+    let mut problem = present::problem_of_code(app.base(), code, detail);
+    if run_at.is_some() {
+        problem.retryable = true;
+        return Ok(problem);
+    }
+    let query = EventQuery::Task { id: entry.task, after: entry.seq, limit: 1 };
+    let next = app.engine.events(query).await?.pop().map(|logged| logged.entry.data);
+    if let Some(EventData::Failed(failure)) = next
+        && failure.code == code
+    {
+        problem.retryable = present::problem_of(app.base(), &failure).retryable;
+    }
+    Ok(problem)
 }
 
 async fn requeued_data(

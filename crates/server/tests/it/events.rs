@@ -187,6 +187,31 @@ async fn a_page_waits_for_what_comes_next() {
     assert_eq!(answer.header("preference-applied"), "wait=30");
 }
 
+/// It answered an empty page, as if nothing had happened yet, for as long as anybody asked.
+#[tokio::test]
+async fn a_page_from_beyond_the_log_is_refused_and_one_from_its_end_waits() {
+    let api = Api::new().await;
+    let task = api.submit().await;
+    let page = |after: &str| {
+        let target = format!("{}?after={after}", target(&task));
+        get(&target).field("accept", "application/json")
+    };
+    let end = api.call(page("1")).await.json();
+    assert_eq!(end, json!({"events": [], "next": 1, "terminal": false}));
+    for (after, wait) in [("2", "wait=30"), ("2", "wait=0"), ("9007199254740991", "wait=30")] {
+        let beyond = api.call(page(after).field("prefer", wait)).await;
+        assert_eq!(beyond.code(), "invalid-parameter", "{after}");
+        let detail = beyond.json()["detail"].clone();
+        assert_eq!(detail, "`after`: beyond the end of the log, which is 1");
+    }
+    let (next, lease) = tokio::join!(api.call(page("1").field("prefer", "wait=30")), api.lease());
+    assert_eq!(next.json()["events"][0]["type"], "started");
+    api.settle(json!({"token": lease["token"], "outcome": "succeed"})).await;
+    let over = api.call(page("3")).await.json();
+    assert_eq!(over, json!({"events": [], "next": 3, "terminal": true}));
+    assert_eq!(api.call(page("4")).await.code(), "invalid-parameter");
+}
+
 #[tokio::test]
 async fn a_follower_can_be_taken_off_the_response() {
     let api = Api::new().await;

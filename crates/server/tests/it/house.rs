@@ -34,6 +34,8 @@ pub(crate) struct House {
     pub(crate) engine: Engine,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) address: SocketAddr,
+    /// Where administration is.
+    pub(crate) admin: SocketAddr,
     pub(crate) upstream: Upstream,
     pub(crate) serving: tokio::task::JoinHandle<()>,
 }
@@ -90,13 +92,14 @@ impl Plan {
         let engine = Engine::start(config, self.store, clock.clone(), chance).await.unwrap();
         let app = App::new(self.server, engine.clone()).await.unwrap();
         let public = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let admin = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let admin_listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = public.local_addr().unwrap();
+        let admin = admin_listener.local_addr().unwrap();
         let serving = app.clone();
         let serving = tokio::spawn(async move {
-            relais_server::serve(serving, public, admin).await.unwrap();
+            relais_server::serve(serving, public, admin_listener).await.unwrap();
         });
-        House { app, engine, clock, address, upstream: self.upstream, serving }
+        House { app, engine, clock, address, admin, upstream: self.upstream, serving }
     }
 }
 

@@ -8,7 +8,7 @@ use relais_engine::Config;
 use relais_server::config::{Scopes, ServerConfig};
 use serde_json::{Value, json};
 
-use crate::api::{Api, call, get, id_of, key, post};
+use crate::api::{Api, call, get, id_of, key, post, without_retries};
 
 #[tokio::test]
 async fn a_lease_has_all_that_an_attempt_needs() {
@@ -200,6 +200,62 @@ async fn a_workers_own_202_does_not_look_like_ours() {
     assert_eq!(answer.header("relais-upstream-status"), "202");
 }
 
+/// The event said that a retry may help although the worker had said that none would.
+#[tokio::test]
+async fn whether_a_retry_may_help_is_what_the_worker_says_everywhere() {
+    let api = Api::new().await;
+    let problem = json!({"title": "no", "detail": "no such file", "code": "no-file"});
+    for (members, code, retryable) in [
+        (json!({"retryable": false}), "handler-failed", false),
+        (json!({"retryable": false, "problem": problem}), "no-file", false),
+        (json!({"retryable": true, "problem": problem}), "", true),
+        (json!({"problem": problem}), "", true),
+        (json!({}), "", true),
+    ] {
+        let task = api.submit().await;
+        let mut item = members.clone();
+        item["token"] = api.lease().await["token"].clone();
+        item["outcome"] = json!("fail");
+        assert_eq!(api.settle(item).await["status"], 200);
+        let path = format!("/v1/tasks/{}", task["id"].as_str().unwrap());
+        let log = get(&format!("{path}/events?after=2")).field("accept", "application/json");
+        let log = api.call(log).await.json();
+        let (attempt, end) = (&log["events"][0], &log["events"][1]);
+        assert_eq!(attempt["type"], "attempt_failed", "{log}");
+        assert_eq!(attempt["data"]["problem"]["retryable"], retryable, "{members}: {attempt}");
+        assert_eq!(attempt["data"]["problem"]["code"], "handler-failed");
+        assert_eq!(end.is_null(), retryable, "{members}: {log}");
+        if end.is_null() {
+            api.call(post(&format!("{path}/cancel"), &json!({}))).await;
+            continue;
+        }
+        let told = api.call(get(&path)).await.json();
+        for problem in [&end["data"]["problem"], &told["problem"]] {
+            assert_eq!(problem["retryable"], false, "{members}: {problem}");
+            assert_eq!(problem["code"], code);
+            let page = "http://127.0.0.1:0/problems/handler-failed";
+            assert_eq!(problem["type"] == page, code == "handler-failed", "{problem}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_attempt_that_was_the_last_says_what_its_task_says() {
+    let engine = Config { template: Some(without_retries()), ..Config::default() };
+    let api = Api::with(ServerConfig::on_loopback(), engine).await;
+    let task = api.submit().await;
+    let token = api.lease().await["token"].clone();
+    api.settle(json!({"token": token, "outcome": "fail"})).await;
+    let path = format!("/v1/tasks/{}/events?after=2", task["id"].as_str().unwrap());
+    let log = api.call(get(&path).field("accept", "application/json")).await.json();
+    for event in [&log["events"][0], &log["events"][1]] {
+        assert_eq!(
+            event["data"]["problem"]["retryable"], true,
+            "a retry by hand may help: {event}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn what_a_settle_cannot_mean_is_refused_in_its_place() {
     let api = Api::new().await;
@@ -217,17 +273,17 @@ async fn what_a_settle_cannot_mean_is_refused_in_its_place() {
         (
             json!({"token": token, "outcome": "succeed", "headers": [["content-length", "3"]]}),
             "invalid-field",
-            "/headers",
+            "/headers/0",
         ),
         (
             json!({"token": token, "outcome": "succeed", "headers": [["x", "a\r\ny: z"]]}),
             "invalid-field",
-            "/headers",
+            "/headers/0",
         ),
         (
             json!({"token": token, "outcome": "succeed", "headers": [["relais-task", "x"]]}),
             "invalid-field",
-            "/headers",
+            "/headers/0",
         ),
         (
             json!({"token": token, "outcome": "succeed", "result_id": "result_x"}),

@@ -51,9 +51,8 @@ async fn succeed(app: &App, token: LeaseToken, settle: lease::Settle) -> Result<
             (store(app, bytes).await?, Some(JSON.to_owned()))
         }
         (_, Some(text), _) => {
-            let bytes = STANDARD.decode(text).map_err(|error| {
-                Refusal::field("/result_base64", format_args!("not base64: {error}"))
-            })?;
+            let bytes = STANDARD.decode(text);
+            let bytes = bytes.map_err(|_| Refusal::field("/result_base64", "is not base64"))?;
             (store(app, bytes.into()).await?, None)
         }
         (_, _, Some(id)) => match app.uploads.take(token, &id) {
@@ -106,10 +105,10 @@ fn head_of(
         fields.push(content_type_field(kind));
     }
     let mut head_bytes = 0;
-    for (name, value) in headers {
-        let name = field_name(&name)?;
-        HeaderValue::from_str(&value)
-            .map_err(|_| Refusal::field("/headers", format_args!("the value of `{name}`")))?;
+    for (index, (name, value)) in headers.into_iter().enumerate() {
+        let refuse = |why: &str| Refusal::field(&format!("/headers/{index}"), why);
+        let name = field_name(&name).ok_or_else(|| refuse("a field that cannot be set"))?;
+        HeaderValue::from_str(&value).map_err(|_| refuse("a value that no field can have"))?;
         head_bytes += name.as_str().len() + value.len();
         fields.push((name.as_str().to_owned(), Bytes::from(value)));
     }
@@ -126,21 +125,20 @@ fn content_type_field(kind: String) -> Field {
 }
 
 /// A field that an answer may have: not one that frames it, and not one of ours.
-fn field_name(name: &str) -> Result<HeaderName, Refusal> {
-    let refuse = || Refusal::field("/headers", format_args!("`{name}` cannot be set"));
-    let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| refuse())?;
+fn field_name(name: &str) -> Option<HeaderName> {
+    let parsed = HeaderName::from_bytes(name.as_bytes()).ok()?;
     let text = parsed.as_str();
     let is_set_otherwise = matches!(text, "content-length" | "content-type" | "date");
-    if is_hop_by_hop(text) || is_set_otherwise || text.starts_with(OWN_PREFIX) {
-        return Err(refuse());
-    }
-    Ok(parsed)
+    let is_refused = is_hop_by_hop(text) || is_set_otherwise || text.starts_with(OWN_PREFIX);
+    (!is_refused).then_some(parsed)
 }
 
 fn fail(settle: lease::Settle) -> Result<Outcome, Refusal> {
     let retryable = settle.retryable.unwrap_or(true);
     let mut failure = Failure::new(FailureCode::HandlerFailed, None);
-    if let Some(mut problem) = settle.problem {
+    // The code's own document would say that a retry may help.
+    let plain = || (!retryable).then(|| codes::HANDLER_FAILED.problem(""));
+    if let Some(mut problem) = settle.problem.or_else(plain) {
         problem.retryable = retryable;
         failure.detail.clone_from(&problem.detail);
         let json = serde_json::to_vec(&problem).map_err(Refusal::internal)?;
