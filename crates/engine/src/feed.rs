@@ -163,6 +163,12 @@ impl Follower {
         let _ = self.version.wait_for(|version| *version > seq).await;
     }
 
+    /// How many followers the task has, this one included.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.channel.version.receiver_count()
+    }
+
     /// The events after `seq` that are at hand, if all of them are; otherwise the log must be read.
     #[must_use]
     pub fn recent(&self, seq: u64) -> Option<Vec<Arc<Published>>> {
@@ -191,6 +197,7 @@ mod tests {
         let feed = Feed::default();
         let (task, other) = (TaskId::from_u128(1), TaskId::from_u128(2));
         let mut follower = feed.follow(task);
+        assert_eq!(follower.count(), 1);
         feed.publish(&[entry(task, 1), entry(other, 1), entry(task, 2)], 3);
         follower.after(0).await;
         let seqs = |events: Vec<Arc<Published>>| {

@@ -8,7 +8,7 @@ use relais_core::{
     BodyKind, Credentials, Entry, LaneKey, Policy, Priority, QueueName, Runner, Spec, Task, TaskId,
     TenantName, Timestamp, limits,
 };
-use relais_store::{Accept, Body, Commit, Committed, Data, Idempotency, Pool};
+use relais_store::{Accept, Body, Commit, Committed, Data, Idempotency, Pool, Rejected};
 
 use crate::engine::{Engine, EngineError};
 use crate::envelope::{self, Context, Field, RequestHead};
@@ -73,6 +73,9 @@ pub enum Submitted {
     },
 }
 
+/// A task that is being stored, and the first entry of its log.
+type Kept = (Task, Entry);
+
 impl Engine {
     /// Draws an id for a task that is about to be submitted.
     #[must_use]
@@ -94,8 +97,13 @@ impl Engine {
         id: TaskId,
         submission: Submission,
     ) -> impl Future<Output = Result<Submitted, EngineError>> + Send {
-        let submitting = self.submit_all(vec![(id, submission)]);
-        async move { submitting.await?.pop().expect("one answer per submission") }
+        // At once, so that nobody holds room for the submission while the write is waited for.
+        let prepared = self.prepare(id, submission, self.now());
+        async move {
+            let (commit, kept) = prepared?;
+            let mut committed = self.commit_accepts(vec![commit]).await?;
+            self.submitted(kept, committed.pop().expect("one answer per commit")).await
+        }
     }
 
     /// Accepts many requests in one durable write; one answer each, in order.
@@ -106,37 +114,53 @@ impl Engine {
         &self,
         submissions: Vec<(TaskId, Submission)>,
     ) -> Result<Vec<Result<Submitted, EngineError>>, EngineError> {
-        if self.is_draining() {
-            return Err(EngineError::Draining);
-        }
         let now = self.now();
         let mut commits = Vec::with_capacity(submissions.len());
         let mut prepare = |(id, submission)| {
-            let accept = Box::new(self.prepare(id, submission, now)?);
-            let kept = (accept.task.clone(), accept.entry.clone());
-            commits.push(Commit::Accept(accept));
+            let (commit, kept) = self.prepare(id, submission, now)?;
+            commits.push(commit);
             Ok(kept)
         };
-        let prepared: Vec<Result<(Task, Entry), EngineError>> =
+        let prepared: Vec<Result<Kept, EngineError>> =
             submissions.into_iter().map(&mut prepare).collect();
-        let mut committed = self.store().commit(commits).await?.into_iter();
+        let mut committed = self.commit_accepts(commits).await?.into_iter();
         let mut answers = Vec::with_capacity(prepared.len());
         for kept in prepared {
             answers.push(match kept {
                 Err(error) => Err(error),
-                Ok((task, entry)) => match committed.next().expect("one answer per commit") {
-                    Err(rejected) => Err(rejected.into()),
-                    Ok(Committed::Accepted { pos }) => Ok(self.accepted(task, &entry, pos)),
-                    Ok(Committed::Attached { id, same, exists }) => {
-                        Box::pin(self.attached(id, same, exists)).await
-                    }
-                    Ok(Committed::Stepped(_) | Committed::Erased(_) | Committed::Put) => {
-                        unreachable!("an accept is answered as an accept")
-                    }
-                },
+                Ok(kept) => {
+                    self.submitted(kept, committed.next().expect("one answer per commit")).await
+                }
             });
         }
         Ok(answers)
+    }
+
+    async fn commit_accepts(
+        &self,
+        commits: Vec<Commit>,
+    ) -> Result<Vec<Result<Committed, Rejected>>, EngineError> {
+        if self.is_draining() {
+            return Err(EngineError::Draining);
+        }
+        Ok(self.store().commit(commits).await?)
+    }
+
+    /// What follows from the write.
+    async fn submitted(
+        &self,
+        (task, entry): Kept,
+        committed: Result<Committed, Rejected>,
+    ) -> Result<Submitted, EngineError> {
+        match committed? {
+            Committed::Accepted { pos } => Ok(self.accepted(task, &entry, pos)),
+            Committed::Attached { id, same, exists } => {
+                Box::pin(self.attached(id, same, exists)).await
+            }
+            Committed::Stepped(_) | Committed::Erased(_) | Committed::Put => {
+                unreachable!("an accept is answered as an accept")
+            }
+        }
     }
 
     async fn attached(
@@ -165,7 +189,7 @@ impl Engine {
         id: TaskId,
         submission: Submission,
         now: Timestamp,
-    ) -> Result<Accept, EngineError> {
+    ) -> Result<(Commit, Kept), EngineError> {
         let policy = self
             .policies()
             .find(&submission.tenant, &submission.queue)
@@ -212,14 +236,16 @@ impl Engine {
             fingerprint,
             keep_until: now.plus(limits::IDEMPOTENCY_MIN),
         });
-        Ok(Accept {
+        let kept = (task.clone(), entry.clone());
+        let accept = Accept {
             task,
             entry,
             bodies,
             idempotency,
             queue_capacity: policy.capacity,
             tenant_capacity: self.config().tenant_capacity,
-        })
+        };
+        Ok((Commit::Accept(Box::new(accept)), kept))
     }
 
     fn seal(&self, task: TaskId, secrets: &[Field]) -> Result<Option<Bytes>, EngineError> {

@@ -124,11 +124,7 @@ impl SqliteStore {
 
 impl Store for SqliteStore {
     fn commit(&self, commits: Vec<Commit>) -> StoreFuture<'_, Vec<Result<Committed, Rejected>>> {
-        let writer = &self.parts.writer;
-        Box::pin(async move {
-            let answered = writer.ask(|reply| Request::Commit { commits, reply }).await;
-            answered.map(|(answers, _)| answers)
-        })
+        Box::pin(self.parts.writer.ask(|reply| Request::Commit { commits, reply }))
     }
 
     fn claim(&self, claim: Claim) -> StoreFuture<'_, Claims> {

@@ -20,10 +20,6 @@ use crate::sql;
 
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
-/// What became of commits, and the commits themselves: whoever made them frees them, which is cheaper
-/// there and holds up nobody.
-type Done = (Vec<Result<Committed, Rejected>>, Vec<Commit>);
-
 /// Bytes of bodies gathered into one write: bounds the log, and how long all of them wait.
 const BYTES_PER_WRITE_MAX: u64 = 8 << 20;
 
@@ -31,7 +27,7 @@ const BYTES_PER_WRITE_MAX: u64 = 8 << 20;
 pub(crate) enum Request {
     Commit {
         commits: Vec<Commit>,
-        reply: Reply<Done>,
+        reply: Reply<Vec<Result<Committed, Rejected>>>,
     },
     Claim {
         claim: Box<Claim>,
@@ -368,9 +364,7 @@ fn refuse_new(requests: Vec<Request>) -> Vec<Request> {
 /// Whoever does not wait any more is not missed.
 fn give(request: Request, answer: Answer) {
     match (request, answer) {
-        (Request::Commit { commits, reply }, Answer::Commit(answer)) => {
-            _ = reply.send(Ok((answer, commits)));
-        }
+        (Request::Commit { reply, .. }, Answer::Commit(answer)) => _ = reply.send(Ok(answer)),
         (Request::Claim { reply, .. }, Answer::Claim(answer)) => _ = reply.send(Ok(answer)),
         (Request::Tidy { reply, .. }, Answer::Tidy(answer)) => _ = reply.send(Ok(answer)),
         (Request::Effort { reply }, Answer::Effort(answer)) => _ = reply.send(Ok(answer)),

@@ -7,7 +7,7 @@ use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::{Permit, linger};
 use crate::watch::sse::{Follow, Following, KEEPALIVE};
@@ -50,9 +50,12 @@ pub(super) async fn feed(mut stream: TcpStream, head: Vec<u8>, mut follow: Follo
             None => break,
         }
     }
-    drop(follow);
     // The last event of a task ends all its streams: who still waits for it comes first.
-    tokio::task::yield_now().await;
+    match follow.ends_after() {
+        Some(delay) => Box::pin(sleep(delay)).await,
+        None => tokio::task::yield_now().await,
+    }
+    drop(follow);
     Box::pin(linger(stream)).await;
     drop(permit);
 }

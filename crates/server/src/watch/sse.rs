@@ -28,6 +28,12 @@ pub(crate) const KEEPALIVE: Duration = Duration::from_secs(15);
 pub(crate) const COMMENT: &[u8] = b": still here\n\n";
 /// Events read from the log at once.
 const PAGE: usize = 64;
+/// What the end of one stream costs, with room to spare.
+const END_EACH: Duration = Duration::from_micros(50);
+/// Streams that end within this need no spreading.
+const END_SPREAD_MIN: Duration = Duration::from_millis(20);
+/// Streams that end together have ended after this, however many there are.
+const END_SPREAD_MAX: Duration = Duration::from_secs(2);
 /// How long a client waits before it comes back: drawn in this range, so that a thousand streams that
 /// end together do not come back together. Browsers do not go under 500 ms.
 const RETRY_MS: std::ops::Range<u32> = 1_000..5_000;
@@ -176,6 +182,15 @@ impl Follow {
                 Some(busy(&self.app, &refusal))
             }
         }
+    }
+
+    /// How long an ended stream stays open, where many followers of one task end together: ending one
+    /// costs as much as telling it, and those that come back do not all come at once.
+    pub(crate) fn ends_after(&self) -> Option<Duration> {
+        let others = u32::try_from(self.follower.count()).unwrap_or(u32::MAX);
+        let spread = END_EACH.saturating_mul(others).min(END_SPREAD_MAX);
+        let share = 0.5 + self.app.engine.chance().unit() / 2.0;
+        (spread >= END_SPREAD_MIN).then(|| spread.mul_f64(share))
     }
 
     /// What a waiting client is told instead of a comment.
