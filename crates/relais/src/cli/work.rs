@@ -91,7 +91,8 @@ What the program gets and gives:
   environment       RELAIS_TASK, RELAIS_QUEUE, RELAIS_ATTEMPT, RELAIS_RUN, RELAIS_LABELS (JSON), and
                     if there is one RELAIS_LANE, RELAIS_CONTENT_TYPE, RELAIS_CHECKPOINT (JSON),
                     RELAIS_DEADLINE
-Relais sends the heartbeats. When the task is canceled, or the worker has to stop, the program and all
+The exit status counts even if a child that the program leaves behind holds its output open: two
+seconds later the pipes are closed. Relais sends the heartbeats. When the task is canceled, or the worker has to stop, the program and all
 that it started get SIGTERM, and SIGKILL 10 s later.
 
 Example: relais work --queue imports --concurrency 4 --exec 'shop import'";

@@ -74,6 +74,31 @@ fn the_exit_status_is_the_outcome_and_the_last_words_explain_it() {
     assert_eq!(task(&server, folder.path())["attempt"], 1);
 }
 
+/// A child in the background that held the pipes open made a success count as failed.
+#[test]
+fn a_child_that_is_left_behind_changes_nothing_about_the_outcome() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let exec = "cat > /dev/null; echo result; echo reason >&2; echo '{\"output\": 1}' >&3; \
+                sleep 1000 & echo $! >> strays; exit $RELAIS_LANE";
+    let _worker = work(&server, folder.path(), exec);
+    let [good, bad] = ["0", "100"].map(|lane| {
+        let done = submit(&server, folder.path(), &["--wait", "--lane", lane], b"x");
+        (done.status.code(), stdout(&done), stderr(&done))
+    });
+    // What the children held is closed by now; they themselves live on until they are stopped here.
+    let strays = std::fs::read_to_string(folder.path().join("strays")).unwrap();
+    for stray in strays.lines() {
+        let ended = std::process::Command::new("kill").args(["-KILL", stray]).status().unwrap();
+        assert!(ended.success(), "{stray} was left alone");
+    }
+    assert_eq!((good.0, good.1.as_str()), (Some(0), "result\n"), "{}", good.2);
+    assert!(good.2.contains(" output "), "reports were read: {}", good.2);
+    let last = bad.2.lines().last().unwrap();
+    let expected = "handler-failed: reason (the program ended with exit status 100)";
+    assert!(bad.0 == Some(1) && last.ends_with(expected), "{}", bad.2);
+}
+
 #[test]
 fn a_failure_is_tried_again_from_the_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
