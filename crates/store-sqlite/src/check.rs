@@ -8,6 +8,7 @@ mod counts;
 use std::path::Path;
 
 use relais_core::TaskId;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Row};
 
 use crate::bodies::BodyFiles;
@@ -15,7 +16,7 @@ use crate::codec;
 use crate::fault::Fault;
 use crate::ledger::Phase;
 use crate::list;
-use crate::open::{OpenError, check_header, check_identity, connect_reader};
+use crate::open::{OpenError, check_identity, check_size, connect_reader};
 use crate::row::{TaskRow, rank_of};
 use crate::sql;
 use counts::Counts;
@@ -65,8 +66,10 @@ pub(crate) fn check(path: &Path, is_deep: bool) -> Result<Report, OpenError> {
     if let Err(error) = std::fs::metadata(path) {
         return Err(OpenError::Io(path.to_owned(), error));
     }
-    check_header(path)?;
+    check_size(path)?;
     let conn = connect_reader(path)?;
+    // The last to close would copy the log: after a crash this may be the only one to look at it.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     check_identity(&conn)?;
     conn.execute_batch(sql::BEGIN_READ)?;
     let mut report = Report::default();
