@@ -12,7 +12,7 @@ mod problem;
 pub mod reference;
 mod route;
 mod server;
-mod url;
+pub(crate) mod url;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

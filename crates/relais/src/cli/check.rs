@@ -32,7 +32,7 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) async fn run(self, as_json: bool) -> anyhow::Result<ExitCode> {
-        let mut settings = config::load(&self.overrides.overrides(), &variable)?;
+        let mut settings = config::load(&self.overrides.overrides()?, &variable)?;
         // What the configuration means is worth knowing even if the store is not as it should be.
         let judged = match store::judge(&settings).await {
             Ok(warnings) => {

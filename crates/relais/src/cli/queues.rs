@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use clap::{Args, Subcommand};
 use relais_client::{Client, Queue};
+use relais_core::QueueName;
 
 use super::table::Table;
 use super::{Connection, show};
@@ -21,17 +22,17 @@ enum Action {
     /// Shows one queue: its policy, its tasks, how long they take
     Show {
         /// The queue
-        name: String,
+        name: QueueName,
     },
     /// Lets no attempt of a queue start; its tasks are still accepted (scope admin)
     Pause {
         /// The queue
-        name: String,
+        name: QueueName,
     },
     /// Lets the attempts of a queue start again (scope admin)
     Resume {
         /// The queue
-        name: String,
+        name: QueueName,
     },
 }
 
@@ -40,13 +41,15 @@ impl Queues {
         let client = connection.client()?;
         match self.action {
             None => list(&client, connection.json).await?,
-            Some(Action::Show { name }) => one(&client.queue(&name).await?, connection.json)?,
+            Some(Action::Show { name }) => {
+                one(&client.queue(name.as_str()).await?, connection.json)?
+            }
             Some(Action::Pause { name }) => {
-                client.pause(&name).await?;
+                client.pause(name.as_str()).await?;
                 show::line(&format!("{name} is paused"))?;
             }
             Some(Action::Resume { name }) => {
-                client.resume(&name).await?;
+                client.resume(name.as_str()).await?;
                 show::line(&format!("{name} goes on"))?;
             }
         }

@@ -13,10 +13,11 @@ use relais_client::{
     Accepted, Answer, Client, Deadline, RawJson, Span, SubmitOptions, SubmitRequest, Task,
     TaskResult, Time,
 };
-use relais_core::limits;
+use relais_core::{LaneKey, QueueName, limits};
 
+use super::argument::Usage;
 use super::watch::Bar;
-use super::{Connection, show};
+use super::{Connection, argument, show};
 
 /// Hands in a file as the input of a task and prints the task's id.
 ///
@@ -33,7 +34,7 @@ pub(super) struct Submit {
     file: PathBuf,
     /// The queue: 1 to 64 of a-z, 0-9, - and _
     #[arg(long, short, value_name = "NAME")]
-    queue: String,
+    queue: QueueName,
     /// Follows the task until it is done, then prints its result
     #[arg(long, short)]
     wait: bool,
@@ -41,11 +42,11 @@ pub(super) struct Submit {
     #[arg(long, short, value_name = "FILE", requires = "wait")]
     output: Option<PathBuf>,
     /// The media type of the input, such as text/csv [default: by the file's name, or JSON if it is]
-    #[arg(long, value_name = "TYPE")]
+    #[arg(long, value_name = "TYPE", value_parser = argument::media_type)]
     content_type: Option<String>,
     /// The lane, up to 128 bytes, such as a customer's id
     #[arg(long, value_name = "LANE")]
-    lane: Option<String>,
+    lane: Option<LaneKey>,
     /// Not before this long from now, such as 30s or 1h30m
     #[arg(long, value_name = "DURATION", conflicts_with = "run_at")]
     delay: Option<Span>,
@@ -60,13 +61,13 @@ pub(super) struct Submit {
     #[arg(value_parser = clap::value_parser!(i32).range(-10..=10))]
     priority: Option<i32>,
     /// A name and a value of your own, such as order=A-1; up to 16
-    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = argument::label)]
     labels: Vec<(String, String)>,
     /// How long the task is kept once it is done, such as 7d
     #[arg(long, value_name = "DURATION")]
     retention: Option<Span>,
     /// A key of your own: the same key and the same task never run twice [default: a new one]
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", value_parser = argument::idempotency_key)]
     idempotency_key: Option<String>,
 }
 
@@ -90,17 +91,30 @@ impl Submit {
         }
     }
 
+    /// The labels; one that is there twice would lose one of its values in silence.
+    fn labels(&self) -> Result<BTreeMap<String, String>, Usage> {
+        let labels: BTreeMap<_, _> = self.labels.iter().cloned().collect();
+        let why = if labels.len() < self.labels.len() {
+            "a name is there twice".to_owned()
+        } else if labels.len() > limits::LABELS_MAX {
+            format!("there are {} of at most {}", labels.len(), limits::LABELS_MAX)
+        } else {
+            return Ok(labels);
+        };
+        Err(Usage::value("--label <NAME=VALUE>", why))
+    }
+
     fn request(&self) -> anyhow::Result<SubmitRequest> {
         let bytes = read(&self.file)?;
         let content_type = self.content_type.clone().or_else(|| by_name(&self.file));
         let mut request = SubmitRequest {
-            queue: self.queue.clone(),
-            lane: self.lane.clone(),
+            queue: self.queue.to_string(),
+            lane: self.lane.as_ref().map(ToString::to_string),
             priority: self.priority,
             run_at: self.run_at,
             delay: self.delay,
             deadline: self.deadline,
-            labels: self.labels.iter().cloned().collect::<BTreeMap<_, _>>(),
+            labels: self.labels()?,
             retention: self.retention,
             ..SubmitRequest::default()
         };
@@ -225,13 +239,6 @@ fn by_name(path: &Path) -> Option<String> {
         _ => return None,
     };
     Some(kind.to_owned())
-}
-
-pub(super) fn label(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("write NAME=VALUE".to_owned()),
-    }
 }
 
 const JSON: &str = "application/json";

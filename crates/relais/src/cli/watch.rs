@@ -11,14 +11,14 @@ use relais_client::{Client, Event, Progress};
 use tokio::sync::mpsc;
 
 use super::submit::INTERRUPTED;
-use super::{Connection, show};
+use super::{Connection, argument, show};
 
 /// Prints the events of tasks, one a line, until all are done. Lost connections and restarts of the
 /// server are ridden out. Successful only if all tasks are.
 #[derive(Debug, Args)]
 pub(super) struct Watch {
     /// The tasks
-    #[arg(required = true, value_name = "ID")]
+    #[arg(required = true, value_name = "ID", value_parser = argument::task_id)]
     ids: Vec<String>,
     /// Begins after the event of this number [default: 0, at the start]
     #[arg(long, value_name = "SEQ", default_value_t = 0, hide_default_value = true)]
