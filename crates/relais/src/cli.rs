@@ -9,6 +9,7 @@ mod demo;
 mod generate;
 mod key;
 mod limits;
+mod output;
 mod queues;
 mod retry;
 mod serve;

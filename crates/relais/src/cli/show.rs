@@ -5,15 +5,26 @@ use std::io::{self, Write};
 use relais_client::{Progress, Task};
 use serde::Serialize;
 
-/// Prints one line of the result. Whoever closed the pipe has seen enough.
+/// Prints one line of the result.
 pub(crate) fn line(text: &str) -> anyhow::Result<()> {
-    match writeln!(io::stdout().lock(), "{text}") {
+    written(writeln!(io::stdout().lock(), "{text}"))
+}
+
+/// Whoever closed the pipe has seen enough.
+fn written(written: io::Result<()>) -> anyhow::Result<()> {
+    match written {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
             // What `relais tasks | head` expects.
             std::process::exit(0)
         }
         written => Ok(written?),
     }
+}
+
+/// Prints a part of the result as it is.
+pub(crate) fn bytes(bytes: &[u8]) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    written(stdout.write_all(bytes).and_then(|()| stdout.flush()))
 }
 
 /// Prints a document on one line.

@@ -1,7 +1,7 @@
 //! `relais submit`: hands in a task, and waits for it if asked to.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -16,6 +16,7 @@ use relais_client::{
 use relais_core::{LaneKey, QueueName, limits};
 
 use super::argument::Usage;
+use super::output::OutputFile;
 use super::watch::Bar;
 use super::{Connection, argument, show};
 
@@ -75,6 +76,7 @@ impl Submit {
     pub(super) async fn run(self, connection: &Connection) -> anyhow::Result<ExitCode> {
         let client = connection.client()?;
         let request = self.request()?;
+        let file = self.output.as_deref().map(OutputFile::check).transpose()?;
         let options = SubmitOptions { idempotency_key: self.idempotency_key.clone() };
         let accepted = client.submit_as(&request, &options).await.context("could not submit")?;
         self.tell(&accepted, connection)?;
@@ -83,7 +85,7 @@ impl Submit {
         }
         let client = client.following(&accepted);
         tokio::select! {
-            code = self.collect(&client, &accepted.task.id, connection.json) => code,
+            code = collect(&client, &accepted.task.id, file.as_ref(), connection.json) => code,
             _ = tokio::signal::ctrl_c() => {
                 show::note(&format!("it goes on without you: relais watch {}", accepted.task.id));
                 Ok(ExitCode::from(INTERRUPTED))
@@ -105,6 +107,7 @@ impl Submit {
     }
 
     fn request(&self) -> anyhow::Result<SubmitRequest> {
+        let labels = self.labels()?;
         let bytes = read(&self.file)?;
         let content_type = self.content_type.clone().or_else(|| by_name(&self.file));
         let mut request = SubmitRequest {
@@ -114,7 +117,7 @@ impl Submit {
             run_at: self.run_at,
             delay: self.delay,
             deadline: self.deadline,
-            labels: self.labels()?,
+            labels,
             retention: self.retention,
             ..SubmitRequest::default()
         };
@@ -158,47 +161,45 @@ impl Submit {
         }
         Ok(())
     }
+}
 
-    async fn collect(&self, client: &Client, id: &str, as_json: bool) -> anyhow::Result<ExitCode> {
-        let mut bar = Bar::start();
-        let mut follow = client.follow(id, 0);
-        while let Some(event) = follow.next().await.context("could not follow the task")? {
-            bar.take(&event);
-        }
-        bar.finish();
-        let task = client.wait(id).await?;
-        if !task.succeeded() {
-            if as_json {
-                show::json(&task)?;
-            }
-            show::note(&ending(&task));
-            return Ok(ExitCode::FAILURE);
-        }
-        match client.result(id).await.context("could not read the result")? {
-            TaskResult::Ready(answer) => self.keep(*answer).await?,
-            TaskResult::NotYet { .. } => bail!("the task was retried by hand in the meantime"),
-        }
-        Ok(ExitCode::SUCCESS)
+/// Follows a task to its end, and prints its result.
+async fn collect(
+    client: &Client,
+    id: &str,
+    file: Option<&OutputFile>,
+    as_json: bool,
+) -> anyhow::Result<ExitCode> {
+    let mut bar = Bar::start();
+    let mut follow = client.follow(id, 0);
+    while let Some(event) = follow.next().await.context("could not follow the task")? {
+        bar.take(&event);
     }
+    bar.finish();
+    let task = client.wait(id).await?;
+    if !task.succeeded() {
+        if as_json {
+            show::json(&task)?;
+        }
+        show::note(&ending(&task));
+        return Ok(ExitCode::FAILURE);
+    }
+    match client.result(id).await.context("could not read the result")? {
+        TaskResult::Ready(answer) => keep(*answer, file).await?,
+        TaskResult::NotYet { .. } => bail!("the task was retried by hand in the meantime"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
 
-    async fn keep(&self, mut answer: Answer) -> anyhow::Result<()> {
-        let Some(path) = &self.output else {
-            let mut stdout = std::io::stdout();
-            while let Some(piece) = answer.chunk().await? {
-                stdout.write_all(&piece)?;
-            }
-            return Ok(stdout.flush()?);
-        };
-        let shown = path.display();
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))
-            .with_context(|| format!("could not write {shown}"))?;
-        while let Some(piece) = answer.chunk().await? {
-            file.write_all(&piece)?;
-        }
-        file.persist(path).with_context(|| format!("could not write {shown}"))?;
-        Ok(())
+/// Writes an answer into the file, or to standard output.
+async fn keep(mut answer: Answer, file: Option<&OutputFile>) -> anyhow::Result<()> {
+    if let Some(file) = file {
+        return file.keep(answer).await;
     }
+    while let Some(piece) = answer.chunk().await? {
+        show::bytes(&piece)?;
+    }
+    Ok(())
 }
 
 /// How a task that did not succeed ended.

@@ -9,38 +9,62 @@ const SUBMIT: &str = "submit - --queue q";
 const WORK: &str = "work --queue q --exec true";
 const ADD: &str = "key add --name n --scope read";
 
-/// Command, argument, and a value that it cannot have.
-fn wrong_values() -> Vec<(&'static str, &'static str, String)> {
-    let long = |len: usize| "x".repeat(len);
-    let mut wrong = Vec::new();
-    let mut add = |command, argument, values: &[&str]| {
-        for value in values {
-            wrong.push((command, argument, (*value).to_owned()));
+/// What names and texts cannot be.
+struct Never {
+    queue: Vec<String>,
+    lane: Vec<String>,
+    label: Vec<String>,
+    media_type: Vec<String>,
+}
+
+impl Never {
+    fn new() -> Self {
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let name = format!("{}=1", long(129));
+        let value = format!("a={}", long(129));
+        Self {
+            queue: texts(&["Bad", "", "a b", &long(65)]),
+            lane: texts(&["", "a\tb", &long(129)]),
+            label: texts(&["x", "=x", "a\tb=1", &name, &value]),
+            media_type: texts(&["csv", "", "a/\u{e9}", &format!("a/{}", long(255))]),
         }
-    };
-    let (queue, lane) = (["Bad", "", "a b", &long(65)], ["", "a\tb", &long(129)]);
-    let label = ["x", "=x", "a\tb=1", &format!("{}=1", long(129)), &format!("a={}", long(129))];
-    let span = ["soon", "-1s", "5", ""];
-    let url = ["nowhere", "ftp://a", "http://me:secret@a", "http://a/?x=1"];
-    let media_type = ["csv", "", "a/\u{e9}", &format!("a/{}", long(255))];
-    for command in ["serve", "check"] {
-        add(command, "--listen", &["here", "127.0.0.1", "127.0.0.1:65536", "localhost:80"]);
-        add(command, "--admin-listen", &["here"]);
-        add(command, "--public-url", &[&url[..], &["https://a/path"]].concat());
-        add(command, "--store", &["relais.db", "sqlite:", "postgres://me:secret@host/db"]);
-        add(command, "--upstream", &url);
     }
-    add("serve", "--log", &["loud"]);
-    add(SUBMIT, "--queue", &queue);
-    add(SUBMIT, "--content-type", &media_type);
-    add(SUBMIT, "--lane", &lane);
-    add(SUBMIT, "--delay", &span);
-    add(SUBMIT, "--run-at", &["tomorrow", "2026-13-01T00:00:00Z"]);
-    add(SUBMIT, "--deadline", &["tomorrow", "2026-13-01T00:00:00Z"]);
-    add(SUBMIT, "--priority", &["11", "-11", "high"]);
-    add(SUBMIT, "--label", &label);
-    add(SUBMIT, "--retention", &span);
-    add(SUBMIT, "--idempotency-key", &["", "\u{e9}", &long(256)]);
+}
+
+fn long(len: usize) -> String {
+    "x".repeat(len)
+}
+
+/// Command, argument, and values that it cannot have.
+#[derive(Default)]
+struct Wrong(Vec<(&'static str, &'static str, String)>);
+
+impl Wrong {
+    fn add<T: AsRef<str>>(&mut self, command: &'static str, argument: &'static str, values: &[T]) {
+        self.0.extend(values.iter().map(|value| (command, argument, value.as_ref().to_owned())));
+    }
+}
+
+fn wrong_values() -> Vec<(&'static str, &'static str, String)> {
+    let mut wrong = Wrong::default();
+    of_servers(&mut wrong);
+    of_tasks(&mut wrong);
+    of_others(&mut wrong);
+    wrong.0
+}
+
+const URL: &[&str] = &["nowhere", "ftp://a", "http://me:secret@a", "http://a/?x=1"];
+const SPAN: &[&str] = &["soon", "-1s", "5", ""];
+
+fn of_servers(wrong: &mut Wrong) {
+    for command in ["serve", "check"] {
+        wrong.add(command, "--listen", &["here", "127.0.0.1", "127.0.0.1:65536", "localhost:80"]);
+        wrong.add(command, "--admin-listen", &["here"]);
+        wrong.add(command, "--public-url", &[URL, &["https://a/path"]].concat());
+        wrong.add(command, "--store", &["relais.db", "sqlite:", "postgres://me:secret@host/db"]);
+        wrong.add(command, "--upstream", URL);
+    }
+    wrong.add("serve", "--log", &["loud"]);
     for command in [SUBMIT, "watch", "tasks", "cancel", "retry", WORK, "queues", "bench"] {
         // Most need something more, which they get.
         let command = match command {
@@ -49,50 +73,67 @@ fn wrong_values() -> Vec<(&'static str, &'static str, String)> {
             "retry" => "retry task_01jdk3v5x8e2rbk0t6q9z4m7ha",
             other => other,
         };
-        add(command, "--url", &url);
+        wrong.add(command, "--url", URL);
         if command != "bench" {
-            add(command, "--key", &["a\u{7f}b"]);
-            add(command, "--ticket", &["a\u{7f}b"]);
+            wrong.add(command, "--key", &["a\u{7f}b"]);
+            wrong.add(command, "--ticket", &["a\u{7f}b"]);
         }
     }
+}
+
+fn of_tasks(wrong: &mut Wrong) {
+    let never = Never::new();
+    wrong.add(SUBMIT, "--queue", &never.queue);
+    wrong.add(SUBMIT, "--content-type", &never.media_type);
+    wrong.add(SUBMIT, "--lane", &never.lane);
+    wrong.add(SUBMIT, "--delay", SPAN);
+    wrong.add(SUBMIT, "--run-at", &["tomorrow", "2026-13-01T00:00:00Z"]);
+    wrong.add(SUBMIT, "--deadline", &["tomorrow", "2026-13-01T00:00:00Z"]);
+    wrong.add(SUBMIT, "--priority", &["11", "-11", "high"]);
+    wrong.add(SUBMIT, "--label", &never.label);
+    wrong.add(SUBMIT, "--retention", SPAN);
+    wrong.add(SUBMIT, "--idempotency-key", &["", "\u{e9}", &long(256)]);
     for command in ["watch", "cancel", "retry"] {
-        add(command, "ID", &["", "task_1", "lease_01jdk3v5x8e2rbk0t6q9z4m7ha"]);
+        wrong.add(command, "ID", &["", "task_1", "lease_01jdk3v5x8e2rbk0t6q9z4m7ha"]);
     }
-    add("watch task_01jdk3v5x8e2rbk0t6q9z4m7ha", "--after", &["-1", "x"]);
+    wrong.add("watch task_01jdk3v5x8e2rbk0t6q9z4m7ha", "--after", &["-1", "x"]);
     for command in ["tasks", "cancel", "retry"] {
-        add(command, "--queue", &queue);
-        add(command, "--status", &["done", "", "Failed"]);
-        add(command, "--label", &label);
-        add(command, "--lane", &lane);
+        wrong.add(command, "--queue", &never.queue);
+        wrong.add(command, "--status", &["done", "", "Failed"]);
+        wrong.add(command, "--label", &never.label);
+        wrong.add(command, "--lane", &never.lane);
     }
-    add("tasks", "--limit", &["0", "-1", "many"]);
-    add(WORK, "--queue", &queue);
-    add(WORK, "--exec", &[""]);
-    add(WORK, "--concurrency", &["0", "1001", "all"]);
-    add(WORK, "--name", &["", "a\tb", &long(129)]);
-    add(WORK, "--result-type", &media_type);
-    add(WORK, "--drain", &span);
-    add(ADD, "--name", &["", "a b", &long(65)]);
-    add(ADD, "--tenant", &["", "A"]);
-    add(ADD, "--scope", &["root", ""]);
+    wrong.add("tasks", "--limit", &["0", "-1", "many"]);
+}
+
+fn of_others(wrong: &mut Wrong) {
+    let never = Never::new();
+    wrong.add(WORK, "--queue", &never.queue);
+    wrong.add(WORK, "--exec", &[""]);
+    wrong.add(WORK, "--concurrency", &["0", "1001", "all"]);
+    wrong.add(WORK, "--name", &["", "a\tb", &long(129)]);
+    wrong.add(WORK, "--result-type", &never.media_type);
+    wrong.add(WORK, "--drain", SPAN);
+    wrong.add(ADD, "--name", &["", "a b", &long(65)]);
+    wrong.add(ADD, "--tenant", &["", "A"]);
+    wrong.add(ADD, "--scope", &["root", ""]);
     let store = ["relais.db", "memory:", "postgres://me:secret@host/db"];
     for command in [ADD, "key list", "key revoke n"] {
-        add(command, "--store", &store);
+        wrong.add(command, "--store", &store);
     }
-    add("key revoke --store sqlite:x.db", "NAME", &["a b", ""]);
-    add("token", "TICKET", &["x", "a.b", ""]);
+    wrong.add("key revoke --store sqlite:x.db", "NAME", &["a b", ""]);
+    wrong.add("token", "TICKET", &["x", "a.b", ""]);
     for command in ["queues show", "queues pause", "queues resume"] {
-        add(command, "NAME", &queue);
+        wrong.add(command, "NAME", &never.queue);
     }
-    add("bench", "--connections", &["0", "1001"]);
-    add("bench", "--workers", &["0", "101"]);
-    add("bench", "--seconds", &["0", "61"]);
-    add("bench", "--requests", &["0", "1000001"]);
-    add("bench", "--body-bytes", &["1", "1048577"]);
-    add("bench", "--queue", &queue);
-    add("demo", "--port-base", &["0", "65534"]);
-    add("completions", "SHELL", &["dos"]);
-    wrong
+    wrong.add("bench", "--connections", &["0", "1001"]);
+    wrong.add("bench", "--workers", &["0", "101"]);
+    wrong.add("bench", "--seconds", &["0", "61"]);
+    wrong.add("bench", "--requests", &["0", "1000001"]);
+    wrong.add("bench", "--body-bytes", &["1", "1048577"]);
+    wrong.add("bench", "--queue", &never.queue);
+    wrong.add("demo", "--port-base", &["0", "65534"]);
+    wrong.add("completions", "SHELL", &["dos"]);
 }
 
 /// Command lines that lack something, or have what does not go together, and what is named.
