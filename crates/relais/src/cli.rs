@@ -104,7 +104,7 @@ pub fn main() -> ExitCode {
                 show::error(&format!("error: {usage}\n\n{more}"));
                 ExitCode::from(WRONG)
             }
-            None => fail(&format!("{error:#}")),
+            None => fail(&show::causes(&error)),
         },
     };
     // A thread that reads a terminal or a pipe would hold the program until somebody types.

@@ -130,6 +130,17 @@ pub(crate) fn check_place(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Reads the secrets of a store that is there, beside a running server as well.
+///
+/// # Errors
+/// When it is not there, or could not be read.
+pub(crate) async fn secrets_in(url: &StoreUrl) -> anyhow::Result<Vec<(String, Bytes)>> {
+    let StoreUrl::Sqlite(path) = url else { return Ok(Vec::new()) };
+    let (path, shown) = (path.clone(), path.display().to_string());
+    let secrets = tokio::task::spawn_blocking(move || SqliteStore::secrets_in(&path)).await?;
+    secrets.map_err(|error| anyhow::anyhow!("could not open {shown}: {error}"))
+}
+
 /// How many of a store's secrets are API keys.
 pub(crate) fn keys_among(secrets: &[(String, Bytes)]) -> usize {
     let is_key = |(name, value): &&(String, Bytes)| matches!(decode_key(name, value), Some(Ok(_)));

@@ -34,7 +34,7 @@ impl Cancel {
         let mut code = ExitCode::SUCCESS;
         for id in &self.ids {
             if let Err(error) = one(&client, id, connection.json).await {
-                show::error(&format!("{id}: {error:#}"));
+                show::error(&format!("{id}: {}", show::causes(&error)));
                 code = ExitCode::FAILURE;
             }
         }

@@ -55,7 +55,7 @@ enum Action {
         /// The configuration file [default: relais.toml, if there is one]
         #[arg(long, env = "RELAIS_CONFIG", value_name = "FILE")]
         config: Option<PathBuf>,
-        /// Also those in this store; its server must be stopped
+        /// Also those in this store; its server may be running
         #[arg(long, value_name = "URL")]
         store: Option<String>,
     },
@@ -77,7 +77,7 @@ impl Key {
                 add(name, tenant, &scopes, file_of(store)?, as_json).await?;
             }
             Action::List { config, store } => list(config, file_of(store)?, as_json).await?,
-            Action::Revoke { name, store } => revoke(&name, &file(&store)?).await?,
+            Action::Revoke { name, store } => revoke(&name, &file(&store)?, as_json).await?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -140,10 +140,7 @@ async fn list(
     let mut keys: Vec<(&str, ApiKey)> =
         settings.server.keys.into_iter().map(|key| ("file", key)).collect();
     if let Some(url) = &store {
-        let opened = start::open(url).await?;
-        let secrets = opened.store.secrets().await?;
-        opened.close().await;
-        for (name, value) in secrets {
+        for (name, value) in start::secrets_in(url).await? {
             if let Some(key) = decode_key(&name, &value) {
                 keys.push(("store", key.with_context(|| format!("{name} in {url}"))?));
             }
@@ -168,7 +165,9 @@ async fn list(
     table.print()
 }
 
-async fn revoke(name: &str, url: &StoreUrl) -> anyhow::Result<()> {
+async fn revoke(name: &str, url: &StoreUrl, as_json: bool) -> anyhow::Result<()> {
+    // Opening it would make it.
+    start::secrets_in(url).await?;
     let opened = start::open(url).await?;
     // The names of other secrets are nobody's business here.
     let secret = format!("key/{name}");
@@ -176,6 +175,9 @@ async fn revoke(name: &str, url: &StoreUrl) -> anyhow::Result<()> {
         bail!("{url} has no key named {name:?}");
     }
     put(opened, secret, None).await?;
+    if as_json {
+        return show::json(&json!({"name": name, "revoked": true}));
+    }
     show::line(&format!("{name} is revoked"))
 }
 

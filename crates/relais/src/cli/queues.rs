@@ -6,6 +6,7 @@ use anyhow::bail;
 use clap::{Args, Subcommand};
 use relais_client::{Client, Queue};
 use relais_core::QueueName;
+use serde_json::json;
 
 use super::table::Table;
 use super::{Connection, show};
@@ -46,15 +47,22 @@ impl Queues {
             }
             Some(Action::Pause { name }) => {
                 client.pause(name.as_str()).await?;
-                show::line(&format!("{name} is paused"))?;
+                changed(&name, true, connection.json)?;
             }
             Some(Action::Resume { name }) => {
                 client.resume(name.as_str()).await?;
-                show::line(&format!("{name} goes on"))?;
+                changed(&name, false, connection.json)?;
             }
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn changed(name: &QueueName, is_paused: bool, as_json: bool) -> anyhow::Result<()> {
+    if as_json {
+        return show::json(&json!({"name": name.as_str(), "paused": is_paused}));
+    }
+    show::line(&format!("{name} {}", if is_paused { "is paused" } else { "goes on" }))
 }
 
 async fn list(client: &Client, as_json: bool) -> anyhow::Result<()> {

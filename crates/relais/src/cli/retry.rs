@@ -40,7 +40,7 @@ impl Retry {
         let mut code = ExitCode::SUCCESS;
         for id in &self.ids {
             if let Err(error) = one(&client, id, self.from_start, connection.json).await {
-                show::error(&format!("{id}: {error:#}"));
+                show::error(&format!("{id}: {}", show::causes(&error)));
                 code = ExitCode::FAILURE;
             }
         }

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use anyhow::Context as _;
 use relais_client::{Progress, Task};
 use serde::Serialize;
 
@@ -17,7 +18,7 @@ fn written(written: io::Result<()>) -> anyhow::Result<()> {
             // What `relais tasks | head` expects.
             std::process::exit(0)
         }
-        written => Ok(written?),
+        written => Ok(written.context("could not write to standard output")?),
     }
 }
 
@@ -40,6 +41,21 @@ pub(crate) fn note(text: &str) {
 /// Prints a line on standard error. If even that is closed, nobody listens.
 pub(crate) fn error(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// An error and its causes on one line; what a text says already is not said again.
+pub(crate) fn causes(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if line.ends_with(&cause) {
+            continue;
+        }
+        if !line.is_empty() {
+            line.push_str(": ");
+        }
+        line.push_str(&cause);
+    }
+    line
 }
 
 /// Progress in a few words: `40% line 12,000`.

@@ -1,7 +1,7 @@
 //! `relais submit`: hands in a task, and waits for it if asked to.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
+use std::io::{IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -213,6 +213,9 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     let limit = limits::REQUEST_BODY_BYTES_MAX;
     let mut bytes = Vec::new();
     let taken = if path == Path::new("-") {
+        if std::io::stdin().is_terminal() {
+            show::note("the input is what you type; Ctrl-D on a new line ends it");
+        }
         std::io::stdin().lock().take(limit + 1).read_to_end(&mut bytes)
     } else {
         std::fs::File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes))

@@ -41,7 +41,11 @@ impl Watch {
                     Some(event) => show::line(&line(&event))?,
                     None => break,
                 },
-                _ = tokio::signal::ctrl_c() => return Ok(ExitCode::from(INTERRUPTED)),
+                _ = tokio::signal::ctrl_c() => {
+                    let ids = self.ids.join(" ");
+                    show::note(&format!("it goes on without you: relais watch {ids}"));
+                    return Ok(ExitCode::from(INTERRUPTED));
+                }
             }
         }
         let mut all_succeeded = true;
@@ -58,6 +62,11 @@ async fn follow(
     after: u64,
     events: mpsc::Sender<Event>,
 ) -> anyhow::Result<bool> {
+    match client.task(&id).await {
+        // A server that is away may come back; whoever mistyped its address should not wait in silence.
+        Err(error) if error.is_transient() => show::note(&format!("{error}; trying on")),
+        asked => drop(asked.with_context(|| format!("could not follow {id}"))?),
+    }
     let mut follow = client.follow(&id, after);
     while let Some(event) = follow.next().await.with_context(|| format!("could not follow {id}"))? {
         if events.send(event).await.is_err() {
