@@ -65,6 +65,9 @@ pub const LEASE_MAX: Duration = Duration::from_secs(12 * 3600);
 /// How long an attempt of Relais itself that was told to stop keeps its slot at most: it stops at once, or
 /// its process is dead, or its handler never yields.
 pub const ABORT_GRACE: Duration = Duration::from_secs(10);
+/// How long the pipes of a worker's program are read once it has ended, when a child that it left behind
+/// still holds them.
+pub const PIPES_GRACE: Duration = Duration::from_secs(2);
 /// Crashes in a row after which a task fails as `worker-lost`.
 pub const CRASHES_MAX: u32 = 3;
 /// Most attempts a retry policy may allow.
@@ -160,6 +163,7 @@ pub const LIMITS: &[Limit] = &[
     limit("problem of a worker", PROBLEM_BYTES_MAX as u64, "bytes", "422 invalid-field"),
     limit("lease", LEASE_MAX.as_secs(), "seconds", "refused by check"),
     limit("aborted attempt", ABORT_GRACE.as_secs(), "seconds", "its slot is taken back"),
+    limit("pipes of an ended program", PIPES_GRACE.as_secs(), "seconds", "closed, its exit counts"),
     limit("crashes in a row", CRASHES_MAX as u64, "crashes", "failed worker-lost"),
     limit("attempts", ATTEMPTS_MAX as u64, "attempts", "refused by check"),
     limit("pause of an origin", ORIGIN_PAUSE_MAX.as_secs(), "seconds", "shortened"),

@@ -1,5 +1,6 @@
 //! The command line: one file for each subcommand, and what they all share.
 
+mod argument;
 mod bench;
 mod cancel;
 mod check;
@@ -8,6 +9,7 @@ mod demo;
 mod generate;
 mod key;
 mod limits;
+mod output;
 mod queues;
 mod retry;
 mod serve;
@@ -24,6 +26,7 @@ use std::process::ExitCode;
 use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use argument::{Usage, WRONG};
 pub use connect::Connection;
 pub(crate) use serve::variable;
 
@@ -32,7 +35,8 @@ pub(crate) use serve::variable;
 #[derive(Debug, Parser)]
 #[command(name = "relais", version, max_term_width = 100, propagate_version = true)]
 #[command(
-    after_help = "Exit status: 0 done; 1 it failed, or the task did; 2 the command line is wrong."
+    after_help = "Exit status: 0 done; 1 it failed, or the task did; 2 the command line is wrong, and \
+                  nothing was done; 130 interrupted by Ctrl-C."
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -93,7 +97,15 @@ pub fn main() -> ExitCode {
     };
     let code = match runtime.block_on(run(cli, is_server_named)) {
         Ok(code) => code,
-        Err(error) => fail(&format!("{error:#}")),
+        Err(error) => match error.downcast_ref::<Usage>() {
+            Some(usage) => {
+                let command = matches.subcommand_name().unwrap_or_default();
+                let more = format!("For more information, try 'relais {command} --help'.");
+                show::error(&format!("error: {usage}\n\n{more}"));
+                ExitCode::from(WRONG)
+            }
+            None => fail(&show::causes(&error)),
+        },
     };
     // A thread that reads a terminal or a pipe would hold the program until somebody types.
     runtime.shutdown_background();

@@ -6,12 +6,13 @@
 
 mod file;
 mod keys;
+mod loops;
 mod policy;
 mod problem;
 pub mod reference;
 mod route;
 mod server;
-mod url;
+pub(crate) mod url;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -119,6 +120,7 @@ pub fn judge(
         // All routes of the file are there: their places are those of the file.
         judge_routes(&file, &server, &mut report);
     }
+    loops::refuse(&file, overrides, &server, &mut report);
     front_everything(&mut server, overrides, &mut report, &mut warnings);
     define_queues(&server.routes, &mut engine);
     let store = store(&file.store, overrides, &mut report);

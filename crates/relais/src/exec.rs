@@ -4,6 +4,7 @@
 //! program writes to standard output, its exit status is the outcome, and lines of JSON on file
 //! descriptor 3 are its reports. Relais sends the heartbeats. Not here: leasing and settling.
 
+mod ending;
 mod outcome;
 mod output;
 mod process;
@@ -74,14 +75,22 @@ impl Exec {
             program.stop().await?;
         }
         let status = program.wait().await?;
-        // A child of the program may hold its pipes open: what it writes is nobody's result.
-        let captured = match early {
-            Some(done) => done,
-            None => process::soon(captured).await?,
+        // A child that it left behind may hold its pipes open for ever: that is not the outcome.
+        let captured = async {
+            match early {
+                Some(done) => Ok(done),
+                None => captured.await,
+            }
         };
-        let _ = process::soon(reports).await;
-        let words = process::soon(last_words).await.unwrap_or_default();
-        let input_error = process::soon(fed).await.ok().and_then(Result::err);
+        let (captured, words, _, fed, ()) = tokio::join!(
+            captured,
+            last_words,
+            process::soon(reports),
+            process::soon(fed),
+            program.end_pipes()
+        );
+        let (captured, words) = (captured?, words?);
+        let input_error = fed.and_then(Result::err);
         if stop.is_some_and(|why| why != Stop::Draining || !status.success()) {
             return Ok(Outcome::Release);
         }

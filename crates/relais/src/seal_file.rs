@@ -36,6 +36,16 @@ pub(crate) fn seal_key(store: &StoreUrl, environment: Environment<'_>) -> anyhow
     }
 }
 
+/// Judges what [`seal_key`] would find, and makes nothing.
+///
+/// # Errors
+/// What it would fail with.
+pub(crate) fn check(store: &StoreUrl, environment: Environment<'_>) -> anyhow::Result<()> {
+    let is_said = environment(VARIABLE).is_some_and(|text| !text.is_empty());
+    let is_made = matches!(store, StoreUrl::Sqlite(path) if path.with_file_name(FILE).exists());
+    if is_said || is_made { seal_key(store, environment).map(drop) } else { Ok(()) }
+}
+
 fn of_file(path: &Path) -> anyhow::Result<SealKey> {
     let shown = path.display();
     match fs::read_to_string(path) {

@@ -2,10 +2,12 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use bytes::Bytes;
 use relais_core::Timestamp;
 use relais_engine::{Clock as _, Engine, SystemChance, SystemClock};
 use relais_server::App;
@@ -96,12 +98,53 @@ pub(crate) async fn open(url: &StoreUrl) -> anyhow::Result<Opened> {
         }
         StoreUrl::Sqlite(path) => path.clone(),
     };
+    check_place(&path)?;
     let shown = path.display().to_string();
     let options = Options::new(path, now());
     // A store of millions of tasks takes a second.
     let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&options)).await?;
     let file = opened.map_err(|error| anyhow::anyhow!("could not open {shown}: {error}"))?;
     Ok(Opened { store: Arc::new(file.clone()), file: Some(file) })
+}
+
+/// Judges where a store is, or would be made: its file is made by the first start, its folder is not.
+///
+/// # Errors
+/// When no store could be there.
+pub(crate) fn check_place(path: &Path) -> anyhow::Result<()> {
+    let shown = path.display();
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    match std::fs::metadata(folder) {
+        Ok(found) if found.is_dir() => {}
+        Ok(_) => bail!("could not open {shown}: {} is no folder", folder.display()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!(
+            "could not open {shown}: the folder {} does not exist, and Relais does not make it",
+            folder.display()
+        ),
+        Err(error) => bail!("could not open {shown}: {}: {error}", folder.display()),
+    }
+    if path.is_dir() {
+        bail!("could not open {shown}: it is a folder");
+    }
+    Ok(())
+}
+
+/// Reads the secrets of a store that is there, beside a running server as well.
+///
+/// # Errors
+/// When it is not there, or could not be read.
+pub(crate) async fn secrets_in(url: &StoreUrl) -> anyhow::Result<Vec<(String, Bytes)>> {
+    let StoreUrl::Sqlite(path) = url else { return Ok(Vec::new()) };
+    let (path, shown) = (path.clone(), path.display().to_string());
+    let secrets = tokio::task::spawn_blocking(move || SqliteStore::secrets_in(&path)).await?;
+    secrets.map_err(|error| anyhow::anyhow!("could not open {shown}: {error}"))
+}
+
+/// How many of a store's secrets are API keys.
+pub(crate) fn keys_among(secrets: &[(String, Bytes)]) -> usize {
+    let is_key = |(name, value): &&(String, Bytes)| matches!(decode_key(name, value), Some(Ok(_)));
+    secrets.iter().filter(is_key).count()
 }
 
 /// Reads a whole store, beside a running server as well; answers what there is and what is wrong.
@@ -138,14 +181,10 @@ async fn check_keys(settings: &Settings, store: &dyn Store) -> anyhow::Result<()
     if !settings.needs_stored_keys() {
         return Ok(());
     }
-    let secrets = store.secrets().await?;
-    if secrets.iter().any(|(name, value)| matches!(decode_key(name, value), Some(Ok(_)))) {
-        return Ok(());
+    if keys_among(&store.secrets().await?) == 0 {
+        bail!(NO_KEYS);
     }
-    bail!(
-        "it would listen beyond this machine without any API key: add one (relais key add), or \
-         say --insecure on a trusted network"
-    )
+    Ok(())
 }
 
 /// Resolves when the store is lost for good: what is written is no longer known to be on the disk.
@@ -188,6 +227,9 @@ fn now() -> Timestamp {
     SystemClock::start().now()
 }
 
+/// Why a server that others can reach does not start.
+pub(crate) const NO_KEYS: &str = "it would listen beyond this machine without any API key: add one \
+                                  (relais key add), or say --insecure on a trusted network";
 /// How often the store is asked how it is.
 const HEALTH_EVERY: Duration = Duration::from_secs(1);
 /// The exit status after a second signal: 128 and the number of SIGTERM.

@@ -7,7 +7,9 @@ mod counts;
 
 use std::path::Path;
 
+use bytes::Bytes;
 use relais_core::TaskId;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Row};
 
 use crate::bodies::BodyFiles;
@@ -15,7 +17,8 @@ use crate::codec;
 use crate::fault::Fault;
 use crate::ledger::Phase;
 use crate::list;
-use crate::open::{OpenError, check_header, check_identity, connect_reader};
+use crate::open::{OpenError, check_identity, check_size, connect_reader};
+use crate::read;
 use crate::row::{TaskRow, rank_of};
 use crate::sql;
 use counts::Counts;
@@ -60,15 +63,28 @@ impl Report {
     }
 }
 
-/// Looks over the store in a file.
-pub(crate) fn check(path: &Path, is_deep: bool) -> Result<Report, OpenError> {
+/// A connection that sees one moment of the store in a file, and leaves the file as it is.
+fn look_at(path: &Path) -> Result<Connection, OpenError> {
     if let Err(error) = std::fs::metadata(path) {
         return Err(OpenError::Io(path.to_owned(), error));
     }
-    check_header(path)?;
+    check_size(path)?;
     let conn = connect_reader(path)?;
+    // The last to close would copy the log: after a crash this may be the only one to look at it.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     check_identity(&conn)?;
     conn.execute_batch(sql::BEGIN_READ)?;
+    Ok(conn)
+}
+
+/// Reads the secrets in a file, such as API keys.
+pub(crate) fn secrets(path: &Path) -> Result<Vec<(String, Bytes)>, OpenError> {
+    Ok(read::secrets(&look_at(path)?)?)
+}
+
+/// Looks over the store in a file.
+pub(crate) fn check(path: &Path, is_deep: bool) -> Result<Report, OpenError> {
+    let conn = look_at(path)?;
     let mut report = Report::default();
     for probe in sql::PROBES {
         let probed = conn.query_row(probe, [], |_| Ok(())).map_err(Fault::from);

@@ -84,6 +84,14 @@ impl SqliteStore {
         check::check(path, is_deep)
     }
 
+    /// Reads the secrets in a file, beside a running server as well. Blocks.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the file could not be opened as a store, or they could not be read.
+    pub fn secrets_in(path: &Path) -> Result<Vec<(String, Bytes)>, OpenError> {
+        check::secrets(path)
+    }
+
     /// Finishes what was begun, and leaves the file whole and free for the next process.
     pub async fn close(&self) {
         self.parts.writer.close().await;

@@ -195,7 +195,13 @@ fn prepare_file(path: &Path) -> Result<(), OpenError> {
     if mode & 0o077 != 0 {
         fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
     }
-    // What a power loss left half written is made whole from these first, a new file's first page too.
+    check_size(path)
+}
+
+/// Whether the end of the file is missing, unless that cannot be said yet: what a power loss left half
+/// written is made whole from the files beside it first, a new file's first page too. In the middle of
+/// a copy of the log, the header tells of pages that only the log has.
+pub(crate) fn check_size(path: &Path) -> Result<(), OpenError> {
     let is_empty = |end: &str| {
         let mut beside = path.as_os_str().to_owned();
         beside.push(end);
@@ -205,7 +211,7 @@ fn prepare_file(path: &Path) -> Result<(), OpenError> {
 }
 
 /// Reads what SQLite's header says of the file: 100 bytes, described in its file format.
-pub(crate) fn check_header(path: &Path) -> Result<(), OpenError> {
+fn check_header(path: &Path) -> Result<(), OpenError> {
     let failed = |error| OpenError::Io(path.to_owned(), error);
     let mut file = File::open(path).map_err(failed)?;
     let found = file.metadata().map_err(failed)?.len();

@@ -57,6 +57,8 @@ impl Reserve {
         true
     }
 
+    /// Not synced: nobody is promised this file. The room is taken once the bytes are written, and one
+    /// that a loss of power cut short has another length, so that it is written anew.
     fn write(&self) -> io::Result<()> {
         let mut options = File::options();
         options.create(true).truncate(true).write(true).mode(0o600);

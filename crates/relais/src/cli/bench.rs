@@ -5,8 +5,10 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use clap::Args;
+use relais_core::QueueName;
 use serde_json::json;
 
+use super::argument::Usage;
 use super::submit::INTERRUPTED;
 use super::table::Table;
 use super::{Connection, show};
@@ -43,7 +45,7 @@ pub(super) struct Bench {
     body_bytes: u32,
     /// The queue that everything goes into; nothing else should be in it
     #[arg(long, short, value_name = "NAME", default_value = "relais-bench")]
-    queue: String,
+    queue: QueueName,
     /// Where the store of its own server is, for the disk to be measured
     /// [default: where temporary files go]
     #[arg(long, value_name = "FOLDER")]
@@ -62,7 +64,8 @@ impl Bench {
         }
         if is_server_named {
             if self.folder.is_some() {
-                bail!("--folder is for a server of its own; it cannot go with --url");
+                let why = "--folder is for a server of its own; it cannot go with --url";
+                return Err(Usage::new(why).into());
             }
             let plan = self.plan(connection.client()?);
             let figures = tokio::select! {
@@ -96,7 +99,7 @@ impl Bench {
     fn plan(&self, client: relais_client::Client) -> Plan {
         Plan {
             client,
-            queue: self.queue.clone(),
+            queue: self.queue.to_string(),
             connections: self.connections.into(),
             workers: self.workers.into(),
             until: self.requests.map_or_else(
@@ -118,7 +121,7 @@ impl Bench {
             let mut document = figures.document();
             document["server"] = json!({ "url": url, "own": own.is_some() });
             document["settings"] = json!({
-                "connections": self.connections, "workers": self.workers, "queue": self.queue,
+                "connections": self.connections, "workers": self.workers, "queue": self.queue.as_str(),
                 "body_bytes": self.body_bytes, "requests": self.requests,
                 "seconds": self.requests.is_none().then_some(self.seconds),
                 "debug_build": cfg!(debug_assertions),

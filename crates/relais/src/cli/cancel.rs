@@ -2,13 +2,12 @@
 
 use std::process::ExitCode;
 
-use anyhow::bail;
 use clap::Args;
-use relais_api::task::Status;
 use relais_client::{BulkRequest, BulkResponse, Client, Error};
 
+use super::argument::Usage;
 use super::tasks::Filter;
-use super::{Connection, show};
+use super::{Connection, argument, show};
 
 /// Cancels tasks: those named, or all that fit a filter. One that is canceled already stays so.
 #[derive(Debug, Args)]
@@ -16,7 +15,7 @@ use super::{Connection, show};
                         relais cancel --queue imports --status queued")]
 pub(super) struct Cancel {
     /// The tasks
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = argument::task_id)]
     ids: Vec<String>,
     #[command(flatten)]
     filter: Filter,
@@ -24,8 +23,9 @@ pub(super) struct Cancel {
 
 impl Cancel {
     pub(super) async fn run(self, connection: &Connection) -> anyhow::Result<ExitCode> {
+        let chosen = bulk(&self.ids, &self.filter)?;
         let client = connection.client()?;
-        if let Some(filter) = bulk(&self.ids, &self.filter)? {
+        if let Some(filter) = chosen {
             return change_all(connection, "canceled", filter, async |filter| {
                 client.cancel_many(filter).await
             })
@@ -34,7 +34,7 @@ impl Cancel {
         let mut code = ExitCode::SUCCESS;
         for id in &self.ids {
             if let Err(error) = one(&client, id, connection.json).await {
-                show::error(&format!("{id}: {error:#}"));
+                show::error(&format!("{id}: {}", show::causes(&error)));
                 code = ExitCode::FAILURE;
             }
         }
@@ -52,16 +52,24 @@ async fn one(client: &Client, id: &str, as_json: bool) -> anyhow::Result<()> {
 }
 
 /// The filter, if tasks are chosen by one.
-pub(super) fn bulk(ids: &[String], filter: &Filter) -> anyhow::Result<Option<BulkRequest>> {
-    let Filter { queue, status, label, lane } = filter.clone();
-    let status = status.map(|word| word.parse::<Status>()).transpose();
-    let status = status.map_err(|error| anyhow::anyhow!("--status: {error}"))?;
-    let request = BulkRequest { queue, status, label, lane, after: None, limit: None };
+pub(super) fn bulk(ids: &[String], filter: &Filter) -> Result<Option<BulkRequest>, Usage> {
+    let request = BulkRequest {
+        queue: filter.queue.as_ref().map(ToString::to_string),
+        status: filter.status,
+        label: filter.label(),
+        lane: filter.lane.as_ref().map(ToString::to_string),
+        after: None,
+        limit: None,
+    };
     match (ids.is_empty(), request.check().is_ok()) {
         (true, true) => Ok(Some(request)),
         (false, false) => Ok(None),
-        (true, false) => bail!("name tasks, or give a filter: --queue, --status, --label, --lane"),
-        (false, true) => bail!("give ids or a filter, not both"),
+        (true, false) => Err(Usage::new(
+            "which tasks? give [ID]..., or a filter: --queue, --status, --label, --lane",
+        )),
+        (false, true) => Err(Usage::new(
+            "give [ID]... or a filter (--queue, --status, --label, --lane), not both",
+        )),
     }
 }
 

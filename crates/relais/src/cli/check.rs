@@ -1,5 +1,7 @@
 //! `relais check`: judges the configuration and says what it means.
 
+mod store;
+
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -17,7 +19,8 @@ use crate::config::{self, Settings, StoreUrl};
 use crate::start;
 
 /// Judges the configuration and says what it means: routes, queues, what survives what. All mistakes
-/// are shown, each with its line. Successful only if there is none.
+/// are shown, each with its line. Looks at the store as well, if it is there, and changes nothing.
+/// Successful only if there is nothing that `serve` would not start with.
 #[derive(Debug, Args)]
 pub(super) struct Check {
     #[command(flatten)]
@@ -29,7 +32,15 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) async fn run(self, as_json: bool) -> anyhow::Result<ExitCode> {
-        let settings = config::load(&self.overrides.overrides(), &variable)?;
+        let mut settings = config::load(&self.overrides.overrides()?, &variable)?;
+        // What the configuration means is worth knowing even if the store is not as it should be.
+        let judged = match store::judge(&settings).await {
+            Ok(warnings) => {
+                settings.warnings.extend(warnings);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        };
         if !as_json {
             explain(&settings)?;
         }
@@ -50,6 +61,7 @@ impl Check {
             }
             show::json(&summary)?;
         }
+        judged?;
         report.map_or(Ok(ExitCode::SUCCESS), |report| judge(&settings.store, &report))
     }
 }

@@ -1,8 +1,10 @@
 //! Which server to talk to, and as whom.
 
-use anyhow::Context as _;
 use clap::Args;
+use http::HeaderValue;
 use relais_client::{Client, Credentials};
+
+use super::argument::Usage;
 
 /// Which server to talk to, and as whom.
 #[derive(Debug, Clone, Args)]
@@ -10,7 +12,7 @@ use relais_client::{Client, Credentials};
 pub struct Connection {
     /// Where the server is: scheme, host and, if it has one, its `api_prefix`
     #[arg(long, global = true, env = "RELAIS_URL", value_name = "URL")]
-    #[arg(default_value = "http://127.0.0.1:8080")]
+    #[arg(default_value = DEFAULT_URL)]
     pub url: String,
     /// An API key (rk_…); better in the variable than on the command line, which others can see
     #[arg(long, global = true, env = "RELAIS_API_KEY", value_name = "KEY", hide_env_values = true)]
@@ -33,14 +35,30 @@ impl Connection {
     /// The client of that server.
     ///
     /// # Errors
-    /// When the URL is none.
+    /// When the URL is none, or the key or the ticket is none that could be sent: each makes the command
+    /// line wrong.
     pub fn client(&self) -> anyhow::Result<Client> {
-        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-        let credentials = match (given(&self.ticket), given(&self.key)) {
+        let ticket = sendable("--ticket <TICKET>", self.ticket.as_deref())?;
+        let credentials = match (ticket, sendable("--key <KEY>", self.key.as_deref())?) {
             (Some(ticket), _) => Credentials::Ticket(ticket),
             (None, Some(key)) => Credentials::ApiKey(key),
             (None, None) => Credentials::Nobody,
         };
-        Client::new(&self.url, credentials).context("--url")
+        // A variable that is empty counts as not set.
+        let url = if self.url.is_empty() { DEFAULT_URL } else { &self.url };
+        let client = Client::new(url, credentials);
+        Ok(client.map_err(|error| Usage::value("--url <URL>", error))?)
     }
 }
+
+/// A secret as it is sent; none if it is empty. It is never repeated.
+fn sendable(argument: &str, text: Option<&str>) -> Result<Option<String>, Usage> {
+    let Some(text) = text.map(str::trim).filter(|text| !text.is_empty()) else { return Ok(None) };
+    match HeaderValue::from_str(text) {
+        Ok(_) => Ok(Some(text.to_owned())),
+        Err(_) => Err(Usage::value(argument, "it has characters that it cannot have")),
+    }
+}
+
+/// Where a server listens unless told.
+const DEFAULT_URL: &str = "http://127.0.0.1:8080";

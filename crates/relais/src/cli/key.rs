@@ -14,9 +14,10 @@ use relais_server::config::{ApiKey, Scopes};
 use relais_store::Commit;
 use serde_json::json;
 
+use super::argument::Usage;
 use super::serve::variable;
-use super::show;
 use super::table::Table;
+use super::{argument, show};
 use crate::config::{self, Overrides, StoreUrl};
 use crate::seal_file;
 use crate::start::{self, Opened};
@@ -43,27 +44,29 @@ enum Action {
         tenant: TenantName,
         /// What it allows: submit, read, work, admin; several with commas, or repeated
         #[arg(long = "scope", value_name = "SCOPE", required = true, value_delimiter = ',')]
+        #[arg(value_parser = argument::scope)]
         scopes: Vec<String>,
         /// Also writes its hash into this store, such as sqlite:relais.db; its server must be stopped
         #[arg(long, value_name = "URL")]
-        store: Option<StoreUrl>,
+        store: Option<String>,
     },
     /// Lists the keys of the configuration file, and of a store
     List {
         /// The configuration file [default: relais.toml, if there is one]
         #[arg(long, env = "RELAIS_CONFIG", value_name = "FILE")]
         config: Option<PathBuf>,
-        /// Also those in this store; its server must be stopped
+        /// Also those in this store; its server may be running
         #[arg(long, value_name = "URL")]
-        store: Option<StoreUrl>,
+        store: Option<String>,
     },
     /// Removes a key from a store. One of the configuration file is revoked there
     Revoke {
         /// Its name
+        #[arg(value_parser = config::key_name)]
         name: String,
         /// The store; its server must be stopped
         #[arg(long, value_name = "URL")]
-        store: StoreUrl,
+        store: String,
     },
 }
 
@@ -71,10 +74,10 @@ impl Key {
     pub(super) async fn run(self, as_json: bool) -> anyhow::Result<ExitCode> {
         match self.action {
             Action::Add { name, tenant, scopes, store } => {
-                add(name, tenant, &scopes, store, as_json).await?;
+                add(name, tenant, &scopes, file_of(store)?, as_json).await?;
             }
-            Action::List { config, store } => list(config, store, as_json).await?,
-            Action::Revoke { name, store } => revoke(&name, &store).await?,
+            Action::List { config, store } => list(config, file_of(store)?, as_json).await?,
+            Action::Revoke { name, store } => revoke(&name, &file(&store)?, as_json).await?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -95,7 +98,7 @@ async fn add(
     let text = format!("rk_{}", URL_SAFE_NO_PAD.encode(seal_file::draw()));
     let key = ApiKey { name, hash: hash_key(&text), tenant, scopes };
     if let Some(url) = &store {
-        let opened = open(url).await?;
+        let opened = start::open(url).await?;
         let (name, value) = encode_key(&key);
         if opened.store.secrets().await?.iter().any(|(other, _)| *other == name) {
             bail!("{url} has a key named {:?} already: revoke it first", key.name);
@@ -137,10 +140,7 @@ async fn list(
     let mut keys: Vec<(&str, ApiKey)> =
         settings.server.keys.into_iter().map(|key| ("file", key)).collect();
     if let Some(url) = &store {
-        let opened = open(url).await?;
-        let secrets = opened.store.secrets().await?;
-        opened.close().await;
-        for (name, value) in secrets {
+        for (name, value) in start::secrets_in(url).await? {
             if let Some(key) = decode_key(&name, &value) {
                 keys.push(("store", key.with_context(|| format!("{name} in {url}"))?));
             }
@@ -165,22 +165,36 @@ async fn list(
     table.print()
 }
 
-async fn revoke(name: &str, url: &StoreUrl) -> anyhow::Result<()> {
-    let opened = open(url).await?;
+async fn revoke(name: &str, url: &StoreUrl, as_json: bool) -> anyhow::Result<()> {
+    // Opening it would make it.
+    start::secrets_in(url).await?;
+    let opened = start::open(url).await?;
     // The names of other secrets are nobody's business here.
     let secret = format!("key/{name}");
     if !opened.store.secrets().await?.iter().any(|(stored, _)| *stored == secret) {
         bail!("{url} has no key named {name:?}");
     }
     put(opened, secret, None).await?;
+    if as_json {
+        return show::json(&json!({"name": name, "revoked": true}));
+    }
     show::line(&format!("{name} is revoked"))
 }
 
-async fn open(url: &StoreUrl) -> anyhow::Result<Opened> {
-    if *url == StoreUrl::Memory {
-        bail!("a store in memory is gone with its server: put the key into the configuration file");
+fn file_of(text: Option<String>) -> Result<Option<StoreUrl>, Usage> {
+    text.map(|text| file(&text)).transpose()
+}
+
+/// A store that keys can be in.
+fn file(text: &str) -> Result<StoreUrl, Usage> {
+    match argument::store(text)? {
+        StoreUrl::Memory => {
+            let why = "a store in memory is gone with its server: put the key into the \
+                       configuration file";
+            Err(Usage::value("--store <URL>", why))
+        }
+        url @ StoreUrl::Sqlite(_) => Ok(url),
     }
-    start::open(url).await
 }
 
 async fn put(opened: Opened, name: String, value: Option<Bytes>) -> anyhow::Result<()> {

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use anyhow::bail;
 use clap::{Args, Subcommand};
 use relais_client::{Client, Queue};
+use relais_core::QueueName;
+use serde_json::json;
 
 use super::table::Table;
 use super::{Connection, show};
@@ -21,17 +23,17 @@ enum Action {
     /// Shows one queue: its policy, its tasks, how long they take
     Show {
         /// The queue
-        name: String,
+        name: QueueName,
     },
     /// Lets no attempt of a queue start; its tasks are still accepted (scope admin)
     Pause {
         /// The queue
-        name: String,
+        name: QueueName,
     },
     /// Lets the attempts of a queue start again (scope admin)
     Resume {
         /// The queue
-        name: String,
+        name: QueueName,
     },
 }
 
@@ -40,18 +42,27 @@ impl Queues {
         let client = connection.client()?;
         match self.action {
             None => list(&client, connection.json).await?,
-            Some(Action::Show { name }) => one(&client.queue(&name).await?, connection.json)?,
+            Some(Action::Show { name }) => {
+                one(&client.queue(name.as_str()).await?, connection.json)?
+            }
             Some(Action::Pause { name }) => {
-                client.pause(&name).await?;
-                show::line(&format!("{name} is paused"))?;
+                client.pause(name.as_str()).await?;
+                changed(&name, true, connection.json)?;
             }
             Some(Action::Resume { name }) => {
-                client.resume(&name).await?;
-                show::line(&format!("{name} goes on"))?;
+                client.resume(name.as_str()).await?;
+                changed(&name, false, connection.json)?;
             }
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn changed(name: &QueueName, is_paused: bool, as_json: bool) -> anyhow::Result<()> {
+    if as_json {
+        return show::json(&json!({"name": name.as_str(), "paused": is_paused}));
+    }
+    show::line(&format!("{name} {}", if is_paused { "is paused" } else { "goes on" }))
 }
 
 async fn list(client: &Client, as_json: bool) -> anyhow::Result<()> {

@@ -7,7 +7,7 @@ use relais_client::Client;
 
 use super::cancel::{bulk, change_all};
 use super::tasks::Filter;
-use super::{Connection, show};
+use super::{Connection, argument, show};
 
 /// Runs failed or canceled tasks again: those named, or all that fit a filter. A task that is not done
 /// is left alone; one that succeeded cannot be retried.
@@ -18,7 +18,7 @@ use super::{Connection, show};
 )]
 pub(super) struct Retry {
     /// The tasks
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = argument::task_id)]
     ids: Vec<String>,
     #[command(flatten)]
     filter: Filter,
@@ -29,8 +29,9 @@ pub(super) struct Retry {
 
 impl Retry {
     pub(super) async fn run(self, connection: &Connection) -> anyhow::Result<ExitCode> {
+        let chosen = bulk(&self.ids, &self.filter)?;
         let client = connection.client()?;
-        if let Some(filter) = bulk(&self.ids, &self.filter)? {
+        if let Some(filter) = chosen {
             return change_all(connection, "retried", filter, async |filter| {
                 client.retry_many(filter).await
             })
@@ -39,7 +40,7 @@ impl Retry {
         let mut code = ExitCode::SUCCESS;
         for id in &self.ids {
             if let Err(error) = one(&client, id, self.from_start, connection.json).await {
-                show::error(&format!("{id}: {error:#}"));
+                show::error(&format!("{id}: {}", show::causes(&error)));
                 code = ExitCode::FAILURE;
             }
         }

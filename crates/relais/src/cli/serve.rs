@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 use clap::builder::FalseyValueParser;
 
+use super::argument::{self, Usage};
 use crate::config::{self, Overrides};
 use crate::{logs, start};
 
@@ -57,8 +58,23 @@ pub(super) struct Flags {
 
 impl Flags {
     /// What they say.
-    pub(super) fn overrides(&self) -> Overrides {
-        Overrides {
+    ///
+    /// # Errors
+    /// When one of the URLs is none. Clap does not judge them: it would repeat a password in one.
+    pub(super) fn overrides(&self) -> Result<Overrides, Usage> {
+        if let Some(store) = &self.store {
+            argument::store(store)?;
+        }
+        let urls = [
+            ("--public-url <URL>", &self.public_url, config::url::origin as fn(&str) -> _),
+            ("--upstream <URL>", &self.upstream, config::url::upstream),
+        ];
+        for (argument, url, judge) in urls {
+            if let Some(Err(why)) = url.as_deref().map(judge) {
+                return Err(Usage::value(argument, why));
+            }
+        }
+        Ok(Overrides {
             config: self.config.clone(),
             listen: self.listen,
             admin_listen: self.admin_listen,
@@ -66,13 +82,13 @@ impl Flags {
             store: self.store.clone(),
             upstream: self.upstream.clone(),
             insecure: self.insecure,
-        }
+        })
     }
 }
 
 impl Serve {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let settings = config::load(&self.overrides.overrides(), &variable)?;
+        let settings = config::load(&self.overrides.overrides()?, &variable)?;
         logs::init(self.log);
         for warning in &settings.warnings {
             tracing::warn!("{warning}");

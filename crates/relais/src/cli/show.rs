@@ -2,18 +2,30 @@
 
 use std::io::{self, Write};
 
+use anyhow::Context as _;
 use relais_client::{Progress, Task};
 use serde::Serialize;
 
-/// Prints one line of the result. Whoever closed the pipe has seen enough.
+/// Prints one line of the result.
 pub(crate) fn line(text: &str) -> anyhow::Result<()> {
-    match writeln!(io::stdout().lock(), "{text}") {
+    written(writeln!(io::stdout().lock(), "{text}"))
+}
+
+/// Whoever closed the pipe has seen enough.
+fn written(written: io::Result<()>) -> anyhow::Result<()> {
+    match written {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
             // What `relais tasks | head` expects.
             std::process::exit(0)
         }
-        written => Ok(written?),
+        written => Ok(written.context("could not write to standard output")?),
     }
+}
+
+/// Prints a part of the result as it is.
+pub(crate) fn bytes(bytes: &[u8]) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    written(stdout.write_all(bytes).and_then(|()| stdout.flush()))
 }
 
 /// Prints a document on one line.
@@ -29,6 +41,21 @@ pub(crate) fn note(text: &str) {
 /// Prints a line on standard error. If even that is closed, nobody listens.
 pub(crate) fn error(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// An error and its causes on one line; what a text says already is not said again.
+pub(crate) fn causes(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if line.ends_with(&cause) {
+            continue;
+        }
+        if !line.is_empty() {
+            line.push_str(": ");
+        }
+        line.push_str(&cause);
+    }
+    line
 }
 
 /// Progress in a few words: `40% line 12,000`.

@@ -1,7 +1,7 @@
 //! `relais submit`: hands in a task, and waits for it if asked to.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
+use std::io::{IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -13,10 +13,12 @@ use relais_client::{
     Accepted, Answer, Client, Deadline, RawJson, Span, SubmitOptions, SubmitRequest, Task,
     TaskResult, Time,
 };
-use relais_core::limits;
+use relais_core::{LaneKey, QueueName, limits};
 
+use super::argument::Usage;
+use super::output::OutputFile;
 use super::watch::Bar;
-use super::{Connection, show};
+use super::{Connection, argument, show};
 
 /// Hands in a file as the input of a task and prints the task's id.
 ///
@@ -33,7 +35,7 @@ pub(super) struct Submit {
     file: PathBuf,
     /// The queue: 1 to 64 of a-z, 0-9, - and _
     #[arg(long, short, value_name = "NAME")]
-    queue: String,
+    queue: QueueName,
     /// Follows the task until it is done, then prints its result
     #[arg(long, short)]
     wait: bool,
@@ -41,11 +43,11 @@ pub(super) struct Submit {
     #[arg(long, short, value_name = "FILE", requires = "wait")]
     output: Option<PathBuf>,
     /// The media type of the input, such as text/csv [default: by the file's name, or JSON if it is]
-    #[arg(long, value_name = "TYPE")]
+    #[arg(long, value_name = "TYPE", value_parser = argument::media_type)]
     content_type: Option<String>,
     /// The lane, up to 128 bytes, such as a customer's id
     #[arg(long, value_name = "LANE")]
-    lane: Option<String>,
+    lane: Option<LaneKey>,
     /// Not before this long from now, such as 30s or 1h30m
     #[arg(long, value_name = "DURATION", conflicts_with = "run_at")]
     delay: Option<Span>,
@@ -60,13 +62,13 @@ pub(super) struct Submit {
     #[arg(value_parser = clap::value_parser!(i32).range(-10..=10))]
     priority: Option<i32>,
     /// A name and a value of your own, such as order=A-1; up to 16
-    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = argument::label)]
     labels: Vec<(String, String)>,
     /// How long the task is kept once it is done, such as 7d
     #[arg(long, value_name = "DURATION")]
     retention: Option<Span>,
     /// A key of your own: the same key and the same task never run twice [default: a new one]
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", value_parser = argument::idempotency_key)]
     idempotency_key: Option<String>,
 }
 
@@ -74,6 +76,7 @@ impl Submit {
     pub(super) async fn run(self, connection: &Connection) -> anyhow::Result<ExitCode> {
         let client = connection.client()?;
         let request = self.request()?;
+        let file = self.output.as_deref().map(OutputFile::check).transpose()?;
         let options = SubmitOptions { idempotency_key: self.idempotency_key.clone() };
         let accepted = client.submit_as(&request, &options).await.context("could not submit")?;
         self.tell(&accepted, connection)?;
@@ -82,7 +85,7 @@ impl Submit {
         }
         let client = client.following(&accepted);
         tokio::select! {
-            code = self.collect(&client, &accepted.task.id, connection.json) => code,
+            code = collect(&client, &accepted.task.id, file.as_ref(), connection.json) => code,
             _ = tokio::signal::ctrl_c() => {
                 show::note(&format!("it goes on without you: relais watch {}", accepted.task.id));
                 Ok(ExitCode::from(INTERRUPTED))
@@ -90,17 +93,31 @@ impl Submit {
         }
     }
 
+    /// The labels; one that is there twice would lose one of its values in silence.
+    fn labels(&self) -> Result<BTreeMap<String, String>, Usage> {
+        let labels: BTreeMap<_, _> = self.labels.iter().cloned().collect();
+        let why = if labels.len() < self.labels.len() {
+            "a name is there twice".to_owned()
+        } else if labels.len() > limits::LABELS_MAX {
+            format!("there are {} of at most {}", labels.len(), limits::LABELS_MAX)
+        } else {
+            return Ok(labels);
+        };
+        Err(Usage::value("--label <NAME=VALUE>", why))
+    }
+
     fn request(&self) -> anyhow::Result<SubmitRequest> {
+        let labels = self.labels()?;
         let bytes = read(&self.file)?;
         let content_type = self.content_type.clone().or_else(|| by_name(&self.file));
         let mut request = SubmitRequest {
-            queue: self.queue.clone(),
-            lane: self.lane.clone(),
+            queue: self.queue.to_string(),
+            lane: self.lane.as_ref().map(ToString::to_string),
             priority: self.priority,
             run_at: self.run_at,
             delay: self.delay,
             deadline: self.deadline,
-            labels: self.labels.iter().cloned().collect::<BTreeMap<_, _>>(),
+            labels,
             retention: self.retention,
             ..SubmitRequest::default()
         };
@@ -144,47 +161,45 @@ impl Submit {
         }
         Ok(())
     }
+}
 
-    async fn collect(&self, client: &Client, id: &str, as_json: bool) -> anyhow::Result<ExitCode> {
-        let mut bar = Bar::start();
-        let mut follow = client.follow(id, 0);
-        while let Some(event) = follow.next().await.context("could not follow the task")? {
-            bar.take(&event);
-        }
-        bar.finish();
-        let task = client.wait(id).await?;
-        if !task.succeeded() {
-            if as_json {
-                show::json(&task)?;
-            }
-            show::note(&ending(&task));
-            return Ok(ExitCode::FAILURE);
-        }
-        match client.result(id).await.context("could not read the result")? {
-            TaskResult::Ready(answer) => self.keep(*answer).await?,
-            TaskResult::NotYet { .. } => bail!("the task was retried by hand in the meantime"),
-        }
-        Ok(ExitCode::SUCCESS)
+/// Follows a task to its end, and prints its result.
+async fn collect(
+    client: &Client,
+    id: &str,
+    file: Option<&OutputFile>,
+    as_json: bool,
+) -> anyhow::Result<ExitCode> {
+    let mut bar = Bar::start();
+    let mut follow = client.follow(id, 0);
+    while let Some(event) = follow.next().await.context("could not follow the task")? {
+        bar.take(&event);
     }
+    bar.finish();
+    let task = client.wait(id).await?;
+    if !task.succeeded() {
+        if as_json {
+            show::json(&task)?;
+        }
+        show::note(&ending(&task));
+        return Ok(ExitCode::FAILURE);
+    }
+    match client.result(id).await.context("could not read the result")? {
+        TaskResult::Ready(answer) => keep(*answer, file).await?,
+        TaskResult::NotYet { .. } => bail!("the task was retried by hand in the meantime"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
 
-    async fn keep(&self, mut answer: Answer) -> anyhow::Result<()> {
-        let Some(path) = &self.output else {
-            let mut stdout = std::io::stdout();
-            while let Some(piece) = answer.chunk().await? {
-                stdout.write_all(&piece)?;
-            }
-            return Ok(stdout.flush()?);
-        };
-        let shown = path.display();
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))
-            .with_context(|| format!("could not write {shown}"))?;
-        while let Some(piece) = answer.chunk().await? {
-            file.write_all(&piece)?;
-        }
-        file.persist(path).with_context(|| format!("could not write {shown}"))?;
-        Ok(())
+/// Writes an answer into the file, or to standard output.
+async fn keep(mut answer: Answer, file: Option<&OutputFile>) -> anyhow::Result<()> {
+    if let Some(file) = file {
+        return file.keep(answer).await;
     }
+    while let Some(piece) = answer.chunk().await? {
+        show::bytes(&piece)?;
+    }
+    Ok(())
 }
 
 /// How a task that did not succeed ended.
@@ -198,6 +213,9 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     let limit = limits::REQUEST_BODY_BYTES_MAX;
     let mut bytes = Vec::new();
     let taken = if path == Path::new("-") {
+        if std::io::stdin().is_terminal() {
+            show::note("the input is what you type; Ctrl-D on a new line ends it");
+        }
         std::io::stdin().lock().take(limit + 1).read_to_end(&mut bytes)
     } else {
         std::fs::File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes))
@@ -225,13 +243,6 @@ fn by_name(path: &Path) -> Option<String> {
         _ => return None,
     };
     Some(kind.to_owned())
-}
-
-pub(super) fn label(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("write NAME=VALUE".to_owned()),
-    }
 }
 
 const JSON: &str = "application/json";

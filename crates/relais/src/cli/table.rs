@@ -1,4 +1,5 @@
-//! Tables that fit the terminal: the widest columns give way first.
+//! Tables that fit the terminal: the widest columns give way first, but for the first one. It has what a
+//! row is called by, which half of it is not.
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -48,7 +49,7 @@ fn fit(natural: &[usize], width: Option<usize>) -> Vec<usize> {
     let Some(width) = width else { return widths };
     let gaps = GAP.len() * widths.len().saturating_sub(1);
     while widths.iter().sum::<usize>() + gaps > width {
-        let Some(widest) = widths.iter_mut().max() else { break };
+        let Some(widest) = widths.iter_mut().skip(1).max() else { break };
         if *widest <= COLUMN_MIN {
             break;
         }
@@ -94,5 +95,10 @@ mod tests {
             assert!(lines.lines().all(|line| line.width() <= width), "{width}: {lines}");
         }
         assert!(table.render(Some(15)).contains('…'));
+        let mut table = Table::new(["ID", "TEXT", "MORE"]);
+        table.row(["task_01jdk3v5x8e2rbk0t6q9z4m7ha".into(), "x".repeat(40), "y".repeat(20)]);
+        let lines = table.render(Some(80));
+        assert!(lines.contains("task_01jdk3v5x8e2rbk0t6q9z4m7ha  x"), "an id is whole: {lines}");
+        assert!(lines.lines().all(|line| line.width() <= 80), "{lines}");
     }
 }

@@ -3,10 +3,12 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use relais_api::task::Status;
 use relais_client::{ListQuery, Task};
+use relais_core::{LaneKey, QueueName};
 
 use super::table::Table;
-use super::{Connection, show};
+use super::{Connection, argument, show};
 
 /// Lists tasks, newest first, in a table that fits the terminal; with --json one document a line.
 #[derive(Debug, Args)]
@@ -15,7 +17,8 @@ pub(super) struct Tasks {
     filter: Filter,
     /// How many at most
     #[arg(long, value_name = "N", default_value_t = 50)]
-    limit: usize,
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    limit: u64,
     /// All of them, however many
     #[arg(long, conflicts_with = "limit")]
     all: bool,
@@ -26,27 +29,34 @@ pub(super) struct Tasks {
 pub(super) struct Filter {
     /// Of this queue
     #[arg(long, short, value_name = "NAME")]
-    pub(super) queue: Option<String>,
+    pub(super) queue: Option<QueueName>,
     /// In this status: queued, running, waiting, succeeded, failed, canceled
     #[arg(long, short, value_name = "STATUS")]
-    pub(super) status: Option<String>,
+    pub(super) status: Option<Status>,
     /// With this label
-    #[arg(long, value_name = "NAME=VALUE")]
-    pub(super) label: Option<String>,
+    #[arg(long, value_name = "NAME=VALUE", value_parser = argument::label)]
+    pub(super) label: Option<(String, String)>,
     /// Of this lane
     #[arg(long, value_name = "LANE")]
-    pub(super) lane: Option<String>,
+    pub(super) lane: Option<LaneKey>,
+}
+
+impl Filter {
+    /// The label as it is sent.
+    pub(super) fn label(&self) -> Option<String> {
+        self.label.as_ref().map(|(name, value)| format!("{name}={value}"))
+    }
 }
 
 impl Tasks {
     pub(super) async fn run(self, connection: &Connection) -> anyhow::Result<ExitCode> {
         let client = connection.client()?;
-        let mut left = if self.all { usize::MAX } else { self.limit };
+        let mut left = if self.all { usize::MAX } else { usize::try_from(self.limit)? };
         let mut query = ListQuery {
-            queue: self.filter.queue,
-            status: self.filter.status,
-            label: self.filter.label,
-            lane: self.filter.lane,
+            label: self.filter.label(),
+            queue: self.filter.queue.map(|queue| queue.to_string()),
+            status: self.filter.status.map(|status| status.to_string()),
+            lane: self.filter.lane.map(|lane| lane.to_string()),
             ..ListQuery::default()
         };
         let mut table = Table::new(["ID", "QUEUE", "STATUS", "TRY", "CREATED", "DETAIL"]);

@@ -10,6 +10,7 @@ use relais_api::{Span, Time};
 use relais_engine::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 
+use super::argument::Usage;
 use super::{Connection, show};
 
 /// Shows what a ticket says: its task, what its bearer may do, and until when. The signature is not
@@ -24,8 +25,11 @@ pub(super) struct Token {
 impl Token {
     pub(super) fn run(self, connection: &Connection) -> anyhow::Result<ExitCode> {
         let text = self.text.or_else(|| connection.ticket.clone());
-        let text = text.context("give a ticket, as an argument or by --ticket")?;
-        let (header, claims) = decode(&text)?;
+        let text = text
+            .filter(|text| !text.is_empty())
+            .ok_or_else(|| Usage::new("which ticket? give [TICKET], or --ticket"))?;
+        let (header, claims) =
+            decode(&text).map_err(|error| Usage::value("[TICKET]", format!("{error:#}")))?;
         let now = Time::from_ms(SystemClock::start().now().as_ms());
         let ends = claims["exp"].as_i64().map(|s| Time::from_ms(s.saturating_mul(1000)));
         if connection.json {

@@ -11,14 +11,14 @@ use relais_client::{Client, Event, Progress};
 use tokio::sync::mpsc;
 
 use super::submit::INTERRUPTED;
-use super::{Connection, show};
+use super::{Connection, argument, show};
 
 /// Prints the events of tasks, one a line, until all are done. Lost connections and restarts of the
 /// server are ridden out. Successful only if all tasks are.
 #[derive(Debug, Args)]
 pub(super) struct Watch {
     /// The tasks
-    #[arg(required = true, value_name = "ID")]
+    #[arg(required = true, value_name = "ID", value_parser = argument::task_id)]
     ids: Vec<String>,
     /// Begins after the event of this number [default: 0, at the start]
     #[arg(long, value_name = "SEQ", default_value_t = 0, hide_default_value = true)]
@@ -41,7 +41,11 @@ impl Watch {
                     Some(event) => show::line(&line(&event))?,
                     None => break,
                 },
-                _ = tokio::signal::ctrl_c() => return Ok(ExitCode::from(INTERRUPTED)),
+                _ = tokio::signal::ctrl_c() => {
+                    let ids = self.ids.join(" ");
+                    show::note(&format!("it goes on without you: relais watch {ids}"));
+                    return Ok(ExitCode::from(INTERRUPTED));
+                }
             }
         }
         let mut all_succeeded = true;
@@ -58,6 +62,11 @@ async fn follow(
     after: u64,
     events: mpsc::Sender<Event>,
 ) -> anyhow::Result<bool> {
+    match client.task(&id).await {
+        // A server that is away may come back; whoever mistyped its address should not wait in silence.
+        Err(error) if error.is_transient() => show::note(&format!("{error}; trying on")),
+        asked => drop(asked.with_context(|| format!("could not follow {id}"))?),
+    }
     let mut follow = client.follow(&id, after);
     while let Some(event) = follow.next().await.with_context(|| format!("could not follow {id}"))? {
         if events.send(event).await.is_err() {

@@ -7,10 +7,10 @@ use anyhow::Context as _;
 use clap::Args;
 use relais_api::Span;
 use relais_client::Worker;
-use relais_core::limits;
+use relais_core::{QueueName, limits};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Connection, show};
+use super::{Connection, argument, show};
 use crate::exec::Exec;
 use crate::logs;
 
@@ -20,7 +20,7 @@ use crate::logs;
 pub(super) struct Work {
     /// The queue: 1 to 64 of a-z, 0-9, - and _
     #[arg(long, short, value_name = "NAME")]
-    queue: String,
+    queue: QueueName,
     /// The program, as a command line of /bin/sh, such as ./import.sh
     #[arg(long, value_name = "COMMAND")]
     #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
@@ -30,10 +30,10 @@ pub(super) struct Work {
     #[arg(value_parser = clap::value_parser!(u16).range(1..=1000))]
     concurrency: u16,
     /// The worker's name, shown to operators, up to 128 bytes [default: none]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = argument::worker_name)]
     name: Option<String>,
     /// The media type of results, such as text/csv [default: JSON or text if they are, else bytes]
-    #[arg(long, value_name = "TYPE")]
+    #[arg(long, value_name = "TYPE", value_parser = argument::media_type)]
     result_type: Option<String>,
     /// How long running programs may go on once this one is told to stop
     #[arg(long, value_name = "DURATION", default_value = "20s")]
@@ -48,7 +48,7 @@ impl Work {
             content_type: self.result_type,
             result_bytes_max: limits::RESULT_BODY_BYTES_MAX,
         };
-        let mut worker = Worker::new(connection.client()?, &self.queue)
+        let mut worker = Worker::new(connection.client()?, self.queue.as_str())
             .concurrency(usize::from(self.concurrency))
             .drain_for(self.drain.as_duration())
             .stop_grace(STOP_GRACE);
@@ -91,7 +91,8 @@ What the program gets and gives:
   environment       RELAIS_TASK, RELAIS_QUEUE, RELAIS_ATTEMPT, RELAIS_RUN, RELAIS_LABELS (JSON), and
                     if there is one RELAIS_LANE, RELAIS_CONTENT_TYPE, RELAIS_CHECKPOINT (JSON),
                     RELAIS_DEADLINE
-Relais sends the heartbeats. When the task is canceled, or the worker has to stop, the program and all
+The exit status counts even if a child that the program leaves behind holds its output open: two
+seconds later the pipes are closed. Relais sends the heartbeats. When the task is canceled, or the worker has to stop, the program and all
 that it started get SIGTERM, and SIGKILL 10 s later.
 
 Example: relais work --queue imports --concurrency 4 --exec 'shop import'";

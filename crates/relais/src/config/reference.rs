@@ -148,8 +148,9 @@ const ROUTE: Section = Section {
         key("methods", "[]", "Methods it takes; none takes all but CONNECT and TRACE."),
         optional(
             "upstream",
-            "is needed unless `run = \"workers\"`",
-            "URL of the service that runs its tasks; a path in it goes before the request's.",
+            "is needed; refused with `run = \"workers\"`",
+            "URL of the service that runs its tasks; a path in it goes before the request's. It cannot be \
+             this server itself.",
         ),
         key("run", "\"upstream\"", "`\"upstream\"`, or `\"workers\"`, who lease its tasks."),
         key(
@@ -292,7 +293,8 @@ const HEAD: &str = "\
 
 `relais serve` reads `relais.toml` in its working folder, or the file that `--config` names; without either it has
 the defaults below. Flags win over the environment, the environment over the file, the file over the defaults.
-`relais check` judges all of it, names each mistake with its line, and says what the rest means.
+`relais check` judges all of it, names each mistake with its line, and says what the rest means. It looks at the store
+if there is one, and changes nothing.
 
 Durations are text: whole numbers with `d`, `h`, `m`, `s`, `ms` (`\"30s\"`, `\"1h30m\"`), at most `\"3650d\"`. Rates are a
 whole number and a period: `\"100/s\"`, `\"5/m\"`, `\"10/h\"`. A key that is not on this page is refused.

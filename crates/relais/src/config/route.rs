@@ -40,6 +40,11 @@ fn route(
     };
     let run_by_workers = given.run.as_ref().is_some_and(|run| *run.get_ref() == Run::Workers);
     let upstream = match &given.upstream {
+        Some(text) if run_by_workers => {
+            let what = "is never called with run = \"workers\": leave one of the two out";
+            report.at(text.span(), "[[route]] upstream", what);
+            None
+        }
         Some(text) => report.take(text.span(), "[[route]] upstream", url::upstream(text.get_ref())),
         None if run_by_workers => Some(String::new()),
         None => {

@@ -53,13 +53,13 @@ impl FromStr for StoreUrl {
 
 /// The URL of an upstream: scheme, authority and maybe a base path; as it is compared, without a slash
 /// at the end.
-pub(super) fn upstream(text: &str) -> Result<String, String> {
+pub(crate) fn upstream(text: &str) -> Result<String, String> {
     let (origin, path) = parts(text)?;
     Ok(format!("{origin}{}", path.trim_end_matches('/')))
 }
 
 /// Scheme and authority alone.
-pub(super) fn origin(text: &str) -> Result<String, String> {
+pub(crate) fn origin(text: &str) -> Result<String, String> {
     let (origin, path) = parts(text)?;
     if path.trim_end_matches('/').is_empty() {
         Ok(origin)

@@ -4,7 +4,6 @@ use std::io::Write as _;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, BufReader};
-use tokio::process::{ChildStderr, ChildStdout};
 
 use super::reports::{Line, next_line};
 
@@ -20,7 +19,7 @@ pub(super) enum Captured {
 impl Captured {
     /// Reads to the end; `None` when there is more than `limit` bytes.
     pub(super) async fn read(
-        stdout: Option<ChildStdout>,
+        stdout: Option<impl AsyncRead + Unpin>,
         limit: u64,
     ) -> anyhow::Result<Option<Self>> {
         match stdout {
@@ -64,7 +63,7 @@ async fn read(mut stdout: impl AsyncRead + Unpin, limit: u64) -> anyhow::Result<
 }
 
 /// Passes standard error on, and keeps its last line that says something.
-pub(super) async fn last_words(stderr: Option<ChildStderr>) -> String {
+pub(super) async fn last_words(stderr: Option<impl AsyncRead + Unpin>) -> String {
     let Some(stderr) = stderr else { return String::new() };
     let mut reader = BufReader::new(stderr);
     let mut last = String::new();

@@ -8,16 +8,22 @@ use std::time::Duration;
 use anyhow::Context as _;
 use command_fds::{CommandFdExt as _, FdMapping};
 use relais_client::LeasedTask;
+use relais_core::limits::PIPES_GRACE;
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+use super::ending::EndingPipe;
 
 /// A program that runs one attempt. It is killed, with all that it started, when this is dropped.
 pub(super) struct Program {
     child: Child,
     reports: Option<Receiver>,
     group: Option<Pid>,
+    /// Dropped when nothing more is to be read from its pipes.
+    is_read: watch::Sender<()>,
 }
 
 impl Program {
@@ -36,27 +42,34 @@ impl Program {
         // The command holds our end for writing: the pipe would never end.
         drop(shell);
         let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-        Ok(Self { child, reports: Some(receiver(reader)?), group })
+        let is_read = watch::Sender::new(());
+        Ok(Self { child, reports: Some(receiver(reader)?), group, is_read })
     }
 
     pub(super) fn take_input(&mut self) -> Option<ChildStdin> {
         self.child.stdin.take()
     }
 
-    pub(super) fn take_output(&mut self) -> Option<ChildStdout> {
-        self.child.stdout.take()
+    pub(super) fn take_output(&mut self) -> Option<EndingPipe<ChildStdout>> {
+        self.child.stdout.take().map(|pipe| EndingPipe::new(pipe, self.is_read.subscribe()))
     }
 
-    pub(super) fn take_errors(&mut self) -> Option<ChildStderr> {
-        self.child.stderr.take()
+    pub(super) fn take_errors(&mut self) -> Option<EndingPipe<ChildStderr>> {
+        self.child.stderr.take().map(|pipe| EndingPipe::new(pipe, self.is_read.subscribe()))
     }
 
-    pub(super) fn take_reports(&mut self) -> Option<Receiver> {
-        self.reports.take()
+    pub(super) fn take_reports(&mut self) -> Option<EndingPipe<Receiver>> {
+        self.reports.take().map(|pipe| EndingPipe::new(pipe, self.is_read.subscribe()))
     }
 
     pub(super) async fn wait(&mut self) -> anyhow::Result<ExitStatus> {
         self.child.wait().await.context("could not wait for it")
+    }
+
+    /// For a program that has ended: what it wrote is in its pipes already, so that they come to an end
+    /// soon, even if a child that it left behind still holds them.
+    pub(super) async fn end_pipes(self) {
+        let _ = tokio::time::timeout(PIPES_GRACE, self.is_read.closed()).await;
     }
 
     /// Asks it, and all that it started, to stop; ends what does not.
@@ -125,13 +138,12 @@ fn receiver(reader: PipeReader) -> anyhow::Result<Receiver> {
     reader.context("no pipe for its reports")
 }
 
-/// What a task that reads a pipe found; nothing more is waited for once the program has ended.
-pub(super) async fn soon<T>(mut reading: JoinHandle<T>) -> anyhow::Result<T> {
-    if let Ok(done) = tokio::time::timeout(PIPES_GRACE, &mut reading).await {
-        return Ok(done?);
-    }
-    reading.abort();
-    anyhow::bail!("something that it started still holds its output open")
+/// What a task that serves a pipe found, if it comes to an end soon. Only for what the outcome can do
+/// without: the results and the last words are read from an [`EndingPipe`].
+pub(super) async fn soon<T>(mut serving: JoinHandle<T>) -> Option<T> {
+    let done = tokio::time::timeout(2 * PIPES_GRACE, &mut serving).await;
+    serving.abort();
+    done.ok()?.ok()
 }
 
 /// Where programs report.
@@ -140,5 +152,3 @@ const REPORTS_FD: i32 = 3;
 const STOP_GRACE: Duration = Duration::from_secs(10);
 /// How often it is looked whether all of it has stopped.
 const STOP_POLL: Duration = Duration::from_millis(20);
-/// How long pipes may stay open after their program has ended.
-const PIPES_GRACE: Duration = Duration::from_secs(5);

@@ -4,8 +4,7 @@
 use relais_client::{Progress, RawJson, Reporter};
 use relais_core::limits::CHECKPOINT_BYTES_MAX;
 use serde::Deserialize;
-use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, BufReader};
-use tokio::net::unix::pipe::Receiver;
+use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncRead, BufReader};
 
 use crate::cli::show;
 
@@ -20,7 +19,7 @@ struct Report {
 
 /// Sends reports on until the program closes the descriptor. A line that makes no sense is complained
 /// about and passed over: a report is no reason to fail.
-pub(super) async fn forward(reports: Option<Receiver>, reporter: Reporter) {
+pub(super) async fn forward(reports: Option<impl AsyncRead + Unpin>, reporter: Reporter) {
     let Some(reports) = reports else { return };
     let mut reader = BufReader::new(reports);
     let mut complaints = 0;

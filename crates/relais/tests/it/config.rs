@@ -295,6 +295,7 @@ fn what_a_route_cannot_be_is_refused() {
         ("queue = \"A\"", "may only contain"),
         ("tenant = \"\"", "1 to 64 bytes"),
         ("host = \"a b\"", "is no host"),
+        ("run = \"workers\"", "[[route]] upstream: is never called with run = \"workers\""),
         ("run = \"workers\"\nmode = \"sync\"", "workers cannot answer synchronously"),
     ] {
         let error = refused(&route(lines));
@@ -314,6 +315,27 @@ fn what_a_route_cannot_be_is_refused() {
 fn a_route_that_relais_hides_is_refused() {
     let error = refused("\n[[route]]\npath = \"/v1/tasks\"\nupstream = \"http://b\"\n");
     assert!(error.starts_with("relais.toml:3: [[route]] \"/v1/tasks\": "), "{error}");
+}
+
+#[test]
+fn an_upstream_that_is_the_server_itself_is_refused() {
+    let own = "http://localhost:8080";
+    let error = refused(&format!("[server]\nfallback = \"{own}/x\"\n"));
+    assert!(error.starts_with("relais.toml:2: [server] fallback: "), "{error}");
+    assert!(error.contains("is this server itself"), "{error}");
+    let error = refused(&format!("[[route]]\npath = \"/a\"\nupstream = \"{own}\"\n"));
+    assert!(error.starts_with("relais.toml:3: [[route]] upstream: "), "{error}");
+    let upstream = |url: &str| Overrides { upstream: Some(url.to_owned()), ..Overrides::default() };
+    let error = read_with("", &upstream(own)).err().unwrap();
+    assert!(error.starts_with("--upstream: http://localhost:8080 is this server"), "{error}");
+    let error = read_with("", &upstream("http://127.0.0.1:8081")).err().unwrap();
+    assert!(error.contains("own administration"), "{error}");
+    // Flags say where it listens in the end.
+    let elsewhere = Overrides {
+        listen: Some(([127, 0, 0, 1], 9000).into()),
+        ..upstream("http://127.0.0.1:8080")
+    };
+    assert!(read_with("", &elsewhere).is_ok());
 }
 
 #[test]

@@ -13,4 +13,5 @@ mod process;
 mod reference;
 mod secrets;
 mod serve;
+mod usage;
 mod work;

@@ -86,6 +86,56 @@ fn a_file_that_is_no_store_is_refused_and_left_alone() {
     assert_eq!(std::fs::read_to_string(path).unwrap(), "dear diary, ".repeat(1000));
 }
 
+/// What `check` passes, `serve` starts with; and neither makes a folder, nor `check` a store.
+#[test]
+fn check_and_serve_agree_on_the_place_of_a_store() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("diary"), "dear diary, ".repeat(1000)).unwrap();
+    std::fs::create_dir(folder.path().join("folder")).unwrap();
+    std::fs::create_dir(folder.path().join("sealed")).unwrap();
+    std::fs::write(folder.path().join("sealed/relais.key"), "not a key").unwrap();
+    let ports = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+    for (store, what) in [
+        ("sqlite:nowhere/relais.db", "the folder nowhere does not exist"),
+        ("sqlite:diary/relais.db", "diary is no folder"),
+        ("sqlite:folder", "it is a folder"),
+        ("sqlite:diary", "could not open diary: it is not a database"),
+        ("sqlite:sealed/relais.db", "sealed/relais.key"),
+    ] {
+        for command in ["check", "serve"] {
+            let args = [&[command, "--store", store], &ports[..]].concat();
+            let failed = output(relais(folder.path(), &args), b"");
+            assert_eq!(failed.status.code(), Some(1), "{command} {store}");
+            assert!(stderr(&failed).contains(what), "{command} {store}: {}", stderr(&failed));
+        }
+    }
+    assert!(!folder.path().join("nowhere").exists());
+    let new = output(relais(folder.path(), &[&["check"], &ports[..]].concat()), b"");
+    assert!(new.status.success(), "{}", stderr(&new));
+    assert!(!folder.path().join("relais.db").exists(), "a check makes nothing");
+    assert!(!folder.path().join("relais.key").exists(), "a check makes nothing");
+}
+
+#[test]
+fn a_route_for_keys_without_any_is_pointed_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let route = "[[route]]\npath = \"/a\"\nupstream = \"http://127.0.0.1:9\"\naccess = \"key\"\n";
+    std::fs::write(folder.path().join("relais.toml"), route).unwrap();
+    let checked = || {
+        let checked = output(relais(folder.path(), &["check"]), b"");
+        assert!(checked.status.success(), "{}", stderr(&checked));
+        stderr(&checked)
+    };
+    let what = "warning: route \"/a\" takes callers with an API key only, and there is none";
+    assert!(checked().contains(what), "{}", checked());
+    let add = ["key", "add", "--name", "ci", "--scope", "submit", "--store", "sqlite:relais.db"];
+    assert!(output(relais(folder.path(), &add), b"").status.success());
+    assert_eq!(checked(), "");
+    // Beside its server as well.
+    let _server = Server::start(folder.path(), &[]);
+    assert_eq!(checked(), "");
+}
+
 #[test]
 fn off_loopback_a_server_needs_a_key_in_the_file_or_the_store() {
     let folder = tempfile::tempdir().unwrap();
@@ -99,6 +149,10 @@ fn off_loopback_a_server_needs_a_key_in_the_file_or_the_store() {
         "http://127.0.0.1:9",
     ];
     let failed = output(relais(folder.path(), &args), b"");
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(stderr(&failed).contains("without any API key"), "{}", stderr(&failed));
+    let check = [&["check"], &args[1..]].concat();
+    let failed = output(relais(folder.path(), &check), b"");
     assert_eq!(failed.status.code(), Some(1));
     assert!(stderr(&failed).contains("without any API key"), "{}", stderr(&failed));
     let add = [

@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::process::{Running, Server, output, stderr, stdout};
+use crate::process::{Running, Server, output, relais, stderr, stdout};
 
 /// A program for workers, as a script.
 fn script(folder: &Path, name: &str, lines: &str) -> String {
@@ -72,6 +72,88 @@ fn the_exit_status_is_the_outcome_and_the_last_words_explain_it() {
     );
     assert!(text.lines().next().unwrap().starts_with("task: task_"), "its id comes first: {text}");
     assert_eq!(task(&server, folder.path())["attempt"], 1);
+}
+
+/// It was found unwritable only after the wait, and a link or a pipe was replaced by a file.
+#[test]
+fn a_result_goes_into_its_file_whole_or_not_at_all() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let folder = tempfile::tempdir().unwrap();
+    let here = |name: &str| folder.path().join(name);
+    std::fs::write(here("result"), "before").unwrap();
+    std::fs::set_permissions(here("result"), PermissionsExt::from_mode(0o640)).unwrap();
+    symlink("result", here("link")).unwrap();
+    std::fs::create_dir(here("folder")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(here("pipe")).status().unwrap().success());
+    let names = || {
+        let entries = std::fs::read_dir(folder.path()).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let before = names();
+    let submit = ["submit", "-", "--queue", "q", "--wait", "--url", "http://127.0.0.1:1", "-o"];
+    for (path, what) in [
+        ("nowhere/result", "could not write nowhere/result: "),
+        ("folder", "could not write folder: it is a folder"),
+        // This one could be written, but there is no server.
+        ("link", "could not reach"),
+        ("new", "could not reach"),
+    ] {
+        let failed = output(relais(folder.path(), &[&submit[..], &[path]].concat()), b"x");
+        assert_eq!(failed.status.code(), Some(1), "{path}");
+        assert!(stderr(&failed).contains(what), "{path}: {}", stderr(&failed));
+    }
+    assert_eq!(names(), before, "nothing is left behind");
+    assert_eq!(std::fs::read_to_string(here("result")).unwrap(), "before");
+
+    let server = Server::start(folder.path(), &[]);
+    let _worker = work(&server, folder.path(), "cat");
+    let reader = std::thread::spawn({
+        let pipe = here("pipe");
+        move || std::fs::read_to_string(pipe).unwrap()
+    });
+    for path in ["link", "new", "pipe"] {
+        let done = submit_to(&server, folder.path(), path);
+        assert!(done.status.success(), "{path}: {}", stderr(&done));
+    }
+    assert_eq!(reader.join().unwrap(), "after");
+    assert!(std::fs::symlink_metadata(here("link")).unwrap().is_symlink());
+    for (name, mode) in [("result", 0o640), ("new", 0o644)] {
+        assert_eq!(std::fs::read_to_string(here(name)).unwrap(), "after");
+        let found = std::fs::metadata(here(name)).unwrap().permissions().mode() & 0o777;
+        // Whatever the umask of whoever runs the test takes from a new file.
+        assert!(found == mode || name == "new" && found & !0o666 == 0, "{name}: {found:o}");
+    }
+}
+
+fn submit_to(server: &Server, folder: &Path, path: &str) -> std::process::Output {
+    submit(server, folder, &["--wait", "-o", path], b"after")
+}
+
+/// A child in the background that held the pipes open made a success count as failed.
+#[test]
+fn a_child_that_is_left_behind_changes_nothing_about_the_outcome() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let exec = "cat > /dev/null; echo result; echo reason >&2; echo '{\"output\": 1}' >&3; \
+                sleep 1000 & echo $! >> strays; exit $RELAIS_LANE";
+    let _worker = work(&server, folder.path(), exec);
+    let [good, bad] = ["0", "100"].map(|lane| {
+        let done = submit(&server, folder.path(), &["--wait", "--lane", lane], b"x");
+        (done.status.code(), stdout(&done), stderr(&done))
+    });
+    // What the children held is closed by now; they themselves live on until they are stopped here.
+    let strays = std::fs::read_to_string(folder.path().join("strays")).unwrap();
+    for stray in strays.lines() {
+        let ended = std::process::Command::new("kill").args(["-KILL", stray]).status().unwrap();
+        assert!(ended.success(), "{stray} was left alone");
+    }
+    assert_eq!((good.0, good.1.as_str()), (Some(0), "result\n"), "{}", good.2);
+    assert!(good.2.contains(" output "), "reports were read: {}", good.2);
+    let last = bad.2.lines().last().unwrap();
+    let expected = "handler-failed: reason (the program ended with exit status 100)";
+    assert!(bad.0 == Some(1) && last.ends_with(expected), "{}", bad.2);
 }
 
 #[test]
