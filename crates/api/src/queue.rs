@@ -213,6 +213,11 @@ pub struct Policy {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 9_007_199_254_740_991_u64)]
     pub capacity: Option<u64>,
+    /// Of them, tasks that callers without an API key hand in from one address (of IPv6: one /64),
+    /// at most; a quarter of `capacity` unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 9_007_199_254_740_991_u64)]
+    pub capacity_per_ip: Option<u64>,
     /// Shares of lanes; a lane without one has 1.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(required = false)]

@@ -24,6 +24,6 @@ pub use refusal::Refused;
 pub use retry::RetryPolicy;
 pub use task::{
     Credentials, Failure, FailureCode, Holder, Lease, Life, Priority, Progress, Runner, Settled,
-    Settlement, Spec, State, Status, Task,
+    Settlement, Source, Spec, State, Status, Task,
 };
 pub use time::Timestamp;

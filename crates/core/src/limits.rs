@@ -105,6 +105,9 @@ pub const WRITER_QUEUE_MAX: usize = 4_096;
 pub const QUEUE_CAPACITY: u64 = 1_000_000;
 /// Largest capacity a queue may be given: beyond it JSON's numbers are no longer exact everywhere.
 pub const QUEUE_CAPACITY_MAX: u64 = (1 << 53) - 1;
+/// What part of its queue's capacity one address holds by default: a quarter, so that no one of the
+/// callers without a key fills a queue for all.
+pub const SOURCE_SHARE_DIVISOR: u64 = 4;
 /// Most attempts at the same time that a queue, or a lane, may be given.
 pub const CONCURRENCY_MAX: u32 = i32::MAX as u32;
 /// Tasks that one tenant may hold, all queues together.
@@ -174,6 +177,12 @@ pub const LIMITS: &[Limit] = &[
     limit("erasures not yet read", ERASED_WAITING_MAX as u64, "erasures", "the oldest not told"),
     limit("estimates kept", ESTIMATES_MAX as u64, "tasks", "made anew"),
     limit("queue capacity", QUEUE_CAPACITY, "tasks", "429 queue-full"),
+    limit(
+        "queue capacity per address",
+        QUEUE_CAPACITY / SOURCE_SHARE_DIVISOR,
+        "tasks",
+        "429 too-many-tasks",
+    ),
     limit("capacity of a policy", QUEUE_CAPACITY_MAX, "tasks", "422 invalid-field"),
     limit("concurrency", CONCURRENCY_MAX as u64, "attempts", "422 invalid-field"),
     limit("tenant capacity", TENANT_CAPACITY, "tasks", "429 tenant-full"),

@@ -51,6 +51,8 @@ pub struct Policy {
     pub retention: Duration,
     /// Tasks not yet terminal that the queue may hold.
     pub capacity: u64,
+    /// Of them, tasks of one source; `None` is a quarter of the capacity.
+    pub capacity_per_ip: Option<u64>,
     /// Shares of lanes; a lane without a weight has 1.
     pub lane_weights: BTreeMap<LaneKey, u32>,
 }
@@ -68,6 +70,7 @@ impl Default for Policy {
             deadline: Duration::from_secs(24 * 3600),
             retention: Duration::from_secs(7 * 24 * 3600),
             capacity: limits::QUEUE_CAPACITY,
+            capacity_per_ip: None,
             lane_weights: BTreeMap::new(),
         }
     }
@@ -78,6 +81,13 @@ impl Policy {
     #[must_use]
     pub fn heartbeat_every(&self) -> Duration {
         self.lease / 3
+    }
+
+    /// Tasks not yet terminal that one source may hold; at least 1.
+    #[must_use]
+    pub fn source_capacity(&self) -> u64 {
+        let share = self.capacity.div_ceil(limits::SOURCE_SHARE_DIVISOR);
+        self.capacity_per_ip.unwrap_or(share).max(1)
     }
 
     /// The share of `lane`; at least 1.

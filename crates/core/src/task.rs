@@ -98,7 +98,14 @@ pub struct Spec {
     pub input_bytes: u64,
     /// What the engine and the server need to know and the rules do not (route, access, target…).
     pub context: Bytes,
+    /// Whose share of its queue it takes until it is terminal; `None` is bounded by the queue alone.
+    pub source: Option<Source>,
 }
+
+/// Where a task came from, as far as shares of a queue go: equal for those who have one share together.
+/// It says nothing else: an address is not kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Source(pub [u8; 16]);
 
 /// Whether a task has sealed credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -459,6 +466,12 @@ impl Task {
                 None => at.plus(self.spec.retention),
             },
         }
+    }
+
+    /// Whose share of its queue it takes now: that of its source, until it is terminal.
+    #[must_use]
+    pub fn live_source(&self) -> Option<Source> {
+        self.spec.source.filter(|_| !self.life.status().is_terminal())
     }
 
     /// When the task will be erased, once it is terminal.

@@ -102,5 +102,6 @@ fn submission(queue: QueueName, input: &'static str) -> Result<Submission, Box<d
             forwarded: String::new(),
             may_report: false,
         },
+        source: None,
     })
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use relais_core::{
-    BodyKind, Credentials, Entry, LaneKey, Policy, Priority, QueueName, Runner, Spec, Task, TaskId,
-    TenantName, Timestamp, limits,
+    BodyKind, Credentials, Entry, LaneKey, Policy, Priority, QueueName, Runner, Source, Spec, Task,
+    TaskId, TenantName, Timestamp, limits,
 };
 use relais_store::{Accept, Body, Commit, Committed, Data, Idempotency, Pool, Rejected};
 
@@ -57,6 +57,8 @@ pub struct Submission {
     pub idempotency: Option<([u8; 32], [u8; 32])>,
     /// What engine and server need to know of it.
     pub context: Context,
+    /// Whose share of the queue it takes; `None` is bounded by the queue alone.
+    pub source: Option<Source>,
 }
 
 /// What a submission became.
@@ -229,6 +231,7 @@ impl Engine {
             content_type: submission.content_type,
             input_bytes,
             context: envelope::encode(&submission.context),
+            source: submission.source,
         };
         let (task, entry) = relais_core::accept(spec, credentials, has_checkpoint);
         let idempotency = submission.idempotency.map(|(scope, fingerprint)| Idempotency {
@@ -244,6 +247,7 @@ impl Engine {
             idempotency,
             queue_capacity: policy.capacity,
             tenant_capacity: self.config().tenant_capacity,
+            source_capacity: policy.source_capacity(),
         };
         Ok((Commit::Accept(Box::new(accept)), kept))
     }

@@ -257,6 +257,10 @@ impl From<Rejected> for Refusal {
             Rejected::NotFound => Self::new(&codes::TASK_NOT_FOUND),
             Rejected::QueueFull => Self::new(&codes::QUEUE_FULL),
             Rejected::TenantFull => Self::new(&codes::TENANT_FULL),
+            Rejected::SourceFull { capacity } => {
+                let why = format!("this address holds {capacity} tasks of the queue");
+                Self::new(&codes::TOO_MANY_TASKS).because(why).limit(capacity)
+            }
         }
     }
 }

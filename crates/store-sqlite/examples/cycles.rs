@@ -160,6 +160,7 @@ fn submission(lane: usize) -> Commit {
         content_type: Some("application/json".to_owned()),
         input_bytes: BODY_BYTES as u64,
         context: Bytes::from_static(&[7; 80]),
+        source: None,
     };
     let (task, entry) = accept(spec, Credentials::None, false);
     Commit::Accept(Box::new(Accept {
@@ -169,6 +170,7 @@ fn submission(lane: usize) -> Commit {
         idempotency: None,
         queue_capacity: u64::MAX,
         tenant_capacity: u64::MAX,
+        source_capacity: u64::MAX,
     }))
 }
 

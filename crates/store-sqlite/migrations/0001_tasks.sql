@@ -61,6 +61,14 @@ create table lane (
 create index lane_turn on lane (pool_id, turn, rank, first) where turn is not null;
 create index lane_idle on lane (queue_id, vtime) where tasks = 0;
 
+-- How many tasks that are not terminal a source has in a queue; a source without any has no row.
+create table source (
+  queue_id integer not null,
+  source blob not null,
+  live integer not null,
+  primary key (queue_id, source)
+) strict, without rowid;
+
 create table task (
   n integer primary key,             -- order of arrival
   id blob not null,

@@ -30,7 +30,7 @@ impl Scribe<'_> {
             return Ok(Ok(attached));
         }
         let attached = Committed::Attached { id: spec.id, same: true, exists: true };
-        let rejected = self.has_no_room(accept);
+        let rejected = self.has_no_room(accept)?;
         let is_new_queue = self.ledger.queue_named(&spec.tenant, &spec.queue).is_none();
         // Else the insertion itself finds out, for nothing.
         if (rejected.is_some() || is_new_queue) && self.exists(spec.id)? {
@@ -109,16 +109,20 @@ impl Scribe<'_> {
         Ok(is_kept.then_some(Committed::Attached { id, same, exists }))
     }
 
-    fn has_no_room(&self, accept: &Accept) -> Option<Rejected> {
+    fn has_no_room(&mut self, accept: &Accept) -> Result<Option<Rejected>, Fault> {
         let spec = &accept.task.spec;
         let queue = self.ledger.queue_named(&spec.tenant, &spec.queue);
         if queue.map_or(0, |at| self.ledger.queue(at).live()) >= accept.queue_capacity {
-            Some(Rejected::QueueFull)
-        } else if self.ledger.tenant_live(&spec.tenant) >= accept.tenant_capacity {
-            Some(Rejected::TenantFull)
-        } else {
-            None
+            return Ok(Some(Rejected::QueueFull));
         }
+        if self.ledger.tenant_live(&spec.tenant) >= accept.tenant_capacity {
+            return Ok(Some(Rejected::TenantFull));
+        }
+        let Some(source) = spec.source else { return Ok(None) };
+        let Self { ledger, hot, .. } = self;
+        let live = queue.map_or(Ok(0), |at| ledger.sources.live(hot, at, source))?;
+        let capacity = accept.source_capacity;
+        Ok((live >= capacity).then_some(Rejected::SourceFull { capacity }))
     }
 
     pub(crate) fn exists(&mut self, id: TaskId) -> Result<bool, Fault> {

@@ -5,13 +5,14 @@
 
 mod lanes;
 mod load;
+mod sources;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use relais_core::lane::{Bucket, vtime_on_arrival};
-use relais_core::{LaneKey, Policy, QueueName, Status, TenantName};
+use relais_core::{LaneKey, Policy, QueueName, Source, Status, TenantName};
 use relais_store::{Pool, RunBy};
 use rusqlite::{Connection, params};
 
@@ -19,6 +20,7 @@ use crate::fault::Fault;
 use crate::sql::{self, Hot};
 pub(crate) use lanes::{Front, Head, Home, Lanes, Ranked};
 pub(crate) use load::{count_at, each, name_of};
+pub(crate) use sources::Sources;
 
 /// Where a task stands, as far as order and counts are concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +35,8 @@ pub(crate) struct Standing {
     pub(crate) sched_at: Option<i64>,
     pub(crate) is_leased: bool,
     pub(crate) started: Started,
+    /// Whose share of the queue it takes, until it is terminal.
+    pub(crate) source: Option<Source>,
 }
 
 /// What a queued task waits for. Stored as a number.
@@ -159,6 +163,7 @@ pub(crate) struct Ledger {
     queue_at: HashMap<(TenantName, QueueName), usize>,
     pool_at: HashMap<(usize, RunBy), usize>,
     pub(crate) lanes: Lanes,
+    pub(crate) sources: Sources,
     dirty_queues: Vec<usize>,
     dirty_pools: Vec<usize>,
 }
@@ -333,6 +338,8 @@ impl Ledger {
         let queue_at = self.pools[pool_at].queue;
         let queue_vtime = self.queue_mut(queue_at).vtime;
         self.shift_counts(queue_at, before, after);
+        let source = |standing: Option<Standing>| standing.and_then(|standing| standing.source);
+        self.sources.shift(queue_at, source(before), source(after));
         self.shift_pool(pool_at, before, after);
 
         let was_ripe = before.is_some_and(|before| before.phase.is_ripe());
@@ -410,6 +417,7 @@ impl Ledger {
     /// Writes back what a transaction changed, once each.
     pub(crate) fn flush(&mut self, hot: &mut Hot<'_>) -> Result<(), Fault> {
         self.flush_lanes(hot)?;
+        self.sources.flush(hot)?;
         for at in self.dirty_pools.drain(..) {
             let pool = &mut self.pools[at];
             let next_at = match pool.next_at {

@@ -55,6 +55,7 @@ impl TaskRow {
             sched_at: self.sched_at,
             is_leased: self.task.life.lease().is_some(),
             started: self.started,
+            source: self.task.live_source(),
         }
     }
 
@@ -124,6 +125,7 @@ pub(crate) fn standing_after(
         sched_at,
         is_leased: task.life.lease().is_some(),
         started: started_after(&task.life.state, started, is_strict),
+        source: task.live_source(),
     }
 }
 

@@ -86,6 +86,11 @@ hot! {
     idem_sweep = "delete from idem where scope in
         (select scope from idem where gone_at <= ?1 order by gone_at limit ?2)";
 
+    source_read = "select live from source where queue_id = ?1 and source = ?2 limit 1";
+    source_add = "insert into source (queue_id, source, live) values (?1, ?2, ?3)
+        on conflict (queue_id, source) do update set live = live + ?3";
+    source_drop = "delete from source where queue_id = ?1 and source = ?2 and live = 0";
+
     queue_update = "update queue set is_paused = ?2, is_strict = ?3, policy = ?4, vtime = ?5,
         bucket = ?6, queued = ?7, running = ?8, waiting = ?9, succeeded = ?10, failed = ?11,
         canceled = ?12, ready = ?13, leases = ?14, started = ?15 where id = ?1";
@@ -236,6 +241,7 @@ pub(crate) const LIST_TENANTS: &str = "select id from tenant where ?1 is null or
 pub(crate) const BEGIN_READ: &str = "begin";
 pub(crate) const CHECK_QUEUES: &str = "select id, queued, running, waiting, succeeded, failed,
     canceled, ready, leases, started from queue order by id limit -1";
+pub(crate) const CHECK_SOURCES: &str = "select queue_id, source, live from source limit -1";
 pub(crate) const CHECK_POOLS: &str = "select id, has_ready, next_at from pool order by id limit -1";
 pub(crate) const CHECK_LANES: &str = "select lane.id, pool_id, lane.queue_id, lane.key,
     tenant.name, queue.name, kind, origin, is_strict, lane.vtime, lane.leases, lane.tasks,

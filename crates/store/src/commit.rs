@@ -53,8 +53,8 @@ pub enum QueueChange {
 
 /// A new task, as [`relais_core::accept`] made it.
 ///
-/// Its idempotency key is looked at first, then the capacity of its queue, then that of its tenant. An
-/// accept that is repeated under the same id (its end was not known) is attached to the task it made.
+/// Its idempotency key is looked at first, then the capacity of its queue, then that of its tenant, then
+/// the share of its source, if it has one. An accept that is repeated under the same id (its end was not known) is attached to the task it made.
 #[derive(Debug, Clone)]
 pub struct Accept {
     /// The task.
@@ -69,6 +69,8 @@ pub struct Accept {
     pub queue_capacity: u64,
     /// Tasks not yet terminal that its tenant may hold.
     pub tenant_capacity: u64,
+    /// Of the queue's, tasks that its source may hold.
+    pub source_capacity: u64,
 }
 
 /// The claim of an idempotency key: part of the commit, never a look-up before it.
@@ -155,4 +157,21 @@ pub enum Rejected {
     /// The tenant has as many tasks as it may.
     #[error("the tenant has too many tasks")]
     TenantFull,
+    /// The source holds its whole share of the queue.
+    #[error("the source holds {capacity} tasks of the queue")]
+    SourceFull {
+        /// That share.
+        capacity: u64,
+    },
+}
+
+impl Rejected {
+    /// Whether the same may be accepted once some of the tasks there are have ended.
+    #[must_use]
+    pub fn is_for_room(&self) -> bool {
+        match self {
+            Self::QueueFull | Self::TenantFull | Self::SourceFull { .. } => true,
+            Self::Refused(_) | Self::NotFound => false,
+        }
+    }
 }

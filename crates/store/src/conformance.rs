@@ -24,6 +24,7 @@ pub mod keys;
 pub mod lanes;
 pub mod random;
 pub mod reads;
+pub mod shares;
 pub mod world;
 
 pub use world::World;
@@ -64,6 +65,15 @@ macro_rules! conformance {
                 a_batch_fills_a_queue_to_the_limit_exactly
                 a_known_key_is_attached_although_the_queue_is_full
                 a_retry_by_hand_is_taken_by_a_full_queue
+            }
+            shares {
+                a_source_takes_its_share_of_each_queue_and_no_more
+                a_share_is_given_back_however_a_task_ends
+                a_retry_by_hand_takes_of_the_share_again
+                a_task_that_runs_or_waits_keeps_its_place_in_the_share
+                a_known_key_is_attached_although_the_share_is_taken
+                a_batch_takes_a_share_exactly
+                a_task_without_a_source_takes_no_share
             }
             claims {
                 a_claim_brings_lease_and_bodies

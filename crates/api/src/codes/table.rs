@@ -265,7 +265,8 @@ codes! {
         "This caller has too many tasks waiting";
         "This caller holds its whole share of the queue's capacity, which is bounded so that one \
          caller cannot fill it for all. Nothing was stored.";
-        "Wait until some of its tasks are done; send the request again after `Retry-After`.";
+        "Wait until some of its tasks are done; send the request again after `Retry-After`. Callers \
+         with an API key are not counted by their address.";
     }
     UNAUTHORIZED = "unauthorized", 401, final {
         "Credentials are needed";

@@ -37,6 +37,7 @@ pub(crate) fn spec(runner: Runner) -> Spec {
         content_type: None,
         input_bytes: 0,
         context: Bytes::new(),
+        source: None,
     }
 }
 

@@ -133,6 +133,7 @@ pub(crate) fn for_workers() -> Submission {
             forwarded: String::new(),
             may_report: false,
         },
+        source: None,
     }
 }
 

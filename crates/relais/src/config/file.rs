@@ -111,6 +111,7 @@ pub(crate) struct Queue {
     pub(crate) deadline: Given<Span>,
     pub(crate) retention: Given<Span>,
     pub(crate) capacity: Given<u64>,
+    pub(crate) capacity_per_ip: Given<u64>,
     pub(crate) lane_weights: BTreeMap<Spanned<String>, Spanned<u32>>,
 }
 

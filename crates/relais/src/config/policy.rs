@@ -41,13 +41,11 @@ pub(super) fn resolve(
             .unwrap_or(defaults.retention),
         ..defaults
     };
-    if let Some(capacity) = &table.capacity {
-        let max = limits::TENANT_CAPACITY;
-        if !(1..=max).contains(capacity.get_ref()) {
-            report.at(capacity.span(), field("capacity"), format!("must be from 1 to {max}"));
-        }
-        policy.capacity = *capacity.get_ref();
+    if let Some(given) = capacity(table.capacity.as_ref(), &field("capacity"), report) {
+        policy.capacity = given;
     }
+    policy.capacity_per_ip =
+        capacity(table.capacity_per_ip.as_ref(), &field("capacity_per_ip"), report);
     weights(table, what, &mut policy, report);
     second_looks(&policy, what, warnings);
     policy
@@ -116,6 +114,15 @@ fn retry(table: &Retry, what: &str, report: &mut Report<'_>) -> RetryPolicy {
         retry.factor = *factor.get_ref();
     }
     retry
+}
+
+fn capacity(given: Option<&Spanned<u64>>, field: &str, report: &mut Report<'_>) -> Option<u64> {
+    let given = given?;
+    let max = limits::TENANT_CAPACITY;
+    if !(1..=max).contains(given.get_ref()) {
+        report.at(given.span(), field, format!("must be from 1 to {max}"));
+    }
+    Some(*given.get_ref())
 }
 
 fn weights(table: &Queue, what: &str, policy: &mut Policy, report: &mut Report<'_>) {

@@ -232,6 +232,11 @@ const QUEUE: Section = Section {
         key("deadline", "\"24h\"", "How long after its first moment to run a task must be done."),
         key("retention", "\"7d\"", "How long a task is kept once it is done."),
         key("capacity", "1_000_000", "Tasks not yet done that it holds at most."),
+        optional(
+            "capacity_per_ip",
+            "a quarter of it",
+            "Of them, those that callers without a key hand in from one address; of IPv6: one /64.",
+        ),
         optional("retry", "", "See below."),
         optional("lane_weights", "1 each", "Shares of lanes, such as `{ vip = 5 }`, 1 to 1000."),
     ],

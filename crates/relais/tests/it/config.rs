@@ -66,6 +66,7 @@ attempt_timeout = "10m"
 deadline = "24h"
 retention = "7d"
 capacity = 1_000_000
+capacity_per_ip = 250_000
 "#;
 
 #[test]
@@ -88,6 +89,7 @@ fn the_file_of_the_contract_is_understood() {
     let policy = &settings.engine.queues[&"imports".parse().unwrap()];
     assert_eq!((policy.concurrency, policy.concurrency_per_lane), (Some(8), Some(1)));
     assert_eq!(policy.deadline, Duration::from_secs(24 * 3600));
+    assert_eq!((policy.capacity, policy.capacity_per_ip), (1_000_000, Some(250_000)));
     assert_eq!(settings.engine.template, None);
     assert_eq!(settings.store, StoreUrl::Sqlite("relais.db".into()));
     assert_eq!(settings.warnings, Vec::<String>::new());
@@ -211,7 +213,9 @@ fn absurd_durations_and_numbers_are_refused() {
         "concurrency = -1",
         "concurrency_per_lane = 0",
         "capacity = 0",
+        "capacity_per_ip = 0",
         "capacity = 10_000_001",
+        "capacity_per_ip = 10_000_001",
         "rate = \"0/s\"",
         "rate = \"1/d\"",
         "rate = 5",

@@ -3,6 +3,7 @@
 use aws_lc_rs::hmac;
 use bytes::Bytes;
 use http::{HeaderMap, header};
+use relais_core::Source;
 use relais_engine::{Engine, EngineError};
 
 /// The name of the key among the engine's secrets.
@@ -43,6 +44,17 @@ impl CallerMac {
         let names = [header::AUTHORIZATION.as_str(), header::COOKIE.as_str()];
         let given = names.iter().any(|name| headers.contains_key(*name));
         given.then(|| self.of_fields(headers, &names))
+    }
+
+    /// The HMAC of the network a caller is in, as bytes of its address, shortened to what a task keeps.
+    #[must_use]
+    pub(crate) fn of_network(&self, network: &[u8]) -> Source {
+        let mut context = hmac::Context::with_key(&self.key);
+        // No name of a field has a space: this is none of those above.
+        update(&mut context, b"client address");
+        update(&mut context, network);
+        let mac = context.sign();
+        Source(mac.as_ref()[..16].try_into().expect("HMAC-SHA256 has 32 bytes"))
     }
 
     fn of_fields(&self, headers: &HeaderMap, names: &[&str]) -> [u8; 32] {

@@ -1,5 +1,6 @@
 //! One call to `/v1`: with what credentials it comes, and what they reach.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
@@ -10,9 +11,11 @@ use relais_engine::{Access, Grants};
 
 use super::{Caller, Scope, api_caller, bearer, local};
 use crate::app::{App, Side};
+use crate::connection::Peer;
 use crate::links::Viewer;
 use crate::params;
 use crate::problem::Refusal;
+use crate::proxy::source::Source;
 use crate::ticket::Ticket;
 
 /// The cookie a ticket may come in. Never reaches an upstream.
@@ -67,6 +70,8 @@ pub(crate) struct Visitor {
     /// Whether calls without credentials are taken.
     open: Result<(), Refusal>,
     headers: HeaderMap,
+    /// The other end of the connection.
+    peer: Option<IpAddr>,
 }
 
 /// A task that the visitor may do something with.
@@ -93,8 +98,9 @@ impl FromRequestParts<Arc<App>> for Visitor {
             Caller::Key(_) => Ok(()),
             Caller::Nobody => is_open(app, side, parts).await?,
         };
+        let peer = parts.extensions.get::<Peer>().map(|peer| peer.address.ip());
         // Nothing behind a visitor looks at the fields again.
-        Ok(Self { caller, offered, open, headers: std::mem::take(&mut parts.headers) })
+        Ok(Self { caller, offered, open, headers: std::mem::take(&mut parts.headers), peer })
     }
 }
 
@@ -124,6 +130,11 @@ impl Visitor {
     /// The fields of the request.
     pub(crate) fn headers(&self) -> &HeaderMap {
         &self.headers
+    }
+
+    /// Whose share of a queue the tasks take that the visitor hands in.
+    pub(crate) fn share(&self, app: &App) -> Option<relais_core::Source> {
+        Source::share_of(app, &self.caller, self.peer?, &self.headers)
     }
 
     /// The task with this id, if the visitor may do `action` with it.

@@ -8,7 +8,7 @@ use relais_api::codes;
 use relais_core::Runner;
 use relais_core::outcome::is_idempotent_method;
 use relais_engine::{Context, EngineError, Field, RequestHead, Submission};
-use relais_store::{Health, Rejected};
+use relais_store::Health;
 
 use super::caller::{self, Submitter};
 use super::check::upstream;
@@ -105,6 +105,7 @@ async fn prepare(
         checkpoint: None,
         idempotency: None,
         context,
+        source: source.share(app, &submitter.caller),
     };
     let content_type = content_type.map_or(&[][..], HeaderValue::as_bytes).to_vec();
     let method = parts.method.as_str().to_owned();
@@ -145,8 +146,7 @@ pub(super) fn refusal(
     route: &Route,
     error: EngineError,
 ) -> Refusal {
-    let is_full =
-        matches!(error, EngineError::Rejected(Rejected::QueueFull | Rejected::TenantFull));
+    let is_full = matches!(&error, EngineError::Rejected(rejected) if rejected.is_for_room());
     let refusal = Refusal::from(error);
     if is_full {
         return refusal.retry_after(app.room_after_s(&submitter.tenant, &route.queue));

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use http::{HeaderMap, header};
 
 use crate::app::App;
+use crate::auth::Caller;
 use crate::config::ServerConfig;
 
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
@@ -104,6 +105,40 @@ impl Source {
             let _ = write!(out, ";host=\"{}\"", self.host);
         }
         out
+    }
+
+    /// Whose share of a queue a task takes that this caller hands in: that of its address.
+    ///
+    /// A holder of an API key is known to the operator, and so is whoever is on this machine: neither
+    /// is bounded but by the queue.
+    pub(crate) fn share(&self, app: &App, caller: &Caller) -> Option<relais_core::Source> {
+        if caller.has_key() || self.is_on_this_machine() {
+            return None;
+        }
+        Some(match self.client {
+            IpAddr::V4(address) => app.caller_mac.of_network(&address.octets()),
+            // One subscriber has the whole of it (RFC 6177), and can call from any address in it.
+            IpAddr::V6(address) => app.caller_mac.of_network(&address.octets()[..8]),
+        })
+    }
+
+    /// The same of a request of which nothing else is asked.
+    pub(crate) fn share_of(
+        app: &App,
+        caller: &Caller,
+        peer: IpAddr,
+        headers: &HeaderMap,
+    ) -> Option<relais_core::Source> {
+        // Most calls end here, before anything is read of them.
+        if caller.has_key() || (peer.is_loopback() && !is_trusted(&app.config, peer)) {
+            return None;
+        }
+        Self::of(&app.config, peer, headers).share(app, caller)
+    }
+
+    /// Whether the client is: what a proxy elsewhere calls loopback is not here.
+    fn is_on_this_machine(&self) -> bool {
+        self.peer.is_loopback() && self.client.is_loopback()
     }
 
     /// Scheme and authority under which the client called: what relative links are made absolute with.
@@ -222,6 +257,18 @@ mod tests {
         let other = source(&[("10.0.0.0", 16)], "10.1.2.3", &fields);
         assert_eq!(other.client, "10.1.2.3".parse::<IpAddr>().expect("an address"));
         assert_eq!((&*other.proto, &*other.host), ("http", "a.example"));
+    }
+
+    #[test]
+    fn nobody_elsewhere_is_on_this_machine() {
+        let is_here = |peer, told: &'static str| {
+            let fields = [("x-forwarded-for", told)];
+            source(&[("10.0.0.0", 8), ("127.0.0.0", 8)], peer, &fields).is_on_this_machine()
+        };
+        assert!(is_here("127.0.0.1", "127.0.0.1") && is_here("::1", "203.0.113.7"));
+        assert!(!is_here("127.0.0.1", "203.0.113.7"));
+        assert!(!is_here("10.1.2.3", "127.0.0.1"), "a proxy on another machine");
+        assert!(!is_here("198.51.100.1", "127.0.0.1"), "a stranger");
     }
 
     #[test]

@@ -13,7 +13,6 @@ use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use relais_api::{BatchItem, BatchResponse, Item, SubmitRequest, codes, decode_batch};
 use relais_core::{QueueName, Task, TaskId, TenantName, limits};
 use relais_engine::{EngineError, Submission, Submitted};
-use relais_store::Rejected;
 
 use self::decoded::{Origin, submission};
 pub(super) use self::decoded::{check_content_type, check_small};
@@ -77,7 +76,7 @@ async fn hand_in(app: &App, visitor: Visitor, uri: Uri, body: Body) -> Result<Ha
     incoming::require_json(headers)?;
     let body = incoming::read(headers, body, app.config.body_bytes_max).await?;
     let request: SubmitRequest = relais_api::decode(&body)?;
-    let origin = Origin::of(app, headers, key.as_ref().map(|key| key.text.as_str()));
+    let origin = Origin::of(app, &visitor, key.as_ref().map(|key| key.text.as_str()));
     let mut submission = Box::new(submission(app, &tenant, request, &origin).await?);
     submission.idempotency =
         key.as_ref().map(|key| claim(&tenant, key, &key.text, "/v1/tasks", headers, &body));
@@ -108,7 +107,7 @@ pub(super) async fn submit_batch(
     if items.len() > limits::BATCH_MAX {
         return Err(Refusal::new(&codes::BATCH_TOO_LARGE).limit(limits::BATCH_MAX as u64));
     }
-    let origin = Origin::of(&app, headers, key.as_ref().map(|key| key.text.as_str()));
+    let origin = Origin::of(&app, &visitor, key.as_ref().map(|key| key.text.as_str()));
     let mut slots = Vec::with_capacity(items.len());
     let mut submissions = Vec::with_capacity(items.len());
     for (index, Item(item)) in items.into_iter().enumerate() {
@@ -258,8 +257,7 @@ fn claim(
 
 /// A refused submission, with an honest time to come back where the queue is full.
 fn refusal(app: &App, tenant: &TenantName, queue: &QueueName, error: EngineError) -> Refusal {
-    let is_full =
-        matches!(error, EngineError::Rejected(Rejected::QueueFull | Rejected::TenantFull));
+    let is_full = matches!(&error, EngineError::Rejected(rejected) if rejected.is_for_room());
     let refusal = Refusal::from(error);
     if is_full { refusal.retry_after(app.room_after_s(tenant, queue)) } else { refusal }
 }

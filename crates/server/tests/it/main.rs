@@ -23,6 +23,7 @@ mod pitfalls;
 mod queues;
 mod same_events;
 mod service;
+mod shares;
 mod sockets;
 mod submit;
 mod tasks;

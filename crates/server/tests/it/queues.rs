@@ -37,7 +37,7 @@ async fn a_policy_that_is_put_is_read_back_whole() {
         "concurrency": 8, "concurrency_per_lane": 1, "rate": "100/s", "order": "strict",
         "retry": {"max_attempts": 3, "initial": "2s", "max": "1m", "factor": 1.5},
         "lease": "1m", "attempt_timeout": "5m", "deadline": "2h", "retention": "1d",
-        "capacity": 10, "lane_weights": {"c-1": 3},
+        "capacity": 10, "capacity_per_ip": 7, "lane_weights": {"c-1": 3},
     });
     let put = |document: &serde_json::Value| {
         call("PUT", "/v1/queues/work")
@@ -56,11 +56,16 @@ async fn a_policy_that_is_put_is_read_back_whole() {
         (json!({"retry": {"factor": 0.5}}), "/retry/factor"),
         (json!({"retry": {"initial": "1m", "max": "1s"}}), "/retry/max"),
         (json!({"capacity": 0}), "/capacity"),
+        (json!({"capacity_per_ip": 0}), "/capacity_per_ip"),
         (json!({"lane_weights": {"a": 0}}), "/lane_weights"),
     ] {
         let answer = api.call(put(&document)).await;
         assert_eq!(answer.code(), "invalid-field", "{document}");
         assert_eq!(answer.json()["errors"][0]["pointer"], pointer, "{document}");
+    }
+    for (capacity, share) in [(1_000, 250), (5, 2), (1, 1)] {
+        let small = api.call(put(&json!({ "capacity": capacity }))).await;
+        assert_eq!(small.json()["policy"]["capacity_per_ip"], share, "a quarter by default");
     }
 }
 
@@ -123,6 +128,7 @@ async fn a_policy_takes_the_largest_numbers_and_none_beyond() {
         ("concurrency", concurrency),
         ("concurrency_per_lane", concurrency),
         ("capacity", capacity),
+        ("capacity_per_ip", capacity),
     ] {
         for (number, status) in [(max, 200), (max + 1, 422), (0, 422)] {
             let document = json!({ name: number });

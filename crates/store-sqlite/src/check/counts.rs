@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use relais_core::{LaneKey, Status};
+use relais_core::{LaneKey, Source, Status};
 use rusqlite::{Connection, Row};
 
 use crate::fault::Fault;
@@ -18,9 +18,12 @@ pub(super) struct Counts {
     queues: BTreeMap<i64, Kept<QueueCounts>>,
     /// Whether tasks are ready, and the first moment of the scheduled ones.
     pools: BTreeMap<i64, Kept<(i64, Option<i64>)>>,
+    /// Live tasks by queue and source.
+    sources: BTreeMap<(i64, Source), Kept<i64>>,
     lines: BTreeMap<i64, Line>,
 }
 
+#[derive(Default)]
 struct Kept<T> {
     kept: T,
     counted: T,
@@ -57,8 +60,12 @@ struct LineCounts {
 impl Counts {
     /// Reads what is kept.
     pub(super) fn read(conn: &Connection) -> Result<Self, Fault> {
-        let mut counts =
-            Self { queues: BTreeMap::new(), pools: BTreeMap::new(), lines: BTreeMap::new() };
+        let mut counts = Self {
+            queues: BTreeMap::new(),
+            pools: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            lines: BTreeMap::new(),
+        };
         each(conn, sql::CHECK_QUEUES, |row| {
             let mut kept = [0; 9];
             for (column, count) in (1..).zip(&mut kept) {
@@ -70,6 +77,11 @@ impl Counts {
         each(conn, sql::CHECK_POOLS, |row| {
             let kept = (row.get(1)?, row.get(2)?);
             counts.pools.insert(row.get(0)?, Kept { kept, counted: (0, None) });
+            Ok(())
+        })?;
+        each(conn, sql::CHECK_SOURCES, |row| {
+            let key = (row.get(0)?, Source(row.get(1)?));
+            counts.sources.insert(key, Kept { kept: row.get(2)?, counted: 0 });
             Ok(())
         })?;
         each(conn, sql::CHECK_LANES, |row| {
@@ -92,6 +104,9 @@ impl Counts {
             pool.counted.0 |= i64::from(is_ripe(standing));
             pool.counted.1 = pool.counted.1.into_iter().chain(standing.sched_at).min();
         }
+        if let Some(source) = standing.source {
+            self.sources.entry((line.queue_id, source)).or_default().counted += 1;
+        }
         if let Some(queue) = self.queues.get_mut(&line.queue_id) {
             queue.counted[standing.status as usize] += 1;
             queue.counted[6] += i64::from(is_ripe(standing));
@@ -113,6 +128,13 @@ impl Counts {
             if pool.kept != pool.counted {
                 let Kept { kept, counted } = pool;
                 problems.push(format!("pool {id} counts {kept:?} instead of {counted:?}"));
+            }
+        }
+        for ((id, _), source) in &self.sources {
+            // One that has no tasks is not kept.
+            if source.kept != source.counted || source.kept == 0 {
+                let Kept { kept, counted } = source;
+                problems.push(format!("queue {id} counts {kept} of a source instead of {counted}"));
             }
         }
         self.settle_lanes();

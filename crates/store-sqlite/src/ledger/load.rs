@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use relais_core::{QueueName, TenantName};
 use rusqlite::{Connection, Row};
 
-use super::{Lanes, Ledger, NextAt, PoolRow, Queue, Tenant, id_at, run_by_of};
+use super::{Lanes, Ledger, NextAt, PoolRow, Queue, Sources, Tenant, id_at, run_by_of};
 use crate::codec;
 use crate::fault::Fault;
 use crate::sql;
@@ -22,6 +22,7 @@ impl Ledger {
             queue_at: HashMap::new(),
             pool_at: HashMap::new(),
             lanes: Lanes::after(last_lane),
+            sources: Sources::default(),
             dirty_queues: Vec::new(),
             dirty_pools: Vec::new(),
         };

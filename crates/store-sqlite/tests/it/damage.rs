@@ -41,6 +41,9 @@ async fn a_deep_look_finds_what_is_wrong() {
         ("update lane set leases = leases + 1", "lane 1 keeps"),
         ("update lane set rank = rank + 1", "lane 1 keeps"),
         ("update pool set next_at = 5", "pool 1 counts"),
+        ("update source set live = 3", "queue 1 counts 3 of a source instead of 2"),
+        ("delete from source", "queue 1 counts 0 of a source instead of 2"),
+        ("insert into source values (1, zeroblob(16), 0)", "queue 1 counts 0 of a source"),
         ("update task set status = 3 where n = 1", "another status"),
         ("update task set due_at = 3 where n = 1", "another alarm"),
         ("update task set place = 77 where n = 2", "another place"),
@@ -52,8 +55,8 @@ async fn a_deep_look_finds_what_is_wrong() {
     ] {
         let folder = new_folder();
         let (world, store) = world_in(&folder);
-        world.accept(task()).await;
-        world.accept(task()).await;
+        world.accept(task().source(1, 2)).await;
+        world.accept(task().source(1, 2)).await;
         world.claim(&from("mail").limit(1)).await;
         store.close().await;
         let conn = rusqlite::Connection::open(file_in(&folder)).expect("it opens");

@@ -15,7 +15,8 @@ async fn a_full_store_refuses_what_is_new_and_recovers() {
         Options { pages_max: Some(400), ..Options::new(file_in(&folder), Timestamp::from_ms(0)) };
     let store = SqliteStore::open(&options).expect("it opens");
     let world = World::from(store.clone());
-    let large = || task().input(inline(vec![1; 60_000]));
+    // Of one source, whose share is right although some of its writes fail.
+    let large = || task().input(inline(vec![1; 60_000])).source(1, u64::MAX);
     let mut ids = Vec::new();
     let refused = loop {
         let accept = large().build(world.id());

@@ -10,6 +10,7 @@ mod open;
 #[cfg(target_os = "linux")]
 mod power;
 mod random;
+mod shares;
 mod stores;
 
 use std::path::{Path, PathBuf};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use relais_core::{
     BodyKind, Cause, Command, Credentials, Failure, FailureCode, LaneKey, Policy, Priority,
-    QueueName, RetryPolicy, Runner, Spec, TaskId, TenantName, Timestamp, accept,
+    QueueName, RetryPolicy, Runner, Source, Spec, TaskId, TenantName, Timestamp, accept,
 };
 
 use crate::*;
@@ -107,6 +107,8 @@ pub fn task() -> TaskBuilder {
         key: None,
         queue_capacity: u64::MAX,
         tenant_capacity: u64::MAX,
+        source: None,
+        source_capacity: u64::MAX,
     }
 }
 
@@ -130,6 +132,8 @@ pub struct TaskBuilder {
     key: Option<Idempotency>,
     queue_capacity: u64,
     tenant_capacity: u64,
+    source: Option<Source>,
+    source_capacity: u64,
 }
 
 #[expect(missing_docs, reason = "each sets what its name says")]
@@ -223,6 +227,12 @@ impl TaskBuilder {
         Self { tenant_capacity, ..self }
     }
 
+    /// It comes from `source`, which may hold so many tasks of its queue.
+    #[must_use]
+    pub fn source(self, source: u8, source_capacity: u64) -> Self {
+        Self { source: Some(Source([source; 16])), source_capacity, ..self }
+    }
+
     /// The accept, under `id` unless the test has chosen one.
     #[must_use]
     pub fn build(self, id: TaskId) -> Accept {
@@ -242,6 +252,7 @@ impl TaskBuilder {
             content_type: Some("text/plain".to_owned()),
             input_bytes,
             context: Bytes::from_static(b"\0context\xff"),
+            source: self.source,
         };
         let credentials =
             if self.sealed.is_some() { Credentials::Sealed } else { Credentials::None };
@@ -258,6 +269,7 @@ impl TaskBuilder {
             idempotency: self.key,
             queue_capacity: self.queue_capacity,
             tenant_capacity: self.tenant_capacity,
+            source_capacity: self.source_capacity,
         }
     }
 }

@@ -164,6 +164,10 @@ impl Run {
             let key = u8::try_from(self.dice.roll(8)).expect("small");
             task = task.key(key, key % 2, now + 500);
         }
+        if self.dice.roll(2) == 0 {
+            // Few enough that it is reached now and then.
+            task = task.source(u8::try_from(self.dice.roll(3)).expect("small"), 6);
+        }
         task
     }
 
@@ -324,6 +328,11 @@ pub async fn slots_and_counts_are_right_after_every_random_step(world: World) {
     }
     assert!(all_tasks(&world).await.is_empty(), "every task was ended and erased by time");
     check_counts(&world, &[]).await;
+    for name in QUEUES {
+        for source in 0..3 {
+            world.accept(task().queue(name).created_at(run.now).source(source, 1)).await;
+        }
+    }
 }
 
 /// The same deeds done to this store and to the reference: the same answers, tasks and events.

@@ -64,6 +64,12 @@ impl Inner {
         if of_tenant.map(|(_, queue)| queue.live()).sum::<u64>() >= accept.tenant_capacity {
             return Err(Rejected::TenantFull);
         }
+        if let Some(source) = &spec.source
+            && self.queues.get(&name).map_or(0, |queue| queue.live_of(source))
+                >= accept.source_capacity
+        {
+            return Err(Rejected::SourceFull { capacity: accept.source_capacity });
+        }
         if let Some(claim) = &accept.idempotency {
             let (fingerprint, keep_until) = (claim.fingerprint, claim.keep_until);
             self.keys.insert(claim.scope, Key { task: spec.id, fingerprint, keep_until });

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use relais_core::lane::{Bucket, rank, vtime_on_arrival};
 use relais_core::{
-    BodyKind, Entry, LaneKey, Policy, QueueName, Status, Task, TaskId, TenantName, Timestamp,
+    BodyKind, Entry, LaneKey, Policy, QueueName, Source, Status, Task, TaskId, TenantName,
+    Timestamp,
 };
 
 use super::body::Buffer;
@@ -60,6 +61,8 @@ pub(super) struct Queue {
     /// The policy of the last claim.
     pub(super) seen: Option<Arc<Policy>>,
     pub(super) counts: [u64; 6],
+    /// Tasks that are not terminal of each source that has any.
+    sources: BTreeMap<Source, u64>,
     pub(super) leases: u64,
     pub(super) vtime: i64,
     pub(super) bucket: Option<Bucket>,
@@ -71,6 +74,11 @@ impl Queue {
     pub(super) fn live(&self) -> u64 {
         let live = |status: &&Status| !status.is_terminal();
         Status::ALL.iter().filter(live).map(|status| self.counts[*status as usize]).sum()
+    }
+
+    /// Of them, those of one source.
+    pub(super) fn live_of(&self, source: &Source) -> u64 {
+        self.sources.get(source).copied().unwrap_or(0)
     }
 }
 
@@ -187,6 +195,9 @@ impl Inner {
         self.due.insert((task.due_at(), id));
         let (queue, at) = lane_of(&mut self.queues, task);
         queue.counts[task.life.status() as usize] += 1;
+        if let Some(source) = task.live_source() {
+            *queue.sources.entry(source).or_default() += 1;
+        }
         let lane = at.of(&mut queue.lanes);
         if task.life.lease().is_some() {
             queue.leases += 1;
@@ -224,6 +235,12 @@ impl Inner {
         self.due.remove(&(task.due_at(), id));
         let (queue, at) = lane_of(&mut self.queues, task);
         queue.counts[task.life.status() as usize] -= 1;
+        if let Some(source) = task.live_source() {
+            match queue.live_of(&source) {
+                0 | 1 => queue.sources.remove(&source),
+                live => queue.sources.insert(source, live - 1),
+            };
+        }
         let lane = at.of(&mut queue.lanes);
         if task.life.lease().is_some() {
             queue.leases -= 1;

@@ -49,13 +49,8 @@ pub(super) fn from_document(document: Document) -> Result<Policy, Refusal> {
             Duration::ZERO,
             LONGEST,
         )?,
-        capacity: match document.capacity {
-            Some(capacity) if !(1..=limits::QUEUE_CAPACITY_MAX).contains(&capacity) => {
-                let why = format!("must be from 1 to {}", limits::QUEUE_CAPACITY_MAX);
-                return Err(Refusal::field("/capacity", why));
-            }
-            capacity => capacity.unwrap_or(default.capacity),
-        },
+        capacity: capacity("/capacity", document.capacity)?.unwrap_or(default.capacity),
+        capacity_per_ip: capacity("/capacity_per_ip", document.capacity_per_ip)?,
         lane_weights: document
             .lane_weights
             .into_iter()
@@ -113,6 +108,16 @@ fn concurrency(pointer: &str, given: Option<u32>) -> Result<Option<u32>, Refusal
     }
 }
 
+fn capacity(pointer: &str, given: Option<u64>) -> Result<Option<u64>, Refusal> {
+    match given {
+        Some(given) if !(1..=limits::QUEUE_CAPACITY_MAX).contains(&given) => {
+            let why = format!("must be from 1 to {}", limits::QUEUE_CAPACITY_MAX);
+            Err(Refusal::field(pointer, why))
+        }
+        given => Ok(given),
+    }
+}
+
 /// The document that says a policy.
 #[must_use]
 pub(super) fn to_document(policy: &Policy) -> Document {
@@ -137,6 +142,7 @@ pub(super) fn to_document(policy: &Policy) -> Document {
         deadline: Some(travelling(policy.deadline)),
         retention: Some(travelling(policy.retention)),
         capacity: Some(policy.capacity),
+        capacity_per_ip: Some(policy.source_capacity()),
         lane_weights: policy
             .lane_weights
             .iter()

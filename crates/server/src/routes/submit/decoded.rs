@@ -5,13 +5,14 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
 use relais_api::{SubmitRequest, submit};
 use relais_core::name::free_text;
-use relais_core::{Priority, Runner, TenantName, Timestamp, limits};
+use relais_core::{Priority, Runner, Source, TenantName, Timestamp, limits};
 use relais_engine::{Access, Context, Deadline, Grants, RequestHead, Submission};
 
 use crate::app::App;
+use crate::auth::Visitor;
 use crate::incoming::too_large;
 use crate::problem::Refusal;
 
@@ -23,17 +24,19 @@ pub(super) struct Origin {
     idempotency_key: Option<String>,
     traceparent: Option<String>,
     called_as: String,
+    source: Option<Source>,
 }
 
 impl Origin {
-    pub(super) fn of(app: &App, headers: &HeaderMap, key: Option<&str>) -> Self {
-        let traceparent = headers.get("traceparent").and_then(|line| line.to_str().ok());
+    pub(super) fn of(app: &App, visitor: &Visitor, key: Option<&str>) -> Self {
+        let traceparent = visitor.headers().get("traceparent").and_then(|line| line.to_str().ok());
         let base = app.base();
         let called_as = base.strip_suffix(app.config.api_prefix.as_str()).unwrap_or(base);
         Self {
             idempotency_key: key.map(str::to_owned),
             traceparent: traceparent.filter(|text| text.len() <= 256).map(str::to_owned),
             called_as: called_as.to_owned(),
+            source: visitor.share(app),
         }
     }
 }
@@ -92,6 +95,7 @@ pub(super) async fn submission(
             forwarded: String::new(),
             may_report: false,
         },
+        source: origin.source,
     })
 }
 
