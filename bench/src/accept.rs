@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 use futures_util::future::try_join_all;
 use hdrhistogram::Histogram;
+use memchr::memmem;
 use serde_json::json;
 
 use crate::Bench;
@@ -14,13 +15,16 @@ use crate::report::{Goal, Report, histogram, median, quantile_ms};
 
 /// Tasks in one batch.
 const BATCH: usize = 1_000;
-/// Ids looked up again after each load.
-const SAMPLE: usize = 2_000;
+/// Connections that look ids up after a load.
+const LOOKERS: usize = 64;
+/// What an id in a document begins with; the id ends with the next quote.
+const ID: &[u8] = b"\"id\":\"task_";
 
 /// What one load found.
 pub(crate) struct Load {
     pub(crate) per_second: f64,
     pub(crate) latency: Histogram<u64>,
+    /// The task of each 202.
     pub(crate) ids: Vec<String>,
 }
 
@@ -90,6 +94,10 @@ async fn batches(
         let tasks = load.per_second * BATCH as f64;
         rates.push(tasks);
         ratios.push(tasks / ceiling.per_second);
+        #[expect(clippy::cast_possible_truncation, reason = "a few hundred batches")]
+        let batches = load.latency.len() as usize;
+        ensure!(load.ids.len() == batches * BATCH, "not each task of a batch was accepted");
+        found_again(&relais.address, &load.ids).await?;
         relais.kill().await?;
     }
     report.note(
@@ -120,10 +128,9 @@ pub(crate) async fn load(
             let started = Instant::now();
             let answer = connection.call(request).await?;
             ensure!(answer.status < 300, "{}{}", answer.head, String::from_utf8_lossy(answer.body));
-            if let Some(id) = crate::http::header(answer.head, "relais-task")
-                && ids.len() < SAMPLE
-            {
-                ids.push(id.to_owned());
+            match crate::http::header(answer.head, "relais-task") {
+                Some(id) => ids.push(id.to_owned()),
+                None => ids.extend(ids_in(answer.body)),
             }
             let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
             latency.saturating_record(micros);
@@ -142,12 +149,30 @@ pub(crate) async fn load(
     Ok(Load { per_second, latency, ids })
 }
 
-/// Every sampled 202 is found again by its id.
-async fn found_again(address: &str, ids: &[String]) -> anyhow::Result<()> {
-    let mut connection = Connection::open(address).await?;
-    for id in ids.iter().step_by((ids.len() / SAMPLE).max(1)) {
-        let answer = connection.call(&get(&format!("/v1/tasks/{id}"), "")).await?;
-        ensure!(answer.status == 200, "{id} was accepted and is gone: {}", answer.head);
-    }
+/// The tasks that a batch's answer names.
+fn ids_in(body: &[u8]) -> impl Iterator<Item = String> {
+    memmem::find_iter(body, ID).filter_map(|at| {
+        let id = &body[at + ID.len() - b"task_".len()..];
+        let end = id.iter().position(|byte| *byte == b'"')?;
+        Some(String::from_utf8_lossy(&id[..end]).into_owned())
+    })
+}
+
+/// Every 202 is found again by its id.
+pub(crate) async fn found_again(address: &str, ids: &[String]) -> anyhow::Result<()> {
+    let look = |ids: &'_ [String]| {
+        let ids = ids.to_vec();
+        async move {
+            let mut connection = Connection::open(address).await?;
+            for id in ids {
+                let answer = connection.call(&get(&format!("/v1/tasks/{id}"), "")).await?;
+                ensure!(answer.status == 200, "{id} was accepted and is gone: {}", answer.head);
+            }
+            Ok(())
+        }
+    };
+    let shares = ids.chunks(ids.len().div_ceil(LOOKERS).max(1));
+    try_join_all(shares.map(look)).await?;
+    eprintln!("  {} accepted, each found again", ids.len());
     Ok(())
 }

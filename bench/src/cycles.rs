@@ -9,7 +9,7 @@ use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 
 use crate::Bench;
-use crate::accept::{load, task_json};
+use crate::accept::{found_again, load, task_json};
 use crate::bare::Bare;
 use crate::http::{Connection, post};
 use crate::report::{Goal, Report, median};
@@ -66,6 +66,7 @@ async fn cycles(
     ensure!(cycles > 0, "nothing was settled");
     #[expect(clippy::cast_precision_loss, reason = "counts are small")]
     let rate = cycles as f64 / elapsed;
+    found_again(address, &load.ids).await?;
     eprintln!("  submitted {:.0}/s, settled {rate:.0}/s", load.per_second);
     Ok(rate)
 }
@@ -134,7 +135,9 @@ pub(crate) async fn measure_door(
     let mut rates = Vec::new();
     for run in 0..bench.runs {
         let relais = bench.fresh(&format!("door-{run}"), &route).await?;
-        rates.push(load(&relais.address, &request, 64, bench.span).await?.per_second);
+        let load = load(&relais.address, &request, 64, bench.span).await?;
+        found_again(&relais.address, &load.ids).await?;
+        rates.push(load.per_second);
         relais.kill().await?;
     }
     report.note(name, median(rates), "/s", &Goal::AtLeast(4_000.0), &json!({ "connections": 64 }));

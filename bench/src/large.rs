@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use crate::Bench;
-use crate::accept::{load, task_json};
+use crate::accept::{found_again, load, task_json};
 use crate::http::{Connection, get, post};
 use crate::process::{Relais, folder_bytes};
 use crate::report::{Goal, Report, histogram, median, quantile_ms};
@@ -108,7 +108,9 @@ async fn rates(bench: &Bench, relais: &Relais, report: &mut Report) -> anyhow::R
     for run in 0..bench.runs {
         let empty = bench.fresh(&format!("empty-{run}"), "").await?;
         let low = load(&empty.address, &request, 64, bench.span).await?.per_second;
-        let high = load(&relais.address, &request, 64, bench.span).await?.per_second;
+        let high = load(&relais.address, &request, 64, bench.span).await?;
+        found_again(&relais.address, &high.ids).await?;
+        let high = high.per_second;
         accepts.push(high / low);
         let low = claim_rate(&empty.address, "bench").await?;
         let high = claim_rate(&relais.address, "waiting").await?;
