@@ -53,13 +53,18 @@ impl Cors {
         let mut lines = request.headers().get_all(ORIGIN).iter();
         // No browser names two.
         let origin = lines.next().filter(|_| lines.next().is_none());
-        let is_preflight = *request.method() == Method::OPTIONS
-            && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
         Asked {
             origin: origin.filter(|origin| self.origins.contains(origin)).cloned(),
-            is_preflight,
+            is_preflight: is_preflight(request),
         }
     }
+}
+
+/// Whether a browser asks what a page of another origin may send here.
+#[must_use]
+pub(crate) fn is_preflight<B>(request: &Request<B>) -> bool {
+    *request.method() == Method::OPTIONS
+        && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
 impl Asked {
@@ -68,7 +73,7 @@ impl Asked {
         if response.extensions_mut().remove::<Own>().is_none() {
             return;
         }
-        let is_found = response.status().is_success();
+        let says_methods = response.status().is_success() && response.headers().contains_key(ALLOW);
         let headers = response.headers_mut();
         // A stored answer may have brought its upstream's word, which was given for another address.
         headers.remove(ACCESS_CONTROL_ALLOW_ORIGIN);
@@ -78,7 +83,7 @@ impl Asked {
         let Some(origin) = self.origin else { return };
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
-        if self.is_preflight && is_found {
+        if self.is_preflight && says_methods {
             allow(headers);
         } else {
             headers.append(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(READ));

@@ -39,6 +39,7 @@ use crate::accepted::How;
 use crate::app::App;
 use crate::config::{HostHeader, Mode, Route};
 use crate::connection::Peer;
+use crate::cors;
 use crate::prefer::Prefer;
 use crate::problem::Refusal;
 use crate::proxy::fields::{PreferIs, vary_by_prefer};
@@ -93,7 +94,7 @@ impl FrontDoor {
         match (self.table.find(request.method().as_str(), path), &self.app.config.fallback) {
             (Found::Route(index, names), _) => {
                 let route = &self.app.config.routes[index];
-                match way(route, Prefer::of(request.headers())) {
+                match way(route, Prefer::of(request.headers()), cors::is_preflight(&request)) {
                     // Boxed, so that neither way holds room for the other.
                     Way::Sync => Box::pin(self.pass_on(route, request, &peer)).await,
                     Way::Task(patience) => {

@@ -86,7 +86,8 @@ impl OwnPaths {
     pub(crate) async fn answer(&self, path: &str, mut request: Request) -> Response {
         let is_head = request.method() == Method::HEAD;
         let is_stream = events::asks_for_stream(request.method(), path, request.headers());
-        let reads = is_head || request.method() == Method::GET || path.ends_with("/leases");
+        let leases = request.method() == Method::POST && path.ends_with("/leases");
+        let reads = is_head || request.method() == Method::GET || leases;
         request.extensions_mut().insert(self.side);
         let answering = self.router.clone().oneshot(request);
         let answer = if reads {

@@ -26,7 +26,11 @@ pub(crate) struct Patience {
 }
 
 /// Decides.
-pub(crate) fn way(route: &Route, prefer: Prefer) -> Way {
+pub(crate) fn way(route: &Route, prefer: Prefer, is_preflight: bool) -> Way {
+    // A browser waits for its word before it sends anything; as a task it would be run for nobody.
+    if is_preflight && !route.upstream.is_empty() {
+        return Way::Sync;
+    }
     let asked = prefer.wait_up_to(route.wait_max);
     let wait = match (route.mode, prefer.respond_async) {
         (Mode::Sync, _) | (Mode::Prefer, false) => return Way::Sync,
@@ -85,7 +89,9 @@ mod tests {
                     applied_to_ticket: ticket.map(str::to_owned),
                 }),
             };
-            assert_eq!(way(&route(mode), prefer), expected, "{mode:?} {respond_async} {wait:?}");
+            let told = format!("{mode:?} {respond_async} {wait:?}");
+            assert_eq!(way(&route(mode), prefer, false), expected, "{told}");
+            assert_eq!(way(&route(mode), prefer, true), Way::Sync, "{told}");
         }
     }
 }

@@ -22,6 +22,8 @@ pub(crate) struct Source {
     pub(crate) is_trusted: bool,
     /// The client itself, as far as it can be told.
     pub(crate) client: IpAddr,
+    /// Whether a trusted proxy told of a client, however badly.
+    is_told: bool,
     proto: String,
     host: String,
 }
@@ -36,6 +38,7 @@ impl Source {
             peer,
             is_trusted,
             client: peer,
+            is_told: false,
             proto: "http".to_owned(),
             host: host.to_owned(),
         };
@@ -73,6 +76,7 @@ impl Source {
                 host.clone_into(&mut self.host);
             }
         }
+        self.is_told = !hops.is_empty();
         // From our end on: the first that is no proxy of ours is the client.
         for hop in hops.iter().rev() {
             let Some(address) = address(hop) else { break };
@@ -136,9 +140,9 @@ impl Source {
         Self::of(&app.config, peer, headers).share(app, caller)
     }
 
-    /// Whether the client is: what a proxy elsewhere calls loopback is not here.
+    /// Whether the client is, without a proxy that says so: what one passes on may be the client's word.
     fn is_on_this_machine(&self) -> bool {
-        self.peer.is_loopback() && self.client.is_loopback()
+        self.peer.is_loopback() && !self.is_told
     }
 
     /// Scheme and authority under which the client called: what relative links are made absolute with.
@@ -265,8 +269,9 @@ mod tests {
             let fields = [("x-forwarded-for", told)];
             source(&[("10.0.0.0", 8), ("127.0.0.0", 8)], peer, &fields).is_on_this_machine()
         };
-        assert!(is_here("127.0.0.1", "127.0.0.1") && is_here("::1", "203.0.113.7"));
+        assert!(is_here("::1", "203.0.113.7"), "nobody's proxy");
         assert!(!is_here("127.0.0.1", "203.0.113.7"));
+        assert!(!is_here("127.0.0.1", "127.0.0.1"), "a proxy here may pass on its client's word");
         assert!(!is_here("10.1.2.3", "127.0.0.1"), "a proxy on another machine");
         assert!(!is_here("198.51.100.1", "127.0.0.1"), "a stranger");
     }

@@ -241,6 +241,21 @@ async fn on_the_front_door_only_the_answers_of_relais_itself_are_its_business() 
 }
 
 #[tokio::test]
+async fn a_preflight_is_never_a_task() {
+    // It became one on a route that is asynchronous by itself, and the page waited for ever.
+    let house = house(Mode::Async).await;
+    let preflight = "OPTIONS /a HTTP/1.1\r\naccess-control-request-method: POST\r\n";
+    let mut client = house.send(&format!("{preflight}{FROM_SHOP}\r\n")).await;
+    let mut call = house.upstream.next().await;
+    call.answer("204 X", "access-control-allow-methods: POST\r\n", "").await;
+    let reply = client.reply().await;
+    assert_eq!((reply.status, reply.field("relais-task")), (204, ""));
+    assert_eq!(cors(&reply), [("access-control-allow-methods", "POST")]);
+    // Any other OPTIONS is a request like others.
+    assert_eq!(house.call(&format!("OPTIONS /a HTTP/1.1\r\n{FROM_SHOP}\r\n")).await.status, 202);
+}
+
+#[tokio::test]
 async fn a_listed_origin_is_no_credential() {
     let house = house(Mode::Async).await;
     let mut client = house.connect().await;
