@@ -165,7 +165,9 @@ pub(crate) async fn found_again(address: &str, ids: &[String]) -> anyhow::Result
         async move {
             let mut connection = Connection::open(address).await?;
             for id in ids {
-                let answer = connection.call(&get(&format!("/v1/tasks/{id}"), "")).await?;
+                // Its log, not its state: that would count the tasks before it.
+                let path = format!("/v1/tasks/{id}/events");
+                let answer = connection.call(&get(&path, "Accept: application/json\r\n")).await?;
                 ensure!(answer.status == 200, "{id} was accepted and is gone: {}", answer.head);
             }
             Ok(())
