@@ -187,10 +187,7 @@ impl Follow {
     /// How long an ended stream stays open, where many followers of one task end together: ending one
     /// costs as much as telling it, and those that come back do not all come at once.
     pub(crate) fn ends_after(&self) -> Option<Duration> {
-        let others = u32::try_from(self.follower.count()).unwrap_or(u32::MAX);
-        let spread = END_EACH.saturating_mul(others).min(END_SPREAD_MAX);
-        let share = 0.5 + self.app.engine.chance().unit() / 2.0;
-        (spread >= END_SPREAD_MIN).then(|| spread.mul_f64(share))
+        ends_after(self.follower.count(), self.app.engine.chance().unit())
     }
 
     /// What a waiting client is told instead of a comment.
@@ -344,8 +341,29 @@ pub(crate) fn ends_at(app: &App, until: Option<Timestamp>) -> Timestamp {
     until.map_or(end, |until| until.min(end))
 }
 
+/// How long one of `count` streams stays open that end together; `chance` is from 0 to 1.
+fn ends_after(count: usize, chance: f64) -> Option<Duration> {
+    let spread = END_EACH.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
+    let share = 0.5 + chance / 2.0;
+    (spread >= END_SPREAD_MIN).then(|| spread.min(END_SPREAD_MAX).mul_f64(share))
+}
+
 /// How long this client waits before it comes back.
 pub(crate) fn retry_ms(app: &App) -> u32 {
     let spread = f64::from(RETRY_MS.end - RETRY_MS.start);
     RETRY_MS.start + (app.engine.chance().unit() * spread) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_streams_end_at_once_and_many_over_some_time() {
+        assert_eq!(ends_after(1, 0.9), None);
+        assert_eq!(ends_after(399, 0.9), None);
+        assert_eq!(ends_after(10_000, 0.0), Some(Duration::from_millis(250)));
+        assert_eq!(ends_after(10_000, 1.0), Some(Duration::from_millis(500)));
+        assert_eq!(ends_after(usize::MAX, 1.0), Some(END_SPREAD_MAX));
+    }
 }
