@@ -68,6 +68,9 @@ pub struct Lease {
     /// The media type of the input.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
+    /// What was asked; only of tasks that came by the front door.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<RequestHead>,
     /// The input when it was submitted as JSON, with the source bytes kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub input: Option<RawJson>,
@@ -87,6 +90,31 @@ pub struct Lease {
     /// When the task fails if it is not done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Time>,
+}
+
+/// What was asked of a route of the front door, whole but for credentials.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(remote = "Self")]
+pub struct RequestHead {
+    /// The method.
+    #[schema(example = "PUT")]
+    pub method: String,
+    /// The path as it came.
+    #[schema(example = "/reports/monthly")]
+    pub path: String,
+    /// The query as it came, without its `?`; left out where there was none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "year=2026")]
+    pub query: Option<String>,
+    /// The values of the names in the route's path, decoded.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(required = false, example = json!({"name": "monthly"}))]
+    pub params: BTreeMap<String, String>,
+    /// The end-to-end fields, as pairs of a name in lower case and a value, in order. Sealed fields
+    /// (`Authorization`, `Cookie`…) are not among them; bytes that are not UTF-8 are U+FFFD.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<Vec<String>>, required = false)]
+    pub headers: Vec<(String, String)>,
 }
 
 /// The body of `POST /v1/leases/heartbeat`.
@@ -344,6 +372,7 @@ object!(
     LeaseRequest,
     LeaseResponse,
     Lease,
+    RequestHead,
     HeartbeatRequest,
     Heartbeat,
     HeartbeatResponse,

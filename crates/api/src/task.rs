@@ -42,6 +42,19 @@ impl Status {
 #[schema(example = json!({"en": "The supplier did not answer in time."}))]
 pub struct Message(pub BTreeMap<String, String>);
 
+/// What was asked of a route of the front door.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(remote = "Self")]
+pub struct RequestLine {
+    /// The method.
+    #[schema(example = "POST")]
+    pub method: String,
+    /// The path as it came, without the query, which may hold secrets. One over 2,048 bytes is cut,
+    /// and ends with `…`.
+    #[schema(example = "/imports/june")]
+    pub path: String,
+}
+
 /// How far an attempt has come, as its worker says.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(remote = "Self", deny_unknown_fields)]
@@ -107,6 +120,9 @@ pub struct Task {
     /// Its lane within the queue.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lane: Option<String>,
+    /// What was asked; only of tasks that came by the front door.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<RequestLine>,
     /// Where it is in its life.
     pub status: Status,
     /// Whether the run is over: nothing more happens unless it is retried by hand.
@@ -192,4 +208,4 @@ pub struct TaskList {
     pub next: Option<String>,
 }
 
-object!(Progress, Eta, Links, Task, TaskList);
+object!(RequestLine, Progress, Eta, Links, Task, TaskList);

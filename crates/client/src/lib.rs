@@ -44,6 +44,8 @@ pub use client::{Client, ListQuery};
 pub use credentials::Credentials;
 pub use error::{Error, InvalidUrl};
 pub use follow::Follow;
+pub use relais_api::lease::RequestHead;
+pub use relais_api::task::RequestLine;
 pub use relais_api::{
     BulkRequest, BulkResponse, Code, Deadline, Message, Problem, Progress, Queue, RawJson, Span,
     SubmitRequest, Time, Why,

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use relais_api::task::{Eta, Links};
+use relais_api::task::{Eta, Links, RequestLine};
 use relais_api::{Message, Problem, Progress, RawJson, Time};
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,9 @@ pub struct Task {
     /// Its lane within the queue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lane: Option<String>,
+    /// What was asked, if it came by the front door.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<RequestLine>,
     /// Where it is in its life: a word for people. Programs ask `terminal`.
     pub status: String,
     /// Whether the run is over.

@@ -12,6 +12,7 @@ pub mod outcome;
 pub mod policy;
 pub mod refusal;
 pub mod retry;
+pub mod spec;
 pub mod task;
 pub mod time;
 
@@ -22,8 +23,9 @@ pub use name::{InvalidName, LaneKey, QueueName, TenantName};
 pub use policy::{Order, Policy, Rate};
 pub use refusal::Refused;
 pub use retry::RetryPolicy;
+pub use spec::{RequestLine, Source, Spec};
 pub use task::{
     Credentials, Failure, FailureCode, Holder, Lease, Life, Priority, Progress, Runner, Settled,
-    Settlement, Source, Spec, State, Status, Task,
+    Settlement, State, Status, Task,
 };
 pub use time::Timestamp;

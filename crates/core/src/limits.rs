@@ -24,6 +24,8 @@ pub const INLINE_BODY_BYTES_MAX: usize = 64 << 10;
 pub const HEAD_BYTES_MAX: usize = 64 << 10;
 /// Most header fields in a head.
 pub const HEAD_FIELDS_MAX: usize = 100;
+/// Longest path that a task tells of its request, bytes; a lease tells it whole.
+pub const PATH_TOLD_BYTES_MAX: usize = 2_048;
 /// Largest JSON envelope of a batch, bytes.
 pub const BATCH_BODY_BYTES_MAX: u64 = 64 << 20;
 /// Most tasks, leases or settles in one call.
@@ -144,6 +146,7 @@ pub const LIMITS: &[Limit] = &[
     limit("inline body", INLINE_BODY_BYTES_MAX as u64, "bytes", "spilled to a file"),
     limit("head", HEAD_BYTES_MAX as u64, "bytes", "431 head-too-large"),
     limit("head fields", HEAD_FIELDS_MAX as u64, "fields", "431 head-too-large"),
+    limit("path that a task tells", PATH_TOLD_BYTES_MAX as u64, "bytes", "cut, and ends with …"),
     limit("labels", LABELS_MAX as u64, "labels", "422 invalid-field"),
     limit("label key or value", LABEL_BYTES_MAX as u64, "bytes", "422 invalid-field"),
     limit("lane", LANE_BYTES_MAX as u64, "bytes", "422 invalid-field"),

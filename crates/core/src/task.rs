@@ -1,13 +1,10 @@
 //! A task: one accepted request and all that happens to it.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::id::TaskId;
 use crate::limits;
-use crate::name::{LaneKey, QueueName, TenantName};
+use crate::spec::{Source, Spec};
 use crate::time::Timestamp;
 
 /// How urgent a task is: −10 to 10, higher first.
@@ -64,48 +61,6 @@ impl Runner {
         }
     }
 }
-
-/// What a task was when it was accepted. Never changes.
-///
-/// Persisted: fields are appended, never reordered; a new layout gets a new version byte in the store.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Spec {
-    /// Public id.
-    pub id: TaskId,
-    /// Whose task it is.
-    pub tenant: TenantName,
-    /// Where it waits.
-    pub queue: QueueName,
-    /// The lane it shares with others, if any.
-    pub lane: Option<LaneKey>,
-    /// Urgency.
-    pub priority: Priority,
-    /// Free labels of the submitter, in its order.
-    pub labels: Vec<(String, String)>,
-    /// Who runs it.
-    pub runner: Runner,
-    /// When it was accepted.
-    pub created_at: Timestamp,
-    /// When it may start for the first time.
-    pub run_at: Timestamp,
-    /// How long after `run_at` (of each run) it must be done.
-    pub deadline_after: Duration,
-    /// How long it is kept after its end.
-    pub retention: Duration,
-    /// The media type of its input.
-    pub content_type: Option<String>,
-    /// Length of its input, bytes.
-    pub input_bytes: u64,
-    /// What the engine and the server need to know and the rules do not (route, access, target…).
-    pub context: Bytes,
-    /// Whose share of its queue it takes until it is terminal; `None` is bounded by the queue alone.
-    pub source: Option<Source>,
-}
-
-/// Where a task came from, as far as shares of a queue go: equal for those who have one share together.
-/// It says nothing else: an address is not kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Source(pub [u8; 16]);
 
 /// Whether a task has sealed credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -14,7 +14,7 @@ const VERSION: u8 = 1;
 pub type Field = (String, Bytes);
 
 /// The head of a stored request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RequestHead {
     /// The method, for a pushed task.
     pub method: String,
@@ -22,6 +22,8 @@ pub struct RequestHead {
     pub target: String,
     /// The end-to-end fields, in order, without those that are sealed.
     pub fields: Vec<Field>,
+    /// The values of the names in its route's path, decoded.
+    pub params: Vec<(String, String)>,
 }
 
 /// The head of a stored answer.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use relais_core::{
-    BodyKind, Credentials, Entry, LaneKey, Policy, Priority, QueueName, Runner, Source, Spec, Task,
-    TaskId, TenantName, Timestamp, limits,
+    BodyKind, Credentials, Entry, LaneKey, Policy, Priority, QueueName, RequestLine, Runner,
+    Source, Spec, Task, TaskId, TenantName, Timestamp, limits,
 };
 use relais_store::{Accept, Body, Commit, Committed, Data, Idempotency, Pool, Rejected};
 
@@ -47,6 +47,8 @@ pub struct Submission {
     pub content_type: Option<String>,
     /// The request it came as.
     pub head: RequestHead,
+    /// What its task tells of that request; `None` where no route took it.
+    pub request: Option<RequestLine>,
     /// Its input.
     pub input: Data,
     /// Fields of the request to be sealed: credentials.
@@ -232,6 +234,7 @@ impl Engine {
             input_bytes,
             context: envelope::encode(&submission.context),
             source: submission.source,
+            request: submission.request,
         };
         let (task, entry) = relais_core::accept(spec, credentials, has_checkpoint);
         let idempotency = submission.idempotency.map(|(scope, fingerprint)| Idempotency {

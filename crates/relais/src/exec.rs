@@ -5,6 +5,7 @@
 //! descriptor 3 are its reports. Relais sends the heartbeats. Not here: leasing and settling.
 
 mod ending;
+mod environment;
 mod outcome;
 mod output;
 mod process;

@@ -1,7 +1,7 @@
 //! Tasks and failures as they travel: from the types of `core` to those of `api`. Decides nothing.
 
 use relais_api::codes::{self, Code};
-use relais_api::task::Message;
+use relais_api::task::{Message, RequestLine};
 use relais_api::{Eta, Problem, Status, Time, task};
 use relais_core::{Failure, FailureCode, Progress, State, Task, Timestamp};
 
@@ -74,6 +74,10 @@ pub(crate) fn task_of(app: &App, task: &Task, viewer: &Viewer, estimate: Estimat
         id: spec.id.to_string(),
         queue: spec.queue.to_string(),
         lane: spec.lane.as_ref().map(ToString::to_string),
+        request: spec.request.as_ref().map(|request| RequestLine {
+            method: request.method.clone(),
+            path: request.path.clone(),
+        }),
         status: status(life.status()),
         terminal: life.status().is_terminal(),
         version: life.version,

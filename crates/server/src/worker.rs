@@ -10,9 +10,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use relais_api::{Lease, RawJson, codes};
+use relais_api::{Lease, RawJson, codes, lease};
 use relais_core::{BodyKind, LeaseToken, QueueName, State, Task, TenantName, limits};
-use relais_engine::{Outcome, Settle};
+use relais_engine::{Outcome, RequestHead, Settle, envelope};
 use relais_store::{Claimed, StoredBody};
 use tokio::sync::oneshot;
 
@@ -94,6 +94,7 @@ pub(crate) async fn lease_of(app: &App, claimed: &Claimed) -> Result<Lease, Refu
         run: task.life.run,
         labels: task.spec.labels.iter().cloned().collect(),
         content_type: task.spec.content_type.clone(),
+        request: None,
         input: None,
         input_base64: None,
         input_url: None,
@@ -106,7 +107,12 @@ pub(crate) async fn lease_of(app: &App, claimed: &Claimed) -> Result<Lease, Refu
     };
     for (kind, body) in &claimed.bodies {
         match kind {
-            BodyKind::Input => put_input(app, &mut lease, body).await?,
+            BodyKind::Input => {
+                if task.spec.request.is_some() {
+                    lease.request = Some(request_of(envelope::decode(&body.head)?));
+                }
+                put_input(app, &mut lease, body).await?;
+            }
             BodyKind::Checkpoint => {
                 let bytes = body.bytes(limits::CHECKPOINT_BYTES_MAX).await?;
                 lease.checkpoint = relais_api::decode(&bytes).ok();
@@ -115,6 +121,25 @@ pub(crate) async fn lease_of(app: &App, claimed: &Claimed) -> Result<Lease, Refu
         }
     }
     Ok(lease)
+}
+
+/// The head of a route's request as it travels. What is sealed is not in it: credentials stay where they
+/// are.
+fn request_of(head: RequestHead) -> lease::RequestHead {
+    let (path, query) = match head.target.split_once('?') {
+        Some((path, query)) => (path.to_owned(), Some(query.to_owned())),
+        None => (head.target, None),
+    };
+    // JSON has no bytes: what is not UTF-8 is replaced, as the contract says.
+    let text = |value: Bytes| String::from_utf8_lossy(&value).into_owned();
+    let headers = head.fields.into_iter().map(|(name, value)| (name, text(value)));
+    lease::RequestHead {
+        method: head.method,
+        path,
+        query,
+        params: head.params.into_iter().collect(),
+        headers: headers.collect(),
+    }
 }
 
 async fn put_input(app: &App, lease: &mut Lease, body: &StoredBody) -> Result<(), Refusal> {

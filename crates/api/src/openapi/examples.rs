@@ -16,7 +16,9 @@ pub(super) fn submit() -> Value {
 pub(super) fn task(status: &str) -> Value {
     let terminal = matches!(status, "succeeded" | "failed" | "canceled");
     let mut task = json!({
-        "id": ID, "queue": "imports", "lane": "c-17", "status": status, "terminal": terminal,
+        "id": ID, "queue": "imports", "lane": "c-17",
+        "request": {"method": "POST", "path": "/imports/june"},
+        "status": status, "terminal": terminal,
         "version": 4, "run": 1, "attempt": 1, "failures": 0, "max_attempts": 5, "priority": 0,
         "labels": {"order": "A-1"},
         "created_at": "2026-11-22T10:00:00.000Z", "run_at": "2026-11-22T10:00:00.000Z",
@@ -117,6 +119,10 @@ pub(super) fn leases() -> Value {
     json!({"leases": [{
         "token": TOKEN, "task": ID, "queue": "imports", "lane": "c-17", "attempt": 1, "run": 1,
         "labels": {"order": "A-1"}, "content_type": "application/json",
+        "request": {
+            "method": "POST", "path": "/imports/june", "query": "year=2026",
+            "params": {"rest": "june"}, "headers": [["content-type", "application/json"]],
+        },
         "input": {"file": "orders.csv"}, "heartbeat_every": "10s",
         "lease_until": "2026-11-22T10:00:32.000Z", "deadline": "2026-11-22T11:00:00.000Z",
     }]})

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 fn task() -> Value {
     json!({
         "id": "task_01jdk3v5x8e2rbk0t6q9z4m7ha", "queue": "imports", "lane": "c-17",
+        "request": {"method": "POST", "path": "/imports/june"},
         "status": "running", "terminal": false, "version": 4,
         "run": 1, "attempt": 1, "failures": 0, "max_attempts": 5, "priority": 0,
         "labels": {"order": "A-1"},
@@ -38,6 +39,7 @@ fn absent_values_are_left_out() {
     let mut small = task();
     for name in [
         "lane",
+        "request",
         "labels",
         "progress",
         "position",

@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use relais_api::codes::HANDLER_FAILED;
+use relais_api::lease::RequestHead;
 use relais_api::{Lease, Message, Problem, RawJson, Span, Time};
 
 use crate::answer::Answer;
@@ -107,6 +108,12 @@ impl LeasedTask {
     pub fn content_type(&self) -> Option<&str> {
         let of_json = self.lease.input.as_ref().map(|_| "application/json");
         self.lease.content_type.as_deref().or(of_json)
+    }
+
+    /// What was asked, if the task came by the front door.
+    #[must_use]
+    pub const fn request(&self) -> Option<&RequestHead> {
+        self.lease.request.as_ref()
     }
 
     /// The input, to be read piece by piece: a large one is not held in memory.

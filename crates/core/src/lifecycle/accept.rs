@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::event::{Entry, EventData};
-use crate::task::{Credentials, Life, Spec, State, Task};
+use crate::spec::Spec;
+use crate::task::{Credentials, Life, State, Task};
 
 /// The task that an accepted request becomes, and the first entry of its log.
 #[must_use]

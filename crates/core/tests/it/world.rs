@@ -38,6 +38,7 @@ pub(crate) fn spec(runner: Runner) -> Spec {
         input_bytes: 0,
         context: Bytes::new(),
         source: None,
+        request: None,
     }
 }
 

@@ -116,7 +116,12 @@ pub(crate) fn for_workers() -> Submission {
         deadline: None,
         retention: None,
         content_type: Some("application/json".to_owned()),
-        head: RequestHead { method: "POST".to_owned(), target: "/".to_owned(), fields: Vec::new() },
+        head: RequestHead {
+            method: "POST".to_owned(),
+            target: "/".to_owned(),
+            ..RequestHead::default()
+        },
+        request: None,
         input: Data::Inline(Bytes::from_static(b"{}")),
         secrets: Vec::new(),
         checkpoint: None,

@@ -90,7 +90,9 @@ What the program gets and gives:
                       {\"output\": ANY}       an event for the followers, up to 64 KiB
   environment       RELAIS_TASK, RELAIS_QUEUE, RELAIS_ATTEMPT, RELAIS_RUN, RELAIS_LABELS (JSON), and
                     if there is one RELAIS_LANE, RELAIS_CONTENT_TYPE, RELAIS_CHECKPOINT (JSON),
-                    RELAIS_DEADLINE
+                    RELAIS_DEADLINE; of a task that a route took also RELAIS_METHOD, RELAIS_PATH,
+                    RELAIS_QUERY, RELAIS_PARAM_NAME for each name in the route's path, and
+                    RELAIS_HEADER_X_NAME for each field x-name, but for credentials and names with _
 The exit status counts even if a child that the program leaves behind holds its output open: two
 seconds later the pipes are closed. Relais sends the heartbeats. When the task is canceled, or the worker has to stop, the program and all
 that it started get SIGTERM, and SIGKILL 10 s later.

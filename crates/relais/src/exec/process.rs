@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::ending::EndingPipe;
+use super::environment::tell;
 
 /// A program that runs one attempt. It is killed, with all that it started, when this is dropped.
 pub(super) struct Program {
@@ -104,32 +105,6 @@ impl Drop for Program {
         if self.child.id().is_some() {
             self.signal(Signal::KILL);
         }
-    }
-}
-
-/// What a program is told about its task. Not who the worker is: programs need no secrets of ours.
-fn tell(command: &mut Command, task: &LeasedTask) {
-    for secret in ["RELAIS_API_KEY", "RELAIS_TICKET", "RELAIS_SEAL_KEY"] {
-        command.env_remove(secret);
-    }
-    let labels = serde_json::to_string(task.labels()).unwrap_or_default();
-    let told = [
-        ("RELAIS_TASK", Some(task.id().to_owned())),
-        ("RELAIS_QUEUE", Some(task.queue().to_owned())),
-        ("RELAIS_LANE", task.lane().map(str::to_owned)),
-        ("RELAIS_ATTEMPT", Some(task.attempt().to_string())),
-        ("RELAIS_RUN", Some(task.run().to_string())),
-        ("RELAIS_LABELS", Some(labels)),
-        ("RELAIS_CONTENT_TYPE", task.content_type().map(str::to_owned)),
-        ("RELAIS_CHECKPOINT", task.checkpoint().map(|json| json.as_str().to_owned())),
-        ("RELAIS_DEADLINE", task.deadline().map(|deadline| deadline.to_string())),
-    ];
-    for (name, value) in told {
-        match value {
-            // No variable can hold a NUL.
-            Some(value) if !value.contains('\0') => command.env(name, value),
-            _ => command.env_remove(name),
-        };
     }
 }
 

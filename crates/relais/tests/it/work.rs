@@ -259,3 +259,26 @@ fn a_server_that_is_killed_is_ridden_out_by_its_worker_and_by_whoever_waits() {
     assert_eq!((waited.status.code(), stdout(&waited).as_str()), (Some(0), "the input"));
     assert_eq!(std::fs::read_to_string(folder.path().join("begun")).unwrap(), "begun\n");
 }
+
+/// The program could not know which report of `/reports/{name}` it was to make.
+#[test]
+fn a_program_is_told_what_was_asked_of_its_route() {
+    use std::io::{Read as _, Write as _};
+    let folder = tempfile::tempdir().unwrap();
+    let config = "[[route]]\npath = \"/reports/{name}\"\nrun = \"workers\"\nmode = \"auto\"\n\
+                  queue = \"q\"\n[queue.q]\n";
+    std::fs::write(folder.path().join("relais.toml"), config).unwrap();
+    let server = Server::start(folder.path(), &["--config", "relais.toml"]);
+    let exec = "printf '%s,%s,%s,%s,%s,%s' \"$RELAIS_METHOD\" \"$RELAIS_PATH\" \"$RELAIS_QUERY\" \
+                \"$RELAIS_PARAM_NAME\" \"$RELAIS_HEADER_X_COLOUR\" \"$RELAIS_HEADER_AUTHORIZATION\"";
+    let _worker = work(&server, folder.path(), exec);
+    let address = server.api.strip_prefix("http://").unwrap();
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let request = "PUT /reports/monthly?year=2026 HTTP/1.0\r\nhost: a\r\nx-colour: purple\r\n\
+                   authorization: Bearer s\r\ncontent-length: 0\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let told = answer.split("\r\n\r\n").nth(1).unwrap();
+    assert_eq!(told, "PUT,/reports/monthly,year=2026,monthly,purple,", "{answer}");
+}

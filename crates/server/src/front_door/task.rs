@@ -5,8 +5,8 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, header, request};
 use relais_api::codes;
-use relais_core::Runner;
 use relais_core::outcome::is_idempotent_method;
+use relais_core::{RequestLine, Runner};
 use relais_engine::{Context, EngineError, Field, RequestHead, Submission};
 use relais_store::Health;
 
@@ -99,7 +99,9 @@ async fn prepare(
             method: parts.method.as_str().to_owned(),
             target: context.called_target.clone(),
             fields: open,
+            params: names.to_vec(),
         },
+        request: Some(RequestLine::new(parts.method.as_str(), parts.uri.path())),
         input: relais_store::Data::Inline(Bytes::new()),
         secrets,
         checkpoint: None,

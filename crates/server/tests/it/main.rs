@@ -4,6 +4,7 @@
 
 mod abandoned;
 mod api;
+mod asked;
 mod auth;
 mod broken;
 mod codes;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use relais_core::{
     BodyKind, Cause, Command, Credentials, Failure, FailureCode, LaneKey, Policy, Priority,
-    QueueName, RetryPolicy, Runner, Source, Spec, TaskId, TenantName, Timestamp, accept,
+    QueueName, RequestLine, RetryPolicy, Runner, Source, Spec, TaskId, TenantName, Timestamp,
+    accept,
 };
 
 use crate::*;
@@ -253,6 +254,7 @@ impl TaskBuilder {
             input_bytes,
             context: Bytes::from_static(b"\0context\xff"),
             source: self.source,
+            request: Some(RequestLine::new("PUT", "/imports/june")),
         };
         let credentials =
             if self.sealed.is_some() { Credentials::Sealed } else { Credentials::None };

@@ -78,7 +78,13 @@ pub(super) async fn submission(
             .map(|span| within_horizon("/retention", span.as_duration()))
             .transpose()?,
         content_type,
-        head: RequestHead { method: "POST".to_owned(), target: target.clone(), fields },
+        head: RequestHead {
+            method: "POST".to_owned(),
+            target: target.clone(),
+            fields,
+            params: Vec::new(),
+        },
+        request: None,
         input: app.engine.store_bytes(bytes).await?,
         secrets: Vec::new(),
         checkpoint: checkpoint(request.checkpoint)?,
