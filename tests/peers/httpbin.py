@@ -3,24 +3,18 @@
 
 Between the two stands a tee that records what the upstream really sent. For every case the client's answer,
 synchronously and asynchronously, must equal the recorded one as docs/protocol.md defines it.
-
-    python3 -m venv venv && venv/bin/pip install httpbin gunicorn
-    venv/bin/python tests/peers/httpbin.py --relais target/release/relais
-
-Prints a line per failure and a closing `N passed, N failed`; exits 1 if anything failed.
 """
 
-import argparse
 import http.client
 import os
-import re
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from urllib.parse import urlsplit
+
+from peer import Relais, check as expect, free_port, verdict
 
 HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "proxy-connection"}
 ADDED = {"relais-task", "preference-applied", "relais-origin"}
@@ -227,7 +221,7 @@ def fetch(port, location):
             return answer
 
 
-def check(port, tee, method, target, body):
+def compared(port, tee, method, target, body):
     problems = []
     headers = {"Content-Type": "application/json"} if body else {}
     client = call(port, method, target, headers, body)
@@ -252,25 +246,13 @@ def slow_cases(port):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--relais", default="target/release/relais")
-    arguments = parser.parse_args()
-    folder = tempfile.mkdtemp()
-    free = socket.create_server(("127.0.0.1", 0))
-    bin_port = free.getsockname()[1]
-    free.close()
+    bin_port = free_port()
     gunicorn = os.path.join(os.path.dirname(sys.executable), "gunicorn")
-    upstream = subprocess.Popen([gunicorn, "-b", f"127.0.0.1:{bin_port}", "-w", "2", "--threads", "8", "--log-level", "warning", "httpbin:app"])
+    arguments = ["-b", f"127.0.0.1:{bin_port}", "-k", "gthread", "--threads", "16", "--log-level", "warning", "httpbin:app"]
+    upstream = subprocess.Popen([gunicorn, *arguments], stderr=subprocess.DEVNULL)
     tee = Tee(("127.0.0.1", bin_port))
     tee.start()
-    config = os.path.join(folder, "relais.toml")
-    with open(config, "w") as out:
-        out.write(f"""
-[server]
-listen = "127.0.0.1:0"
-admin_listen = "127.0.0.1:0"
-[store]
-url = "sqlite:{folder}/relais.db"
+    config = f"""
 [queue.default]
 retry = {{ max_attempts = 2, initial = "10ms", max = "20ms" }}
 [[route]]
@@ -284,26 +266,18 @@ path = "/{{*rest}}"
 upstream = "http://127.0.0.1:{tee.port}"
 mode = "auto"
 queue = "default"
-""")
-    relais = subprocess.Popen([arguments.relais, "serve", "--config", config], stdout=subprocess.PIPE, text=True)
+"""
     try:
-        line = relais.stdout.readline()
-        port = int(re.search(r"http://127\.0\.0\.1:(\d+)", line).group(1))
         wait_for(bin_port, "/get")
-        wait_for(port, "/readyz")
-        passed, failed = 0, 0
-        for method, target, body in cases():
-            problems = check(port, tee, method, target, body)
-            for problem in problems:
-                print(f"{method} {target}: {problem}")
-            passed, failed = (passed + 1, failed) if not problems else (passed, failed + 1)
-        slow = slow_cases(port)
-        failed, passed = failed + len(slow), passed + 1 - len(slow)
-        print(f"{passed} passed, {failed} failed")
-        sys.exit(1 if failed else 0)
+        with Relais(config) as relais:
+            for method, target, body in cases():
+                problems = compared(relais.port, tee, method, target, body)
+                expect(not problems, f"{method} {target}: {'; '.join(problems)}")
+            problems = slow_cases(relais.port)
+            expect(not problems, f"slow: {problems}")
     finally:
-        relais.terminate()
         upstream.terminate()
+    verdict()
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Lets schemathesis (PyPI) reach every operation of a running Relais, and counts what it reached.
 
 Generated ids name no task, so half of the cases get one that was just made; streams that never end by
-themselves are read for a moment. At the end every operation must have had an answer of 2xx.
+themselves are read for a moment, and calls that wait do so for a second. At the end every operation must have had an answer of 2xx.
 
-    relais serve --config tests/peers/schemathesis.toml &
+    relais serve &
     SCHEMATHESIS_HOOKS=tests/peers/schemathesis_hooks.py schemathesis run http://127.0.0.1:8080/v1/openapi.json
 """
 
@@ -46,6 +46,15 @@ def new_lease():
     return leases["leases"][0]["token"]
 
 
+def shorten(case):
+    """What is to be tried is the answer, not the wait."""
+    if isinstance(case.body, dict) and case.body.get("wait") in ("30s", "55s"):
+        case.body["wait"] = "1s"
+    for name, value in (case.headers or {}).items():
+        if name.lower() == "prefer" and "wait=" in str(value):
+            case.headers[name] = "wait=1"
+
+
 def named(case):
     return f"{case.operation.method.upper()} {case.operation.path}"
 
@@ -58,6 +67,7 @@ def before_call(context, case, kwargs):
         BASE = BASE.split("/v1")[0]
     name = named(case)
     SEEN[name] += 1
+    shorten(case)
     if SEEN[name] % 2:
         return
     if "id" in (case.path_parameters or {}):

@@ -11,6 +11,7 @@ mod check;
 mod docs;
 mod launch;
 mod needs;
+mod packages;
 mod run;
 mod test;
 mod tidy;

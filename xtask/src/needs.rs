@@ -1,43 +1,110 @@
 //! What the tests need beyond Rust, and where it comes from: one table.
 //!
-//! Not here: anything that no test uses yet. PostgreSQL, Chromium and npm join the table together
-//! with the first test that starts them.
+//! Debian packages are installed where we are root; what comes from PyPI and npm lies in the target
+//! folder (`packages.rs`). Not here: anything that no test uses yet. PostgreSQL joins the table
+//! together with the first test that starts it.
 
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::bail;
 
 use crate::run::Steps;
 
-/// One program that some test starts.
+/// Something that a test starts or loads.
 struct Need {
-    /// Looked for under these names on `PATH`; one of them is enough.
-    programs: &'static [&'static str],
-    /// Where it is installed from where it is missing.
-    source: Source,
+    /// How it is recognised where it is installed.
+    sign: Sign,
+    /// The Debian packages that bring it.
+    packages: &'static [&'static str],
     /// For the person who must install it by hand.
     why: &'static str,
 }
 
-/// Where a program comes from.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Source {
-    /// Debian packages.
-    Apt(&'static [&'static str]),
+/// How something that is installed is recognised.
+enum Sign {
+    /// One of these programs is on `PATH`.
+    Program(&'static [&'static str]),
+    /// This command line ends well.
+    Runs(&'static [&'static str]),
 }
 
 /// Everything the tests need.
 const NEEDS: &[Need] = &[
     Need {
-        programs: &["cc", "gcc", "clang"],
-        source: Source::Apt(&["gcc", "libc6-dev"]),
+        sign: Sign::Program(&["cc", "gcc", "clang"]),
+        packages: &["gcc", "libc6-dev"],
         why: "compiles SQLite and aws-lc",
     },
     Need {
-        programs: &["git"],
-        source: Source::Apt(&["git"]),
+        sign: Sign::Program(&["git"]),
+        packages: &["git"],
         why: "tidy asks it which files are ours",
+    },
+    Need {
+        sign: Sign::Runs(&["python3", "-m", "ensurepip", "--version"]),
+        packages: &["python3", "python3-venv"],
+        why: "runs httpbin, schemathesis and clients in Python against Relais",
+    },
+    Need {
+        sign: Sign::Program(&["node"]),
+        packages: &["nodejs"],
+        why: "runs clients in JavaScript",
+    },
+    Need {
+        sign: Sign::Program(&["npm"]),
+        packages: &["npm"],
+        why: "installs what these clients use",
+    },
+    Need {
+        sign: Sign::Program(&["php"]),
+        packages: &["php-cli"],
+        why: "runs the client in PHP of the quickstart",
+    },
+    Need {
+        sign: Sign::Program(&["curl"]),
+        packages: &["curl"],
+        why: "runs the client for the shell of the quickstart",
+    },
+    Need {
+        sign: Sign::Program(&["chromium"]),
+        packages: &["chromium"],
+        why: "is the browser that looks at pages",
+    },
+    Need {
+        sign: Sign::Program(&["nginx"]),
+        packages: &["nginx-light"],
+        why: "stands before Relais as a proxy",
+    },
+    Need {
+        sign: Sign::Program(&["caddy"]),
+        packages: &["caddy"],
+        why: "stands before Relais as a proxy",
+    },
+    Need {
+        sign: Sign::Program(&["haproxy"]),
+        packages: &["haproxy"],
+        why: "stands before Relais as a proxy",
+    },
+    Need {
+        sign: Sign::Program(&["promtool"]),
+        packages: &["prometheus"],
+        why: "judges metrics and alerts",
+    },
+    Need {
+        sign: Sign::Program(&["sqlite3"]),
+        packages: &["sqlite3"],
+        why: "looks into the store beside the server, as operators do",
+    },
+    Need {
+        sign: Sign::Program(&["openssl"]),
+        packages: &["openssl"],
+        why: "makes certificates as operators do",
+    },
+    Need {
+        sign: Sign::Program(&["faketime"]),
+        packages: &["faketime"],
+        why: "moves the clock of a server under test",
     },
 ];
 
@@ -46,14 +113,13 @@ const NEEDS: &[Need] = &[
 /// # Errors
 /// Where something is missing and could not be installed.
 pub(crate) fn install_missing(steps: &Steps) -> anyhow::Result<()> {
-    let missing: Vec<&Need> =
-        NEEDS.iter().filter(|need| !need.programs.iter().any(|name| on_path(name))).collect();
+    let missing: Vec<&Need> = NEEDS.iter().filter(|need| !is_there(&need.sign)).collect();
     if missing.is_empty() {
         return Ok(());
     }
     if !is_root() {
         for need in &missing {
-            eprintln!("missing: {} ({})", need.programs.join(" or "), need.why);
+            eprintln!("missing: {} ({})", need.packages.join(", "), need.why);
         }
         bail!("install what the tests need first: {}", install_line(&missing));
     }
@@ -69,17 +135,27 @@ fn install_line(missing: &[&Need]) -> String {
 }
 
 fn apt_packages(missing: &[&Need]) -> Vec<&'static str> {
-    missing
-        .iter()
-        .flat_map(|need| match need.source {
-            Source::Apt(packages) => packages.iter().copied(),
-        })
-        .collect()
+    missing.iter().flat_map(|need| need.packages.iter().copied()).collect()
 }
 
+fn is_there(sign: &Sign) -> bool {
+    match sign {
+        Sign::Program(names) => names.iter().any(|name| on_path(name)),
+        Sign::Runs(line) => Command::new(line[0])
+            .args(&line[1..])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success()),
+    }
+}
+
+/// Whether a program is where programs are. Those for administrators are not on everybody's `PATH`.
 fn on_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).map(|folder: PathBuf| folder.join(program)).any(|p| p.is_file())
+    let sbin = ["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from);
+    std::env::split_paths(&path).chain(sbin).any(|folder| folder.join(program).is_file())
 }
 
 fn is_root() -> bool {
@@ -93,13 +169,15 @@ mod tests {
 
     #[test]
     fn a_program_is_found_only_where_it_is() {
-        assert!(on_path("sh"));
-        assert!(!on_path("a-program-that-nobody-has"));
+        assert!(is_there(&Sign::Program(&["a-program-that-nobody-has", "sh"])));
+        assert!(!is_there(&Sign::Program(&["a-program-that-nobody-has"])));
+        assert!(is_there(&Sign::Runs(&["sh", "-c", "exit 0"])));
+        assert!(!is_there(&Sign::Runs(&["sh", "-c", "exit 1"])));
     }
 
     #[test]
     fn the_line_to_run_by_hand_names_every_missing_package() {
-        let all: Vec<&Need> = NEEDS.iter().collect();
-        assert_eq!(install_line(&all), "sudo apt-get install gcc libc6-dev git");
+        let some: Vec<&Need> = NEEDS.iter().take(2).collect();
+        assert_eq!(install_line(&some), "sudo apt-get install gcc libc6-dev git");
     }
 }

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything that decides whether a change lands (`.ci/run` calls it).
 
 use crate::run::{self, Steps};
-use crate::{check, needs};
+use crate::{check, needs, packages};
 
 /// Installs what the tests need, then checks and tests everything, stopping at the first failure.
 ///
@@ -11,6 +11,7 @@ pub(crate) fn test() -> anyhow::Result<()> {
     let steps = Steps::start();
     steps.headline("what the tests need");
     needs::install_missing(&steps)?;
+    packages::install(&steps)?;
     check::style(&steps)?;
     // The tests start the real programs, which cargo builds only for tests of their own package.
     steps.run("build", &mut run::cargo(["build", "--workspace", "--bins"]))?;

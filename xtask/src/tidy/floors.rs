@@ -117,6 +117,8 @@ const FLOORS: &[Floor] = &[
     Floor { package: "relais-soak", may_see: &["relais-api", "relais-client"] },
     // The judge knows only HTTP, or it would share the mistakes of what it judges.
     Floor { package: "relais-torture", may_see: &[] },
+    // Starts programs that others wrote; it knows the command line and nothing behind it.
+    Floor { package: "relais-peers", may_see: &[] },
     // The demo's upstream knows nothing of Relais: that is the point of the demo.
     Floor { package: "shop", may_see: &[] },
     Floor { package: "xtask", may_see: &[] },

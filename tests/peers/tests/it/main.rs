@@ -1,0 +1,28 @@
+//! One test a script.
+
+use relais_peers::run;
+
+#[test]
+fn an_unchanged_service_answers_the_same_with_and_without_a_ticket() {
+    run("httpbin.py");
+}
+
+#[test]
+fn pages_of_listed_origins_read_answers_and_others_do_not() {
+    run("cors.mjs");
+}
+
+#[test]
+fn the_interface_is_as_its_description_says() {
+    run("schemathesis.py");
+}
+
+#[test]
+fn clients_made_for_other_services_follow_a_202() {
+    run("operations.py");
+}
+
+#[test]
+fn clients_in_javascript_made_for_other_services_follow_a_202() {
+    run("operations.mjs");
+}
