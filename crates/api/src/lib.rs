@@ -40,6 +40,6 @@ pub use queue::{Counts, Order, Policy, Queue, QueueList, Rate, RetryPolicy};
 pub use raw::RawJson;
 pub use sse::{SseFrame, SseParser};
 pub use submit::{BatchItem, BatchRequest, BatchResponse, Deadline, SubmitRequest};
-pub use task::{Accepted, Eta, Links, Message, Progress, Status, Task, TaskList};
+pub use task::{Accepted, Eta, LastFailure, Links, Message, Progress, Status, Task, TaskList};
 pub use time::{Span, Time};
 pub use why::{Reason, WaitingFor, Why};

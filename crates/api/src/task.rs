@@ -97,12 +97,31 @@ pub struct Links {
     pub result: String,
     /// Its events, as a stream or a page.
     pub events: String,
+    /// Why it waits.
+    pub why: String,
     /// Where to cancel it; left out when this caller may not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cancel: Option<String>,
     /// Where to retry it by hand; left out when this caller may not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry: Option<String>,
+}
+
+/// How the latest attempt failed, where that was not the end: what a task that is tried again tells.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(remote = "Self")]
+pub struct LastFailure {
+    /// The attempt that failed.
+    #[schema(minimum = 1)]
+    pub attempt: u32,
+    /// When it did.
+    pub at: Time,
+    /// Why: the worker's own problem, or that of Relais.
+    pub problem: Problem,
+    /// The status that the upstream answered with, if it answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 100, maximum = 999)]
+    pub upstream_status: Option<u16>,
 }
 
 /// One accepted request and all that happened to it.
@@ -168,9 +187,12 @@ pub struct Task {
     /// When it will be erased; known once it is terminal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,
-    /// Why it failed, or why its latest attempt did.
+    /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<Problem>,
+    /// What went wrong before in this run, unless `problem` tells it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_failure: Option<LastFailure>,
     /// The same for end users.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<Message>,
@@ -208,4 +230,4 @@ pub struct TaskList {
     pub next: Option<String>,
 }
 
-object!(RequestLine, Progress, Eta, Links, Task, TaskList);
+object!(RequestLine, Progress, Eta, Links, LastFailure, Task, TaskList);

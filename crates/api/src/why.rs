@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::object::object;
-use crate::task::{Eta, Status};
+use crate::task::{Eta, LastFailure, Status};
 use crate::time::Time;
 use crate::words::words;
 
@@ -41,7 +41,7 @@ words! {
 }
 
 /// What a task waits for, the most decisive first; empty when it is terminal.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(remote = "Self")]
 pub struct Why {
     /// The task's id.
@@ -57,6 +57,9 @@ pub struct Why {
     /// When it will probably be done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eta: Option<Eta>,
+    /// What went wrong before in this run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_failure: Option<LastFailure>,
 }
 
 /// One thing that a task waits for.

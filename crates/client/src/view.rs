@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use relais_api::task::{Eta, Links, RequestLine};
+use relais_api::task::{Eta, LastFailure, Links, RequestLine};
 use relais_api::{Message, Problem, Progress, RawJson, Time};
 use serde::{Deserialize, Serialize};
 
@@ -62,9 +62,12 @@ pub struct Task {
     /// When it will be erased.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,
-    /// Why it failed, or why its latest attempt did.
+    /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<Problem>,
+    /// What went wrong before in this run, unless `problem` tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_failure: Option<LastFailure>,
     /// The same for end users.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<Message>,

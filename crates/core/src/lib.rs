@@ -25,7 +25,7 @@ pub use refusal::Refused;
 pub use retry::RetryPolicy;
 pub use spec::{RequestLine, Source, Spec};
 pub use task::{
-    Credentials, Failure, FailureCode, Holder, Lease, Life, Priority, Progress, Runner, Settled,
-    Settlement, State, Status, Task,
+    Credentials, Failure, FailureCode, Holder, LastFailure, Lease, Life, Priority, Progress,
+    Runner, Settled, Settlement, State, Status, Task,
 };
 pub use time::Timestamp;

@@ -202,6 +202,8 @@ pub struct Failure {
     pub message: Option<Bytes>,
     /// Whether the attempt left an answer, stored as the result if it is the last.
     pub has_result: bool,
+    /// The status that the upstream answered with, if it did.
+    pub upstream_status: Option<u16>,
 }
 
 impl Failure {
@@ -214,8 +216,20 @@ impl Failure {
             problem: None,
             message: None,
             has_result: false,
+            upstream_status: None,
         }
     }
+}
+
+/// How the latest attempt failed that was not the end of its run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastFailure {
+    /// Why.
+    pub failure: Failure,
+    /// When.
+    pub at: Timestamp,
+    /// Which attempt it was.
+    pub attempt: u32,
 }
 
 /// The six statuses, spelled as they travel.
@@ -351,6 +365,9 @@ pub struct Life {
     pub credentials: Credentials,
     /// How the attempt that was settled last ended: its holder may say it again.
     pub settled_by: Option<Settled>,
+    /// What went wrong before, in this run: while it is tried again, and when it ended otherwise than
+    /// by that failure. Boxed, because most tasks have none.
+    pub last_failure: Option<Box<LastFailure>>,
     /// Where it stands.
     pub state: State,
 }

@@ -138,6 +138,7 @@ fn for_stranger(app: &App, task: &Task) -> Accepted {
     presented.labels.clear();
     presented.progress = None;
     presented.problem = None;
+    presented.last_failure = None;
     presented.message = None;
     Accepted { task: presented, ticket: None, watch_url: None }
 }

@@ -38,6 +38,7 @@ pub(crate) fn links(base: &str, id: TaskId, viewer: &Viewer) -> Links {
         this: url(""),
         result: url("result"),
         events: url("events"),
+        why: url("why"),
         cancel: viewer.may_cancel.then(|| url("cancel")),
         retry: viewer.may_retry.then(|| url("retry")),
     }

@@ -96,6 +96,7 @@ pub(crate) fn task_of(app: &App, task: &Task, viewer: &Viewer, estimate: Estimat
         deadline: Some(time(life.deadline)),
         expires_at: task.expires_at().map(time),
         problem,
+        last_failure: last_failure_of(app.base(), task),
         message,
         resource_location: matches!(life.state, State::Succeeded { .. })
             .then(|| links.result.clone()),
@@ -150,6 +151,17 @@ pub(crate) fn problem_of(base: &str, failure: &Failure) -> Problem {
         theirs.status = own.status;
     }
     theirs
+}
+
+/// What went wrong before in the run of a task, where its outcome does not tell it.
+#[must_use]
+pub(crate) fn last_failure_of(base: &str, task: &Task) -> Option<task::LastFailure> {
+    task.life.last_failure.as_ref().map(|last| task::LastFailure {
+        attempt: last.attempt,
+        at: time(last.at),
+        problem: problem_of(base, &last.failure),
+        upstream_status: last.failure.upstream_status,
+    })
 }
 
 /// The problem of a failed attempt, of which only code and detail are kept.

@@ -26,6 +26,7 @@ pub(super) fn task(status: &str) -> Value {
         "resourceLocation": format!("{BASE}/result"),
         "links": {
             "self": BASE, "result": format!("{BASE}/result"), "events": format!("{BASE}/events"),
+            "why": format!("{BASE}/why"),
             "cancel": format!("{BASE}/cancel"), "retry": format!("{BASE}/retry"),
         },
     });

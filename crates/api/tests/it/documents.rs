@@ -24,7 +24,11 @@ fn task() -> Value {
             "title": "The upstream did not answer in time", "status": 504, "retryable": true},
         "message": {"en": "The supplier did not answer in time."},
         "resourceLocation": "/v1/tasks/task_01jdk3v5x8e2rbk0t6q9z4m7ha/result",
-        "links": {"self": "a", "result": "b", "events": "c", "cancel": "d", "retry": "e"}
+        "last_failure": {"attempt": 1, "at": "2026-11-22T10:00:01.000Z", "upstream_status": 503,
+            "problem": {"type": "/problems/upstream-error", "code": "upstream-error",
+                "title": "The upstream answered with an error", "status": 502, "retryable": true}},
+        "links": {"self": "a", "result": "b", "events": "c", "why": "w", "cancel": "d",
+            "retry": "e"}
     })
 }
 
@@ -47,6 +51,7 @@ fn absent_values_are_left_out() {
         "deadline",
         "expires_at",
         "problem",
+        "last_failure",
         "message",
         "resourceLocation",
     ] {
@@ -69,7 +74,7 @@ fn an_accepted_task_is_the_task_with_a_ticket() {
 fn an_answer_may_grow_members_that_older_clients_do_not_know() {
     let mut grown = task();
     grown["colour"] = json!("blue");
-    grown["links"]["why"] = json!("f");
+    grown["links"]["hue"] = json!("f");
     assert!(serde_json::from_value::<Task>(grown).is_ok());
     let lease = json!({"leases": [{"token": "t", "task": "x", "queue": "q", "attempt": 1, "run": 1,
         "heartbeat_every": "10s", "lease_until": "2026-11-22T10:00:30Z", "new": [1]}]});

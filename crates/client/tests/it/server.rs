@@ -203,7 +203,7 @@ pub(crate) fn task(status: &str, terminal: bool, version: u64) -> Value {
         "id": ID, "queue": "imports", "status": status, "terminal": terminal, "version": version,
         "run": 1, "attempt": 1, "failures": 0, "max_attempts": 5, "priority": 0,
         "created_at": at, "run_at": at, "updated_at": at,
-        "links": {"self": "a", "result": "b", "events": "c"},
+        "links": {"self": "a", "result": "b", "events": "c", "why": "d"},
         "added_by_a_newer_server": {"x": 1},
     })
 }

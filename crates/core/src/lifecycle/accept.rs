@@ -23,6 +23,7 @@ pub fn accept(spec: Spec, credentials: Credentials, has_checkpoint: bool) -> (Ta
         has_checkpoint,
         credentials,
         settled_by: None,
+        last_failure: None,
         state: State::Queued { run_at: spec.run_at },
     };
     (Task { spec: Arc::new(spec), life }, entry)

@@ -48,6 +48,7 @@ pub(super) fn retry(mut draft: Draft<'_>, from_start: bool) -> Result<Step, Refu
     life.failures = 0;
     life.crashes = 0;
     life.progress = None;
+    life.last_failure = None;
     life.deadline = draft.now.plus(draft.task.spec.deadline_after);
     draft.step.drops.push(BodyKind::Result);
     if from_start {

@@ -8,7 +8,9 @@ use crate::limits;
 use crate::policy::Policy;
 use crate::refusal::Refused;
 use crate::retry::{backoff, retry_delay};
-use crate::task::{Credentials, Failure, FailureCode, Lease, Settled, Settlement, State};
+use crate::task::{
+    Credentials, Failure, FailureCode, LastFailure, Lease, Settled, Settlement, State,
+};
 
 pub(super) fn succeed(mut draft: Draft<'_>, nonce: u128) -> Result<Step, Refused> {
     if !draft.may_settle(nonce) {
@@ -18,6 +20,7 @@ pub(super) fn succeed(mut draft: Draft<'_>, nonce: u128) -> Result<Step, Refused
     let life = &mut draft.step.life;
     life.settled_by = Some(Settled { nonce, how: Settlement::Succeeded });
     life.crashes = 0;
+    life.last_failure = None;
     life.state = State::Succeeded { at };
     erase_credentials(&mut draft);
     drop_checkpoint(&mut draft);
@@ -110,8 +113,15 @@ fn end_attempt(draft: &mut Draft<'_>, cause: Cause, failure: Failure, delay: Opt
             // The answer of an attempt that is tried again is nobody's outcome.
             draft.step.drops.push(BodyKind::Result);
             draft.queue(run_at);
+            let life = &mut draft.step.life;
+            let (at, attempt) = (life.updated_at, life.attempt);
+            life.last_failure = Some(Box::new(LastFailure { failure, at, attempt }));
         }
-        None => end_failed(draft, failure, None),
+        None => {
+            // It is the outcome, and told as that.
+            draft.step.life.last_failure = None;
+            end_failed(draft, failure, None);
+        }
     }
 }
 

@@ -138,7 +138,10 @@ impl Engine {
 
 fn outcome_of(verdict: Verdict, status: u16, result: Body) -> Outcome {
     let detail = format!("the upstream answered {status}");
-    let failure = || Failure::new(FailureCode::UpstreamError, Some(&detail));
+    let failure = || Failure {
+        upstream_status: Some(status),
+        ..Failure::new(FailureCode::UpstreamError, Some(&detail))
+    };
     match verdict {
         Verdict::Succeed => Outcome::Succeed(Some(result)),
         Verdict::Fail => Outcome::Fail {

@@ -71,9 +71,10 @@ pub(crate) fn progress(progress: &Progress) -> String {
     words.join(" ")
 }
 
-/// Why a task is as it is, in one line.
+/// Why a task is as it is, in one line: why it failed, or what went wrong before it is tried again.
 pub(crate) fn reason(task: &Task) -> String {
-    let Some(problem) = &task.problem else { return String::new() };
+    let last = task.last_failure.as_ref().map(|last| &last.problem);
+    let Some(problem) = task.problem.as_ref().or(last) else { return String::new() };
     let detail = problem.detail.as_deref().unwrap_or(&problem.title);
     format!("{}: {}", problem.code, clean(detail))
 }

@@ -87,7 +87,9 @@ impl Tasks {
 }
 
 fn add(table: &mut Table, task: &Task) {
+    let waits_after_failure = task.status == "queued" && task.last_failure.is_some();
     let detail = match (&task.progress, task.position) {
+        _ if waits_after_failure => show::reason(task),
         (Some(progress), _) if !task.terminal => show::progress(progress),
         (_, Some(position)) => format!("{position}. in its queue"),
         _ => show::reason(task),

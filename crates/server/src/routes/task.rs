@@ -130,6 +130,7 @@ pub(super) async fn why(
         waiting_for,
         position: why.ahead.map(|ahead| ahead + 1),
         eta: why.eta.map(present::eta),
+        last_failure: present::last_failure_of(app.base(), &seen.task),
     };
     json(StatusCode::OK, &document)
 }

@@ -306,3 +306,24 @@ async fn a_task_says_why_it_waits() {
     let why = api.call(get(&format!("{}/why", target(&task)))).await.json();
     assert_eq!(why["waiting_for"][0]["reason"], "paused");
 }
+
+#[tokio::test]
+async fn a_task_that_is_tried_again_tells_what_went_wrong() {
+    // A task in its backoff said only that an attempt had failed, not why.
+    let api = Api::new().await;
+    let task = api.submit().await;
+    assert_eq!(task["links"]["why"], task["links"]["self"].as_str().unwrap().replace('?', "/why?"));
+    let lease = api.lease().await;
+    let problem = json!({"title": "The printer is out of paper", "code": "out-of-paper"});
+    let item = json!({"token": lease["token"], "outcome": "fail", "problem": problem});
+    assert_eq!(api.settle(item).await["status"], 200);
+    let state = api.call(get(&target(&task))).await.json();
+    let why = api.call(get(&format!("{}/why", target(&task)))).await.json();
+    let listed = api.call(get("/v1/tasks")).await.json()["items"][0].clone();
+    for document in [&state, &why, &listed] {
+        let last = &document["last_failure"];
+        assert_eq!(last["problem"]["code"], "out-of-paper", "{document}");
+        assert_eq!((&last["attempt"], &last["at"]), (&json!(1), &state["updated_at"]));
+    }
+    assert!(state.get("problem").is_none(), "it has not failed");
+}
