@@ -107,7 +107,7 @@ impl Engine {
         }
         let engine = self.clone();
         let pool = pool.clone();
-        self.inner().tracker.spawn(async move { engine.claim_until_dry(pool).await });
+        self.inner().attempts.spawn(async move { engine.claim_until_dry(pool).await });
     }
 
     async fn claim_until_dry(&self, pool: Pool) {
@@ -197,7 +197,7 @@ impl Engine {
     fn run_attempt(&self, claimed: Claimed) {
         let engine = self.clone();
         let stop = self.inner().running.begin(claimed.nonce);
-        self.inner().tracker.spawn(async move {
+        self.inner().attempts.spawn(async move {
             let id = claimed.task.spec.id;
             let runner = claimed.task.spec.runner.clone();
             let nonce = claimed.nonce;

@@ -79,9 +79,15 @@ pub(crate) struct Inner {
     pub(crate) caller: Caller,
     /// Tells this process's attempts from those of dead ones.
     pub(crate) epoch: u64,
+    /// Claims and attempts of this process.
+    pub(crate) attempts: TaskTracker,
+    /// What else runs in the background.
     pub(crate) tracker: TaskTracker,
+    pub(crate) is_draining: AtomicBool,
+    /// Fires when nothing may start any more.
+    pub(crate) draining: CancellationToken,
+    /// Fires when nothing runs any more: time stops.
     pub(crate) stop: CancellationToken,
-    is_draining: AtomicBool,
     /// Workers that asked for a lease since the start; zero means a task may wait for ever.
     pub(crate) worker_calls: AtomicU64,
 }
@@ -110,9 +116,11 @@ impl Engine {
             coalescer: Coalescer::default(),
             caller: Caller::new(),
             epoch,
+            attempts: TaskTracker::new(),
             tracker: TaskTracker::new(),
-            stop: CancellationToken::new(),
             is_draining: AtomicBool::new(false),
+            draining: CancellationToken::new(),
+            stop: CancellationToken::new(),
             worker_calls: AtomicU64::new(0),
             config,
             store,
@@ -163,12 +171,6 @@ impl Engine {
     #[must_use]
     pub fn health(&self) -> Health {
         self.store().health()
-    }
-
-    /// Whether the engine takes nothing new.
-    #[must_use]
-    pub fn is_draining(&self) -> bool {
-        self.inner.is_draining.load(Ordering::Relaxed)
     }
 
     /// One task.
@@ -329,23 +331,6 @@ impl Engine {
     pub async fn put_secret(&self, name: &str, value: Option<Bytes>) -> Result<(), EngineError> {
         self.commit_one(Commit::Secret { name: name.to_owned(), value }).await?;
         Ok(())
-    }
-
-    /// Stops: takes nothing new, waits for running attempts within the configured bound, gives back the
-    /// others. Burns no attempt.
-    pub async fn drain(&self) {
-        self.inner.is_draining.store(true, Ordering::Relaxed);
-        self.inner.stop.cancel();
-        self.inner.tracker.close();
-        let bound = self.inner.config.drain_for;
-        if tokio::time::timeout(bound, self.inner.tracker.wait()).await.is_err() {
-            self.inner.running.abort_all();
-            // Aborted attempts only have to store how they ended.
-            let last = std::time::Duration::from_secs(5);
-            if tokio::time::timeout(last, self.inner.tracker.wait()).await.is_err() {
-                tracing::warn!("some attempts did not stop; the next start takes them back");
-            }
-        }
     }
 
     pub(crate) fn inner(&self) -> &Inner {

@@ -59,6 +59,8 @@ pub struct Settle {
 impl Engine {
     /// Leases up to `max` tasks of a queue to a worker, waiting up to `wait` for the first.
     ///
+    /// When the engine begins to drain, a worker that waits is answered without a lease.
+    ///
     /// A worker that never reads the answer has its leases end; whoever knows that the answer was not
     /// written should [release](Self::settle) them at once.
     ///
@@ -85,6 +87,9 @@ impl Engine {
         loop {
             // Sitting down before looking: a task that comes in between finds the worker waiting.
             let called = desk.notified();
+            if self.is_draining() {
+                return Ok(Vec::new());
+            }
             let holder = Holder::Worker { name: worker.to_owned() };
             let claims = self.claim(&pool, holder, max).await?;
             if let Some(next) = claims.next_at {
@@ -102,7 +107,7 @@ impl Engine {
             tokio::select! {
                 () = called => {}
                 () = self.clock().sleep_until(until) => {}
-                () = self.inner().stop.cancelled() => return Ok(Vec::new()),
+                () = self.inner().draining.cancelled() => return Ok(Vec::new()),
             }
         }
     }

@@ -16,6 +16,7 @@ pub(crate) mod url;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use relais_core::{QueueName, limits};
 use relais_engine::{Config as EngineConfig, UpstreamLimits};
@@ -62,6 +63,8 @@ pub struct Settings {
     pub engine: EngineConfig,
     /// Where tasks survive.
     pub store: StoreUrl,
+    /// How long a server that was told to stop says so before it refuses anything.
+    pub drain_delay: Duration,
     /// What holds but is worth a second look.
     pub warnings: Vec<String>,
 }
@@ -125,8 +128,10 @@ pub fn judge(
     define_queues(&server.routes, &mut engine);
     let store = store(&file.store, overrides, &mut report);
     report.finish()?;
+    let drain_delay = file.server.drain_delay.as_ref();
+    let drain_delay = drain_delay.map_or(Duration::ZERO, |span| span.get_ref().as_duration());
     let file = path.map(Path::to_owned);
-    let mut settings = Settings { file, server, engine, store, warnings };
+    let mut settings = Settings { file, server, engine, store, drain_delay, warnings };
     let more = second_looks(&settings);
     settings.warnings.extend(more);
     Ok(settings)

@@ -21,7 +21,7 @@ use crate::cli::variable;
 use crate::config::{Settings, StoreUrl};
 use crate::seal_file;
 
-/// Runs a server until it is told to stop and has drained.
+/// Runs a server until it is told to stop and has drained; told a second time, it ends at once.
 ///
 /// # Errors
 /// When it cannot start, or the store is lost while it runs.
@@ -62,13 +62,26 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
         // Nothing that is still running could be recorded.
         return Err(error);
     }
-    tracing::info!("draining: nothing new is taken, what runs may end");
-    app.begin_drain();
-    let (_, ended) = tokio::join!(engine.drain(), &mut serving);
-    ended?.context("could not serve the routes")?;
+    leave(&app, &engine, settings.drain_delay).await;
+    serving.await?.context("could not serve the routes")?;
     opened.close().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Takes a server out of service, in an order that nobody who uses it sees as an outage: whoever sends
+/// work here learns that it is not ready, then new work is refused, then what runs has ended, and only
+/// then streams and listeners close.
+async fn leave(app: &App, engine: &Engine, delay: Duration) {
+    app.leave();
+    if !delay.is_zero() {
+        tracing::info!("leaving: /readyz says so for {delay:?}, everything else goes on");
+        tokio::time::sleep(delay).await;
+    }
+    tracing::info!("draining: nothing new is taken, what runs may end");
+    engine.drain().await;
+    tracing::info!("closing: streams and connections end");
+    app.close();
 }
 
 /// A store that is open.

@@ -1,6 +1,7 @@
 //! What all requests share: the configuration, the engine, the keys, and where Relais is.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use axum::Router;
@@ -52,7 +53,8 @@ pub struct App {
     pub(crate) estimates: Estimates,
     /// Which other origins' pages may read answers; `None` if no origin is listed.
     pub(crate) cors: Option<Cors>,
-    /// Fires when the server is about to stop: held requests are answered, streams close.
+    is_leaving: AtomicBool,
+    /// Fires when nothing runs any more: held requests are answered, streams close, then the listeners.
     pub(crate) stop: CancellationToken,
     base: OnceLock<String>,
 }
@@ -72,6 +74,7 @@ impl App {
             uploads: Uploads::default(),
             estimates: Estimates::default(),
             cors: Cors::of(&config.cors_origins),
+            is_leaving: AtomicBool::new(false),
             stop: CancellationToken::new(),
             base: OnceLock::new(),
             config,
@@ -86,9 +89,21 @@ impl App {
         let _ = self.base.set(self.base_on(address));
     }
 
-    /// Begins to stop: held requests are answered with what is known, streams close, and clients come
-    /// back elsewhere or later.
-    pub fn begin_drain(&self) {
+    /// The first step of a stop: says at `/readyz` that new work should go elsewhere, and still takes
+    /// all that comes. The second is [`Engine::drain`].
+    pub fn leave(&self) {
+        self.is_leaving.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether new work should go elsewhere.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.is_leaving.load(Ordering::Relaxed) || self.engine.is_draining()
+    }
+
+    /// The last step of a stop: held requests are answered with what is known, streams close, then the
+    /// listeners; clients come back elsewhere or later.
+    pub fn close(&self) {
+        self.leave();
         self.stop.cancel();
     }
 

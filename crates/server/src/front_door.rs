@@ -91,7 +91,13 @@ impl FrontDoor {
         if !self.table.is_open() && is_ambiguous(path) {
             return Err(Refusal::new(&codes::AMBIGUOUS_PATH));
         }
-        match (self.table.find(request.method().as_str(), path), &self.app.config.fallback) {
+        let found = self.table.find(request.method().as_str(), path);
+        let fallback = &self.app.config.fallback;
+        let is_for_an_upstream = matches!(found, Found::Route(..)) || fallback.is_some();
+        if is_for_an_upstream && self.app.engine.is_draining() {
+            return Err(Refusal::draining());
+        }
+        match (found, fallback) {
             (Found::Route(index, names), _) => {
                 let route = &self.app.config.routes[index];
                 match way(route, Prefer::of(request.headers()), cors::is_preflight(&request)) {

@@ -11,12 +11,12 @@ use crate::app::{App, Side};
 use crate::connection::{self, Peer};
 use crate::service::Door;
 
-/// How long connections may go on after the server was told to stop.
+/// How long connections may go on after the server was told to close.
 const DRAIN_FOR: Duration = Duration::from_secs(20);
 /// How long to wait when the system has no room for another connection.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves both listeners until [`App::begin_drain`] is called and the connections have ended, within
+/// Serves both listeners until [`App::close`] is called and the connections have ended, within
 /// bounds.
 ///
 /// # Errors

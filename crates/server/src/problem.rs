@@ -52,6 +52,13 @@ impl Refusal {
         Self { parts: Box::new(parts) }
     }
 
+    /// New work at a server that is about to stop: the connection ends, too, so that the client does not
+    /// come back to this one.
+    #[must_use]
+    pub(crate) fn draining() -> Self {
+        Self::new(&codes::SERVER_DRAINING).closing()
+    }
+
     /// A parameter of the URL that is refused.
     #[must_use]
     pub(crate) fn parameter(name: &str, why: impl std::fmt::Display) -> Self {
@@ -272,7 +279,7 @@ impl From<EngineError> for Refusal {
             EngineError::Rejected(rejected) => rejected.into(),
             EngineError::UnknownQueue => Self::new(&codes::QUEUE_NOT_FOUND),
             EngineError::QueueIsConfigured => Self::new(&codes::QUEUE_DEFINED_IN_FILE),
-            EngineError::Draining => Self::new(&codes::SERVER_DRAINING),
+            EngineError::Draining => Self::draining(),
             EngineError::NoSealKey => Self::new(&codes::NOT_AVAILABLE).because(
                 "credentials cannot be stored: the operator gave no key to seal them with",
             ),

@@ -200,7 +200,8 @@ codes! {
     }
     SERVER_DRAINING = "server-draining", 503, retryable {
         "The server is stopping";
-        "This node takes nothing new, because it is about to stop. Nothing was stored.";
+        "This node takes nothing new, because it is about to stop. Nothing was stored. Tasks that are \
+         there can still be polled, followed, reported on and settled.";
         "Send the request again after `Retry-After`; another node, or this one restarted, will \
          take it.";
     }

@@ -11,7 +11,8 @@ use super::argument::{self, Usage};
 use crate::config::{self, Overrides};
 use crate::{logs, start};
 
-/// Runs the server until SIGTERM or SIGINT, then drains: nothing new is taken, what runs may end.
+/// Runs the server until SIGTERM or SIGINT, then drains: `/readyz` is 503 at once, after `drain_delay`
+/// nothing new is taken, and what runs may end within `drain`. A second signal ends it at once.
 ///
 /// Flags win over the environment, the environment over the file, the file over the defaults. When both
 /// listeners are ready one line says so on standard output: `relais ready: api URL admin URL`.

@@ -42,6 +42,7 @@ pub(crate) struct Server {
     pub(crate) sealed_headers: Vec<Spanned<String>>,
     pub(crate) header_timeout: Given<Span>,
     pub(crate) drain: Given<Span>,
+    pub(crate) drain_delay: Given<Span>,
     pub(crate) name: Given<String>,
 }
 

@@ -89,7 +89,14 @@ const SERVER: Section = Section {
         key(
             "drain",
             "\"20s\"",
-            "How long attempts that run may go on once the server is told to stop.",
+            "How long attempts that run may go on once the server takes nothing new, those of workers \
+             as well. What ends earlier is not waited for.",
+        ),
+        key(
+            "drain_delay",
+            "\"0s\"",
+            "How long a server that is told to stop only says so at `/readyz` before it refuses new \
+             work: as long as a load balancer takes to look there.",
         ),
         key(
             "name",

@@ -1,6 +1,7 @@
 //! The program as a process: started by a test, gone with it.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
@@ -97,6 +98,18 @@ impl Server {
         };
         let (api, admin) = ((*api).to_owned(), (*admin).to_owned());
         Self { process, api, admin }
+    }
+
+    /// Asks for a path, and reads all that comes back.
+    pub(crate) fn get(&self, path: &str) -> String {
+        let address = self.api.strip_prefix("http://").unwrap();
+        let mut stream = TcpStream::connect(address).unwrap();
+        let request =
+            format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
     }
 
     /// A command that talks to this server.

@@ -25,6 +25,32 @@ fn a_server_says_where_it_listens_and_ends_well_on_sigterm() {
     assert_eq!(server.run(folder.path(), &["retry", &id]), format!("{id} queued run 2\n"));
 }
 
+/// A stop closed both listeners at once: who was still sent there saw an outage.
+#[test]
+fn a_server_that_leaves_says_so_and_takes_what_comes_until_its_delay_is_over() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join("relais.toml"),
+        "[server]\ndrain_delay = \"1h\"\n[queue.later]\n",
+    )
+    .unwrap();
+    let server = Server::start(folder.path(), &[]);
+    assert!(server.get("/readyz").starts_with("HTTP/1.1 200"));
+    server.process.signal("TERM");
+    let gone = loop {
+        let answer = server.get("/readyz");
+        if !answer.starts_with("HTTP/1.1 200") {
+            break answer;
+        }
+    };
+    assert!(gone.starts_with("HTTP/1.1 503") && gone.contains("server-draining"), "{gone}");
+    let submit = server.command(folder.path(), &["submit", "-", "--queue", "later"]);
+    assert!(output(submit, b"{}").status.success());
+    // The second signal ends it at once.
+    server.process.signal("TERM");
+    assert_eq!(server.process.end(), (Some(143), String::new()));
+}
+
 #[test]
 fn a_second_server_on_one_file_is_refused() {
     let folder = tempfile::tempdir().unwrap();

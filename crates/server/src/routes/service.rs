@@ -30,7 +30,7 @@ pub(super) async fn health(uri: Uri) -> Result<Response, Refusal> {
 /// `GET /readyz`: it takes work.
 pub(super) async fn readiness(State(app): State<Arc<App>>, uri: Uri) -> Result<Response, Refusal> {
     Params::of(&uri, &[])?;
-    if app.engine.is_draining() || app.stop.is_cancelled() {
+    if app.is_leaving() {
         return Err(Refusal::new(&codes::SERVER_DRAINING));
     }
     match app.engine.health() {

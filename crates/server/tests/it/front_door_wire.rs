@@ -264,7 +264,7 @@ async fn a_follower_that_leaves_or_a_server_that_stops_ends_the_stream() {
     drop(leaving);
     let mut staying = house.send(&request).await;
     staying.head().await;
-    house.app.begin_drain();
+    house.app.close();
     assert!(staying.rest().await.1, "a clean end");
     house.serving.await.unwrap();
 }

@@ -10,6 +10,7 @@ mod broken;
 mod codes;
 mod cors;
 mod disk_full;
+mod drain;
 mod events;
 mod front_door_handover;
 mod front_door_killed;

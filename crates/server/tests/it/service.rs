@@ -15,7 +15,7 @@ async fn it_lives_and_takes_work_until_it_stops() {
         let answer = api.call(get(path).field("host", "balancer.example")).await;
         assert_eq!((answer.status, answer.text()), (StatusCode::OK, "{\"status\":\"ok\"}"));
     }
-    api.app.begin_drain();
+    api.app.close();
     assert_eq!(api.call(get("/healthz")).await.status, StatusCode::OK);
     let answer = api.call(get("/readyz")).await;
     assert_eq!((answer.status.as_u16(), answer.code().as_str()), (503, "server-draining"));

@@ -65,7 +65,7 @@ async fn held_requests_are_answered_when_the_server_stops() {
     let task = api.submit().await;
     let held = get(&format!("{}/result", target(&task))).field("prefer", "wait=50");
     let answering = api.call(held);
-    let (answer, ()) = tokio::join!(answering, async { api.app.begin_drain() });
+    let (answer, ()) = tokio::join!(answering, async { api.app.close() });
     assert_eq!(answer.status, StatusCode::ACCEPTED);
 }
 
