@@ -3,7 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use base64::Engine as _;
@@ -29,10 +29,7 @@ pub(crate) fn seal_key(store: &StoreUrl, environment: Environment<'_>) -> anyhow
     match store {
         // What is in memory is never at rest.
         StoreUrl::Memory => Ok(SealKey::new(draw())),
-        StoreUrl::Sqlite(path) => {
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            of_file(&folder.unwrap_or(Path::new(".")).join(FILE))
-        }
+        StoreUrl::Sqlite(path) => of_file(&file_of(path)),
     }
 }
 
@@ -42,8 +39,14 @@ pub(crate) fn seal_key(store: &StoreUrl, environment: Environment<'_>) -> anyhow
 /// What it would fail with.
 pub(crate) fn check(store: &StoreUrl, environment: Environment<'_>) -> anyhow::Result<()> {
     let is_said = environment(VARIABLE).is_some_and(|text| !text.is_empty());
-    let is_made = matches!(store, StoreUrl::Sqlite(path) if path.with_file_name(FILE).exists());
+    let is_made = matches!(store, StoreUrl::Sqlite(path) if file_of(path).exists());
     if is_said || is_made { seal_key(store, environment).map(drop) } else { Ok(()) }
+}
+
+/// Where the key of a database is: beside its file, behind all links, as everything of the store.
+fn file_of(database: &Path) -> PathBuf {
+    let behind = fs::canonicalize(database);
+    behind.as_deref().unwrap_or(database).with_file_name(FILE)
 }
 
 fn of_file(path: &Path) -> anyhow::Result<SealKey> {
@@ -72,7 +75,8 @@ fn of_file(path: &Path) -> anyhow::Result<SealKey> {
 fn make(path: &Path) -> anyhow::Result<SealKey> {
     let secret = draw();
     let text: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-    let folder = path.parent().unwrap_or(Path::new("."));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
     let write = || -> std::io::Result<()> {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
         writeln!(file, "{text}")?;

@@ -14,7 +14,7 @@ use relais_server::App;
 use relais_server::auth::decode_key;
 use relais_store::{Commit, Health, MemoryStore, Store, StoreError};
 use relais_store_sqlite::{Options, Report, SqliteStore};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::variable;
@@ -27,8 +27,8 @@ use crate::seal_file;
 /// When it cannot start, or the store is lost while it runs.
 pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let mut signals = Signals::watch()?;
-    let public = bind(settings.server.listen).await?;
-    let admin = bind(settings.server.admin_listen).await?;
+    let public = bind(settings.server.listen)?;
+    let admin = bind(settings.server.admin_listen)?;
     let opened = open(&settings.store).await?;
     let store = &opened.store;
     check_keys(&settings, &**store).await?;
@@ -36,6 +36,7 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let app = App::new(settings.server.clone(), engine.clone())
         .await
         .with_context(|| format!("could not start on {}", settings.store))?;
+    let (public, admin) = (listen(public)?, listen(admin)?);
     let ready = format!(
         "relais ready: api http://{} admin http://{}",
         public.local_addr()?,
@@ -173,9 +174,26 @@ pub(crate) async fn check_store(url: &StoreUrl) -> anyhow::Result<Report> {
     report.map_err(|error| anyhow::anyhow!("could not check {shown}: {error}"))
 }
 
-async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let listener = TcpListener::bind(address).await;
-    listener.with_context(|| format!("could not listen on {address}"))
+/// Takes an address, so that one that another program has is said before anything is opened. Whoever
+/// connects is refused until [`listen`]: an open port is taken for a server that answers.
+fn bind(address: SocketAddr) -> anyhow::Result<TcpSocket> {
+    let bind = || {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        // A port whose last connections are still being taken down is free.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok::<_, std::io::Error>(socket)
+    };
+    bind().with_context(|| format!("could not listen on {address}"))
+}
+
+/// Lets clients connect, once everything that answers them is there.
+fn listen(socket: TcpSocket) -> anyhow::Result<TcpListener> {
+    let address = socket.local_addr()?;
+    socket.listen(BACKLOG).with_context(|| format!("could not listen on {address}"))
 }
 
 async fn engine(settings: &Settings, store: Arc<dyn Store>) -> anyhow::Result<Engine> {
@@ -243,6 +261,8 @@ fn now() -> Timestamp {
 /// Why a server that others can reach does not start.
 pub(crate) const NO_KEYS: &str = "it would listen beyond this machine without any API key: add one \
                                   (relais key add), or say --insecure on a trusted network";
+/// Connections that may wait to be taken; the system may allow fewer (`net.core.somaxconn`).
+const BACKLOG: u32 = 4_096;
 /// How often the store is asked how it is.
 const HEALTH_EVERY: Duration = Duration::from_secs(1);
 /// The exit status after a second signal: 128 and the number of SIGTERM.

@@ -15,9 +15,10 @@ use rusqlite::{Connection, Row};
 use crate::bodies::BodyFiles;
 use crate::codec;
 use crate::fault::Fault;
+use crate::held::Held;
 use crate::ledger::Phase;
 use crate::list;
-use crate::open::{OpenError, check_identity, check_size, connect_reader};
+use crate::open::{OpenError, check_identity, connect_reader};
 use crate::read;
 use crate::row::{TaskRow, rank_of};
 use crate::sql;
@@ -63,36 +64,49 @@ impl Report {
     }
 }
 
-/// A connection that sees one moment of the store in a file, and leaves the file as it is.
-fn look_at(path: &Path) -> Result<Connection, OpenError> {
-    if let Err(error) = std::fs::metadata(path) {
-        return Err(OpenError::Io(path.to_owned(), error));
+/// A view of one moment of the store in a file, which is left as it is.
+pub(crate) struct View {
+    pub(crate) conn: Connection,
+    /// The last member: it must go after the connection.
+    pub(crate) held: Held,
+}
+
+impl View {
+    pub(crate) fn of(path: &Path) -> Result<Self, OpenError> {
+        let held = Held::look(path)?;
+        held.check_size()?;
+        let conn = connect_viewer(held.path())?;
+        check_identity(&conn)?;
+        conn.execute_batch(sql::BEGIN_READ)?;
+        Ok(Self { conn, held })
     }
-    check_size(path)?;
+}
+
+/// A connection that changes nothing. The last to close would copy the log and remove it: after a crash
+/// this may be the only one to look at it.
+fn connect_viewer(path: &Path) -> rusqlite::Result<Connection> {
     let conn = connect_reader(path)?;
-    // The last to close would copy the log: after a crash this may be the only one to look at it.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    check_identity(&conn)?;
-    conn.execute_batch(sql::BEGIN_READ)?;
     Ok(conn)
 }
 
 /// Reads the secrets in a file, such as API keys.
 pub(crate) fn secrets(path: &Path) -> Result<Vec<(String, Bytes)>, OpenError> {
-    Ok(read::secrets(&look_at(path)?)?)
+    Ok(read::secrets(&View::of(path)?.conn)?)
 }
 
 /// Looks over the store in a file.
 pub(crate) fn check(path: &Path, is_deep: bool) -> Result<Report, OpenError> {
-    let conn = look_at(path)?;
+    let view = View::of(path)?;
+    let conn = &view.conn;
     let mut report = Report::default();
     for probe in sql::PROBES {
         let probed = conn.query_row(probe, [], |_| Ok(())).map_err(Fault::from);
         report.note("the file", probed);
     }
-    report.tasks = list::counts(&conn)?.iter().sum();
+    report.tasks = list::counts(conn)?.iter().sum();
     if is_deep {
-        let mut look = Look { conn: &conn, path, report };
+        let mut look = Look { conn, path: view.held.path(), report };
         look.whole()?;
         report = look.report;
     }
@@ -235,7 +249,7 @@ impl Look<'_> {
     }
 
     fn is_still_there(&self, file: &str) -> Result<bool, Fault> {
-        let conn = connect_reader(self.path)?;
+        let conn = connect_viewer(self.path)?;
         Ok(conn.prepare(sql::BODY_HAS_FILE)?.exists([file])?)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use relais_store::{Health, StoreError};
 use rusqlite::ffi;
@@ -97,6 +97,9 @@ fn meaning_of_io(error: &io::Error) -> Meaning {
 pub(crate) struct Condition {
     level: AtomicU8,
     text: Mutex<String>,
+    is_away: AtomicBool,
+    /// Which file is not in its place, while that is so.
+    away: Mutex<Option<String>>,
 }
 
 const READY: u8 = 0;
@@ -139,17 +142,51 @@ impl Condition {
         }
     }
 
-    /// Why nothing may be written any more.
+    /// Remembers which file is not in its place, if any. One that comes back is used again.
+    pub(crate) fn note_place(&self, missing: Option<String>) {
+        if missing.is_none() && !self.is_away.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut away = self.away.lock().expect("nothing panics while it is held");
+        match (&*away, &missing) {
+            (None, Some(what)) => tracing::error!(
+                "the store is not where it was: {what}. Nothing is accepted, because no start would \
+                 find it; put the file back, or stop the server"
+            ),
+            (Some(_), None) => tracing::info!("the files of the store are in their places again"),
+            _ => {}
+        }
+        self.is_away.store(missing.is_some(), Ordering::Relaxed);
+        *away = missing;
+    }
+
+    /// Whether a file was found out of its place.
+    pub(crate) fn is_away(&self) -> bool {
+        self.is_away.load(Ordering::Relaxed)
+    }
+
+    /// Why nothing may be written, for good or until the files are back.
     pub(crate) fn refusal(&self) -> Option<StoreError> {
-        (self.level.load(Ordering::Relaxed) == DEAD).then(|| StoreError::Unavailable(self.text()))
+        if self.level.load(Ordering::Relaxed) == DEAD {
+            return Some(StoreError::Unavailable(self.text()));
+        }
+        self.away().map(StoreError::Unavailable)
     }
 
     pub(crate) fn health(&self) -> Health {
-        match self.level.load(Ordering::Relaxed) {
-            READY => Health::Ready,
-            FULL => Health::Full,
-            _ => Health::Corrupt(self.text()),
+        match (self.level.load(Ordering::Relaxed), self.away()) {
+            (DAMAGED | DEAD, _) => Health::Corrupt(self.text()),
+            (_, Some(what)) => Health::Unavailable(what),
+            (FULL, None) => Health::Full,
+            _ => Health::Ready,
         }
+    }
+
+    fn away(&self) -> Option<String> {
+        if !self.is_away() {
+            return None;
+        }
+        self.away.lock().expect("nothing panics while it is held").clone()
     }
 
     fn text(&self) -> String {
@@ -183,6 +220,16 @@ mod tests {
         assert_eq!(condition.health(), Health::Full);
         condition.has_room();
         assert_eq!(condition.health(), Health::Ready);
+    }
+
+    #[test]
+    fn a_store_whose_file_is_away_takes_nothing_until_it_is_back() {
+        let condition = Condition::default();
+        condition.note_place(Some("relais.db was moved or removed".to_owned()));
+        assert!(matches!(condition.refusal(), Some(StoreError::Unavailable(_))));
+        assert!(matches!(condition.health(), Health::Unavailable(_)));
+        condition.note_place(None);
+        assert_eq!((condition.refusal(), condition.health()), (None, Health::Ready));
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod codec;
 mod events;
 mod fault;
 mod hash;
+mod held;
 mod ledger;
 mod list;
 mod migrate;
@@ -69,6 +70,9 @@ const EVENTS_HERE_MAX: u64 = 200;
 impl SqliteStore {
     /// Opens the file, and makes it if it is new. Blocks; a store of millions of tasks takes a second.
     ///
+    /// A process has one file open once: a second attempt is refused, and closes a descriptor of it, which
+    /// costs the first its locks (see `held`). So does a look at it by the functions below.
+    ///
     /// # Errors
     /// [`OpenError`] says whether the file is in use, not ours, too new, or damaged.
     pub fn open(options: &Options) -> Result<Self, OpenError> {
@@ -92,11 +96,12 @@ impl SqliteStore {
         check::secrets(path)
     }
 
-    /// Finishes what was begun, and leaves the file whole and free for the next process.
+    /// Finishes what was begun, and leaves the file whole and free for the next process. Nothing can be
+    /// read any more.
     pub async fn close(&self) {
         self.parts.writer.close().await;
-        // Whoever still holds the store can read, but another process may have it.
-        let _ = self.parts.lock.unlock();
+        let parts = self.parts.clone();
+        let _ = tokio::task::spawn_blocking(move || parts.close()).await;
     }
 
     /// Steps that SQLite's virtual machine took for the writer: what a test of its plans measures.
@@ -200,6 +205,7 @@ impl Store for SqliteStore {
     }
 
     fn health(&self) -> Health {
+        self.parts.shared.look_at_places();
         self.parts.shared.condition.health()
     }
 }

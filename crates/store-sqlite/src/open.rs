@@ -1,10 +1,8 @@
 //! Opening a file: is it ours, is it whole, is it free; then everything that works on it is started.
 
-use std::fs::{self, File, TryLockError};
-use std::io::{self, Read as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use relais_core::Timestamp;
@@ -14,6 +12,7 @@ use rusqlite::{Connection, OpenFlags, params};
 use crate::bodies::BodyFiles;
 use crate::checkpoint::{Housekeeper, PAGES_MAX, pass};
 use crate::fault::{Fault, Meaning};
+use crate::held::Held;
 use crate::migrate::{APPLICATION_ID, migrate, newest};
 use crate::readers::Readers;
 use crate::reserve::Reserve;
@@ -25,7 +24,7 @@ use crate::writer::Writer;
 /// How to open a store.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The file; beside it there will be `-wal`, `-shm`, `.lock`, `.reserve` and the folder `.bodies`.
+    /// The file; beside it there will be `-wal`, `-shm`, `.reserve` and the folder `.bodies`.
     pub path: PathBuf,
     /// When: noted where the schema changes.
     pub now: Timestamp,
@@ -47,9 +46,9 @@ impl Options {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// Another process has it.
-    #[error("another process uses it (it holds the lock {0})")]
-    InUse(PathBuf),
+    /// Another server has it, perhaps by another name.
+    #[error("another process uses it, by this name or another (a link, a bind mount)")]
+    InUse,
     /// The file is something else.
     #[error("it is not a database")]
     NotADatabase,
@@ -75,7 +74,7 @@ pub enum OpenError {
     /// The file is damaged.
     #[error("it is damaged: {0}; restore it from a backup")]
     Damaged(String),
-    /// The file, its folder or the lock could not be used.
+    /// The file or its folder could not be used.
     #[error("{0}: {1}")]
     Io(PathBuf, #[source] io::Error),
     /// The database could not be used just now.
@@ -111,8 +110,17 @@ pub(crate) struct Parts {
     pub(crate) points: Readers,
     pub(crate) pages: Readers,
     pub(crate) shared: Arc<Shared>,
-    /// Held as long as the store is open.
-    pub(crate) lock: File,
+    /// Until the store is closed. The last member: it must go after all connections.
+    pub(crate) held: Mutex<Option<Held>>,
+}
+
+impl Parts {
+    /// Closes every connection, then the file. Blocks; the writer has ended before.
+    pub(crate) fn close(&self) {
+        self.points.close();
+        self.pages.close();
+        drop(self.held.lock().expect("nothing panics while it is held").take());
+    }
 }
 
 /// Most tasks are started soon after they came, and settled soon after that.
@@ -130,15 +138,16 @@ const STATEMENTS_MAX: usize = 64;
 const PAGE_BYTES: i64 = 4_096;
 
 pub(crate) fn open(options: &Options) -> Result<Parts, OpenError> {
-    let path = &options.path;
-    let lock = take_lock(path)?;
-    prepare_file(path)?;
+    // The first that is made is the last that is dropped: after all connections, whatever fails.
+    let held = Held::lock(&options.path)?;
+    held.check_size()?;
+    let path = held.path();
     let mut conn = connect_writer(path)?;
     check_identity(&conn)?;
     migrate(&mut conn, options.now)?;
     // What a crash left in the log comes first: only then is the file whole.
     pass(&conn, sql::CHECKPOINT_TRUNCATE)?;
-    check_header(path)?;
+    held.check_header()?;
     for probe in sql::PROBES {
         conn.query_row(probe, [], |_| Ok(()))?;
     }
@@ -150,7 +159,7 @@ pub(crate) fn open(options: &Options) -> Result<Parts, OpenError> {
         .map_err(|error| OpenError::Io(BodyFiles::folder_of(path), error))?;
     // A size of one's own choosing has nothing to do with the room on the disk.
     let reserve = Reserve::new(path, options.pages_max.is_none());
-    let shared = Arc::new(Shared::new(files, reserve));
+    let shared = Arc::new(Shared::new(files, reserve, held.places()?));
     let housekeeper = Housekeeper::start(connect(path)?, shared.clone())?;
     let writer = Writer::start(conn, shared.clone(), housekeeper, options.tasks_kept)?;
     let readers = |count: usize| -> Result<Readers, OpenError> {
@@ -158,84 +167,7 @@ pub(crate) fn open(options: &Options) -> Result<Parts, OpenError> {
         Ok(Readers::new(conns))
     };
     let (points, pages) = (readers(POINT_READERS)?, readers(PAGE_READERS)?);
-    Ok(Parts { writer, points, pages, shared, lock })
-}
-
-/// Where the lock of a database is.
-fn lock_path(path: &Path) -> PathBuf {
-    let mut lock = path.as_os_str().to_owned();
-    lock.push(".lock");
-    lock.into()
-}
-
-/// Keeps every other server away: two writers would each remember only what they wrote themselves.
-pub(crate) fn take_lock(path: &Path) -> Result<File, OpenError> {
-    let lock = lock_path(path);
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(&lock)
-        .map_err(|error| OpenError::Io(lock.clone(), error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(lock)),
-        Err(TryLockError::Error(error)) => Err(OpenError::Io(lock, error)),
-    }
-}
-
-/// Makes sure the file is there, ours to read only, and a database unless it is new.
-fn prepare_file(path: &Path) -> Result<(), OpenError> {
-    let failed = |error| OpenError::Io(path.to_owned(), error);
-    let mut options = File::options();
-    options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    let file = options.open(path).map_err(failed)?;
-    let mode = file.metadata().map_err(failed)?.permissions().mode();
-    if mode & 0o077 != 0 {
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
-    }
-    check_size(path)
-}
-
-/// Whether the end of the file is missing, unless that cannot be said yet: what a power loss left half
-/// written is made whole from the files beside it first, a new file's first page too. In the middle of
-/// a copy of the log, the header tells of pages that only the log has.
-pub(crate) fn check_size(path: &Path) -> Result<(), OpenError> {
-    let is_empty = |end: &str| {
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(end);
-        fs::metadata(PathBuf::from(beside)).map_or(true, |file| file.len() == 0)
-    };
-    if is_empty("-wal") && is_empty("-journal") { check_header(path) } else { Ok(()) }
-}
-
-/// Reads what SQLite's header says of the file: 100 bytes, described in its file format.
-fn check_header(path: &Path) -> Result<(), OpenError> {
-    let failed = |error| OpenError::Io(path.to_owned(), error);
-    let mut file = File::open(path).map_err(failed)?;
-    let found = file.metadata().map_err(failed)?.len();
-    if found == 0 {
-        return Ok(());
-    }
-    let mut header = [0; 100];
-    if file.read_exact(&mut header).is_err() || !header.starts_with(b"SQLite format 3\0") {
-        return Err(OpenError::NotADatabase);
-    }
-    let number = |at: usize| {
-        u32::from_be_bytes(header[at..at + 4].try_into().expect("four bytes of a hundred"))
-    };
-    let page = match u16::from_be_bytes([header[16], header[17]]) {
-        1 => 65_536,
-        bytes => u64::from(bytes),
-    };
-    // The number of pages is only kept while these two agree.
-    let is_kept = number(24) == number(92);
-    let expected = u64::from(number(28)) * page;
-    if is_kept && found < expected {
-        return Err(OpenError::Truncated { found, expected });
-    }
-    Ok(())
+    Ok(Parts { writer, points, pages, shared, held: Mutex::new(Some(held)) })
 }
 
 pub(crate) fn check_identity(conn: &Connection) -> Result<(), OpenError> {
@@ -307,9 +239,8 @@ mod tests {
     #[test]
     fn each_commit_is_synced_into_a_log_that_no_writer_copies() {
         let folder = tempfile::tempdir().expect("a folder for the test");
-        let path = folder.path().join("relais.db");
-        prepare_file(&path).expect("it is new");
-        let conn = connect_writer(&path).expect("it opens");
+        let held = Held::lock(&folder.path().join("relais.db")).expect("it is new");
+        let conn = connect_writer(held.path()).expect("it opens");
         let number = |name: &str| {
             conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).expect("it has one")
         };

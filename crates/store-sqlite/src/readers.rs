@@ -13,14 +13,18 @@ use crate::fault::{Condition, Fault};
 
 /// A few connections, shared.
 pub(crate) struct Readers {
-    conns: Vec<Mutex<Connection>>,
+    /// None where the store was closed.
+    conns: Vec<Mutex<Option<Connection>>>,
     next: AtomicUsize,
 }
 
 impl Readers {
     pub(crate) fn new(conns: Vec<Connection>) -> Self {
         assert!(!conns.is_empty(), "somebody must read");
-        Self { conns: conns.into_iter().map(Mutex::new).collect(), next: AtomicUsize::new(0) }
+        Self {
+            conns: conns.into_iter().map(|conn| Mutex::new(Some(conn))).collect(),
+            next: AtomicUsize::new(0),
+        }
     }
 
     /// Reads over a connection that is free, or else waits for one.
@@ -29,13 +33,22 @@ impl Readers {
         condition: &Condition,
         read: impl FnOnce(&Connection) -> Result<T, Fault>,
     ) -> Result<T, StoreError> {
-        read(&self.conn()).map_err(|fault| {
+        let conn = self.conn();
+        let closed = || StoreError::Unavailable("the store is closed".to_owned());
+        read(conn.as_ref().ok_or_else(closed)?).map_err(|fault| {
             condition.note(&fault);
             fault.as_error()
         })
     }
 
-    fn conn(&self) -> MutexGuard<'_, Connection> {
+    /// Closes the connections, once those who read are done.
+    pub(crate) fn close(&self) {
+        for conn in &self.conns {
+            drop(conn.lock().unwrap_or_else(PoisonError::into_inner).take());
+        }
+    }
+
+    fn conn(&self) -> MutexGuard<'_, Option<Connection>> {
         let from = self.next.fetch_add(1, Ordering::Relaxed);
         let at = |step: usize| &self.conns[(from.wrapping_add(step)) % self.conns.len()];
         for step in 0..self.conns.len() {

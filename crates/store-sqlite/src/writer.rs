@@ -89,11 +89,14 @@ impl Writer {
             }
         };
         let thread = thread::Builder::new().name("relais-writer".into()).spawn(run)?;
-        match is_ready.recv() {
-            Ok(started) => started?,
-            Err(_) => return Err(Fault::damaged("the writer did not start")),
-        }
-        Ok(Self { requests, thread: Mutex::new(Some(thread)) })
+        let fault = match is_ready.recv() {
+            Ok(Ok(())) => return Ok(Self { requests, thread: Mutex::new(Some(thread)) }),
+            Ok(Err(fault)) => fault,
+            Err(_) => Fault::damaged("the writer did not start"),
+        };
+        // Its connections are closed before anything else of the store is.
+        let _ = thread.join();
+        Err(fault)
     }
 
     /// Asks, and waits until the answer is durable.
@@ -181,13 +184,23 @@ impl Desk<'_> {
         if requests.is_empty() {
             return;
         }
-        if let Some(refusal) = self.scribe.shared.condition.refusal() {
+        let shared = self.scribe.shared;
+        if shared.condition.is_away() {
+            shared.look_at_places();
+        }
+        if let Some(refusal) = shared.condition.refusal() {
             requests.into_iter().for_each(|request| refuse(request, &refusal));
             return;
         }
         let requests = if self.may_accept(&requests) { requests } else { refuse_new(requests) };
         match self.attempt(&requests) {
             Ok(answers) => {
+                // What no start would find is not acknowledged.
+                shared.look_at_places();
+                if let Some(refusal) = shared.condition.refusal() {
+                    requests.into_iter().for_each(|request| refuse(request, &refusal));
+                    return;
+                }
                 if requests.iter().any(brings_something_new) {
                     self.scribe.shared.condition.has_room();
                 }

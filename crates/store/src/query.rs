@@ -102,6 +102,8 @@ pub enum Health {
     Ready,
     /// It reads and settles, but takes nothing new.
     Full,
+    /// It reads, and writes nothing just now: why.
+    Unavailable(String),
     /// Damage was found.
     Corrupt(String),
 }

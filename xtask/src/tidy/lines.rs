@@ -176,6 +176,18 @@ const KNOW_HTTP: &[&str] = &[
     "xtask/",
 ];
 
+fn where_a_store_is_open(source: &Source, line: usize) -> bool {
+    let may = MAY_OPEN.contains(&source.path.as_str()) || source.is_test(line);
+    source.path.starts_with("crates/store-sqlite/src/") && !may
+}
+
+/// Where the driver opens files: the database before SQLite does, and those that SQLite never sees.
+const MAY_OPEN: &[&str] = &[
+    "crates/store-sqlite/src/bodies.rs",
+    "crates/store-sqlite/src/held.rs",
+    "crates/store-sqlite/src/reserve.rs",
+];
+
 /// A statement's first word and one that must follow. In pairs, so that this table is no SQL itself.
 const STATEMENTS: &[(&str, &str)] = &[
     ("select", "from"),
@@ -239,6 +251,21 @@ const RULES: &[Rule] = &[
         applies: where_http_is_unknown,
         what: "only server knows axum and status codes: answer with a code or a kind (I7)",
     },
+    Rule {
+        name: "store-files",
+        words: &[
+            "File::open",
+            "File::create",
+            "File::options",
+            "OpenOptions",
+            "fs::read",
+            "fs::read_to_string",
+            "fs::write",
+            "fs::copy",
+        ],
+        applies: where_a_store_is_open,
+        what: "closing any descriptor of the database drops SQLite's locks: see held.rs",
+    },
 ];
 
 #[cfg(test)]
@@ -282,6 +309,20 @@ mod tests {
         assert!(of("crates/engine/tests/it/upstream.rs", "use axum::Router;").is_empty());
         assert_eq!(of("crates/server/src/auth.rs", "Instant::now();").len(), 1);
         assert_eq!(of("crates/store/tests/it/main.rs", "SystemTime::now();").len(), 1);
+    }
+
+    #[test]
+    fn the_driver_opens_files_in_few_places() {
+        for text in ["File::open(path)", "fs::read(path)", "OpenOptions::new()", "fs::copy(a, b)"] {
+            let path = "crates/store-sqlite/src/check.rs";
+            assert_eq!(of(path, text), [format!("{path}:1: store-files")], "{text}");
+            assert!(of("crates/store-sqlite/src/held.rs", text).is_empty());
+            assert!(of("crates/store-sqlite/tests/it/open.rs", text).is_empty());
+            assert!(of("crates/relais/src/config.rs", text).is_empty());
+        }
+        assert!(
+            of("crates/store-sqlite/src/check.rs", "fs::read_dir(a); fs::metadata(b)").is_empty()
+        );
     }
 
     #[test]

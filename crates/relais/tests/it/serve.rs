@@ -94,6 +94,45 @@ fn a_deep_check_reads_everything_beside_a_running_server_and_names_what_is_damag
     assert!(stderr(&nowhere).contains("there is nothing to check"), "{}", stderr(&nowhere));
 }
 
+/// Whoever watches the port took the server for ready, and lost what it sent.
+#[test]
+fn nobody_can_connect_before_the_store_is_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let holder = rusqlite::Connection::open(folder.path().join("relais.db")).unwrap();
+    holder.execute_batch("begin exclusive").unwrap();
+    let port = free_port();
+    let listen = format!("127.0.0.1:{port}");
+    let args = ["serve", "--listen", &listen, "--admin-listen", "127.0.0.1:0"];
+    let mut command = relais(folder.path(), &args);
+    let mut server = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while server.try_wait().unwrap().is_none() {
+        assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err(), "it is open");
+        std::thread::yield_now();
+    }
+    assert!(!server.wait().unwrap().success(), "the store was never free");
+}
+
+#[test]
+fn a_port_that_is_taken_is_said_before_anything_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for args in [
+        ["serve", "--listen", &address, "--admin-listen", "127.0.0.1:0"],
+        ["serve", "--listen", "127.0.0.1:0", "--admin-listen", &address],
+    ] {
+        let failed = output(relais(folder.path(), &args), b"");
+        assert_eq!(failed.status.code(), Some(1));
+        let said = stderr(&failed);
+        assert!(said.contains(&format!("relais: could not listen on {address}")), "{said}");
+    }
+    assert!(!folder.path().join("relais.db").exists(), "no store was made");
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
 #[test]
 fn a_file_that_is_no_store_is_refused_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();

@@ -37,6 +37,8 @@ pub(super) async fn readiness(State(app): State<Arc<App>>, uri: Uri) -> Result<R
         StoreHealth::Ready => json(StatusCode::OK, &Health { status: HealthStatus::Ok }),
         StoreHealth::Full => Err(Refusal::new(&codes::STORE_UNAVAILABLE)
             .because("the store is full: it settles, and takes nothing new")),
+        StoreHealth::Unavailable(_) => Err(Refusal::new(&codes::STORE_UNAVAILABLE)
+            .because("the files of the store are not in their places: nothing is accepted")),
         StoreHealth::Corrupt(text) => {
             tracing::error!("the store is corrupt: {text}");
             Err(Refusal::new(&codes::STORE_UNAVAILABLE).because("the store is damaged"))

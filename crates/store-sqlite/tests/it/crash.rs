@@ -9,7 +9,7 @@ use relais_store::{Data, Store as _};
 use relais_store_sqlite::SqliteStore;
 use tempfile::TempDir;
 
-use crate::{assert_sound, file_in, new_folder, world_in};
+use crate::{assert_sound, file_in, new_folder, open_in, world_in};
 
 /// Copies a store as a crash would leave it: no close, no checkpoint.
 fn crashed(folder: &TempDir) -> TempDir {
@@ -128,9 +128,9 @@ async fn what_a_crash_left_of_bodies_is_swept() {
     assert_eq!(files_in(&folder), 3);
     let copy = crashed(&folder);
 
-    let (after, store) = world_in(&copy);
-    store.close().await; // The sweep comes before the end.
+    open_in(&copy).close().await; // The sweep comes before the end.
     assert_eq!(files_in(&copy), 1, "only the body that has a task is left");
+    let (after, _store) = world_in(&copy);
     assert_eq!(after.body(id, BodyKind::Input).await.len(), 100_000);
     assert_sound(&file_in(&copy));
 }

@@ -5,6 +5,7 @@ mod crash;
 mod damage;
 mod effort;
 mod full;
+mod held;
 mod log;
 mod open;
 #[cfg(target_os = "linux")]
