@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use relais_core::{QueueName, limits};
 use relais_engine::{Config as EngineConfig, UpstreamLimits};
-use relais_server::config::{Route, ServerConfig};
+use relais_server::config::{HostHeader, Route, ServerConfig};
 use relais_server::validate_routes;
 
 pub use problem::{Invalid, Problem};
@@ -48,6 +48,8 @@ pub struct Overrides {
     pub store: Option<String>,
     /// Fronts everything that no route of the file takes.
     pub upstream: Option<String>,
+    /// `[server] upstream_host`.
+    pub upstream_host: Option<HostHeader>,
     /// Takes calls without a key off loopback, too.
     pub insecure: bool,
 }
@@ -219,7 +221,11 @@ fn front_everything(
                     .push("--upstream takes the place of the file's route for everything".into());
                 server.routes.retain(|route| !is_catch_all(route));
             }
-            server.routes.extend(Route::everything_to(&upstream));
+            let mut routes = Route::everything_to(&upstream);
+            if let Some(host) = &server.upstream_host {
+                routes.iter_mut().for_each(|route| route.upstream_host.clone_from(host));
+            }
+            server.routes.extend(routes);
             server.fallback = None;
             if report.is_clean() {
                 for problem in validate_routes(server) {

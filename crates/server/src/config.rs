@@ -1,7 +1,7 @@
 //! What a server is told at its start. The binary makes it from `relais.toml`, flags and environment;
 //! it is checked there, and trusted here.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use relais_core::{LaneKey, QueueName, TenantName, limits};
@@ -18,9 +18,11 @@ pub struct ServerConfig {
     /// links are made from the listening address.
     pub public_url: Option<String>,
     /// Whose `Forwarded` and `X-Forwarded-*` are believed: networks as (address, prefix length).
-    pub trusted_proxies: Vec<(std::net::IpAddr, u8)>,
+    pub trusted_proxies: Vec<(IpAddr, u8)>,
     /// Where requests go that no route takes: scheme, authority and base path; `None` answers 404.
     pub fallback: Option<String>,
+    /// Which `Host` the fallback is sent; `None` is [`HostHeader::usual_for`] its URL.
+    pub upstream_host: Option<HostHeader>,
     /// Goes before every path of Relais itself on `listen`; empty, or `/…` without a trailing slash.
     pub api_prefix: String,
     /// Origins whose pages may read answers of Relais itself, as browsers write them; none by default.
@@ -54,6 +56,7 @@ impl ServerConfig {
             public_url: None,
             trusted_proxies: Vec::new(),
             fallback: None,
+            upstream_host: None,
             api_prefix: String::new(),
             cors_origins: Vec::new(),
             routes: Vec::new(),
@@ -147,11 +150,11 @@ pub struct Route {
     pub allow: Vec<String>,
     /// Whether the upstream may heartbeat and report.
     pub report: bool,
-    /// The `Host` to send; `None` is that of the upstream.
-    pub host: HostHeader,
+    /// Which `Host` the upstream is sent.
+    pub upstream_host: HostHeader,
 }
 
-/// Which `Host` an upstream is sent.
+/// Which `Host` an upstream is sent. TLS always goes by the name in the upstream's URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostHeader {
     /// The authority of the upstream.
@@ -160,6 +163,44 @@ pub enum HostHeader {
     Client,
     /// This one.
     Fixed(String),
+}
+
+impl HostHeader {
+    /// Which one a service gets that stands behind Relais for everything and is not told otherwise.
+    ///
+    /// A loopback or private address, or a name without a dot, is a name of the inside: no client knows
+    /// it, and a web application that checks `Origin` against it, or builds links of it, breaks. Such a
+    /// service gets the client's `Host`. Any other name may be what the service is found by.
+    #[must_use]
+    pub fn usual_for(upstream: &str) -> Self {
+        let uri = upstream.parse::<http::Uri>().ok();
+        let host = uri.as_ref().and_then(http::Uri::host).unwrap_or_default();
+        if is_name_of_the_inside(host.trim_matches(['[', ']'])) {
+            Self::Client
+        } else {
+            Self::Upstream
+        }
+    }
+
+    /// The `Host` to send for a request with these fields; `None` is the authority of the upstream.
+    #[must_use]
+    pub(crate) fn sent(&self, headers: &http::HeaderMap) -> Option<String> {
+        match self {
+            Self::Upstream => None,
+            Self::Fixed(host) => Some(host.clone()),
+            // HTTP/1.0 may come without one.
+            Self::Client => Some(headers.get(http::header::HOST)?.to_str().ok()?.to_owned()),
+        }
+    }
+}
+
+fn is_name_of_the_inside(host: &str) -> bool {
+    match host.parse::<IpAddr>().map(|address| address.to_canonical()) {
+        // Nowhere means this machine to whoever calls it.
+        Ok(IpAddr::V4(ip)) => ip.is_loopback() || ip.is_private() || ip.is_unspecified(),
+        Ok(IpAddr::V6(ip)) => ip.is_loopback() || ip.is_unique_local() || ip.is_unspecified(),
+        Err(_) => !host.is_empty() && !host.contains('.'),
+    }
 }
 
 /// Where the lane of a route's tasks comes from.
@@ -212,9 +253,55 @@ impl Route {
                 .map(str::to_owned)
                 .to_vec(),
             report: false,
-            host: HostHeader::Upstream,
+            upstream_host: HostHeader::usual_for(upstream),
         };
         let others = Self { methods: Vec::new(), mode: Mode::Auto, ..reading.clone() };
         [reading, others]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_of_the_inside_gets_the_hosts_of_its_clients() {
+        for (upstream, expected) in [
+            ("http://127.0.0.1:9000", HostHeader::Client),
+            ("http://127.8.9.1", HostHeader::Client),
+            ("http://0.0.0.0:9000", HostHeader::Client),
+            ("http://10.1.2.3/base", HostHeader::Client),
+            ("http://172.31.0.1", HostHeader::Client),
+            ("https://192.168.7.1:8443", HostHeader::Client),
+            ("http://[::1]:9000", HostHeader::Client),
+            ("http://[::ffff:10.0.0.1]", HostHeader::Client),
+            ("http://[fd00::1]", HostHeader::Client),
+            ("http://localhost:9000", HostHeader::Client),
+            ("http://app:3000", HostHeader::Client),
+            ("http://172.32.0.1", HostHeader::Upstream),
+            ("http://203.0.113.7", HostHeader::Upstream),
+            ("http://[2001:db8::1]", HostHeader::Upstream),
+            ("https://api.example.com", HostHeader::Upstream),
+            ("http://app.internal:3000", HostHeader::Upstream),
+            ("", HostHeader::Upstream),
+        ] {
+            assert_eq!(HostHeader::usual_for(upstream), expected, "{upstream}");
+        }
+    }
+
+    #[test]
+    fn a_client_without_a_host_leaves_the_upstreams_own() {
+        let none = http::HeaderMap::new();
+        let mut some = none.clone();
+        some.insert(http::header::HOST, http::HeaderValue::from_static("shop.example:81"));
+        let fixed = HostHeader::Fixed("fixed.example".to_owned());
+        for (policy, headers, expected) in [
+            (HostHeader::Client, &some, Some("shop.example:81")),
+            (HostHeader::Client, &none, None),
+            (HostHeader::Upstream, &some, None),
+            (fixed, &some, Some("fixed.example")),
+        ] {
+            assert_eq!(policy.sent(headers).as_deref(), expected, "{policy:?}");
+        }
     }
 }

@@ -109,9 +109,10 @@ impl FrontDoor {
                 }
             }
             (Found::Methods(_) | Found::Nothing, Some(fallback)) => {
+                let said = self.app.config.upstream_host.clone();
                 let target = Target {
                     upstream: fallback.clone(),
-                    host: HostHeader::Upstream,
+                    host: said.unwrap_or_else(|| HostHeader::usual_for(fallback)),
                     prefer: PreferIs::Theirs,
                     timeout: FALLBACK_TIMEOUT,
                 };
@@ -135,7 +136,7 @@ impl FrontDoor {
         let prefer = if depends_on_prefer { PreferIs::Ours } else { PreferIs::Theirs };
         let target = Target {
             upstream: route.upstream.clone(),
-            host: route.host.clone(),
+            host: route.upstream_host.clone(),
             prefer,
             timeout: policy.attempt_timeout,
         };

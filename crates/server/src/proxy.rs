@@ -14,6 +14,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::Response;
 use http::header::{FORWARDED, HOST, HeaderValue};
+use http::uri::Authority;
 use http::{Request, StatusCode, Uri};
 use http_body::Body as _;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -134,10 +135,12 @@ impl Proxy {
         let source = Source::of(&self.app.config, peer.address.ip(), &parts.headers);
         let uri = address(&target.upstream, &parts.uri)?;
         let mut headers = fields::of_request(&parts.headers, &source, target.prefer);
-        if let Some(host) = host(&target.host, &parts.headers, &uri) {
+        let host = target.host.sent(&parts.headers);
+        let host = host.as_deref().or_else(|| uri.authority().map(Authority::as_str));
+        if let Some(Ok(host)) = host.map(HeaderValue::from_str) {
             headers.insert(HOST, host);
         }
-        if let Ok(forwarded) = HeaderValue::try_from(source.forwarded(&parts.headers)) {
+        if let Ok(forwarded) = HeaderValue::try_from(source.forwarded()) {
             headers.insert(FORWARDED, forwarded);
         }
         fields::add_via(&mut headers, parts.version, via);
@@ -158,14 +161,6 @@ fn address(upstream: &str, target: &Uri) -> Result<Uri, Refusal> {
     format!("{}{target}", upstream.trim_end_matches('/'))
         .parse()
         .map_err(|_| Refusal::new(&codes::MALFORMED_REQUEST).because("the target cannot be read"))
-}
-
-fn host(policy: &HostHeader, headers: &http::HeaderMap, uri: &Uri) -> Option<HeaderValue> {
-    match policy {
-        HostHeader::Client => headers.get(HOST).cloned(),
-        HostHeader::Fixed(host) => HeaderValue::from_str(host).ok(),
-        HostHeader::Upstream => HeaderValue::from_str(uri.authority()?.as_str()).ok(),
-    }
 }
 
 /// Why there is no answer.

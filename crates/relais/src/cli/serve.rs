@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use clap::builder::FalseyValueParser;
+use relais_server::config::HostHeader;
 
 use super::argument::{self, Usage};
 use crate::config::{self, Overrides};
@@ -52,6 +53,15 @@ pub(super) struct Flags {
     /// http://127.0.0.1:9000
     #[arg(long, env = "RELAIS_UPSTREAM", value_name = "URL")]
     upstream: Option<String>,
+    /// Which Host that service is sent: `client`, `upstream`, or a name. Said of the file's fallback,
+    /// too [default: client for a loopback or private address or a name without a dot, else upstream]
+    #[arg(
+        long,
+        env = "RELAIS_UPSTREAM_HOST",
+        value_name = "HOST",
+        value_parser = config::url::host
+    )]
+    upstream_host: Option<HostHeader>,
     /// Takes calls without an API key off loopback, too: for trusted networks only
     #[arg(long, env = "RELAIS_INSECURE", value_parser = FalseyValueParser::new())]
     insecure: bool,
@@ -82,6 +92,7 @@ impl Flags {
             public_url: self.public_url.clone(),
             store: self.store.clone(),
             upstream: self.upstream.clone(),
+            upstream_host: self.upstream_host.clone(),
             insecure: self.insecure,
         })
     }

@@ -36,6 +36,7 @@ pub(crate) struct Server {
     pub(crate) public_url: Given<String>,
     pub(crate) trusted_proxies: Vec<Spanned<String>>,
     pub(crate) fallback: Given<String>,
+    pub(crate) upstream_host: Given<String>,
     pub(crate) api_prefix: Given<String>,
     pub(crate) cors_origins: Vec<Spanned<String>>,
     pub(crate) tenant: Given<String>,
@@ -91,7 +92,7 @@ pub(crate) struct Route {
     pub(crate) abandon: Given<Abandon>,
     pub(crate) allow: Option<Vec<Spanned<String>>>,
     pub(crate) report: Given<bool>,
-    pub(crate) host: Given<String>,
+    pub(crate) upstream_host: Given<String>,
     // Named so that they are refused as what they are, not as typing mistakes.
     pub(crate) follow: Option<Spanned<toml::Value>>,
     pub(crate) callback: Option<Spanned<toml::Value>>,

@@ -68,6 +68,13 @@ const SERVER: Section = Section {
             "404",
             "URL of a service that gets the requests no route takes: plain synchronous proxy.",
         ),
+        optional(
+            "upstream_host",
+            "`\"client\"` where its URL has a loopback or private address or a name without a dot, else \
+             `\"upstream\"`",
+            "The `Host` that `fallback`, or the service of `--upstream`, is sent: that of the `\"client\"`, \
+             of the `\"upstream\"`, or a name.",
+        ),
         key(
             "api_prefix",
             "\"\"",
@@ -202,9 +209,10 @@ const ROUTE: Section = Section {
         ),
         key("report", "false", "Whether the upstream gets a lease to heartbeat and report with."),
         key(
-            "host",
+            "upstream_host",
             "\"upstream\"",
-            "The `Host` that is sent: that of the `\"upstream\"`, of the `\"client\"`, or a name.",
+            "The `Host` that is sent: that of the `\"upstream\"`, of the `\"client\"`, or a name. TLS \
+             always goes by the name in the URL.",
         ),
         optional("follow", "", "Not available yet: refused."),
         optional("callback", "", "Not available yet: refused."),
@@ -323,6 +331,7 @@ const VARIABLES: &str = "
 | `--public-url` | `RELAIS_PUBLIC_URL` | `[server] public_url` |
 | `--store` | `RELAIS_STORE` | `[store] url` |
 | `--upstream` | `RELAIS_UPSTREAM` | a route for everything that no other takes |
+| `--upstream-host` | `RELAIS_UPSTREAM_HOST` | `[server] upstream_host` |
 | `--insecure` | `RELAIS_INSECURE` | – : calls without a key are taken off loopback, too |
 | `--log` (`serve`) | `RELAIS_LOG` | – : `human` or `json`; `RUST_LOG` says what is logged |
 | – | `RELAIS_SEAL_KEY` | – : 32 bytes in hexadecimal or base64, instead of the file `relais.key` |

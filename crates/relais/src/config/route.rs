@@ -92,7 +92,7 @@ fn route(
             .is_some_and(|abandon| *abandon.get_ref() == Abandon::Cancel),
         allow: allow(given, report),
         report: given.report.as_ref().is_some_and(|report| *report.get_ref()),
-        host: host(given, report),
+        upstream_host: upstream_host(given, report),
         path,
     })
 }
@@ -275,19 +275,12 @@ fn allow(given: &file::Route, report: &mut Report<'_>) -> Vec<String> {
     allowed
 }
 
-fn host(given: &file::Route, report: &mut Report<'_>) -> HostHeader {
-    match given.host.as_ref().map(|host| (host, host.get_ref().as_str())) {
-        None | Some((_, "upstream")) => HostHeader::Upstream,
-        Some((_, "client")) => HostHeader::Client,
-        Some((_, text)) if text.parse::<http::uri::Authority>().is_ok() && !text.contains('@') => {
-            HostHeader::Fixed(text.to_owned())
-        }
-        Some((host, text)) => {
-            let what = format!("{text:?} is no host: \"upstream\", \"client\", or a name");
-            report.at(host.span(), "[[route]] host", what);
-            HostHeader::Upstream
-        }
-    }
+fn upstream_host(given: &file::Route, report: &mut Report<'_>) -> HostHeader {
+    let said = given.upstream_host.as_ref();
+    let host = said.and_then(|host| {
+        report.take(host.span(), "[[route]] upstream_host", url::host(host.get_ref()))
+    });
+    host.unwrap_or(HostHeader::Upstream)
 }
 
 /// How long `auto` waits unless told.

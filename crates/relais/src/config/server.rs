@@ -9,7 +9,7 @@ use relais_core::{TenantName, limits};
 use relais_server::config::ServerConfig;
 use toml::Spanned;
 
-use super::file::{Bytes, File, Text};
+use super::file::{Bytes, File, Server, Text};
 use super::problem::Report;
 use super::{Overrides, url};
 
@@ -50,10 +50,7 @@ pub(super) fn resolve(file: &File, overrides: &Overrides, report: &mut Report<'_
             report.take(proxy.span(), "[server] trusted_proxies", network(proxy.get_ref()));
         config.trusted_proxies.extend(network);
     }
-    if let Some(fallback) = &table.fallback {
-        config.fallback =
-            report.take(fallback.span(), "[server] fallback", url::upstream(fallback.get_ref()));
-    }
+    behind_everything(table, overrides, &mut config, report);
     if let Some(prefix) = &table.api_prefix {
         let prefix_ok = prefix_of(prefix.get_ref());
         config.api_prefix =
@@ -93,6 +90,26 @@ fn address(
 ) -> SocketAddr {
     let given = given.map(|given| given.get_ref().0);
     flag.or(given).unwrap_or(SocketAddr::from(([127, 0, 0, 1], port)))
+}
+
+/// What is said of the service that gets what no route takes.
+fn behind_everything(
+    table: &Server,
+    overrides: &Overrides,
+    config: &mut ServerConfig,
+    report: &mut Report<'_>,
+) {
+    if let Some(fallback) = &table.fallback {
+        config.fallback =
+            report.take(fallback.span(), "[server] fallback", url::upstream(fallback.get_ref()));
+    }
+    if let Some(host) = &table.upstream_host {
+        config.upstream_host =
+            report.take(host.span(), "[server] upstream_host", url::host(host.get_ref()));
+    }
+    if let Some(host) = &overrides.upstream_host {
+        config.upstream_host = Some(host.clone());
+    }
 }
 
 fn public_url(

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use http::Uri;
+use relais_server::config::HostHeader;
 
 /// Where tasks survive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +66,18 @@ pub(crate) fn origin(text: &str) -> Result<String, String> {
         Ok(origin)
     } else {
         Err(format!("limits are of a whole service: write {origin:?}, without a path"))
+    }
+}
+
+/// Which `Host` an upstream is sent: its own, that of the client, or this one.
+pub(crate) fn host(text: &str) -> Result<HostHeader, String> {
+    match text {
+        "upstream" => Ok(HostHeader::Upstream),
+        "client" => Ok(HostHeader::Client),
+        _ if text.parse::<http::uri::Authority>().is_ok() && !text.contains('@') => {
+            Ok(HostHeader::Fixed(text.to_owned()))
+        }
+        _ => Err(format!("{text:?} is no host: \"client\", \"upstream\", or a name")),
     }
 }
 

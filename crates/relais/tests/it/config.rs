@@ -129,6 +129,25 @@ fn flags_win_over_the_file() {
 }
 
 #[test]
+fn the_service_behind_everything_gets_the_host_that_is_said_or_goes_by_its_address() {
+    let host = |file: &str, upstream: &str, flag: Option<HostHeader>| {
+        let upstream = Some(upstream.to_owned());
+        let overrides = Overrides { upstream, upstream_host: flag, ..Overrides::default() };
+        let routes = read_with(file, &overrides).unwrap().server.routes;
+        assert_eq!(routes[0].upstream_host, routes[1].upstream_host);
+        routes[0].upstream_host.clone()
+    };
+    let said = "[server]\nupstream_host = \"upstream\"\n";
+    let fixed = HostHeader::Fixed("shop.example".into());
+    assert_eq!(host("", "http://127.0.0.1:9000", None), HostHeader::Client);
+    assert_eq!(host("", "https://api.example.com", None), HostHeader::Upstream);
+    assert_eq!(host(said, "http://127.0.0.1:9000", None), HostHeader::Upstream);
+    assert_eq!(host(said, "http://127.0.0.1:9000", Some(fixed.clone())), fixed);
+    let error = refused("[server]\nupstream_host = \"a b\"\n");
+    assert!(error.starts_with("relais.toml:2: [server] upstream_host: "), "{error}");
+}
+
+#[test]
 fn all_mistakes_are_named_at_once_each_with_its_line_and_key() {
     let error = refused(
         "[server]\napi_prefix = \"x\"\n\n[[route]]\npath = \"/a\"\nupstream = \"here\"\nwait = \"56s\"\n\
@@ -269,8 +288,12 @@ fn every_form_of_a_route_is_understood() {
     );
     assert_eq!(of("idempotent = true").idempotent, Some(true));
     assert_eq!(of("idempotent = \"auto\"").idempotent, None);
-    assert_eq!(of("host = \"client\"").host, HostHeader::Client);
-    assert_eq!(of("host = \"b.example:81\"").host, HostHeader::Fixed("b.example:81".into()));
+    assert_eq!(of("").upstream_host, HostHeader::Upstream);
+    assert_eq!(of("upstream_host = \"client\"").upstream_host, HostHeader::Client);
+    assert_eq!(
+        of("upstream_host = \"b.example:81\"").upstream_host,
+        HostHeader::Fixed("b.example:81".into())
+    );
     assert_eq!(of("methods = [\"post\", \"POST\"]").methods, ["POST"]);
     assert!(of("abandon = \"cancel\"").cancel_on_abandon);
     let workers = read("[[route]]\npath = \"/w\"\nrun = \"workers\"\nmode = \"async\"\n").unwrap();
@@ -298,7 +321,7 @@ fn what_a_route_cannot_be_is_refused() {
         ("wait = \"20s\"\nwait_max = \"15s\"", "wait_max, 15s"),
         ("queue = \"A\"", "may only contain"),
         ("tenant = \"\"", "1 to 64 bytes"),
-        ("host = \"a b\"", "is no host"),
+        ("upstream_host = \"a b\"", "is no host"),
         ("run = \"workers\"", "[[route]] upstream: is never called with run = \"workers\""),
         ("run = \"workers\"\nmode = \"sync\"", "workers cannot answer synchronously"),
     ] {

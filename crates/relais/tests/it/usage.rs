@@ -63,6 +63,7 @@ fn of_servers(wrong: &mut Wrong) {
         wrong.add(command, "--public-url", &[URL, &["https://a/path"]].concat());
         wrong.add(command, "--store", &["relais.db", "sqlite:", "postgres://me:secret@host/db"]);
         wrong.add(command, "--upstream", URL);
+        wrong.add(command, "--upstream-host", &["a b", "me@a", ""]);
     }
     wrong.add("serve", "--log", &["loud"]);
     for command in [SUBMIT, "watch", "tasks", "cancel", "retry", WORK, "queues", "bench"] {

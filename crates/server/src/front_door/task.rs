@@ -16,7 +16,7 @@ use super::options::Options;
 use super::trace::traceparent;
 use super::upload::{self, Digest, Uploaded};
 use crate::app::App;
-use crate::config::{HostHeader, Route};
+use crate::config::Route;
 use crate::idempotency::{self, Keyed};
 use crate::incoming::check_length;
 use crate::problem::Refusal;
@@ -174,25 +174,17 @@ fn context(
 ) -> Context {
     let target = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     let (traceparent, _) = traceparent(&parts.headers, app.engine.chance());
-    let host = match &route.host {
-        HostHeader::Upstream => None,
-        HostHeader::Fixed(host) => Some(host.clone()),
-        HostHeader::Client => {
-            let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-            host.map(str::to_owned)
-        }
-    };
     let upstream = if route.run_by_workers { "" } else { route.upstream.trim_end_matches('/') };
     Context {
         upstream: upstream.to_owned(),
-        host,
+        host: route.upstream_host.sent(&parts.headers),
         called_as: source.called_as(app),
         called_target: target.to_owned(),
         idempotency_key: submitter.key.as_ref().map(|key| key.text.clone()),
         access: submitter.access.clone(),
         grants: route.grants,
         traceparent: Some(traceparent),
-        forwarded: source.forwarded(&parts.headers),
+        forwarded: source.forwarded(),
         may_report: route.report && !route.run_by_workers,
     }
 }

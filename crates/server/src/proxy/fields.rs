@@ -7,7 +7,7 @@ use http::header::{
 use http::{Method, Version};
 use relais_engine::headers::{OWN_PREFIX, is_hop_by_hop, named_by_connection};
 
-use super::source::Source;
+use super::source::{self, Source};
 
 /// The cookie of Relais itself.
 const OWN_COOKIE: &[u8] = b"__Host-relais";
@@ -23,14 +23,16 @@ pub(crate) enum PreferIs {
 }
 
 /// The end-to-end fields of a request, as an upstream may see them: without what is Relais' own, and
-/// without what only a trusted proxy may say. Framing and `Host` are made anew.
+/// without what only a trusted proxy may say. Framing, `Host` and `Forwarded` are made anew, and so is
+/// what `X-Forwarded-*` say of the same.
 pub(crate) fn of_request(headers: &HeaderMap, source: &Source, prefer: PreferIs) -> HeaderMap {
     let named = named_by_connection(headers);
     let mut out = HeaderMap::with_capacity(headers.len() + 4);
     for (name, value) in headers {
         let text = name.as_str();
         let is_ours = text.starts_with(OWN_PREFIX)
-            || [HOST, EXPECT, CONTENT_LENGTH, FORWARDED].contains(name);
+            || [HOST, EXPECT, CONTENT_LENGTH, FORWARDED].contains(name)
+            || source::X_FORWARDED.contains(&text);
         let is_hearsay = !source.is_trusted && is_forwarding(text);
         if is_ours || is_hearsay || is_hop_by_hop(text) || named.iter().any(|other| other == text) {
             continue;
@@ -44,6 +46,14 @@ pub(crate) fn of_request(headers: &HeaderMap, source: &Source, prefer: PreferIs)
         };
         if let Some(value) = value {
             out.append(name.clone(), value);
+        }
+    }
+    for (name, value) in source.x_forwarded() {
+        // Whoever called by HTTP/1.0 may have named no host.
+        if !value.is_empty()
+            && let Ok(value) = HeaderValue::try_from(value)
+        {
+            out.insert(name, value);
         }
     }
     out
@@ -194,6 +204,7 @@ mod tests {
         let source = Source::of(&ServerConfig::on_loopback(), peer, &headers);
         of_request(&headers, &source, prefer)
             .iter()
+            .filter(|(name, _)| !is_forwarding(name.as_str()))
             .map(|(name, value)| {
                 let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
                 (name.to_string(), value)

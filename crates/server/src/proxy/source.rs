@@ -12,6 +12,8 @@ use crate::config::ServerConfig;
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
 const X_FORWARDED_HOST: &str = "x-forwarded-host";
 const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
+/// What says the same as `Forwarded`, and is made anew with it.
+pub(super) const X_FORWARDED: [&str; 3] = [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST];
 
 /// Who called.
 #[derive(Debug, Clone)]
@@ -22,10 +24,19 @@ pub(crate) struct Source {
     pub(crate) is_trusted: bool,
     /// The client itself, as far as it can be told.
     pub(crate) client: IpAddr,
-    /// Whether a trusted proxy told of a client, however badly.
-    is_told: bool,
+    /// The way the request took, without `peer`: the client first, then trusted proxies. `None` is a
+    /// node that a trusted proxy did not name by an address.
+    way: Vec<Option<IpAddr>>,
     proto: String,
     host: String,
+}
+
+/// What one proxy says of the request that it got.
+#[derive(Default)]
+struct Hop<'a> {
+    node: Option<&'a str>,
+    proto: Option<&'a str>,
+    host: Option<&'a str>,
 }
 
 impl Source {
@@ -33,12 +44,13 @@ impl Source {
     pub(crate) fn of(config: &ServerConfig, peer: IpAddr, headers: &HeaderMap) -> Self {
         let peer = peer.to_canonical();
         let is_trusted = is_trusted(config, peer);
-        let host = text(headers, header::HOST.as_str()).unwrap_or_default();
+        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let host = host.filter(|host| !host.contains(['"', '\\'])).unwrap_or_default();
         let mut source = Self {
             peer,
             is_trusted,
             client: peer,
-            is_told: false,
+            way: Vec::new(),
             proto: "http".to_owned(),
             host: host.to_owned(),
         };
@@ -48,67 +60,82 @@ impl Source {
         source
     }
 
-    /// Takes over what the proxy before us says.
+    /// Takes over what the proxies before us say, from our end on. What stands before the first node
+    /// that is no proxy of ours is that client's own word, and counts for nothing.
+    ///
+    /// `X-Forwarded-For` outweighs `Forwarded`: nearly all proxies write the first, and many of them let
+    /// a `Forwarded` of their client pass untouched.
     fn believe(&mut self, config: &ServerConfig, headers: &HeaderMap) {
-        let mut hops = Vec::new();
-        for line in headers.get_all(header::FORWARDED) {
-            for element in line.to_str().unwrap_or_default().split(',') {
-                let parameter = |name| parameter(element, name);
-                hops.extend(parameter("for").map(str::to_owned));
-                // The last word is that of the proxy that called us.
-                if let Some(proto) = parameter("proto").filter(|proto| is_proto(proto)) {
-                    self.proto = proto.to_ascii_lowercase();
-                }
-                if let Some(host) = parameter("host") {
-                    host.clone_into(&mut self.host);
-                }
-            }
-        }
-        if !headers.contains_key(header::FORWARDED) {
-            for line in headers.get_all(X_FORWARDED_FOR) {
-                let hop = line.to_str().unwrap_or_default().split(',');
-                hops.extend(hop.map(|hop| hop.trim().to_owned()));
-            }
-            if let Some(proto) = last(headers, X_FORWARDED_PROTO).filter(|proto| is_proto(proto)) {
+        let has = |name: &str| headers.contains_key(name);
+        let mut hops = if has(header::FORWARDED.as_str()) && !has(X_FORWARDED_FOR) {
+            standard_hops(headers)
+        } else {
+            old_hops(headers)
+        };
+        while let Some(hop) = hops.pop() {
+            if let Some(proto) = hop.proto.filter(|proto| is_proto(proto)) {
                 self.proto = proto.to_ascii_lowercase();
             }
-            if let Some(host) = last(headers, X_FORWARDED_HOST) {
+            if let Some(host) = hop.host.filter(|host| is_authority(host)) {
                 host.clone_into(&mut self.host);
             }
-        }
-        self.is_told = !hops.is_empty();
-        // From our end on: the first that is no proxy of ours is the client.
-        for hop in hops.iter().rev() {
-            let Some(address) = address(hop) else { break };
-            self.client = address;
-            if !is_trusted(config, address) {
-                break;
+            let Some(node) = hop.node else { continue };
+            let address = address(node);
+            self.way.push(address);
+            match address {
+                Some(address) if is_trusted(config, address) => self.client = address,
+                Some(address) => {
+                    self.client = address;
+                    break;
+                }
+                None => break,
             }
         }
+        self.way.reverse();
     }
 
-    /// This hop, as `Forwarded` tells it (RFC 7239); behind what trusted proxies told before.
-    pub(crate) fn forwarded(&self, headers: &HeaderMap) -> String {
+    /// The way of the request as `Forwarded` tells it (RFC 7239): the client first, us last.
+    pub(crate) fn forwarded(&self) -> String {
         let mut out = String::new();
-        if self.is_trusted {
-            for line in headers.get_all(header::FORWARDED) {
-                if let Ok(line) = line.to_str() {
-                    out.push_str(line);
-                    out.push_str(", ");
+        let last = self.way.len();
+        for (index, node) in self.nodes().enumerate() {
+            if index > 0 {
+                out.push_str(", ");
+            }
+            // Writing to a string cannot fail.
+            let _ = match node {
+                None => write!(out, "for=unknown"),
+                Some(IpAddr::V4(address)) => write!(out, "for={address}"),
+                Some(IpAddr::V6(address)) => write!(out, "for=\"[{address}]\""),
+            };
+            // How the client called us, for those who read the first element, or the last.
+            if index == 0 || index == last {
+                let _ = write!(out, ";proto={}", self.proto);
+                if !self.host.is_empty() {
+                    // Quoted, because a port may be in it.
+                    let _ = write!(out, ";host=\"{}\"", self.host);
                 }
             }
         }
-        let node = match self.peer {
-            IpAddr::V4(address) => format!("for={address}"),
-            IpAddr::V6(address) => format!("for=\"[{address}]\""),
-        };
-        out.push_str(&node);
-        // What is believed of the name it was called by; quoted, because a port may be in it.
-        let _ = write!(out, ";proto={}", self.proto);
-        if !self.host.is_empty() && !self.host.contains(['"', '\\']) {
-            let _ = write!(out, ";host=\"{}\"", self.host);
-        }
         out
+    }
+
+    /// The same as most frameworks read it.
+    pub(crate) fn x_forwarded(&self) -> [(&'static str, String); 3] {
+        let nodes = self.nodes().map(|node| match node {
+            None => "unknown".to_owned(),
+            Some(address) => address.to_string(),
+        });
+        let nodes: Vec<_> = nodes.collect();
+        [
+            (X_FORWARDED_FOR, nodes.join(", ")),
+            (X_FORWARDED_PROTO, self.proto.clone()),
+            (X_FORWARDED_HOST, self.host.clone()),
+        ]
+    }
+
+    fn nodes(&self) -> impl Iterator<Item = Option<IpAddr>> {
+        self.way.iter().copied().chain([Some(self.peer)])
     }
 
     /// Whose share of a queue a task takes that this caller hands in: that of its address.
@@ -142,7 +169,7 @@ impl Source {
 
     /// Whether the client is, without a proxy that says so: what one passes on may be the client's word.
     fn is_on_this_machine(&self) -> bool {
-        self.peer.is_loopback() && !self.is_told
+        self.peer.is_loopback() && self.way.is_empty()
     }
 
     /// Scheme and authority under which the client called: what relative links are made absolute with.
@@ -179,6 +206,32 @@ fn contains(network: IpAddr, len: u8, address: IpAddr) -> bool {
     (network ^ address).checked_shr(differing).unwrap_or(0) == 0
 }
 
+/// What `Forwarded` tells, in its order.
+fn standard_hops(headers: &HeaderMap) -> Vec<Hop<'_>> {
+    let lines = headers.get_all(header::FORWARDED).iter();
+    let elements = lines.flat_map(|line| line.to_str().unwrap_or_default().split(','));
+    let hop = |element| Hop {
+        node: parameter(element, "for"),
+        proto: parameter(element, "proto"),
+        host: parameter(element, "host"),
+    };
+    elements.map(hop).collect()
+}
+
+/// What `X-Forwarded-*` tell, in their order: the proxy that called us says how it was called.
+fn old_hops(headers: &HeaderMap) -> Vec<Hop<'_>> {
+    let lines = headers.get_all(X_FORWARDED_FOR).iter();
+    let nodes = lines.flat_map(|line| line.to_str().unwrap_or_default().split(','));
+    let mut hops: Vec<_> =
+        nodes.map(|node| Hop { node: Some(node.trim()), ..Hop::default() }).collect();
+    hops.push(Hop {
+        node: None,
+        proto: last(headers, X_FORWARDED_PROTO),
+        host: last(headers, X_FORWARDED_HOST),
+    });
+    hops
+}
+
 /// The value of a parameter of one element of `Forwarded`.
 fn parameter<'a>(element: &'a str, name: &str) -> Option<&'a str> {
     let pairs = element.split(';').filter_map(|pair| pair.trim().split_once('='));
@@ -212,10 +265,6 @@ fn is_loopback(host: &str) -> bool {
     };
     name.eq_ignore_ascii_case("localhost")
         || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok()
 }
 
 /// The last item of a list: what the proxy that called us added.
@@ -276,23 +325,52 @@ mod tests {
         assert!(!is_here("198.51.100.1", "127.0.0.1"), "a stranger");
     }
 
+    /// `Forwarded`, and what is left of the three others, joined.
+    fn told(source: &Source) -> (String, String) {
+        (source.forwarded(), source.x_forwarded().map(|(_, value)| value).join(" | "))
+    }
+
     #[test]
-    fn forwarded_is_appended_or_overwritten() {
-        let fields =
-            [("host", "a"), ("forwarded", "for=\"[2001:db8::1]:80\";proto=https;host=\"b:1\"")];
-        let mut headers = HeaderMap::new();
-        for (name, value) in fields {
-            headers.append(name, HeaderValue::from_static(value));
-        }
-        let trusted = source(&[("::1", 128)], "::1", &fields);
-        assert_eq!(trusted.client, "2001:db8::1".parse::<IpAddr>().expect("an address"));
+    fn both_kinds_of_fields_tell_one_story() {
+        let ten = [("10.0.0.0", 8), ("::1", 128)];
+        let host = ("host", "a:81");
+        let both = |fields: &[(&'static str, &'static str)]| {
+            told(&source(&ten, "10.0.0.1", &[&[host], fields].concat()))
+        };
+        let expected = |forwarded: &str, others: &str| (forwarded.to_owned(), others.to_owned());
         assert_eq!(
-            trusted.forwarded(&headers),
-            "for=\"[2001:db8::1]:80\";proto=https;host=\"b:1\", \
-             for=\"[::1]\";proto=https;host=\"b:1\""
+            told(&source(&[], "::ffff:192.0.2.1", &[host, ("x-forwarded-for", "6.6.6.6")])),
+            expected("for=192.0.2.1;proto=http;host=\"a:81\"", "192.0.2.1 | http | a:81"),
+            "a stranger's word is no news"
         );
-        let stranger = source(&[], "::ffff:192.0.2.1", &fields);
-        assert_eq!(stranger.forwarded(&headers), "for=192.0.2.1;proto=http;host=\"a\"");
+        let client = "for=203.0.113.7;proto=https;host=\"b\"";
+        let us = "for=10.0.0.1;proto=https;host=\"b\"";
+        let proto_and_host = [("x-forwarded-proto", "https"), ("x-forwarded-host", "x, b")];
+        for way in ["203.0.113.7", "6.6.6.6, 203.0.113.7:4711", "for=1.1.1.1, 203.0.113.7"] {
+            let fields = [&[("x-forwarded-for", way)][..], &proto_and_host].concat();
+            let told = expected(&format!("{client}, {us}"), "203.0.113.7, 10.0.0.1 | https | b");
+            assert_eq!(both(&fields), told, "{way}");
+        }
+        let two = [&[("x-forwarded-for", "203.0.113.7, 10.9.9.9")][..], &proto_and_host].concat();
+        assert_eq!(both(&two).0, format!("{client}, for=10.9.9.9, {us}"));
+        let standard = "for=6.6.6.6;host=evil, for=203.0.113.7;proto=https;host=b, for=10.9.9.9";
+        assert_eq!(both(&[("forwarded", standard)]), both(&two));
+        let hidden = [("forwarded", "for=_secret, for=10.9.9.9")];
+        assert_eq!(both(&hidden).1, "unknown, 10.9.9.9, 10.0.0.1 | http | a:81");
+        // Many proxies write one of the two and let the client's own word pass in the other.
+        let forged = [("forwarded", "for=127.0.0.1"), ("x-forwarded-for", "203.0.113.7")];
+        assert_eq!(both(&forged).1, "203.0.113.7, 10.0.0.1 | http | a:81");
+        let only_proto = [("x-forwarded-proto", "HTTPS"), ("x-forwarded-host", "a b")];
+        assert_eq!(both(&only_proto).1, "10.0.0.1 | https | a:81");
+    }
+
+    #[test]
+    fn addresses_of_six_are_written_as_each_field_wants_them() {
+        let fields = [("forwarded", "for=\"[2001:db8::1]:80\";proto=https;host=\"b:1\"")];
+        let (forwarded, others) = told(&source(&[("::1", 128)], "::1", &fields));
+        let first = "for=\"[2001:db8::1]\";proto=https;host=\"b:1\"";
+        assert_eq!(forwarded, format!("{first}, for=\"[::1]\";proto=https;host=\"b:1\""));
+        assert_eq!(others, "2001:db8::1, ::1 | https | b:1");
     }
 
     #[test]

@@ -103,6 +103,7 @@ async fn the_fallback_takes_what_no_route_takes() {
     let mut client = house.send(&GET.replace("/a?b", "/tasks?x")).await;
     let mut call = house.upstream.next().await;
     assert_eq!(call.line(), "GET /base/tasks?x HTTP/1.1", "no route takes the method");
+    assert_eq!(call.fields("host"), ["a"], "a fallback on loopback knows its public name");
     call.answer("200 OK", "", "plain").await;
     assert_eq!(client.reply().await.text(), "plain");
     assert_eq!(house.call(&GET.replace("/a", "/a/../b")).await.code(), "ambiguous-path");
@@ -194,7 +195,7 @@ async fn hosts_are_sent_as_configured() {
     ] {
         for mode in [Mode::Sync, Mode::Auto] {
             let mut plan = Plan::with(mode).await;
-            plan.route().host = policy.clone();
+            plan.route().upstream_host = policy.clone();
             let house = plan.build().await;
             let _client = house.send(&GET.replace("host: a", "host: client.example:81")).await;
             let call = house.upstream.next().await;
@@ -202,6 +203,26 @@ async fn hosts_are_sent_as_configured() {
             let expected = expected.unwrap_or(own.trim_start_matches("http://"));
             assert_eq!(call.fields("host"), [expected], "{policy:?} {mode:?}");
         }
+    }
+}
+
+/// The first bytes of a TLS connection carry the name that is asked for (SNI), in plain text.
+#[tokio::test]
+async fn tls_goes_by_the_name_of_the_upstream_whatever_host_is_sent() {
+    for mode in [Mode::Sync, Mode::Auto] {
+        let mut plan = Plan::with(mode).await;
+        let port = plan.upstream.url().rsplit(':').next().unwrap().to_owned();
+        plan.route().upstream = format!("https://localhost:{port}");
+        plan.route().upstream_host = HostHeader::Client;
+        let house = plan.build().await;
+        let _client = house.send(&GET.replace("host: a", "host: shop.example")).await;
+        let mut stream = house.upstream.accept().await;
+        let mut hello = vec![0; 5];
+        stream.read_exact(&mut hello).await.unwrap();
+        hello.resize(usize::from(u16::from_be_bytes([hello[3], hello[4]])), 0);
+        stream.read_exact(&mut hello).await.unwrap();
+        let hello = String::from_utf8_lossy(&hello);
+        assert!(hello.contains("localhost") && !hello.contains("shop.example"), "{mode:?}");
     }
 }
 

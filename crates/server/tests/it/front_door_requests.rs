@@ -28,7 +28,10 @@ async fn the_request_arrives_as_it_was_sent_but_for_what_belongs_to_hops() {
     assert_eq!(call.fields("x-odd"), ["caf\u{e9}"]);
     assert_eq!(call.fields("via"), ["1.0 before", "1.1 relais-test"]);
     assert_eq!(call.fields("forwarded"), ["for=127.0.0.1;proto=http;host=\"a\""]);
-    assert_eq!(call.fields("host"), [house.upstream.url().trim_start_matches("http://")]);
+    assert_eq!(call.fields("x-forwarded-for"), ["127.0.0.1"], "what it claimed itself is gone");
+    assert_eq!(call.fields("x-forwarded-proto"), ["http"]);
+    assert_eq!(call.fields("x-forwarded-host"), ["a"]);
+    assert_eq!(call.fields("host"), ["a"], "a service on loopback knows its public name");
     assert_eq!(call.fields("relais-attempt"), ["1"]);
     let id = call.field("relais-task").unwrap();
     assert_eq!(call.fields("idempotency-key"), [id]);
@@ -36,9 +39,7 @@ async fn the_request_arrives_as_it_was_sent_but_for_what_belongs_to_hops() {
     assert!(trace.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"), "{trace}");
     assert!(!trace.contains("00f067aa0ba902b7"), "a new parent: {trace}");
     assert_eq!(call.fields("tracestate"), ["x=1"]);
-    for gone in
-        ["x-hop", "te", "proxy-authorization", "relais-other", "relais-label", "x-forwarded-for"]
-    {
+    for gone in ["x-hop", "te", "proxy-authorization", "relais-other", "relais-label"] {
         assert_eq!(call.field(gone), None, "{gone}");
     }
 }
@@ -281,8 +282,15 @@ async fn a_trusted_proxy_says_who_called_and_how() {
     let task = house.engine.task(ticket.task()).await.unwrap().unwrap();
     assert_eq!(task.spec.lane.as_ref().map(LaneKey::as_str), Some("203.0.113.7"));
     let mut call = house.upstream.next().await;
-    assert_eq!(call.field("x-forwarded-for"), Some("203.0.113.7"));
-    assert_eq!(call.field("forwarded"), Some("for=127.0.0.1;proto=https;host=\"api.example\""));
+    // Both begin with the client: who reads only one of them counts it, and not the proxy.
+    assert_eq!(call.fields("x-forwarded-for"), ["203.0.113.7, 127.0.0.1"]);
+    let us = "for=127.0.0.1;proto=https;host=\"api.example\"";
+    assert_eq!(
+        call.fields("forwarded"),
+        [format!("{}, {us}", us.replace("127.0.0.1", "203.0.113.7"))]
+    );
+    assert_eq!(call.fields("x-forwarded-proto"), ["https"]);
+    assert_eq!(call.fields("x-forwarded-host"), ["api.example"]);
     call.answer("303 See", "location: other\r\n", "").await;
     house.over(ticket.task()).await;
     let result = crate::front_door_handover::get(&house, ticket.field("location")).await;
