@@ -13,11 +13,12 @@ use http::{HeaderMap, HeaderValue, Method, Request};
 
 /// What a page may send, beside what every page may.
 const SENT: &str = "authorization, content-type, idempotency-key, prefer, if-none-match, if-match, \
-                    last-event-id, traceparent, tracestate, baggage, relais-api-key, relais-lease";
+                    if-range, range, last-event-id, traceparent, tracestate, baggage, relais-api-key, relais-lease";
 /// What a page may read, beside what every page may: what answers of Relais say in their fields.
 const READ: &str = "ETag, Location, Operation-Location, Link, Retry-After, Preference-Applied, \
                     RateLimit, RateLimit-Policy, Deprecation, Sunset, Allow, WWW-Authenticate, \
-                    Idempotent-Replayed, Relais-Task, Relais-Origin, Relais-Upstream-Status";
+                    Idempotent-Replayed, Accept-Ranges, Content-Range, Relais-Task, Relais-Origin, Relais-Upstream-Status, \
+                    Relais-Upstream-ETag";
 /// How long a browser may remember a preflight, seconds: Chromium's most.
 const REMEMBERED_S: &str = "7200";
 

@@ -1,6 +1,8 @@
-//! Entity tags of tasks: weak, because places and estimates change without an event.
+//! Entity tags: of tasks weak, because places and estimates change without an event; of results
+//! strong, because an outcome never changes.
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use relais_core::Task;
 
 /// The forms of a task, which have a tag each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,15 +23,26 @@ pub(crate) fn tag(version: u64, form: Form) -> HeaderValue {
     HeaderValue::from_str(&format!("W/\"v{version}-{form}\"")).expect("ASCII")
 }
 
+/// The tag of the outcome of a task: a retry by hand may bring another one, and nothing else does.
+#[must_use]
+pub(crate) fn of_result(task: &Task) -> HeaderValue {
+    let (run, attempt) = (task.life.run, task.life.attempt);
+    HeaderValue::from_str(&format!("\"{}-{run}-{attempt}\"", task.spec.id)).expect("ASCII")
+}
+
+/// Whether `If-Match` is absent, names the tag by strong comparison (RFC 9110, 13.1.1), or is `*`.
+#[must_use]
+pub(crate) fn may_match(headers: &HeaderMap, tag: &HeaderValue) -> bool {
+    let mut others = names(headers, &header::IF_MATCH).peekable();
+    others.peek().is_none() || others.any(|other| other == "*" || other == *tag)
+}
+
 /// Whether `If-None-Match` names the tag, by weak comparison (RFC 9110, 8.8.3.2), or is `*`.
 #[must_use]
 pub(crate) fn is_known(headers: &HeaderMap, tag: &HeaderValue) -> bool {
     let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
     let Ok(tag) = tag.to_str() else { return false };
-    lines(headers).flat_map(|line| line.split(',')).any(|other| {
-        let other = other.trim();
-        other == "*" || opaque(other) == opaque(tag)
-    })
+    names(headers, &header::IF_NONE_MATCH).any(|other| other == "*" || opaque(other) == opaque(tag))
 }
 
 /// Whether the client says what it knows already.
@@ -38,8 +51,10 @@ pub(crate) fn is_conditional(headers: &HeaderMap) -> bool {
     headers.contains_key(header::IF_NONE_MATCH)
 }
 
-fn lines(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|line| line.to_str().ok())
+/// The tags that a condition names. One that cannot be read is that of nothing.
+fn names<'a>(headers: &'a HeaderMap, condition: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let lines = headers.get_all(condition).iter().map(|line| line.to_str().unwrap_or_default());
+    lines.flat_map(|line| line.split(',')).map(str::trim)
 }
 
 #[cfg(test)]

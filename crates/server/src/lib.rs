@@ -22,6 +22,7 @@ mod metrics;
 mod pace;
 mod pages;
 mod params;
+mod part;
 mod prefer;
 mod present;
 mod problem;

@@ -4,7 +4,9 @@
 //! Relais and the path of the request are known. Internal text goes to the log, never to a client.
 
 use axum::response::{IntoResponse, Response};
-use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use http::{HeaderValue, StatusCode};
 use relais_api::codes::{self, Code};
 use relais_api::{DecodeError, FieldError, Problem, Span};
@@ -31,6 +33,7 @@ struct Parts {
     retry_after_s: Option<u32>,
     allow: Option<String>,
     challenge: Option<&'static str>,
+    length: Option<u64>,
     closes: bool,
 }
 
@@ -47,6 +50,7 @@ impl Refusal {
             retry_after_s: default_retry_after_s(code),
             allow: None,
             challenge: (code.status == 401).then_some("Bearer realm=\"relais\""),
+            length: None,
             closes: false,
         };
         Self { parts: Box::new(parts) }
@@ -129,6 +133,13 @@ impl Refusal {
         refusal
     }
 
+    /// Says how long the whole is of which a part was wanted that is not there (RFC 9110, 15.5.17).
+    #[must_use]
+    pub(crate) fn of_length(mut self, length: u64) -> Self {
+        self.parts.length = Some(length);
+        self
+    }
+
     /// The connection is of no further use.
     #[must_use]
     pub(crate) fn closing(mut self) -> Self {
@@ -193,6 +204,11 @@ impl Refusal {
         }
         if let Some(challenge) = parts.challenge {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        if let Some(length) = parts.length
+            && let Ok(range) = HeaderValue::try_from(format!("bytes */{length}"))
+        {
+            headers.insert(CONTENT_RANGE, range);
         }
         if parts.closes {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));

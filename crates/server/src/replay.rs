@@ -3,60 +3,157 @@
 use axum::response::Response;
 use bytes::Bytes;
 use http::header::{
-    AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_SECURITY_POLICY, EXPIRES,
-    LOCATION, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE,
+    CONTENT_SECURITY_POLICY, ETAG, EXPIRES, LOCATION, RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use relais_api::codes;
 use relais_core::{BodyKind, FailureCode, Runner, State, Task};
 use relais_engine::{Context, ResultHead, envelope, headers};
+use relais_store::StoredBody;
 
 use crate::accepted::RELAIS_TASK;
 use crate::app::App;
+use crate::etag;
 use crate::links;
+use crate::part::{self, Part};
 use crate::present;
 use crate::problem::{ORIGIN, Refusal, problem_response};
-use crate::stored::{body_of, no_body};
+use crate::stored::{body_of, no_body, part_of};
 
 /// The status of an upstream's own final 202, which would look like ours.
 const UPSTREAM_STATUS: &str = "relais-upstream-status";
+/// The tag that the answer's maker gave it, for the address where it was made.
+const UPSTREAM_ETAG: &str = "relais-upstream-etag";
+/// What is true of a whole content only.
+const OF_THE_WHOLE: [&str; 2] = ["content-md5", "content-digest"];
 
 /// The stored outcome of a terminal task.
 ///
 /// # Errors
 /// When the store cannot be read, or the task has no outcome.
 pub(crate) async fn replay_response(app: &App, task: &Task) -> Result<Response, Refusal> {
-    let mut response = match &task.life.state {
-        State::Canceled { is_abandoned, .. } => {
-            let refusal = Refusal::new(present::code_of_cancel(*is_abandoned)).about(task.spec.id);
-            app.own(refusal.response(app.base(), None))
-        }
-        State::Failed { failure, .. } if !failure.has_result => {
-            let problem = present::problem_of(app.base(), failure);
-            app.own(problem_response(&problem, origin_of_failure(task, failure.code)))
-        }
-        State::Failed { .. } | State::Succeeded { .. } => stored_answer(app, task).await?,
-        State::Queued { .. } | State::Running { .. } | State::Waiting { .. } => {
-            return Err(Refusal::internal("a task that is not over has no outcome"));
-        }
+    let response = match without_answer(app, task)? {
+        Some(response) => response,
+        None => match stored_answer(app, task).await? {
+            Some((head, body)) => replayed(task, &head, &body)?,
+            None => no_content(),
+        },
     };
-    protect(response.headers_mut());
-    let id = HeaderValue::from_str(&task.spec.id.to_string()).expect("an id is ASCII");
-    response.headers_mut().insert(RELAIS_TASK, id);
+    Ok(finished(task, response))
+}
+
+/// The same where it is read as a resource of Relais: one that is a 200 has a tag of its own, and is
+/// also given in part (RFC 9110, 13 and 14). What its maker offered, it offered elsewhere.
+///
+/// # Errors
+/// As above, and when the request's conditions do not hold.
+pub(crate) async fn result_response(
+    app: &App,
+    task: &Task,
+    method: &Method,
+    asked: &HeaderMap,
+) -> Result<Response, Refusal> {
+    let Some((head, body)) = (match without_answer(app, task)? {
+        Some(response) => return Ok(finished(task, response)),
+        None => stored_answer(app, task).await?,
+    }) else {
+        return Ok(finished(task, no_content()));
+    };
+    let mut response = replayed(task, &head, &body)?;
+    let headers = response.headers_mut();
+    headers.remove(ACCEPT_RANGES);
+    if let Some(theirs) = headers.remove(ETAG) {
+        headers.insert(HeaderName::from_static(UPSTREAM_ETAG), theirs);
+    }
+    if head.status == 200 && head.has_body {
+        let tag = etag::of_result(task);
+        let part = part::wanted(method, asked, &tag, body.len);
+        response = in_part(response, &body, part).map_err(|refusal| refusal.about(task.spec.id))?;
+        response.headers_mut().insert(ETAG, tag);
+    }
+    Ok(finished(task, response))
+}
+
+/// An answer that is a 200, cut to what is wanted of it.
+fn in_part(mut response: Response, body: &StoredBody, part: Part) -> Result<Response, Refusal> {
+    match part {
+        Part::Whole => {}
+        Part::Bytes(range) => {
+            let (first, last) = (range.start, range.end - 1);
+            let told = format!("bytes {first}-{last}/{}", body.len);
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            *response.body_mut() = part_of(body, range);
+            let headers = response.headers_mut();
+            for of_the_whole in OF_THE_WHOLE {
+                headers.remove(of_the_whole);
+            }
+            headers.insert(CONTENT_RANGE, HeaderValue::try_from(told).expect("ASCII"));
+        }
+        Part::Unchanged => {
+            // What the client keeps stays as it is, but for what a cache must know (15.4.5).
+            let (parts, _) = response.into_parts();
+            response = Response::new(no_body());
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            for kept in [CONTENT_LOCATION, VARY] {
+                for value in parts.headers.get_all(&kept) {
+                    response.headers_mut().append(kept.clone(), value.clone());
+                }
+            }
+            return Ok(response);
+        }
+        Part::OtherVersion => return Err(Refusal::new(&codes::PRECONDITION_FAILED)),
+        Part::Beyond => {
+            let len = body.len;
+            let why = format!("the result has {len} bytes, and none of them is in the range");
+            return Err(Refusal::new(&codes::RANGE_NOT_SATISFIABLE).because(why).of_length(len));
+        }
+    }
+    response.headers_mut().insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     Ok(response)
 }
 
-async fn stored_answer(app: &App, task: &Task) -> Result<Response, Refusal> {
+/// The outcome of a task that has no answer of anybody.
+fn without_answer(app: &App, task: &Task) -> Result<Option<Response>, Refusal> {
+    Ok(match &task.life.state {
+        State::Canceled { is_abandoned, .. } => {
+            let refusal = Refusal::new(present::code_of_cancel(*is_abandoned)).about(task.spec.id);
+            Some(app.own(refusal.response(app.base(), None)))
+        }
+        State::Failed { failure, .. } if !failure.has_result => {
+            let problem = present::problem_of(app.base(), failure);
+            Some(app.own(problem_response(&problem, origin_of_failure(task, failure.code))))
+        }
+        State::Failed { .. } | State::Succeeded { .. } => None,
+        State::Queued { .. } | State::Running { .. } | State::Waiting { .. } => {
+            return Err(Refusal::internal("a task that is not over has no outcome"));
+        }
+    })
+}
+
+/// The answer that is the outcome, if there is one.
+async fn stored_answer(
+    app: &App,
+    task: &Task,
+) -> Result<Option<(ResultHead, StoredBody)>, Refusal> {
     let Some(stored) = app.engine.body(task.spec.id, BodyKind::Result).await? else {
-        let mut response = Response::new(no_body());
-        *response.status_mut() = StatusCode::NO_CONTENT;
-        return Ok(response);
+        return Ok(None);
     };
-    let head: ResultHead = envelope::decode(&stored.head)?;
-    let body = if head.has_body { body_of(&stored) } else { no_body() };
+    Ok(Some((envelope::decode(&stored.head)?, stored)))
+}
+
+fn no_content() -> Response {
+    let mut response = Response::new(no_body());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+fn replayed(task: &Task, head: &ResultHead, stored: &StoredBody) -> Result<Response, Refusal> {
+    let body = if head.has_body { body_of(stored) } else { no_body() };
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(head.status)
         .map_err(|_| Refusal::internal("a stored status is none"))?;
-    copy_fields(&head, &App::context(task)?, response.headers_mut());
+    copy_fields(head, &App::context(task)?, response.headers_mut());
     if head.status == 202 {
         *response.status_mut() = StatusCode::OK;
         let status = HeaderValue::from_static("202");
@@ -66,6 +163,13 @@ async fn stored_answer(app: &App, task: &Task) -> Result<Response, Refusal> {
         response.headers_mut().insert(ORIGIN, HeaderValue::from_static(maker(task)));
     }
     Ok(response)
+}
+
+fn finished(task: &Task, mut response: Response) -> Response {
+    protect(response.headers_mut());
+    let id = HeaderValue::from_str(&task.spec.id.to_string()).expect("an id is ASCII");
+    response.headers_mut().insert(RELAIS_TASK, id);
+    response
 }
 
 /// The fields of a stored answer that still hold when it is told again.

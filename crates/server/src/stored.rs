@@ -1,6 +1,7 @@
 //! Stored bodies as bodies of answers: read in bounded pieces, as fast as the client takes them.
 
 use std::convert::Infallible;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -16,9 +17,17 @@ const PIECE_BYTES: usize = 64 << 10;
 
 /// The bytes of a stored body, with their length announced.
 pub(crate) fn body_of(stored: &StoredBody) -> Body {
+    part_of(stored, 0..stored.len)
+}
+
+/// Some of them: what stands before is not read.
+pub(crate) fn part_of(stored: &StoredBody, part: Range<u64>) -> Body {
     match &stored.data {
-        BodySource::Inline(bytes) => Body::from(bytes.clone()),
-        BodySource::Reader(reader) => Body::new(Pieces::new(reader.clone(), stored.len)),
+        BodySource::Inline(bytes) => {
+            let within = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+            Body::from(bytes.slice(within(part.start)..within(part.end)))
+        }
+        BodySource::Reader(reader) => Body::new(Pieces::new(reader.clone(), part)),
     }
 }
 
@@ -37,8 +46,8 @@ pub(crate) struct Pieces {
 }
 
 impl Pieces {
-    pub(crate) fn new(reader: Arc<dyn BodyRead>, len: u64) -> Self {
-        Self { reader, offset: 0, end: len, reading: None }
+    pub(crate) fn new(reader: Arc<dyn BodyRead>, part: Range<u64>) -> Self {
+        Self { reader, offset: part.start, end: part.end, reading: None }
     }
 
     fn left(&self) -> u64 {

@@ -171,6 +171,12 @@ codes! {
         "It is not known whether this was done. Please check before trying again.";
         "On ne sait pas si le traitement a eu lieu. Veuillez vérifier avant de recommencer.";
     }
+    PRECONDITION_FAILED = "precondition-failed", 412, final {
+        "The result is another version than the one that was named";
+        "`If-Match` names other versions than the one there is: the task was retried by hand, or the \
+         tag is one of the upstream's own.";
+        "Read the result without `If-Match`; its `ETag` names this version.";
+    }
     QUEUE_DEFINED_IN_FILE = "queue-defined-in-file", 409, final {
         "The queue is defined in the operator's file";
         "The policy of this queue comes from the configuration file, which would undo a change at \
@@ -187,6 +193,11 @@ codes! {
         "There is no such queue";
         "No queue has this name, and there is no `[queue.\"*\"]` template to make it from.";
         "Check the name, or define the queue.";
+    }
+    RANGE_NOT_SATISFIABLE = "range-not-satisfiable", 416, final {
+        "The result has no such bytes";
+        "`Range` asks for bytes behind the end of the result, or for the last none.";
+        "`Content-Range` says how long it is. A client that has that many bytes has all of it.";
     }
     RATE_LIMITED = "rate-limited", 429, retryable {
         "Too many requests";

@@ -46,9 +46,22 @@ fn of_paths_and_headers() -> Value {
         },
         "ifNoneMatch": {
             "name": "If-None-Match", "in": "header",
-            "description": "With `Prefer: wait=N`: answer at the first version that is another.",
+            "description": "Versions that the client has: 304 instead of one of them. A task that \
+                is asked for with `Prefer: wait=N` answers at the first that is another.",
             "schema": {"type": "string"},
-            "example": "W/\"4\"",
+            "example": "W/\"v4-json\"",
+        },
+        "range": {
+            "name": "Range", "in": "header",
+            "description": "One range of bytes of a result that is a 200; several give the whole.",
+            "schema": {"type": "string"},
+            "example": "bytes=1000-1999",
+        },
+        "ifRange": {
+            "name": "If-Range", "in": "header",
+            "description": "The version that the range is of; of another one the whole is given.",
+            "schema": {"type": "string"},
+            "example": "\"task_01jdk3v5x8e2rbk0t6q9z4m7ha-1-1\"",
         },
         "lastEventId": {
             "name": "Last-Event-ID", "in": "header",

@@ -61,6 +61,7 @@ pub(super) fn headers() -> Value {
             "schema": {"type": "integer", "minimum": 0},
         },
         "ETag": text("The task's version, as a weak entity tag.", true),
+        "Content-Range": text("Which bytes of how many these are (RFC 9110 14.4).", true),
         "Preference-Applied": text("Which preferences were applied (RFC 7240).", false),
         "Idempotent-Replayed": text("`true` when an earlier request made the task.", false),
         "Relais-Origin": text("Who made this error: `relais`, `upstream` or `worker`.", false),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use http::{HeaderValue, StatusCode, Uri};
+use http::{HeaderValue, Method, StatusCode, Uri};
 use relais_api::codes;
 use relais_core::limits;
 
@@ -15,7 +15,7 @@ use crate::params::Params;
 use crate::prefer::Prefer;
 use crate::present;
 use crate::problem::Refusal;
-use crate::replay::replay_response;
+use crate::replay::result_response;
 use crate::routes::task::set_pace;
 use crate::routes::{OneTask, json};
 use crate::watch::estimate::estimate;
@@ -26,6 +26,7 @@ pub(super) async fn read(
     State(app): State<Arc<App>>,
     OneTask(id): OneTask,
     visitor: Visitor,
+    method: Method,
     uri: Uri,
 ) -> Result<Response, Refusal> {
     Params::of(&uri, &[])?;
@@ -39,7 +40,7 @@ pub(super) async fn read(
         _ => seen.task,
     };
     let mut response = if task.life.status().is_terminal() {
-        replay_response(&app, &task).await?
+        result_response(&app, &task, &method, visitor.headers()).await?
     } else {
         let estimate = estimate(&app, &task).await?;
         let document = present::task_of(&app, &task, &seen.viewer, estimate);

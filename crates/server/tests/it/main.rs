@@ -23,6 +23,7 @@ mod misplaced;
 mod odd_store;
 mod pitfalls;
 mod queues;
+mod results;
 mod same_events;
 mod service;
 mod shares;
