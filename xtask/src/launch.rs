@@ -1,11 +1,8 @@
 //! `cargo xtask demo | bench | torture | soak`: builds the real programs, then hands over to the part.
 
-use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
-use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::run;
 use crate::tidy::tree::Tree;
@@ -15,8 +12,8 @@ use crate::tidy::tree::Tree;
 /// # Errors
 /// Where the programs do not build or the story does not end well.
 pub(crate) fn demo(args: &[String]) -> anyhow::Result<()> {
-    build_release(PROGRAMS)?;
-    hand_over("relais", &[&["demo".to_owned()], args].concat())
+    build("demo", PROGRAMS)?;
+    hand_over("demo", "relais", &[&["demo".to_owned()], args].concat())
 }
 
 /// Runs one of the parts that have a crate of their own: `relais-<name>`.
@@ -29,47 +26,41 @@ pub(crate) fn part(name: &str, args: &[String]) -> anyhow::Result<()> {
     if !tree.packages().iter().any(|known| known.name == package) {
         bail!("{name} is not built yet: there is no package {package} in the workspace");
     }
-    build_release(&[PROGRAMS, &[package.as_str()]].concat())?;
-    hand_over(&package, args)
+    build("release", &[PROGRAMS, &[package.as_str()]].concat())?;
+    hand_over("release", &package, args)
 }
 
-/// Builds release binaries, with one progress line instead of cargo's scroll.
-fn build_release(packages: &[&str]) -> anyhow::Result<()> {
-    let mut command = run::cargo(["build", "--release"]);
+/// Builds and puts the program where cargo puts programs, for everybody's `PATH`.
+///
+/// # Errors
+/// Where it does not build, or cannot be put there.
+pub(crate) fn install(args: &[String]) -> anyhow::Result<()> {
+    let mut command = run::cargo(["install", "--locked", "--path", "crates/relais"]);
+    let status = command.args(args).stdin(Stdio::null()).status();
+    finish("install relais", &status.context("could not run cargo")?)
+}
+
+/// Builds programs, and leaves the terminal to cargo meanwhile: its bar is the one people know.
+fn build(profile: &str, packages: &[&str]) -> anyhow::Result<()> {
+    let mut command = run::cargo(["build", "--profile", profile]);
     for package in packages {
         command.args(["--package", package]);
     }
-    let line = ProgressBar::new_spinner();
-    let style = "{spinner} {elapsed:>4}  {msg}";
-    line.set_style(ProgressStyle::with_template(style).context("could not set the progress line")?);
-    line.enable_steady_tick(Duration::from_millis(120));
-    let what = format!("building {} (release)", packages.join(", "));
-    line.set_message(what.clone());
-    let mut child = command
-        .stdin(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("could not run cargo")?;
-    let stderr = child.stderr.take().context("cargo has no standard error")?;
-    let mut said = Vec::new();
-    for text in BufReader::new(stderr).lines() {
-        let text = text.context("could not read what cargo says")?;
-        line.set_message(format!("{what}: {}", text.trim()));
-        said.push(text);
-    }
-    let status = child.wait().context("could not wait for cargo")?;
-    line.finish_and_clear();
+    let status = command.stdin(Stdio::null()).status().context("could not run cargo")?;
+    finish(&format!("build {}", packages.join(", ")), &status)
+}
+
+fn finish(what: &str, status: &std::process::ExitStatus) -> anyhow::Result<()> {
     if !status.success() {
-        // Kept back until now, because a progress line and an error must not overwrite each other.
-        bail!("{what} failed:\n{}", said.join("\n"));
+        bail!("could not {what}: cargo says why above");
     }
     Ok(())
 }
 
 /// Becomes the program, so that Ctrl-C, the terminal and the exit code are its own.
-fn hand_over(package: &str, args: &[String]) -> anyhow::Result<()> {
-    let mut command = run::cargo(["run", "--release", "--quiet", "--package", package, "--"]);
-    command.args(args);
+fn hand_over(profile: &str, package: &str, args: &[String]) -> anyhow::Result<()> {
+    let mut command = run::cargo(["run", "--quiet", "--profile", profile, "--package", package]);
+    command.arg("--").args(args);
     #[cfg(unix)]
     {
         use std::os::unix::process::CommandExt as _;

@@ -37,6 +37,8 @@ enum Chore {
     Docs,
     /// Starts Relais in front of the example shop and tells the story of a task.
     Demo(Rest),
+    /// Builds the program and puts it where cargo puts programs (`~/.cargo/bin`).
+    Install(Rest),
     /// Measures speed and prints a table.
     Bench(Rest),
     /// Kills the server at random moments and judges what is left.
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         Chore::Tidy => tidy::tidy(),
         Chore::Docs => docs::docs(),
         Chore::Demo(rest) => launch::demo(&rest.args),
+        Chore::Install(rest) => launch::install(&rest.args),
         Chore::Bench(rest) => launch::part("bench", &rest.args),
         Chore::Torture(rest) => launch::part("torture", &rest.args),
         Chore::Soak(rest) => launch::part("soak", &rest.args),

@@ -11,6 +11,7 @@ mod closing;
 mod failures;
 mod import;
 mod invoice;
+mod names;
 mod stage;
 mod stock;
 mod story;

@@ -15,6 +15,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde::de::DeserializeOwned;
 
+use super::names::Names;
 use super::truth::within;
 
 /// One request.
@@ -29,7 +30,7 @@ pub(super) struct Call {
 /// What a request carries.
 #[derive(Debug, Clone)]
 enum Sent {
-    Json(String),
+    Json { name: &'static str, json: &'static str },
     File { name: &'static str, bytes: Bytes },
     Nothing,
 }
@@ -50,9 +51,13 @@ impl Call {
         Self { method: Method::POST, body: Some(Sent::Nothing), ..Self::get(url) }
     }
 
-    /// Sends a document.
-    pub(super) fn post_json(url: impl Into<String>, json: impl Into<String>) -> Self {
-        Self { body: Some(Sent::Json(json.into())), ..Self::post(url) }
+    /// Sends a document, which lies in the demo's folder under `name`.
+    pub(super) fn post_json(
+        url: impl Into<String>,
+        name: &'static str,
+        json: &'static str,
+    ) -> Self {
+        Self { body: Some(Sent::Json { name, json }), ..Self::post(url) }
     }
 
     /// Sends a file.
@@ -88,9 +93,9 @@ impl Call {
             request = request.header(*name, value);
         }
         let body = match &self.body {
-            Some(Sent::Json(json)) => {
+            Some(Sent::Json { json, .. }) => {
                 request = request.header(CONTENT_TYPE, "application/json");
-                Bytes::from(json.clone())
+                Bytes::from_static(json.as_bytes())
             }
             Some(Sent::File { bytes, .. }) => bytes.clone(),
             Some(Sent::Nothing) | None => Bytes::new(),
@@ -102,20 +107,33 @@ impl Call {
 /// The call as a command line; tickets are cut short, because they say nothing to a reader.
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("curl")?;
+        f.write_str(&self.line(&without_ticket(&self.url)))
+    }
+}
+
+impl Call {
+    /// The call as a command line that can be copied: long URLs by their names.
+    pub(super) fn command(&self, names: &Names) -> String {
+        self.line(&names.shorten(&self.url))
+    }
+
+    fn line(&self, url: &str) -> String {
+        let mut line = "curl".to_owned();
         if matches!(self.body, Some(Sent::Nothing)) {
-            write!(f, " -X {}", self.method)?;
+            line += &format!(" -X {}", self.method);
         }
         for (name, value) in &self.fields {
-            write!(f, " -H '{name}: {value}'")?;
+            line += &format!(" -H '{name}: {value}'");
         }
-        let url = without_ticket(&self.url);
-        if url.contains(['?', '&']) { write!(f, " '{url}'") } else { write!(f, " {url}") }?;
+        // In double quotes a shell still puts in the values of names.
+        let is_plain = !url.contains(['?', '&', '$']);
+        line += &if is_plain { format!(" {url}") } else { format!(" \"{url}\"") };
         match &self.body {
-            Some(Sent::Json(json)) => write!(f, " --json '{json}'"),
-            Some(Sent::File { name, .. }) => write!(f, " --data-binary @{name}"),
-            Some(Sent::Nothing) | None => Ok(()),
+            Some(Sent::Json { name, .. }) => line += &format!(" --json @{name}"),
+            Some(Sent::File { name, .. }) => line += &format!(" --data-binary @{name}"),
+            Some(Sent::Nothing) | None => {}
         }
+        line
     }
 }
 
@@ -276,9 +294,9 @@ mod tests {
         let call = Call::get("http://a/b").respond_async();
         assert_eq!(call.to_string(), "curl -H 'Prefer: respond-async' http://a/b");
         let call = Call::post("http://a/b?ticket=e30.x-_y");
-        assert_eq!(call.to_string(), "curl -X POST 'http://a/b?ticket=…'");
-        let call = Call::post_json("http://a/b", "{}");
-        assert_eq!(call.to_string(), "curl http://a/b --json '{}'");
+        assert_eq!(call.to_string(), "curl -X POST \"http://a/b?ticket=…\"");
+        let call = Call::post_json("http://a/b", "a.json", "{}");
+        assert_eq!(call.to_string(), "curl http://a/b --json @a.json");
         let call = Call::post_file("http://a/b", "a.csv", "text/csv", Bytes::new());
         let line = "curl -H 'Content-Type: text/csv' http://a/b --data-binary @a.csv";
         assert_eq!(call.to_string(), line);

@@ -12,42 +12,42 @@ impl Story {
         for (index, step) in self.steps.iter().enumerate() {
             let number = index + 1;
             let (title, shown, took) = (step.title, &step.shown, time(step.took));
-            teller.prose(&format!("{number}  {title:<31} {shown:<48} {took:>8}"));
+            teller.prose(&format!("{number}  {title:<60} {took:>8}"));
+            teller.quiet(&format!(" {shown}"));
         }
         let lasted = time(self.lasted());
-        teller.prose(&format!("   {:<31} {:<48} {lasted:>8}", "all of it, with the starts", ""));
+        teller.prose(&format!("   {:<60} {lasted:>8}", "all of it, with the starts"));
     }
 
     /// What to try while everything stays up.
     pub(super) fn tell_what_to_try(&self) {
         let (teller, stage) = (&self.teller, &self.stage);
         let (door, admin, shop) = (stage.door(), stage.admin(), stage.shop_url());
-        let folder = stage.folder().display();
-        let relais = stage.relais_path().display();
         teller.title("Everything stays up until Ctrl-C");
         teller.prose(&format!("front door and task API   {door}"));
         teller.prose(&format!("its description           {door}/v1/openapi.json"));
         teller.prose(&format!("administration, metrics   {admin}/metrics"));
         teller.prose(&format!("the shop itself           {shop}"));
         if let Some(import) = &self.import {
+            teller.prose("the import, in a browser:");
             // Whole, although it is long: a browser needs the ticket.
-            teller.prose(&format!("the import, in a browser  {}", import.watch));
+            teller.line(&import.watch);
         }
-        teller.title("To try");
-        let import = "curl -s -H 'Content-Type: text/csv' --data-binary";
+        teller.title("To try in another terminal");
+        teller.command(&format!("cd {} && . ./names", stage.folder().display()));
         for line in [
-            format!("curl -i {door}/suppliers/acme/stock"),
-            format!("curl -i -H 'Prefer: respond-async' {door}/suppliers/acme/stock"),
-            format!("curl -i -H 'Prefer: respond-async' {door}/suppliers/flaky-2/stock"),
-            format!("{import} @{folder}/products.csv {door}/imports"),
-            format!("{relais} --url {door} tasks"),
-            format!("{relais} --url {door} queues show imports"),
+            "curl -i $RELAIS/suppliers/acme/stock",
+            "curl -i -H 'Prefer: respond-async' $RELAIS/suppliers/acme/stock",
+            "curl -i -H 'Prefer: respond-async' $RELAIS/suppliers/flaky-2/stock",
+            "curl -s -H 'Content-Type: text/csv' --data-binary @products.csv $RELAIS/imports",
+            "relais tasks",
+            "relais queues show imports",
         ] {
-            teller.command(&line);
+            teller.command(line);
         }
         if let Some(import) = &self.import {
-            teller.command(&format!("{relais} --url {door} watch {}", import.id));
-            teller.command(&format!("curl -N -H 'Accept: text/event-stream' '{}'", import.events));
+            teller.command(&format!("relais watch {}", import.id));
+            teller.command("curl -N -H 'Accept: text/event-stream' \"$IMPORT_EVENTS\"");
         }
         let logs = stage.logs().map(|log| log.display().to_string());
         teller.prose(&format!("Logs: {}", logs.join(" ")));

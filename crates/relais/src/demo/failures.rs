@@ -16,7 +16,7 @@ pub(super) const RETRIED: (&str, &str) = (
 /// A refusal that goes away.
 pub(super) async fn retried(story: &mut Story) -> anyhow::Result<String> {
     let url = format!("{}/suppliers/flaky-demo/stock", story.stage.door());
-    let (handed, _) = story.hand_in(&Call::get(url).respond_async()).await?;
+    let (handed, _) = story.hand_in("FLAKY", &Call::get(url).respond_async()).await?;
     let events = story.follow(&handed, 0).await?;
     let failed = of_kind(&events, "attempt_failed");
     ensure(failed.len() == 2, "two attempt_failed", kinds(&events))?;
@@ -37,15 +37,16 @@ pub(super) async fn retried(story: &mut Story) -> anyhow::Result<String> {
 
 pub(super) const LOST: (&str, &str) = (
     "A lost answer, not retried",
-    "The shop makes the order, then the connection breaks. Was it made? A POST is not sent twice\n\
+    "The shop makes the order, then the connection breaks. Was it made? A POST is not sent twice \
      blindly: the task ends as outcome-unknown, and whoever has the ticket decides.",
 );
 
 /// An answer that nobody heard.
 pub(super) async fn lost(story: &mut Story) -> anyhow::Result<String> {
     let orders = format!("{}/orders", story.stage.door());
-    let call = Call::post_json(format!("{orders}?lose_answer=once"), ORDER).respond_async();
-    let (handed, _) = story.hand_in(&call).await?;
+    story.stage.lay_out(FILE, ORDER.as_bytes())?;
+    let call = Call::post_json(format!("{orders}?lose_answer=once"), FILE, ORDER);
+    let (handed, _) = story.hand_in("ORDER", &call.respond_async()).await?;
     let events = story.follow(&handed, 0).await?;
     let failed = of_kind(&events, "failed");
     let data: Option<FailedData> = failed.first().and_then(|event| event.data.read().ok());
@@ -56,7 +57,7 @@ pub(super) async fn lost(story: &mut Story) -> anyhow::Result<String> {
 
     story.teller.prose("The answer is the problem, with a page of its own:");
     let call = Call::get(&handed.location);
-    story.teller.request(&call);
+    story.show(&call);
     let answer = story.caller.send(&call).await?;
     story.teller.head(&answer.head, answer.took, &["content-type", "relais-origin"]);
     story.teller.document(&answer.json()?);
@@ -83,7 +84,7 @@ async fn retry_by_hand(story: &Story, handed: &Handed, seen: u64) -> anyhow::Res
         return ensure(false, "a link to retry, which the route grants", "none");
     };
     let answer = story.send(&Call::post(retry), &["location"]).await?;
-    let again = story.handed(&answer)?;
+    let again = story.handed("ORDER", &answer)?;
     ensure_same("the task", &again.accepted.task.id, &handed.accepted.task.id)?;
     ensure_same("its run", &again.accepted.task.run, &2)?;
     let events = story.follow(&again, seen).await?;
@@ -108,6 +109,7 @@ async fn ask_book(story: &Story, orders: &str) -> anyhow::Result<Value> {
     answer.json()
 }
 
+const FILE: &str = "order.json";
 const OUTCOME_UNKNOWN: &str = "outcome-unknown";
 const ORDER: &str =
     r#"{"reference": "A-1", "lines": [{"sku": "P-1", "quantity": 3, "price": "12.50"}]}"#;

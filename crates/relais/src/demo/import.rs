@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use bytes::Bytes;
 use relais_api::event::{AttemptCause, AttemptFailedData};
 use relais_client::{Event, Follow, Progress};
@@ -15,7 +14,7 @@ use super::truth::{ensure, ensure_same, ensure_same_json, within};
 
 pub(super) const TITLE: (&str, &str) = (
     "A long import, killed twice",
-    "A file of products, taken by a worker: a plain program that writes progress and checkpoints.\n\
+    "A file of products, taken by a worker: a plain program that writes progress and checkpoints. \
      In the middle the worker is killed, then Relais itself, both by kill -9. Nothing is lost.",
 );
 
@@ -24,16 +23,15 @@ pub(super) async fn tell(story: &mut Story) -> anyhow::Result<String> {
     let (csv, uninterrupted) = file(story).await?;
     let url = format!("{}/imports", story.stage.door());
     let call = Call::post_file(url, FILE, "text/csv", csv);
-    let (handed, accepted) = story.hand_in(&call).await?;
+    let (handed, accepted) = story.hand_in("IMPORT", &call).await?;
     story.teller.fact(&format!("the file is safe after {}", time(accepted.took)));
     let task = &handed.accepted.task;
     story.import = Some(ImportLinks {
         id: task.id.clone(),
         watch: handed.accepted.watch_url.clone().unwrap_or_else(|| task.links.this.clone()),
-        events: task.links.events.clone(),
     });
 
-    story.teller.request(&Call::events(&task.links.events));
+    story.show(&Call::events(&task.links.events));
     story.teller.begin_bar(LINES);
     let follow = handed.client.follow(&task.id, 0);
     let mut import = Import::new(task.created_at.as_ms());
@@ -70,8 +68,7 @@ async fn file(story: &Story) -> anyhow::Result<(Bytes, Value)> {
     let lines = LINES.to_string();
     let args = ["sample", "--lines", &lines, "--bad-every", BAD_EVERY];
     let csv = story.stage.run_shop(&args, b"").await?;
-    let path = story.stage.folder().join(FILE);
-    std::fs::write(&path, &csv).with_context(|| format!("could not write {}", path.display()))?;
+    story.stage.lay_out(FILE, &csv)?;
     story.teller.command(&format!("shop sample --lines {LINES} --bad-every {BAD_EVERY} > {FILE}"));
     story.teller.quiet(&format!("{} bytes", thousands(csv.len() as u64)));
     let result = story.stage.run_shop(&["import", "--delay-us", "0"], &csv).await?;

@@ -10,7 +10,7 @@ use super::truth::{ensure, ensure_same};
 
 pub(super) const TITLE: (&str, &str) = (
     "A large invoice, handed over",
-    "Nobody has to know beforehand whether an answer comes in time. If it does, it is streamed\n\
+    "Nobody has to know beforehand whether an answer comes in time. If it does, it is streamed \
      through while it is stored; if not, the client gets a ticket. The bytes are the same.",
 );
 
@@ -18,15 +18,16 @@ pub(super) const TITLE: (&str, &str) = (
 pub(super) async fn tell(story: &mut Story) -> anyhow::Result<String> {
     let (door, shop) = (story.stage.door(), story.stage.shop_url());
     let size = format!("bytes={BYTES}");
-    let quick = Call::post_json(format!("{door}/invoices?{size}"), ORDER);
+    story.stage.lay_out(FILE, ORDER.as_bytes())?;
+    let quick = Call::post_json(format!("{door}/invoices?{size}"), FILE, ORDER);
     let in_time = print(story, &quick).await?;
     ensure(in_time.head.status == 200, "200 OK, the invoice itself", in_time.head.status)?;
     in_time.head.required("relais-task")?;
     story.teller.fact("in time: the answer itself, and stored as the result of a task");
 
     let slow = format!("/invoices?slow={SLOW_MS}&{size}");
-    let call = Call::post_json(format!("{door}{slow}"), ORDER).wait(1);
-    let (handed, accepted) = story.hand_in(&call).await?;
+    let call = Call::post_json(format!("{door}{slow}"), FILE, ORDER).wait(1);
+    let (handed, accepted) = story.hand_in("INVOICE", &call).await?;
     let was_handed_over = (PATIENCE_MIN..PATIENCE_MAX).contains(&accepted.took);
     ensure(was_handed_over, "a ticket once the second is over", time(accepted.took))?;
     story.teller.fact("not within the second that the client would wait: a ticket instead");
@@ -34,7 +35,7 @@ pub(super) async fn tell(story: &mut Story) -> anyhow::Result<String> {
     ensure(later.head.status == 200, "200 OK, the invoice", later.head.status)?;
 
     story.teller.prose("And without Relais, for comparison:");
-    let direct = print(story, &Call::post_json(format!("{shop}{slow}"), ORDER)).await?;
+    let direct = print(story, &Call::post_json(format!("{shop}{slow}"), FILE, ORDER)).await?;
     ensure(direct.magic == b"%PDF-" && direct.bytes >= BYTES, "a large PDF", {
         format!("{:?}, {} bytes", String::from_utf8_lossy(&direct.magic), direct.bytes)
     })?;
@@ -50,8 +51,8 @@ pub(super) async fn tell(story: &mut Story) -> anyhow::Result<String> {
 }
 
 async fn print(story: &mut Story, call: &Call) -> anyhow::Result<Print> {
+    story.show(call);
     let Story { teller, caller, .. } = story;
-    teller.request(call);
     teller.begin_bar(BYTES);
     let print = caller.print(call, |bytes| {
         teller.move_bar(bytes, &format!("{} bytes", thousands(bytes)));
@@ -60,10 +61,12 @@ async fn print(story: &mut Story, call: &Call) -> anyhow::Result<Print> {
     teller.end_bar();
     let print = print?;
     teller.head(&print.head, print.took, &["content-type", "content-disposition", "relais-task"]);
-    teller.quiet(&format!("{} bytes, sha256 {}", thousands(print.bytes), print.sha256));
+    let (bytes, sha256) = (thousands(print.bytes), print.sha256.get(..32).unwrap_or_default());
+    teller.quiet(&format!("{bytes} bytes, sha256 {sha256}…"));
     Ok(print)
 }
 
+const FILE: &str = "invoice.json";
 /// Far beyond what is kept in memory.
 const BYTES: u64 = 24 << 20;
 /// The client waits for 1 s.

@@ -67,6 +67,15 @@ impl Stage {
         self.folder.path()
     }
 
+    /// Puts a file into the folder, where the reader may use it, too.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) fn lay_out(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
+        let path = self.folder().join(name);
+        std::fs::write(&path, bytes).with_context(|| format!("could not write {}", path.display()))
+    }
+
     /// The executable that is running.
     pub(super) fn relais_path(&self) -> &Path {
         &self.programs.relais

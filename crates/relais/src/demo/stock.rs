@@ -33,7 +33,7 @@ pub(super) const TICKET: (&str, &str) = (
 /// The same call, asynchronously.
 pub(super) async fn ticket(story: &mut Story) -> anyhow::Result<String> {
     let url = format!("{}/suppliers/acme/stock", story.stage.door());
-    let (handed, accepted) = story.hand_in(&Call::get(url).respond_async()).await?;
+    let (handed, accepted) = story.hand_in("STOCK", &Call::get(url).respond_async()).await?;
     ensure(accepted.took <= TICKET_MAX, "a ticket in milliseconds", time(accepted.took))?;
     let applied = accepted.head.required("preference-applied")?;
     ensure_same("Preference-Applied", &applied, &"respond-async")?;

@@ -1,5 +1,6 @@
 //! The story: its chapters in their order, and what all of them do.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -7,6 +8,7 @@ use bytes::Bytes;
 use relais_client::{Accepted, Client, Credentials, Event};
 
 use super::call::{Answer, Call, Caller};
+use super::names::Names;
 use super::stage::Stage;
 use super::teller::Teller;
 use super::truth::{ensure, ensure_same, within};
@@ -18,6 +20,7 @@ pub(super) struct Story {
     pub(super) teller: Teller,
     pub(super) caller: Caller,
     pub(super) stage: Stage,
+    pub(super) names: Names,
     /// What the synchronous call of the first chapter brought.
     pub(super) stock: Bytes,
     /// The page where people can watch the import, and the URL of its events.
@@ -39,7 +42,6 @@ pub(super) struct Step {
 pub(super) struct ImportLinks {
     pub(super) id: String,
     pub(super) watch: String,
-    pub(super) events: String,
 }
 
 /// A request that was handed in.
@@ -62,12 +64,16 @@ impl Story {
         let stage = Stage::open(options.port_base).await?;
         teller.line("A slow shop, a worker that imports files, and Relais in front of them.");
         teller.prose(&format!("shop     {}   (knows nothing of Relais)", stage.shop_url()));
-        teller.prose(&format!("relais   {}   (store and logs: {})", stage.door(), {
-            stage.folder().display()
-        }));
+        teller.prose(&format!("relais   {}", stage.door()));
         teller.prose("worker   relais work --queue imports --exec \"shop import\"");
+        let programs = stage.relais_path().parent().unwrap_or(Path::new("."));
+        let names = Names::new(stage.folder(), programs, &stage.door());
+        names.give("RELAIS", &stage.door())?;
+        names.give("SHOP", &stage.shop_url())?;
+        teller.prose("To run its lines in another terminal, by the names that they use:");
+        teller.command(&format!("cd {} && . ./names", stage.folder().display()));
         let (caller, stock, steps) = (Caller::new(), Bytes::new(), Vec::new());
-        Ok(Self { teller, caller, stage, stock, import: None, steps, begun })
+        Ok(Self { teller, caller, stage, names, stock, import: None, steps, begun })
     }
 
     /// Tells all chapters.
@@ -103,22 +109,34 @@ impl Story {
         self.begun.elapsed()
     }
 
+    /// Shows a call as a command line.
+    pub(super) fn show(&self, call: &Call) {
+        self.teller.command(&call.command(&self.names));
+    }
+
     /// Shows a call, sends it and shows the answer.
     pub(super) async fn send(&self, call: &Call, fields: &[&str]) -> anyhow::Result<Answer> {
-        self.teller.request(call);
+        self.show(call);
         let answer = self.caller.send(call).await?;
         self.teller.answer(&answer, fields);
         Ok(answer)
     }
 
-    /// Sends a request that is to become a task, and checks that the 202 has all that it takes.
-    pub(super) async fn hand_in(&self, call: &Call) -> anyhow::Result<(Handed, Answer)> {
+    /// Sends a request that is to become a task, and checks that the 202 has all that it takes. From
+    /// now on `name` stands for its location, `name`_EVENTS for its events.
+    pub(super) async fn hand_in(
+        &self,
+        name: &str,
+        call: &Call,
+    ) -> anyhow::Result<(Handed, Answer)> {
         let answer = self.send(call, &["location", "retry-after", "preference-applied"]).await?;
-        Ok((self.handed(&answer)?, answer))
+        let handed = self.handed(name, &answer)?;
+        self.teller.prose(&format!("Below, ${name} is that location, ${name}_EVENTS its events."));
+        Ok((handed, answer))
     }
 
-    /// What a 202 says.
-    pub(super) fn handed(&self, answer: &Answer) -> anyhow::Result<Handed> {
+    /// What a 202 says; its links get names.
+    pub(super) fn handed(&self, name: &str, answer: &Answer) -> anyhow::Result<Handed> {
         ensure(answer.status() == 202, "202 Accepted", answer)?;
         let accepted: Accepted = answer.json()?;
         let head = &answer.head;
@@ -133,6 +151,11 @@ impl Story {
         ensure(is_asked_to_wait, "Retry-After in whole seconds", answer)?;
         let ticket = accepted.ticket.clone().context("expected: a ticket\nfound:    none")?;
         let client = Client::new(&self.stage.door(), Credentials::Ticket(ticket))?;
+        self.names.give(name, &location)?;
+        self.names.give(&format!("{name}_EVENTS"), &accepted.task.links.events)?;
+        if let Some(retry) = &accepted.task.links.retry {
+            self.names.give(&format!("{name}_RETRY"), retry)?;
+        }
         Ok(Handed { accepted, location, client })
     }
 
@@ -154,7 +177,7 @@ impl Story {
     pub(super) async fn follow(&self, handed: &Handed, after: u64) -> anyhow::Result<Vec<Event>> {
         let task = &handed.accepted.task;
         let (id, begun) = (&task.id, task.created_at.as_ms());
-        self.teller.request(&Call::events(&task.links.events));
+        self.show(&Call::events(&task.links.events));
         let mut follow = handed.client.follow(id, after);
         let mut events = Vec::new();
         while let Some(event) = within(EVENT_MAX, "the next event", follow.next()).await?? {

@@ -13,7 +13,7 @@ use relais_client::Event;
 
 use crate::cli::show::clean;
 
-use super::call::{Answer, Call, Head, without_ticket};
+use super::call::{Answer, Head, without_ticket};
 
 /// Tells the story.
 #[derive(Debug)]
@@ -62,19 +62,18 @@ impl Teller {
 
     /// Sentences.
     pub(super) fn prose(&self, text: &str) {
-        for line in text.lines() {
+        for line in text.lines().flat_map(wrapped) {
             self.line(&format!("   {line}"));
         }
     }
 
-    /// What is sent, as a command line.
-    pub(super) fn request(&self, call: &Call) {
-        self.command(&call.to_string());
-    }
-
-    /// A command line.
+    /// A command line; one that is too wide goes on in the next, as a shell reads it.
     pub(super) fn command(&self, command: &str) {
-        self.line(&self.dyed(Look::Request, &format!("   $ {command}")));
+        let mut mark = "$";
+        for line in continued(command) {
+            self.line(&self.dyed(Look::Request, &format!("   {mark} {line}")));
+            mark = "   ";
+        }
     }
 
     /// What came back: status, time, some fields, and the beginning of a text.
@@ -94,7 +93,8 @@ impl Teller {
         self.line(&format!("     {} after {}", status.trim(), time(took)));
         for field in fields {
             if let Some(text) = head.text(field) {
-                self.quiet(&format!("{field}: {}", without_ticket(&clean(text))));
+                let line = format!("{field}: {}", without_ticket(&clean(text)));
+                self.quiet(&shorten(&line, TEXT_WIDTH));
             }
         }
     }
@@ -122,7 +122,11 @@ impl Teller {
 
     /// Something that was checked and is true.
     pub(super) fn fact(&self, text: &str) {
-        self.line(&self.dyed(Look::Good, &format!("   ✓ {text}")));
+        let mut mark = "✓";
+        for line in wrapped(text) {
+            self.line(&self.dyed(Look::Good, &format!("   {mark} {line}")));
+            mark = " ";
+        }
     }
 
     /// Something that is done to the programs.
@@ -225,13 +229,13 @@ fn words(event: &Event) -> String {
         }
         "attempt_failed" => {
             let Ok(data) = data.read::<AttemptFailedData>() else { return attempt };
-            let why = data.problem.map(|problem| format!(", {}", clean(&problem.code)));
+            let why = data.problem.map(|problem| clean(&problem.code));
+            let why = why.unwrap_or_else(|| data.cause.to_string());
             let again = data.run_at.map(|at| {
                 let ms = u64::try_from(at.as_ms() - event.at.as_ms()).unwrap_or(0);
                 format!(", again in {}", time(Duration::from_millis(ms)))
             });
-            let (why, again) = (why.unwrap_or_default(), again.unwrap_or_default());
-            format!("{attempt}: {}{why}{again}", data.cause)
+            format!("{attempt}: {why}{}", again.unwrap_or_default())
         }
         "failed" => {
             data.read::<FailedData>().map(|data| clean(&data.problem.code)).unwrap_or_default()
@@ -269,8 +273,41 @@ fn shorten(text: &str, width: usize) -> String {
     short
 }
 
-/// The width of a line of detail.
-const TEXT_WIDTH: usize = 100;
+/// A command line as a shell takes it from several lines: broken before options.
+fn continued(command: &str) -> Vec<String> {
+    if command.chars().count() <= TEXT_WIDTH {
+        return vec![command.to_owned()];
+    }
+    match command.rfind(" -") {
+        Some(place) if place > 0 => {
+            let mut lines = continued(&command[..place]);
+            if let Some(last) = lines.last_mut() {
+                last.push_str(" \\");
+            }
+            lines.push(command[place + 1..].to_owned());
+            lines
+        }
+        _ => vec![command.to_owned()],
+    }
+}
+
+/// The lines of a text, broken between words where one would be too wide.
+fn wrapped(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= TEXT_WIDTH => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// The width of a text: a terminal has 80 columns, of which up to five are indentation.
+const TEXT_WIDTH: usize = 75;
 
 #[cfg(test)]
 mod tests {
@@ -284,6 +321,12 @@ mod tests {
         assert_eq!(thousands(33_554_432), "33,554,432");
         assert_eq!(shorten("héllo", 5), "héllo");
         assert_eq!(shorten("héllo!", 5), "héll…");
+        let words = ["word"; 20].join(" ");
+        assert_eq!(wrapped(&words), [["word"; 15].join(" "), ["word"; 5].join(" ")]);
+        let long = format!("curl -H 'A: b' {} --json @a.json", "x".repeat(60));
+        let first = format!("curl -H 'A: b' {} \\", "x".repeat(60));
+        assert_eq!(continued(&long), [first, "--json @a.json".to_owned()]);
+        assert_eq!(wrapped("as  it   is"), ["as  it   is"]);
     }
 
     #[test]
@@ -297,10 +340,7 @@ mod tests {
         };
         let failed = r#"{"cause": "error", "run_at": "2026-11-22T10:00:06.5Z",
                          "problem": {"code": "upstream-error"}}"#;
-        assert_eq!(
-            event("attempt_failed", failed),
-            "attempt 2: error, upstream-error, again in 1.50 s"
-        );
+        assert_eq!(event("attempt_failed", failed), "attempt 2: upstream-error, again in 1.50 s");
         assert_eq!(event("started", r#"{"worker": "worker-2"}"#), "attempt 2 by worker-2");
         assert_eq!(event("failed", r#"{"problem": {"code": "worker-lost"}}"#), "worker-lost");
         assert_eq!(event("succeeded", "{}"), "");

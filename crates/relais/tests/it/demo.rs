@@ -43,6 +43,9 @@ fn the_story_comes_true_and_leaves_nothing_behind() {
     ] {
         assert!(story.lines().any(|told| told == line), "{line} is missing:\n{story}");
     }
+    for line in story.lines() {
+        assert!(line.chars().count() <= 80, "too wide for a terminal: {line}");
+    }
     assert_eq!(story.matches("! kill -9").count(), 2, "{story}");
     assert!(!story.contains('\u{1b}'), "no colours in a file:\n{story}");
     assert!(!story.contains("ticket=e"), "no ticket is shown:\n{story}");
