@@ -116,6 +116,8 @@ pub const CONCURRENCY_MAX: u32 = i32::MAX as u32;
 pub const TENANT_CAPACITY: u64 = 10_000_000;
 /// Connections of one process, below the usual limit of open files.
 pub const CONNECTIONS_MAX: usize = 18_000;
+/// Connections that wait in the system's queue until they are accepted, for each listener.
+pub const BACKLOG_MAX: u32 = 4_096;
 
 const _: () = assert!(LEASE_MIN.as_millis() < LEASE_MAX.as_millis());
 const _: () = assert!(EVENTS_PROGRESS_MAX < EVENTS_MAX);
@@ -190,4 +192,5 @@ pub const LIMITS: &[Limit] = &[
     limit("concurrency", CONCURRENCY_MAX as u64, "attempts", "422 invalid-field"),
     limit("tenant capacity", TENANT_CAPACITY, "tasks", "429 tenant-full"),
     limit("connections", CONNECTIONS_MAX as u64, "connections", "waits to be accepted"),
+    limit("connections to be accepted", BACKLOG_MAX as u64, "connections", "tries again later"),
 ];

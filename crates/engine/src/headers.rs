@@ -1,5 +1,7 @@
 //! Which header fields travel end to end (RFC 9110, 7.6.1), and which are Relais' own.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::header::HeaderMap;
 
@@ -19,12 +21,25 @@ const HOP_BY_HOP: [&str; 9] = [
 ];
 
 /// Prefix of the fields of Relais itself.
-pub const OWN_PREFIX: &str = "relais-";
+const OWN_PREFIX: &str = "relais-";
+
+/// A lower-case name as CGI, WSGI and PHP read it: they make one name of `Relais_Task` and `Relais-Task`,
+/// so that the rules of the one hold for the other.
+#[must_use]
+pub fn folded(name: &str) -> Cow<'_, str> {
+    if name.contains('_') { name.replace('_', "-").into() } else { name.into() }
+}
 
 /// Whether a field, by its lower-case name, belongs to one connection only.
 #[must_use]
 pub fn is_hop_by_hop(name: &str) -> bool {
-    HOP_BY_HOP.contains(&name)
+    HOP_BY_HOP.contains(&&*folded(name))
+}
+
+/// Whether a field, by its lower-case name, is one of Relais itself: nobody else sets it.
+#[must_use]
+pub fn is_own(name: &str) -> bool {
+    folded(name).starts_with(OWN_PREFIX)
 }
 
 /// The lower-case names that `Connection` lists as belonging to this connection.
@@ -49,7 +64,7 @@ pub fn end_to_end(headers: &HeaderMap) -> Vec<Field> {
         .filter(|(name, _)| {
             let name = name.as_str();
             !is_hop_by_hop(name)
-                && name != "content-length"
+                && folded(name) != "content-length"
                 && !named.iter().any(|other| other == name)
         })
         .map(|(name, value)| (name.as_str().to_owned(), Bytes::copy_from_slice(value.as_bytes())))
@@ -104,6 +119,8 @@ mod tests {
             ("x-secret-hop", "1"),
             ("te", "trailers"),
             ("content-length", "3"),
+            ("content_length", "3"),
+            ("transfer_encoding", "chunked"),
             ("set-cookie", "a=1"),
             ("set-cookie", "b=2"),
             ("etag", "\"x\""),

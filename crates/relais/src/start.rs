@@ -193,7 +193,7 @@ fn bind(address: SocketAddr) -> anyhow::Result<TcpSocket> {
 /// Lets clients connect, once everything that answers them is there.
 fn listen(socket: TcpSocket) -> anyhow::Result<TcpListener> {
     let address = socket.local_addr()?;
-    socket.listen(BACKLOG).with_context(|| format!("could not listen on {address}"))
+    relais_server::listen(socket).with_context(|| format!("could not listen on {address}"))
 }
 
 async fn engine(settings: &Settings, store: Arc<dyn Store>) -> anyhow::Result<Engine> {
@@ -261,8 +261,6 @@ fn now() -> Timestamp {
 /// Why a server that others can reach does not start.
 pub(crate) const NO_KEYS: &str = "it would listen beyond this machine without any API key: add one \
                                   (relais key add), or say --insecure on a trusted network";
-/// Connections that may wait to be taken; the system may allow fewer (`net.core.somaxconn`).
-const BACKLOG: u32 = 4_096;
 /// How often the store is asked how it is.
 const HEALTH_EVERY: Duration = Duration::from_secs(1);
 /// The exit status after a second signal: 128 and the number of SIGTERM.

@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
-use http::{Method, Request, Response, Version};
+use http::header::{CONNECTION, CONTENT_LENGTH};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -47,10 +47,17 @@ const BUFFER_BYTES_MAX: usize = limits::HEAD_BYTES_MAX + (8 << 10);
 const H2_STREAMS_MAX: u32 = 200;
 /// How often an HTTP/2 connection is asked whether it still lives, and how long it may take to say so.
 const H2_PING_EVERY: Duration = Duration::from_secs(20);
-/// How long an ended connection is still read, so that what was written last is not lost to a reset.
-const LINGER_FOR: Duration = Duration::from_secs(2);
-/// How much of it is read.
-const LINGER_BYTES_MAX: usize = 1 << 20;
+/// How long a last word may take to be written.
+const SAY_WITHIN: Duration = Duration::from_secs(2);
+/// How long an ended connection is still read, so that what was written last is not lost to a reset
+/// (RFC 9112, 9.6): a client that sends a whole upload before it reads must get through with it.
+const LINGER_FOR: Duration = Duration::from_secs(30);
+/// How long it may be silent meanwhile.
+const LINGER_SILENT_FOR: Duration = Duration::from_secs(2);
+/// How much of it is read: a body at its limit. What is read is dropped.
+const LINGER_BYTES_MAX: u64 = limits::REQUEST_BODY_BYTES_MAX;
+/// How much of it at once.
+const LINGER_BUFFER_BYTES: usize = 16 << 10;
 
 /// The right to hold one connection; given back when the last holder drops it.
 pub(crate) type Permit = Arc<OwnedSemaphorePermit>;
@@ -64,6 +71,22 @@ pub(crate) struct Peer {
     pub(crate) side: Side,
     /// Held by whatever outlives the request on its connection, such as a tunnel.
     pub(crate) permit: Permit,
+    /// The connection, where it serves one request at a time.
+    watch: Option<Arc<Watch>>,
+}
+
+impl Peer {
+    pub(crate) const fn new(address: SocketAddr, side: Side, permit: Permit) -> Self {
+        Self { address, side, permit, watch: None }
+    }
+
+    /// How long this request goes on once its client has closed its sending side: a minute unless this
+    /// says otherwise. HTTP/2 has no such state.
+    pub(crate) fn be_patient(&self, patience: Duration) {
+        if let Some(watch) = &self.watch {
+            watch.be_patient(patience);
+        }
+    }
 }
 
 /// Serves one connection to its end.
@@ -171,7 +194,8 @@ async fn converse(
     let slot = Arc::new(Mutex::new(None));
     let permit = peer.permit.clone();
     let service = {
-        let (door, watch, slot, peer) = (door.clone(), watch.clone(), slot.clone(), peer.clone());
+        let (door, watch, slot) = (door.clone(), watch.clone(), slot.clone());
+        let peer = Peer { watch: Some(watch.clone()), ..peer.clone() };
         service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer.clone());
             let busy = watch.begin();
@@ -224,7 +248,9 @@ async fn finish(door: &Door, stream: TcpStream, watch: &Watch, end: End, permit:
             return;
         }
         (End::TimedOut(Wait::Head), _) => Refusal::new(&codes::REQUEST_TIMEOUT),
-        (End::TimedOut(Wait::Reader(_) | Wait::Sender(_)), _) => return abort(&stream),
+        (End::TimedOut(Wait::Reader(_) | Wait::Sender(_) | Wait::HalfClosed(..)), _) => {
+            return abort(&stream);
+        }
         // The first is not the end, the second never takes too long.
         (End::TimedOut(Wait::Idle | Wait::Answer), _) => return,
         (End::Done(_), Some(Fault::Malformed(why))) => {
@@ -236,7 +262,7 @@ async fn finish(door: &Door, stream: TcpStream, watch: &Watch, end: End, permit:
         // An answer that cannot be finished must not look finished.
         (End::Done(Err(error)), _) if error.is_user() => return abort(&stream),
         (End::Done(_), _) => {
-            if watch.is_in_body() {
+            if watch.is_in_body() || watch.is_foreign() {
                 linger(stream).await;
             }
             return;
@@ -250,7 +276,7 @@ async fn say(door: &Door, mut stream: TcpStream, refusal: &Refusal) {
     door.app.metrics.refused(refusal.code());
     let response = refusal.response(door.app.base(), None);
     let bytes = head::whole(response, door.app.engine.now()).await;
-    if matches!(timeout(LINGER_FOR, stream.write_all(&bytes)).await, Ok(Ok(()))) {
+    if matches!(timeout(SAY_WITHIN, stream.write_all(&bytes)).await, Ok(Ok(()))) {
         linger(stream).await;
     }
 }
@@ -267,11 +293,11 @@ async fn linger(mut stream: TcpStream) {
         stream.shutdown().await?;
         let mut read = 0;
         // On the heap: each connection has room for this future.
-        let mut scratch = vec![0; 4 << 10];
+        let mut scratch = vec![0; LINGER_BUFFER_BYTES];
         while read < LINGER_BYTES_MAX {
-            match stream.read(&mut scratch).await? {
+            match timeout(LINGER_SILENT_FOR, stream.read(&mut scratch)).await?? {
                 0 => break,
-                len => read += len,
+                len => read += len as u64,
             }
         }
         Ok::<(), std::io::Error>(())
@@ -289,6 +315,7 @@ async fn answer(
     let is_head = request.method() == Method::HEAD;
     let is_http_11 = request.version() == Version::HTTP_11;
     let may_take = is_http_11 && !is_head;
+    let has_body = !request.body().is_end_stream();
     let mut response = door.answer(request).await;
     if may_take && let Some(follow) = follower::of(&mut response) {
         let (parts, _) = response.into_parts();
@@ -296,10 +323,21 @@ async fn answer(
         *slot.lock().expect("nothing panics while it is held") = Some(Box::new(taken));
         return std::future::pending().await;
     }
+    let watch = busy.watch();
+    let is_foreign = watch.is_foreign() && response.status() != StatusCode::SWITCHING_PROTOCOLS;
+    if is_foreign || (has_body && watch.is_in_body()) {
+        // What follows may be another protocol's, or the rest of a body that nobody wants: neither is
+        // read as a request, and the client is told so.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    if !is_http_11 && response.headers().contains_key(CONNECTION) {
+        // The library would write `keep-alive` beside it, and go on.
+        *response.version_mut() = Version::HTTP_10;
+    }
     let has_length = response.body().size_hint().exact().is_some()
         || response.headers().contains_key(CONTENT_LENGTH);
     if !is_http_11 && !is_head && !has_length {
-        busy.watch().end_by_closing();
+        watch.end_by_closing();
     }
     Ok(response.map(|body| Tracked { body, _busy: busy }))
 }

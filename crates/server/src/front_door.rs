@@ -170,6 +170,9 @@ impl FrontDoor {
             follower: app.engine.follow(id),
         });
         let cancels = waits && route.cancel_on_abandon;
+        if cancels {
+            peer.be_patient(Duration::ZERO);
+        }
         let submitting = submit(app, id, submission, cancels);
         let (submitted, abandon) = submitting.await.map_err(Refusal::internal)?;
         let submitted = submitted.map_err(|error| task::refusal(app, &submitter, route, error))?;

@@ -39,6 +39,7 @@ mod watch;
 mod worker;
 
 pub use app::{App, ServeError};
-pub use listen::serve;
+pub use listen::{listen, serve};
 pub use service::{RouteProblem, validate_routes};
+pub use watch::chunk::Chunk;
 pub use watch::sse::{Follow, Following};

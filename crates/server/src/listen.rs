@@ -1,10 +1,12 @@
 //! The accept loops: how many connections there are, and how they end when the server stops.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use relais_core::limits;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::app::{App, Side};
@@ -15,6 +17,16 @@ use crate::service::Door;
 const DRAIN_FOR: Duration = Duration::from_secs(20);
 /// How long to wait when the system has no room for another connection.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// Lets clients connect. Those that come in a burst wait in the system's queue, which is as long as the
+/// system permits (`net.core.somaxconn`): beyond it a client's first packet is dropped, and it tries again
+/// a second later.
+///
+/// # Errors
+/// When the socket cannot be listened on.
+pub fn listen(socket: TcpSocket) -> io::Result<TcpListener> {
+    socket.listen(limits::BACKLOG_MAX)
+}
 
 /// Serves both listeners until [`App::close`] is called and the connections have ended, within
 /// bounds.
@@ -56,7 +68,7 @@ async fn accept(door: &Arc<Door>, listener: TcpListener, side: Side, room: Arc<S
         // Beyond the cap connections wait in the system's queue: nothing is accepted to be dropped.
         let permit = room.clone().acquire_owned().await.expect("never closed");
         let (stream, address) = accept_one(&listener).await;
-        let peer = Peer { address, side, permit: Arc::new(permit) };
+        let peer = Peer::new(address, side, Arc::new(permit));
         door.tracker.spawn(connection::serve(door.clone(), stream, peer));
     }
 }

@@ -37,6 +37,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Idle connections kept per upstream.
 const IDLE_MAX: usize = 256;
+/// How long a call goes on for a client that has closed its sending side, since the last byte that it
+/// was sent: it may wait for its answer, and most who do that are gone.
+const HALF_CLOSED_FOR: Duration = Duration::from_secs(5);
 /// How often a silent upstream is asked, on the connection's level, whether it still lives.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
@@ -90,6 +93,7 @@ impl Proxy {
         peer: &Peer,
         target: &Target,
     ) -> Result<Response, Refusal> {
+        peer.be_patient(HALF_CLOSED_FOR);
         let upgrade = fields::upgrade_of(request.headers(), request.version());
         let on_client = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
         let method = request.method().clone();

@@ -177,7 +177,7 @@ fn copy_fields(head: &ResultHead, context: &Context, out: &mut HeaderMap) {
     for (name, value) in &head.fields {
         let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else { continue };
         let is_stale = [RETRY_AFTER, AGE, EXPIRES, CACHE_CONTROL, CONTENT_LENGTH].contains(&name);
-        if is_stale || headers::is_hop_by_hop(name.as_str()) || name == ORIGIN {
+        if is_stale || headers::is_hop_by_hop(name.as_str()) || headers::is_own(name.as_str()) {
             continue;
         }
         let value = if name == LOCATION || name == CONTENT_LOCATION {

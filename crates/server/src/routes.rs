@@ -16,6 +16,7 @@ mod task;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{FromRequestParts, Path, Request};
@@ -31,6 +32,7 @@ use tower::ServiceExt as _;
 
 pub(crate) use self::queues::travelling;
 use crate::app::{App, Side};
+use crate::connection::Peer;
 use crate::front_door::check::OWN_PATHS;
 use crate::problem::Refusal;
 use crate::run_to_end::RunToEnd;
@@ -88,6 +90,10 @@ impl OwnPaths {
         let is_stream = events::asks_for_stream(request.method(), path, request.headers());
         let leases = request.method() == Method::POST && path.ends_with("/leases");
         let reads = is_head || request.method() == Method::GET || leases;
+        if leases && let Some(peer) = request.extensions().get::<Peer>() {
+            // What is leased to somebody who is gone is lost to the others for a while.
+            peer.be_patient(Duration::ZERO);
+        }
         request.extensions_mut().insert(self.side);
         let answering = self.router.clone().oneshot(request);
         let answer = if reads {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::response::Response;
 use futures_util::FutureExt as _;
-use http::header::{ALLOW, CONNECTION, COOKIE, HOST, HeaderMap, HeaderValue, UPGRADE};
+use http::header::{ALLOW, COOKIE, HOST, HeaderMap, HeaderValue};
 use http::uri::{Authority, PathAndQuery};
 use http::{Method, Request, StatusCode, Uri, Version};
 use hyper::body::Incoming;
@@ -54,7 +54,6 @@ impl Door {
             (Some(cors), Side::Public) => Some(cors.asked(&request)),
             _ => None,
         };
-        let changes = request.version() == Version::HTTP_11 && changes_protocol(request.headers());
         let answered = match self.route(request, side) {
             Ok(Routed::Answered(response)) => Ok(response),
             Ok(Routed::Own(own, request)) => Ok(own.answer(&path, request).await),
@@ -69,10 +68,6 @@ impl Door {
         let mut response = answered.unwrap_or_else(|refusal| self.app.refuse(&refusal, &path));
         if let Some(asked) = asked {
             asked.answer(&mut response);
-        }
-        if changes && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            // What the client sent behind such a head may be another protocol's: it is not read.
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }
@@ -106,11 +101,6 @@ enum Routed<'a> {
     Own(&'a OwnPaths, Request<Body>),
     /// To the front door.
     Front(Request<Body>),
-}
-
-/// Whether a head asks for another protocol: what the framing of its connection goes by, too.
-fn changes_protocol(headers: &HeaderMap) -> bool {
-    headers.get_all(UPGRADE).iter().any(|one| !one.as_bytes().eq_ignore_ascii_case(b"h2c"))
 }
 
 /// Brings a request into one form, whatever protocol it came by: an origin-form target, one `Host`, one

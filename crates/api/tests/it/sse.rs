@@ -77,7 +77,7 @@ fn comments_and_retry_are_written_and_read() {
     let mut out = Vec::new();
     write_retry(&mut out, 2345);
     write_comment(&mut out, "hb\ndata: no");
-    assert_eq!(out, b"retry: 2345\n\n: hb data: no\n\n");
+    assert_eq!(out, b"retry: 2345\n: hb data: no\n\n");
     assert_eq!(read(&out), [SseFrame::Retry(2345), SseFrame::Comment("hb data: no".to_owned())]);
 }
 

@@ -1,5 +1,6 @@
 //! An idle follower is the commonest thing there is, so it must cost almost nothing: its connection is
-//! taken back from the HTTP library, and one small task writes the events to the bare stream.
+//! taken back from the HTTP library, and one small task writes the events to the bare stream, as chunks that all
+//! followers share.
 
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use super::{Permit, linger};
+use crate::watch::chunk::LAST;
 use crate::watch::sse::{Follow, Following, KEEPALIVE};
 
 /// How long a follower may take to read what was written: a slow one is closed, and reads on from the
@@ -38,12 +40,14 @@ pub(super) async fn feed(mut stream: TcpStream, head: Vec<u8>, mut follow: Follo
     drop(head);
     loop {
         let chunk = tokio::select! {
+            // What is there is given out before a client that sends nothing more is taken for gone.
+            biased;
             chunk = follow.next(KEEPALIVE) => chunk,
             () = hung_up(&stream) => return,
         };
         match chunk {
             Some(chunk) => {
-                if !write(&mut stream, &chunk).await {
+                if !write(&mut stream, chunk.framed()).await {
                     return;
                 }
             }
@@ -56,6 +60,10 @@ pub(super) async fn feed(mut stream: TcpStream, head: Vec<u8>, mut follow: Follo
         None => tokio::task::yield_now().await,
     }
     drop(follow);
+    // Without it the stream would seem to be cut.
+    if !write(&mut stream, LAST).await {
+        return;
+    }
     Box::pin(linger(stream)).await;
     drop(permit);
 }

@@ -7,6 +7,9 @@
 
 use relais_core::limits;
 
+/// The largest length that a body may announce: beyond it some of the programs on the way count signed,
+/// and the HTTP library keeps its last numbers for itself.
+const LENGTH_MAX: u64 = i64::MAX as u64;
 /// Longest line with the size of a chunk, its extensions included.
 const CHUNK_LINE_BYTES_MAX: usize = 1 << 10;
 
@@ -82,6 +85,11 @@ impl Framing {
     /// Whether a body has begun and is not complete.
     pub(crate) const fn is_in_body(&self) -> bool {
         !matches!(self.state, State::Head | State::Foreign)
+    }
+
+    /// Whether nothing is looked at any more, because it may be another protocol's.
+    pub(crate) const fn is_foreign(&self) -> bool {
+        matches!(self.state, State::Foreign)
     }
 
     /// Looks at the next bytes.
@@ -240,6 +248,9 @@ fn after(
         if field.name.eq_ignore_ascii_case("content-length") {
             let this =
                 decimal(field.value).ok_or(Fault::Malformed("Content-Length is no number"))?;
+            if this > LENGTH_MAX {
+                return Err(Fault::Malformed("a Content-Length that no body can have"));
+            }
             if length.is_some_and(|other| other != this) {
                 return Err(Fault::Malformed("two different Content-Length fields"));
             }
@@ -331,6 +342,8 @@ mod tests {
             ("content-length: -1", ""),
             ("content-length: ", ""),
             ("content-length: 99999999999999999999", ""),
+            ("content-length: 18446744073709551615", ""),
+            ("content-length: 9223372036854775808", ""),
             ("transfer-encoding: gzip, chunked", ""),
             ("transfer-encoding: chunked, identity", ""),
             ("transfer-encoding: identity", ""),
@@ -393,7 +406,8 @@ mod tests {
     }
 
     /// Pieces of which messages, good and bad ones, are put together at random.
-    const PIECES: [&str; 22] = [
+    const PIECES: [&str; 23] = [
+        "CONNECT a:80 HTTP/1.1\r\n",
         "GET / HTTP/1.1\r\n",
         "POST /x HTTP/1.1\r\n",
         "POST / HTTP/1.0\r\n",

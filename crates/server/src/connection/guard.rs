@@ -3,9 +3,10 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use futures_util::task::AtomicWaker;
@@ -13,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::framing::{Fault, Framing};
+use super::timing::STALL_MAX;
 
 /// What is known of an HTTP/1.1 connection: shared by the stream, the service and the driver.
 #[derive(Debug, Default)]
@@ -22,7 +24,11 @@ pub(crate) struct Watch {
     is_busy: AtomicBool,
     is_starved: AtomicBool,
     is_blocked: AtomicBool,
+    is_foreign: AtomicBool,
+    is_half_closed: AtomicBool,
     ends_by_closing: AtomicBool,
+    /// How long the request being answered goes on without its client, in milliseconds.
+    patience_ms: AtomicU32,
     read: AtomicU64,
     written: AtomicU64,
     fault: OnceLock<Fault>,
@@ -43,11 +49,15 @@ pub(crate) enum Wait {
     Sender(u64),
     /// Relais itself.
     Answer,
+    /// The same, for a client that will send nothing more and may be gone; so many bytes were written,
+    /// and for so long it is waited without another.
+    HalfClosed(u64, Duration),
 }
 
 impl Watch {
     /// A request was handed to the service.
     pub(crate) fn begin(self: &Arc<Self>) -> Busy {
+        self.be_patient(STALL_MAX);
         self.is_busy.store(true, Ordering::Relaxed);
         Busy(self.clone())
     }
@@ -58,6 +68,9 @@ impl Watch {
             Wait::Reader(self.written.load(Ordering::Relaxed))
         } else if self.is_in_body() && self.is_starved.load(Ordering::Relaxed) {
             Wait::Sender(self.read.load(Ordering::Relaxed))
+        } else if self.is_busy.load(Ordering::Relaxed) && self.is_half_closed() {
+            let patience = Duration::from_millis(self.patience_ms.load(Ordering::Relaxed).into());
+            Wait::HalfClosed(self.written.load(Ordering::Relaxed), patience)
         } else if self.is_busy.load(Ordering::Relaxed) || self.is_in_body() {
             Wait::Answer
         } else if self.is_in_head.load(Ordering::Relaxed) {
@@ -70,6 +83,23 @@ impl Watch {
     /// Whether a body has begun to arrive and has not ended.
     pub(crate) fn is_in_body(&self) -> bool {
         self.is_in_body.load(Ordering::Relaxed)
+    }
+
+    /// Whether what came last may be another protocol's, so that nothing behind it is looked at: unless
+    /// the change is granted, no further request may be read here.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.is_foreign.load(Ordering::Relaxed)
+    }
+
+    /// How long the request being answered goes on once its client has closed its sending side. The
+    /// client may still read (RFC 9293, 3.6), or be gone: which of them only a write would tell.
+    pub(crate) fn be_patient(&self, patience: Duration) {
+        let ms = u32::try_from(patience.as_millis()).unwrap_or(u32::MAX);
+        self.patience_ms.store(ms, Ordering::Relaxed);
+    }
+
+    fn is_half_closed(&self) -> bool {
+        self.is_half_closed.load(Ordering::Relaxed)
     }
 
     /// Whether bytes wait for the client to read.
@@ -151,6 +181,15 @@ impl Guard {
         let is_early = self.watch.is_busy.load(Ordering::Relaxed) && fault != Fault::Body;
         if is_early { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
+
+    /// The client sends nothing more. The library would take that for a hang-up; unless a body broke off
+    /// the request being answered goes on, and the driver bounds for how long.
+    fn half_close(&self, context: &Context<'_>) -> Poll<io::Result<()>> {
+        self.watch.is_half_closed.store(true, Ordering::Relaxed);
+        self.watch.early.register(context.waker());
+        let is_early = self.watch.is_busy.load(Ordering::Relaxed) && !self.watch.is_in_body();
+        if is_early { Poll::Pending } else { Poll::Ready(Ok(())) }
+    }
 }
 
 impl AsyncRead for Guard {
@@ -168,10 +207,14 @@ impl AsyncRead for Guard {
         this.watch.is_starved.store(read.is_pending(), Ordering::Relaxed);
         ready!(read)?;
         let len = out.filled().len() - before;
+        if len == 0 && out.remaining() > 0 {
+            return this.half_close(context);
+        }
         this.watch.read.fetch_add(len as u64, Ordering::Relaxed);
         let scanned = this.framing.scan(&out.filled()[before..]);
         this.watch.is_in_head.store(this.framing.is_in_head(), Ordering::Relaxed);
         this.watch.is_in_body.store(this.framing.is_in_body(), Ordering::Relaxed);
+        this.watch.is_foreign.store(this.framing.is_foreign(), Ordering::Relaxed);
         let Err((good, fault)) = scanned else { return Poll::Ready(Ok(())) };
         // Set once, here only.
         let _ = this.watch.fault.set(fault);

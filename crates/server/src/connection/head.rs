@@ -7,7 +7,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
 use http::{HeaderMap, StatusCode};
 use relais_core::Timestamp;
 
-/// A head that ends the connection after it: `body_len` is announced, or its end is the connection's.
+/// A head that ends the connection after its body: `body_len` is announced, or the body is chunked.
 pub(crate) fn closing(
     status: StatusCode,
     fields: &HeaderMap,
@@ -29,8 +29,9 @@ pub(crate) fn closing(
     if !fields.contains_key(DATE) {
         out.extend_from_slice(format!("date: {}\r\n", http_date(now)).as_bytes());
     }
-    if let Some(len) = body_len {
-        out.extend_from_slice(format!("content-length: {len}\r\n").as_bytes());
+    match body_len {
+        Some(len) => out.extend_from_slice(format!("content-length: {len}\r\n").as_bytes()),
+        None => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
     }
     out.extend_from_slice(b"connection: close\r\n\r\n");
     out

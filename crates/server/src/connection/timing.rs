@@ -13,7 +13,7 @@ pub(super) const IDLE_MAX: Duration = Duration::from_secs(75);
 /// How soon an idle connection is parked: it costs a little to take it up again.
 const PARK_AFTER: Duration = Duration::from_secs(2);
 /// How long a client may read nothing of what was written, or send nothing of what is wanted.
-const STALL_MAX: Duration = Duration::from_secs(60);
+pub(super) const STALL_MAX: Duration = Duration::from_secs(60);
 
 /// Notices when a wait has lasted too long.
 ///
@@ -45,6 +45,10 @@ impl Timing {
             self.wait = wait;
             self.since = Instant::now();
             let end = self.end();
+            if end <= self.since {
+                // At once: a timer would be late by its tick.
+                return Poll::Ready(wait);
+            }
             if end < self.timer.deadline() {
                 self.timer.as_mut().reset(end);
             }
@@ -66,6 +70,7 @@ impl Timing {
                 Wait::Idle => self.park_after,
                 Wait::Answer => IDLE_MAX,
                 Wait::Head => self.head_max,
+                Wait::HalfClosed(_, patience) => patience,
                 Wait::Reader(_) | Wait::Sender(_) => STALL_MAX,
             }
     }

@@ -14,7 +14,7 @@ use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use relais_core::TaskId;
 use relais_engine::execute::tap::Answer;
-use relais_engine::headers::is_hop_by_hop;
+use relais_engine::headers::{is_hop_by_hop, is_own};
 use relais_engine::{ResultHead, Tap, TapEvent};
 
 use super::abandon::Abandon;
@@ -68,8 +68,8 @@ fn with_head(
     *response.status_mut() = StatusCode::from_u16(head.status).map_err(Refusal::internal)?;
     let headers = response.headers_mut();
     for (name, value) in &head.fields {
-        let is_ours = name.starts_with(relais_engine::headers::OWN_PREFIX);
-        if is_ours || is_hop_by_hop(name) || (head.has_body && name == CONTENT_LENGTH.as_str()) {
+        if is_own(name) || is_hop_by_hop(name) || (head.has_body && name == CONTENT_LENGTH.as_str())
+        {
             continue;
         }
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(Refusal::internal)?;

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderValue, Request, header, request};
 use relais_api::codes;
 use relais_core::outcome::is_idempotent_method;
 use relais_core::{RequestLine, Runner};
+use relais_engine::headers::folded;
 use relais_engine::{Context, EngineError, Field, RequestHead, Submission};
 use relais_store::Health;
 
@@ -205,13 +206,14 @@ fn stored_fields(
     let mut secrets = Vec::new();
     for (name, value) in &fields::of_request(headers, source, PreferIs::Ours) {
         let name = name.as_str();
-        let is_made_anew =
-            matches!(name, "idempotency-key" | "traceparent") || (name == "tracestate" && !goes_on);
+        let folded = folded(name);
+        let is_made_anew = matches!(&*folded, "idempotency-key" | "traceparent")
+            || (name == "tracestate" && !goes_on);
         if is_made_anew {
             continue;
         }
         let field = (name.to_owned(), Bytes::copy_from_slice(value.as_bytes()));
-        if app.config.sealed_fields.iter().any(|sealed| sealed == name) {
+        if app.config.sealed_fields.iter().any(|sealed| *sealed == *folded) {
             secrets.push(field);
         } else {
             open.push(field);

@@ -5,12 +5,14 @@ use http::header::{
     HeaderValue, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::{Method, Version};
-use relais_engine::headers::{OWN_PREFIX, is_hop_by_hop, named_by_connection};
+use relais_engine::headers::{folded, is_hop_by_hop, is_own, named_by_connection};
 
 use super::source::{self, Source};
 
 /// The cookie of Relais itself.
 const OWN_COOKIE: &[u8] = b"__Host-relais";
+/// Fields that Relais writes itself.
+const MADE_ANEW: [HeaderName; 4] = [HOST, EXPECT, CONTENT_LENGTH, FORWARDED];
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 
 /// What becomes of `Prefer`.
@@ -30,10 +32,12 @@ pub(crate) fn of_request(headers: &HeaderMap, source: &Source, prefer: PreferIs)
     let mut out = HeaderMap::with_capacity(headers.len() + 4);
     for (name, value) in headers {
         let text = name.as_str();
-        let is_ours = text.starts_with(OWN_PREFIX)
-            || [HOST, EXPECT, CONTENT_LENGTH, FORWARDED].contains(name)
-            || source::X_FORWARDED.contains(&text);
-        let is_hearsay = !source.is_trusted && is_forwarding(text);
+        let folded = folded(text);
+        let is_ours = is_own(text)
+            || MADE_ANEW.iter().any(|made| *made == *folded)
+            || source::X_FORWARDED.contains(&&*folded);
+        // A proxy that is trusted writes the names as they are; the others it passes on unseen.
+        let is_hearsay = is_forwarding(&folded) && (!source.is_trusted || *folded != *text);
         if is_ours || is_hearsay || is_hop_by_hop(text) || named.iter().any(|other| other == text) {
             continue;
         }
@@ -69,7 +73,8 @@ pub(crate) fn clean_response(headers: &mut HeaderMap, method: &Method, has_body:
         .filter(|name| {
             let text = name.as_str();
             is_hop_by_hop(text)
-                || text.starts_with(OWN_PREFIX)
+                || is_own(text)
+                || (text.contains('_') && folded(text) == "content-length")
                 || named.iter().any(|other| other == text)
         })
         .cloned()
@@ -227,6 +232,12 @@ mod tests {
             ("expect", "100-continue"),
             ("x-forwarded-for", "6.6.6.6"),
             ("forwarded", "for=6.6.6.6"),
+            ("relais_task", "task_x"),
+            ("x_forwarded_for", "6.6.6.6"),
+            ("x_real-ip", "6.6.6.6"),
+            ("transfer_encoding", "chunked"),
+            ("content_length", "77"),
+            ("proxy_authorization", "Basic x"),
             ("accept", "a"),
             ("accept", "b"),
             ("cookie", "x=1; __Host-relais=secret; y=2"),

@@ -17,6 +17,7 @@ use serde::Serialize;
 use crate::app::App;
 use crate::present;
 use crate::problem::Refusal;
+use crate::watch::chunk::Chunk;
 
 /// An entry as an event.
 ///
@@ -33,7 +34,7 @@ pub(crate) async fn event_of(app: &App, entry: &Entry) -> Result<Event, Refusal>
     })
 }
 
-/// An entry as an event of a stream over one task.
+/// An entry as an event of a stream over one task, without framing.
 ///
 /// # Errors
 /// See [`event_of`].
@@ -47,12 +48,13 @@ pub(crate) async fn sse_of(app: &App, entry: &Entry) -> Result<Bytes, Refusal> {
 ///
 /// # Errors
 /// See [`event_of`].
-pub(crate) async fn shared_sse_of(app: &App, published: &Published) -> Result<Bytes, Refusal> {
-    if let Some(encoded) = published.encoded.get() {
-        return Ok(encoded.clone());
+pub(crate) async fn shared_sse_of(app: &App, published: &Published) -> Result<Chunk, Refusal> {
+    if let Some(framed) = published.encoded.get() {
+        return Ok(Chunk::of_framed(framed.clone()));
     }
-    let encoded = sse_of(app, &published.entry).await?;
-    Ok(published.encoded.get_or_init(|| encoded).clone())
+    let chunk = Chunk::of(&sse_of(app, &published.entry).await?);
+    let framed = published.encoded.get_or_init(|| chunk.framed().clone());
+    Ok(Chunk::of_framed(framed.clone()))
 }
 
 fn kind_of(kind: EventKind) -> EventType {

@@ -14,7 +14,7 @@ use relais_core::{State, Status, Task, TaskId, Timestamp, limits};
 use crate::app::App;
 use crate::present::{self, Estimate};
 use crate::problem::Refusal;
-use crate::watch::sse::COMMENT;
+use crate::watch::chunk::Chunk;
 
 /// How long an estimate is good enough for the next follower.
 const FRESH_FOR: Duration = Duration::from_secs(10);
@@ -42,7 +42,7 @@ impl Estimates {
         let estimate = estimate(app, &task).await?;
         let position = estimate.ahead.map(|ahead| ahead + 1);
         // With the comment that keeps a stream alive, which it is sent instead of.
-        let mut out = COMMENT.to_vec();
+        let mut out = Chunk::comment().plain().to_vec();
         Notice::Estimate { position, eta: estimate.eta.map(present::eta) }.encode_sse(&mut out);
         let encoded = Bytes::from(out);
         let mut made = self.made.lock().expect("nothing panics while it is held");

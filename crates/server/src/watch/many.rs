@@ -15,8 +15,9 @@ use crate::app::App;
 use crate::auth::{Action, Scope, Visitor};
 use crate::params::Params;
 use crate::problem::Refusal;
+use crate::watch::chunk::Chunk;
 use crate::watch::encode::event_of;
-use crate::watch::sse::{COMMENT, KEEPALIVE, Resume, ends_at, retry_ms};
+use crate::watch::sse::{KEEPALIVE, Resume, ends_at, retry_ms};
 
 /// Events read from the store's log at once.
 const PAGE: usize = 64;
@@ -187,7 +188,7 @@ impl FollowMany {
                         return Some(notice);
                     }
                 }
-                () = tokio::time::sleep(KEEPALIVE) => return Some(Bytes::from_static(COMMENT)),
+                () = tokio::time::sleep(KEEPALIVE) => return Some(Chunk::comment().plain()),
                 () = stop.cancelled() => return None,
             }
         }

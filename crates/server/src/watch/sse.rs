@@ -20,12 +20,11 @@ use relais_store::EventQuery;
 
 use crate::app::App;
 use crate::problem::Refusal;
+use crate::watch::chunk::Chunk;
 use crate::watch::encode::{shared_sse_of, sse_of};
 
 /// How long a stream is silent at most.
 pub(crate) const KEEPALIVE: Duration = Duration::from_secs(15);
-/// What is sent then; nobody sees it.
-pub(crate) const COMMENT: &[u8] = b": still here\n\n";
 /// Events read from the log at once.
 const PAGE: usize = 64;
 /// What the end of one stream costs, with room to spare.
@@ -82,7 +81,7 @@ pub struct Follow {
     /// The last event that was given out.
     after: u64,
     /// What begins the stream, until it was given out.
-    opening: Option<Bytes>,
+    opening: Option<Chunk>,
     is_over: bool,
     /// Whether the log holds more than what was read of it: then nothing is waited for.
     has_more: bool,
@@ -144,15 +143,15 @@ pub(crate) async fn open(
     {
         opening.extend_from_slice(&estimate);
     }
-    follow.opening = Some(opening.into());
+    follow.opening = Some(Chunk::of(&opening));
     Ok(Opened::Follow(follow))
 }
 
 impl Follow {
-    /// The next bytes of the stream; `None` at its end. After `keepalive` of silence they are a comment.
+    /// The next piece of the stream; `None` at its end. After `keepalive` of silence it is a comment.
     ///
     /// May be dropped at any time: the next call goes on where the last one that returned left off.
-    pub async fn next(&mut self, keepalive: Duration) -> Option<Bytes> {
+    pub async fn next(&mut self, keepalive: Duration) -> Option<Chunk> {
         if let Some(opening) = self.opening.take() {
             return Some(opening);
         }
@@ -171,7 +170,7 @@ impl Follow {
                 return None;
             }
             let estimate = if self.is_queued { Box::pin(self.estimate()).await } else { None };
-            return Some(estimate.unwrap_or_else(|| Bytes::from_static(COMMENT)));
+            return Some(estimate.map_or(Chunk::comment(), |estimate| Chunk::of(&estimate)));
         }
         // Boxed: while a follower waits, it does not pay for what it does when it is woken.
         let chunk = Box::pin(self.chunk()).await;
@@ -179,7 +178,7 @@ impl Follow {
             Ok(chunk) => chunk,
             Err(refusal) => {
                 self.is_over = true;
-                Some(busy(&self.app, &refusal))
+                Some(Chunk::of(&busy(&self.app, &refusal)))
             }
         }
     }
@@ -196,7 +195,7 @@ impl Follow {
     }
 
     /// The events that are there, encoded; `None` when the task is gone.
-    async fn chunk(&mut self) -> Result<Option<Bytes>, Refusal> {
+    async fn chunk(&mut self) -> Result<Option<Chunk>, Refusal> {
         if let Some(recent) = self.follower.recent(self.after)
             && let Some(last) = recent.last()
         {
@@ -208,9 +207,10 @@ impl Follow {
                 several => {
                     let mut chunk = Vec::new();
                     for published in several {
-                        chunk.extend_from_slice(&shared_sse_of(&self.app, published).await?);
+                        let shared = shared_sse_of(&self.app, published).await?;
+                        chunk.extend_from_slice(&shared.plain());
                     }
-                    chunk.into()
+                    Chunk::of(&chunk)
                 }
             };
             self.given(Some(&last.entry));
@@ -227,7 +227,7 @@ impl Follow {
             chunk.extend_from_slice(&sse_of(&self.app, entry).await?);
         }
         self.given(page.last());
-        Ok(Some(chunk.into()))
+        Ok(Some(Chunk::of(&chunk)))
     }
 
     async fn read_log(&mut self) -> Result<Vec<Entry>, Refusal> {
@@ -280,7 +280,7 @@ pub(crate) fn response(follow: Follow) -> Response {
         async move {
             let mut follow = follow?;
             let chunk = follow.next(KEEPALIVE).await?;
-            Some((Ok::<_, std::convert::Infallible>(chunk), Some(follow)))
+            Some((Ok::<_, std::convert::Infallible>(chunk.plain()), Some(follow)))
         }
     });
     let mut response = head(Body::from_stream(events));

@@ -182,6 +182,7 @@ async fn the_call_ends_with_its_client() {
     let mut call = house.upstream.next().await;
     call.send("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhe").await;
     client.head().await;
+    client.stream.set_zero_linger().unwrap();
     drop(client);
     call.closed().await;
 }

@@ -241,14 +241,31 @@ async fn a_follower_is_taken_back_from_the_http_library() {
     let mut client = house.send(&request).await;
     let head = client.head().await;
     assert_eq!((head.status, head.field("content-type")), (200, "text/event-stream"));
-    assert_eq!((head.field("connection"), head.field("transfer-encoding")), ("close", ""));
+    assert_eq!((head.field("connection"), head.field("transfer-encoding")), ("close", "chunked"));
     assert_eq!((head.field("content-length"), head.all("date").len()), ("", 1));
     call.answer("200 OK", "", "done").await;
-    // It ends with the log, cleanly.
+    // Each event is a chunk, and the end shows: without it a cut looked like one, and clients that read
+    // by blocks held every event back.
+    let mut chunks = Vec::new();
+    loop {
+        let chunk = String::from_utf8(client.chunk().await).unwrap();
+        if chunk.is_empty() {
+            break;
+        }
+        assert!(chunk.ends_with("\n\n"), "{chunk:?}");
+        chunks.push(chunk);
+    }
+    assert!(chunks.len() > 1 && chunks.last().unwrap().contains("event: succeeded"), "{chunks:?}");
+    // What readers make a message of is an event.
+    assert!(chunks[0].starts_with("retry: ") && !chunks[0].contains("\n\nretry"), "{chunks:?}");
+    assert!(chunks.concat().split("\n\n").all(|block| block.is_empty() || block.contains("data:")));
+    assert_eq!(client.rest().await, (Vec::new(), true));
+    // HTTP/1.0 knows no chunks: there the end is that of the connection.
+    let mut client = house.send(&request.replace("HTTP/1.1", "HTTP/1.0")).await;
+    let head = client.head().await;
+    assert_eq!((head.status, head.field("transfer-encoding")), (200, ""));
     let (bytes, is_clean) = client.rest().await;
-    let text = String::from_utf8(bytes).unwrap();
-    assert!(is_clean && text.contains("event: succeeded"), "{text}");
-    assert!(text.starts_with("retry:"), "{text}");
+    assert!(is_clean && String::from_utf8(bytes).unwrap().starts_with("retry: "));
 }
 
 #[tokio::test]

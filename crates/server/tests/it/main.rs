@@ -8,6 +8,7 @@ mod asked;
 mod auth;
 mod broken;
 mod codes;
+mod connections;
 mod cors;
 mod disk_full;
 mod drain;

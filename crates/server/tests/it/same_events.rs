@@ -126,7 +126,7 @@ async fn a_stream_ends_before_it_is_old_and_loses_nothing_by_it() {
     let keepalive = std::time::Duration::from_millis(1);
     follow.next(keepalive).await.expect("the opening");
     let waiting = follow.next(keepalive).await.expect("a sign of life");
-    assert!(String::from_utf8_lossy(&waiting).contains("relais.estimate"), "{waiting:?}");
+    assert!(String::from_utf8_lossy(&waiting.plain()).contains("relais.estimate"), "{waiting:?}");
     api.clock.advance(relais_core::limits::STREAM_LIFETIME_MAX);
     assert!(follow.next(keepalive).await.is_none());
     api.call(call("POST", &format!("/v1/tasks/{}/cancel", id_of(&task)))).await;

@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue};
 use relais_api::{Outcome as Word, codes, lease};
 use relais_core::{Cause, Failure, FailureCode, LeaseToken, limits};
 use relais_engine::envelope::{self, Field};
-use relais_engine::headers::{OWN_PREFIX, is_hop_by_hop};
+use relais_engine::headers::{folded, is_hop_by_hop, is_own};
 use relais_engine::{Outcome, ResultHead, Settle};
 use relais_store::{Body, Data};
 
@@ -128,8 +128,8 @@ fn content_type_field(kind: String) -> Field {
 fn field_name(name: &str) -> Option<HeaderName> {
     let parsed = HeaderName::from_bytes(name.as_bytes()).ok()?;
     let text = parsed.as_str();
-    let is_set_otherwise = matches!(text, "content-length" | "content-type" | "date");
-    let is_refused = is_hop_by_hop(text) || is_set_otherwise || text.starts_with(OWN_PREFIX);
+    let is_set_otherwise = matches!(&*folded(text), "content-length" | "content-type" | "date");
+    let is_refused = is_hop_by_hop(text) || is_set_otherwise || is_own(text);
     (!is_refused).then_some(parsed)
 }
 
