@@ -297,7 +297,7 @@ pub struct SucceededData {
     /// The result, when it is JSON and small.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<RawJson>,
-    /// For end users.
+    /// For end users, if the settle said something.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<Message>,
 }
@@ -308,18 +308,27 @@ pub struct SucceededData {
 pub struct FailedData {
     /// Why.
     pub problem: Problem,
-    /// For end users.
+    /// For end users: from the settle, else the code's own text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<Message>,
 }
 
+words! {
+    /// Why a task was called off.
+    CancelReason {
+        /// Somebody asked for it.
+        Requested = "requested",
+        /// Its caller hung up, and its route says that such tasks are called off.
+        Abandoned = "abandoned",
+    }
+}
+
 /// The data of `canceled`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(remote = "Self")]
 pub struct CanceledData {
-    /// Why, when it was not a call to cancel: `abandoned`, when the caller hung up.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
+    /// Why.
+    pub reason: CancelReason,
 }
 
 object!(

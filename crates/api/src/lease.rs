@@ -251,7 +251,7 @@ pub struct Settle {
     /// `fail`: whether another attempt makes sense; it does unless the problem says otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retryable: Option<bool>,
-    /// `fail` and `release`: not before this long from now.
+    /// `fail`: not before this long from now. With `release` it is not built yet, and refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<Span>,
     /// For end users.

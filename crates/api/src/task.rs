@@ -193,7 +193,7 @@ pub struct Task {
     /// What went wrong before in this run, unless `problem` tells it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<LastFailure>,
-    /// The same for end users.
+    /// How it ended, for end users: what the settle said, else the text of the problem's code.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<Message>,
     /// URL of the result, under the name that clients of long-running operations look for.

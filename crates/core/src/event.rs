@@ -50,6 +50,15 @@ impl RequeueReason {
     }
 }
 
+/// Why a task was called off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum CancelReason {
+    /// Somebody asked for it.
+    Requested,
+    /// Its caller hung up, and its route says that such tasks are called off.
+    Abandoned,
+}
+
 /// What happened. Persisted: variants and fields are appended, never reordered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum EventData {
@@ -84,13 +93,23 @@ pub enum EventData {
     Requeued {
         /// Why.
         reason: RequeueReason,
+        /// The run it is in now.
+        run: u32,
+        /// When it may start.
+        run_at: Timestamp,
     },
     /// Done.
-    Succeeded,
+    Succeeded {
+        /// For end users: a JSON object from language to text, as the worker gave it.
+        message: Option<Bytes>,
+    },
     /// Given up.
     Failed(Failure),
     /// Called off.
-    Canceled,
+    Canceled {
+        /// Why.
+        reason: CancelReason,
+    },
 }
 
 /// The kinds of entries, spelled as they travel.
@@ -165,9 +184,9 @@ impl EventData {
             Self::Deferred { .. } => EventKind::Deferred,
             Self::AttemptFailed { .. } => EventKind::AttemptFailed,
             Self::Requeued { .. } => EventKind::Requeued,
-            Self::Succeeded => EventKind::Succeeded,
+            Self::Succeeded { .. } => EventKind::Succeeded,
             Self::Failed(_) => EventKind::Failed,
-            Self::Canceled => EventKind::Canceled,
+            Self::Canceled { .. } => EventKind::Canceled,
         }
     }
 }

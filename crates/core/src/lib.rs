@@ -16,7 +16,7 @@ pub mod spec;
 pub mod task;
 pub mod time;
 
-pub use event::{Cause, Entry, EventData, EventKind, RequeueReason};
+pub use event::{CancelReason, Cause, Entry, EventData, EventKind, RequeueReason};
 pub use id::{InvalidId, LeaseToken, TaskId};
 pub use lifecycle::{BodyKind, Command, Effect, Reply, Step, accept, step};
 pub use name::{InvalidName, LaneKey, QueueName, TenantName};

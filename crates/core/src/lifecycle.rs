@@ -15,7 +15,7 @@ pub use accept::accept;
 use bytes::Bytes;
 
 use crate::Cause;
-use crate::event::{Entry, EventData};
+use crate::event::{CancelReason, Entry, EventData, RequeueReason};
 use crate::limits;
 use crate::policy::Policy;
 use crate::refusal::Refused;
@@ -74,6 +74,8 @@ pub enum Command {
     Succeed {
         /// The fence.
         nonce: u128,
+        /// For end users: a JSON object from language to text.
+        message: Option<Bytes>,
     },
     /// The attempt failed.
     Fail {
@@ -121,6 +123,14 @@ pub enum Command {
         /// Drawn in `0.0..1.0`.
         jitter: f64,
     },
+}
+
+impl Command {
+    /// The attempt with this fence succeeded, and has no word for end users.
+    #[must_use]
+    pub const fn succeed(nonce: u128) -> Self {
+        Self::Succeed { nonce, message: None }
+    }
 }
 
 /// What the command did.
@@ -190,7 +200,7 @@ pub fn step(
         Command::Defer { nonce, until, callback } => attempt::defer(draft, nonce, until, callback),
         Command::Release { nonce } => attempt::release(draft, nonce),
         Command::Free { nonce } => attempt::free(draft, nonce),
-        Command::Succeed { nonce } => settle::succeed(draft, nonce),
+        Command::Succeed { nonce, message } => settle::succeed(draft, nonce, message),
         Command::Fail { nonce, cause, failure, retryable, retry_after, jitter } => settle::fail(
             draft,
             nonce,
@@ -198,8 +208,8 @@ pub fn step(
             policy,
         ),
         Command::Crash { nonce, jitter } => settle::crash(draft, nonce, jitter, policy),
-        Command::Cancel => hand::cancel(draft, false),
-        Command::Abandon => hand::cancel(draft, true),
+        Command::Cancel => hand::cancel(draft, CancelReason::Requested),
+        Command::Abandon => hand::cancel(draft, CancelReason::Abandoned),
         Command::Retry { from_start } => hand::retry(draft, from_start),
         Command::Tick { jitter } => tick::tick(draft, jitter, policy),
     }
@@ -256,6 +266,13 @@ impl<'a> Draft<'a> {
     fn queue(&mut self, run_at: Timestamp) {
         self.step.life.state = State::Queued { run_at };
         self.step.effects.push(Effect::Wake { at: run_at });
+    }
+
+    /// Back to the queue without a failure, to start at once.
+    fn requeue(&mut self, reason: RequeueReason) {
+        let (run, run_at) = (self.step.life.run, self.now);
+        self.log(EventData::Requeued { reason, run, run_at });
+        self.queue(run_at);
     }
 
     /// A slot became free: others of the queue may start.

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::event::CancelReason;
 use crate::limits;
 use crate::spec::{Source, Spec};
 use crate::time::Timestamp;
@@ -302,6 +303,8 @@ pub enum State {
     Succeeded {
         /// When.
         at: Timestamp,
+        /// For end users: a JSON object from language to text, as the worker gave it.
+        message: Option<Bytes>,
     },
     /// Given up.
     Failed {
@@ -318,8 +321,8 @@ pub enum State {
         at: Timestamp,
         /// The holder that has not stopped yet; it keeps its slot until it does.
         holder: Option<Lease>,
-        /// Whether its caller left it, rather than somebody calling it off.
-        is_abandoned: bool,
+        /// Why.
+        reason: CancelReason,
     },
 }
 
@@ -406,7 +409,7 @@ impl Life {
     #[must_use]
     pub const fn ended_at(&self) -> Option<Timestamp> {
         match self.state {
-            State::Succeeded { at } | State::Failed { at, .. } | State::Canceled { at, .. } => {
+            State::Succeeded { at, .. } | State::Failed { at, .. } | State::Canceled { at, .. } => {
                 Some(at)
             }
             State::Queued { .. } | State::Running { .. } | State::Waiting { .. } => None,
@@ -432,7 +435,7 @@ impl Task {
             State::Queued { .. } => life.deadline,
             State::Running { lease, .. } => lease.until.min(life.deadline),
             State::Waiting { until, .. } => (*until).min(life.deadline),
-            State::Succeeded { at } => at.plus(self.spec.retention),
+            State::Succeeded { at, .. } => at.plus(self.spec.retention),
             State::Failed { at, holder, .. } | State::Canceled { at, holder, .. } => match holder {
                 Some(lease) => lease.until,
                 None => at.plus(self.spec.retention),

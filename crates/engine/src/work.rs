@@ -28,8 +28,13 @@ pub struct Report {
 /// How an attempt ended.
 #[derive(Debug, Clone)]
 pub enum Outcome {
-    /// It succeeded, perhaps with a result.
-    Succeed(Option<Body>),
+    /// It succeeded.
+    Succeed {
+        /// What came out, if anything did.
+        result: Option<Body>,
+        /// For end users: a JSON object from language to text.
+        message: Option<Bytes>,
+    },
     /// It failed.
     Fail {
         /// Why.
@@ -45,6 +50,14 @@ pub enum Outcome {
     },
     /// It is given back untouched.
     Release,
+}
+
+impl Outcome {
+    /// A success that left nothing, or this.
+    #[must_use]
+    pub const fn success(result: Option<Body>) -> Self {
+        Self::Succeed { result, message: None }
+    }
 }
 
 /// The end of an attempt.
@@ -190,7 +203,7 @@ impl Engine {
     fn settle_step(&self, task: &Task, tenant: Option<&TenantName>, settle: Settle) -> StepOf {
         let nonce = settle.token.nonce;
         let (command, result) = match settle.outcome {
-            Outcome::Succeed(result) => (Command::Succeed { nonce }, result),
+            Outcome::Succeed { result, message } => (Command::Succeed { nonce, message }, result),
             Outcome::Release => (Command::Release { nonce }, None),
             Outcome::Fail { mut failure, cause, retryable, retry_after, result } => {
                 failure.has_result = result.is_some();

@@ -144,7 +144,7 @@ impl FaultyStore {
             (Fault::CancelForgotten, Command::Cancel) => return self.pretend(&step).await,
             (
                 Fault::FenceOff,
-                Command::Succeed { nonce }
+                Command::Succeed { nonce, .. }
                 | Command::Fail { nonce, .. }
                 | Command::Release { nonce },
             ) => {
@@ -158,7 +158,7 @@ impl FaultyStore {
             (
                 Fault::SlotLeaked,
                 Command::Free { nonce }
-                | Command::Succeed { nonce }
+                | Command::Succeed { nonce, .. }
                 | Command::Fail { nonce, .. }
                 | Command::Crash { nonce, .. },
             ) => {

@@ -1,9 +1,10 @@
 //! Tasks and failures as they travel: from the types of `core` to those of `api`. Decides nothing.
 
+use bytes::Bytes;
 use relais_api::codes::{self, Code};
 use relais_api::task::{Message, RequestLine};
 use relais_api::{Eta, Problem, Status, Time, task};
-use relais_core::{Failure, FailureCode, Progress, State, Task, Timestamp};
+use relais_core::{CancelReason, Failure, FailureCode, Progress, State, Task, Timestamp};
 
 use crate::app::App;
 use crate::links::{self, Viewer};
@@ -63,11 +64,9 @@ pub(crate) fn task_of(app: &App, task: &Task, viewer: &Viewer, estimate: Estimat
         State::Failed { failure, .. } => {
             (Some(problem_of(app.base(), failure)), message_of(failure))
         }
-        State::Canceled { is_abandoned, .. } => (None, code_of_cancel(*is_abandoned).message()),
-        State::Queued { .. }
-        | State::Running { .. }
-        | State::Waiting { .. }
-        | State::Succeeded { .. } => (None, None),
+        State::Canceled { reason, .. } => (None, code_of_cancel(*reason).message()),
+        State::Succeeded { message, .. } => (None, said(message.as_ref())),
+        State::Queued { .. } | State::Running { .. } | State::Waiting { .. } => (None, None),
     };
     let is_queued = matches!(life.state, State::Queued { .. });
     task::Task {
@@ -106,8 +105,11 @@ pub(crate) fn task_of(app: &App, task: &Task, viewer: &Viewer, estimate: Estimat
 
 /// The registry's entry of what was called off.
 #[must_use]
-pub(crate) const fn code_of_cancel(is_abandoned: bool) -> &'static Code {
-    if is_abandoned { &codes::ABANDONED } else { &codes::TASK_CANCELED }
+pub(crate) const fn code_of_cancel(reason: CancelReason) -> &'static Code {
+    match reason {
+        CancelReason::Requested => &codes::TASK_CANCELED,
+        CancelReason::Abandoned => &codes::ABANDONED,
+    }
 }
 
 /// The registry's entry of a failure.
@@ -175,6 +177,11 @@ pub(crate) fn problem_of_code(base: &str, code: FailureCode, detail: Option<&str
 /// What end users read of a failure.
 #[must_use]
 pub(crate) fn message_of(failure: &Failure) -> Option<Message> {
-    let theirs = failure.message.as_ref().and_then(|json| serde_json::from_slice(json).ok());
-    theirs.or_else(|| code_of(failure.code).message())
+    said(failure.message.as_ref()).or_else(|| code_of(failure.code).message())
+}
+
+/// What a worker said for end users. It was a message when it was settled with.
+#[must_use]
+pub(crate) fn said(json: Option<&Bytes>) -> Option<Message> {
+    json.and_then(|json| serde_json::from_slice(json).ok())
 }

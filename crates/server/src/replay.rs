@@ -116,8 +116,8 @@ fn in_part(mut response: Response, body: &StoredBody, part: Part) -> Result<Resp
 /// The outcome of a task that has no answer of anybody.
 fn without_answer(app: &App, task: &Task) -> Result<Option<Response>, Refusal> {
     Ok(match &task.life.state {
-        State::Canceled { is_abandoned, .. } => {
-            let refusal = Refusal::new(present::code_of_cancel(*is_abandoned)).about(task.spec.id);
+        State::Canceled { reason, .. } => {
+            let refusal = Refusal::new(present::code_of_cancel(*reason)).about(task.spec.id);
             Some(app.own(refusal.response(app.base(), None)))
         }
         State::Failed { failure, .. } if !failure.has_result => {

@@ -198,7 +198,7 @@ fn success(claimed: &Claimed) -> Commit {
     Commit::Step(Box::new(StepOf {
         id: spec.id,
         tenant: None,
-        command: Command::Succeed { nonce: claimed.nonce },
+        command: Command::succeed(claimed.nonce),
         policy: Arc::new(Policy::default()),
         bodies: vec![(BodyKind::Result, body())],
         now: now(),

@@ -94,9 +94,7 @@ pub(super) fn release(mut draft: Draft<'_>, nonce: u128) -> Result<Step, Refused
         draft.wake_now();
         return Ok(draft.done());
     }
-    draft.log(EventData::Requeued { reason: RequeueReason::Released });
-    let now = draft.now;
-    draft.queue(now);
+    draft.requeue(RequeueReason::Released);
     Ok(draft.done())
 }
 

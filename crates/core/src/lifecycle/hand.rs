@@ -2,11 +2,11 @@
 
 use super::settle::{drop_checkpoint, erase_credentials};
 use super::{BodyKind, Draft, Effect, Reply, Step};
-use crate::event::{EventData, RequeueReason};
+use crate::event::{CancelReason, EventData, RequeueReason};
 use crate::refusal::Refused;
 use crate::task::{Credentials, Lease, State};
 
-pub(super) fn cancel(mut draft: Draft<'_>, is_abandoned: bool) -> Result<Step, Refused> {
+pub(super) fn cancel(mut draft: Draft<'_>, reason: CancelReason) -> Result<Step, Refused> {
     let holder: Option<Lease> = match &draft.task.life.state {
         State::Canceled { .. } => return Ok(draft.replying(Reply::Nothing)),
         State::Succeeded { .. } | State::Failed { .. } => return Err(Refused::AlreadyTerminal),
@@ -17,10 +17,10 @@ pub(super) fn cancel(mut draft: Draft<'_>, is_abandoned: bool) -> Result<Step, R
     if let Some(lease) = &holder {
         draft.step.effects.push(Effect::Abort { nonce: lease.nonce });
     }
-    draft.step.life.state = State::Canceled { at, holder, is_abandoned };
+    draft.step.life.state = State::Canceled { at, holder, reason };
     draft.step.drops.push(BodyKind::Result);
     erase_credentials(&mut draft);
-    draft.log(EventData::Canceled);
+    draft.log(EventData::Canceled { reason });
     draft.wake_now();
     Ok(draft.done())
 }
@@ -54,8 +54,6 @@ pub(super) fn retry(mut draft: Draft<'_>, from_start: bool) -> Result<Step, Refu
     if from_start {
         drop_checkpoint(&mut draft);
     }
-    draft.log(EventData::Requeued { reason: RequeueReason::Retried });
-    let now = draft.now;
-    draft.queue(now);
+    draft.requeue(RequeueReason::Retried);
     Ok(draft.done())
 }

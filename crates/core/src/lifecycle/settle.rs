@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::{BodyKind, Draft, Reply, Step};
 use crate::event::{Cause, EventData};
 use crate::limits;
@@ -12,7 +14,11 @@ use crate::task::{
     Credentials, Failure, FailureCode, LastFailure, Lease, Settled, Settlement, State,
 };
 
-pub(super) fn succeed(mut draft: Draft<'_>, nonce: u128) -> Result<Step, Refused> {
+pub(super) fn succeed(
+    mut draft: Draft<'_>,
+    nonce: u128,
+    message: Option<Bytes>,
+) -> Result<Step, Refused> {
     if !draft.may_settle(nonce) {
         return settled_before(draft, nonce, Settlement::Succeeded);
     }
@@ -21,10 +27,10 @@ pub(super) fn succeed(mut draft: Draft<'_>, nonce: u128) -> Result<Step, Refused
     life.settled_by = Some(Settled { nonce, how: Settlement::Succeeded });
     life.crashes = 0;
     life.last_failure = None;
-    life.state = State::Succeeded { at };
+    life.state = State::Succeeded { at, message: message.clone() };
     erase_credentials(&mut draft);
     drop_checkpoint(&mut draft);
-    draft.log(EventData::Succeeded);
+    draft.log(EventData::Succeeded { message });
     draft.wake_now();
     Ok(draft.done())
 }

@@ -27,7 +27,7 @@ fn a_task_that_is_tried_again_remembers_its_last_failure() {
     assert_eq!(last(&task), Some((20_001, 2)));
     take(&mut task, Command::Start { lease: lease(2, 50_000) }, 40_000);
     assert_eq!(last(&task), Some((20_001, 2)), "while the next attempt runs");
-    take(&mut task, Command::Succeed { nonce: 2 }, 40_001);
+    take(&mut task, Command::succeed(2), 40_001);
     assert_eq!(last(&task), None);
 }
 

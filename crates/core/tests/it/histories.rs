@@ -127,7 +127,7 @@ impl History {
                 let callback = 1_000 + self.deferred;
                 Command::Defer { nonce, until: at(self.now + span), callback }
             }
-            Said::Succeed => Command::Succeed { nonce },
+            Said::Succeed => Command::succeed(nonce),
             Said::Fail(retryable) => fail(nonce, retryable),
             Said::Release => Command::Release { nonce },
             Said::Crash => Command::Crash { nonce, jitter: 0.5 },
@@ -204,7 +204,7 @@ fn fence_of(command: &Command) -> Option<u128> {
     match command {
         Command::Report { nonce, .. }
         | Command::Defer { nonce, .. }
-        | Command::Succeed { nonce }
+        | Command::Succeed { nonce, .. }
         | Command::Fail { nonce, .. }
         | Command::Release { nonce }
         | Command::Crash { nonce, .. }

@@ -48,7 +48,7 @@ fn progress_leaves_room_for_the_outcome() {
     let report =
         Command::Report { nonce: 1, until: at(90_000), progress: None, output, checkpoint: false };
     assert_eq!(step(&task, report, &policy(), at(3)), Err(Refused::TooManyEvents));
-    take(&mut task, Command::Succeed { nonce: 1 }, 4);
+    take(&mut task, Command::succeed(1), 4);
     assert_eq!(task.life.status(), Status::Succeeded);
 }
 
@@ -99,7 +99,7 @@ fn an_absurd_pause_is_bounded() {
 fn another_end_than_the_recorded_one_is_not_a_replay() {
     // Who was heard with one outcome must not be told that another was recorded.
     let all = [
-        Command::Succeed { nonce: 1 },
+        Command::succeed(1),
         fail(1, true),
         Command::Release { nonce: 1 },
         Command::Defer { nonce: 1, until: at(90_000), callback: 3 },

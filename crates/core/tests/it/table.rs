@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use relais_core::{
-    BodyKind, Command, Credentials, Effect, Failure, FailureCode, Progress, Reply, Runner, Settled,
-    Settlement, State, Status, Step, Task, step,
+    BodyKind, CancelReason, Command, Credentials, Effect, Failure, FailureCode, Progress, Reply,
+    Runner, Settled, Settlement, State, Status, Step, Task, step,
 };
 
 use crate::world::*;
@@ -81,7 +81,7 @@ fn failed(code: FailureCode, holder_until: Option<i64>) -> State {
 
 fn canceled(holder_until: Option<i64>) -> State {
     let holder = holder_until.map(|until| lease(HOLDER, until));
-    State::Canceled { at: at(50_000), holder, is_abandoned: false }
+    State::Canceled { at: at(50_000), holder, reason: CancelReason::Requested }
 }
 
 fn unfinished() -> Vec<Case> {
@@ -124,9 +124,13 @@ fn finished() -> Vec<Case> {
     );
     let erased = case("its credentials are erased", workers(), canceled(None));
     vec![
-        settled(case("kept", workers(), State::Succeeded { at: at(50_000) }), how),
+        settled(case("kept", workers(), State::Succeeded { at: at(50_000), message: None }), how),
         expired(settled(
-            case("its retention is over", workers(), State::Succeeded { at: at(50_000) }),
+            case(
+                "its retention is over",
+                workers(),
+                State::Succeeded { at: at(50_000), message: None },
+            ),
             how,
         )),
         sealed(gave_up, Credentials::Sealed),
@@ -157,7 +161,7 @@ fn commands(nonce: u128) -> Vec<Command> {
         Command::Start { lease: lease(NEW, NOW + 30_000) },
         Command::Report { nonce, until, progress, output: Some("{}".into()), checkpoint: true },
         Command::Defer { nonce, until: at(NOW + 9_000), callback: NEW },
-        Command::Succeed { nonce },
+        Command::succeed(nonce),
         fail(nonce, true),
         fail(nonce, false),
         Command::Release { nonce },

@@ -143,7 +143,7 @@ fn outcome_of(verdict: Verdict, status: u16, result: Body) -> Outcome {
         ..Failure::new(FailureCode::UpstreamError, Some(&detail))
     };
     match verdict {
-        Verdict::Succeed => Outcome::Succeed(Some(result)),
+        Verdict::Succeed => Outcome::success(Some(result)),
         Verdict::Fail => Outcome::Fail {
             failure: failure(),
             cause: Cause::Error,

@@ -150,7 +150,7 @@ impl Engine {
         match ended {
             Ok(InlineOutcome::Succeed { content_type, result }) => {
                 match self.store_result(&content_type, result).await {
-                    Ok(body) => Outcome::Succeed(Some(body)),
+                    Ok(body) => Outcome::success(Some(body)),
                     Err(error) => failed(Cause::Error, &format!("no result stored: {error}"), true),
                 }
             }

@@ -19,7 +19,7 @@ fn token(claimed: &Claimed) -> LeaseToken {
 }
 
 async fn settle(world: &World, token: LeaseToken) -> Result<Reply, EngineError> {
-    let settle = Settle { token, outcome: Outcome::Succeed(None) };
+    let settle = Settle { token, outcome: Outcome::success(None) };
     let mut answers = world.engine.settle(&tenant(), vec![settle]).await.unwrap();
     answers.pop().unwrap().map(|stepped| stepped.reply)
 }
@@ -123,7 +123,7 @@ async fn another_tenant_finds_nothing() {
     let not_found = Err(EngineError::Rejected(Rejected::NotFound));
     let cancel = world.engine.cancel(&stranger, task.spec.id).await;
     assert_eq!(cancel.map(|stepped| stepped.reply), not_found);
-    let settle = Settle { token: token(&leased[0]), outcome: Outcome::Succeed(None) };
+    let settle = Settle { token: token(&leased[0]), outcome: Outcome::success(None) };
     let mut answers = world.engine.settle(&stranger, vec![settle]).await.unwrap();
     assert_eq!(answers.pop().unwrap().map(|stepped| stepped.reply), not_found);
 }

@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use relais_api::event::{
-    AcceptedData, AttemptCause, AttemptFailedData, CanceledData, DeferredData, FailedData,
-    OutputData, RequeueReason, RequeuedData, StartedData, SucceededData,
+    AcceptedData, AttemptCause, AttemptFailedData, CancelReason, CanceledData, DeferredData,
+    FailedData, OutputData, RequeueReason, RequeuedData, StartedData, SucceededData,
 };
 use relais_api::{Event, EventType, Problem, RawJson};
 use relais_core::{
@@ -88,15 +88,28 @@ async fn data_of(app: &App, entry: &Entry) -> Result<RawJson, Refusal> {
             run_at: run_at.map(present::time),
             problem: Some(attempt_problem(app, entry, *code, detail.as_deref(), *run_at).await?),
         }),
-        EventData::Requeued { reason } => requeued_data(app, entry, *reason).await,
-        EventData::Succeeded => {
-            json(&SucceededData { result: small_result(app, entry.task).await?, message: None })
-        }
+        EventData::Requeued { reason, run, run_at } => json(&RequeuedData {
+            reason: match reason {
+                relais_core::RequeueReason::Released => RequeueReason::Released,
+                relais_core::RequeueReason::Retried => RequeueReason::Retried,
+            },
+            run: *run,
+            run_at: present::time(*run_at),
+        }),
+        EventData::Succeeded { message } => json(&SucceededData {
+            result: small_result(app, entry.task).await?,
+            message: present::said(message.as_ref()),
+        }),
         EventData::Failed(failure) => json(&FailedData {
             problem: present::problem_of(app.base(), failure),
             message: present::message_of(failure),
         }),
-        EventData::Canceled => json(&CanceledData::default()),
+        EventData::Canceled { reason } => json(&CanceledData {
+            reason: match reason {
+                relais_core::CancelReason::Requested => CancelReason::Requested,
+                relais_core::CancelReason::Abandoned => CancelReason::Abandoned,
+            },
+        }),
     }
 }
 
@@ -133,36 +146,6 @@ async fn attempt_problem(
         problem.retryable = present::problem_of(app.base(), &failure).retryable;
     }
     Ok(problem)
-}
-
-async fn requeued_data(
-    app: &App,
-    entry: &Entry,
-    reason: relais_core::RequeueReason,
-) -> Result<RawJson, Refusal> {
-    let reason = match reason {
-        relais_core::RequeueReason::Released => RequeueReason::Released,
-        relais_core::RequeueReason::Retried => RequeueReason::Retried,
-    };
-    // The entry does not hold its run; the retries up to it do.
-    let run = 1 + retries_up_to(app, entry).await?;
-    json(&RequeuedData { reason, run, run_at: present::time(entry.at) })
-}
-
-async fn retries_up_to(app: &App, last: &Entry) -> Result<u32, Refusal> {
-    let mut after = 0;
-    let mut retries = 0;
-    while after < last.seq {
-        let query = EventQuery::Task { id: last.task, after, limit: 500 };
-        let page = app.engine.events(query).await?;
-        let Some(end) = page.last() else { break };
-        after = end.entry.seq;
-        let by_hand = EventData::Requeued { reason: relais_core::RequeueReason::Retried };
-        let known = page.iter().filter(|logged| logged.entry.seq <= last.seq);
-        let found = known.filter(|logged| logged.entry.data == by_hand).count();
-        retries += u32::try_from(found).expect("a page is small");
-    }
-    Ok(retries)
 }
 
 /// The result of a task that succeeded, when it is JSON and small.

@@ -1,7 +1,8 @@
 //! The hand-over: who waits gets the answer while it grows, and its end only when it is committed.
 
-use relais_core::{State, Status};
+use relais_core::{CancelReason, State, Status};
 use relais_server::config::Mode;
+use serde_json::json;
 
 use crate::house::{Client, Gate, House, Plan, Reply};
 
@@ -172,13 +173,23 @@ async fn a_route_may_cancel_what_its_caller_abandons() {
         drop(client);
         let over = house.over(id).await;
         assert_eq!(over.life.status(), Status::Canceled, "{has_answer_begun}");
-        assert!(matches!(over.life.state, State::Canceled { is_abandoned: true, .. }));
+        assert!(matches!(over.life.state, State::Canceled { reason: CancelReason::Abandoned, .. }));
         call.closed().await;
         // What is collected later says why there is nothing.
         let target = format!("GET /v1/tasks/{id}/result HTTP/1.1\r\nhost: localhost\r\n\r\n");
         let answer = house.call(&target).await;
         assert_eq!(answer.status, 409);
         assert_eq!(answer.json()["code"], "abandoned");
+        // So does its log: the member was described, and never sent.
+        let log = format!(
+            "GET /v1/tasks/{id}/events HTTP/1.1\r\nhost: localhost\r\naccept: application/json\r\n\r\n"
+        );
+        let log = house.call(&log).await.json();
+        let last = log["events"].as_array().unwrap().last().unwrap();
+        assert_eq!(
+            (&last["type"], &last["data"]["reason"]),
+            (&json!("canceled"), &json!("abandoned"))
+        );
     }
 }
 
@@ -308,7 +319,7 @@ async fn who_waits_for_a_worker_gets_its_result() {
     let task = leased[0].task.spec.id;
     let token = relais_core::LeaseToken { task, nonce: leased[0].nonce };
     let body = house.engine.store_result("text/plain", "done".into()).await.unwrap();
-    let outcome = relais_engine::Outcome::Succeed(Some(body));
+    let outcome = relais_engine::Outcome::success(Some(body));
     let settle = relais_engine::Settle { token, outcome };
     house.engine.settle(&tenant, vec![settle]).await.unwrap();
     let reply = client.reply().await;

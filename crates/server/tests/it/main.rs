@@ -31,5 +31,6 @@ mod shares;
 mod sockets;
 mod submit;
 mod tasks;
+mod told;
 mod wire;
 mod workers;

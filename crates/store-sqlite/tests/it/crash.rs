@@ -41,7 +41,7 @@ async fn what_was_answered_survives_a_crash() {
     }
     let (id, nonce) = world.start_one(&from("mail").limit(1)).await;
     let result = (BodyKind::Result, inline("done"));
-    world.step_with(id, Command::Succeed { nonce }, result, 5).await;
+    world.step_with(id, Command::succeed(nonce), result, 5).await;
     let copy = crashed(&folder);
 
     let (after, _store) = world_in(&copy);

@@ -47,7 +47,7 @@ async fn a_life_costs_the_same_among_a_hundred_thousand_others() {
         let before = store.effort().await.expect("it is open");
         fill(&world, "crowd", 1).await;
         let (id, nonce) = world.start_one(&from("mail").limit(1)).await;
-        world.step(id, relais_core::Command::Succeed { nonce }, 1).await;
+        world.step(id, relais_core::Command::succeed(nonce), 1).await;
         world.due(1).await;
         steps.push(store.effort().await.expect("it is open") - before);
     }

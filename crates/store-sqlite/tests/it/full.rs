@@ -34,7 +34,7 @@ async fn a_full_store_refuses_what_is_new_and_recovers() {
     let started = world.claim(&from("mail").limit(5)).await.started;
     assert_eq!(started.len(), 5);
     for claimed in &started {
-        let succeed = Command::Succeed { nonce: claimed.nonce };
+        let succeed = Command::succeed(claimed.nonce);
         let step = World::stepping(claimed.task.spec.id, succeed, 1);
         let (settled, accepted) = tokio::join!(
             store.commit(vec![Commit::Step(Box::new(step))]),
@@ -68,7 +68,7 @@ async fn one_that_does_not_fit_harms_none_that_do() {
         let accept = || world.accepting(task().input(inline(vec![1; 60_000])));
         (0..count).map(|_| accept()).collect::<Vec<_>>()
     };
-    let step = World::stepping(id, Command::Succeed { nonce }, 1);
+    let step = World::stepping(id, Command::succeed(nonce), 1);
     let (too_much, settled) =
         tokio::join!(store.commit(bodies(40)), store.commit(vec![Commit::Step(Box::new(step))]),);
     assert!(matches!(too_much, Err(StoreError::Full)), "{too_much:?}");

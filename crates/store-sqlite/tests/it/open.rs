@@ -40,7 +40,7 @@ async fn reopening_keeps_everything() {
     assert_eq!(before, after);
     assert_eq!(world.body(queued, BodyKind::Input).await, "input");
     world.set("mail", QueueChange::Resume).await;
-    world.step(running, relais_core::Command::Succeed { nonce }, 10).await;
+    world.step(running, relais_core::Command::succeed(nonce), 10).await;
     assert_eq!(world.started(&from("mail").at(600)).await, [scheduled]);
     assert_sound(&file_in(&folder));
 }
@@ -51,7 +51,7 @@ async fn positions_never_come_again() {
     let (world, store) = world_in(&folder);
     let id = world.accept(task()).await;
     let (_, nonce) = world.start_one(&from("mail")).await;
-    let last = world.step(id, relais_core::Command::Succeed { nonce }, 1).await.pos;
+    let last = world.step(id, relais_core::Command::succeed(nonce), 1).await.pos;
     world.commit(Commit::Erase { id }).await.expect("it is over");
     store.close().await;
     drop((world, store));

@@ -79,7 +79,7 @@ async fn a_queue_that_changes_its_order_again_and_again_starts_what_the_referenc
                         held.swap_remove(usize::try_from(dice.roll(end)).expect("an index"));
                     let command = dice.pick(&[0, 1, 2]);
                     let command = || match command {
-                        0 => Command::Succeed { nonce },
+                        0 => Command::succeed(nonce),
                         1 => Command::Release { nonce },
                         _ => give_up(nonce),
                     };

@@ -38,7 +38,7 @@ async fn a_restart_does_not_forget_what_sources_hold() {
     world.step(first, Command::Retry { from_start: false }, 2).await;
     assert_sound(&file_in(&folder));
     for started in world.claim(&from("mail").at(3)).await.started {
-        world.step(started.task.spec.id, Command::Succeed { nonce: started.nonce }, 4).await;
+        world.step(started.task.spec.id, Command::succeed(started.nonce), 4).await;
     }
     store.close().await;
     drop((world, store));
@@ -57,7 +57,7 @@ async fn steps_of(task: TaskBuilder, world: &World, store: &SqliteStore) -> i64 
     let before = store.effort().await.expect("it is open");
     let id = world.accept(task).await;
     let (_, nonce) = world.start_one(&from("mail").limit(1)).await;
-    world.step(id, Command::Succeed { nonce }, 1).await;
+    world.step(id, Command::succeed(nonce), 1).await;
     world.commit(Commit::Erase { id }).await.expect("it is over");
     store.effort().await.expect("it is open") - before
 }

@@ -149,7 +149,7 @@ pub async fn a_spilled_body_of_a_refused_commit_is_not_stored(world: World) {
     let id = world.accept(task()).await;
     let data = spooled(&world, &noise(100_000), 100_000).await;
     let bodies = vec![(BodyKind::Result, Body { head: Bytes::new(), data })];
-    let step = StepOf { bodies, ..World::stepping(id, Command::Succeed { nonce: 1 }, 1) };
+    let step = StepOf { bodies, ..World::stepping(id, Command::succeed(1), 1) };
     world.try_step_of(step).await.expect_err("the fence is nobody's");
     assert!(world.try_body(id, BodyKind::Result).await.is_none());
     let data = spooled(&world, &noise(100_001), 100_000).await;
@@ -161,12 +161,8 @@ pub async fn a_spilled_body_of_a_refused_commit_is_not_stored(world: World) {
 /// P56: credentials are gone with success and with cancellation, and kept for a retry otherwise.
 pub async fn credentials_are_erased_on_success_and_on_cancel(world: World) {
     type End = fn(u128) -> Command;
-    let ends: [(End, bool); 4] = [
-        (|nonce| Command::Succeed { nonce }, false),
-        (|_| Command::Cancel, false),
-        (fail, true),
-        (give_up, true),
-    ];
+    let ends: [(End, bool); 4] =
+        [(Command::succeed, false), (|_| Command::Cancel, false), (fail, true), (give_up, true)];
     for (end, is_kept) in ends {
         let id = world.accept(task().queue("own").sealed("secret")).await;
         let (_, nonce) = world.start_one(&from("own").at(100).limit(1)).await;
@@ -201,7 +197,7 @@ pub async fn a_checkpoint_is_kept_until_the_task_succeeds(world: World) {
     let (_, body) = brought.expect("it was reported");
     assert_eq!(body.bytes(100).await.expect("it is whole"), "line 2");
     assert!(resumed.task.life.has_checkpoint);
-    let stepped = world.step(id, Command::Succeed { nonce: resumed.nonce }, 21).await;
+    let stepped = world.step(id, Command::succeed(resumed.nonce), 21).await;
     assert!(!stepped.task.life.has_checkpoint);
     assert!(world.try_body(id, BodyKind::Checkpoint).await.is_none());
     assert_eq!(world.body(id, BodyKind::Input).await, "input");

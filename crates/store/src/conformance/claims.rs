@@ -90,7 +90,7 @@ pub async fn a_claim_that_looked_at_the_clock_too_early_starts_what_is_ready(wor
         let lease = first.life.lease().expect("it runs");
         assert_eq!((first.spec.id, lease.until), (accepted, at(30_020)), "it starts at its moment");
         if order == Order::Strict {
-            world.step(accepted, Command::Succeed { nonce: lease.nonce }, 21).await;
+            world.step(accepted, Command::succeed(lease.nonce), 21).await;
             assert_eq!(world.started(&from(queue).at(22).policy(&policy)).await, [scheduled]);
         } else {
             assert_eq!(claims.started[1].task.spec.id, scheduled);
@@ -152,7 +152,7 @@ pub async fn nothing_starts_in_a_paused_queue(world: World) {
     world.set("mail", QueueChange::Pause).await;
     let paused = world.claim(&from("mail")).await;
     assert!(paused.started.is_empty() && !paused.more && paused.next_at.is_none());
-    world.step(ids[0], Command::Succeed { nonce }, 1).await;
+    world.step(ids[0], Command::succeed(nonce), 1).await;
     world.accept(task()).await;
     assert!(world.started(&from("mail")).await.is_empty());
     world.set("mail", QueueChange::Resume).await;
@@ -178,7 +178,7 @@ pub async fn a_claim_respects_the_queue_limit(world: World) {
     let inline = world.claim(&ask.clone().run_by(&Runner::Inline)).await;
     assert!(inline.started.is_empty() && inline.more, "the queue is full for all");
     let done = &first.started[0];
-    world.step(done.task.spec.id, Command::Succeed { nonce: done.nonce }, 1).await;
+    world.step(done.task.spec.id, Command::succeed(done.nonce), 1).await;
     assert_eq!(world.started(&ask.clone().run_by(&Runner::Inline)).await.len(), 1);
     assert!(world.started(&ask).await.is_empty());
     assert_eq!(world.started(&from("mail")).await.len(), 1, "a limit that was lifted holds nobody");
@@ -196,7 +196,7 @@ pub async fn a_claim_respects_the_lane_limit(world: World) {
     assert_eq!(started, [a[0], b[0], none[0]], "tasks without a lane share one");
     assert!(first.more);
     assert!(world.started(&ask).await.is_empty());
-    world.step(b[0], Command::Succeed { nonce: first.started[1].nonce }, 1).await;
+    world.step(b[0], Command::succeed(first.started[1].nonce), 1).await;
     assert_eq!(world.started(&ask).await, [b[1]]);
 }
 
@@ -204,7 +204,7 @@ pub async fn a_claim_respects_the_lane_limit(world: World) {
 pub async fn every_end_of_an_attempt_frees_its_slot(world: World) {
     let limited = Policy { concurrency: Some(1), concurrency_per_lane: Some(1), ..policy() };
     let ends: [fn(u128) -> Command; 7] = [
-        |nonce| Command::Succeed { nonce },
+        Command::succeed,
         fail,
         give_up,
         |nonce| Command::Release { nonce },

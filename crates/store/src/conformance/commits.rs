@@ -22,7 +22,7 @@ pub async fn a_refused_commit_leaves_its_neighbours_alone(world: World) {
     let answers = world
         .commit_all(vec![
             world.accepting(task().id(first)),
-            step(first, Command::Succeed { nonce: 1 }),
+            step(first, Command::succeed(1)),
             step(unknown, Command::Cancel),
             world.accepting(task().queue("full").queue_capacity(0)),
             Commit::Erase { id: first },
@@ -107,7 +107,7 @@ pub async fn a_step_stores_state_events_and_bodies_together(world: World) {
     let id = world.accept(task()).await;
     let (_, nonce) = world.start_one(&from("mail")).await;
     let result = (BodyKind::Result, inline("done"));
-    let stepped = world.step_with(id, Command::Succeed { nonce }, result, 3).await;
+    let stepped = world.step_with(id, Command::succeed(nonce), result, 3).await;
     assert_eq!(stepped.reply, Reply::Done);
     assert_eq!(stepped.task, world.read(id).await);
     assert_eq!(stepped.effects, [Effect::Wake { at: at(3) }]);
@@ -123,7 +123,7 @@ pub async fn a_refused_step_changes_nothing(world: World) {
     world.start_one(&from("mail")).await;
     let before = world.read(id).await;
     let bodies = vec![(BodyKind::Result, inline("stolen")), (BodyKind::Input, inline("stolen"))];
-    let stale = Command::Succeed { nonce: world.nonce() };
+    let stale = Command::succeed(world.nonce());
     let step = StepOf { bodies, ..World::stepping(id, stale, 9) };
     let refused = world.try_step_of(step).await.expect_err("the fence is nobody's");
     assert_eq!(refused, Rejected::Refused(Refused::StaleLease));
@@ -155,7 +155,7 @@ pub async fn a_stale_token_never_changes_anything(world: World) {
     let before = world.read(id).await;
     let log = world.log(id).await;
     let commands = [
-        Command::Succeed { nonce: old },
+        Command::succeed(old),
         fail(old),
         give_up(old),
         Command::Release { nonce: old },
@@ -174,7 +174,7 @@ pub async fn a_stale_token_never_changes_anything(world: World) {
         assert_eq!(world.log(id).await, log, "{command:?}");
     }
     assert!(world.try_body(id, BodyKind::Result).await.is_none());
-    world.step(id, Command::Succeed { nonce: live }, 42_000).await;
+    world.step(id, Command::succeed(live), 42_000).await;
 }
 
 /// A settle whose answer was lost may be said again: it is recorded once, and its body is the first.
@@ -182,9 +182,9 @@ pub async fn a_settle_said_twice_is_recorded_once(world: World) {
     let id = world.accept(task()).await;
     let (_, nonce) = world.start_one(&from("mail")).await;
     let result = |text: &'static str| (BodyKind::Result, inline(text));
-    world.step_with(id, Command::Succeed { nonce }, result("first"), 1).await;
+    world.step_with(id, Command::succeed(nonce), result("first"), 1).await;
     let before = world.read(id).await;
-    let again = world.step_with(id, Command::Succeed { nonce }, result("second"), 2).await;
+    let again = world.step_with(id, Command::succeed(nonce), result("second"), 2).await;
     assert_eq!(again.reply, Reply::Replayed);
     assert!(again.entries.is_empty() && again.task == before);
     assert_eq!(world.read(id).await, before);
@@ -197,7 +197,7 @@ pub async fn a_rescue_that_comes_after_the_completion_changes_nothing(world: Wor
     let id = world.accept(task()).await;
     let (_, nonce) = world.start_one(&from("mail")).await;
     assert_eq!(world.due(30_000).await.tasks, [id]);
-    world.step(id, Command::Succeed { nonce }, 30_000).await;
+    world.step(id, Command::succeed(nonce), 30_000).await;
     let before = world.read(id).await;
     for command in [TICK, Command::Crash { nonce, jitter: 1.0 }] {
         let late = world.step(id, command, 30_001).await;
@@ -214,7 +214,7 @@ pub async fn a_late_settle_of_a_canceled_task_only_frees_its_slot(world: World) 
     world.step(id, Command::Cancel, 1).await;
     assert_eq!(world.stats("mail", 1).await.leases, 1, "until its holder stops");
     let body = (BodyKind::Result, inline("late"));
-    let late = world.step_with(id, Command::Succeed { nonce }, body, 2).await;
+    let late = world.step_with(id, Command::succeed(nonce), body, 2).await;
     assert_eq!(late.reply, Reply::Canceled);
     assert!(world.try_body(id, BodyKind::Result).await.is_none());
     assert_eq!(world.stats("mail", 2).await.leases, 0);

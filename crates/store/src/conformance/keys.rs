@@ -114,7 +114,7 @@ pub async fn a_full_queue_refuses_until_a_task_is_over(world: World) {
     world.accept(one.clone().tenant("other")).await;
     let (id, nonce) = world.start_one(&from("mail").limit(1)).await;
     assert_eq!(world.try_accept(one.clone()).await.err(), Some(Rejected::QueueFull));
-    world.step(id, Command::Succeed { nonce }, 1).await;
+    world.step(id, Command::succeed(nonce), 1).await;
     world.accept(one.clone()).await;
     assert_eq!(world.try_accept(one).await.err(), Some(Rejected::QueueFull));
 }

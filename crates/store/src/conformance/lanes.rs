@@ -102,7 +102,7 @@ pub async fn a_strict_lane_runs_one_task_after_the_other(world: World) {
     let ids: Vec<TaskId> = first.started.iter().map(|claimed| claimed.task.spec.id).collect();
     assert_eq!(ids, [a[0], b[0]]);
     assert!(!first.more, "what the order holds back no slot can help");
-    world.step(a[0], Command::Succeed { nonce: first.started[0].nonce }, 1).await;
+    world.step(a[0], Command::succeed(first.started[0].nonce), 1).await;
     assert_eq!(world.started(&strict("mail")).await, [a[1]]);
     world.step(b[0], give_up(first.started[1].nonce), 2).await;
     assert_eq!(world.started(&strict("mail")).await, [b[1]]);
@@ -135,7 +135,7 @@ pub async fn a_strict_lane_is_held_through_retries_releases_and_waiting(world: W
     assert_eq!(id, ids[0]);
     world.step(id, Command::Defer { nonce: last, until: at(90_000), callback: 3 }, 30_300).await;
     assert!(world.started(&strict("mail").at(30_301)).await.is_empty(), "an outside system has it");
-    world.step(id, Command::Succeed { nonce: 3 }, 30_400).await;
+    world.step(id, Command::succeed(3), 30_400).await;
     assert_eq!(world.started(&strict("mail").at(30_401)).await, [ids[1]]);
 }
 
@@ -181,7 +181,7 @@ pub async fn a_scheduled_task_holds_no_strict_lane_before_its_moment(world: Worl
     let (id, nonce) = world.start_one(&strict("mail").at(50)).await;
     assert_eq!(id, others[0]);
     assert!(world.started(&strict("mail").at(100)).await.is_empty());
-    world.step(id, Command::Succeed { nonce }, 101).await;
+    world.step(id, Command::succeed(nonce), 101).await;
     assert_eq!(world.started(&strict("mail").at(101)).await, [scheduled]);
 }
 
@@ -203,6 +203,6 @@ pub async fn a_retried_task_stands_in_the_strict_line_again(world: World) {
     let (_, nonce) = world.start_one(&strict("mail").at(1)).await;
     world.step(ids[0], Command::Retry { from_start: false }, 2).await;
     assert!(world.started(&strict("mail").at(2)).await.is_empty());
-    world.step(ids[1], Command::Succeed { nonce }, 3).await;
+    world.step(ids[1], Command::succeed(nonce), 3).await;
     assert_eq!(world.started(&strict("mail").at(3)).await, [ids[0]]);
 }

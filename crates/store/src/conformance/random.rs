@@ -124,7 +124,7 @@ impl Run {
     fn said(&mut self, nonce: u128) -> Command {
         let now = self.now;
         match self.dice.roll(9) {
-            0..3 => Command::Succeed { nonce },
+            0..3 => Command::succeed(nonce),
             3 => fail(nonce),
             4 => give_up(nonce),
             5 => Command::Release { nonce },

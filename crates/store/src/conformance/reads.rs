@@ -97,7 +97,7 @@ pub async fn a_log_is_read_on_from_any_number(world: World) {
         let report = Command::Report { nonce, until, progress, output: None, checkpoint: false };
         world.step(id, report, i64::try_from(done).expect("small")).await;
     }
-    world.step(id, Command::Succeed { nonce }, 9).await;
+    world.step(id, Command::succeed(nonce), 9).await;
     let all = world.log(id).await;
     assert_eq!(all.first().map(|entry| entry.data.kind()), Some(EventKind::Accepted));
     assert_eq!(all.last().map(|entry| entry.data.kind()), Some(EventKind::Succeeded));
@@ -193,7 +193,7 @@ pub async fn the_counts_of_a_queue_follow_its_tasks(world: World) {
     world.step(first, Command::Defer { nonce, until: at(50_000), callback: 3 }, 2).await;
     let stats = world.stats("mail", 2).await;
     assert_eq!((stats.counts, stats.leases), ([2, 0, 1, 0, 0, 0], 0));
-    world.step(first, Command::Succeed { nonce: 3 }, 3).await;
+    world.step(first, Command::succeed(3), 3).await;
     world.step(later, Command::Cancel, 4).await;
     let (second, nonce) = world.start_one(&from("mail").limit(1)).await;
     world.step(second, fail(nonce), 5).await;
@@ -249,7 +249,7 @@ pub async fn a_place_counts_those_ahead_in_the_lane(world: World) {
     let (id, nonce) = world.start_one(&from("mail").limit(1)).await;
     assert_eq!((id, ahead(id).await), (urgent, None), "it does not wait");
     assert_eq!(ahead(last).await, Some(2));
-    world.step(urgent, Command::Succeed { nonce }, 1).await;
+    world.step(urgent, Command::succeed(nonce), 1).await;
     world.step(first, Command::Cancel, 1).await;
     assert_eq!((ahead(urgent).await, ahead(first).await), (None, None));
     assert_eq!(ahead(last).await, Some(1));

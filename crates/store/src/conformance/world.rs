@@ -224,7 +224,7 @@ impl World {
     /// The task is taken to a successful end.
     pub async fn run(&self, ask: &Ask) -> TaskId {
         let (id, nonce) = self.start_one(&ask.clone().limit(1)).await;
-        self.step(id, Command::Succeed { nonce }, ask.now).await;
+        self.step(id, Command::succeed(nonce), ask.now).await;
         id
     }
 }

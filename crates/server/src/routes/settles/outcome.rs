@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
-use relais_api::{Outcome as Word, codes, lease};
+use relais_api::{Message, Outcome as Word, codes, lease};
 use relais_core::{Cause, Failure, FailureCode, LeaseToken, limits};
 use relais_engine::envelope::{self, Field};
 use relais_engine::headers::{folded, is_hop_by_hop, is_own};
@@ -44,6 +44,7 @@ pub(super) async fn settle_of(app: &App, settle: lease::Settle) -> Result<Settle
 async fn succeed(app: &App, token: LeaseToken, settle: lease::Settle) -> Result<Outcome, Refusal> {
     let is_bare = settle.status.is_none() && settle.headers.is_empty();
     // Judged before an upload is taken: a refused settle is said again, with the same upload.
+    let message = message_of(settle.message)?;
     let mut head = head_of(settle.status, settle.content_type, settle.headers)?;
     let (data, kind) = match (settle.result, settle.result_base64, settle.result_id) {
         (Some(json), ..) => {
@@ -61,16 +62,19 @@ async fn succeed(app: &App, token: LeaseToken, settle: lease::Settle) -> Result<
                 (upload.spool.finish().await?, Some(kind))
             }
             // Said again after it was recorded: the engine answers that it was.
-            None if was_settled(app, token).await? => return Ok(Outcome::Succeed(None)),
+            None if was_settled(app, token).await? => return Ok(Outcome::success(None)),
             None => return Err(Refusal::field("/result_id", "no result of this lease")),
         },
-        (None, None, None) if is_bare => return Ok(Outcome::Succeed(None)),
+        (None, None, None) if is_bare => {
+            return Ok(Outcome::Succeed { result: None, message });
+        }
         (None, None, None) => (Data::Inline(Bytes::new()), None),
     };
     if let Some(kind) = kind.filter(|_| head.content_type().is_none()) {
         head.fields.insert(0, content_type_field(kind));
     }
-    Ok(Outcome::Succeed(Some(Body { head: envelope::encode(&head), data })))
+    let result = Some(Body { head: envelope::encode(&head), data });
+    Ok(Outcome::Succeed { result, message })
 }
 
 async fn store(app: &App, bytes: Bytes) -> Result<Data, Refusal> {
@@ -145,11 +149,7 @@ fn fail(settle: lease::Settle) -> Result<Outcome, Refusal> {
         check_len("/problem", json.len(), limits::PROBLEM_BYTES_MAX)?;
         failure.problem = Some(json.into());
     }
-    if let Some(message) = settle.message {
-        let json = serde_json::to_vec(&message).map_err(Refusal::internal)?;
-        check_len("/message", json.len(), limits::MESSAGE_BYTES_MAX)?;
-        failure.message = Some(json.into());
-    }
+    failure.message = message_of(settle.message)?;
     Ok(Outcome::Fail {
         failure,
         cause: Cause::Error,
@@ -157,6 +157,14 @@ fn fail(settle: lease::Settle) -> Result<Outcome, Refusal> {
         retry_after: settle.retry_after.map(|span| span.as_duration()),
         result: None,
     })
+}
+
+/// What end users are to read, as JSON.
+fn message_of(message: Option<Message>) -> Result<Option<Bytes>, Refusal> {
+    let Some(message) = message else { return Ok(None) };
+    let json = serde_json::to_vec(&message).map_err(Refusal::internal)?;
+    check_len("/message", json.len(), limits::MESSAGE_BYTES_MAX)?;
+    Ok(Some(json.into()))
 }
 
 fn check_len(pointer: &str, len: usize, max: usize) -> Result<(), Refusal> {

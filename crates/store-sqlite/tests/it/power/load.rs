@@ -156,7 +156,7 @@ impl Load {
     async fn settle(&self, claimed: &Claimed, len: usize) -> TaskId {
         let id = claimed.task.spec.id;
         let result = self.body(id, BodyKind::Result, len).await;
-        let succeed = Command::Succeed { nonce: claimed.nonce };
+        let succeed = Command::succeed(claimed.nonce);
         let step =
             StepOf { bodies: vec![(BodyKind::Result, result)], ..World::stepping(id, succeed, 5) };
         let stepped = self.world.try_step_of(step).await.expect("it has the lease");
