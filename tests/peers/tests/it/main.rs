@@ -26,3 +26,8 @@ fn clients_made_for_other_services_follow_a_202() {
 fn clients_in_javascript_made_for_other_services_follow_a_202() {
     run("operations.mjs");
 }
+
+#[test]
+fn every_program_of_the_quickstart_does_what_the_page_says() {
+    run("quickstart.py");
+}
