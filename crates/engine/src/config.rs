@@ -1,7 +1,7 @@
 //! What an engine is told at its start, and the policies of queues.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use relais_core::{Policy, QueueName, Rate, TenantName, limits};
@@ -85,22 +85,43 @@ impl From<Policy> for Pair {
 /// Which policy a queue has: that of the configuration, else that put by the API, else the template.
 #[derive(Debug)]
 pub struct Policies {
-    defined: HashMap<QueueName, Pair>,
-    template: Option<Pair>,
+    configured: RwLock<Configured>,
     put: RwLock<HashMap<(TenantName, QueueName), Pair>>,
     /// Tasks may outlive the configuration of their queue.
     orphans: Pair,
 }
 
+/// What the configuration says of queues.
+#[derive(Debug)]
+struct Configured {
+    defined: HashMap<QueueName, Pair>,
+    template: Option<Pair>,
+}
+
+impl Configured {
+    fn of(config: &Config) -> Self {
+        let queues = config.queues.iter();
+        let pair = |(queue, policy): (&QueueName, &Policy)| (queue.clone(), policy.clone().into());
+        Self {
+            defined: queues.map(pair).collect(),
+            template: config.template.clone().map(Pair::from),
+        }
+    }
+}
+
 impl Policies {
     pub(crate) fn new(config: &Config) -> Self {
-        let defined = config
-            .queues
-            .iter()
-            .map(|(queue, policy)| (queue.clone(), Pair::from(policy.clone())))
-            .collect();
-        let template = config.template.clone().map(Pair::from);
-        Self { defined, template, put: RwLock::default(), orphans: Policy::default().into() }
+        Self {
+            configured: RwLock::new(Configured::of(config)),
+            put: RwLock::default(),
+            orphans: Policy::default().into(),
+        }
+    }
+
+    /// Goes by another configuration from now on; what was put by the API stays.
+    pub(crate) fn configure(&self, config: &Config) {
+        let configured = Configured::of(config);
+        *self.configured.write().expect("nothing panics while it is held") = configured;
     }
 
     /// The policy of a queue; `None` if there is no such queue and no template.
@@ -123,11 +144,12 @@ impl Policies {
     /// Whether the configuration defines the queue, so that the API may not change it.
     #[must_use]
     pub fn is_defined(&self, queue: &QueueName) -> bool {
-        self.defined.contains_key(queue)
+        self.configured().defined.contains_key(queue)
     }
 
     fn pair(&self, tenant: &TenantName, queue: &QueueName) -> Option<Pair> {
-        if let Some(pair) = self.defined.get(queue) {
+        let configured = self.configured();
+        if let Some(pair) = configured.defined.get(queue) {
             return Some(pair.clone());
         }
         let put = self.put.read().expect("nothing panics while it is held");
@@ -136,7 +158,11 @@ impl Policies {
         {
             return Some(pair.clone());
         }
-        self.template.clone()
+        configured.template.clone()
+    }
+
+    fn configured(&self) -> RwLockReadGuard<'_, Configured> {
+        self.configured.read().expect("nothing panics while it is held")
     }
 
     pub(crate) fn put(&self, tenant: TenantName, queue: QueueName, policy: Option<Policy>) {

@@ -1,7 +1,7 @@
 //! The handle of the engine: what servers, tests and embedding programs call.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
 
 use bytes::Bytes;
 use relais_core::{
@@ -63,7 +63,7 @@ pub struct Engine {
 }
 
 pub(crate) struct Inner {
-    config: Config,
+    config: RwLock<Arc<Config>>,
     policies: Policies,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
@@ -122,7 +122,7 @@ impl Engine {
             draining: CancellationToken::new(),
             stop: CancellationToken::new(),
             worker_calls: AtomicU64::new(0),
-            config,
+            config: RwLock::new(Arc::new(config)),
             store,
             clock,
             chance,
@@ -155,10 +155,30 @@ impl Engine {
         &self.inner.policies
     }
 
-    /// What it was told at its start.
+    /// What it was told last.
     #[must_use]
-    pub fn config(&self) -> &Config {
-        &self.inner.config
+    pub fn config(&self) -> Arc<Config> {
+        self.inner.config.read().expect("nothing panics while it is held").clone()
+    }
+
+    /// Goes by another configuration from now on, but for the key that seals and the handlers: those
+    /// are the process's. What may start now is found by [`look_again`](Self::look_again).
+    pub fn configure(&self, config: Config) {
+        let before = self.config();
+        let (seal_key, handlers) = (before.seal_key.clone(), before.handlers.clone());
+        let config = Config { seal_key, handlers, ..config };
+        self.inner.policies.configure(&config);
+        self.inner.origins.limit(config.upstreams.clone());
+        let config = Arc::new(config);
+        *self.inner.config.write().expect("nothing panics while it is held") = config;
+    }
+
+    /// Starts whatever may start now.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn look_again(&self) -> Result<(), EngineError> {
+        self.wake_all_pools().await
     }
 
     /// Where chance comes from.
@@ -350,7 +370,7 @@ impl Engine {
     }
 
     pub(crate) fn has_handler(&self, queue: &QueueName) -> bool {
-        self.inner.config.handlers.contains_key(queue)
+        self.config().handlers.contains_key(queue)
     }
 
     /// The policy of a task's queue.

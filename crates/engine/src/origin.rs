@@ -13,7 +13,7 @@ use crate::config::UpstreamLimits;
 /// All upstreams that were called. Origins come from the configuration, so their number is bounded.
 #[derive(Debug)]
 pub(crate) struct Origins {
-    limits: BTreeMap<String, UpstreamLimits>,
+    limits: Mutex<BTreeMap<String, UpstreamLimits>>,
     known: Mutex<HashMap<Arc<str>, Origin>>,
 }
 
@@ -40,7 +40,21 @@ pub(crate) enum Room {
 
 impl Origins {
     pub(crate) fn new(limits: BTreeMap<String, UpstreamLimits>) -> Self {
-        Self { limits, known: Mutex::default() }
+        Self { limits: Mutex::new(limits), known: Mutex::default() }
+    }
+
+    /// Goes by other limits from now on. Calls in flight beyond them end as they would have.
+    pub(crate) fn limit(&self, limits: BTreeMap<String, UpstreamLimits>) {
+        let mut known = self.known.lock().expect("nothing panics while it is held");
+        for (origin, state) in known.iter_mut() {
+            let now = limits.get(&**origin).copied().unwrap_or_default();
+            if now.rate != state.limits.rate {
+                // Tokens are counted in the unit of their rate.
+                state.bucket = None;
+            }
+            state.limits = now;
+        }
+        *self.limits.lock().expect("nothing panics while it is held") = limits;
     }
 
     /// Reserves up to `wanted` calls for `pool`.
@@ -106,10 +120,15 @@ impl Origins {
         self.with(origin, |state| state.in_flight >= state.limits.concurrency)
     }
 
+    fn limits_of(&self, origin: &Arc<str>) -> UpstreamLimits {
+        let limits = self.limits.lock().expect("nothing panics while it is held");
+        limits.get(&**origin).copied().unwrap_or_default()
+    }
+
     fn with<T>(&self, origin: &Arc<str>, act: impl FnOnce(&mut Origin) -> T) -> T {
         let mut known = self.known.lock().expect("nothing panics while it is held");
         let state = known.entry(origin.clone()).or_insert_with(|| Origin {
-            limits: self.limits.get(&**origin).copied().unwrap_or_default(),
+            limits: self.limits_of(origin),
             in_flight: 0,
             bucket: None,
             paused_until: Timestamp::EPOCH,

@@ -259,7 +259,8 @@ impl Engine {
         if secrets.is_empty() {
             return Ok(None);
         }
-        let key = self.config().seal_key.as_ref().ok_or(EngineError::NoSealKey)?;
+        let config = self.config();
+        let key = config.seal_key.as_ref().ok_or(EngineError::NoSealKey)?;
         let text = envelope::encode(&secrets.to_vec());
         Ok(Some(key.seal(task, self.chance().bits(), &text)))
     }

@@ -12,6 +12,7 @@ mod exec;
 mod faults;
 mod logs;
 mod program;
+mod reload;
 mod seal_file;
 mod signals;
 mod start;

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,28 +11,31 @@ use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use relais_core::Timestamp;
 use relais_engine::{Clock as _, Engine, SystemChance, SystemClock};
-use relais_server::App;
 use relais_server::auth::decode_key;
+use relais_server::{App, Door};
 use relais_store::{Commit, Health, MemoryStore, Store, StoreError};
 use relais_store_sqlite::{Options, Report, SqliteStore};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::variable;
-use crate::config::{Settings, StoreUrl};
+use crate::config::{Overrides, Settings, StoreUrl};
+use crate::reload::Reload;
 use crate::seal_file;
 
 /// Runs a server until it is told to stop and has drained; told a second time, it ends at once.
 ///
+/// `overrides` are what the settings were made with: on SIGHUP they are made again.
+///
 /// # Errors
 /// When it cannot start, or the store is lost while it runs.
-pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
+pub(crate) async fn serve(settings: Settings, overrides: Overrides) -> anyhow::Result<()> {
     let mut signals = Signals::watch()?;
     let public = bind(settings.server.listen)?;
     let admin = bind(settings.server.admin_listen)?;
     let opened = open(&settings.store).await?;
     let store = &opened.store;
-    check_keys(&settings, &**store).await?;
+    check_keys(&settings, &store.secrets().await?)?;
     let engine = engine(&settings, store.clone()).await?;
     let app = App::new(settings.server.clone(), engine.clone())
         .await
@@ -42,29 +46,40 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
         public.local_addr()?,
         admin.local_addr()?
     );
-    let mut serving = tokio::spawn(relais_server::serve(app.clone(), public, admin));
+    let door = Door::new(app.clone());
+    let door = door.map_err(|problem| anyhow::anyhow!("{}: {}", problem.path, problem.why))?;
+    let mut serving = tokio::spawn(relais_server::serve(door.clone(), public, admin));
     // Whoever started it may have closed the pipe: no reason not to serve.
     let _ = writeln!(std::io::stdout().lock(), "{ready}");
     tracing::info!(store = %settings.store, "{ready}");
-    let lost = tokio::select! {
-        ended = &mut serving => {
-            ended?.context("could not serve the routes")?;
-            bail!("the server ended by itself")
+    let mut reload = Reload::new(overrides, settings, door, engine.clone());
+    let mut lost = pin!(lost(store.clone()));
+    let lost = loop {
+        tokio::select! {
+            ended = &mut serving => {
+                ended?;
+                bail!("the server ended by itself")
+            }
+            error = &mut lost => break Some(error),
+            told = signals.next() => match told {
+                Told::Stop => break None,
+                Told::Reload => reload.run().await,
+            },
         }
-        error = lost(store.clone()) => Some(error),
-        () = signals.next() => None,
     };
     // A second signal ends everything at once; the next start takes back what was running.
     tokio::spawn(async move {
-        signals.next().await;
+        while signals.next().await == Told::Reload {
+            tracing::warn!("the configuration is not read again: the server is stopping");
+        }
         std::process::exit(i32::from(TOLD_TWICE));
     });
     if let Some(error) = lost {
         // Nothing that is still running could be recorded.
         return Err(error);
     }
-    leave(&app, &engine, settings.drain_delay).await;
-    serving.await?.context("could not serve the routes")?;
+    leave(&app, &engine, reload.drain_delay()).await;
+    serving.await?;
     opened.close().await;
     tracing::info!("stopped");
     Ok(())
@@ -208,11 +223,14 @@ async fn engine(settings: &Settings, store: Arc<dyn Store>) -> anyhow::Result<En
 }
 
 /// Beyond this machine nobody is let in without a key.
-async fn check_keys(settings: &Settings, store: &dyn Store) -> anyhow::Result<()> {
+///
+/// # Errors
+/// When there is none, neither in the file nor among the secrets of the store.
+pub(crate) fn check_keys(settings: &Settings, secrets: &[(String, Bytes)]) -> anyhow::Result<()> {
     if !settings.needs_stored_keys() {
         return Ok(());
     }
-    if keys_among(&store.secrets().await?) == 0 {
+    if keys_among(secrets) == 0 {
         bail!(NO_KEYS);
     }
     Ok(())
@@ -233,23 +251,37 @@ async fn lost(store: Arc<dyn Store>) -> anyhow::Error {
     }
 }
 
-/// What tells a server to stop.
+/// What a signal tells a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// SIGTERM, SIGINT.
+    Stop,
+    /// SIGHUP: also what the end of a terminal sends, which must not end a server with work in hand.
+    Reload,
+}
+
+/// What tells a server what to do.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Signal,
 }
 
 impl Signals {
     fn watch() -> anyhow::Result<Self> {
         let watch = |kind| signal(kind).context("could not watch signals");
-        let (terminate, interrupt) = (SignalKind::terminate(), SignalKind::interrupt());
-        Ok(Self { terminate: watch(terminate)?, interrupt: watch(interrupt)? })
+        Ok(Self {
+            terminate: watch(SignalKind::terminate())?,
+            interrupt: watch(SignalKind::interrupt())?,
+            hang_up: watch(SignalKind::hangup())?,
+        })
     }
 
-    async fn next(&mut self) {
+    async fn next(&mut self) -> Told {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => Told::Stop,
+            _ = self.interrupt.recv() => Told::Stop,
+            _ = self.hang_up.recv() => Told::Reload,
         }
     }
 }

@@ -41,21 +41,24 @@ pub(crate) enum Side {
     Admin,
 }
 
-/// What all requests share.
+/// What all requests share. Where the configuration is read again there is one more of it, which shares
+/// with the one before whatever outlives a request.
 pub struct App {
     pub(crate) config: ServerConfig,
     pub(crate) engine: Engine,
     pub(crate) keys: Keys,
-    pub(crate) tickets: Tickets,
-    pub(crate) caller_mac: CallerMac,
-    pub(crate) metrics: Metrics,
-    pub(crate) uploads: Uploads,
-    pub(crate) estimates: Estimates,
+    pub(crate) tickets: Arc<Tickets>,
+    pub(crate) caller_mac: Arc<CallerMac>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) uploads: Arc<Uploads>,
+    pub(crate) estimates: Arc<Estimates>,
     /// Which other origins' pages may read answers; `None` if no origin is listed.
     pub(crate) cors: Option<Cors>,
-    is_leaving: AtomicBool,
+    is_leaving: Arc<AtomicBool>,
     /// Fires when nothing runs any more: held requests are answered, streams close, then the listeners.
     pub(crate) stop: CancellationToken,
+    /// Where the public listener is.
+    address: OnceLock<SocketAddr>,
     base: OnceLock<String>,
 }
 
@@ -68,14 +71,15 @@ impl App {
         let secrets = engine.secrets().await?;
         let app = Self {
             keys: Keys::new(&config.keys, &secrets)?,
-            tickets: Tickets::load(&engine, &secrets).await?,
-            caller_mac: CallerMac::load(&engine, &secrets).await?,
-            metrics: Metrics::default(),
-            uploads: Uploads::default(),
-            estimates: Estimates::default(),
+            tickets: Arc::new(Tickets::load(&engine, &secrets).await?),
+            caller_mac: Arc::new(CallerMac::load(&engine, &secrets).await?),
+            metrics: Arc::default(),
+            uploads: Arc::default(),
+            estimates: Arc::default(),
             cors: Cors::of(&config.cors_origins),
-            is_leaving: AtomicBool::new(false),
+            is_leaving: Arc::default(),
             stop: CancellationToken::new(),
+            address: OnceLock::new(),
             base: OnceLock::new(),
             config,
             engine,
@@ -83,9 +87,34 @@ impl App {
         Ok(Arc::new(app))
     }
 
+    /// The same by another configuration. What must not be lost is shared: keys of the store, figures,
+    /// uploads, and how far a stop has come.
+    pub(crate) fn with(&self, config: ServerConfig) -> Arc<Self> {
+        let app = Self {
+            keys: self.keys.with(&config.keys),
+            tickets: self.tickets.clone(),
+            caller_mac: self.caller_mac.clone(),
+            metrics: self.metrics.clone(),
+            uploads: self.uploads.clone(),
+            estimates: self.estimates.clone(),
+            cors: Cors::of(&config.cors_origins),
+            is_leaving: self.is_leaving.clone(),
+            stop: self.stop.clone(),
+            address: OnceLock::new(),
+            base: OnceLock::new(),
+            config,
+            engine: self.engine.clone(),
+        };
+        if let Some(address) = self.address.get() {
+            app.listening_on(*address);
+        }
+        Arc::new(app)
+    }
+
     /// Says where the public listener is, if links are to be made from its address. The first call, and
     /// the first link, decide.
     pub fn listening_on(&self, address: SocketAddr) {
+        let _ = self.address.set(address);
         let _ = self.base.set(self.base_on(address));
     }
 

@@ -40,6 +40,6 @@ mod worker;
 
 pub use app::{App, ServeError};
 pub use listen::{listen, serve};
-pub use service::{RouteProblem, validate_routes};
+pub use service::{Door, RouteProblem, Rules, validate_routes};
 pub use watch::chunk::Chunk;
 pub use watch::sse::{Follow, Following};

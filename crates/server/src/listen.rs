@@ -9,7 +9,7 @@ use relais_core::limits;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 
-use crate::app::{App, Side};
+use crate::app::Side;
 use crate::connection::{self, Peer};
 use crate::service::Door;
 
@@ -28,16 +28,10 @@ pub fn listen(socket: TcpSocket) -> io::Result<TcpListener> {
     socket.listen(limits::BACKLOG_MAX)
 }
 
-/// Serves both listeners until [`App::close`] is called and the connections have ended, within
+/// Serves both listeners until [`App::close`](crate::App::close) is called and the connections have ended, within
 /// bounds.
-///
-/// # Errors
-/// When a route cannot be served: what [`validate_routes`](crate::service::validate_routes) names.
-pub async fn serve(
-    app: Arc<App>,
-    public: TcpListener,
-    admin: TcpListener,
-) -> Result<(), crate::service::RouteProblem> {
+pub async fn serve(door: Arc<Door>, public: TcpListener, admin: TcpListener) {
+    let app = &door.app;
     if let Ok(address) = public.local_addr() {
         app.listening_on(address);
     }
@@ -45,7 +39,6 @@ pub async fn serve(
     let connections = Arc::new(Semaphore::new(app.config.connections_max));
     // Administration must stay possible when the front door is full.
     let admin_connections = Arc::new(Semaphore::new(app.config.connections_max.clamp(1, 256)));
-    let door = Arc::new(Door::new(app)?);
     let accepting = async {
         tokio::join!(
             accept(&door, public, Side::Public, connections),
@@ -60,7 +53,6 @@ pub async fn serve(
     if tokio::time::timeout(DRAIN_FOR, door.tracker.wait()).await.is_err() {
         tracing::warn!("{} connections did not end in time", door.tracker.len());
     }
-    Ok(())
 }
 
 async fn accept(door: &Arc<Door>, listener: TcpListener, side: Side, room: Arc<Semaphore>) {

@@ -131,7 +131,8 @@ impl Proxy {
         target: &Target,
         upgrade: Option<HeaderValue>,
     ) -> Result<Request<Body>, Refusal> {
-        let via = &self.app.engine.config().via;
+        let config = self.app.engine.config();
+        let via = &config.via;
         let (parts, body) = request.into_parts();
         if fields::is_loop(&parts.headers, via) {
             return Err(Refusal::new(&codes::LOOP_DETECTED));

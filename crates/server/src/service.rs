@@ -1,7 +1,7 @@
 //! Who answers a request: Relais itself, or the front door.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use axum::body::Body;
 use axum::response::Response;
@@ -15,6 +15,7 @@ use relais_core::limits;
 use tokio_util::task::TaskTracker;
 
 use crate::app::{App, Side};
+use crate::config::ServerConfig;
 use crate::connection::Peer;
 use crate::front_door::FrontDoor;
 pub use crate::front_door::check::{RouteProblem, validate_routes};
@@ -24,11 +25,19 @@ use crate::routes::OwnPaths;
 /// Methods that Relais knows how to pass on; others pass, too, where a route names them.
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
-/// Where all requests come in.
-pub(crate) struct Door {
+/// Where all requests come in. Its rules may change while it is open; a request goes by those that it
+/// found, to its end.
+pub struct Door {
+    /// What the server was started with: connections go by it.
     pub(crate) app: Arc<App>,
     /// Connections, followers and tunnels: what a stop waits for.
     pub(crate) tracker: TaskTracker,
+    rules: RwLock<Arc<Rules>>,
+}
+
+/// Who answers what, compiled from a configuration.
+pub struct Rules {
+    app: Arc<App>,
     public: OwnPaths,
     admin: OwnPaths,
     front: FrontDoor,
@@ -39,15 +48,40 @@ impl Door {
     ///
     /// # Errors
     /// The first route that cannot be served.
-    pub(crate) fn new(app: Arc<App>) -> Result<Self, RouteProblem> {
+    pub fn new(app: Arc<App>) -> Result<Arc<Self>, RouteProblem> {
         let tracker = TaskTracker::new();
-        let front = FrontDoor::new(app.clone(), tracker.clone())?;
-        let (public, admin) = (OwnPaths::new(&app, Side::Public), OwnPaths::new(&app, Side::Admin));
-        Ok(Self { app, tracker, public, admin, front })
+        let rules = RwLock::new(Arc::new(Rules::new(app.clone(), tracker.clone())?));
+        Ok(Arc::new(Self { app, tracker, rules }))
+    }
+
+    /// Compiles other rules, which nothing goes by yet.
+    ///
+    /// # Errors
+    /// The first route that cannot be served.
+    pub fn prepare(&self, config: ServerConfig) -> Result<Rules, RouteProblem> {
+        Rules::new(self.app.with(config), self.tracker.clone())
+    }
+
+    /// Lets each request that comes from now on go by other rules.
+    pub fn go_by(&self, rules: Rules) {
+        *self.rules.write().expect("nothing panics while it is held") = Arc::new(rules);
     }
 
     /// Answers a request. A mistake of ours fails this request only.
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response {
+        let rules = self.rules.read().expect("nothing panics while it is held").clone();
+        rules.answer(request).await
+    }
+}
+
+impl Rules {
+    fn new(app: Arc<App>, tracker: TaskTracker) -> Result<Self, RouteProblem> {
+        let front = FrontDoor::new(app.clone(), tracker)?;
+        let (public, admin) = (OwnPaths::new(&app, Side::Public), OwnPaths::new(&app, Side::Admin));
+        Ok(Self { app, public, admin, front })
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response {
         let path = request.uri().path().to_owned();
         let side = request.extensions().get::<Peer>().map_or(Side::Public, |peer| peer.side);
         let asked = match (&self.app.cors, side) {

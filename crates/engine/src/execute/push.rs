@@ -106,7 +106,7 @@ impl Engine {
             Err(error) => return unsendable(&error.to_string()),
         };
         let trace = request::trace_of(&context, self.chance().bits());
-        let request = match request::build(claimed, self.config(), &trace) {
+        let request = match request::build(claimed, &self.config(), &trace) {
             Ok(request) => request,
             Err(error) => return unsendable(&error.to_string()),
         };

@@ -13,7 +13,8 @@ use crate::config::{self, Overrides};
 use crate::{logs, start};
 
 /// Runs the server until SIGTERM or SIGINT, then drains: `/readyz` is 503 at once, after `drain_delay`
-/// nothing new is taken, and what runs may end within `drain`. A second signal ends it at once.
+/// nothing new is taken, and what runs may end within `drain`. A second signal ends it at once. SIGHUP
+/// reads the file again: if it is wrong, nothing changes and the log says why.
 ///
 /// Flags win over the environment, the environment over the file, the file over the defaults. When both
 /// listeners are ready one line says so on standard output: `relais ready: api URL admin URL`.
@@ -100,12 +101,13 @@ impl Flags {
 
 impl Serve {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let settings = config::load(&self.overrides.overrides()?, &variable)?;
+        let overrides = self.overrides.overrides()?;
+        let settings = config::load(&overrides, &variable)?;
         logs::init(self.log);
         for warning in &settings.warnings {
             tracing::warn!("{warning}");
         }
-        start::serve(settings).await?;
+        start::serve(settings, overrides).await?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -11,6 +11,7 @@ mod large;
 mod leaks;
 mod process;
 mod reference;
+mod reload;
 mod secrets;
 mod serve;
 mod usage;

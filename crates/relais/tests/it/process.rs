@@ -84,11 +84,25 @@ impl Server {
         Self::start_on(folder, "127.0.0.1:0", args)
     }
 
+    /// A server whose log is in the file `log` of its folder.
+    pub(crate) fn logging(folder: &Path, args: &[&str], variables: &[(&str, &str)]) -> Self {
+        let ports = ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+        let mut command = relais(folder, &[&ports, args].concat());
+        command.envs(variables.iter().copied());
+        command.stderr(std::fs::File::create(folder.join("log")).unwrap());
+        Self::by(command)
+    }
+
     /// A server on a port that another one had.
     pub(crate) fn start_on(folder: &Path, listen: &str, args: &[&str]) -> Self {
         let ports = ["serve", "--listen", listen, "--admin-listen", "127.0.0.1:0"];
         let mut command = relais(folder, &[&ports, args].concat());
         command.stderr(Stdio::null());
+        Self::by(command)
+    }
+
+    /// A server by this command.
+    pub(crate) fn by(command: Command) -> Self {
         let mut process = Running::start(command);
         let mut line = String::new();
         process.stdout.read_line(&mut line).unwrap();

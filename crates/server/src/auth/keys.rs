@@ -113,10 +113,21 @@ impl Keys {
         configured: &[ApiKey],
         secrets: &[(String, Bytes)],
     ) -> Result<Self, ServeError> {
-        let configured = configured.iter().map(|key| (key.hash, Arc::new(key.clone()))).collect();
+        let configured = by_own_hash(configured);
         let by_hash = by_hash(secrets).map_err(ServeError::UnreadableKey)?;
         let stored = RwLock::new(Stored { by_hash, read_at: None });
         Ok(Self { configured, stored, reading: tokio::sync::Mutex::default() })
+    }
+
+    /// The keys of another configuration, beside those of the store that are known.
+    pub(crate) fn with(&self, configured: &[ApiKey]) -> Self {
+        let stored = self.stored.read().expect("nothing panics while it is held");
+        let stored = Stored { by_hash: stored.by_hash.clone(), read_at: stored.read_at };
+        Self {
+            configured: by_own_hash(configured),
+            stored: RwLock::new(stored),
+            reading: tokio::sync::Mutex::default(),
+        }
     }
 
     /// The key with this text.
@@ -179,6 +190,10 @@ impl Keys {
         let stored = self.stored.read().expect("nothing panics while it is held");
         stored.read_at.is_some_and(|at| now.since(at) < age)
     }
+}
+
+fn by_own_hash(configured: &[ApiKey]) -> HashMap<[u8; 32], Arc<ApiKey>> {
+    configured.iter().map(|key| (key.hash, Arc::new(key.clone()))).collect()
 }
 
 fn by_hash(secrets: &[(String, Bytes)]) -> Result<HashMap<[u8; 32], Arc<ApiKey>>, String> {

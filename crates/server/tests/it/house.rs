@@ -12,8 +12,8 @@ use std::time::Duration;
 use relais_core::{Policy, TaskId, Timestamp};
 use relais_engine::seal::SealKey;
 use relais_engine::{Chance as _, Config, Engine, ManualClock, SeededChance};
-use relais_server::App;
 use relais_server::config::{Mode, Route, ServerConfig};
+use relais_server::{App, Door};
 use relais_store::{MemoryStore, Store};
 use tokio::net::TcpListener;
 
@@ -31,6 +31,7 @@ pub(crate) const LONG: Duration = Duration::from_secs(50);
 /// A server with an upstream behind it.
 pub(crate) struct House {
     pub(crate) app: Arc<App>,
+    pub(crate) door: Arc<Door>,
     pub(crate) engine: Engine,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) address: SocketAddr,
@@ -95,11 +96,9 @@ impl Plan {
         let admin_listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = public.local_addr().unwrap();
         let admin = admin_listener.local_addr().unwrap();
-        let serving = app.clone();
-        let serving = tokio::spawn(async move {
-            relais_server::serve(serving, public, admin_listener).await.unwrap();
-        });
-        House { app, engine, clock, address, admin, upstream: self.upstream, serving }
+        let door = Door::new(app.clone()).unwrap();
+        let serving = tokio::spawn(relais_server::serve(door.clone(), public, admin_listener));
+        House { app, door, engine, clock, address, admin, upstream: self.upstream, serving }
     }
 }
 

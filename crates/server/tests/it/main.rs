@@ -24,6 +24,7 @@ mod misplaced;
 mod odd_store;
 mod pitfalls;
 mod queues;
+mod reload;
 mod results;
 mod same_events;
 mod service;
