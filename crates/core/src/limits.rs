@@ -26,6 +26,17 @@ pub const HEAD_BYTES_MAX: usize = 64 << 10;
 pub const HEAD_FIELDS_MAX: usize = 100;
 /// Longest path that a task tells of its request, bytes; a lease tells it whole.
 pub const PATH_TOLD_BYTES_MAX: usize = 2_048;
+/// Most header fields in an upstream's answer. More than [`HEAD_FIELDS_MAX`]: `Link`, `Set-Cookie` and
+/// traces come in hundreds.
+pub const UPSTREAM_FIELDS_MAX: usize = 500;
+/// Longest that name, connection and TLS handshake of an upstream may take together.
+pub const CONNECT_MAX: Duration = Duration::from_secs(10);
+/// Longest that an idle connection to an upstream is kept; less where its `Keep-Alive: timeout` says so.
+pub const IDLE_CONNECTION_MAX: Duration = Duration::from_secs(30);
+/// How long a connection may have been idle that is trusted with a request that cannot be sent twice.
+pub const TRUSTED_CONNECTION_MAX: Duration = Duration::from_secs(1);
+/// Idle connections kept for one upstream.
+pub const IDLE_CONNECTIONS_MAX: usize = 256;
 /// Largest JSON envelope of a batch, bytes.
 pub const BATCH_BODY_BYTES_MAX: u64 = 64 << 20;
 /// Most tasks, leases or settles in one call.
@@ -149,6 +160,16 @@ pub const LIMITS: &[Limit] = &[
     limit("head", HEAD_BYTES_MAX as u64, "bytes", "431 head-too-large"),
     limit("head fields", HEAD_FIELDS_MAX as u64, "fields", "431 head-too-large"),
     limit("path that a task tells", PATH_TOLD_BYTES_MAX as u64, "bytes", "cut, and ends with …"),
+    limit("head of an upstream", HEAD_BYTES_MAX as u64, "bytes", "502 upstream-response-too-large"),
+    limit(
+        "head fields of an upstream",
+        UPSTREAM_FIELDS_MAX as u64,
+        "fields",
+        "502 upstream-response-too-large",
+    ),
+    limit("connecting to an upstream", CONNECT_MAX.as_secs(), "seconds", "upstream-unreachable"),
+    limit("idle connection", IDLE_CONNECTION_MAX.as_secs(), "seconds", "closed"),
+    limit("idle connections of an upstream", IDLE_CONNECTIONS_MAX as u64, "connections", "closed"),
     limit("labels", LABELS_MAX as u64, "labels", "422 invalid-field"),
     limit("label key or value", LABEL_BYTES_MAX as u64, "bytes", "422 invalid-field"),
     limit("lane", LANE_BYTES_MAX as u64, "bytes", "422 invalid-field"),

@@ -1,4 +1,5 @@
-//! What an upstream's answer means for a task (product.md, promise 2 and "Outcome").
+//! What an upstream's answer, or the want of one, means for a task (product.md, promise 2 and
+//! "Outcome").
 
 use std::time::Duration;
 
@@ -40,6 +41,37 @@ pub fn judge(status: u16, repeatable: bool, retry_after: Option<Duration>) -> Ve
     }
 }
 
+/// How much of a request may have reached its upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    /// Nothing: there was no connection yet, or it was given up before the first byte.
+    Nothing,
+    /// Some or all of it: the upstream may have begun.
+    Something,
+}
+
+/// What it means that an answer did not come, or not whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// The request may be sent again.
+    Again,
+    /// Nobody knows whether the work was done, and doing it twice might do harm.
+    Unknown,
+}
+
+/// Judges a lost answer: the one place that decides it, for calls that broke off or took too long, for a
+/// stop, for a process that died, and for the plain proxy.
+///
+/// `repeatable` is [`Runner::is_repeatable`](crate::Runner::is_repeatable), or for the plain proxy
+/// [`is_idempotent_method`]. Who does not know how much was sent says [`Sent::Something`].
+#[must_use]
+pub const fn judge_lost(sent: Sent, repeatable: bool) -> Loss {
+    match (sent, repeatable) {
+        (Sent::Nothing, _) | (Sent::Something, true) => Loss::Again,
+        (Sent::Something, false) => Loss::Unknown,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,6 +98,14 @@ mod tests {
         ] {
             assert_eq!(judge(status, repeatable, None), expected, "{status} {repeatable}");
         }
+    }
+
+    #[test]
+    fn only_what_was_sent_and_cannot_be_repeated_is_unknown() {
+        assert_eq!(judge_lost(Sent::Nothing, false), Loss::Again);
+        assert_eq!(judge_lost(Sent::Nothing, true), Loss::Again);
+        assert_eq!(judge_lost(Sent::Something, true), Loss::Again);
+        assert_eq!(judge_lost(Sent::Something, false), Loss::Unknown);
     }
 
     #[test]

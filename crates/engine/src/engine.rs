@@ -15,11 +15,11 @@ use relais_store::{
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::call::Caller;
 use crate::clock::{Chance, Clock};
 use crate::coalesce::Coalescer;
 use crate::config::{Config, Policies};
 use crate::dispatcher::Dispatcher;
-use crate::execute::push::Caller;
 use crate::execute::running::Running;
 use crate::execute::tap::Taps;
 use crate::feed::{Feed, Follower};
@@ -76,7 +76,7 @@ pub(crate) struct Inner {
     pub(crate) running: Running,
     pub(crate) taps: Taps,
     pub(crate) coalescer: Coalescer,
-    pub(crate) caller: Caller,
+    caller: Caller,
     /// Tells this process's attempts from those of dead ones.
     pub(crate) epoch: u64,
     /// Claims and attempts of this process.
@@ -114,7 +114,7 @@ impl Engine {
             running: Running::default(),
             taps: Taps::default(),
             coalescer: Coalescer::default(),
-            caller: Caller::new(),
+            caller: Caller::default(),
             epoch,
             attempts: TaskTracker::new(),
             tracker: TaskTracker::new(),
@@ -179,6 +179,12 @@ impl Engine {
     /// When the store cannot be read.
     pub async fn look_again(&self) -> Result<(), EngineError> {
         self.wake_all_pools().await
+    }
+
+    /// Who calls upstreams: for tasks, and for whoever passes requests on without one.
+    #[must_use]
+    pub fn caller(&self) -> &Caller {
+        &self.inner.caller
     }
 
     /// Where chance comes from.

@@ -1,11 +1,10 @@
-//! The plain streaming proxy: mode `sync` and the fallback. No task, no retry; the call ends with its
-//! client.
+//! The plain streaming proxy: mode `sync` and the fallback. No task; the call ends with its client. No
+//! retry, but of a GET or HEAD that was lost to an old connection.
 
 pub(crate) mod fields;
 pub(crate) mod source;
 mod tunnel;
 
-use std::error::Error as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -15,13 +14,13 @@ use axum::body::Body;
 use axum::response::Response;
 use http::header::{FORWARDED, HOST, HeaderValue};
 use http::uri::Authority;
-use http::{Request, StatusCode, Uri};
+use http::{Method, Request, StatusCode, Uri};
 use http_body::Body as _;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use relais_api::codes;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use relais_api::codes::{self, Code};
+use relais_core::outcome::{Loss, Sent, is_idempotent_method, judge_lost};
+use relais_engine::call::{CallError, Care};
 use tokio_util::task::TaskTracker;
 
 use self::fields::PreferIs;
@@ -31,17 +30,9 @@ use crate::config::HostHeader;
 use crate::connection::Peer;
 use crate::problem::{ORIGIN, Refusal};
 
-/// How long connecting to an upstream may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long an idle connection to an upstream is kept.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Idle connections kept per upstream.
-const IDLE_MAX: usize = 256;
 /// How long a call goes on for a client that has closed its sending side, since the last byte that it
 /// was sent: it may wait for its answer, and most who do that are gone.
 const HALF_CLOSED_FOR: Duration = Duration::from_secs(5);
-/// How often a silent upstream is asked, on the connection's level, whether it still lives.
-const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// Where a request is passed on to.
 #[derive(Debug, Clone)]
@@ -59,28 +50,12 @@ pub(crate) struct Target {
 /// Passes requests on.
 pub(crate) struct Proxy {
     app: Arc<App>,
-    client: Client<HttpsConnector<HttpConnector>, Body>,
     tracker: TaskTracker,
 }
 
 impl Proxy {
-    pub(crate) fn new(app: Arc<App>, tracker: TaskTracker) -> Self {
-        let mut http = HttpConnector::new();
-        http.enforce_http(false);
-        http.set_nodelay(true);
-        http.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        http.set_keepalive(Some(KEEPALIVE));
-        let https = HttpsConnectorBuilder::new()
-            .with_webpki_roots()
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(http);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(IDLE_MAX)
-            .build(https);
-        Self { app, client, tracker }
+    pub(crate) const fn new(app: Arc<App>, tracker: TaskTracker) -> Self {
+        Self { app, tracker }
     }
 
     /// Passes a request on, and its answer back, as they come.
@@ -98,9 +73,7 @@ impl Proxy {
         let on_client = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
         let method = request.method().clone();
         let outgoing = self.outgoing(request, peer, target, upgrade)?;
-        let call = tokio::time::timeout(target.timeout, self.client.request(outgoing));
-        let answer = call.await.map_err(|_| Refusal::new(&codes::UPSTREAM_TIMEOUT))?;
-        let mut answer = answer.map_err(|error| refusal_of(&error))?;
+        let mut answer = self.call(outgoing, target.timeout).await?;
         let protocol = answer.headers().get(http::header::UPGRADE).cloned();
         let has_body = !answer.body().is_end_stream();
         fields::clean_response(answer.headers_mut(), &method, has_body);
@@ -108,8 +81,9 @@ impl Proxy {
         *answer.version_mut() = http::Version::HTTP_11;
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             let (Some(on_client), Some(protocol)) = (on_client, protocol) else {
-                return Err(Refusal::new(&codes::UPSTREAM_MALFORMED)
-                    .because("the upstream changed to a protocol that nobody asked for"));
+                let loss = judge_lost(Sent::Something, is_idempotent_method(method.as_str()));
+                let detail = "the upstream changed to a protocol that nobody asked for";
+                return Err(lost(&codes::UPSTREAM_MALFORMED, loss, detail));
             };
             let on_upstream = hyper::upgrade::on(&mut answer);
             let stop = self.app.stop.clone();
@@ -122,6 +96,47 @@ impl Proxy {
             answer.headers_mut().insert(ORIGIN, HeaderValue::from_static("upstream"));
         }
         Ok(answer.map(|body| if has_body { Body::new(body) } else { no_body() }))
+    }
+
+    /// Calls the upstream; once more if a request that asks only was lost to an old connection.
+    async fn call(
+        &self,
+        request: Request<Body>,
+        timeout: Duration,
+    ) -> Result<http::Response<Incoming>, Refusal> {
+        let method = request.method().clone();
+        let asks_only = matches!(method, Method::GET | Method::HEAD);
+        let again = (asks_only && request.body().is_end_stream()).then(|| copy_of(&request));
+        let care = if again.is_some() { Care::Repeatable } else { Care::Once };
+        let mut sent = Sent::Nothing;
+        let calls = async {
+            match self.call_once(request, care, &mut sent).await {
+                Err(error) if error.is_of_an_old_connection() => match again {
+                    Some(again) => self.call_once(again, Care::Once, &mut sent).await,
+                    None => Err(error),
+                },
+                called => called,
+            }
+        };
+        let called = tokio::time::timeout(timeout, calls).await;
+        let loss = judge_lost(sent, is_idempotent_method(method.as_str()));
+        match called {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(refusal_of(&error, loss)),
+            Err(_) => {
+                Err(lost(&codes::UPSTREAM_TIMEOUT, loss, "the upstream did not answer in time"))
+            }
+        }
+    }
+
+    async fn call_once(
+        &self,
+        request: Request<Body>,
+        care: Care,
+        sent: &mut Sent,
+    ) -> Result<http::Response<Incoming>, CallError> {
+        let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
+        self.app.engine.caller().call(request, care, sent).await
     }
 
     fn outgoing(
@@ -168,19 +183,40 @@ fn address(upstream: &str, target: &Uri) -> Result<Uri, Refusal> {
         .map_err(|_| Refusal::new(&codes::MALFORMED_REQUEST).because("the target cannot be read"))
 }
 
+/// The same request once more; it has no body.
+fn copy_of(request: &Request<Body>) -> Request<Body> {
+    let mut copy = Request::new(Body::empty());
+    copy.method_mut().clone_from(request.method());
+    copy.uri_mut().clone_from(request.uri());
+    copy.headers_mut().clone_from(request.headers());
+    copy
+}
+
 /// Why there is no answer.
-fn refusal_of(error: &hyper_util::client::legacy::Error) -> Refusal {
-    if error.is_connect() {
-        return Refusal::new(&codes::UPSTREAM_UNREACHABLE);
-    }
-    tracing::debug!(%error, "an upstream did not answer");
-    let cause = error.source().and_then(|source| source.downcast_ref::<hyper::Error>());
-    if cause.is_some_and(hyper::Error::is_user) {
+fn refusal_of(error: &CallError, loss: Loss) -> Refusal {
+    let detail = error.to_string();
+    match error {
+        CallError::Unreachable(_) => Refusal::new(&codes::UPSTREAM_UNREACHABLE).because(detail),
+        CallError::HeadTooLarge => {
+            Refusal::new(&codes::UPSTREAM_RESPONSE_TOO_LARGE).because(detail)
+        }
+        CallError::NotHttp => lost(&codes::UPSTREAM_MALFORMED, loss, &detail),
         // The client's own upload broke off; most likely nobody hears this.
-        return crate::incoming::broken_off();
+        CallError::Broken { error, .. } if error.is_user() => crate::incoming::broken_off(),
+        CallError::Broken { error, .. } => {
+            tracing::debug!(%error, "an upstream did not answer");
+            lost(&codes::UPSTREAM_MALFORMED, loss, &detail)
+        }
     }
-    Refusal::new(&codes::UPSTREAM_MALFORMED)
-        .because("the connection to the upstream broke before its answer could be read")
+}
+
+/// There is no answer; whether the request may be sent again is said by the code.
+fn lost(code: &'static Code, loss: Loss, detail: &str) -> Refusal {
+    match loss {
+        Loss::Again => Refusal::new(code).because(detail),
+        Loss::Unknown => Refusal::new(&codes::OUTCOME_UNKNOWN)
+            .because(format!("{detail}; the upstream may have done the work")),
+    }
 }
 
 /// No body, and no word of its length: an answer to HEAD, or a 304, has one that is not sent.

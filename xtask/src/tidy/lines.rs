@@ -151,6 +151,7 @@ const MAY_MEASURE: &[&str] = &[
     "crates/client/",
     "crates/relais/",
     // How long a connection, or a client that waits, has been there: patience, not a task's time.
+    "crates/engine/src/call",
     "crates/server/src/connection/",
     "crates/server/src/front_door",
     "crates/server/src/metrics.rs",

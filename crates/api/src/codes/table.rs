@@ -166,8 +166,9 @@ codes! {
         "Nobody knows whether the work was done";
         "The request was sent to the upstream, its answer was lost, and doing it twice might do \
          harm: its method is not idempotent and the upstream is not declared so.";
-        "Find out at the upstream whether it was done. If it was not, retry the task by hand. If \
-         repeating does no harm, set `idempotent = true` on the route.";
+        "Find out at the upstream whether it was done. If it was not, retry the task by hand; a \
+         request that was only passed on is sent again. If repeating does no harm, set `idempotent \
+         = true` on the route of a task.";
         "It is not known whether this was done. Please check before trying again.";
         "On ne sait pas si le traitement a eu lieu. Veuillez vérifier avant de recommencer.";
     }
@@ -321,9 +322,11 @@ codes! {
     }
     UPSTREAM_RESPONSE_TOO_LARGE = "upstream-response-too-large", 502, final {
         "The upstream's answer is too large";
-        "The answer is over the limit for results. It is not cut off but refused, and not asked \
-         for again.";
-        "Have the upstream answer in parts or with a link, or have the operator raise the limit.";
+        "The answer is over the limit for results, or its head is over the limit of 64 KiB and 500 \
+         fields; `detail` says which. It is not cut off but refused, and not asked for again: the \
+         upstream has done the work.";
+        "Have the upstream answer in parts or with a link, or have the operator raise the limit \
+         for results. That for heads is fixed.";
         "The answer is too large.";
         "La réponse est trop volumineuse.";
     }
@@ -337,9 +340,11 @@ codes! {
     }
     UPSTREAM_UNREACHABLE = "upstream-unreachable", 502, retryable {
         "The upstream cannot be reached";
-        "No connection to the upstream could be made: its name is unknown, it refuses, or TLS \
-         failed. Nothing was sent.";
-        "Check that the upstream runs and that its address is right; then retry.";
+        "No connection to the upstream could be made, and `detail` says why: its name is unknown, it \
+         refuses, its certificate is not trusted. Nothing was sent. Of a task that may be repeated \
+         it also says that the connection broke.";
+        "Check that the upstream runs and that its address is right; if it is the certificate, name \
+         its authority with `ca` in the upstream's table of the configuration. Then retry.";
         "The service cannot be reached.";
         "Le service est injoignable.";
     }

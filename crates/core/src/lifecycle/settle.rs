@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::{BodyKind, Draft, Reply, Step};
 use crate::event::{Cause, EventData};
 use crate::limits;
+use crate::outcome::{Loss, Sent, judge_lost};
 use crate::policy::Policy;
 use crate::refusal::Refused;
 use crate::retry::{backoff, retry_delay};
@@ -89,16 +90,21 @@ pub(super) fn vanish(draft: &mut Draft<'_>, jitter: f64, policy: &Policy) {
     let life = &mut draft.step.life;
     life.crashes += 1;
     let crashes = life.crashes;
-    if !draft.task.spec.runner.is_repeatable() {
-        let detail = "the connection to the answer was lost; the upstream may have done the work";
-        let failure = Failure::new(FailureCode::OutcomeUnknown, Some(detail));
-        end_attempt(draft, Cause::Crash, failure, None);
-    } else {
-        let failure =
-            Failure::new(FailureCode::WorkerLost, Some("the holder of the lease vanished"));
-        let delay =
-            (crashes < limits::CRASHES_MAX).then(|| backoff(&policy.retry, crashes, jitter));
-        end_attempt(draft, Cause::Crash, failure, delay);
+    // Whoever could tell how much was sent is gone with it.
+    match judge_lost(Sent::Something, draft.task.spec.runner.is_repeatable()) {
+        Loss::Unknown => {
+            let detail =
+                "the connection to the answer was lost; the upstream may have done the work";
+            let failure = Failure::new(FailureCode::OutcomeUnknown, Some(detail));
+            end_attempt(draft, Cause::Crash, failure, None);
+        }
+        Loss::Again => {
+            let detail = "the holder of the lease vanished";
+            let failure = Failure::new(FailureCode::WorkerLost, Some(detail));
+            let delay =
+                (crashes < limits::CRASHES_MAX).then(|| backoff(&policy.retry, crashes, jitter));
+            end_attempt(draft, Cause::Crash, failure, delay);
+        }
     }
     draft.wake_now();
 }

@@ -1,57 +1,20 @@
 //! Runs an attempt by calling the upstream.
 
-use std::error::Error as _;
-use std::time::Duration;
-
 use http::Method;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use http_body_util::BodyExt as _;
+use relais_core::outcome::{Loss, Sent, judge_lost};
 use relais_core::{Cause, Command, Failure, FailureCode, LeaseToken, Runner, State, Status};
 use relais_store::{Claimed, Stepped};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::answer::{Complete, Lost};
-use super::request::{self, Upload};
+use super::request;
 use super::tap::TapEvent;
+use crate::call::{CallError, Care};
 use crate::engine::Engine;
 use crate::envelope::{self, Context};
 use crate::work::{Outcome, Settle};
-
-/// How long connecting to an upstream may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long an idle connection to an upstream is kept.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Idle connections kept per upstream.
-const IDLE_MAX: usize = 256;
-
-/// Calls upstreams.
-pub(crate) struct Caller {
-    client: Client<HttpsConnector<HttpConnector>, Upload>,
-}
-
-impl Caller {
-    pub(crate) fn new() -> Self {
-        let mut http = HttpConnector::new();
-        http.enforce_http(false);
-        http.set_nodelay(true);
-        http.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let https = HttpsConnectorBuilder::new()
-            .with_provider_and_webpki_roots(rustls::crypto::aws_lc_rs::default_provider())
-            .expect("the provider knows the default protocol versions")
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(http);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(IDLE_MAX)
-            .build(https);
-        Self { client }
-    }
-}
 
 /// How a call ended.
 enum Ended {
@@ -59,6 +22,8 @@ enum Ended {
     Outcome(Box<Complete>),
     /// It was told to stop.
     Stopped,
+    /// It took longer than it may.
+    Late,
 }
 
 impl Engine {
@@ -66,18 +31,17 @@ impl Engine {
     pub(crate) async fn push(&self, claimed: Claimed, stop: CancellationToken) {
         let tap = self.inner().taps.of(claimed.task.spec.id);
         let until = self.now().plus(self.policy_of(&claimed.task).attempt_timeout);
+        let mut sent = Sent::Nothing;
         let ended = tokio::select! {
-            ended = self.call(&claimed, tap.as_ref()) => ended,
+            ended = self.call(&claimed, tap.as_ref(), &mut sent) => ended,
             () = stop.cancelled() => Ended::Stopped,
-            () = self.clock().sleep_until(until) => {
-                Ended::Outcome(Box::new(lost_answer(&claimed, Cause::Timeout, FailureCode::UpstreamTimeout,
-                    "the upstream did not answer in time")))
-            }
+            () = self.clock().sleep_until(until) => Ended::Late,
         };
         let complete = match ended {
             Ended::Outcome(complete) => *complete,
+            Ended::Late => too_late(&claimed, sent),
             Ended::Stopped => {
-                self.stopped(&claimed).await;
+                self.stopped(&claimed, sent).await;
                 if let Some(tap) = tap {
                     conclude(&tap, TapEvent::Settled);
                 }
@@ -100,19 +64,27 @@ impl Engine {
         }
     }
 
-    async fn call(&self, claimed: &Claimed, tap: Option<&watch::Sender<TapEvent>>) -> Ended {
+    /// Calls the upstream; `sent` says at any moment how much of the request may be gone.
+    async fn call(
+        &self,
+        claimed: &Claimed,
+        tap: Option<&watch::Sender<TapEvent>>,
+        sent: &mut Sent,
+    ) -> Ended {
         let context: Context = match envelope::decode(&claimed.task.spec.context) {
             Ok(context) => context,
             Err(error) => return unsendable(&error.to_string()),
         };
         let trace = request::trace_of(&context, self.chance().bits());
         let request = match request::build(claimed, &self.config(), &trace) {
-            Ok(request) => request,
+            Ok(request) => request.map(|upload| upload.map_err(Into::into).boxed_unsync()),
             Err(error) => return unsendable(&error.to_string()),
         };
         let is_head = request.method() == Method::HEAD;
-        let complete = match self.inner().caller.client.request(request).await {
-            Err(error) => not_answered(claimed, &error),
+        let is_repeatable = claimed.task.spec.runner.is_repeatable();
+        let care = if is_repeatable { Care::Repeatable } else { Care::Once };
+        let complete = match self.caller().call(request, care, sent).await {
+            Err(error) => not_answered(claimed, &error, *sent),
             Ok(response) => match self.take_answer(claimed, is_head, response, tap).await {
                 Ok(complete) => complete,
                 Err(lost) => broken_off(claimed, lost),
@@ -122,7 +94,7 @@ impl Engine {
     }
 
     /// The attempt was told to stop: by a cancel or the deadline, or because Relais stops.
-    async fn stopped(&self, claimed: &Claimed) {
+    async fn stopped(&self, claimed: &Claimed, sent: Sent) {
         let id = claimed.task.spec.id;
         let nonce = claimed.nonce;
         let is_live = match self.task(id).await {
@@ -131,13 +103,13 @@ impl Engine {
             }
             _ => false,
         };
-        let command = if !is_live {
-            Command::Free { nonce }
-        } else if claimed.task.spec.runner.is_repeatable() {
-            Command::Release { nonce }
+        let command = if is_live {
+            match judge_lost(sent, claimed.task.spec.runner.is_repeatable()) {
+                Loss::Again => Command::Release { nonce },
+                Loss::Unknown => Command::Crash { nonce, jitter: self.chance().unit() },
+            }
         } else {
-            // The request is out and its answer will not be heard: nobody knows what became of it.
-            Command::Crash { nonce, jitter: self.chance().unit() }
+            Command::Free { nonce }
         };
         if let Err(error) = self.step(None, id, command).await {
             tracing::debug!(%error, task = %id, "a stopped attempt had changed");
@@ -183,21 +155,27 @@ fn unsendable(detail: &str) -> Ended {
 }
 
 /// The upstream did not answer at all.
-fn not_answered(claimed: &Claimed, error: &hyper_util::client::legacy::Error) -> Complete {
-    if error.is_connect() {
-        let detail = "the upstream could not be reached; nothing was sent";
-        return failed(Cause::Error, FailureCode::UpstreamUnreachable, detail, true);
-    }
-    let is_garbage = error
-        .source()
-        .and_then(|source| source.downcast_ref::<hyper::Error>())
-        .is_some_and(hyper::Error::is_parse);
-    if is_garbage {
-        let detail = "the upstream's answer was not HTTP";
-        return lost_answer(claimed, Cause::Error, FailureCode::UpstreamMalformed, detail);
-    }
-    let detail = "the connection broke before the upstream answered";
-    lost_answer(claimed, Cause::Error, FailureCode::UpstreamUnreachable, detail)
+fn not_answered(claimed: &Claimed, error: &CallError, sent: Sent) -> Complete {
+    let detail = error.to_string();
+    let code = match error {
+        CallError::Unreachable(_) | CallError::Broken { .. } => FailureCode::UpstreamUnreachable,
+        CallError::NotHttp => FailureCode::UpstreamMalformed,
+        // It has answered; what it said is refused as a whole.
+        CallError::HeadTooLarge => {
+            let code = FailureCode::UpstreamResponseTooLarge;
+            return failed(Cause::Error, code, &detail, false);
+        }
+    };
+    lost_answer(claimed, sent, Cause::Error, code, &detail)
+}
+
+/// The attempt took longer than it may.
+fn too_late(claimed: &Claimed, sent: Sent) -> Complete {
+    let detail = match sent {
+        Sent::Nothing => "no connection to the upstream came about in time",
+        Sent::Something => "the upstream did not answer in time",
+    };
+    lost_answer(claimed, sent, Cause::Timeout, FailureCode::UpstreamTimeout, detail)
 }
 
 /// The upstream's answer did not come whole.
@@ -209,28 +187,50 @@ fn broken_off(claimed: &Claimed, lost: Lost) -> Complete {
         }
         Lost::Malformed => {
             let detail = "the upstream changed to a protocol that nobody asked for";
-            lost_answer(claimed, Cause::Error, FailureCode::UpstreamMalformed, detail)
+            lost_answer(
+                claimed,
+                Sent::Something,
+                Cause::Error,
+                FailureCode::UpstreamMalformed,
+                detail,
+            )
         }
         Lost::Broken(error) => {
             tracing::debug!(%error, "an answer broke off");
             let detail = "the upstream's answer broke off";
-            lost_answer(claimed, Cause::Error, FailureCode::UpstreamUnreachable, detail)
+            lost_answer(
+                claimed,
+                Sent::Something,
+                Cause::Error,
+                FailureCode::UpstreamUnreachable,
+                detail,
+            )
         }
         Lost::Store(error) => {
             tracing::warn!(%error, "an answer could not be stored");
             let detail = "the upstream's answer could not be stored";
-            lost_answer(claimed, Cause::Error, FailureCode::UpstreamError, detail)
+            lost_answer(claimed, Sent::Something, Cause::Error, FailureCode::UpstreamError, detail)
         }
     }
 }
 
-/// The answer is lost after the request went out: only a repeatable request is tried again.
-fn lost_answer(claimed: &Claimed, cause: Cause, code: FailureCode, detail: &str) -> Complete {
-    if claimed.task.spec.runner.is_repeatable() {
-        failed(cause, code, detail, true)
-    } else {
-        let detail = format!("{detail}; the upstream may have done the work");
-        failed(cause, FailureCode::OutcomeUnknown, &detail, false)
+/// There is no answer, or not all of it.
+fn lost_answer(
+    claimed: &Claimed,
+    sent: Sent,
+    cause: Cause,
+    code: FailureCode,
+    detail: &str,
+) -> Complete {
+    match (judge_lost(sent, claimed.task.spec.runner.is_repeatable()), sent) {
+        (Loss::Again, Sent::Nothing) => {
+            failed(cause, code, &format!("{detail}; nothing was sent"), true)
+        }
+        (Loss::Again, Sent::Something) => failed(cause, code, detail, true),
+        (Loss::Unknown, _) => {
+            let detail = format!("{detail}; the upstream may have done the work");
+            failed(cause, FailureCode::OutcomeUnknown, &detail, false)
+        }
     }
 }
 

@@ -170,20 +170,8 @@ impl Upstream {
     pub(crate) async fn next(&self) -> Call {
         let patience = Duration::from_secs(20);
         let accepted = tokio::time::timeout(patience, self.listener.accept()).await;
-        let (mut stream, _) = accepted.expect("a call was expected").unwrap();
-        let mut raw = Vec::new();
-        let head_end = loop {
-            if let Some(end) = raw.windows(4).position(|window| window == b"\r\n\r\n") {
-                break end + 4;
-            }
-            assert!(stream.read_buf(&mut raw).await.unwrap() > 0, "the call broke off");
-        };
-        let head = String::from_utf8(raw[..head_end].to_vec()).unwrap();
-        let length = field(&head, "content-length").map_or(0, |text| text.parse().unwrap());
-        while raw.len() < head_end + length {
-            assert!(stream.read_buf(&mut raw).await.unwrap() > 0, "the call broke off");
-        }
-        Call { stream, head, body: raw.split_off(head_end) }
+        let (stream, _) = accepted.expect("a call was expected").unwrap();
+        Call::read(stream).await
     }
 
     /// Answers the next call and closes its connection.
@@ -206,6 +194,37 @@ pub(crate) struct Call {
 }
 
 impl Call {
+    /// Reads the next call of a connection.
+    async fn read(mut stream: TcpStream) -> Self {
+        let mut raw = Vec::new();
+        let head_end = loop {
+            if let Some(end) = raw.windows(4).position(|window| window == b"\r\n\r\n") {
+                break end + 4;
+            }
+            assert!(stream.read_buf(&mut raw).await.unwrap() > 0, "the call broke off");
+        };
+        let head = String::from_utf8(raw[..head_end].to_vec()).unwrap();
+        let length = field(&head, "content-length").map_or(0, |text| text.parse().unwrap());
+        while raw.len() < head_end + length {
+            assert!(stream.read_buf(&mut raw).await.unwrap() > 0, "the call broke off");
+        }
+        Self { stream, head, body: raw.split_off(head_end) }
+    }
+
+    /// Answers, and keeps the connection for the next call.
+    pub(crate) async fn answer_and_stay(&mut self, fields: &str, body: &str) {
+        let len = body.len();
+        let text = format!("HTTP/1.1 200 OK\r\nContent-Length: {len}\r\n{fields}\r\n{body}");
+        self.stream.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    /// The next call on the same connection.
+    pub(crate) async fn next(self) -> Self {
+        let patience = Duration::from_secs(20);
+        let read = tokio::time::timeout(patience, Self::read(self.stream)).await;
+        read.expect("a call on the same connection was expected")
+    }
+
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         field(&self.head, name)
     }

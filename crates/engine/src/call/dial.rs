@@ -1,0 +1,198 @@
+//! New connections to upstreams: name, TCP, TLS.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Uri;
+use http::uri::Scheme;
+use hyper::service::Service as _;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::service::TowerToHyperService;
+use relais_core::limits;
+use rustls::pki_types::ServerName;
+use rustls::{AlertDescription, ClientConfig};
+use tokio::sync::OnceCell;
+use tokio_rustls::TlsConnector;
+
+use super::tls::UpstreamTls;
+use super::wire::{Shared, Wire};
+
+/// How often a silent upstream is asked, on the connection's level, whether it still lives.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// Why there is no connection to an upstream.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unreachable {
+    /// Its URL names no host.
+    #[error("its URL names no host")]
+    NoAddress,
+    /// Its name cannot be resolved.
+    #[error("its name is unknown")]
+    NoName,
+    /// Nobody listens there.
+    #[error("it refuses connections")]
+    Refused,
+    /// Name, connection and handshake took too long together.
+    #[error("connecting took too long")]
+    Slow,
+    /// It closed the connection before anything was sent.
+    #[error("it closed the connection at once")]
+    Closed,
+    /// Its certificate is not good: whose word it is, or for which name, or until when.
+    #[error("its certificate is not trusted ({0})")]
+    Certificate(String),
+    /// It does not trust the client certificate, or the want of one.
+    #[error("it does not accept the client certificate ({0})")]
+    ClientCertificate(String),
+    /// The handshake failed in another way.
+    #[error("TLS failed ({0})")]
+    Tls(String),
+    /// The network says no in another way.
+    #[error("the connection failed ({0})")]
+    Network(io::ErrorKind),
+}
+
+impl Unreachable {
+    /// The upstream's refusal of our certificate, if that is what an error is.
+    pub(super) fn of_refused_certificate(error: &(dyn Error + 'static)) -> Option<Self> {
+        let refused = Self::of_tls(tls_error(error)?);
+        matches!(refused, Self::ClientCertificate(_)).then_some(refused)
+    }
+
+    fn of_tls(error: &rustls::Error) -> Self {
+        use AlertDescription as Alert;
+        match error {
+            rustls::Error::InvalidCertificate(_) => Self::Certificate(error.to_string()),
+            rustls::Error::AlertReceived(
+                Alert::CertificateRequired
+                | Alert::BadCertificate
+                | Alert::UnknownCA
+                | Alert::AccessDenied
+                | Alert::CertificateExpired
+                | Alert::CertificateUnknown
+                | Alert::UnsupportedCertificate
+                | Alert::CertificateRevoked,
+            ) => Self::ClientCertificate(error.to_string()),
+            _ => Self::Tls(error.to_string()),
+        }
+    }
+
+    fn of_handshake(error: &io::Error) -> Self {
+        tls_error(error).map_or(Self::Network(error.kind()), Self::of_tls)
+    }
+
+    /// From the connector's error, which tells causes apart by its sources only.
+    fn of_connect(error: &(dyn Error + 'static)) -> Self {
+        if error.to_string().contains("dns") {
+            return Self::NoName;
+        }
+        match sources(error).find_map(|source| source.downcast_ref::<io::Error>()) {
+            Some(error) if error.kind() == io::ErrorKind::ConnectionRefused => Self::Refused,
+            Some(error) if error.kind() == io::ErrorKind::TimedOut => Self::Slow,
+            Some(error) => Self::Network(error.kind()),
+            None => Self::Network(io::ErrorKind::Other),
+        }
+    }
+}
+
+/// An error, and what is behind it.
+fn sources<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
+fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    sources(error).find_map(|source| match source.downcast_ref::<io::Error>() {
+        // An I/O error tells of what it wraps only when it is asked for it.
+        Some(wrapper) => wrapper.get_ref()?.downcast_ref(),
+        None => source.downcast_ref(),
+    })
+}
+
+/// Makes connections.
+#[derive(Debug)]
+pub(super) struct Dialer {
+    tcp: TowerToHyperService<HttpConnector>,
+    /// Upstreams, as scheme and authority, that are trusted by other roots than everybody's, or that want
+    /// to know who calls.
+    own: BTreeMap<String, UpstreamTls>,
+    /// For all others; made when the first is called, because the system's roots are many files.
+    public: OnceCell<UpstreamTls>,
+}
+
+impl Default for Dialer {
+    fn default() -> Self {
+        Self::new(BTreeMap::new())
+    }
+}
+
+impl Dialer {
+    pub(super) fn new(own: BTreeMap<String, UpstreamTls>) -> Self {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        // Divided among the addresses of a name, so that a dead one does not take it all.
+        tcp.set_connect_timeout(Some(limits::CONNECT_MAX));
+        tcp.set_keepalive(Some(KEEPALIVE));
+        Self { tcp: TowerToHyperService::new(tcp), own, public: OnceCell::new() }
+    }
+
+    /// A new connection to the upstream of a URI.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(super) async fn dial(&self, upstream: &Uri) -> Result<Wire, Unreachable> {
+        let connecting = tokio::time::timeout(limits::CONNECT_MAX, self.connect(upstream));
+        let connected = connecting.await.unwrap_or(Err(Unreachable::Slow));
+        if let Err(error @ (Unreachable::Certificate(_) | Unreachable::ClientCertificate(_))) =
+            &connected
+        {
+            // Somebody must change a file; trying again does not help.
+            let upstream = upstream.authority().map_or("", http::uri::Authority::as_str);
+            tracing::warn!(upstream, "could not call an upstream: {error}");
+        }
+        connected
+    }
+
+    async fn connect(&self, upstream: &Uri) -> Result<Wire, Unreachable> {
+        let tcp = self.tcp.call(upstream.clone()).await;
+        let tcp = tcp.map_err(|error| Unreachable::of_connect(&error))?;
+        let socket = Arc::new(tcp.into_inner());
+        let stream = Shared(socket.clone());
+        let wire = if upstream.scheme() == Some(&Scheme::HTTPS) {
+            let name = server_name(upstream).ok_or(Unreachable::NoAddress)?;
+            let tls = TlsConnector::from(self.tls(upstream).await);
+            let stream = tls.connect(name, stream).await;
+            let stream = stream.map_err(|error| Unreachable::of_handshake(&error))?;
+            Wire::over(stream, socket).await
+        } else {
+            Wire::over(stream, socket).await
+        };
+        wire.map_err(|_| Unreachable::Closed)
+    }
+
+    async fn tls(&self, upstream: &Uri) -> Arc<ClientConfig> {
+        if !self.own.is_empty()
+            && let Some(authority) = upstream.authority()
+            && let Some(own) = self.own.get(&format!("https://{authority}"))
+        {
+            return own.config();
+        }
+        let public = self.public.get_or_init(|| async {
+            let made = tokio::task::spawn_blocking(UpstreamTls::public).await;
+            made.expect("reading the system's roots does not panic")
+        });
+        public.await.config()
+    }
+}
+
+/// The name that an upstream's certificate must have: that of its URL, whatever `Host` it is sent.
+fn server_name(upstream: &Uri) -> Option<ServerName<'static>> {
+    let host = upstream.host()?;
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    ServerName::try_from(host.to_owned()).ok()
+}
