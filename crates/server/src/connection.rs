@@ -4,9 +4,12 @@
 //! Not here: what is answered (`service`).
 
 mod follower;
+mod frames;
 mod framing;
 mod guard;
 mod head;
+mod http2;
+mod streams;
 mod timing;
 
 use std::net::SocketAddr;
@@ -21,9 +24,9 @@ use http::header::{CONNECTION, CONTENT_LENGTH};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use relais_api::codes;
 use relais_core::limits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -34,6 +37,8 @@ use tokio::time::timeout;
 use self::follower::Taken;
 use self::framing::Fault;
 use self::guard::{Busy, Guard, Wait, Watch};
+use self::streams::Streams;
+pub(crate) use self::streams::Turns;
 use self::timing::Timing;
 use crate::app::Side;
 use crate::problem::Refusal;
@@ -43,10 +48,6 @@ use crate::service::Door;
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The library's buffers: a head at its limit, and some.
 const BUFFER_BYTES_MAX: usize = limits::HEAD_BYTES_MAX + (8 << 10);
-/// Requests at once on one HTTP/2 connection.
-const H2_STREAMS_MAX: u32 = 200;
-/// How often an HTTP/2 connection is asked whether it still lives, and how long it may take to say so.
-const H2_PING_EVERY: Duration = Duration::from_secs(20);
 /// How long a last word may take to be written.
 const SAY_WITHIN: Duration = Duration::from_secs(2);
 /// How long an ended connection is still read, so that what was written last is not lost to a reset
@@ -73,11 +74,13 @@ pub(crate) struct Peer {
     pub(crate) permit: Permit,
     /// The connection, where it serves one request at a time.
     watch: Option<Arc<Watch>>,
+    /// The connection, where it serves many.
+    streams: Option<Arc<Streams>>,
 }
 
 impl Peer {
     pub(crate) const fn new(address: SocketAddr, side: Side, permit: Permit) -> Self {
-        Self { address, side, permit, watch: None }
+        Self { address, side, permit, watch: None, streams: None }
     }
 
     /// How long this request goes on once its client has closed its sending side: a minute unless this
@@ -104,7 +107,7 @@ pub(crate) async fn serve(door: Arc<Door>, mut stream: TcpStream, peer: Peer) {
         () = stop.cancelled() => return,
     };
     if is_h2 {
-        Box::pin(http2(door, stream, first, peer)).await;
+        Box::pin(http2::serve(door, stream, first, peer)).await;
     } else {
         http1(door, stream, first, peer).await;
     }
@@ -130,34 +133,6 @@ async fn preface(stream: &mut TcpStream) -> Option<(bool, Bytes)> {
         read += len;
     }
     Some((seen == H2_PREFACE, Bytes::copy_from_slice(&seen[..read])))
-}
-
-async fn http2(door: Arc<Door>, stream: TcpStream, first: Bytes, peer: Peer) {
-    let stop = door.app.stop.clone();
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(peer.clone());
-        let door = door.clone();
-        Box::pin(async move { Ok::<_, std::convert::Infallible>(door.answer(request).await) })
-    });
-    let connection = http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(H2_STREAMS_MAX)
-        .max_header_list_size(u32::try_from(limits::HEAD_BYTES_MAX).expect("a small constant"))
-        .max_send_buf_size(64 << 10)
-        .keep_alive_interval(H2_PING_EVERY)
-        .keep_alive_timeout(H2_PING_EVERY)
-        .serve_connection(TokioIo::new(Guard::unwatched(stream, first)), service);
-    let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        ended = &mut connection => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "an HTTP/2 connection broke");
-    }
 }
 
 /// How an HTTP/1.1 connection ended.
@@ -208,9 +183,10 @@ async fn converse(
         // The driver tells a slow head from an idle connection; hyper would not.
         .header_read_timeout(None)
         .max_buf_size(BUFFER_BYTES_MAX)
-        .serve_connection(TokioIo::new(Guard::new(stream, first, watch.clone())), service)
+        .serve_connection(TokioIo::new(Guard::http1(stream, first, watch.clone())), service)
         .with_upgrades();
-    let mut timing = pin!(Timing::new(door.app.config.header_timeout));
+    let head_max = door.app.config.header_timeout;
+    let mut timing = pin!(Timing::new(head_max, timing::PARK_AFTER.min(head_max)));
     let mut stop = pin!(door.app.stop.cancelled());
     let mut is_stopping = false;
     let end = std::future::poll_fn(|context| {
@@ -316,7 +292,7 @@ async fn answer(
     let is_http_11 = request.version() == Version::HTTP_11;
     let may_take = is_http_11 && !is_head;
     let has_body = !request.body().is_end_stream();
-    let mut response = door.answer(request).await;
+    let mut response = door.answer(request.map(Body::new)).await;
     if may_take && let Some(follow) = follower::of(&mut response) {
         let (parts, _) = response.into_parts();
         let taken = Taken { follow, status: parts.status, headers: parts.headers };

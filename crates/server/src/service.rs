@@ -9,7 +9,6 @@ use futures_util::FutureExt as _;
 use http::header::{ALLOW, COOKIE, HOST, HeaderMap, HeaderValue};
 use http::uri::{Authority, PathAndQuery};
 use http::{Method, Request, StatusCode, Uri, Version};
-use hyper::body::Incoming;
 use relais_api::codes;
 use relais_core::limits;
 use tokio_util::task::TaskTracker;
@@ -68,7 +67,7 @@ impl Door {
     }
 
     /// Answers a request. A mistake of ours fails this request only.
-    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response {
+    pub(crate) async fn answer(&self, request: Request<Body>) -> Response {
         let rules = self.rules.read().expect("nothing panics while it is held").clone();
         rules.answer(request).await
     }
@@ -81,7 +80,7 @@ impl Rules {
         Ok(Self { app, public, admin, front })
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response {
+    async fn answer(&self, request: Request<Body>) -> Response {
         let path = request.uri().path().to_owned();
         let side = request.extensions().get::<Peer>().map_or(Side::Public, |peer| peer.side);
         let asked = match (&self.app.cors, side) {
@@ -106,7 +105,7 @@ impl Rules {
         response
     }
 
-    fn route(&self, mut request: Request<Incoming>, side: Side) -> Result<Routed<'_>, Refusal> {
+    fn route(&self, mut request: Request<Body>, side: Side) -> Result<Routed<'_>, Refusal> {
         if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
             return Err(Refusal::new(&codes::METHOD_NOT_ALLOWED).allow(METHODS));
         }
@@ -122,7 +121,6 @@ impl Rules {
             Side::Admin => &self.admin,
         };
         let is_own = own.has(request.uri().path());
-        let request = request.map(Body::new);
         Ok(if is_own { Routed::Own(own, request) } else { Routed::Front(request) })
     }
 }
@@ -139,7 +137,7 @@ enum Routed<'a> {
 
 /// Brings a request into one form, whatever protocol it came by: an origin-form target, one `Host`, one
 /// `Cookie`.
-fn normalise(request: &mut Request<Incoming>) -> Result<(), Refusal> {
+fn normalise(request: &mut Request<Body>) -> Result<(), Refusal> {
     join_cookies(request.headers_mut())?;
     if request.headers().len() > limits::HEAD_FIELDS_MAX {
         return Err(Refusal::new(&codes::HEAD_TOO_LARGE).limit(limits::HEAD_FIELDS_MAX as u64));
@@ -160,7 +158,7 @@ fn normalise(request: &mut Request<Incoming>) -> Result<(), Refusal> {
 }
 
 /// The one host that a request names (RFC 9112, 3.2; RFC 9113, 8.3.1).
-fn host_of(request: &Request<Incoming>) -> Result<Option<HeaderValue>, Refusal> {
+fn host_of(request: &Request<Body>) -> Result<Option<HeaderValue>, Refusal> {
     let invalid = || Refusal::new(&codes::INVALID_HOST);
     let mut lines = request.headers().get_all(HOST).iter();
     let line = lines.next();

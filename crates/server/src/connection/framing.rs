@@ -72,11 +72,6 @@ impl Framing {
         Self { state: State::Head, partial: Vec::new() }
     }
 
-    /// Of a connection that speaks something else.
-    pub(crate) const fn foreign() -> Self {
-        Self { state: State::Foreign, partial: Vec::new() }
-    }
-
     /// Whether a head has begun and is not complete.
     pub(crate) const fn is_in_head(&self) -> bool {
         matches!(self.state, State::Head) && !self.partial.is_empty()

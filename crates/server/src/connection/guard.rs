@@ -13,10 +13,11 @@ use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::frames::Frames;
 use super::framing::{Fault, Framing};
 use super::timing::STALL_MAX;
 
-/// What is known of an HTTP/1.1 connection: shared by the stream, the service and the driver.
+/// What is known of a connection: shared by the stream, the service and the driver.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     is_in_head: AtomicBool,
@@ -136,27 +137,33 @@ impl Drop for Busy {
     }
 }
 
-/// The stream of an HTTP/1.1 connection.
+/// What is looked for in the bytes that come.
+#[derive(Debug)]
+enum Scan {
+    Http1(Framing),
+    Http2(Frames),
+}
+
+/// The stream of a connection.
 #[derive(Debug)]
 pub(crate) struct Guard {
     stream: TcpStream,
     /// Bytes read while the protocol was told apart.
     first: Bytes,
-    framing: Framing,
+    scan: Scan,
     watch: Arc<Watch>,
     /// Whether the system would end the connection with a reset, were this process killed now.
     breaks: bool,
 }
 
 impl Guard {
-    pub(crate) fn new(stream: TcpStream, first: Bytes, watch: Arc<Watch>) -> Self {
-        Self { stream, first, framing: Framing::new(), watch, breaks: false }
+    pub(crate) fn http1(stream: TcpStream, first: Bytes, watch: Arc<Watch>) -> Self {
+        Self { stream, first, scan: Scan::Http1(Framing::new()), watch, breaks: false }
     }
 
-    /// A stream of another protocol, which is passed on as it is.
-    pub(crate) fn unwatched(stream: TcpStream, first: Bytes) -> Self {
-        let (framing, watch) = (Framing::foreign(), Arc::default());
-        Self { stream, first, framing, watch, breaks: false }
+    /// Of HTTP/2, whose library judges the framing.
+    pub(crate) fn http2(stream: TcpStream, first: Bytes, watch: Arc<Watch>) -> Self {
+        Self { stream, first, scan: Scan::Http2(Frames::new()), watch, breaks: false }
     }
 
     /// The stream itself.
@@ -172,6 +179,25 @@ impl Guard {
         out.put_slice(&self.first[..len]);
         self.first.advance(len);
         Poll::Ready(Ok(()))
+    }
+
+    /// Looks at bytes that came, and makes known where the connection is.
+    fn look(&mut self, bytes: &[u8]) -> Result<(), (usize, Fault)> {
+        let watch = &self.watch;
+        match &mut self.scan {
+            Scan::Http1(framing) => {
+                let scanned = framing.scan(bytes);
+                watch.is_in_head.store(framing.is_in_head(), Ordering::Relaxed);
+                watch.is_in_body.store(framing.is_in_body(), Ordering::Relaxed);
+                watch.is_foreign.store(framing.is_foreign(), Ordering::Relaxed);
+                scanned
+            }
+            Scan::Http2(frames) => {
+                frames.scan(bytes);
+                watch.is_in_head.store(frames.is_in_head(), Ordering::Relaxed);
+                Ok(())
+            }
+        }
     }
 
     /// The end of what may be read: after a fault nothing more is.
@@ -211,10 +237,7 @@ impl AsyncRead for Guard {
             return this.half_close(context);
         }
         this.watch.read.fetch_add(len as u64, Ordering::Relaxed);
-        let scanned = this.framing.scan(&out.filled()[before..]);
-        this.watch.is_in_head.store(this.framing.is_in_head(), Ordering::Relaxed);
-        this.watch.is_in_body.store(this.framing.is_in_body(), Ordering::Relaxed);
-        this.watch.is_foreign.store(this.framing.is_foreign(), Ordering::Relaxed);
+        let scanned = this.look(&out.filled()[before..]);
         let Err((good, fault)) = scanned else { return Poll::Ready(Ok(())) };
         // Set once, here only.
         let _ = this.watch.fault.set(fault);

@@ -11,7 +11,7 @@ use super::guard::Wait;
 /// How long a connection may lie idle between two requests: longer than the common proxies keep theirs.
 pub(super) const IDLE_MAX: Duration = Duration::from_secs(75);
 /// How soon an idle connection is parked: it costs a little to take it up again.
-const PARK_AFTER: Duration = Duration::from_secs(2);
+pub(super) const PARK_AFTER: Duration = Duration::from_secs(2);
 /// How long a client may read nothing of what was written, or send nothing of what is wanted.
 pub(super) const STALL_MAX: Duration = Duration::from_secs(60);
 
@@ -21,18 +21,17 @@ pub(super) const STALL_MAX: Duration = Duration::from_secs(60);
 /// connection, whose waits are short, hardly ever touches it.
 pub(super) struct Timing {
     head_max: Duration,
-    park_after: Duration,
+    idle_max: Duration,
     wait: Wait,
     since: Instant,
     timer: Pin<Box<Sleep>>,
 }
 
 impl Timing {
-    pub(super) fn new(head_max: Duration) -> Self {
+    pub(super) fn new(head_max: Duration, idle_max: Duration) -> Self {
         let since = Instant::now();
-        let park_after = PARK_AFTER.min(head_max);
-        let timer = Box::pin(tokio::time::sleep_until(since + park_after));
-        Self { head_max, park_after, wait: Wait::Idle, since, timer }
+        let timer = Box::pin(tokio::time::sleep_until(since + idle_max));
+        Self { head_max, idle_max, wait: Wait::Idle, since, timer }
     }
 
     /// Resolves when the connection has waited for too long.
@@ -67,7 +66,7 @@ impl Timing {
     fn end(&self) -> Instant {
         self.since
             + match self.wait {
-                Wait::Idle => self.park_after,
+                Wait::Idle => self.idle_max,
                 Wait::Answer => IDLE_MAX,
                 Wait::Head => self.head_max,
                 Wait::HalfClosed(_, patience) => patience,

@@ -15,6 +15,7 @@ use crate::accept::preferred;
 use crate::accepted::PREFERENCE_APPLIED;
 use crate::app::App;
 use crate::auth::{Action, Seen, Visitor};
+use crate::connection::Turns;
 use crate::params::Params;
 use crate::prefer::Prefer;
 use crate::problem::Refusal;
@@ -32,11 +33,12 @@ pub(super) async fn of_task(
     State(app): State<Arc<App>>,
     OneTask(id): OneTask,
     visitor: Visitor,
+    turns: Turns,
     uri: Uri,
 ) -> Result<Response, Refusal> {
     let mut response = match preferred(visitor.headers(), &FORMS) {
         0 => stream(&app, id, &visitor, &uri).await?,
-        _ => page(&app, id, &visitor, &uri).await?,
+        _ => page(&app, id, &visitor, turns, &uri).await?,
     };
     response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
     Ok(response)
@@ -75,7 +77,13 @@ pub(super) async fn stream(
 }
 
 /// A page of one task's log.
-async fn page(app: &App, id: TaskId, visitor: &Visitor, uri: &Uri) -> Result<Response, Refusal> {
+async fn page(
+    app: &App,
+    id: TaskId,
+    visitor: &Visitor,
+    turns: Turns,
+    uri: &Uri,
+) -> Result<Response, Refusal> {
     let params = Params::of(uri, &["after", "limit"])?;
     let after = params.number("after", 0..=SEQ_MAX)?.unwrap_or(0);
     let limit = params.number("limit", 1..=limits::EVENT_PAGE_MAX as u64)?;
@@ -92,6 +100,7 @@ async fn page(app: &App, id: TaskId, visitor: &Visitor, uri: &Uri) -> Result<Res
     let is_enough = |task: &Task| task.life.version > after || task.life.status().is_terminal();
     let task = poll::until(app, follower, task, wait.unwrap_or(Duration::ZERO), is_enough).await?;
     let task = task.ok_or_else(|| Refusal::new(&codes::TASK_GONE).about(id))?;
+    let turn = turns.take().await;
     let logged = app.engine.events(EventQuery::Task { id, after, limit }).await?;
     let next = logged.last().map_or(after, |last| last.entry.seq);
     let mut events = Vec::with_capacity(logged.len());
@@ -105,7 +114,7 @@ async fn page(app: &App, id: TaskId, visitor: &Visitor, uri: &Uri) -> Result<Res
         let applied = HeaderValue::from_str(&applied).map_err(Refusal::internal)?;
         response.headers_mut().insert(PREFERENCE_APPLIED, applied);
     }
-    Ok(response)
+    Ok(turn.until_sent(response))
 }
 
 /// `GET /v1/events`.

@@ -11,6 +11,7 @@ use relais_store::Filter;
 
 use crate::app::App;
 use crate::auth::{Scope, Visitor};
+use crate::connection::Turns;
 use crate::links::Viewer;
 use crate::params::Params;
 use crate::present::{self, Estimate};
@@ -25,6 +26,7 @@ const PAGE: u64 = 50;
 pub(super) async fn list(
     State(app): State<Arc<App>>,
     visitor: Visitor,
+    turns: Turns,
     uri: Uri,
 ) -> Result<Response, Refusal> {
     let known = ["queue", "status", "label", "lane", "after", "limit"];
@@ -40,6 +42,7 @@ pub(super) async fn list(
         after: params.parse("after", "the `next` of the page before")?,
         limit: limit as usize,
     };
+    let turn = turns.take().await;
     let page = app.engine.list(filter).await?;
     let viewer = Viewer {
         ticket: None,
@@ -53,7 +56,7 @@ pub(super) async fn list(
         }
     }
     let next = page.next.map(|next| next.to_string());
-    json(StatusCode::OK, &TaskList { items, next })
+    Ok(turn.until_sent(json(StatusCode::OK, &TaskList { items, next })?))
 }
 
 /// Whether the visitor sees a task of its tenant in a list: one that is bound to its caller, or to a

@@ -19,6 +19,7 @@ mod front_door_proxy;
 mod front_door_requests;
 mod front_door_wire;
 mod house;
+mod http2;
 mod idempotency;
 mod misplaced;
 mod odd_store;
