@@ -34,6 +34,8 @@ pub(crate) struct How {
     pub(crate) is_replayed: bool,
     /// Whether whoever called may not be who made it: the answer names the task, no more.
     pub(crate) is_stranger: bool,
+    /// Where the caller found Relais, if its links lead there: see `App::base_for`.
+    pub(crate) base: Option<String>,
 }
 
 /// The answer to a request that became a task.
@@ -46,7 +48,7 @@ pub(crate) fn accepted_response(
     caller: &Caller,
     how: &How,
 ) -> Result<Response, Refusal> {
-    let accepted = accepted(app, task, caller, how.is_stranger)?;
+    let accepted = accepted(app, task, caller, how)?;
     let mut body = Vec::with_capacity(BODY_BYTES_USUAL);
     serde_json::to_writer(&mut body, &accepted).expect("a task is plain data");
     let mut response = Response::new(body.into());
@@ -74,18 +76,19 @@ pub(crate) fn accepted(
     app: &App,
     task: &Task,
     caller: &Caller,
-    is_stranger: bool,
+    how: &How,
 ) -> Result<Accepted, Refusal> {
     let context = App::context(task)?;
-    if is_stranger {
-        return Ok(for_stranger(app, task));
+    if how.is_stranger {
+        return Ok(for_stranger(app, task, how));
     }
     let ticket = ticket_of(app, task, &context);
-    let viewer = viewer_of(caller, context.grants, ticket.as_deref());
+    let viewer = viewer_of(caller, context.grants, ticket.as_deref(), how);
     let eta = app.engine.eta(task, 0);
     let presented = present::task_of(app, task, &viewer, Estimate { ahead: None, eta });
+    let base = how.base.as_deref().unwrap_or_else(|| app.base());
     let watch_url =
-        ticket.as_deref().map(|ticket| links::task_url(app.base(), task.spec.id, "", Some(ticket)));
+        ticket.as_deref().map(|ticket| links::task_url(base, task.spec.id, "", Some(ticket)));
     Ok(Accepted { task: presented, ticket, watch_url })
 }
 
@@ -117,13 +120,15 @@ fn ticket_of(app: &App, task: &Task, context: &Context) -> Option<String> {
     }
 }
 
-fn viewer_of(caller: &Caller, grants: Grants, ticket: Option<&str>) -> Viewer {
+fn viewer_of(caller: &Caller, grants: Grants, ticket: Option<&str>, how: &How) -> Viewer {
+    let base = how.base.clone();
     match caller {
         Caller::Key(key) => {
             let may_submit = Scope::Submit.is_in(key.scopes);
-            Viewer { ticket: None, may_cancel: may_submit, may_retry: may_submit }
+            Viewer { base, ticket: None, may_cancel: may_submit, may_retry: may_submit }
         }
         Caller::Nobody => Viewer {
+            base,
             ticket: ticket.map(str::to_owned),
             may_cancel: grants.cancel,
             may_retry: grants.retry,
@@ -132,8 +137,9 @@ fn viewer_of(caller: &Caller, grants: Grants, ticket: Option<&str>) -> Viewer {
 }
 
 /// The task's name and nothing that its maker alone should know.
-fn for_stranger(app: &App, task: &Task) -> Accepted {
-    let mut presented = present::task_of(app, task, &Viewer::default(), Estimate::default());
+fn for_stranger(app: &App, task: &Task, how: &How) -> Accepted {
+    let viewer = Viewer { base: how.base.clone(), ..Viewer::default() };
+    let mut presented = present::task_of(app, task, &viewer, Estimate::default());
     presented.lane = None;
     presented.labels.clear();
     presented.progress = None;

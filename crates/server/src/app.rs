@@ -7,15 +7,18 @@ use std::sync::{Arc, OnceLock};
 use axum::Router;
 use axum::extract::Request;
 use axum::response::Response;
+use http::HeaderMap;
+use http::header::HOST;
 use relais_core::Task;
 use relais_engine::{Context, Engine, EngineError, envelope};
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::{CallerMac, Keys};
+use crate::auth::{CallerMac, Keys, is_loopback};
 use crate::config::ServerConfig;
 use crate::cors::{Cors, Own};
 use crate::metrics::Metrics;
 use crate::problem::Refusal;
+use crate::proxy::source::is_authority;
 use crate::routes::OwnPaths;
 use crate::ticket::Tickets;
 use crate::uploads::Uploads;
@@ -158,6 +161,18 @@ impl App {
     #[must_use]
     pub(crate) fn base(&self) -> &str {
         self.base.get_or_init(|| self.base_on(self.config.listen))
+    }
+
+    /// The same for a caller who found Relais under another name of this machine, which its links keep:
+    /// to a page on `http://localhost:8080`, links on `http://127.0.0.1:8080` lead to another origin.
+    /// `None` where [`base`](Self::base) holds. A name that is not this machine's never makes a link.
+    #[must_use]
+    pub(crate) fn base_for(&self, headers: &HeaderMap) -> Option<String> {
+        let host = headers.get(HOST)?.to_str().ok()?;
+        let may = self.config.public_url.is_none() && is_loopback(host) && is_authority(host);
+        let (scheme, rest) = self.base().split_once("://")?;
+        let own = rest.split('/').next().unwrap_or_default();
+        (may && host != own).then(|| format!("{scheme}://{host}{}", self.config.api_prefix))
     }
 
     /// Turns a refusal, if the response is one, into its document. `path` is that of the request.

@@ -30,7 +30,6 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use self::abandon::Abandon;
-use self::caller::Submitter;
 use self::check::RouteProblem;
 use self::handover::{Ears, Waiting};
 use self::mode::{Patience, Way, way};
@@ -176,11 +175,11 @@ impl FrontDoor {
         let submitting = submit(app, id, submission, cancels);
         let (submitted, abandon) = submitting.await.map_err(Refusal::internal)?;
         let submitted = submitted.map_err(|error| task::refusal(app, &submitter, route, error))?;
-        let waiting = Waiting { app, caller: &submitter.caller, patience, until };
+        let waiting = Waiting { app, submitter: &submitter, patience, until };
         let task = match submitted {
             Submitted::New(task) => task,
             Submitted::Attached { task, same } => {
-                return Box::pin(attach(&waiting, &submitter, task, same)).await;
+                return Box::pin(attach(&waiting, task, same)).await;
             }
         };
         let Some(ears) = ears else { return waiting.ticket(&task) };
@@ -213,19 +212,18 @@ fn submit(
 /// Answers for a task that an earlier request with the same idempotency key has made.
 async fn attach(
     waiting: &Waiting<'_>,
-    submitter: &Submitter,
     task: Option<Task>,
     same: bool,
 ) -> Result<Response, Refusal> {
+    let submitter = waiting.submitter;
     let is_stranger = submitter.key.as_ref().is_some_and(|key| !key.is_trusted);
     let task = match task {
         Some(task) if same && !is_stranger => Some(waiting.until_over(task).await?),
         task => task,
     };
-    let applied = waiting.patience.applied_to_ticket.clone();
-    let how = How { applied, is_stranger, ..How::default() };
-    let mut response =
-        attached_response(waiting.app, task.as_ref(), same, waiting.caller, how).await?;
+    let how = How { is_stranger, ..waiting.how() };
+    let caller = &submitter.caller;
+    let mut response = attached_response(waiting.app, task.as_ref(), same, caller, how).await?;
     vary_by_prefer(response.headers_mut());
     Ok(response)
 }

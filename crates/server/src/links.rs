@@ -8,6 +8,8 @@ use relais_core::TaskId;
 /// For whom links are made: what rides in them, and what they lead to.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Viewer {
+    /// Where the caller found Relais, if its links lead there: see `App::base_for`.
+    pub(crate) base: Option<String>,
     /// The ticket that rides in the links, for callers without an API key.
     pub(crate) ticket: Option<String>,
     /// Whether this caller may cancel the task.

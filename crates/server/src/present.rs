@@ -58,7 +58,8 @@ pub(crate) fn eta(eta: (Timestamp, Timestamp)) -> Eta {
 #[must_use]
 pub(crate) fn task_of(app: &App, task: &Task, viewer: &Viewer, estimate: Estimate) -> task::Task {
     let (spec, life) = (&task.spec, &task.life);
-    let links = links::links(app.base(), spec.id, viewer);
+    let base = viewer.base.as_deref().unwrap_or_else(|| app.base());
+    let links = links::links(base, spec.id, viewer);
     let policy = app.engine.policies().of(&spec.tenant, &spec.queue);
     let (problem, message) = match &life.state {
         State::Failed { failure, .. } => {

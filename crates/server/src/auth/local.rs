@@ -38,7 +38,7 @@ pub(super) fn check(uri: &Uri, headers: &HeaderMap, any_host: bool) -> Result<()
 }
 
 /// Whether a `Host` names this machine itself.
-fn is_loopback(host: &str) -> bool {
+pub(crate) fn is_loopback(host: &str) -> bool {
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
         None => host.split(':').next().unwrap_or_default(),

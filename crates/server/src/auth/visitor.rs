@@ -70,6 +70,8 @@ pub(crate) struct Visitor {
     /// Whether calls without credentials are taken.
     open: Result<(), Refusal>,
     headers: HeaderMap,
+    /// Where it found Relais, if its links lead there: see `App::base_for`.
+    pub(crate) base: Option<String>,
     /// The other end of the connection.
     peer: Option<IpAddr>,
 }
@@ -99,8 +101,13 @@ impl FromRequestParts<Arc<App>> for Visitor {
             Caller::Nobody => is_open(app, side, parts).await?,
         };
         let peer = parts.extensions.get::<Peer>().map(|peer| peer.address.ip());
+        let base = match side {
+            Side::Public => app.base_for(&parts.headers),
+            // Links lead to the public listener.
+            Side::Admin => None,
+        };
         // Nothing behind a visitor looks at the fields again.
-        Ok(Self { caller, offered, open, headers: std::mem::take(&mut parts.headers), peer })
+        Ok(Self { caller, offered, open, headers: std::mem::take(&mut parts.headers), base, peer })
     }
 }
 
@@ -156,7 +163,8 @@ impl Visitor {
             }
             _ => (None, None),
         };
-        let viewer = |may_cancel, may_retry| Viewer { ticket, may_cancel, may_retry };
+        let base = self.base.clone();
+        let viewer = |may_cancel, may_retry| Viewer { base, ticket, may_cancel, may_retry };
         if self.reaches(&task, &context.access) {
             let Caller::Key(key) = &self.caller else {
                 return Ok(Seen { task, viewer: viewer(true, true), until: None });

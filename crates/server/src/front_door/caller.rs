@@ -23,6 +23,8 @@ pub(super) struct Submitter {
     pub(super) access: Access,
     /// The idempotency key, if there is one.
     pub(super) key: Option<Key>,
+    /// Where it found Relais, if its links lead there: see `App::base_for`.
+    pub(super) base: Option<String>,
 }
 
 /// An idempotency key, and who sent it.
@@ -74,7 +76,7 @@ impl Submitter {
             Key { text, caller, is_trusted }
         });
         let tenant = caller.tenant(&route.tenant).clone();
-        Ok(Self { caller, tenant, access, key })
+        Ok(Self { caller, tenant, access, key, base: app.base_for(headers) })
     }
 }
 

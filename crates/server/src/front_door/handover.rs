@@ -14,10 +14,10 @@ use tokio::time::Instant;
 
 use super::abandon::Abandon;
 use super::answer;
+use super::caller::Submitter;
 use super::mode::Patience;
 use crate::accepted::{How, accepted_response};
 use crate::app::App;
-use crate::auth::Caller;
 use crate::problem::Refusal;
 use crate::proxy::fields::vary_by_prefer;
 use crate::replay::replay_response;
@@ -26,7 +26,7 @@ use crate::watch::poll;
 /// A client that waits for the answer to the task it has made.
 pub(super) struct Waiting<'a> {
     pub(super) app: &'a Arc<App>,
-    pub(super) caller: &'a Caller,
+    pub(super) submitter: &'a Submitter,
     pub(super) patience: &'a Patience,
     /// When the patience ends.
     pub(super) until: Instant,
@@ -107,10 +107,15 @@ impl Waiting<'_> {
     /// # Errors
     /// When the task's context cannot be read.
     pub(super) fn ticket(&self, task: &Task) -> Result<Response, Refusal> {
-        let how = How { applied: self.patience.applied_to_ticket.clone(), ..How::default() };
-        let mut response = accepted_response(self.app, task, self.caller, &how)?;
+        let mut response = accepted_response(self.app, task, &self.submitter.caller, &self.how())?;
         vary_by_prefer(response.headers_mut());
         Ok(response)
+    }
+
+    /// How the task was accepted, for the 202.
+    pub(super) fn how(&self) -> How {
+        let applied = self.patience.applied_to_ticket.clone();
+        How { applied, base: self.submitter.base.clone(), ..How::default() }
     }
 
     async fn listen(&self, id: TaskId, ears: &mut Ears) -> Result<Ending, Refusal> {

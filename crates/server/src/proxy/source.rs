@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use http::{HeaderMap, header};
 
 use crate::app::App;
-use crate::auth::Caller;
+use crate::auth::{Caller, is_loopback};
 use crate::config::ServerConfig;
 
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
@@ -253,18 +253,9 @@ fn is_proto(text: &str) -> bool {
     text.eq_ignore_ascii_case("http") || text.eq_ignore_ascii_case("https")
 }
 
-fn is_authority(host: &str) -> bool {
+/// Whether a text is a host, maybe with a port.
+pub(crate) fn is_authority(host: &str) -> bool {
     host.parse::<http::uri::Authority>().is_ok_and(|authority| !authority.as_str().contains('@'))
-}
-
-/// Whether a host names this machine itself.
-fn is_loopback(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
-    };
-    name.eq_ignore_ascii_case("localhost")
-        || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// The last item of a list: what the proxy that called us added.

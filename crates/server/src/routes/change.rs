@@ -61,10 +61,11 @@ pub(super) async fn retry(
         incoming::optional_json(visitor.headers(), body, limits::SMALL_BODY_BYTES_MAX).await?;
     let from_start = request.from == Some(RetryFrom::Start);
     let stepped = app.engine.retry(&seen.task.spec.tenant, id, from_start).await?;
+    let how = How { base: visitor.base, ..How::default() };
     if stepped.reply == Reply::Done {
-        return accepted_response(&app, &stepped.task, &visitor.caller, &How::default());
+        return accepted_response(&app, &stepped.task, &visitor.caller, &how);
     }
-    json(StatusCode::OK, &accepted(&app, &stepped.task, &visitor.caller, false)?)
+    json(StatusCode::OK, &accepted(&app, &stepped.task, &visitor.caller, &how)?)
 }
 
 /// `DELETE /v1/tasks/{id}`.

@@ -45,16 +45,19 @@ pub(super) async fn submit(
 ) -> Result<Response, Refusal> {
     // What was read of the request is let go of before the commit is waited for: thousands may wait.
     let handed_in = hand_in(&app, visitor, uri, body).await?;
-    let HandedIn { tenant, queue, submission, caller, prefer, is_trusted } = handed_in;
+    let HandedIn { tenant, queue, submission, caller, base, prefer, is_trusted } = handed_in;
     let id = app.engine.draw_id();
     let submitted = app.engine.submit(id, *submission).await;
     let submitted = submitted.map_err(|error| refusal(&app, &tenant, &queue, error))?;
     match submitted {
         Submitted::New(task) if prefer.wait.is_none() => {
-            let how = How { applied: applied(prefer, None), ..How::default() };
+            let how = How { applied: applied(prefer, None), base, ..How::default() };
             accepted_response(&app, &task, &caller, &how)
         }
-        submitted => Box::pin(answer(&app, &caller, submitted, prefer, is_trusted)).await,
+        submitted => {
+            let how = How { is_stranger: !is_trusted, base, ..How::default() };
+            Box::pin(answer(&app, &caller, submitted, prefer, how)).await
+        }
     }
 }
 
@@ -64,6 +67,7 @@ struct HandedIn {
     queue: QueueName,
     submission: Box<Submission>,
     caller: Caller,
+    base: Option<String>,
     prefer: Prefer,
     is_trusted: bool,
 }
@@ -85,6 +89,7 @@ async fn hand_in(app: &App, visitor: Visitor, uri: Uri, body: Body) -> Result<Ha
         prefer: Prefer::of(headers),
         is_trusted: key.is_none_or(|key| key.is_trusted),
         caller: visitor.caller,
+        base: visitor.base,
         tenant,
         submission,
     })
@@ -130,12 +135,13 @@ pub(super) async fn submit_batch(
         });
     }
     let mut submitted = submit_all(&app, submissions).await?.into_iter();
-    let is_trusted = key.is_none_or(|key| key.is_trusted);
+    let is_stranger = key.is_some_and(|key| !key.is_trusted);
+    let how = How { is_stranger, base: visitor.base.clone(), ..How::default() };
     let items = slots.into_iter().map(|slot| {
         let item = slot.and_then(|queue| {
             let submitted = submitted.next().expect("one answer per submission");
             let submitted = submitted.map_err(|error| refusal(&app, &tenant, &queue, error))?;
-            batch_item(&app, &visitor, &submitted, is_trusted)
+            batch_item(&app, &visitor.caller, &submitted, &how)
         });
         item.unwrap_or_else(|refusal| BatchItem::refused(refusal.problem(app.base(), None)))
     });
@@ -154,17 +160,18 @@ async fn submit_all(
 
 fn batch_item(
     app: &App,
-    visitor: &Visitor,
+    caller: &Caller,
     submitted: &Submitted,
-    is_trusted: bool,
+    how: &How,
 ) -> Result<BatchItem, Refusal> {
     match submitted {
         Submitted::New(task) => {
-            Ok(BatchItem::accepted(accepted(app, task, &visitor.caller, false)?))
+            let how = How { is_stranger: false, ..how.clone() };
+            Ok(BatchItem::accepted(accepted(app, task, caller, &how)?))
         }
         Submitted::Attached { task, same } => {
             let task = attached_task(task.as_ref(), *same)?;
-            let accepted = accepted(app, task, &visitor.caller, !is_trusted)?;
+            let accepted = accepted(app, task, caller, how)?;
             Ok(BatchItem { replayed: true, ..BatchItem::accepted(accepted) })
         }
     }
@@ -175,7 +182,7 @@ async fn answer(
     caller: &Caller,
     submitted: Submitted,
     prefer: Prefer,
-    is_trusted: bool,
+    how: How,
 ) -> Result<Response, Refusal> {
     let wait = prefer.wait_up_to(limits::WAIT_MAX);
     let applied = applied(prefer, wait);
@@ -188,17 +195,17 @@ async fn answer(
             if wait.is_some() && task.life.status().is_terminal() {
                 return with_applied(replay_response(app, &task).await?, applied);
             }
-            let how = How { applied, ..How::default() };
+            let how = How { applied, is_stranger: false, ..how };
             accepted_response(app, &task, caller, &how)
         }
         Submitted::Attached { task, same } => {
             let task = match (task, wait) {
-                (Some(task), Some(wait)) if same && is_trusted => {
+                (Some(task), Some(wait)) if same && !how.is_stranger => {
                     Some(wait_for(app, task, wait).await?)
                 }
                 (task, _) => task,
             };
-            let how = How { applied, is_stranger: !is_trusted, ..How::default() };
+            let how = How { applied, ..how };
             attached_response(app, task.as_ref(), same, caller, how).await
         }
     }

@@ -73,7 +73,7 @@ pub(crate) struct Call {
 
 pub(crate) fn call(method: &str, target: &str) -> Call {
     let target = target.strip_prefix("http://127.0.0.1:0").unwrap_or(target).to_owned();
-    let fields = vec![("host".to_owned(), "127.0.0.1".to_owned())];
+    let fields = vec![("host".to_owned(), "127.0.0.1:0".to_owned())];
     Call { method: method.parse().unwrap(), target, fields, body: Body::empty() }
 }
 

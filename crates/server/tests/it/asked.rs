@@ -52,7 +52,11 @@ async fn a_lease_tells_all_that_was_asked_but_for_credentials() {
     let expected = json!({
         "method": "PUT", "path": "/reports/m%C3%A4rz", "query": "year=2026&x=%20",
         "params": {"name": "märz"},
-        "headers": [["x-colour", "purple"], ["x-colour", "red"], ["content-type", "text/plain"]],
+        "headers": [
+            ["x-colour", "purple"], ["x-colour", "red"], ["content-type", "text/plain"],
+            ["x-forwarded-for", "127.0.0.1"], ["x-forwarded-proto", "http"],
+            ["x-forwarded-host", "a"],
+        ],
     });
     assert_eq!(lease["request"], expected);
     assert!(!lease.to_string().contains("s3cret"), "{lease}");

@@ -21,6 +21,7 @@ mod front_door_wire;
 mod house;
 mod http2;
 mod idempotency;
+mod links;
 mod misplaced;
 mod odd_store;
 mod pitfalls;
