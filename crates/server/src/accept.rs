@@ -19,6 +19,56 @@ pub(crate) fn preferred(headers: &HeaderMap, offers: &[&str]) -> usize {
     best.0
 }
 
+/// The languages of pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Language {
+    /// Of everybody who asks for none of the others.
+    English,
+    /// For whoever likes it better.
+    French,
+}
+
+/// The language that the client likes best (RFC 9110, 12.5.4).
+#[must_use]
+pub(crate) fn language(headers: &HeaderMap) -> Language {
+    let lines = headers.get_all(header::ACCEPT_LANGUAGE).iter();
+    let ranges = lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(','));
+    let mut liked = [("en", 0), ("fr", 0)];
+    for range in ranges {
+        let (tag, quality) = weighted(range);
+        let primary = tag.split('-').next().unwrap_or_default();
+        for (language, best) in &mut liked {
+            if primary.eq_ignore_ascii_case(language) {
+                *best = quality.unwrap_or(0).max(*best);
+            }
+        }
+    }
+    if liked[1].1 > liked[0].1 { Language::French } else { Language::English }
+}
+
+/// The language of the page that the client is to be shown instead of a document for programs; `None`
+/// where no person looks at the answer itself.
+///
+/// Browsers say `Sec-Fetch-Mode: navigate` of what they show, but over plain HTTP only to this machine:
+/// where nothing is said, what is accepted decides.
+#[must_use]
+pub(crate) fn page_for(headers: &HeaderMap) -> Option<Language> {
+    let is_shown = headers.get("sec-fetch-mode").is_none_or(|mode| mode == "navigate");
+    let is_html = preferred(headers, &["application/json", "text/html"]) == 1;
+    (is_shown && is_html).then(|| language(headers))
+}
+
+/// An item of a list, and its quality in thousandths; `None` for one that is no number.
+fn weighted(text: &str) -> (&str, Option<u32>) {
+    let mut parts = text.split(';');
+    let item = parts.next().unwrap_or_default().trim();
+    let quality = parts
+        .filter_map(|part| part.trim().split_once('='))
+        .find(|(name, _)| name.eq_ignore_ascii_case("q"))
+        .map_or(Some(1.0), |(_, value)| value.trim().parse::<f32>().ok());
+    (item, quality.map(|quality| (quality.clamp(0.0, 1.0) * 1_000.0) as u32))
+}
+
 struct Range<'a> {
     kind: &'a str,
     /// In thousandths.
@@ -27,13 +77,8 @@ struct Range<'a> {
 
 impl<'a> Range<'a> {
     fn parse(text: &'a str) -> Option<Self> {
-        let mut parts = text.split(';');
-        let kind = parts.next()?.trim();
-        let quality = parts
-            .filter_map(|part| part.trim().split_once('='))
-            .find(|(name, _)| name.eq_ignore_ascii_case("q"))
-            .map_or(Some(1.0), |(_, value)| value.trim().parse::<f32>().ok())?;
-        let quality = (quality.clamp(0.0, 1.0) * 1_000.0) as u32;
+        let (kind, quality) = weighted(text);
+        let quality = quality?;
         kind.contains('/').then_some(Self { kind, quality })
     }
 
@@ -61,15 +106,59 @@ fn quality(ranges: &[Range<'_>], offer: &str) -> u32 {
 mod tests {
     use super::*;
 
+    const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+
+    fn fields(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, http::HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[test]
+    fn a_page_is_for_whoever_looks_at_the_answer_itself() {
+        let accept = ("accept", BROWSER);
+        for (what, expected) in [
+            (&[accept, ("sec-fetch-mode", "navigate")][..], true),
+            (&[accept], true),
+            // A script that asks for HTML wants that of the service, and reads what it gets.
+            (&[accept, ("sec-fetch-mode", "cors")], false),
+            (&[accept, ("sec-fetch-mode", "same-origin")], false),
+            (&[("accept", "*/*"), ("sec-fetch-mode", "navigate")], false),
+            (&[("accept", "application/json, text/html")], false),
+            (&[("sec-fetch-mode", "navigate")], false),
+            (&[], false),
+        ] {
+            assert_eq!(page_for(&fields(what)).is_some(), expected, "{what:?}");
+        }
+    }
+
+    #[test]
+    fn the_language_that_is_liked_best_is_spoken() {
+        for (line, expected) in [
+            ("fr", Language::French),
+            ("fr-CA, en;q=0.8", Language::French),
+            ("en-GB;q=0.7, FR;q=0.8", Language::French),
+            ("de, fr;q=0.5", Language::French),
+            ("en, fr", Language::English),
+            ("fr;q=0, *", Language::English),
+            ("fr;q=x", Language::English),
+            ("fry", Language::English),
+            ("", Language::English),
+        ] {
+            assert_eq!(language(&fields(&[("accept-language", line)])), expected, "{line}");
+        }
+    }
+
     #[test]
     fn the_best_liked_form_is_chosen() {
         const TASK: [&str; 3] = ["application/json", "text/html", "text/event-stream"];
         const EVENTS: [&str; 2] = ["text/event-stream", "application/json"];
-        let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
         for (accept, offers, expected) in [
             (None, &TASK[..], 0),
             (Some("*/*"), &TASK, 0),
-            (Some(browser), &TASK, 1),
+            (Some(BROWSER), &TASK, 1),
             (Some("text/event-stream"), &TASK, 2),
             (Some("TEXT/HTML;q=0.5, application/json;q=0.4"), &TASK, 1),
             (Some("text/*"), &TASK, 1),

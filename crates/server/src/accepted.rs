@@ -8,9 +8,11 @@ use relais_api::Accepted;
 use relais_core::Task;
 use relais_engine::{Access, Context, Grants};
 
+use crate::accept::Language;
 use crate::app::App;
 use crate::auth::{Caller, Scope};
 use crate::links::{self, Viewer};
+use crate::pages;
 use crate::present::{self, Estimate};
 use crate::problem::Refusal;
 use crate::submitted::IDEMPOTENT_REPLAYED;
@@ -34,6 +36,8 @@ pub(crate) struct How {
     pub(crate) is_replayed: bool,
     /// Whether whoever called may not be who made it: the answer names the task, no more.
     pub(crate) is_stranger: bool,
+    /// The language of the page that a person is shown instead of the document.
+    pub(crate) page: Option<Language>,
     /// Where the caller found Relais, if its links lead there: see `App::base_for`.
     pub(crate) base: Option<String>,
 }
@@ -49,12 +53,12 @@ pub(crate) fn accepted_response(
     how: &How,
 ) -> Result<Response, Refusal> {
     let accepted = accepted(app, task, caller, how)?;
-    let mut body = Vec::with_capacity(BODY_BYTES_USUAL);
-    serde_json::to_writer(&mut body, &accepted).expect("a task is plain data");
-    let mut response = Response::new(body.into());
+    let mut response = match how.page {
+        Some(language) => pages::ticket(&accepted.task, language),
+        None => document(&accepted),
+    };
     *response.status_mut() = StatusCode::ACCEPTED;
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     // It holds a ticket.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     follow_headers(app, task, &accepted.task.links, headers);
@@ -66,6 +70,15 @@ pub(crate) fn accepted_response(
         headers.insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
     }
     Ok(app.own(response))
+}
+
+fn document(accepted: &Accepted) -> Response {
+    let mut body = Vec::with_capacity(BODY_BYTES_USUAL);
+    serde_json::to_writer(&mut body, accepted).expect("a task is plain data");
+    let mut response = Response::new(body.into());
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
 }
 
 /// The body of the 202, also an item of a batch.

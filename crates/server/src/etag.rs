@@ -4,13 +4,15 @@
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use relais_core::Task;
 
+use crate::accept::Language;
+
 /// The forms of a task, which have a tag each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     /// For programs.
     Json,
-    /// For people.
-    Html,
+    /// For people, in their language.
+    Html(Language),
 }
 
 /// The tag of a version of a task.
@@ -18,7 +20,8 @@ pub(crate) enum Form {
 pub(crate) fn tag(version: u64, form: Form) -> HeaderValue {
     let form = match form {
         Form::Json => "json",
-        Form::Html => "html",
+        Form::Html(Language::English) => "html",
+        Form::Html(Language::French) => "html-fr",
     };
     HeaderValue::from_str(&format!("W/\"v{version}-{form}\"")).expect("ASCII")
 }

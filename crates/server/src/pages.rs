@@ -1,6 +1,8 @@
 //! Pages for people: a task, live in a browser, and what a problem means. No framework, no foreign
 //! content: each page may only do what its own script does.
 
+mod words;
+
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
@@ -10,13 +12,19 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use http::header::{
-    CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
 };
-use relais_api::{Code, Task};
+use relais_api::{Code, Status, Task};
+
+use self::words::Words;
+use crate::accept::Language;
 
 const STYLE: &str = include_str!("pages/page.css");
 const TICKET: &str = include_str!("pages/ticket.html");
 const TICKET_SCRIPT: &str = include_str!("pages/ticket.js");
+/// How often a browser without scripts looks again, seconds.
+const REFRESH_S: u32 = 5;
 const PROBLEM: &str = include_str!("pages/problem.html");
 
 /// What the pages may do: their own style and script, and calls to where they came from.
@@ -29,33 +37,89 @@ static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     HeaderValue::from_str(&policy).expect("ASCII")
 });
 
-/// The page of a task.
+/// The page of a task. Its links are paths, because it is read under the origin that it leads to.
 #[must_use]
-pub(crate) fn ticket(task: &Task) -> Response {
-    let percent = task.progress.as_ref().and_then(|progress| progress.percent);
-    let told = task.progress.as_ref().and_then(|progress| progress.message.as_deref());
-    let message = task
-        .message
-        .as_ref()
-        .and_then(|message| message.0.get("en").or_else(|| message.0.values().next()));
+pub(crate) fn ticket(task: &Task, language: Language) -> Response {
+    let words = Words::of(language);
+    let heading = words.heading(&task.status);
+    let own = escape(path_of(&task.links.this));
+    let progress = match task.progress.as_ref().and_then(|progress| progress.percent) {
+        _ if task.terminal => "hidden".to_owned(),
+        Some(percent) => format!("value=\"{percent}\""),
+        // Without a value it moves, which says that something is being done.
+        None => String::new(),
+    };
+    // Without a script the page loads itself again, from its own address: not the form that made it.
+    let refresh = match task.terminal {
+        true => String::new(),
+        false => format!(
+            "<noscript><meta http-equiv=\"refresh\" content=\"{REFRESH_S}; url={own}\"></noscript>"
+        ),
+    };
+    let headings = words.headings().map(|(status, text)| format!("data-{status}=\"{text}\""));
+    let eta = task.eta.as_ref().map(|eta| eta.p50.to_string());
+    let position = task.position.map(|position| position.to_string());
+    let is_answered = task.terminal && task.status != Status::Canceled;
     let page = fill(
         TICKET,
         &[
+            ("language", words.code),
             ("style", STYLE),
             ("script", TICKET_SCRIPT),
-            ("id", &escape(&task.id)),
-            ("queue", &escape(&task.queue)),
-            ("status", task.status.as_str()),
+            ("refresh", &refresh),
+            ("self", &own),
+            ("events", &escape(path_of(&task.links.events))),
+            ("result", &escape(path_of(&task.links.result))),
             ("terminal", if task.terminal { "true" } else { "false" }),
-            ("percent", &percent.map_or_else(String::new, |percent| percent.to_string())),
-            ("message", &escape(told.or(message.map(String::as_str)).unwrap_or_default())),
+            ("position", &position.unwrap_or_default()),
+            ("eta", &escape(&eta.unwrap_or_default())),
+            ("headings", &headings.join(" ")),
+            ("place", words.place),
+            ("expected", words.expected),
+            ("heading", heading),
+            ("progress", &progress),
+            ("message", &escape(message_of(task, words.code))),
+            ("done", shown(is_answered)),
+            ("see", words.see),
+            ("waits", shown(!task.terminal)),
+            ("next", words.next),
+            ("helps", shown(task.terminal && task.status != Status::Succeeded)),
+            ("help", words.help),
+            ("details", words.details),
+            ("number", words.number),
+            ("id", &escape(&task.id)),
+            ("accepted", words.accepted),
             ("created", &escape(&task.created_at.to_string())),
+            ("latest", words.latest),
             ("updated", &escape(&task.updated_at.to_string())),
-            ("result", &escape(&task.links.result)),
-            ("hidden", if task.terminal { "" } else { "hidden" }),
+            ("address", words.address),
+            ("come_back", words.come_back),
         ],
     );
-    html(page)
+    let mut response = html(page);
+    response.headers_mut().insert(CONTENT_LANGUAGE, HeaderValue::from_static(words.code));
+    response
+}
+
+/// The attribute of an element that is there only if this holds.
+const fn shown(is_shown: bool) -> &'static str {
+    if is_shown { "" } else { "hidden" }
+}
+
+/// What is told of a task last: its outcome in this language, or else its progress.
+fn message_of<'a>(task: &'a Task, language: &str) -> &'a str {
+    let told = task.progress.as_ref().and_then(|progress| progress.message.as_deref());
+    let said = task.message.as_ref().and_then(|message| {
+        let in_language = message.0.get(language).or_else(|| message.0.get("en"));
+        in_language.or_else(|| message.0.values().next())
+    });
+    said.map(String::as_str).or(told.filter(|_| !task.terminal)).unwrap_or_default()
+}
+
+/// Path and query of a URL of ours.
+fn path_of(url: &str) -> &str {
+    let after_scheme = url.find("://").map_or(0, |at| at + 3);
+    url[after_scheme..].find('/').map_or("/", |at| &url[after_scheme + at..])
 }
 
 /// The page of a problem.
@@ -166,6 +230,12 @@ mod tests {
     fn values_cannot_become_markup_or_placeholders() {
         assert_eq!(escape("<script>'\"&"), "&lt;script&gt;&#39;&quot;&amp;");
         assert_eq!(fill("a{{x}}b{{y}}", &[("x", "{{y}}"), ("y", "1")]), "a{{y}}b1");
+    }
+
+    #[test]
+    fn paths_are_cut_from_urls() {
+        assert_eq!(path_of("https://a.example:8/b/v1?ticket=x"), "/b/v1?ticket=x");
+        assert_eq!(path_of("http://[::1]:1"), "/");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use relais_core::{LaneKey, TenantName};
 use relais_engine::Access;
 
 use super::table::decoded;
+use crate::accept::{Language, page_for};
 use crate::app::App;
 use crate::auth::{self, Caller, Scope};
 use crate::config::{LaneSource, Route, RouteAccess};
@@ -25,6 +26,8 @@ pub(super) struct Submitter {
     pub(super) key: Option<Key>,
     /// Where it found Relais, if its links lead there: see `App::base_for`.
     pub(super) base: Option<String>,
+    /// The language of the page that it is shown instead of a document, if it is a person.
+    pub(super) page: Option<Language>,
 }
 
 /// An idempotency key, and who sent it.
@@ -76,7 +79,8 @@ impl Submitter {
             Key { text, caller, is_trusted }
         });
         let tenant = caller.tenant(&route.tenant).clone();
-        Ok(Self { caller, tenant, access, key, base: app.base_for(headers) })
+        let (base, page) = (app.base_for(headers), page_for(headers));
+        Ok(Self { caller, tenant, access, key, base, page })
     }
 }
 

@@ -115,7 +115,12 @@ impl Waiting<'_> {
     /// How the task was accepted, for the 202.
     pub(super) fn how(&self) -> How {
         let applied = self.patience.applied_to_ticket.clone();
-        How { applied, base: self.submitter.base.clone(), ..How::default() }
+        How {
+            applied,
+            page: self.submitter.page,
+            base: self.submitter.base.clone(),
+            ..How::default()
+        }
     }
 
     async fn listen(&self, id: TaskId, ears: &mut Ears) -> Result<Ending, Refusal> {

@@ -1,33 +1,56 @@
 "use strict";
 (() => {
   const at = (id) => document.getElementById(id);
-  const names = {
+  const task = at("task").dataset;
+  const statuses = {
     accepted: "queued", started: "running", progressed: "running", output: "running",
     deferred: "waiting", attempt_failed: "running", requeued: "queued",
     succeeded: "succeeded", failed: "failed", canceled: "canceled",
   };
-  if (at("task").dataset.terminal === "true" || !window.EventSource) return;
-  const follow = new EventSource(location.pathname + "/events" + location.search);
+  const language = document.documentElement.lang;
+  const clock = (text) => new Date(text).toLocaleString(language, { dateStyle: "medium", timeStyle: "medium" });
+  const told = (time, text) => { time.dateTime = text; time.textContent = clock(text); };
+  const estimate = (position, eta) => {
+    const parts = [];
+    if (position) parts.push(task.place.replace("%", position));
+    if (eta) parts.push(task.expected.replace("%", clock(eta)));
+    at("estimate").textContent = parts.join(" ");
+  };
+  for (const time of document.querySelectorAll("time")) told(time, time.dateTime);
+  // Where a form was handed in, loading the page again would hand it in again: this is its own address.
+  if (location.pathname + location.search !== task.self) history.replaceState(null, "", task.self);
+  if (task.terminal === "true") return;
+  estimate(task.position, task.eta);
+  if (!window.EventSource) return;
+  const follow = new EventSource(task.events);
   const show = (type, message) => {
     const event = JSON.parse(message.data);
-    const terminal = ["succeeded", "failed", "canceled"].includes(type);
-    at("status").textContent = names[type];
-    at("updated").textContent = event.at;
-    document.title = names[type] + " – " + event.task;
+    const status = statuses[type];
+    at("heading").textContent = document.title = task[status];
+    told(at("updated"), event.at);
+    if (status !== "queued") estimate();
     if (type === "progressed") {
       if (typeof event.data.percent === "number") at("progress").value = event.data.percent;
       if (event.data.message) at("message").textContent = event.data.message;
     }
-    if (terminal) {
+    if (["succeeded", "failed", "canceled"].includes(type)) {
       const said = event.data.message || {};
-      const language = navigator.language.slice(0, 2);
       at("message").textContent = said[language] || said.en || "";
-      if (type === "succeeded") at("progress").value = 100;
-      at("done").hidden = false;
+      at("progress").hidden = at("next").hidden = true;
+      at("done").hidden = type === "canceled";
+      at("help").hidden = type === "succeeded";
       follow.close();
     }
   };
-  for (const type of Object.keys(names)) {
+  for (const type of Object.keys(statuses)) {
     follow.addEventListener(type, (message) => show(type, message));
   }
+  follow.addEventListener("relais.estimate", (message) => {
+    const known = JSON.parse(message.data);
+    estimate(known.position, known.eta && known.eta.p50);
+  });
+  // Closed for good: whoever may not follow may still look.
+  follow.onerror = () => {
+    if (follow.readyState === 2) setTimeout(() => location.reload(), 10000);
+  };
 })();

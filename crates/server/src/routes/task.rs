@@ -11,7 +11,7 @@ use relais_api::{Why, codes};
 use relais_core::{State as Life, Task, limits};
 use relais_engine::Obstacle;
 
-use crate::accept::preferred;
+use crate::accept::{language, preferred};
 use crate::accepted::PREFERENCE_APPLIED;
 use crate::app::App;
 use crate::auth::{Action, Seen, Visitor};
@@ -45,7 +45,7 @@ pub(super) async fn read(
             response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
             return Ok(response);
         }
-        1 => Form::Html,
+        1 => Form::Html(language(visitor.headers())),
         _ => Form::Json,
     };
     Params::of(&uri, &[])?;
@@ -77,7 +77,7 @@ pub(super) async fn read(
     let headers = response.headers_mut();
     headers.insert(ETAG, tag);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
-    headers.insert(VARY, HeaderValue::from_static("Accept"));
+    headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Language"));
     set_pace(&app, &task, estimate, headers);
     if let Some(wait) = wait {
         let applied = format!("wait={}", wait.as_secs());
@@ -97,7 +97,7 @@ fn whole(
     let document = present::task_of(app, task, viewer, estimate);
     match form {
         Form::Json => json(StatusCode::OK, &document),
-        Form::Html => Ok(pages::ticket(&document)),
+        Form::Html(language) => Ok(pages::ticket(&document, language)),
     }
 }
 

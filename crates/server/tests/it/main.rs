@@ -24,6 +24,7 @@ mod idempotency;
 mod links;
 mod misplaced;
 mod odd_store;
+mod people;
 mod pitfalls;
 mod queues;
 mod reload;

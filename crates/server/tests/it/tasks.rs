@@ -18,7 +18,7 @@ async fn a_task_is_read_with_a_weak_tag_and_a_pace() {
     let answer = api.call(get(&target(&task))).await;
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(answer.header("etag"), "W/\"v1-json\"");
-    assert_eq!(answer.header("vary"), "Accept");
+    assert_eq!(answer.header("vary"), "Accept, Accept-Language");
     assert_eq!(answer.header("cache-control"), "private, no-cache");
     assert!(!answer.header("retry-after").is_empty());
     assert_eq!(answer.json()["position"], 1);

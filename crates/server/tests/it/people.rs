@@ -1,0 +1,82 @@
+//! What a person is shown whose browser hands in a form: a page, not a document for programs.
+
+use relais_server::config::Mode;
+
+use crate::house::{House, Plan, Reply};
+
+const BROWSER: &str = "accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n";
+const NAVIGATION: &str = "sec-fetch-mode: navigate\r\nsec-fetch-dest: document\r\n";
+
+async fn form(house: &House, fields: &str) -> Reply {
+    let fields = format!("host: {}\r\n{fields}content-length: 3\r\n", house.address);
+    house.call(&format!("POST /form HTTP/1.1\r\n{fields}\r\na=1")).await
+}
+
+#[tokio::test]
+async fn a_form_that_takes_long_is_answered_with_a_page_that_leads_on() {
+    let house = House::with(Mode::Async).await;
+    let page = form(&house, &format!("{BROWSER}{NAVIGATION}")).await;
+    assert_eq!((page.status, page.field("content-type")), (202, "text/html; charset=utf-8"));
+    assert_eq!(
+        (page.field("cache-control"), page.field("referrer-policy")),
+        ("no-store", "no-referrer")
+    );
+    let id = page.task();
+    // Programs that look at the head alone still find their task.
+    assert!(page.field("location").contains(&format!("/v1/tasks/{id}/result?ticket=")));
+    assert!(page.field("retry-after").parse::<u32>().is_ok());
+    // Its links are paths: they lead to the origin that the browser shows, whatever that is called.
+    let own = format!("/v1/tasks/{id}?ticket=");
+    assert!(page.text().contains(&format!("data-self=\"{own}")), "{}", page.text());
+    assert!(page.text().contains(&format!("data-events=\"/v1/tasks/{id}/events?ticket=")));
+    assert!(page.text().contains(&format!("url={own}")), "it loads itself without a script");
+    assert!(!page.text().contains("http://"), "{}", page.text());
+    // Loaded again it is read from there, and not handed in once more.
+    let begin = page.text().find(&own).unwrap();
+    let address = page.text()[begin..].split('"').next().unwrap();
+    let again = format!("GET {address} HTTP/1.1\r\nhost: a\r\n{BROWSER}\r\n");
+    let again = house.call(&again).await;
+    assert_eq!((again.status, again.field("vary")), (200, "Accept, Accept-Language"));
+    let early = format!("GET {} HTTP/1.1\r\nhost: a\r\n", address.replace('?', "/result?"));
+    let shown = house.call(&format!("{early}{BROWSER}{NAVIGATION}\r\n")).await;
+    assert_eq!((shown.status, shown.field("content-type")), (202, "text/html; charset=utf-8"));
+    assert_eq!(
+        house.call(&format!("{early}{BROWSER}sec-fetch-mode: cors\r\n\r\n")).await.json()["id"],
+        id.to_string()
+    );
+}
+
+#[tokio::test]
+async fn the_page_speaks_french_to_whoever_likes_that_best() {
+    let house = House::with(Mode::Async).await;
+    let french = "accept-language: fr-CH, fr;q=0.9, en;q=0.8\r\n";
+    let page = form(&house, &format!("{BROWSER}{french}")).await;
+    assert_eq!(page.field("content-language"), "fr");
+    assert!(page.text().contains("<html lang=\"fr\">") && page.text().contains("Votre demande"));
+    let english = form(&house, BROWSER).await;
+    assert!(
+        english.text().contains("<html lang=\"en\">") && english.text().contains("Your request")
+    );
+}
+
+#[tokio::test]
+async fn programs_get_the_document_and_an_answer_in_time_is_the_services_own() {
+    let house = House::with(Mode::Async).await;
+    for fields in [
+        "",
+        "accept: */*\r\n",
+        "accept: application/json, text/html\r\n",
+        "sec-fetch-mode: navigate\r\n",
+    ] {
+        let ticket = form(&house, fields).await;
+        assert_eq!(ticket.field("content-type"), "application/json", "{fields}");
+        assert!(ticket.json()["ticket"].is_string());
+    }
+    let mut plan = Plan::with(Mode::Auto).await;
+    plan.route().queue = "other".parse().unwrap();
+    let house = plan.build().await;
+    let fields = format!("host: a\r\n{BROWSER}{NAVIGATION}content-length: 0\r\n");
+    let mut client = house.send(&format!("POST /form HTTP/1.1\r\n{fields}\r\n")).await;
+    house.upstream.next().await.answer("200 OK", "content-type: text/html\r\n", "<p>done").await;
+    assert_eq!(client.reply().await.text(), "<p>done");
+}
