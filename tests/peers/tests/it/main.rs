@@ -31,3 +31,8 @@ fn clients_in_javascript_made_for_other_services_follow_a_202() {
 fn every_program_of_the_quickstart_does_what_the_page_says() {
     run("quickstart.py");
 }
+
+#[test]
+fn an_unchanged_web_application_takes_a_form_through_relais() {
+    run("django_login.py");
+}
