@@ -33,6 +33,10 @@ async function calls({ base, task }) {
     const answer = await ask(`${one}/result?ticket=${task.ticket}`);
     return [answer.status, answer.headers.get('relais-task') === task.id];
   });
+  await tell('a service that knows of no other origins', async () => {
+    const answer = await ask(`${base}/shop/1`, { method: 'PUT', headers: { 'x-shop': 'a' }, body: '1' });
+    return [answer.status, await answer.text()];
+  });
   await tell('events', () => new Promise((seen, failed) => {
     const source = new EventSource(`${one}/events?ticket=${task.ticket}`, { withCredentials: true });
     source.addEventListener('accepted', (event) => { source.close(); seen(event.lastEventId); });
@@ -43,7 +47,14 @@ async function calls({ base, task }) {
 
 const sites = [await site(), await site()];
 const [listed, other] = sites.map((one) => one.url.replace('127.0.0.1', 'localhost'));
-const { base, stop } = await relais({ server: `cors_origins = ["${listed}"]`, config: '[queue."*"]' });
+const shop = await upstream((request, body) => (request.method === 'PUT' ? { body: `${request.headers['x-shop']}${body}` } : { status: 405 }));
+const config = `[queue."*"]
+[[route]]
+path = "/shop/{id}"
+methods = ["PUT"]
+upstream = "${shop.url}"
+cors = "relais"`;
+const { base, stop } = await relais({ server: `cors_origins = ["${listed}"]`, config });
 const browser = await browse();
 
 // Whether what was seen is what is expected; the difference is told.
@@ -70,11 +81,12 @@ same(ours, {
   'an error': [404, 'task-not-found'],
   'a submit without a ticket': [403, 'cross-site'],
   result: [202, true],
+  'a service that knows of no other origins': [200, 'a1'],
   events: '1',
 }, 'a page of a listed origin reads what it has a ticket for');
 const theirs = await visit(other);
 for (const [name, what] of Object.entries(theirs)) check(what === 'blocked', `any other page does not read: ${name}`);
 await browser.close();
 stop();
-sites.forEach((one) => one.stop());
+[...sites, shop].forEach((one) => one.stop());
 verdict();

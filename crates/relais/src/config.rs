@@ -125,6 +125,7 @@ pub fn judge(
         // All routes of the file are there: their places are those of the file.
         judge_routes(&file, &server, &mut report);
     }
+    refuse_cors_for_nobody(&file, &mut report);
     loops::refuse(&file, overrides, &server, &mut report);
     front_everything(&mut server, overrides, &mut report, &mut warnings);
     define_queues(&server.routes, &mut engine);
@@ -248,6 +249,19 @@ fn judge_routes(file: &file::File, server: &ServerConfig, report: &mut Report<'_
                 report.at(span, format!("[[route]] {:?}", problem.path), problem.why);
             }
             None => report.elsewhere("[server] fallback", "", problem.why),
+        }
+    }
+}
+
+/// Where no origin is listed, Relais would refuse every page of another origin in silence.
+fn refuse_cors_for_nobody(file: &file::File, report: &mut Report<'_>) {
+    for route in file.route.iter().map(toml::Spanned::get_ref) {
+        if let Some(cors) = &route.cors
+            && *cors.get_ref() == file::Cors::Relais
+            && file.server.cors_origins.is_empty()
+        {
+            let what = "needs [server] cors_origins: which pages may call";
+            report.at(cors.span(), "[[route]] cors", what);
         }
     }
 }

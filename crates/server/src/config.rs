@@ -152,6 +152,17 @@ pub struct Route {
     pub report: bool,
     /// Which `Host` the upstream is sent.
     pub upstream_host: HostHeader,
+    /// Who says which pages of other origins may call it.
+    pub cors: CorsBy,
+}
+
+/// Who says which pages of other origins may call a route, and read its answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CorsBy {
+    /// The upstream: its preflights and fields are passed on as they are.
+    Upstream,
+    /// Relais, by `cors_origins`: for an upstream that knows of no other origins, and for workers.
+    Relais,
 }
 
 /// Which `Host` an upstream is sent. TLS always goes by the name in the upstream's URL.
@@ -254,6 +265,7 @@ impl Route {
                 .to_vec(),
             report: false,
             upstream_host: HostHeader::usual_for(upstream),
+            cors: CorsBy::Upstream,
         };
         let others = Self { methods: Vec::new(), mode: Mode::Auto, ..reading.clone() };
         [reading, others]

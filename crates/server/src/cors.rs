@@ -1,15 +1,18 @@
 //! Pages of other origins (CORS): which of them may read what Relais itself answers.
 //!
 //! Not here: what an upstream answers on the front door. Its fields and its preflights are its own,
-//! and are passed on as they are. Nor who may call: an origin that is listed has no rights by that.
+//! and are passed on as they are, unless its route says `cors = "relais"`: then they count as Relais'
+//! own. Nor who may call: an origin that is listed has no rights by that.
 
 use axum::response::Response;
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
-    ACCESS_CONTROL_REQUEST_METHOD, ALLOW, ORIGIN, VARY,
+    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, ALLOW, ORIGIN, VARY,
 };
-use http::{HeaderMap, HeaderValue, Method, Request};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+
+use crate::stored::no_body;
 
 /// What a page may send, beside what every page may.
 const SENT: &str = "authorization, content-type, idempotency-key, prefer, if-none-match, if-match, \
@@ -22,9 +25,14 @@ const READ: &str = "ETag, Location, Operation-Location, Link, Retry-After, Prefe
 /// How long a browser may remember a preflight, seconds: Chromium's most.
 const REMEMBERED_S: &str = "7200";
 
-/// Marks an answer that Relais itself has made; without it, it is an upstream's.
+/// Marks an answer for which Relais speaks: one that it has made itself, or of a route whose upstream
+/// leaves it to Relais. Without it, it is an upstream's.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Own;
+
+/// The fields that a page wants to send to a route: which of them mean something, its service knows.
+#[derive(Debug, Clone)]
+struct Wanted(HeaderValue);
 
 /// The origins whose pages may read answers.
 #[derive(Debug)]
@@ -68,12 +76,34 @@ pub(crate) fn is_preflight<B>(request: &Request<B>) -> bool {
         && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
+/// The method that a preflight is about.
+#[must_use]
+pub(crate) fn method_of_preflight<B>(request: &Request<B>) -> Option<&str> {
+    let method = request.headers().get(ACCESS_CONTROL_REQUEST_METHOD)?;
+    (*request.method() == Method::OPTIONS).then_some(method)?.to_str().ok()
+}
+
+/// The answer to a preflight of a route for which Relais speaks: this method, and the fields that are
+/// asked for.
+#[must_use]
+pub(crate) fn preflight(method: &str, asked: &HeaderMap) -> Response {
+    let mut response = Response::new(no_body());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    if let Ok(method) = HeaderValue::from_str(method) {
+        response.headers_mut().insert(ALLOW, method);
+    }
+    let wanted = asked.get(ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+    response.extensions_mut().insert(Wanted(wanted.unwrap_or(HeaderValue::from_static(""))));
+    response
+}
+
 impl Asked {
     /// Says who may read an answer, if Relais itself has made it.
     pub(crate) fn answer(self, response: &mut Response) {
         if response.extensions_mut().remove::<Own>().is_none() {
             return;
         }
+        let wanted = response.extensions_mut().remove::<Wanted>().map(|Wanted(fields)| fields);
         let says_methods = response.status().is_success() && response.headers().contains_key(ALLOW);
         let headers = response.headers_mut();
         // A stored answer may have brought its upstream's word, which was given for another address.
@@ -85,18 +115,18 @@ impl Asked {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
         if self.is_preflight && says_methods {
-            allow(headers);
+            allow(headers, wanted.unwrap_or(HeaderValue::from_static(SENT)));
         } else {
             headers.append(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(READ));
         }
     }
 }
 
-/// What may be sent to a path: its methods, which the answer to `OPTIONS` names anyway.
-fn allow(headers: &mut HeaderMap) {
+/// What may be sent to a path: its methods, which the answer to `OPTIONS` names anyway, and fields.
+fn allow(headers: &mut HeaderMap, fields: HeaderValue) {
     if let Some(methods) = headers.get(ALLOW).cloned() {
         headers.insert(ACCESS_CONTROL_ALLOW_METHODS, methods);
     }
-    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(SENT));
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, fields);
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(REMEMBERED_S));
 }

@@ -36,7 +36,7 @@ use self::mode::{Patience, Way, way};
 use self::table::{Found, Table, is_ambiguous};
 use crate::accepted::How;
 use crate::app::App;
-use crate::config::{HostHeader, Mode, Route};
+use crate::config::{CorsBy, HostHeader, Mode, Route};
 use crate::connection::Peer;
 use crate::cors;
 use crate::prefer::Prefer;
@@ -90,6 +90,12 @@ impl FrontDoor {
         if !self.table.is_open() && is_ambiguous(path) {
             return Err(Refusal::new(&codes::AMBIGUOUS_PATH));
         }
+        if let Some(method) = cors::method_of_preflight(&request)
+            && let Found::Route(index, _) = self.table.find(method, path)
+            && self.app.config.routes[index].cors == CorsBy::Relais
+        {
+            return Ok(self.app.own(cors::preflight(method, request.headers())));
+        }
         let found = self.table.find(request.method().as_str(), path);
         let fallback = &self.app.config.fallback;
         let is_for_an_upstream = matches!(found, Found::Route(..)) || fallback.is_some();
@@ -99,13 +105,18 @@ impl FrontDoor {
         match (found, fallback) {
             (Found::Route(index, names), _) => {
                 let route = &self.app.config.routes[index];
-                match way(route, Prefer::of(request.headers()), cors::is_preflight(&request)) {
-                    // Boxed, so that neither way holds room for the other.
-                    Way::Sync => Box::pin(self.pass_on(route, request, &peer)).await,
-                    Way::Task(patience) => {
-                        Box::pin(self.hand_in(route, &names, request, &peer, &patience)).await
-                    }
-                }
+                let response =
+                    match way(route, Prefer::of(request.headers()), cors::is_preflight(&request)) {
+                        // Boxed, so that neither way holds room for the other.
+                        Way::Sync => Box::pin(self.pass_on(route, request, &peer)).await,
+                        Way::Task(patience) => {
+                            Box::pin(self.hand_in(route, &names, request, &peer, &patience)).await
+                        }
+                    }?;
+                Ok(match route.cors {
+                    CorsBy::Upstream => response,
+                    CorsBy::Relais => self.app.own(response),
+                })
             }
             (Found::Methods(_) | Found::Nothing, Some(fallback)) => {
                 let said = self.app.config.upstream_host.clone();

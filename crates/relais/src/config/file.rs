@@ -93,6 +93,7 @@ pub(crate) struct Route {
     pub(crate) allow: Option<Vec<Spanned<String>>>,
     pub(crate) report: Given<bool>,
     pub(crate) upstream_host: Given<String>,
+    pub(crate) cors: Given<Cors>,
     // Named so that they are refused as what they are, not as typing mistakes.
     pub(crate) follow: Option<Spanned<toml::Value>>,
     pub(crate) callback: Option<Spanned<toml::Value>>,
@@ -159,6 +160,11 @@ choice! {
 choice! {
     /// What becomes of a task whose caller hangs up.
     Abandon { Continue = "continue", Cancel = "cancel", }
+}
+
+choice! {
+    /// Who says which pages of other origins may call a route.
+    Cors { Upstream = "upstream", Relais = "relais", }
 }
 
 /// Whether a request may be sent again: `"auto"`, `true` or `false`.

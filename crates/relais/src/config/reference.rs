@@ -214,6 +214,12 @@ const ROUTE: Section = Section {
             "The `Host` that is sent: that of the `\"upstream\"`, of the `\"client\"`, or a name. TLS \
              always goes by the name in the URL.",
         ),
+        key(
+            "cors",
+            "\"upstream\"",
+            "Who says which pages of other origins may call it and read its answers: the `\"upstream\"`, \
+             whose preflights and fields pass untouched, or `\"relais\"`, by `cors_origins`.",
+        ),
         optional("follow", "", "Not available yet: refused."),
         optional("callback", "", "Not available yet: refused."),
         optional("webhook", "", "Not available yet: refused."),

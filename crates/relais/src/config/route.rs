@@ -7,10 +7,10 @@ use std::time::Duration;
 use http::{HeaderName, Method};
 use relais_core::{LaneKey, QueueName, TenantName, limits};
 use relais_engine::Grants;
-use relais_server::config::{HostHeader, LaneSource, Mode, Route, RouteAccess};
+use relais_server::config::{CorsBy, HostHeader, LaneSource, Mode, Route, RouteAccess};
 use toml::Spanned;
 
-use super::file::{self, Abandon, Idempotent, Run};
+use super::file::{self, Abandon, Cors, Idempotent, Run};
 use super::problem::Report;
 use super::server::span;
 use super::url;
@@ -93,6 +93,10 @@ fn route(
         allow: allow(given, report),
         report: given.report.as_ref().is_some_and(|report| *report.get_ref()),
         upstream_host: upstream_host(given, report),
+        cors: match given.cors.as_ref().map(|cors| *cors.get_ref()) {
+            Some(Cors::Relais) => CorsBy::Relais,
+            Some(Cors::Upstream) | None => CorsBy::Upstream,
+        },
         path,
     })
 }

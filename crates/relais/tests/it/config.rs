@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use relais::config::{Overrides, Settings, StoreUrl, judge};
 use relais_core::Order;
-use relais_server::config::{HostHeader, LaneSource, Mode, RouteAccess};
+use relais_server::config::{CorsBy, HostHeader, LaneSource, Mode, RouteAccess};
 
 fn read_with(text: &str, overrides: &Overrides) -> Result<Settings, String> {
     let variables = |name: &str| match name {
@@ -301,6 +301,14 @@ fn every_form_of_a_route_is_understood() {
 }
 
 #[test]
+fn relais_answers_for_a_routes_upstream_where_pages_are_listed() {
+    let origins = "[server]\ncors_origins = [\"https://shop.example.com\"]\n";
+    let cors = |line| read(&format!("{origins}{}", route(line))).unwrap().server.routes[0].cors;
+    assert_eq!(cors("cors = \"relais\""), CorsBy::Relais);
+    assert_eq!((cors("cors = \"upstream\""), cors("")), (CorsBy::Upstream, CorsBy::Upstream));
+}
+
+#[test]
 fn what_a_route_cannot_be_is_refused() {
     for (lines, what) in [
         ("lane = \"path:other\"", "has no {other}"),
@@ -321,6 +329,8 @@ fn what_a_route_cannot_be_is_refused() {
         ("wait = \"20s\"\nwait_max = \"15s\"", "wait_max, 15s"),
         ("queue = \"A\"", "may only contain"),
         ("tenant = \"\"", "1 to 64 bytes"),
+        ("cors = \"relais\"", "needs [server] cors_origins"),
+        ("cors = \"both\"", "unknown variant"),
         ("upstream_host = \"a b\"", "is no host"),
         ("run = \"workers\"", "[[route]] upstream: is never called with run = \"workers\""),
         ("run = \"workers\"\nmode = \"sync\"", "workers cannot answer synchronously"),

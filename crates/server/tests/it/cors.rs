@@ -1,6 +1,6 @@
 //! Pages of other origins: what they may read, and what stays the upstream's business.
 
-use relais_server::config::Mode;
+use relais_server::config::{CorsBy, Mode};
 use serde_json::json;
 
 use crate::house::{Client, House, Plan, Reply};
@@ -249,6 +249,50 @@ async fn a_preflight_is_never_a_task() {
     assert_eq!(cors(&reply), [("access-control-allow-methods", "POST")]);
     // Any other OPTIONS is a request like others.
     assert_eq!(house.call(&format!("OPTIONS /a HTTP/1.1\r\n{FROM_SHOP}\r\n")).await.status, 202);
+}
+
+/// A service that knows of no other origins answers a preflight with 404 or 405, and the page may
+/// send nothing.
+#[tokio::test]
+async fn where_a_route_says_so_relais_speaks_for_its_upstream() {
+    let mut plan = Plan::with(Mode::Auto).await;
+    plan.server.cors_origins = vec![SHOP.to_owned()];
+    plan.route().cors = CorsBy::Relais;
+    plan.route().methods = vec!["PUT".to_owned(), "GET".to_owned()];
+    let house = plan.build().await;
+    let preflight = |method: &str, origin: &str| {
+        let asked = "access-control-request-headers: x-shop, content-type\r\n";
+        format!(
+            "OPTIONS /a HTTP/1.1\r\nhost: localhost\r\norigin: {origin}\r\n\
+             access-control-request-method: {method}\r\n{asked}\r\n"
+        )
+    };
+    let reply = house.call(&preflight("PUT", SHOP)).await;
+    assert_eq!((reply.status, reply.field("relais-task")), (204, ""));
+    let expected = [
+        ("access-control-allow-origin", SHOP),
+        ("access-control-allow-credentials", "true"),
+        ("access-control-allow-methods", "PUT"),
+        ("access-control-allow-headers", "x-shop, content-type"),
+        ("access-control-max-age", "7200"),
+    ];
+    assert_eq!(cors(&reply), expected);
+    assert!(varies_by_origin(&reply));
+    let other = house.call(&preflight("PUT", "https://evil.example")).await;
+    assert_eq!((other.status, cors(&other)), (204, vec![]));
+    // A method that no route takes is not for Relais to allow.
+    let none = house.call(&preflight("DELETE", SHOP)).await;
+    assert_eq!((none.status, none.field("access-control-allow-methods")), (405, ""));
+    assert!(house.upstream.is_silent().await, "the upstream is not asked");
+
+    let theirs = "access-control-allow-origin: *\r\naccess-control-expose-headers: X-Total\r\n";
+    let put = format!("PUT /a HTTP/1.1\r\n{FROM_SHOP}content-length: 0\r\n\r\n");
+    let mut client = house.send(&put).await;
+    house.upstream.next().await.answer("200 OK", theirs, "fine").await;
+    let reply = client.reply().await;
+    assert_eq!(reply.text(), "fine");
+    assert_readable(&reply);
+    assert!(reply.all("access-control-expose-headers").contains(&"X-Total"), "{reply:?}");
 }
 
 #[tokio::test]
