@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::clock::Moment;
+use crate::clock::{Moment, SECOND};
 use crate::scene::{Door, Origin};
 use crate::script::Script;
 use crate::verdict::Verdict;
@@ -182,6 +182,12 @@ pub(crate) struct Counts {
     pub(crate) kills: u64,
     /// Kills while the server was starting.
     pub(crate) kills_at_start: u64,
+    /// Looks at the store by another program.
+    pub(crate) looks: u64,
+    /// Times that the clock was set.
+    pub(crate) clock_moves: u64,
+    /// Times that the server was stopped for a while.
+    pub(crate) suspends: u64,
     /// Requests that handed something in.
     pub(crate) submits: u64,
     /// Answers that acknowledged a task: 202, an item of a batch, or a replay.
@@ -235,6 +241,8 @@ pub(crate) struct Ledger {
     pub(crate) backlog: HashMap<Door, u64>,
     /// What followers saw.
     pub(crate) follows: Vec<Follow>,
+    /// When the server's clock was set, and how many milliseconds ahead.
+    pub(crate) clock: Vec<(Moment, i64)>,
     /// What was counted.
     pub(crate) counts: Counts,
     /// What was found at once.
@@ -242,6 +250,27 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
+    /// Notes that the server's clock is `ahead_ms` ahead from now on.
+    pub(crate) fn move_clock(&mut self, now: Moment, ahead_ms: i64) {
+        self.counts.clock_moves += 1;
+        self.clock.push((now, ahead_ms));
+    }
+
+    /// By how much less than the judge's watch says a server may wait between two moments, because
+    /// its clock was set ahead: as far as the clock went ahead of where it was, in microseconds.
+    pub(crate) fn set_ahead_between(&self, from: Moment, to: Moment) -> Moment {
+        // The server notices a while later than the clock was set.
+        let from = from.saturating_sub(CLOCK_NOTICED_WITHIN);
+        let before = self.clock.iter().rev().find(|(at, _)| *at < from);
+        let mut least = before.map_or(0, |(_, ahead_ms)| *ahead_ms);
+        let mut most = 0;
+        for (_, ahead_ms) in self.clock.iter().filter(|(at, _)| (from..=to).contains(at)) {
+            most = most.max(ahead_ms - least);
+            least = least.min(*ahead_ms);
+        }
+        u64::try_from(most).unwrap_or(0) * 1_000
+    }
+
     /// Notes that an intent became a task, and that somebody was told so.
     pub(crate) fn acknowledge(&mut self, name: &str, id: &str) {
         self.counts.acknowledged += 1;
@@ -266,5 +295,28 @@ impl Ledger {
     /// The intent of a task.
     pub(crate) fn intent_of(&self, id: &str) -> Option<&Intent> {
         self.intents.get(&self.tasks.get(id)?.name)
+    }
+}
+
+/// How long the server may take to notice that its clock was set.
+const CLOCK_NOTICED_WITHIN: Moment = 15 * SECOND;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_may_be_shorter_by_as_much_as_the_clock_was_set_ahead_meanwhile() {
+        let mut ledger = Ledger::default();
+        ledger.move_clock(100 * SECOND, 5_000);
+        ledger.move_clock(200 * SECOND, -3_000);
+        ledger.move_clock(300 * SECOND, 2_000);
+        let between = |from, to| ledger.set_ahead_between(from * SECOND, to * SECOND);
+        assert_eq!(between(10, 50), 0);
+        assert_eq!(between(90, 110), 5 * SECOND);
+        assert_eq!(between(150, 250), 0, "back is not ahead");
+        assert_eq!(between(150, 350), 5 * SECOND, "from three behind to two ahead");
+        assert_eq!(between(310, 320), 5 * SECOND, "it may have noticed only just now");
+        assert_eq!(between(320, 330), 0);
     }
 }

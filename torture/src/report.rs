@@ -9,9 +9,12 @@ use crate::verdict::Check;
 pub(crate) fn report(ended: &Ended, seed: u64) -> String {
     let mut text = String::new();
     let counts = &ended.counts;
-    let done: [(&str, u64); 17] = [
+    let done: [(&str, u64); 20] = [
         ("kills at work", counts.kills),
         ("kills during a start", counts.kills_at_start),
+        ("looks at the store by sqlite3", counts.looks),
+        ("times that the clock was set", counts.clock_moves),
+        ("times that the server was stopped for a while", counts.suspends),
         ("submits sent", counts.submits),
         ("  acknowledged (202, batch items, replays)", counts.acknowledged),
         ("  answered directly by the hand-over", counts.direct),

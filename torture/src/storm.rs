@@ -6,6 +6,7 @@ use crate::chance::Chance;
 use crate::clock::{Moment, SECOND, pause_ms};
 use crate::hands::ambush;
 use crate::relais::Relais;
+use crate::scene::LEASE_MS;
 use crate::upstream::Upstreams;
 use crate::world::{Phase, World};
 
@@ -45,6 +46,7 @@ pub(crate) async fn blow(
         // After a slow start the moment may have passed: it has to work a little before it dies.
         pause_ms(chance.within(20, 200)).await;
         watch(world, relais)?;
+        trouble(world, relais, &mut chance).await?;
         if chance.happens(12) {
             ambush(world).await;
         }
@@ -67,6 +69,35 @@ pub(crate) async fn blow(
     world.set_phase(Phase::Calm);
     Ok(())
 }
+
+/// What machines and operators do to a server that works, besides killing it: a look at its store, a
+/// clock that is set, a suspend.
+async fn trouble(
+    world: &Arc<World>,
+    relais: &mut Relais,
+    chance: &mut Chance,
+) -> anyhow::Result<()> {
+    if chance.happens(50) && relais.look_at_store().await? {
+        world.ledger().counts.looks += 1;
+    }
+    if chance.happens(20) {
+        let ahead_ms = i64::try_from(chance.within(0, 2 * CLOCK_MS_MAX)).unwrap_or(0)
+            - i64::try_from(CLOCK_MS_MAX).unwrap_or(0);
+        if relais.move_clock(ahead_ms)? {
+            world.ledger().move_clock(world.now(), ahead_ms);
+        }
+    }
+    if chance.happens(15) {
+        // Sometimes longer than a worker's lease lasts.
+        let most = if chance.happens(30) { 2 * LEASE_MS } else { LEASE_MS / 4 };
+        relais.suspend(chance.within(50, most)).await?;
+        world.ledger().counts.suspends += 1;
+    }
+    Ok(())
+}
+
+/// How far the clock is set, either way: well below a deadline.
+const CLOCK_MS_MAX: u64 = 20_000;
 
 /// # Errors
 /// Where the server ended without being killed.

@@ -74,7 +74,8 @@ fn check_early(ledger: &Ledger, verdict: &mut Verdict) {
         let Some(intent) = ledger.intent_of(task).filter(|intent| intent.delay_ms > 0) else {
             continue;
         };
-        let earliest = intent.first_sent + intent.delay_ms * 1_000;
+        let set_ahead = ledger.set_ahead_between(intent.first_sent, begun);
+        let earliest = (intent.first_sent + intent.delay_ms * 1_000).saturating_sub(set_ahead);
         verdict.note(Check::Early, Some(task), begun + CLOCK_SLACK >= earliest, || {
             format!(
                 "it was to wait {} ms, and began {} ms after it was handed in",
