@@ -243,6 +243,9 @@ pub(crate) struct Ledger {
     pub(crate) follows: Vec<Follow>,
     /// When the server's clock was set, and how many milliseconds ahead.
     pub(crate) clock: Vec<(Moment, i64)>,
+    /// Spans of the server's time that came twice, because its clock was set back: from and to, as
+    /// events tell times. Which of two events of different tasks came first is not to be told there.
+    pub(crate) twice: Vec<(String, String)>,
     /// What was counted.
     pub(crate) counts: Counts,
     /// What was found at once.
@@ -253,7 +256,20 @@ impl Ledger {
     /// Notes that the server's clock is `ahead_ms` ahead from now on.
     pub(crate) fn move_clock(&mut self, now: Moment, ahead_ms: i64) {
         self.counts.clock_moves += 1;
+        let before_ms = self.clock.last().map_or(0, |(_, ahead_ms)| *ahead_ms);
         self.clock.push((now, ahead_ms));
+        if ahead_ms < before_ms {
+            // tidy: allow(clock): to be held against times that the server tells
+            let here = jiff::Timestamp::now();
+            let told = |ms: i64| format!("{:.3}", here + jiff::SignedDuration::from_millis(ms));
+            let noticed_ms = i64::try_from(CLOCK_NOTICED_WITHIN / 1_000).unwrap_or(0);
+            self.twice.push((told(ahead_ms), told(before_ms + noticed_ms)));
+        }
+    }
+
+    /// Whether a time that an event tells came once only.
+    pub(crate) fn came_once(&self, at: &str) -> bool {
+        !self.twice.iter().any(|(from, to)| (from.as_str()..=to).contains(&at))
     }
 
     /// By how much less than the judge's watch says a server may wait between two moments, because
@@ -318,5 +334,9 @@ mod tests {
         assert_eq!(between(150, 350), 5 * SECOND, "from three behind to two ahead");
         assert_eq!(between(310, 320), 5 * SECOND, "it may have noticed only just now");
         assert_eq!(between(320, 330), 0);
+        // Set back once, from now on for eight seconds and for as long as it may go unnoticed.
+        let [(from, to)] = &ledger.twice[..] else { panic!("{:?}", ledger.twice) };
+        assert!(from < to && !ledger.came_once(from) && !ledger.came_once(to));
+        assert!(ledger.came_once("2026-01-01T00:00:00.000Z"));
     }
 }

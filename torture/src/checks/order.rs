@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::facts::{Fact, Facts};
+use crate::facts::{Event, Fact, Facts};
 use crate::ledger::Ledger;
 use crate::scene::{Door, lane_name};
 use crate::verdict::{Check, Verdict};
@@ -25,6 +25,10 @@ fn check_logs(ledger: &Ledger, facts: &Facts, names: &[String], verdict: &mut Ve
         let ((before, one), (id, next)) = (pair[0], pair[1]);
         let started = next.log.iter().find(|event| event.kind == "started");
         let ended = one.log.last().filter(|_| one.is_over());
+        let is_clear = |event: &&Event| ledger.came_once(&event.at);
+        if !started.iter().chain(&ended).all(is_clear) {
+            continue;
+        }
         if let Some(started) = started {
             let holds = ended.is_some_and(|ended| ended.at <= started.at);
             verdict.note(Check::Strict, Some(id), holds, || {
