@@ -3,7 +3,7 @@
 //! Not here: transactions, threads, replies (see `writer`), and any decision (see `relais_core::step`).
 
 use relais_core::{BodyKind, Entry, Life, TaskId, Timestamp};
-use relais_store::{Body, Commit, Committed, Data, QueueChange, Rejected};
+use relais_store::{Body, Commit, Committed, Data, QueueChange, Rejected, Unclaimed};
 use rusqlite::{Connection, params};
 
 use crate::codec;
@@ -30,6 +30,8 @@ pub(crate) struct Scribe<'c> {
     has_erased: bool,
     /// Files of bodies to be removed once the transaction is durable.
     pub(crate) unlinks: Vec<String>,
+    /// Spilled bodies that the transaction decided about: the store's own once it is durable.
+    pub(crate) decided: Vec<Unclaimed>,
     /// The queue whose idle lanes were swept last.
     pub(crate) swept: usize,
     /// Where rows are encoded.
@@ -57,6 +59,7 @@ impl<'c> Scribe<'c> {
             next_pos: 0,
             has_erased: false,
             unlinks: Vec::new(),
+            decided: Vec::new(),
             swept: 0,
             spec_bytes: Vec::new(),
             life_bytes: Vec::new(),
@@ -255,9 +258,13 @@ impl<'c> Scribe<'c> {
                 let row = params![key, len, crc, None::<&str>, &body.head[..], &bytes[..]];
                 Ok(self.hot.body_insert.execute(row)? == 1)
             }
-            Data::Spilled { name, crc, .. } => {
+            Data::Spilled { name, crc, unclaimed, .. } => {
                 let row = params![key, len, crc, name, &body.head[..], None::<&[u8]>];
-                Ok(self.hot.body_insert.execute(row)? == 1)
+                let is_inserted = self.hot.body_insert.execute(row)? == 1;
+                if is_inserted {
+                    self.decided.push(unclaimed.clone());
+                }
+                Ok(is_inserted)
             }
         }
     }
@@ -276,10 +283,10 @@ impl<'c> Scribe<'c> {
         bodies: impl IntoIterator<Item = &'b Body>,
     ) -> Result<(), Fault> {
         for body in bodies {
+            let Data::Spilled { name, unclaimed, .. } = &body.data else { continue };
+            self.decided.push(unclaimed.clone());
             // A commit that is repeated because its end was not known names a file that is in use.
-            if let Data::Spilled { name, .. } = &body.data
-                && !self.hot.body_has_file.exists([name])?
-            {
+            if !self.hot.body_has_file.exists([name])? {
                 self.unlinks.push(name.clone());
             }
         }

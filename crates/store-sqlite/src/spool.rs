@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::{Bytes, BytesMut};
 use relais_core::limits;
-use relais_store::{BodyRead, Data, Spool, StoreError, StoreFuture};
+use relais_store::{BodyRead, Data, Spool, StoreError, StoreFuture, Unclaimed};
 use tokio::task::JoinHandle;
 
 use crate::bodies::read_file;
@@ -98,14 +98,22 @@ impl FileSpool {
     async fn finish_file(mut self) -> Result<Data, StoreError> {
         self.send().await?;
         self.land().await?;
-        let bytes = self.bytes.clone();
-        let published = tokio::task::spawn_blocking(move || bytes.publish()).await;
+        let (shared, name) = (self.bytes.shared.clone(), self.bytes.name.clone());
+        let unclaimed = Unclaimed::new(move || shared.files.remove(&name));
+        // Held until the file has its name, too: whoever leaves meanwhile leaves nothing behind.
+        let (bytes, held) = (self.bytes.clone(), unclaimed.clone());
+        let publish = move || {
+            let published = bytes.publish();
+            drop(held);
+            published
+        };
+        let published = tokio::task::spawn_blocking(publish).await;
         if let Err(fault) = published.unwrap_or_else(|_| Err(stopped())) {
             self.bytes.shared.condition.note(&fault);
             return Err(fault.as_error());
         }
         let crc = std::mem::take(&mut self.hasher).finalize();
-        Ok(Data::Spilled { name: self.bytes.name.clone(), len: self.len, crc })
+        Ok(Data::Spilled { name: self.bytes.name.clone(), len: self.len, crc, unclaimed })
     }
 }
 

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use relais_core::{Timestamp, limits};
-use relais_store::{Body, Claim, Claims, Commit, Committed, Data, Pool, Rejected, StoreError};
+use relais_store::{
+    Body, Claim, Claims, Commit, Committed, Data, Pool, Rejected, StoreError, Unclaimed,
+};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
@@ -296,6 +298,11 @@ impl Desk<'_> {
             let _ = self.scribe.conn.execute_batch(sql::ROLLBACK);
         }
         self.housekeeper.gate.leave();
+        let decided = std::mem::take(&mut self.scribe.decided);
+        if answers.as_ref().err().is_none_or(|fault| fault.meaning() == Meaning::Fatal) {
+            // Where the end is not known, a row may name them.
+            decided.iter().for_each(Unclaimed::claim);
+        }
         let answers = answers?;
         self.scribe.ledger.lanes.trim(self.scribe.recent.kept_max());
         let files = std::mem::take(&mut self.scribe.unlinks);

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
@@ -29,7 +30,49 @@ pub enum Data {
         len: u64,
         /// CRC-32 of the bytes.
         crc: u32,
+        /// Removes them unless a commit takes them.
+        unclaimed: Unclaimed,
     },
+}
+
+/// Owns the bytes of a spilled body until a commit has decided about them.
+///
+/// Whatever path lets go of them before that (a refusal, a caller who left, a store that is full)
+/// removes them with the last clone: nothing is left for the next start to sweep.
+#[derive(Clone)]
+pub struct Unclaimed(Arc<Ownership>);
+
+struct Ownership {
+    is_claimed: AtomicBool,
+    remove: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Unclaimed {
+    /// Bytes that `remove` removes. It may run on any thread, at most once, while a lock of the
+    /// store's own is held.
+    #[must_use]
+    pub fn new(remove: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Arc::new(Ownership { is_claimed: AtomicBool::new(false), remove: Box::new(remove) }))
+    }
+
+    /// From now on the store answers for the bytes: a row names them, or it removes them itself.
+    pub fn claim(&self) {
+        self.0.is_claimed.store(true, Ordering::Release);
+    }
+}
+
+impl fmt::Debug for Unclaimed {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_tuple("Unclaimed").field(&!self.0.is_claimed.load(Ordering::Acquire)).finish()
+    }
+}
+
+impl Drop for Ownership {
+    fn drop(&mut self) {
+        if !self.is_claimed.load(Ordering::Acquire) {
+            (self.remove)();
+        }
+    }
 }
 
 impl Data {
@@ -99,7 +142,8 @@ pub trait Spool: Send {
         self.len() == 0
     }
 
-    /// Makes the bytes durable (a spilled file and its folder are fsynced) and ready for a commit.
+    /// Makes the bytes durable (a spilled file and its folder are fsynced) and ready for a commit. They
+    /// are the answer's own: whoever drops it without a commit, or this future, removes them.
     fn finish(self: Box<Self>) -> StoreFuture<'static, Data>;
 }
 

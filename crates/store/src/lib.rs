@@ -15,7 +15,7 @@ mod query;
 use std::future::Future;
 use std::pin::Pin;
 
-pub use body::{Body, BodyRead, BodySource, Data, Spool, StoredBody};
+pub use body::{Body, BodyRead, BodySource, Data, Spool, StoredBody, Unclaimed};
 pub use claim::{Claim, Claimed, Claims, Due, DueQuery, Pool, RunBy};
 pub use commit::{Accept, Commit, Committed, Idempotency, QueueChange, Rejected, StepOf, Stepped};
 pub use memory::MemoryStore;

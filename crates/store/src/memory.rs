@@ -40,6 +40,12 @@ impl MemoryStore {
         Self::default()
     }
 
+    /// Finished bodies that no commit has decided about yet: zero when nobody holds one.
+    #[must_use]
+    pub fn unclaimed_bodies(&self) -> usize {
+        self.inner().spilled.count()
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner
             .lock()

@@ -67,6 +67,25 @@ async fn bodies_that_are_not_wanted_leave_no_file() {
 }
 
 #[tokio::test]
+async fn a_finished_body_that_no_commit_decides_about_leaves_no_file() {
+    // A refusal between the end of a spool and its commit used to leave the file to the next start.
+    let folder = new_folder();
+    let (world, store) = world_in(&folder);
+    let (body, _) = spilled(&world, 100_000).await;
+    let twin = body.clone();
+    drop(body);
+    assert_eq!(files_in(&folder), 1, "somebody still holds it");
+    drop(twin);
+    assert_eq!(files_in(&folder), 0);
+    // Nor does a commit that the store cannot take.
+    let (body, _) = spilled(&world, 100_000).await;
+    store.close().await;
+    let accept = world.accepting(task().input(body));
+    world.store.commit(vec![accept]).await.expect_err("it is closed");
+    assert_eq!(files_in(&folder), 0);
+}
+
+#[tokio::test]
 async fn an_accept_said_twice_keeps_its_body() {
     let folder = new_folder();
     let (world, store) = world_in(&folder);

@@ -1,5 +1,6 @@
 //! Bodies in memory: a spool grows a shared buffer, which its readers see at once.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -7,7 +8,7 @@ use relais_core::limits;
 
 use super::answer;
 use super::state::Inner;
-use crate::body::{BodyRead, BodySource, Data, Spool};
+use crate::body::{BodyRead, BodySource, Data, Spool, Unclaimed};
 use crate::{Body, StoreFuture, StoredBody};
 
 /// The bytes of a body that was, or is being, spooled.
@@ -28,6 +29,21 @@ impl BodyRead for Buffer {
             Bytes::copy_from_slice(&bytes[from..to])
         });
         answer(piece)
+    }
+}
+
+/// Bodies that were finished and are in no task yet, by their names. A lock of its own, held for no
+/// other: what nobody claims is taken out of it wherever it is dropped.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Spilled(Arc<Mutex<BTreeMap<String, Arc<Buffer>>>>);
+
+impl Spilled {
+    fn with<T>(&self, act: impl FnOnce(&mut BTreeMap<String, Arc<Buffer>>) -> T) -> T {
+        act(&mut self.0.lock().expect("nothing panics while it is held"))
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.with(|spilled| spilled.len())
     }
 }
 
@@ -65,8 +81,10 @@ impl Spool for MemorySpool {
         let mut store = self.store.lock().expect("nothing panics while it is held");
         let name = format!("spilled-{}", store.spools);
         store.spools += 1;
-        store.spilled.insert(name.clone(), self.buffer.clone());
-        answer(Data::Spilled { name, len: len as u64, crc })
+        store.spilled.with(|spilled| spilled.insert(name.clone(), self.buffer.clone()));
+        let (spilled, key) = (store.spilled.clone(), name.clone());
+        let unclaimed = Unclaimed::new(move || drop(spilled.with(|spilled| spilled.remove(&key))));
+        answer(Data::Spilled { name, len: len as u64, crc, unclaimed })
     }
 }
 
@@ -75,8 +93,9 @@ impl Inner {
     pub(super) fn keep_body(&mut self, body: &Body) -> StoredBody {
         let data = match &body.data {
             Data::Inline(bytes) => BodySource::Inline(bytes.clone()),
-            Data::Spilled { name, .. } => {
-                let buffer = self.spilled.remove(name);
+            Data::Spilled { name, unclaimed, .. } => {
+                unclaimed.claim();
+                let buffer = self.spilled.with(|spilled| spilled.remove(name));
                 BodySource::Reader(buffer.expect("a spilled body was finished here, and used once"))
             }
         };
@@ -86,8 +105,9 @@ impl Inner {
     /// Forgets bodies that came with a commit which did not want them.
     pub(super) fn discard_bodies<'a>(&mut self, bodies: impl IntoIterator<Item = &'a Body>) {
         for body in bodies {
-            if let Data::Spilled { name, .. } = &body.data {
-                self.spilled.remove(name);
+            if let Data::Spilled { name, unclaimed, .. } = &body.data {
+                unclaimed.claim();
+                self.spilled.with(|spilled| spilled.remove(name));
             }
         }
     }

@@ -10,7 +10,7 @@ use relais_core::{
     Timestamp,
 };
 
-use super::body::Buffer;
+use super::body::Spilled;
 use crate::body::StoredBody;
 use crate::claim::RunBy;
 use crate::query::Logged;
@@ -31,7 +31,7 @@ pub(super) struct Inner {
     pub(super) keys: BTreeMap<[u8; 32], Key>,
     pub(super) secrets: BTreeMap<String, Bytes>,
     /// Finished spools that no commit has taken yet.
-    pub(super) spilled: BTreeMap<String, Arc<Buffer>>,
+    pub(super) spilled: Spilled,
     pub(super) spools: u64,
     last_pos: u64,
     last_arrival: u64,
