@@ -12,6 +12,7 @@ use serde_json::error::Category;
 use serde_json::value::RawValue;
 use serde_path_to_error::{Path, Segment};
 
+use crate::bounded::{ENTRIES_MAX, Few, TOO_MANY};
 use crate::codes::{self, Code};
 use crate::problem::{FieldError, Problem};
 
@@ -32,6 +33,8 @@ pub enum DecodeKind {
     /// A member is missing, named twice, of a wrong type or has an impossible value
     /// (`invalid-field`, 422).
     InvalidField,
+    /// A call has more items than the limit; the rest was not read (`batch-too-large`, 413).
+    TooManyItems,
 }
 
 /// A document that could not be read.
@@ -63,6 +66,7 @@ impl DecodeError {
             DecodeKind::Syntax => &codes::MALFORMED_JSON,
             DecodeKind::UnknownField => &codes::UNKNOWN_FIELD,
             DecodeKind::InvalidField => &codes::INVALID_FIELD,
+            DecodeKind::TooManyItems => &codes::BATCH_TOO_LARGE,
         }
     }
 
@@ -94,20 +98,29 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
 
 /// Reads the body of `POST /v1/tasks/batch`: a JSON array, or one document a line (`ndjson`).
 ///
-/// A bad item spoils itself only. Empty lines are passed over.
+/// A bad item spoils itself only. Empty lines are passed over. Reading stops at the first item beyond
+/// [`ENTRIES_MAX`](crate::ENTRIES_MAX).
 ///
 /// # Errors
 /// [`DecodeKind::Syntax`] when a JSON array is not JSON; [`DecodeKind::InvalidField`] when it is
-/// something else.
+/// something else; [`DecodeKind::TooManyItems`].
 pub fn decode_batch<T: DeserializeOwned>(
     bytes: &[u8],
     ndjson: bool,
 ) -> Result<Vec<Item<T>>, DecodeError> {
     if !ndjson {
-        return decode(bytes);
+        return decode::<Few<_>>(bytes).map(|few| few.0);
     }
     let lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-    Ok(lines.filter(|line| !line.is_empty()).map(|line| Item(decode(line))).collect())
+    let mut items = Vec::new();
+    for line in lines.filter(|line| !line.is_empty()) {
+        if items.len() == ENTRIES_MAX {
+            let detail = format!("{TOO_MANY}: at most {ENTRIES_MAX}");
+            return Err(DecodeError { kind: DecodeKind::TooManyItems, field: None, detail });
+        }
+        items.push(Item(decode(line)));
+    }
+    Ok(items)
 }
 
 /// One item of a batch: read by itself, so that a mistake in it is answered in its place.
@@ -161,7 +174,10 @@ fn explain<T: DeserializeOwned>(bytes: &[u8], error: &serde_json::Error) -> Deco
     let message = error.to_string();
     // The position says nothing that the pointer does not say better.
     let message = message.rfind(" at line ").map_or(message.as_str(), |end| &message[..end]);
-    let (kind, member) = if let Some(member) = quoted(message, "unknown field `") {
+    let is_of_items = path.is_empty() || path == "/items";
+    let (kind, member) = if message.starts_with(TOO_MANY) && is_of_items {
+        (DecodeKind::TooManyItems, None)
+    } else if let Some(member) = quoted(message, "unknown field `") {
         (DecodeKind::UnknownField, Some(member))
     } else {
         let missing = quoted(message, "missing field `");

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::bounded;
 use crate::decode::{DecodeError, Item};
 use crate::object::object;
 use crate::problem::Problem;
@@ -122,6 +123,7 @@ pub struct RequestHead {
 #[serde(remote = "Self", deny_unknown_fields)]
 pub struct HeartbeatRequest {
     /// Up to 1,000 heartbeats; a bad one spoils itself only.
+    #[serde(deserialize_with = "bounded::list")]
     #[schema(value_type = Vec<Heartbeat>, max_items = 1000)]
     pub items: Vec<Item<Heartbeat>>,
 }
@@ -188,6 +190,7 @@ words! {
 #[serde(remote = "Self", deny_unknown_fields)]
 pub struct SettleRequest {
     /// Up to 1,000 settles; a bad one spoils itself only.
+    #[serde(deserialize_with = "bounded::list")]
     #[schema(value_type = Vec<Settle>, max_items = 1000)]
     pub items: Vec<Item<Settle>>,
     /// Leases the next tasks in the same round trip.
@@ -240,12 +243,12 @@ pub struct Settle {
     #[schema(minimum = 200, maximum = 599)]
     pub status: Option<u16>,
     /// `succeed`: more fields of that answer, as pairs of name and value, in order.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounded::list")]
     #[schema(value_type = Vec<Vec<String>>, required = false)]
     pub headers: Vec<(String, String)>,
     /// `fail`: why, as a problem (RFC 9457) whose members may all be left out; without a `code` it
     /// is `handler-failed`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "bounded::tree")]
     #[schema(value_type = Object)]
     pub problem: Option<Problem>,
     /// `fail`: whether another attempt makes sense; it does unless the problem says otherwise.

@@ -8,6 +8,7 @@
 //! value was asked for. Requests refuse members they do not know; answers ignore them, so that an
 //! older client can talk to a newer server.
 
+mod bounded;
 mod object;
 mod words;
 
@@ -27,6 +28,7 @@ pub mod task;
 pub mod time;
 pub mod why;
 
+pub use bounded::ENTRIES_MAX;
 pub use bulk::{BulkRequest, BulkResponse};
 pub use codes::{CODES, Code};
 pub use decode::{DecodeError, DecodeKind, Item, decode, decode_batch};

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
 
+use crate::bounded;
 use crate::decode::{DecodeError, Item};
 use crate::object::object;
 use crate::problem::Problem;
@@ -58,7 +59,11 @@ pub struct SubmitRequest {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Deadline>,
     /// Up to 16 names and values of the client's own, each up to 128 bytes.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        skip_serializing_if = "BTreeMap::is_empty",
+        deserialize_with = "bounded::texts"
+    )]
     #[schema(required = false)]
     pub labels: BTreeMap<String, String>,
     /// How long the task is kept once it is terminal.

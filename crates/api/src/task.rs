@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::bounded;
 use crate::object::object;
 use crate::problem::Problem;
 use crate::time::Time;
@@ -40,7 +41,7 @@ impl Status {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 #[schema(example = json!({"en": "The supplier did not answer in time."}))]
-pub struct Message(pub BTreeMap<String, String>);
+pub struct Message(#[serde(deserialize_with = "bounded::texts")] pub BTreeMap<String, String>);
 
 /// What was asked of a route of the front door.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

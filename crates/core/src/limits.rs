@@ -39,12 +39,29 @@ pub const TRUSTED_CONNECTION_MAX: Duration = Duration::from_secs(1);
 pub const IDLE_CONNECTIONS_MAX: usize = 256;
 /// Largest JSON envelope of a batch, bytes.
 pub const BATCH_BODY_BYTES_MAX: u64 = 64 << 20;
+/// Largest JSON envelope of a lease call that has no key where there are keys, bytes: its tokens are
+/// known only once it is read. Larger results are stored by `PUT /v1/leases/result`, whose token is in
+/// its head.
+pub const KEYLESS_BATCH_BODY_BYTES_MAX: u64 = 1 << 20;
+/// Bytes of request bodies held in memory that are not whole yet, or not decoded.
+pub const UNFINISHED_MEMORY_BYTES_MAX: u64 = 512 << 20;
+/// Bytes of request bodies and results that are on their way into the store and not whole yet.
+pub const UNFINISHED_STORE_BYTES_MAX: u64 = 8 << 30;
+/// What part of these bytes one tenant's keys may send at once, and one address without a key: half,
+/// so that nobody alone keeps the others out.
+pub const UNFINISHED_SHARE_DIVISOR: u64 = 2;
 /// Most tasks, leases or settles in one call.
 pub const BATCH_MAX: usize = 1_000;
 /// Most items in a page of a list.
 pub const LIST_PAGE_MAX: usize = 500;
 /// Most events in a page of the JSON log.
 pub const EVENT_PAGE_MAX: usize = 500;
+/// Largest page of JSON, bytes, however few its items are then: one item always fits.
+pub const PAGE_BYTES_MAX: usize = 1 << 20;
+/// Largest part of an event stream that is made at once, bytes; the event that passes it is its last.
+pub const STREAM_CHUNK_BYTES_MAX: usize = 64 << 10;
+/// Bytes of inputs in one answer to a lease call; the others are fetched by `input_url`.
+pub const LEASE_INPUTS_BYTES_MAX: u64 = 8 << 20;
 /// Longest a request may wait for something to happen.
 pub const WAIT_MAX: Duration = Duration::from_secs(55);
 /// Most events in one task's log.
@@ -65,6 +82,8 @@ pub const SMALL_BODY_BYTES_MAX: u64 = 64 << 10;
 pub const EVENT_RESULT_BYTES_MAX: u64 = 4 << 10;
 /// Results stored ahead of their settle; each may hold an open file.
 pub const UPLOADS_MAX: usize = 1_000;
+/// Of these, those of one tenant's leases.
+pub const UPLOADS_PER_TENANT_MAX: usize = 250;
 /// Longest token looked at as a ticket, bytes.
 pub const TICKET_BYTES_MAX: usize = 2_048;
 /// Largest checkpoint or output, bytes.
@@ -176,8 +195,25 @@ pub const LIMITS: &[Limit] = &[
     limit("queue name", QUEUE_NAME_BYTES_MAX as u64, "bytes", "422 invalid-field"),
     limit("tenant name", TENANT_NAME_BYTES_MAX as u64, "bytes", "refused by check"),
     limit("batch", BATCH_MAX as u64, "items", "413 batch-too-large"),
-    limit("list page", LIST_PAGE_MAX as u64, "tasks", "422 invalid-field"),
-    limit("event page", EVENT_PAGE_MAX as u64, "events", "the next page has the rest"),
+    limit("lease call without a key", KEYLESS_BATCH_BODY_BYTES_MAX, "bytes", "413 body-too-large"),
+    limit("unfinished bodies in memory", UNFINISHED_MEMORY_BYTES_MAX, "bytes", "503 overloaded"),
+    limit(
+        "the same per tenant or address",
+        UNFINISHED_MEMORY_BYTES_MAX / UNFINISHED_SHARE_DIVISOR,
+        "bytes",
+        "429 rate-limited",
+    ),
+    limit("unfinished bodies to store", UNFINISHED_STORE_BYTES_MAX, "bytes", "503 overloaded"),
+    limit(
+        "these per tenant or address",
+        UNFINISHED_STORE_BYTES_MAX / UNFINISHED_SHARE_DIVISOR,
+        "bytes",
+        "429 rate-limited",
+    ),
+    limit("list page", LIST_PAGE_MAX as u64, "items", "400 invalid-parameter"),
+    limit("event page", EVENT_PAGE_MAX as u64, "events", "400 invalid-parameter"),
+    limit("page", PAGE_BYTES_MAX as u64, "bytes", "ends early, `next` goes on"),
+    limit("inputs in leases", LEASE_INPUTS_BYTES_MAX, "bytes", "the others by `input_url`"),
     limit("wait", WAIT_MAX.as_secs(), "seconds", "shortened"),
     limit("events of a task", EVENTS_MAX, "events", "409 too-many-events"),
     limit("progress", PROGRESS_PER_SECOND_MAX as u64, "events/s", "coalesced, the last kept"),
@@ -187,6 +223,7 @@ pub const LIMITS: &[Limit] = &[
     limit("body of a small call", SMALL_BODY_BYTES_MAX, "bytes", "413 body-too-large"),
     limit("result in an event", EVENT_RESULT_BYTES_MAX, "bytes", "left out, to be fetched"),
     limit("results before settles", UPLOADS_MAX as u64, "results", "429 rate-limited"),
+    limit("these per tenant", UPLOADS_PER_TENANT_MAX as u64, "results", "429 rate-limited"),
     limit("ticket", TICKET_BYTES_MAX as u64, "bytes", "401 unauthorized"),
     limit("checkpoint", CHECKPOINT_BYTES_MAX as u64, "bytes", "422 invalid-field"),
     limit("problem of a worker", PROBLEM_BYTES_MAX as u64, "bytes", "422 invalid-field"),
@@ -197,8 +234,13 @@ pub const LIMITS: &[Limit] = &[
     limit("attempts", ATTEMPTS_MAX as u64, "attempts", "refused by check"),
     limit("pause of an origin", ORIGIN_PAUSE_MAX.as_secs(), "seconds", "shortened"),
     limit("horizon", HORIZON_MAX.as_secs(), "seconds", "422 invalid-field"),
-    limit("idempotency key", IDEMPOTENCY_KEY_BYTES_MAX as u64, "bytes", "400"),
-    limit("tasks of a stream", STREAM_TASKS_MAX as u64, "tasks", "422 invalid-field"),
+    limit(
+        "idempotency key",
+        IDEMPOTENCY_KEY_BYTES_MAX as u64,
+        "bytes",
+        "400 invalid-idempotency-key",
+    ),
+    limit("tasks of a stream", STREAM_TASKS_MAX as u64, "tasks", "400 invalid-parameter"),
     limit("life of a stream", STREAM_LIFETIME_MAX.as_secs(), "seconds", "closed, to be resumed"),
     limit("erasures not yet read", ERASED_WAITING_MAX as u64, "erasures", "the oldest not told"),
     limit("estimates kept", ESTIMATES_MAX as u64, "tasks", "made anew"),

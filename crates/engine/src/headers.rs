@@ -42,6 +42,39 @@ pub fn is_own(name: &str) -> bool {
     folded(name).starts_with(OWN_PREFIX)
 }
 
+/// Fields by which an answer speaks for its whole origin, not for itself: what the browser keeps for it,
+/// sends to it, or lets others read of it.
+const OF_ORIGIN: [&str; 18] = [
+    "accept-ch",
+    "alt-svc",
+    "clear-site-data",
+    "critical-ch",
+    "expect-ct",
+    "nel",
+    "origin-agent-cluster",
+    "public-key-pins",
+    "public-key-pins-report-only",
+    "report-to",
+    "reporting-endpoints",
+    "service-worker-allowed",
+    "set-cookie",
+    "set-cookie2",
+    "set-login",
+    "strict-transport-security",
+    "use-as-dictionary",
+    "www-authenticate",
+];
+
+/// How such fields begin: who may read answers (CORS), and what only the browser itself may say.
+const OF_ORIGIN_PREFIXES: [&str; 2] = ["access-control-", "sec-"];
+
+/// Whether a field, by its lower-case name, speaks for the origin that an answer is told from.
+#[must_use]
+pub fn speaks_for_origin(name: &str) -> bool {
+    let name = folded(name);
+    OF_ORIGIN.contains(&&*name) || OF_ORIGIN_PREFIXES.iter().any(|start| name.starts_with(start))
+}
+
 /// The lower-case names that `Connection` lists as belonging to this connection.
 #[must_use]
 pub fn named_by_connection(headers: &HeaderMap) -> Vec<String> {

@@ -79,6 +79,13 @@ impl Settings {
             !self.server.listen.ip().is_loopback() || !self.server.admin_listen.ip().is_loopback();
         is_open && self.server.keys.is_empty() && !self.server.is_insecure
     }
+
+    /// Whether calls without credentials are refused on `listen`, because it has a public name, unless
+    /// there are keys in the store.
+    #[must_use]
+    pub fn has_no_calls_at_listen(&self) -> bool {
+        self.server.is_public() && self.server.keys.is_empty() && !self.server.is_insecure
+    }
 }
 
 /// Where variables are looked up.
@@ -310,6 +317,14 @@ fn second_looks(settings: &Settings) -> Vec<String> {
              has one (relais key add --store …), or with --insecure"
                 .to_owned(),
         );
+    }
+    if settings.has_no_calls_at_listen() {
+        looks.push(format!(
+            "it is called under its public URL and the file has no key: without a ticket or a \
+             lease's token the task API (/v1) answers on admin_listen ({}) only, unless the store \
+             has a key (relais key add --store …)",
+            settings.server.admin_listen
+        ));
     }
     if settings.server.routes.is_empty() && settings.server.fallback.is_none() {
         looks.push("there is no route: only the task API (/v1) answers".to_owned());

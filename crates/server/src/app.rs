@@ -14,6 +14,7 @@ use relais_engine::{Context, Engine, EngineError, envelope};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{CallerMac, Keys, is_loopback};
+use crate::bodies::Bodies;
 use crate::config::ServerConfig;
 use crate::cors::{Cors, Own};
 use crate::metrics::Metrics;
@@ -55,6 +56,8 @@ pub struct App {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) uploads: Arc<Uploads>,
     pub(crate) estimates: Arc<Estimates>,
+    /// The bytes of requests that are not whole yet.
+    pub(crate) bodies: Arc<Bodies>,
     /// Which other origins' pages may read answers; `None` if no origin is listed.
     pub(crate) cors: Option<Cors>,
     is_leaving: Arc<AtomicBool>,
@@ -79,6 +82,7 @@ impl App {
             metrics: Arc::default(),
             uploads: Arc::default(),
             estimates: Arc::default(),
+            bodies: Arc::new(Bodies::new(&config)),
             cors: Cors::of(&config.cors_origins),
             is_leaving: Arc::default(),
             stop: CancellationToken::new(),
@@ -91,7 +95,7 @@ impl App {
     }
 
     /// The same by another configuration. What must not be lost is shared: keys of the store, figures,
-    /// uploads, and how far a stop has come.
+    /// uploads, room that bodies take, and how far a stop has come.
     pub(crate) fn with(&self, config: ServerConfig) -> Arc<Self> {
         let app = Self {
             keys: self.keys.with(&config.keys),
@@ -99,6 +103,7 @@ impl App {
             caller_mac: self.caller_mac.clone(),
             metrics: self.metrics.clone(),
             uploads: self.uploads.clone(),
+            bodies: self.bodies.clone(),
             estimates: self.estimates.clone(),
             cors: Cors::of(&config.cors_origins),
             is_leaving: self.is_leaving.clone(),

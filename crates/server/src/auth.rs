@@ -67,6 +67,17 @@ pub(crate) enum Scope {
 }
 
 impl Scope {
+    /// Its word.
+    #[must_use]
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Submit => "submit",
+            Self::Read => "read",
+            Self::Work => "work",
+            Self::Admin => "admin",
+        }
+    }
+
     /// Whether a key with `scopes` allows it.
     #[must_use]
     pub(crate) fn is_in(self, scopes: Scopes) -> bool {

@@ -7,6 +7,8 @@ use std::time::Duration;
 use relais_core::{LaneKey, QueueName, TenantName, limits};
 use relais_engine::Grants;
 
+use crate::auth::is_loopback;
+
 /// What a server is told at its start.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
@@ -39,6 +41,10 @@ pub struct ServerConfig {
     pub is_insecure: bool,
     /// Largest request body, bytes.
     pub body_bytes_max: u64,
+    /// Bytes of bodies held in memory that are not whole yet.
+    pub unfinished_memory_bytes_max: u64,
+    /// Bytes of bodies on their way into the store that are not whole yet.
+    pub unfinished_store_bytes_max: u64,
     /// Connections at once.
     pub connections_max: usize,
     /// How long a client may take to send a request head.
@@ -65,9 +71,23 @@ impl ServerConfig {
             sealed_fields: vec!["authorization".to_owned(), "cookie".to_owned()],
             is_insecure: false,
             body_bytes_max: limits::REQUEST_BODY_BYTES_MAX,
+            unfinished_memory_bytes_max: limits::UNFINISHED_MEMORY_BYTES_MAX,
+            unfinished_store_bytes_max: limits::UNFINISHED_STORE_BYTES_MAX,
             connections_max: limits::CONNECTIONS_MAX,
             header_timeout: Duration::from_secs(10),
         }
+    }
+}
+
+impl ServerConfig {
+    /// Whether it is called under a name that is not this machine's: then others than those on this
+    /// machine reach `listen`, by whatever leads that name to it.
+    #[must_use]
+    pub fn is_public(&self) -> bool {
+        let authority = self.public_url.as_deref().and_then(|url| url.split_once("://"));
+        authority.is_some_and(|(_, rest)| {
+            !is_loopback(rest.split(['/', '?']).next().unwrap_or_default())
+        })
     }
 }
 

@@ -129,9 +129,15 @@ impl FrontDoor {
                 Box::pin(self.proxy.forward(request, &peer, &target)).await
             }
             (Found::Methods(methods), None) => {
-                Err(Refusal::new(&codes::METHOD_NOT_ALLOWED).allow(methods.join(", ")))
+                let why =
+                    "a route takes this path, but none with this method, and no `fallback` is set";
+                Err(Refusal::new(&codes::METHOD_NOT_ALLOWED).because(why).allow(methods.join(", ")))
             }
-            (Found::Nothing, None) => Err(Refusal::new(&codes::NOT_FOUND)),
+            (Found::Nothing, None) => {
+                let why = "no route takes this path, and no `fallback` is set: \
+                           add a `[[route]]` for it, or correct the path";
+                Err(Refusal::new(&codes::NOT_FOUND).because(why))
+            }
         }
     }
 

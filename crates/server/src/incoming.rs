@@ -4,10 +4,14 @@ use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body_util::BodyExt as _;
-use relais_api::codes;
+use relais_api::{DecodeError, codes};
 use relais_core::limits;
 use serde::de::DeserializeOwned;
 
+use crate::app::App;
+use crate::auth::Visitor;
+use crate::bodies::{Held, Place};
+use crate::heavy;
 use crate::problem::Refusal;
 
 /// How a batch is written.
@@ -19,17 +23,16 @@ pub(crate) enum Lines {
     Many,
 }
 
-/// Reads a JSON document of at most `max` bytes.
+/// Reads the JSON document of a call that says little.
 ///
 /// # Errors
 /// When it is of another media type, too large, or not what it should be.
 pub(crate) async fn json<T: DeserializeOwned>(
     headers: &HeaderMap,
     body: Body,
-    max: u64,
 ) -> Result<T, Refusal> {
     require_json(headers)?;
-    Ok(relais_api::decode(&read(headers, body, max).await?)?)
+    Ok(relais_api::decode(&small(headers, body).await?)?)
 }
 
 /// The same for a body that may be left out.
@@ -39,9 +42,8 @@ pub(crate) async fn json<T: DeserializeOwned>(
 pub(crate) async fn optional_json<T: DeserializeOwned + Default>(
     headers: &HeaderMap,
     body: Body,
-    max: u64,
 ) -> Result<T, Refusal> {
-    let bytes = read(headers, body, max).await?;
+    let bytes = small(headers, body).await?;
     if bytes.is_empty() {
         return Ok(T::default());
     }
@@ -57,7 +59,7 @@ pub(crate) async fn nothing(headers: &HeaderMap, body: Body) -> Result<(), Refus
     #[derive(Default, serde::Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Nothing {}
-    let Nothing {} = optional_json(headers, body, limits::SMALL_BODY_BYTES_MAX).await?;
+    let Nothing {} = optional_json(headers, body).await?;
     Ok(())
 }
 
@@ -84,20 +86,69 @@ pub(crate) fn batch_lines(headers: &HeaderMap) -> Result<Lines, Refusal> {
     }
 }
 
-/// Reads a body of at most `max` bytes.
-///
-/// # Errors
-/// When it is longer, or breaks off.
-pub(crate) async fn read(headers: &HeaderMap, body: Body, max: u64) -> Result<Bytes, Refusal> {
-    check_length(headers, max)?;
-    let mut body = body;
+async fn small(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
+    check_length(headers, limits::SMALL_BODY_BYTES_MAX)?;
+    gather(body, limits::SMALL_BODY_BYTES_MAX, |_| Ok(())).await
+}
+
+/// A body that may be large, whole, and the room it takes.
+pub(crate) struct Large {
+    /// The bytes.
+    pub(crate) bytes: Bytes,
+    held: Held,
+}
+
+impl Large {
+    /// Reads a body of at most `max` bytes, on its sender's account.
+    ///
+    /// # Errors
+    /// When it is longer, or breaks off, or its sender, or all together, send too much at once.
+    pub(crate) async fn read(
+        app: &App,
+        visitor: &Visitor,
+        body: Body,
+        max: u64,
+    ) -> Result<Self, Refusal> {
+        check_length(visitor.headers(), max)?;
+        let mut held = app.bodies.begin(Place::Memory, visitor.holder(app));
+        let bytes = gather(body, max, |len| held.grow(len)).await?;
+        Ok(Self { bytes, held })
+    }
+
+    /// What `decode` makes of it, which may take long.
+    ///
+    /// # Errors
+    /// Those of `decode`.
+    pub(crate) async fn decode<T: Send + 'static>(
+        &self,
+        decode: impl FnOnce(&[u8]) -> Result<T, DecodeError> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let bytes = self.bytes.clone();
+        Ok(heavy::on(bytes.len(), move || decode(&bytes)).await??)
+    }
+
+    /// The bytes alone: their room is given back, as they are whole and decoded.
+    pub(crate) fn into_bytes(self) -> Bytes {
+        drop(self.held);
+        self.bytes
+    }
+}
+
+/// Reads a body of at most `max` bytes; `grow` hears of each length before the bytes are kept.
+async fn gather(
+    mut body: Body,
+    max: u64,
+    mut grow: impl FnMut(u64) -> Result<(), Refusal>,
+) -> Result<Bytes, Refusal> {
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| broken_off())?.into_data() else { continue };
-        if (first.len() + rest.len() + data.len()) as u64 > max {
+        let len = (first.len() + rest.len() + data.len()) as u64;
+        if len > max {
             return Err(too_large(max));
         }
+        grow(len)?;
         if first.is_empty() {
             // Most bodies come in one piece, which is not copied.
             first = data;

@@ -9,13 +9,17 @@ use http::header::{
 };
 use http::{HeaderValue, StatusCode};
 use relais_api::codes::{self, Code};
-use relais_api::{DecodeError, FieldError, Problem, Span};
-use relais_core::{Refused, TaskId};
+use relais_api::{DecodeError, DecodeKind, ENTRIES_MAX, FieldError, Problem, Span};
+use relais_core::{Refused, TaskId, limits};
 use relais_engine::EngineError;
 use relais_store::{Rejected, StoreError};
 
+use crate::auth::Scope;
+
 /// The name of the field that says who made an error.
 pub(crate) const ORIGIN: &str = "relais-origin";
+
+const _: () = assert!(ENTRIES_MAX == limits::BATCH_MAX);
 
 /// A request that is refused.
 #[derive(Debug, Clone)]
@@ -125,9 +129,23 @@ impl Refusal {
         refusal
     }
 
-    /// The credentials are valid and do not reach (RFC 6750, 3.1).
+    /// The API key is valid and lacks a scope (RFC 6750, 3.1).
     #[must_use]
-    pub(crate) fn insufficient_scope() -> Self {
+    pub(crate) fn missing_scope(scope: Scope) -> Self {
+        let why = format!("the API key lacks the scope `{}`", scope.as_str());
+        Self::insufficient_scope().because(why)
+    }
+
+    /// The ticket is valid and does not grant this; a key with the scope would do (RFC 6750, 3.1).
+    #[must_use]
+    pub(crate) fn not_granted(scope: Scope) -> Self {
+        let scope = scope.as_str();
+        let why =
+            format!("the ticket does not grant this: it takes a key with the scope `{scope}`");
+        Self::insufficient_scope().because(why)
+    }
+
+    fn insufficient_scope() -> Self {
         let mut refusal = Self::new(&codes::FORBIDDEN);
         refusal.parts.challenge = Some("Bearer realm=\"relais\", error=\"insufficient_scope\"");
         refusal
@@ -309,7 +327,10 @@ impl From<DecodeError> for Refusal {
         let mut refusal = Self::new(error.code());
         refusal.parts.detail = problem.detail;
         refusal.parts.errors = problem.errors;
-        refusal
+        match error.kind {
+            DecodeKind::TooManyItems => refusal.limit(ENTRIES_MAX as u64),
+            DecodeKind::Syntax | DecodeKind::UnknownField | DecodeKind::InvalidField => refusal,
+        }
     }
 }
 

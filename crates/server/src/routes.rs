@@ -26,7 +26,7 @@ use futures_util::FutureExt as _;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, Method, StatusCode, request};
 use relais_api::codes;
-use relais_core::{QueueName, TaskId};
+use relais_core::{QueueName, TaskId, limits};
 use serde::Serialize;
 use tower::ServiceExt as _;
 
@@ -207,6 +207,21 @@ impl FromRequestParts<Arc<App>> for OneQueue {
         let name = Path::<String>::from_request_parts(parts, app).await.ok();
         let name = name.and_then(|Path(name)| name.parse().ok());
         name.map(Self).ok_or_else(|| Refusal::new(&codes::QUEUE_NOT_FOUND))
+    }
+}
+
+/// What is left of a page: its items vary in size, and whoever asked for it may not read it.
+#[derive(Default)]
+struct PageRoom {
+    bytes: usize,
+}
+
+impl PageRoom {
+    /// Whether a page takes one more item. The first always fits.
+    fn takes<T: Serialize>(&mut self, item: &T) -> Result<bool, Refusal> {
+        let before = self.bytes;
+        self.bytes += serde_json::to_vec(item).map_err(Refusal::internal)?.len();
+        Ok(before == 0 || self.bytes <= limits::PAGE_BYTES_MAX)
     }
 }
 

@@ -1,16 +1,24 @@
 //! Results that workers store before they settle: kept here, bounded and owned by their lease.
 //!
 //! A spool is finished, and with that durable, only when a settle names it: one that never is leaves
-//! nothing behind.
+//! nothing behind. What a lease has stored ends with it.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use relais_core::{LeaseToken, Timestamp, limits};
+use relais_api::codes;
+use relais_core::{LeaseToken, Task, TenantName, limits};
+use relais_engine::Follower;
 use relais_store::Spool;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// How long a result waits for its settle.
+use crate::app::App;
+use crate::problem::Refusal;
+use crate::watch::poll;
+use crate::worker::is_held;
+
+/// How long a result waits for its settle, however long its lease is.
 const KEPT_FOR: Duration = Duration::from_secs(3_600);
 const PREFIX: &str = "result_";
 
@@ -21,7 +29,9 @@ pub(crate) struct Upload {
     /// The media type it came with.
     pub(crate) content_type: Option<String>,
     id: u128,
-    at: Timestamp,
+    tenant: TenantName,
+    /// Ends the watch over its lease.
+    _watch: DropGuard,
 }
 
 /// The stored results, one for each lease.
@@ -31,23 +41,13 @@ pub(crate) struct Uploads {
 }
 
 impl Uploads {
-    /// Keeps a result for the settle of `token`; it replaces the one before. Answers the name by which
-    /// the settle asks for it, or gives it back when there are too many.
-    pub(crate) fn put(
-        &self,
-        token: LeaseToken,
-        id: u128,
-        spool: Box<dyn Spool>,
-        content_type: Option<String>,
-        now: Timestamp,
-    ) -> Option<String> {
-        let mut by_lease = self.by_lease.lock().expect("nothing panics while it is held");
-        by_lease.retain(|_, upload| now.since(upload.at) < KEPT_FOR);
-        if by_lease.len() >= limits::UPLOADS_MAX && !by_lease.contains_key(&token) {
-            return None;
-        }
-        by_lease.insert(token, Upload { spool, content_type, id, at: now });
-        Some(name_of(id))
+    /// Whether a lease of this tenant may store a result: asked before its bytes are read, too.
+    ///
+    /// # Errors
+    /// When the tenant, or all together, have as many as they may.
+    pub(crate) fn admit(&self, tenant: &TenantName, token: LeaseToken) -> Result<(), Refusal> {
+        let by_lease = self.by_lease.lock().expect("nothing panics while it is held");
+        has_room(&by_lease, tenant, token)
     }
 
     /// Takes the result with this name, if it is that of the lease.
@@ -61,6 +61,71 @@ impl Uploads {
     pub(crate) fn forget(&self, token: LeaseToken) {
         self.by_lease.lock().expect("nothing panics while it is held").remove(&token);
     }
+}
+
+/// Keeps a result for the settle of the lease `token` of `task`; it replaces the one before. Answers
+/// the name by which the settle asks for it. `follower` must have come before the task was read.
+///
+/// # Errors
+/// See [`Uploads::admit`].
+pub(crate) fn keep(
+    app: &Arc<App>,
+    (task, follower): (Task, Follower),
+    token: LeaseToken,
+    spool: Box<dyn Spool>,
+    content_type: Option<String>,
+) -> Result<String, Refusal> {
+    let id = app.engine.chance().bits();
+    let (over, tenant) = (CancellationToken::new(), task.spec.tenant.clone());
+    {
+        let mut by_lease = app.uploads.by_lease.lock().expect("nothing panics while it is held");
+        has_room(&by_lease, &tenant, token)?;
+        let upload = Upload { spool, content_type, id, tenant, _watch: over.clone().drop_guard() };
+        by_lease.insert(token, upload);
+    }
+    tokio::spawn(watch_lease(app.clone(), follower, task, token, over));
+    Ok(name_of(id))
+}
+
+/// Forgets a result when its lease is over, or its time is.
+async fn watch_lease(
+    app: Arc<App>,
+    follower: Follower,
+    task: Task,
+    token: LeaseToken,
+    over: CancellationToken,
+) {
+    let is_over = |task: &Task| !is_held(task, token);
+    tokio::select! {
+        () = over.cancelled() => return,
+        waited = poll::until(&app, follower, task, KEPT_FOR, is_over) => drop(waited),
+    }
+    // A server that stops still takes settles.
+    if !app.stop.is_cancelled() && !over.is_cancelled() {
+        app.uploads.forget(token);
+    }
+}
+
+fn has_room(
+    by_lease: &HashMap<LeaseToken, Upload>,
+    tenant: &TenantName,
+    token: LeaseToken,
+) -> Result<(), Refusal> {
+    if by_lease.contains_key(&token) {
+        return Ok(());
+    }
+    let refuse = |max: usize, whose: &str| {
+        let why = format!("{whose} stored as many results without a settle as may be: {max}");
+        Err(Refusal::new(&codes::RATE_LIMITED).because(why).limit(max as u64))
+    };
+    let of_tenant = by_lease.values().filter(|upload| upload.tenant == *tenant).count();
+    if of_tenant >= limits::UPLOADS_PER_TENANT_MAX {
+        return refuse(limits::UPLOADS_PER_TENANT_MAX, "the workers of this tenant have");
+    }
+    if by_lease.len() >= limits::UPLOADS_MAX {
+        return refuse(limits::UPLOADS_MAX, "all workers together have");
+    }
+    Ok(())
 }
 
 fn name_of(id: u128) -> String {

@@ -28,30 +28,78 @@ const CLAIM_PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes of an answer handed over at once: a connection that broke is noticed in between.
 const PIECE_BYTES: usize = 16 << 10;
 
-/// Whose tasks these tokens are for: those of the caller's key; without a key, a token, which nobody
-/// can guess, speaks for itself.
-///
-/// # Errors
-/// When the key does not allow work, or the store cannot be read.
-pub(crate) async fn tenants_of(
-    app: &App,
-    visitor: &Visitor,
-    tokens: &[LeaseToken],
-) -> Result<Vec<TenantName>, Refusal> {
-    if let Caller::Key(key) = &visitor.caller {
-        if !Scope::Work.is_in(key.scopes) {
-            return Err(Refusal::insufficient_scope());
+/// With what right a call about leases comes.
+pub(crate) enum Right {
+    /// That of an API key: for the tasks of its tenant.
+    Key(TenantName),
+    /// That of this machine, where there are no keys.
+    Local,
+    /// None but the tokens that it brings, which nobody can guess; without any it is nobody's.
+    Tokens(Refusal),
+}
+
+impl Right {
+    /// Known by the head of a call, before its body is read.
+    ///
+    /// # Errors
+    /// When the key does not allow work.
+    pub(crate) fn of(visitor: &Visitor) -> Result<Self, Refusal> {
+        match (&visitor.caller, visitor.open()) {
+            (Caller::Key(key), _) if Scope::Work.is_in(key.scopes) => {
+                Ok(Self::Key(key.tenant.clone()))
+            }
+            (Caller::Key(_), _) => Err(Refusal::missing_scope(Scope::Work)),
+            (Caller::Nobody, Ok(())) => Ok(Self::Local),
+            (Caller::Nobody, Err(refusal)) => Ok(Self::Tokens(refusal.clone())),
         }
-        return Ok(vec![key.tenant.clone(); tokens.len()]);
     }
-    let default = &app.config.default_tenant;
-    let is_single = app.config.routes.iter().all(|route| route.tenant == *default);
-    if is_single && visitor.is_anonymous() {
-        return Ok(vec![default.clone(); tokens.len()]);
+
+    /// The largest body that is read before its tokens are known.
+    pub(crate) fn body_bytes_max(&self) -> u64 {
+        match self {
+            Self::Key(_) | Self::Local => limits::BATCH_BODY_BYTES_MAX,
+            Self::Tokens(_) => limits::KEYLESS_BATCH_BODY_BYTES_MAX,
+        }
     }
-    let tasks = app.engine.tasks(tokens.iter().map(|token| token.task).collect()).await?;
-    let tenant = |task: Option<Task>| task.map_or(default.clone(), |task| task.spec.tenant.clone());
-    Ok(tasks.into_iter().map(tenant).collect())
+
+    /// Whether a call of so many items has any right at all.
+    ///
+    /// # Errors
+    /// When it brings neither a key nor a token.
+    pub(crate) fn admit(&self, items: usize) -> Result<(), Refusal> {
+        match self {
+            Self::Tokens(refusal) if items == 0 => Err(refusal.clone()),
+            Self::Key(_) | Self::Local | Self::Tokens(_) => Ok(()),
+        }
+    }
+
+    /// Whose tasks these tokens are for.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) async fn tenants(
+        &self,
+        app: &App,
+        tokens: &[LeaseToken],
+    ) -> Result<Vec<TenantName>, Refusal> {
+        let default = &app.config.default_tenant;
+        let is_single = app.config.routes.iter().all(|route| route.tenant == *default);
+        match self {
+            Self::Key(tenant) => return Ok(vec![tenant.clone(); tokens.len()]),
+            Self::Local if is_single => return Ok(vec![default.clone(); tokens.len()]),
+            Self::Local | Self::Tokens(_) => {}
+        }
+        let tasks = app.engine.tasks(tokens.iter().map(|token| token.task).collect()).await?;
+        let tenant =
+            |task: Option<Task>| task.map_or(default.clone(), |task| task.spec.tenant.clone());
+        Ok(tasks.into_iter().map(tenant).collect())
+    }
+}
+
+/// Whether a lease still holds. One that is over never comes back.
+pub(crate) fn is_held(task: &Task, token: LeaseToken) -> bool {
+    let is_running = matches!(task.life.state, State::Running { .. });
+    is_running && task.life.lease().is_some_and(|lease| lease.nonce == token.nonce)
 }
 
 /// The task that a lease is for, while the lease holds.
@@ -64,11 +112,12 @@ pub(crate) async fn leased_task(
     token: LeaseToken,
 ) -> Result<Task, Refusal> {
     let stale = || Refusal::new(&codes::STALE_LEASE);
-    let tenant = tenants_of(app, visitor, &[token]).await?.pop().ok_or_else(stale)?;
+    let right = Right::of(visitor)?;
     let task = app.engine.task(token.task).await?.ok_or_else(stale)?;
-    let holds = task.life.lease().is_some_and(|lease| lease.nonce == token.nonce);
+    let is_another_tenants = matches!(&right, Right::Key(tenant) if *tenant != task.spec.tenant);
+    let is_named = task.life.lease().is_some_and(|lease| lease.nonce == token.nonce);
     match &task.life.state {
-        _ if task.spec.tenant != tenant || !holds => Err(stale()),
+        _ if is_another_tenants || !is_named => Err(stale()),
         State::Running { .. } => Ok(task),
         State::Canceled { .. } => Err(Refusal::new(&codes::TASK_CANCELED)),
         State::Queued { .. }
@@ -78,11 +127,24 @@ pub(crate) async fn leased_task(
     }
 }
 
+/// Leases as they travel in one answer.
+///
+/// # Errors
+/// When their bodies cannot be read.
+pub(crate) async fn leases_of(app: &App, claimed: &[Claimed]) -> Result<Vec<Lease>, Refusal> {
+    let mut room = limits::LEASE_INPUTS_BYTES_MAX;
+    let mut leases = Vec::with_capacity(claimed.len());
+    for claimed in claimed {
+        leases.push(lease_of(app, claimed, &mut room).await?);
+    }
+    Ok(leases)
+}
+
 /// A lease as it travels.
 ///
 /// # Errors
 /// When its bodies cannot be read.
-pub(crate) async fn lease_of(app: &App, claimed: &Claimed) -> Result<Lease, Refusal> {
+async fn lease_of(app: &App, claimed: &Claimed, room: &mut u64) -> Result<Lease, Refusal> {
     let task = &claimed.task;
     let token = token_of(claimed);
     let mut lease = Lease {
@@ -111,7 +173,7 @@ pub(crate) async fn lease_of(app: &App, claimed: &Claimed) -> Result<Lease, Refu
                 if task.spec.request.is_some() {
                     lease.request = Some(request_of(envelope::decode(&body.head)?));
                 }
-                put_input(app, &mut lease, body).await?;
+                put_input(app, &mut lease, body, room).await?;
             }
             BodyKind::Checkpoint => {
                 let bytes = body.bytes(limits::CHECKPOINT_BYTES_MAX).await?;
@@ -142,14 +204,21 @@ fn request_of(head: RequestHead) -> lease::RequestHead {
     }
 }
 
-async fn put_input(app: &App, lease: &mut Lease, body: &StoredBody) -> Result<(), Refusal> {
+/// Puts the input into its lease while the answer has `room` for it, or says where to get it.
+async fn put_input(
+    app: &App,
+    lease: &mut Lease,
+    body: &StoredBody,
+    room: &mut u64,
+) -> Result<(), Refusal> {
     if body.len == 0 {
         return Ok(());
     }
-    if body.len > limits::INLINE_BODY_BYTES_MAX as u64 {
+    if body.len > (*room).min(limits::INLINE_BODY_BYTES_MAX as u64) {
         lease.input_url = Some(format!("{}/v1/leases/input", app.base()));
         return Ok(());
     }
+    *room -= body.len;
     let bytes = body.bytes(limits::INLINE_BODY_BYTES_MAX).await?;
     let says_json = lease.content_type.as_deref().is_some_and(is_json);
     // What only says that it is JSON would make the whole batch unreadable.

@@ -157,6 +157,13 @@ codes! {
         "No path of Relais, no route and no fallback takes this request.";
         "Check the path, and `api_prefix` if the operator set one.";
     }
+    NOT_LOCAL = "not-local", 403, final {
+        "The request did not come from this machine itself";
+        "Without API keys, Relais takes calls to `/v1` without credentials from its own machine \
+         only. This one came through a proxy: it carries `Forwarded`, `X-Forwarded-*`, \
+         `X-Real-IP` or `Via`, or came by HTTP/1.0.";
+        "Set up API keys, call with a ticket or a lease's token, or call Relais directly.";
+    }
     OPTION_NOT_ALLOWED = "option-not-allowed", 403, final {
         "The route does not allow this option";
         "A header field sets an option of the task that the route does not let its callers set.";
@@ -171,6 +178,12 @@ codes! {
          = true` on the route of a task.";
         "It is not known whether this was done. Please check before trying again.";
         "On ne sait pas si le traitement a eu lieu. Veuillez vérifier avant de recommencer.";
+    }
+    OVERLOADED = "overloaded", 503, retryable {
+        "Relais has too much at once";
+        "The requests that are not whole yet hold as many bytes as all of them together may. \
+         Nothing was stored.";
+        "Send the request again after `Retry-After`.";
     }
     PRECONDITION_FAILED = "precondition-failed", 412, final {
         "The result is another version than the one that was named";

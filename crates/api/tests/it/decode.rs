@@ -1,7 +1,7 @@
 use relais_api::queue::Policy;
 use relais_api::{
-    BatchRequest, DecodeError, DecodeKind, HeartbeatRequest, LeaseRequest, Settle, SettleRequest,
-    SubmitRequest, decode, decode_batch,
+    BatchRequest, DecodeError, DecodeKind, ENTRIES_MAX, HeartbeatRequest, LeaseRequest, Settle,
+    SettleRequest, SubmitRequest, decode, decode_batch,
 };
 
 fn submit(json: &str) -> Result<SubmitRequest, DecodeError> {
@@ -229,6 +229,50 @@ fn items_of_lease_calls_are_read_one_by_one() {
     let error = decode::<SettleRequest>(br#"{"items":[],"lease_next":{"queue":"q","max":-1}}"#)
         .unwrap_err();
     assert_eq!(error.field.as_deref(), Some("/lease_next/max"));
+}
+
+#[test]
+fn a_call_of_many_items_stops_at_the_first_too_many() {
+    // A million items of two bytes took seconds and gigabytes before they were counted.
+    let items = |count: usize| vec!["0"; count].join(",");
+    let (most, over) = (ENTRIES_MAX, ENTRIES_MAX + 1);
+    // What comes behind the item too many is not read: it need not even be JSON.
+    let unread = format!("{{\"items\":[{},,]", items(over));
+    for error in [
+        decode::<HeartbeatRequest>(unread.as_bytes()).map(drop).unwrap_err(),
+        decode::<SettleRequest>(unread.as_bytes()).map(drop).unwrap_err(),
+        decode_batch::<SubmitRequest>(format!("[{},,]", items(over)).as_bytes(), false)
+            .map(drop)
+            .unwrap_err(),
+        decode_batch::<SubmitRequest>("0\n".repeat(over).as_bytes(), true).map(drop).unwrap_err(),
+    ] {
+        assert_eq!(error.kind, DecodeKind::TooManyItems, "{error}");
+        assert_eq!(error.code().code, "batch-too-large");
+    }
+    let whole = format!("{{\"items\":[{}]}}", items(most));
+    assert_eq!(decode::<SettleRequest>(whole.as_bytes()).unwrap().items.len(), most);
+    assert_eq!(
+        decode_batch::<SubmitRequest>("0\n".repeat(most).as_bytes(), true).unwrap().len(),
+        most
+    );
+}
+
+#[test]
+fn what_grows_in_memory_is_counted_while_it_is_read() {
+    let settle = |members: &str| {
+        let json = format!("{{\"token\":\"t\",\"outcome\":\"fail\",{members}}}");
+        let error = decode::<Settle>(json.as_bytes()).unwrap_err();
+        (error.kind, error.field.unwrap_or_default())
+    };
+    let pairs = vec![r#"["",""]"#; ENTRIES_MAX + 1].join(",");
+    let members: Vec<_> = (0..=ENTRIES_MAX).map(|n| format!("\"{n}\":\"\"")).collect();
+    let members = members.join(",");
+    let of = |field: &str| (DecodeKind::InvalidField, field.to_owned());
+    assert_eq!(settle(&format!("\"headers\":[{pairs}]")), of("/headers"));
+    assert_eq!(settle(&format!("\"message\":{{{members}}}")), of("/message"));
+    assert_eq!(settle(&format!("\"problem\":[{}0]", "0,".repeat(40_000))), of("/problem"));
+    let error = submit(&format!("{{\"queue\":\"q\",\"labels\":{{{members}}}}}")).unwrap_err();
+    assert_eq!(error.field.as_deref(), Some("/labels"));
 }
 
 #[test]

@@ -92,7 +92,12 @@ fn the_file_of_the_contract_is_understood() {
     assert_eq!((policy.capacity, policy.capacity_per_ip), (1_000_000, Some(250_000)));
     assert_eq!(settings.engine.template, None);
     assert_eq!(settings.store, StoreUrl::Sqlite("relais.db".into()));
-    assert_eq!(settings.warnings, Vec::<String>::new());
+    // It has a public name and no key: whoever runs it so is told where `/v1` is then.
+    let [warning] = settings.warnings.as_slice() else { panic!("{:?}", settings.warnings) };
+    assert!(warning.contains("admin_listen (127.0.0.1:8081)"), "{warning}");
+    let key = "[[key]]\nname = \"a\"\nhash = \"".to_owned() + &"0".repeat(64) + "\"\n";
+    let keyed = read(&format!("{CONTRACT}{key}scopes = [\"read\"]\n")).unwrap();
+    assert_eq!(keyed.warnings, Vec::<String>::new());
 }
 
 #[test]

@@ -1,10 +1,49 @@
 //! Calls without a key, from this machine: a web page, or a name that was made to point here, must
 //! not be able to make them.
 
-use http::{HeaderMap, Uri, header};
+use http::{HeaderMap, Uri, Version, header};
 use relais_api::codes;
+use relais_engine::headers::folded;
 
 use crate::problem::Refusal;
+
+/// Fields that proxies add, beside all that begin with `x-forwarded-`: a call with one of them was made
+/// by whoever reached the proxy, however local the connection is.
+const OF_PROXIES: [&str; 11] = [
+    "cdn-loop",
+    "cf-connecting-ip",
+    "fastly-client-ip",
+    "forwarded",
+    "true-client-ip",
+    "via",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-original-forwarded-for",
+    "x-original-host",
+    "x-real-ip",
+];
+
+/// Refuses a call that came through a proxy, as far as it shows.
+///
+/// Proxies speak HTTP/1.0 to their upstreams unless they are told otherwise (nginx), and then most often
+/// send a `Host` that looks local; nobody else uses it any more.
+pub(super) fn check_direct(version: Version, headers: &HeaderMap) -> Result<(), Refusal> {
+    if version < Version::HTTP_11 {
+        let why = "without API keys, calls to `/v1` by HTTP/1.0 are taken for those of a proxy";
+        return Err(Refusal::new(&codes::NOT_LOCAL).because(why));
+    }
+    let of_proxy = |name: &str| {
+        let name = folded(name);
+        OF_PROXIES.contains(&&*name) || name.starts_with("x-forwarded-")
+    };
+    match headers.keys().find(|name| of_proxy(name.as_str())) {
+        Some(name) => {
+            let why = format!("the request carries `{name}`: it came through a proxy");
+            Err(Refusal::new(&codes::NOT_LOCAL).because(why))
+        }
+        None => Ok(()),
+    }
+}
 
 /// Refuses a call that a browser made for another site, or under a name that is not this machine's.
 pub(super) fn check(uri: &Uri, headers: &HeaderMap, any_host: bool) -> Result<(), Refusal> {
@@ -60,6 +99,25 @@ mod tests {
         }
         let target = Uri::from_static("/v1/tasks");
         check(&target, &headers, false).err().map(|refusal| refusal.code().code)
+    }
+
+    #[test]
+    fn what_came_through_a_proxy_is_not_local() {
+        let code = |version, name: Option<&'static str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert("host", HeaderValue::from_static("localhost"));
+            if let Some(name) = name {
+                headers.insert(name, HeaderValue::from_static("203.0.113.7"));
+            }
+            check_direct(version, &headers).err().map(|refusal| refusal.code().code)
+        };
+        assert_eq!(code(Version::HTTP_11, None), None);
+        assert_eq!(code(Version::HTTP_2, None), None);
+        assert_eq!(code(Version::HTTP_10, None), Some("not-local"), "nginx as it is by default");
+        for name in ["forwarded", "via", "x-real-ip", "x-forwarded-for", "x-forwarded-anything"] {
+            assert_eq!(code(Version::HTTP_11, Some(name)), Some("not-local"), "{name}");
+        }
+        assert_eq!(code(Version::HTTP_11, Some("x-request-id")), None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One call to `/v1`: with what credentials it comes, and what they reach.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
@@ -11,6 +11,7 @@ use relais_engine::{Access, Grants};
 
 use super::{Caller, Scope, api_caller, bearer, local};
 use crate::app::{App, Side};
+use crate::bodies::Holder;
 use crate::connection::Peer;
 use crate::links::Viewer;
 use crate::params;
@@ -119,11 +120,11 @@ impl Visitor {
     pub(crate) fn tenant(&self, app: &App, scope: Scope) -> Result<TenantName, Refusal> {
         match &self.caller {
             Caller::Key(key) if scope.is_in(key.scopes) => Ok(key.tenant.clone()),
-            Caller::Key(_) => Err(Refusal::insufficient_scope()),
+            Caller::Key(_) => Err(Refusal::missing_scope(scope)),
             Caller::Nobody => match (&self.offered, &self.open) {
                 (Offered::Invalid, _) => Err(Refusal::invalid_token()),
                 (_, Ok(())) => Ok(app.config.default_tenant.clone()),
-                (Offered::Ticket(..), Err(_)) => Err(Refusal::insufficient_scope()),
+                (Offered::Ticket(..), Err(_)) => Err(Refusal::not_granted(scope)),
                 (Offered::Nothing, Err(refusal)) => Err(refusal.clone()),
             },
         }
@@ -134,6 +135,11 @@ impl Visitor {
         !self.caller.has_key() && self.open.is_ok()
     }
 
+    /// Whether a call without credentials is taken here, and if not, why.
+    pub(crate) fn open(&self) -> &Result<(), Refusal> {
+        &self.open
+    }
+
     /// The fields of the request.
     pub(crate) fn headers(&self) -> &HeaderMap {
         &self.headers
@@ -142,6 +148,12 @@ impl Visitor {
     /// Whose share of a queue the tasks take that the visitor hands in.
     pub(crate) fn share(&self, app: &App) -> Option<relais_core::Source> {
         Source::share_of(app, &self.caller, self.peer?, &self.headers)
+    }
+
+    /// On whose account the bytes are that it sends.
+    pub(crate) fn holder(&self, app: &App) -> Holder {
+        let peer = self.peer.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        Holder::of(app, &self.caller, peer, &self.headers)
     }
 
     /// The task with this id, if the visitor may do `action` with it.
@@ -165,7 +177,7 @@ impl Visitor {
         };
         let base = self.base.clone();
         let viewer = |may_cancel, may_retry| Viewer { base, ticket, may_cancel, may_retry };
-        if self.reaches(&task, &context.access) {
+        if self.reaches(app, &task, &context.access) {
             let Caller::Key(key) = &self.caller else {
                 return Ok(Seen { task, viewer: viewer(true, true), until: None });
             };
@@ -177,24 +189,25 @@ impl Visitor {
                 let viewer = viewer(may(Action::Cancel), may(Action::Retry));
                 return Ok(Seen { task, viewer, until });
             }
-            return Err(Refusal::insufficient_scope().about(id));
+            return Err(Refusal::missing_scope(action.scope()).about(id));
         }
         match grants {
             Some(grants) if action.is_granted(grants) => {
                 Ok(Seen { task, viewer: viewer(grants.cancel, grants.retry), until })
             }
-            Some(_) => Err(Refusal::insufficient_scope().about(id)),
+            Some(_) => Err(Refusal::not_granted(action.scope()).about(id)),
             None => Err(self.missing(id)),
         }
     }
 
     /// Whether the task is one of those that the visitor's key, or its being on this machine, reach.
-    pub(crate) fn reaches(&self, task: &Task, access: &Access) -> bool {
+    pub(crate) fn reaches(&self, app: &App, task: &Task, access: &Access) -> bool {
         match &self.caller {
             Caller::Key(key) => key.tenant == task.spec.tenant,
             Caller::Nobody => {
                 self.open.is_ok()
                     && !matches!(self.offered, Offered::Invalid)
+                    && task.spec.tenant == app.config.default_tenant
                     && matches!(access, Access::Ticket)
             }
         }
@@ -250,11 +263,19 @@ async fn is_open(
         Side::Public => app.config.listen,
         Side::Admin => app.config.admin_listen,
     };
-    let is_insecure = app.config.is_insecure;
-    if !is_insecure && !listen.ip().is_loopback() {
+    if app.config.is_insecure {
+        return Ok(local::check(&parts.uri, &parts.headers, true));
+    }
+    if !listen.ip().is_loopback() {
         return Ok(Err(Refusal::new(&codes::UNAUTHORIZED)));
     }
-    Ok(local::check(&parts.uri, &parts.headers, is_insecure))
+    if side == Side::Public && app.config.is_public() {
+        let why = "with a public URL and without API keys, calls without credentials are taken on \
+                   `admin_listen` only";
+        return Ok(Err(Refusal::new(&codes::UNAUTHORIZED).because(why)));
+    }
+    let direct = local::check_direct(parts.version, &parts.headers);
+    Ok(direct.and_then(|()| local::check(&parts.uri, &parts.headers, false)))
 }
 
 /// The ticket of a request: of several places the first that has one.

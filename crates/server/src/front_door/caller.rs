@@ -49,7 +49,7 @@ impl Submitter {
         if let Caller::Key(key) = &caller
             && !Scope::Submit.is_in(key.scopes)
         {
-            return Err(Refusal::insufficient_scope());
+            return Err(Refusal::missing_scope(Scope::Submit));
         }
         let access = match &route.access {
             RouteAccess::Ticket => Access::Ticket,

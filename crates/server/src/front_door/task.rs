@@ -17,6 +17,7 @@ use super::options::Options;
 use super::trace::traceparent;
 use super::upload::{self, Digest, Uploaded};
 use crate::app::App;
+use crate::bodies::{Holder, Place};
 use crate::config::Route;
 use crate::idempotency::{self, Keyed};
 use crate::incoming::check_length;
@@ -48,7 +49,8 @@ pub(super) async fn read(
 ) -> Result<(Submitter, Submission), Refusal> {
     let (parts, body) = request.into_parts();
     let prepared = prepare(app, route, names, peer, &parts).await?;
-    prepared.with_body(app, &parts.headers, body).await
+    let holder = Holder::of(app, &prepared.submitter.caller, peer, &parts.headers);
+    prepared.with_body(app, &parts.headers, body, holder).await
 }
 
 /// Decides, by its head alone, what task a request asks for.
@@ -121,11 +123,13 @@ impl Prepared {
         app: &App,
         headers: &HeaderMap,
         body: Body,
+        holder: Holder,
     ) -> Result<(Submitter, Submission), Refusal> {
         let max = app.config.body_bytes_max;
         check_length(headers, max)?;
         let digest = if self.submitter.key.is_some() { Digest::Wanted } else { Digest::Unwanted };
-        let Uploaded { data, sha256 } = upload::read(&app.engine, body, max, digest).await?;
+        let held = app.bodies.begin(Place::Store, holder);
+        let Uploaded { data, sha256 } = upload::read(&app.engine, body, max, digest, held).await?;
         self.submission.input = data;
         if let (Some(key), Some(body_sha256)) = (&self.submitter.key, sha256) {
             self.submission.idempotency = Some(idempotency::claim(&Keyed {

@@ -11,6 +11,7 @@ use relais_core::limits;
 use relais_engine::Engine;
 use relais_store::{Data, Spool};
 
+use crate::bodies::Held;
 use crate::incoming::{broken_off, too_large};
 use crate::problem::Refusal;
 
@@ -36,22 +37,26 @@ pub(crate) enum Digest {
 }
 
 /// Reads a body of at most `max` bytes: what is small stays in memory, what is not goes to the store
-/// piece by piece.
+/// piece by piece. `held` is the room it takes until it is whole.
 ///
 /// # Errors
-/// When it is too long, too slow or breaks off, or the store has no room.
+/// When it is too long, too slow or breaks off, its sender sends too much at once, or the store has no
+/// room.
 pub(crate) async fn read(
     engine: &Engine,
     mut body: Body,
     max: u64,
     digest: Digest,
+    mut held: Held,
 ) -> Result<Uploaded, Refusal> {
     let mut kept = Kept::default();
     let mut hash = (digest == Digest::Wanted).then(|| digest::Context::new(&digest::SHA256));
     while let Some(frame) = next(&mut body).await? {
-        if kept.len() + frame.len() as u64 > max {
+        let len = kept.len() + frame.len() as u64;
+        if len > max {
             return Err(too_large(max));
         }
+        held.grow(len)?;
         if let Some(hash) = &mut hash {
             hash.update(&frame);
         }

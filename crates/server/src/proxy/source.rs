@@ -146,11 +146,19 @@ impl Source {
         if caller.has_key() || self.is_on_this_machine() {
             return None;
         }
-        Some(match self.client {
+        Some(match self.network() {
             IpAddr::V4(address) => app.caller_mac.of_network(&address.octets()),
-            // One subscriber has the whole of it (RFC 6177), and can call from any address in it.
             IpAddr::V6(address) => app.caller_mac.of_network(&address.octets()[..8]),
         })
+    }
+
+    /// What one subscriber has of addresses: of IPv6 a whole network of 64 bits (RFC 6177), any of whose
+    /// addresses it can call from.
+    pub(crate) fn network(&self) -> IpAddr {
+        match self.client {
+            IpAddr::V4(_) => self.client,
+            IpAddr::V6(address) => IpAddr::V6((address.to_bits() & !u128::from(u64::MAX)).into()),
+        }
     }
 
     /// The same of a request of which nothing else is asked.

@@ -59,13 +59,12 @@ async fn change(
 ) -> Result<Response, Refusal> {
     Params::of(uri, &[])?;
     let tenant = visitor.tenant(app, Scope::Submit)?;
-    let request: BulkRequest =
-        incoming::json(visitor.headers(), body, limits::SMALL_BODY_BYTES_MAX).await?;
+    let request: BulkRequest = incoming::json(visitor.headers(), body).await?;
     request.check()?;
     let page = app.engine.list(filter(&tenant, &request)?).await?;
     let mut tasks = Vec::with_capacity(page.tasks.len());
     for task in page.tasks {
-        if is_visible(visitor, &task)? {
+        if is_visible(app, visitor, &task)? {
             tasks.push(task);
         }
     }

@@ -8,7 +8,7 @@ use axum::response::Response;
 use http::header::ETAG;
 use http::{StatusCode, Uri};
 use relais_api::bulk::{RetryFrom, RetryRequest};
-use relais_core::{Refused, Reply, limits};
+use relais_core::{Refused, Reply};
 use relais_engine::EngineError;
 use relais_store::Rejected;
 
@@ -57,8 +57,7 @@ pub(super) async fn retry(
 ) -> Result<Response, Refusal> {
     Params::of(&uri, &[])?;
     let seen = visitor.task(&app, id, Action::Retry).await?;
-    let request: RetryRequest =
-        incoming::optional_json(visitor.headers(), body, limits::SMALL_BODY_BYTES_MAX).await?;
+    let request: RetryRequest = incoming::optional_json(visitor.headers(), body).await?;
     let from_start = request.from == Some(RetryFrom::Start);
     let stepped = app.engine.retry(&seen.task.spec.tenant, id, from_start).await?;
     let how = How { base: visitor.base, ..How::default() };

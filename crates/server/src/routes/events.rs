@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::Response;
 use http::header::VARY;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
-use relais_api::{EventPage, codes};
+use relais_api::{Event, EventPage, codes};
 use relais_core::{Task, TaskId, limits};
 use relais_store::EventQuery;
 
@@ -19,12 +19,14 @@ use crate::connection::Turns;
 use crate::params::Params;
 use crate::prefer::Prefer;
 use crate::problem::Refusal;
-use crate::routes::{OneTask, json, task};
+use crate::routes::{OneTask, PageRoom, json, task};
 use crate::watch::sse::{self, Opened, Resume};
 use crate::watch::{encode, many, poll};
 
 /// The forms a log has, in the order of Relais' own liking.
 const FORMS: [&str; 2] = ["text/event-stream", "application/json"];
+/// Events read from the log at once: a few times what a page has room for, if they are large.
+const AT_ONCE: usize = 50;
 /// Largest number of an event that every JSON reader can read.
 const SEQ_MAX: u64 = (1 << 53) - 1;
 
@@ -101,12 +103,7 @@ async fn page(
     let task = poll::until(app, follower, task, wait.unwrap_or(Duration::ZERO), is_enough).await?;
     let task = task.ok_or_else(|| Refusal::new(&codes::TASK_GONE).about(id))?;
     let turn = turns.take().await;
-    let logged = app.engine.events(EventQuery::Task { id, after, limit }).await?;
-    let next = logged.last().map_or(after, |last| last.entry.seq);
-    let mut events = Vec::with_capacity(logged.len());
-    for logged in &logged {
-        events.push(encode::event_of(app, &logged.entry).await?);
-    }
+    let (events, next) = read_log(app, id, after, limit).await?;
     let terminal = task.life.status().is_terminal() && next >= task.life.version;
     let mut response = json(StatusCode::OK, &EventPage { events, next, terminal })?;
     if let Some(wait) = wait {
@@ -115,6 +112,34 @@ async fn page(
         response.headers_mut().insert(PREFERENCE_APPLIED, applied);
     }
     Ok(turn.until_sent(response))
+}
+
+/// Up to `limit` events after a number, as many as a page has room for, and the number of the last.
+async fn read_log(
+    app: &App,
+    id: TaskId,
+    after: u64,
+    limit: usize,
+) -> Result<(Vec<Event>, u64), Refusal> {
+    let (mut events, mut next) = (Vec::new(), after);
+    let mut room = PageRoom::default();
+    while events.len() < limit {
+        let wanted = (limit - events.len()).min(AT_ONCE);
+        let query = EventQuery::Task { id, after: next, limit: wanted };
+        let logged = app.engine.events(query).await?;
+        for logged in &logged {
+            let event = encode::event_of(app, &logged.entry).await?;
+            if !room.takes(&event)? {
+                return Ok((events, next));
+            }
+            next = event.seq;
+            events.push(event);
+        }
+        if logged.len() < wanted {
+            break;
+        }
+    }
+    Ok((events, next))
 }
 
 /// `GET /v1/events`.

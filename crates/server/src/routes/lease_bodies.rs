@@ -10,11 +10,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use http_body_util::BodyExt as _;
 use relais_api::codes;
 use relais_api::lease::StoredResult;
-use relais_core::{BodyKind, LeaseToken, limits};
+use relais_core::{BodyKind, LeaseToken};
 use relais_engine::{RequestHead, envelope};
 
 use crate::app::App;
 use crate::auth::Visitor;
+use crate::bodies::{Holder, Place};
 use crate::incoming;
 use crate::params::Params;
 use crate::problem::Refusal;
@@ -23,6 +24,7 @@ use crate::routes::json;
 use crate::routes::leases::token_of;
 use crate::routes::submit::check_content_type;
 use crate::stored::body_of;
+use crate::uploads;
 use crate::worker::leased_task;
 
 /// The field a lease's token travels in.
@@ -67,27 +69,26 @@ pub(super) async fn store_result(
 ) -> Result<Response, Refusal> {
     Params::of(&uri, &[])?;
     let token = token(visitor.headers())?;
-    leased_task(&app, &visitor, token).await?;
+    let follower = app.engine.follow(token.task);
+    let task = leased_task(&app, &visitor, token).await?;
     let content_type = content_type(visitor.headers())?;
     let max = app.engine.config().result_bytes_max;
     incoming::check_length(visitor.headers(), max)?;
+    app.uploads.admit(&task.spec.tenant, token)?;
+    let mut held = app.bodies.begin(Place::Store, Holder::Tenant(task.spec.tenant.clone()));
     let mut spool = app.engine.spool().await?;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| incoming::broken_off())?;
         let Ok(chunk) = frame.into_data() else { continue };
-        if spool.len() + chunk.len() as u64 > max {
+        let len = spool.len() + chunk.len() as u64;
+        if len > max {
             return Err(incoming::too_large(max));
         }
+        held.grow(len)?;
         spool.write(chunk).await?;
     }
     let size = spool.len();
-    let id = app.engine.chance().bits();
-    let kept = app.uploads.put(token, id, spool, content_type, app.engine.now());
-    let result_id = kept.ok_or_else(|| {
-        Refusal::new(&codes::RATE_LIMITED)
-            .because("too many results wait for their settle")
-            .limit(limits::UPLOADS_MAX as u64)
-    })?;
+    let result_id = uploads::keep(&app, (task, follower), token, spool, content_type)?;
     json(StatusCode::OK, &StoredResult { result_id, size })
 }
 

@@ -9,24 +9,25 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Uri};
+use relais_api::LeaseResponse;
 use relais_api::lease::HeartbeatItem;
 use relais_api::{Heartbeat, HeartbeatRequest, HeartbeatResponse, Item, LeaseRequest, codes};
-use relais_api::{Lease, LeaseResponse};
 use relais_core::name::free_text;
 use relais_core::{LeaseToken, Progress, Refused, TenantName, limits};
 use relais_engine::{EngineError, Report};
-use relais_store::{Claimed, Rejected, Stepped};
+use relais_store::{Rejected, Stepped};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::app::App;
 use crate::auth::{Scope, Visitor};
-use crate::incoming;
+use crate::incoming::{self, Large};
 use crate::params::Params;
 use crate::present;
 use crate::problem::Refusal;
 use crate::routes::submit::check_small;
 use crate::routes::{OneQueue, json};
-use crate::worker::{Handover, Leased, Wish, lease_of, take, tenants_of};
+use crate::worker::{Handover, Leased, Right, Wish, leases_of, take};
 
 /// `POST /v1/queues/{queue}/leases`.
 pub(super) async fn lease(
@@ -38,8 +39,7 @@ pub(super) async fn lease(
 ) -> Result<Response, Refusal> {
     Params::of(&uri, &[])?;
     let tenant = visitor.tenant(&app, Scope::Work)?;
-    let request: LeaseRequest =
-        incoming::optional_json(visitor.headers(), body, limits::SMALL_BODY_BYTES_MAX).await?;
+    let request: LeaseRequest = incoming::optional_json(visitor.headers(), body).await?;
     let max = lease_max("/max", request.max)?;
     let worker = worker_name("/worker", request.worker)?;
     let wait = request.wait.map_or(Duration::ZERO, |wait| wait.as_duration());
@@ -50,15 +50,6 @@ pub(super) async fn lease(
     };
     let leases = leases_of(&app, &leased.claimed).await?;
     hand_over(leased.handover, &LeaseResponse { leases })
-}
-
-/// Leases as they travel.
-pub(super) async fn leases_of(app: &App, claimed: &[Claimed]) -> Result<Vec<Lease>, Refusal> {
-    let mut leases = Vec::with_capacity(claimed.len());
-    for claimed in claimed {
-        leases.push(lease_of(app, claimed).await?);
-    }
-    Ok(leases)
 }
 
 /// The answer that carries leases: they are given back if it does not arrive.
@@ -106,11 +97,9 @@ pub(super) async fn heartbeat(
     body: Body,
 ) -> Result<Response, Refusal> {
     Params::of(&uri, &[])?;
-    let request: HeartbeatRequest =
-        incoming::json(visitor.headers(), body, limits::BATCH_BODY_BYTES_MAX).await?;
-    if request.items.len() > limits::BATCH_MAX {
-        return Err(Refusal::new(&codes::BATCH_TOO_LARGE).limit(limits::BATCH_MAX as u64));
-    }
+    let right = Right::of(&visitor)?;
+    let request: HeartbeatRequest = read_items(&app, &visitor, &right, body).await?;
+    right.admit(request.items.len())?;
     let read: Vec<Result<Report, Refusal>> =
         request.items.into_iter().map(|Item(item)| report_of(item?)).collect();
     let mut slots = Vec::with_capacity(read.len());
@@ -118,7 +107,7 @@ pub(super) async fn heartbeat(
     for report in read {
         slots.push(report.map(|report| reports.push(report)));
     }
-    let mut answers = report_all(&app, &visitor, reports).await?.into_iter();
+    let mut answers = report_all(&app, &right, reports).await?.into_iter();
     let items = slots.into_iter().map(|slot| {
         let answer = slot.and_then(|()| {
             let answer = answers.next().expect("one answer per report");
@@ -127,6 +116,18 @@ pub(super) async fn heartbeat(
         heartbeat_item(&app, answer)
     });
     json(http::StatusCode::OK, &HeartbeatResponse { items: items.collect() })
+}
+
+/// Reads the body of a call about many leases.
+pub(super) async fn read_items<T: DeserializeOwned + Send + 'static>(
+    app: &App,
+    visitor: &Visitor,
+    right: &Right,
+    body: Body,
+) -> Result<T, Refusal> {
+    incoming::require_json(visitor.headers())?;
+    let body = Large::read(app, visitor, body, right.body_bytes_max()).await?;
+    body.decode(relais_api::decode).await
 }
 
 fn heartbeat_item(app: &App, answer: Result<Stepped, Refusal>) -> HeartbeatItem {
@@ -194,11 +195,11 @@ fn progress_of(progress: relais_api::Progress) -> Result<Progress, Refusal> {
 /// Reports for one or more tenants.
 async fn report_all(
     app: &App,
-    visitor: &Visitor,
+    right: &Right,
     reports: Vec<Report>,
 ) -> Result<Vec<Result<Stepped, EngineError>>, Refusal> {
     let tokens: Vec<_> = reports.iter().map(|report| report.token).collect();
-    let tenants = tenants_of(app, visitor, &tokens).await?;
+    let tenants = right.tenants(app, &tokens).await?;
     let mut answers = Answers::of(reports.len());
     for group in groups(tenants, reports) {
         answers.put(&group.places, app.engine.report(&group.tenant, group.items).await?);

@@ -16,7 +16,7 @@ use crate::links::Viewer;
 use crate::params::Params;
 use crate::present::{self, Estimate};
 use crate::problem::Refusal;
-use crate::routes::json;
+use crate::routes::{PageRoom, json};
 use crate::watch::many::label_of;
 
 /// Tasks on a page unless the caller says otherwise.
@@ -51,19 +51,28 @@ pub(super) async fn list(
         may_retry: visitor.tenant(&app, Scope::Submit).is_ok(),
     };
     let mut items = Vec::with_capacity(page.tasks.len());
+    let mut room = PageRoom::default();
+    let mut next = page.next;
+    let mut last = None;
     for task in &page.tasks {
-        if is_visible(&visitor, task)? {
-            items.push(present::task_of(&app, task, &viewer, Estimate::default()));
+        if is_visible(&app, &visitor, task)? {
+            let item = present::task_of(&app, task, &viewer, Estimate::default());
+            if !room.takes(&item)? {
+                next = last;
+                break;
+            }
+            items.push(item);
         }
+        last = Some(task.spec.id);
     }
-    let next = page.next.map(|next| next.to_string());
+    let next = next.map(|next| next.to_string());
     Ok(turn.until_sent(json(StatusCode::OK, &TaskList { items, next })?))
 }
 
 /// Whether the visitor sees a task of its tenant in a list: one that is bound to its caller, or to a
 /// key, is not shown to somebody who has none.
-pub(super) fn is_visible(visitor: &Visitor, task: &Task) -> Result<bool, Refusal> {
-    Ok(visitor.reaches(task, &App::context(task)?.access))
+pub(super) fn is_visible(app: &App, visitor: &Visitor, task: &Task) -> Result<bool, Refusal> {
+    Ok(visitor.reaches(app, task, &App::context(task)?.access))
 }
 
 /// A status by its word.

@@ -11,7 +11,7 @@ use axum::response::Response;
 use http::{StatusCode, Uri};
 use relais_api::queue::{Latency, Quantiles, Throughput};
 use relais_api::{Counts, Queue, QueueList, Span, codes};
-use relais_core::{Policy, QueueName, TenantName, limits};
+use relais_core::{Policy, QueueName, TenantName};
 use relais_engine::pace::WINDOW;
 use relais_store::{QueueChange, QueueStats};
 
@@ -63,8 +63,7 @@ pub(super) async fn define(
 ) -> Result<Response, Refusal> {
     Params::of(&uri, &[])?;
     let tenant = visitor.tenant(&app, Scope::Admin)?;
-    let policy: relais_api::Policy =
-        incoming::json(visitor.headers(), body, limits::SMALL_BODY_BYTES_MAX).await?;
+    let policy: relais_api::Policy = incoming::json(visitor.headers(), body).await?;
     let policy = policy::from_document(policy)?;
     let change = QueueChange::Policy(Some(Box::new(policy)));
     change_queue(&app, &tenant, &queue, change).await

@@ -11,21 +11,20 @@ use axum::response::Response;
 use http::Uri;
 use relais_api::lease::{LeaseNext, SettleItem};
 use relais_api::{Item, SettleRequest, SettleResponse, codes};
-use relais_core::{Reply, limits};
+use relais_core::Reply;
 use relais_engine::{EngineError, Settle};
 use relais_store::Stepped;
 
 use crate::app::App;
 use crate::auth::{Scope, Visitor};
-use crate::incoming;
 use crate::links::Viewer;
 use crate::params::Params;
 use crate::present::{self, Estimate};
 use crate::problem::Refusal;
 use crate::routes::leases::{
-    Answers, groups, hand_over, lease_max, leases_of, refusal_of, worker_name,
+    Answers, groups, hand_over, lease_max, read_items, refusal_of, worker_name,
 };
-use crate::worker::{Leased, Wish, take, tenants_of};
+use crate::worker::{Leased, Right, Wish, leases_of, take};
 
 /// `POST /v1/leases/settle`.
 pub(super) async fn settle(
@@ -35,11 +34,9 @@ pub(super) async fn settle(
     body: Body,
 ) -> Result<Response, Refusal> {
     Params::of(&uri, &[])?;
-    let request: SettleRequest =
-        incoming::json(visitor.headers(), body, limits::BATCH_BODY_BYTES_MAX).await?;
-    if request.items.len() > limits::BATCH_MAX {
-        return Err(Refusal::new(&codes::BATCH_TOO_LARGE).limit(limits::BATCH_MAX as u64));
-    }
+    let right = Right::of(&visitor)?;
+    let request: SettleRequest = read_items(&app, &visitor, &right, body).await?;
+    right.admit(request.items.len())?;
     let next = request.lease_next.map(|next| wish_of(&app, &visitor, next)).transpose()?;
     let mut slots = Vec::with_capacity(request.items.len());
     let mut settles = Vec::with_capacity(request.items.len());
@@ -52,7 +49,7 @@ pub(super) async fn settle(
     }
     // At the same time, so that both share one durable write.
     let (answers, leased) =
-        tokio::join!(settle_all(&app, &visitor, settles), lease_next(&app, next.as_ref()));
+        tokio::join!(settle_all(&app, &right, settles), lease_next(&app, next.as_ref()));
     let mut leased = leased?;
     let mut answers = answers?.into_iter();
     if leased.claimed.is_empty() {
@@ -91,14 +88,14 @@ async fn lease_next(app: &Arc<App>, wish: Option<&Wish>) -> Result<Leased, Refus
 
 async fn settle_all(
     app: &App,
-    visitor: &Visitor,
+    right: &Right,
     settles: Vec<Settle>,
 ) -> Result<Vec<Result<Stepped, EngineError>>, Refusal> {
     if settles.is_empty() {
         return Ok(Vec::new());
     }
     let tokens: Vec<_> = settles.iter().map(|settle| settle.token).collect();
-    let tenants = tenants_of(app, visitor, &tokens).await?;
+    let tenants = right.tenants(app, &tokens).await?;
     for token in &tokens {
         app.uploads.forget(*token);
     }

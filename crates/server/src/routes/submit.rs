@@ -20,7 +20,7 @@ use crate::accepted::{How, PREFERENCE_APPLIED, accepted, accepted_response};
 use crate::app::App;
 use crate::auth::{Caller, Scope, Visitor};
 use crate::idempotency::{self, Keyed};
-use crate::incoming::{self, Lines};
+use crate::incoming::{self, Large, Lines};
 use crate::params::Params;
 use crate::prefer::Prefer;
 use crate::problem::Refusal;
@@ -78,8 +78,9 @@ async fn hand_in(app: &App, visitor: Visitor, uri: Uri, body: Body) -> Result<Ha
     let headers = visitor.headers();
     let key = key_of(app, &visitor)?;
     incoming::require_json(headers)?;
-    let body = incoming::read(headers, body, app.config.body_bytes_max).await?;
-    let request: SubmitRequest = relais_api::decode(&body)?;
+    let body = Large::read(app, &visitor, body, app.config.body_bytes_max).await?;
+    let request: SubmitRequest = body.decode(relais_api::decode).await?;
+    let body = body.into_bytes();
     let origin = Origin::of(app, &visitor, key.as_ref().map(|key| key.text.as_str()));
     let mut submission = Box::new(submission(app, &tenant, request, &origin).await?);
     submission.idempotency =
@@ -107,11 +108,10 @@ pub(super) async fn submit_batch(
     let headers = visitor.headers();
     let key = key_of(&app, &visitor)?;
     let lines = incoming::batch_lines(headers)?;
-    let body = incoming::read(headers, body, limits::BATCH_BODY_BYTES_MAX).await?;
-    let items: Vec<Item<SubmitRequest>> = decode_batch(&body, lines == Lines::Many)?;
-    if items.len() > limits::BATCH_MAX {
-        return Err(Refusal::new(&codes::BATCH_TOO_LARGE).limit(limits::BATCH_MAX as u64));
-    }
+    let body = Large::read(&app, &visitor, body, limits::BATCH_BODY_BYTES_MAX).await?;
+    let decode = move |bytes: &[u8]| decode_batch(bytes, lines == Lines::Many);
+    let items: Vec<Item<SubmitRequest>> = body.decode(decode).await?;
+    let body = body.into_bytes();
     let origin = Origin::of(&app, &visitor, key.as_ref().map(|key| key.text.as_str()));
     let mut slots = Vec::with_capacity(items.len());
     let mut submissions = Vec::with_capacity(items.len());

@@ -49,7 +49,7 @@ impl Wanted {
             let ticket = app.tickets.verify(token, app.engine.now());
             let ticket = ticket.ok_or_else(Refusal::invalid_token)?;
             if !ticket.grants.read {
-                return Err(Refusal::insufficient_scope().about(ticket.task));
+                return Err(Refusal::not_granted(Scope::Read).about(ticket.task));
             }
             let task = app.engine.task(ticket.task).await?;
             let gone = || Refusal::new(&codes::TASK_GONE).about(ticket.task);
@@ -215,21 +215,27 @@ impl FollowMany {
                 limit: PAGE,
             };
             let page = self.app.engine.events(query).await?;
-            let Some(last) = page.last() else { return Ok(None) };
+            if page.is_empty() {
+                return Ok(None);
+            }
             let chunk = self.encode(&page).await?;
-            self.after = last.pos;
             if !chunk.is_empty() {
                 return Ok(Some(chunk));
             }
         }
     }
 
-    async fn encode(&self, page: &[Logged]) -> Result<Bytes, Refusal> {
+    /// As many of these events as a chunk takes; the cursor is behind them then.
+    async fn encode(&mut self, page: &[Logged]) -> Result<Bytes, Refusal> {
         let mut out = Vec::new();
         for logged in page {
+            if out.len() >= limits::STREAM_CHUNK_BYTES_MAX {
+                break;
+            }
             if self.is_shown(&logged.entry).await? {
                 event_of(&self.app, &logged.entry).await?.encode_sse_as(logged.pos, &mut out);
             }
+            self.after = logged.pos;
         }
         Ok(out.into())
     }

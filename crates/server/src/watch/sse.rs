@@ -223,10 +223,14 @@ impl Follow {
             return Ok(None);
         }
         let mut chunk = Vec::new();
-        for entry in &page {
-            chunk.extend_from_slice(&sse_of(&self.app, entry).await?);
+        let mut given = 0;
+        // A follower that does not read holds no more than this.
+        while given < page.len() && chunk.len() < limits::STREAM_CHUNK_BYTES_MAX {
+            chunk.extend_from_slice(&sse_of(&self.app, &page[given]).await?);
+            given += 1;
         }
-        self.given(page.last());
+        self.has_more |= given < page.len();
+        self.given(page[..given].last());
         Ok(Some(Chunk::of(&chunk)))
     }
 

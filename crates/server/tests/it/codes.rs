@@ -111,16 +111,17 @@ async fn a_log_that_is_full_takes_no_output_and_still_takes_the_outcome() {
 #[tokio::test]
 async fn results_that_wait_for_their_settle_are_bounded() {
     let api = Api::new().await;
-    let tasks = vec![json!({"queue": "work"}); limits::BATCH_MAX];
+    let most = limits::UPLOADS_PER_TENANT_MAX;
+    let tasks = vec![json!({"queue": "work"}); most];
     api.call(post("/v1/tasks/batch", &json!(tasks))).await;
     api.submit().await;
     let mut tokens = Vec::new();
-    for max in [limits::BATCH_MAX, 1] {
+    for max in [most, 1] {
         let leases = api.call(post("/v1/queues/work/leases", &json!({"max": max}))).await.json();
         let leases = leases["leases"].as_array().unwrap().clone();
         tokens.extend(leases.iter().map(|one| one["token"].as_str().unwrap().to_owned()));
     }
-    assert_eq!(tokens.len(), limits::BATCH_MAX + 1);
+    assert_eq!(tokens.len(), most + 1);
     let put = |token: &str| call("PUT", "/v1/leases/result").field("relais-lease", token).body("x");
     let last = tokens.pop().unwrap();
     let mut stored = Value::Null;

@@ -7,15 +7,17 @@ use http::{HeaderName, HeaderValue};
 use relais_api::{Message, Outcome as Word, codes, lease};
 use relais_core::{Cause, Failure, FailureCode, LeaseToken, limits};
 use relais_engine::envelope::{self, Field};
-use relais_engine::headers::{folded, is_hop_by_hop, is_own};
+use relais_engine::headers::{folded, is_hop_by_hop, is_own, speaks_for_origin};
 use relais_engine::{Outcome, ResultHead, Settle};
 use relais_store::{Body, Data};
 
 use crate::app::App;
+use crate::heavy;
 use crate::incoming::too_large;
 use crate::problem::Refusal;
 use crate::routes::leases::token_of;
 use crate::routes::submit::check_content_type;
+use crate::worker::is_held;
 
 /// The media type of a result that was given as JSON.
 const JSON: &str = "application/json";
@@ -49,27 +51,26 @@ async fn succeed(app: &App, token: LeaseToken, settle: lease::Settle) -> Result<
     let (data, kind) = match (settle.result, settle.result_base64, settle.result_id) {
         (Some(json), ..) => {
             let bytes = Bytes::from(json.into_string());
-            (store(app, bytes).await?, Some(JSON.to_owned()))
+            (store(app, token, bytes).await?, Some(JSON.to_owned()))
         }
         (_, Some(text), _) => {
-            let bytes = STANDARD.decode(text);
+            let bytes = heavy::on(text.len(), move || STANDARD.decode(text)).await?;
             let bytes = bytes.map_err(|_| Refusal::field("/result_base64", "is not base64"))?;
-            (store(app, bytes.into()).await?, None)
+            (store(app, token, bytes.into()).await?, None)
         }
         (_, _, Some(id)) => match app.uploads.take(token, &id) {
             Some(upload) => {
                 let kind = upload.content_type.unwrap_or_else(|| BYTES.to_owned());
-                (upload.spool.finish().await?, Some(kind))
+                (Some(upload.spool.finish().await?), Some(kind))
             }
             // Said again after it was recorded: the engine answers that it was.
-            None if was_settled(app, token).await? => return Ok(Outcome::success(None)),
+            None if was_settled(app, token).await? => (None, None),
             None => return Err(Refusal::field("/result_id", "no result of this lease")),
         },
-        (None, None, None) if is_bare => {
-            return Ok(Outcome::Succeed { result: None, message });
-        }
-        (None, None, None) => (Data::Inline(Bytes::new()), None),
+        (None, None, None) if is_bare => (None, None),
+        (None, None, None) => (Some(Data::Inline(Bytes::new())), None),
     };
+    let Some(data) = data else { return Ok(Outcome::Succeed { result: None, message }) };
     if let Some(kind) = kind.filter(|_| head.content_type().is_none()) {
         head.fields.insert(0, content_type_field(kind));
     }
@@ -77,12 +78,20 @@ async fn succeed(app: &App, token: LeaseToken, settle: lease::Settle) -> Result<
     Ok(Outcome::Succeed { result, message })
 }
 
-async fn store(app: &App, bytes: Bytes) -> Result<Data, Refusal> {
+/// Makes a result ready to be stored; `None` if nobody will store it, because it is large and its lease
+/// is over: the engine answers what became of that.
+async fn store(app: &App, token: LeaseToken, bytes: Bytes) -> Result<Option<Data>, Refusal> {
     let max = app.engine.config().result_bytes_max;
     if bytes.len() as u64 > max {
         return Err(too_large(max));
     }
-    Ok(app.engine.store_bytes(bytes).await?)
+    if bytes.len() > limits::INLINE_BODY_BYTES_MAX {
+        let task = app.engine.task(token.task).await?;
+        if !task.is_some_and(|task| is_held(&task, token)) {
+            return Ok(None);
+        }
+    }
+    Ok(Some(app.engine.store_bytes(bytes).await?))
 }
 
 async fn was_settled(app: &App, token: LeaseToken) -> Result<bool, Refusal> {
@@ -128,12 +137,14 @@ fn content_type_field(kind: String) -> Field {
     ("content-type".to_owned(), Bytes::from(kind))
 }
 
-/// A field that an answer may have: not one that frames it, and not one of ours.
+/// A field that an answer may have: not one that frames it, not one of ours, and not one that speaks
+/// for the origin it is told from, which is Relais' own.
 fn field_name(name: &str) -> Option<HeaderName> {
     let parsed = HeaderName::from_bytes(name.as_bytes()).ok()?;
     let text = parsed.as_str();
     let is_set_otherwise = matches!(&*folded(text), "content-length" | "content-type" | "date");
-    let is_refused = is_hop_by_hop(text) || is_set_otherwise || is_own(text);
+    let is_refused =
+        is_hop_by_hop(text) || is_set_otherwise || is_own(text) || speaks_for_origin(text);
     (!is_refused).then_some(parsed)
 }
 

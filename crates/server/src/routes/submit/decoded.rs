@@ -6,13 +6,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::HeaderValue;
-use relais_api::{SubmitRequest, submit};
+use relais_api::{RawJson, SubmitRequest, codes, submit};
 use relais_core::name::free_text;
 use relais_core::{Priority, Runner, Source, TenantName, Timestamp, limits};
 use relais_engine::{Access, Context, Deadline, Grants, RequestHead, Submission};
 
 use crate::app::App;
 use crate::auth::Visitor;
+use crate::heavy;
 use crate::incoming::too_large;
 use crate::problem::Refusal;
 
@@ -53,8 +54,14 @@ pub(super) async fn submission(
 ) -> Result<Submission, Refusal> {
     request.check()?;
     let now = app.engine.now();
-    let (bytes, content_type) = input(app, &request)?;
     let run_at = run_at(&request, now)?;
+    let queue = request.queue.parse().map_err(|error| Refusal::field("/queue", error))?;
+    if app.engine.policies().find(tenant, &queue).is_none() {
+        return Err(Refusal::new(&codes::QUEUE_NOT_FOUND));
+    }
+    let checkpoint = checkpoint(request.checkpoint)?;
+    let (bytes, content_type) =
+        input(app, request.input, request.input_base64, request.content_type).await?;
     let lane = request.lane.map(|lane| lane.parse()).transpose();
     let fields = content_type
         .iter()
@@ -63,7 +70,7 @@ pub(super) async fn submission(
     let target = format!("{}/v1/tasks", app.config.api_prefix);
     Ok(Submission {
         tenant: tenant.clone(),
-        queue: request.queue.parse().map_err(|error| Refusal::field("/queue", error))?,
+        queue,
         lane: lane.map_err(|error| Refusal::field("/lane", error))?,
         priority: priority(request.priority)?,
         labels: labels(request.labels)?,
@@ -87,7 +94,7 @@ pub(super) async fn submission(
         request: None,
         input: app.engine.store_bytes(bytes).await?,
         secrets: Vec::new(),
-        checkpoint: checkpoint(request.checkpoint)?,
+        checkpoint,
         idempotency: None,
         context: Context {
             upstream: String::new(),
@@ -105,19 +112,23 @@ pub(super) async fn submission(
     })
 }
 
-fn input(app: &App, request: &SubmitRequest) -> Result<(Bytes, Option<String>), Refusal> {
-    if let Some(input) = &request.input {
-        return Ok((Bytes::copy_from_slice(input.as_bytes()), Some(JSON.to_owned())));
+async fn input(
+    app: &App,
+    json: Option<RawJson>,
+    base64: Option<String>,
+    content_type: Option<String>,
+) -> Result<(Bytes, Option<String>), Refusal> {
+    if let Some(json) = json {
+        return Ok((json.into_string().into(), Some(JSON.to_owned())));
     }
-    let Some(text) = &request.input_base64 else { return Ok((Bytes::new(), None)) };
-    let bytes =
-        STANDARD.decode(text).map_err(|_| Refusal::field("/input_base64", "is not base64"))?;
-    if bytes.len() as u64 > app.config.body_bytes_max {
-        return Err(too_large(app.config.body_bytes_max));
-    }
-    let content_type = request.content_type.clone();
+    let Some(text) = base64 else { return Ok((Bytes::new(), None)) };
     if let Some(kind) = &content_type {
         check_content_type("/content_type", kind)?;
+    }
+    let bytes = heavy::on(text.len(), move || STANDARD.decode(text)).await?;
+    let bytes = bytes.map_err(|_| Refusal::field("/input_base64", "is not base64"))?;
+    if bytes.len() as u64 > app.config.body_bytes_max {
+        return Err(too_large(app.config.body_bytes_max));
     }
     Ok((bytes.into(), content_type))
 }
@@ -215,7 +226,7 @@ fn within_horizon(pointer: &str, span: Duration) -> Result<Duration, Refusal> {
     Err(Refusal::field(pointer, format_args!("must be within {days} days")))
 }
 
-fn checkpoint(checkpoint: Option<relais_api::RawJson>) -> Result<Option<Bytes>, Refusal> {
+fn checkpoint(checkpoint: Option<RawJson>) -> Result<Option<Bytes>, Refusal> {
     let Some(checkpoint) = checkpoint else { return Ok(None) };
     check_small("/checkpoint", checkpoint.as_bytes())?;
     Ok(Some(Bytes::copy_from_slice(checkpoint.as_bytes())))

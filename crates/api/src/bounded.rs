@@ -1,0 +1,105 @@
+//! Lists and objects that stop being read at the first entry too many.
+//!
+//! An entry in memory may take fifty times the bytes it has on the wire: what is counted only after it
+//! was read has cost its price already. The exact limits are the server's; these are what reading costs.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{DeserializeOwned, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
+
+use crate::raw::RawJson;
+
+/// Most entries that are read of any list, and of any object whose members have free names.
+pub const ENTRIES_MAX: usize = 1_000;
+
+/// Longest JSON that is read into a tree of values, bytes; carried values are not read at all.
+const TREE_BYTES_MAX: usize = 64 << 10;
+
+/// How the error of a list that is too long begins: only the path tells which list it is.
+pub(crate) const TOO_MANY: &str = "too many items";
+
+/// A list of at most [`ENTRIES_MAX`] items.
+#[derive(Serialize)]
+#[serde(transparent)]
+pub(crate) struct Few<T>(pub(crate) Vec<T>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Few<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(ListVisitor(PhantomData)).map(Self)
+    }
+}
+
+/// For members: `#[serde(deserialize_with = "bounded::list")]`.
+pub(crate) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    Few::deserialize(deserializer).map(|few| few.0)
+}
+
+struct ListVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ListVisitor<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a sequence")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<T>, A::Error> {
+        let mut items = Vec::new();
+        while items.len() < ENTRIES_MAX {
+            match seq.next_element()? {
+                Some(item) => items.push(item),
+                None => return Ok(items),
+            }
+        }
+        match seq.next_element::<RawJson>()? {
+            None => Ok(items),
+            Some(_) => Err(A::Error::custom(format_args!("{TOO_MANY}: at most {ENTRIES_MAX}"))),
+        }
+    }
+}
+
+/// For members whose names are free: `#[serde(deserialize_with = "bounded::texts")]`.
+pub(crate) fn texts<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, String>, D::Error> {
+    deserializer.deserialize_map(TextsVisitor)
+}
+
+struct TextsVisitor;
+
+impl<'de> Visitor<'de> for TextsVisitor {
+    type Value = BTreeMap<String, String>;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a map")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut texts = BTreeMap::new();
+        let mut count = 0;
+        while let Some((name, text)) = map.next_entry()? {
+            count += 1;
+            if count > ENTRIES_MAX {
+                return Err(A::Error::custom(format_args!("has over {ENTRIES_MAX} members")));
+            }
+            texts.insert(name, text);
+        }
+        Ok(texts)
+    }
+}
+
+/// For members that become a tree of values: `#[serde(deserialize_with = "bounded::tree")]`.
+pub(crate) fn tree<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let raw = RawJson::deserialize(deserializer)?;
+    if raw.as_bytes().len() > TREE_BYTES_MAX {
+        return Err(D::Error::custom(format_args!("must have at most {TREE_BYTES_MAX} bytes")));
+    }
+    raw.read().map(Some).map_err(D::Error::custom)
+}
