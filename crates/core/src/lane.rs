@@ -88,6 +88,17 @@ impl Bucket {
         Self { micro: full.micro.saturating_sub(count.saturating_mul(MICRO)), at: full.at }
     }
 
+    /// The bucket with `count` tokens that were taken and not used; never over full.
+    #[must_use]
+    pub fn put_back(self, rate: Rate, count: u64, now: Timestamp) -> Self {
+        if count == 0 {
+            return self;
+        }
+        let full = self.refilled(rate, now);
+        let micro = full.micro.saturating_add(count.saturating_mul(MICRO)).min(burst(rate));
+        Self { micro, at: full.at }
+    }
+
     /// The first moment at which there is a whole token.
     #[must_use]
     pub fn next_at(self, rate: Rate, now: Timestamp) -> Timestamp {
@@ -142,6 +153,15 @@ mod tests {
         assert_eq!(empty.next_at(TEN_PER_SECOND, at(0)), at(100));
         assert_eq!(empty.available(TEN_PER_SECOND, at(100)), 1);
         assert_eq!(empty.available(TEN_PER_SECOND, at(1_000_000)), 10);
+    }
+
+    #[test]
+    fn tokens_that_were_not_used_are_there_for_the_next() {
+        let bucket = Bucket::full(TEN_PER_SECOND, at(0)).take(TEN_PER_SECOND, 10, at(0));
+        let back = bucket.put_back(TEN_PER_SECOND, 9, at(0));
+        assert_eq!(back.available(TEN_PER_SECOND, at(0)), 9);
+        let more = back.put_back(TEN_PER_SECOND, 9, at(0));
+        assert_eq!(more.available(TEN_PER_SECOND, at(0)), 10, "never over full");
     }
 
     #[test]

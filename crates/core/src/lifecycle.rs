@@ -92,6 +92,16 @@ pub enum Command {
         /// Drawn in `0.0..1.0`.
         jitter: f64,
     },
+    /// Whoever was called answered that it wants to be left alone for a while: the attempt is over without
+    /// an outcome, and counts neither as a failure nor as a crash. Only the deadline bounds how often.
+    Postpone {
+        /// The fence.
+        nonce: u128,
+        /// What was answered.
+        failure: Failure,
+        /// For how long.
+        pause: Duration,
+    },
     /// The holder gives the task back untouched.
     Release {
         /// The fence.
@@ -207,6 +217,9 @@ pub fn step(
             settle::Fall { cause, failure, retryable, retry_after, jitter },
             policy,
         ),
+        Command::Postpone { nonce, failure, pause } => {
+            settle::postpone(draft, nonce, failure, pause)
+        }
         Command::Crash { nonce, jitter } => settle::crash(draft, nonce, jitter, policy),
         Command::Cancel => hand::cancel(draft, CancelReason::Requested),
         Command::Abandon => hand::cancel(draft, CancelReason::Abandoned),

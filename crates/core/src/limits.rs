@@ -113,6 +113,8 @@ pub const AGEING_PER_LEVEL: Duration = Duration::from_secs(600);
 pub const TURNS_PER_LEVEL: i64 = 100;
 /// Longest pause of an origin that a `Retry-After` may ask for.
 pub const ORIGIN_PAUSE_MAX: Duration = Duration::from_secs(300);
+/// Most lanes of one queue that are paused by themselves; more pause the queue's calls of that upstream.
+pub const PAUSED_LANES_MAX: usize = 10_000;
 /// Longest duration or most distant date anybody may ask for.
 pub const HORIZON_MAX: Duration = Duration::from_secs(10 * 366 * 86_400);
 /// How long an idempotency key is kept at least.
@@ -233,6 +235,7 @@ pub const LIMITS: &[Limit] = &[
     limit("crashes in a row", CRASHES_MAX as u64, "crashes", "failed worker-lost"),
     limit("attempts", ATTEMPTS_MAX as u64, "attempts", "refused by check"),
     limit("pause of an origin", ORIGIN_PAUSE_MAX.as_secs(), "seconds", "shortened"),
+    limit("paused lanes of a queue", PAUSED_LANES_MAX as u64, "lanes", "the queue is paused"),
     limit("horizon", HORIZON_MAX.as_secs(), "seconds", "422 invalid-field"),
     limit(
         "idempotency key",

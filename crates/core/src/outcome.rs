@@ -21,7 +21,7 @@ pub enum Verdict {
     Fail,
     /// The attempt failed; another may follow.
     Retry {
-        /// How long the origin wants to be left alone, bounded.
+        /// How long the upstream wants to be left alone, bounded; more than nothing.
         pause: Option<Duration>,
     },
 }
@@ -33,11 +33,41 @@ pub enum Verdict {
 #[must_use]
 pub fn judge(status: u16, repeatable: bool, retry_after: Option<Duration>) -> Verdict {
     let pause = retry_after.map(|pause| pause.min(limits::ORIGIN_PAUSE_MAX));
+    // To come back at once is no pause: it must use attempts, or it would never end.
+    let pause = pause.filter(|pause| !pause.is_zero());
     match status {
         ..400 => Verdict::Succeed,
         425 | 429 | 503 => Verdict::Retry { pause },
         408 | 500.. if repeatable => Verdict::Retry { pause },
         _ => Verdict::Fail,
+    }
+}
+
+/// What stands still while an upstream wants to be left alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PauseScope {
+    /// All calls of the upstream, whoever makes them.
+    Origin,
+    /// Those of one queue of one tenant.
+    Queue,
+    /// Those of one lane of that queue.
+    Lane,
+}
+
+/// What an answer with `Retry-After` is about, unless the configuration says it (`wished`).
+///
+/// A 429 is meant for whoever called (RFC 6585, 4), which Relais knows as the lane of the task or else as
+/// the tenant's queue; everything else is said of the service (RFC 9110, 15.6.4).
+#[must_use]
+pub const fn pause_scope(status: u16, wished: Option<PauseScope>, has_lane: bool) -> PauseScope {
+    let scope = match wished {
+        Some(scope) => scope,
+        None if status == 429 => PauseScope::Lane,
+        None => PauseScope::Origin,
+    };
+    match scope {
+        PauseScope::Lane if !has_lane => PauseScope::Queue,
+        scope => scope,
     }
 }
 
@@ -106,6 +136,28 @@ mod tests {
         assert_eq!(judge_lost(Sent::Nothing, true), Loss::Again);
         assert_eq!(judge_lost(Sent::Something, true), Loss::Again);
         assert_eq!(judge_lost(Sent::Something, false), Loss::Unknown);
+    }
+
+    #[test]
+    fn a_429_is_about_the_caller_and_a_503_about_the_service() {
+        use PauseScope::{Lane, Origin, Queue};
+        for (status, wished, has_lane, expected) in [
+            (429, None, true, Lane),
+            (429, None, false, Queue),
+            (503, None, true, Origin),
+            (500, None, false, Origin),
+            (429, Some(Origin), true, Origin),
+            (503, Some(Lane), true, Lane),
+            (503, Some(Lane), false, Queue),
+            (429, Some(Queue), true, Queue),
+        ] {
+            assert_eq!(pause_scope(status, wished, has_lane), expected, "{status} {wished:?}");
+        }
+    }
+
+    #[test]
+    fn to_come_back_at_once_is_no_pause() {
+        assert_eq!(judge(429, false, Some(Duration::ZERO)), Verdict::Retry { pause: None });
     }
 
     #[test]

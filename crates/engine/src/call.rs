@@ -9,6 +9,7 @@ mod idle;
 mod tls;
 mod wire;
 
+use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,7 @@ use relais_core::limits;
 use relais_core::outcome::Sent;
 
 pub use dial::Unreachable;
+pub use tls::{TlsFault, UpstreamTls};
 
 use dial::Dialer;
 use idle::Idle;
@@ -93,13 +95,24 @@ impl CallError {
 }
 
 /// Calls upstreams.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Caller {
     dialer: Dialer,
     idle: Idle,
 }
 
 impl Caller {
+    /// Makes one; `tls` says of upstreams, by scheme and authority, what is special with them.
+    pub(crate) fn new(tls: BTreeMap<String, UpstreamTls>) -> Self {
+        Self { dialer: Dialer::new(tls), idle: Idle::default() }
+    }
+
+    /// Goes by other files; connections that were made by the old ones wait for nothing more.
+    pub(crate) fn configure(&self, tls: BTreeMap<String, UpstreamTls>) {
+        self.dialer.configure(tls);
+        self.idle.clear();
+    }
+
     /// Sends a request, and answers with the head of what comes back.
     ///
     /// The request names its upstream by an absolute URI. `sent` says at any moment, also when this call

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
+use relais_core::outcome::PauseScope;
 use relais_core::{Policy, QueueName, Rate, TenantName, limits};
 
+use crate::call::UpstreamTls;
 use crate::execute::inline::Handler;
 use crate::seal::SealKey;
 
@@ -16,11 +18,13 @@ pub struct UpstreamLimits {
     pub concurrency: u32,
     /// Call starts.
     pub rate: Option<Rate>,
+    /// What its `Retry-After` is about; `None` goes by the status of the answer.
+    pub retry_after: Option<PauseScope>,
 }
 
 impl Default for UpstreamLimits {
     fn default() -> Self {
-        Self { concurrency: 64, rate: None }
+        Self { concurrency: 64, rate: None, retry_after: None }
     }
 }
 
@@ -33,6 +37,8 @@ pub struct Config {
     pub template: Option<Policy>,
     /// Limits of upstreams, by origin; others have the default.
     pub upstreams: BTreeMap<String, UpstreamLimits>,
+    /// How upstreams are called over TLS, by origin, where that is special.
+    pub upstream_tls: BTreeMap<String, UpstreamTls>,
     /// Handlers in this process, by queue.
     pub handlers: HashMap<QueueName, Arc<dyn Handler>>,
     /// The key that seals credentials; `None` refuses to store any.
@@ -53,6 +59,7 @@ impl Default for Config {
             queues: BTreeMap::new(),
             template: Some(Policy::default()),
             upstreams: BTreeMap::new(),
+            upstream_tls: BTreeMap::new(),
             handlers: HashMap::new(),
             seal_key: None,
             result_bytes_max: limits::RESULT_BODY_BYTES_MAX,

@@ -126,6 +126,10 @@ impl Engine {
     /// One claim; answers whether another may start more.
     async fn claim_some(&self, pool: &Pool) -> bool {
         let now = self.now();
+        if let Some(until) = self.inner().pauses.pool_until(pool, now) {
+            self.alarm_pool(pool, until);
+            return false;
+        }
         let reserved = match &pool.run_by {
             RunBy::Upstream(origin) => {
                 match self.inner().origins.reserve(origin, pool, CLAIM_MAX, now) {
@@ -149,9 +153,8 @@ impl Engine {
             }
         };
         let started = u32::try_from(claims.started.len()).expect("at most as many as reserved");
-        let unused = reserved.saturating_sub(started);
         if let RunBy::Upstream(origin) = &pool.run_by {
-            for other in self.inner().origins.give_back(origin, unused) {
+            for other in self.inner().origins.end_claim(origin, reserved, started, now) {
                 if other != *pool {
                     self.wake(&other, now);
                 }
@@ -178,7 +181,9 @@ impl Engine {
             RunBy::Workers => self.policies().of(&pool.tenant, &pool.queue),
             RunBy::Upstream(_) | RunBy::Inline => self.policies().of_own(&pool.tenant, &pool.queue),
         };
-        let claim = Claim { pool: pool.clone(), policy, holder, nonces, now: self.now() };
+        let now = self.now();
+        let held = self.inner().pauses.lanes(pool, now);
+        let claim = Claim { pool: pool.clone(), policy, holder, nonces, held, now };
         let claims = self.store().claim(claim).await?;
         for claimed in &claims.started {
             crate::meters::Meters::count(&self.meters().started);
@@ -209,7 +214,7 @@ impl Engine {
             engine.inner().running.end(nonce);
             if let Runner::Upstream { origin, .. } = runner {
                 let now = engine.now();
-                for pool in engine.inner().origins.give_back(&origin, 1) {
+                for pool in engine.inner().origins.end_call(&origin) {
                     engine.wake(&pool, now);
                 }
             }

@@ -25,6 +25,7 @@ use crate::execute::tap::Taps;
 use crate::feed::{Feed, Follower};
 use crate::meters::Meters;
 use crate::origin::Origins;
+use crate::pause::Pauses;
 use crate::timekeeper::Alarm;
 
 /// Why the engine could not do what it was asked.
@@ -73,6 +74,7 @@ pub(crate) struct Inner {
     pub(crate) dispatcher: Dispatcher,
     pub(crate) alarm: Alarm,
     pub(crate) origins: Origins,
+    pub(crate) pauses: Pauses,
     pub(crate) running: Running,
     pub(crate) taps: Taps,
     pub(crate) coalescer: Coalescer,
@@ -111,10 +113,11 @@ impl Engine {
             dispatcher: Dispatcher::default(),
             alarm: Alarm::default(),
             origins: Origins::new(config.upstreams.clone()),
+            pauses: Pauses::default(),
             running: Running::default(),
             taps: Taps::default(),
             coalescer: Coalescer::default(),
-            caller: Caller::default(),
+            caller: Caller::new(config.upstream_tls.clone()),
             epoch,
             attempts: TaskTracker::new(),
             tracker: TaskTracker::new(),
@@ -169,6 +172,7 @@ impl Engine {
         let config = Config { seal_key, handlers, ..config };
         self.inner.policies.configure(&config);
         self.inner.origins.limit(config.upstreams.clone());
+        self.inner.caller.configure(config.upstream_tls.clone());
         let config = Arc::new(config);
         *self.inner.config.write().expect("nothing panics while it is held") = config;
     }

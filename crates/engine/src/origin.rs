@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
+use relais_core::Timestamp;
 use relais_core::lane::Bucket;
-use relais_core::{Timestamp, limits};
+use relais_core::outcome::PauseScope;
 use relais_store::Pool;
 
 use crate::config::UpstreamLimits;
@@ -21,9 +21,11 @@ pub(crate) struct Origins {
 struct Origin {
     limits: UpstreamLimits,
     in_flight: u32,
+    /// Of them, those reserved by claims that have not said yet how many they start.
+    claiming: u32,
     bucket: Option<Bucket>,
     paused_until: Timestamp,
-    /// Pools that wait for a free call.
+    /// Pools that wait for a free call, or for a token that a claim may give back.
     starved: BTreeSet<Pool>,
 }
 
@@ -79,35 +81,67 @@ impl Origins {
                 let bucket = state.bucket.unwrap_or_else(|| Bucket::full(rate, now));
                 let tokens = u32::try_from(bucket.available(rate, now)).unwrap_or(u32::MAX);
                 if tokens == 0 {
+                    if state.claiming > 0 {
+                        state.starved.insert(pool.clone());
+                    }
                     return Room::Until(bucket.next_at(rate, now));
                 }
                 calls = calls.min(tokens);
                 state.bucket = Some(bucket.take(rate, u64::from(calls), now));
             }
             state.in_flight += calls;
+            state.claiming += calls;
             Room::Calls(calls)
         })
     }
 
-    /// Gives back calls that were reserved: those that ended, or never started. Names the pools that
-    /// waited for them.
-    pub(crate) fn give_back(&self, origin: &Arc<str>, calls: u32) -> Vec<Pool> {
-        if calls == 0 {
-            return Vec::new();
-        }
+    /// A claim for which calls were reserved has started so many of them: the others are free again, and
+    /// so are their tokens. Names the pools that waited for either.
+    pub(crate) fn end_claim(
+        &self,
+        origin: &Arc<str>,
+        reserved: u32,
+        started: u32,
+        now: Timestamp,
+    ) -> Vec<Pool> {
+        let unused = reserved.saturating_sub(started);
         self.with(origin, |state| {
-            state.in_flight = state.in_flight.saturating_sub(calls);
+            state.claiming = state.claiming.saturating_sub(reserved);
+            if unused == 0 {
+                return Vec::new();
+            }
+            state.in_flight = state.in_flight.saturating_sub(unused);
+            if let (Some(rate), Some(bucket)) = (state.limits.rate, state.bucket) {
+                state.bucket = Some(bucket.put_back(rate, u64::from(unused), now));
+            }
             std::mem::take(&mut state.starved).into_iter().collect()
         })
     }
 
-    /// Leaves the origin alone for a while, as it asked. Answers until when.
-    pub(crate) fn pause(&self, origin: &Arc<str>, span: Duration, now: Timestamp) -> Timestamp {
+    /// A call has ended. Names the pools that waited for it.
+    pub(crate) fn end_call(&self, origin: &Arc<str>) -> Vec<Pool> {
         self.with(origin, |state| {
-            let until = now.plus(span.min(limits::ORIGIN_PAUSE_MAX));
-            state.paused_until = state.paused_until.max(until);
-            state.paused_until
+            state.in_flight = state.in_flight.saturating_sub(1);
+            std::mem::take(&mut state.starved).into_iter().collect()
         })
+    }
+
+    /// Leaves the origin alone until then, as it asked.
+    pub(crate) fn pause(&self, origin: &Arc<str>, until: Timestamp) {
+        self.with(origin, |state| state.paused_until = state.paused_until.max(until));
+    }
+
+    /// Until when the rate of the origin lets nothing start, if it does.
+    pub(crate) fn rate_until(&self, origin: &Arc<str>, now: Timestamp) -> Option<Timestamp> {
+        self.with(origin, |state| {
+            let (rate, bucket) = (state.limits.rate?, state.bucket?);
+            (bucket.available(rate, now) == 0).then(|| bucket.next_at(rate, now))
+        })
+    }
+
+    /// What a `Retry-After` of the origin is about, if the configuration says it.
+    pub(crate) fn pause_scope(&self, origin: &Arc<str>) -> Option<PauseScope> {
+        self.with(origin, |state| state.limits.retry_after)
     }
 
     /// Until when the origin is paused, if it is.
@@ -130,10 +164,50 @@ impl Origins {
         let state = known.entry(origin.clone()).or_insert_with(|| Origin {
             limits: self.limits_of(origin),
             in_flight: 0,
+            claiming: 0,
             bucket: None,
             paused_until: Timestamp::EPOCH,
             starved: BTreeSet::new(),
         });
         act(state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use relais_core::Rate;
+    use relais_store::RunBy;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_ms(1_000);
+
+    fn pool(queue: &str, origin: &Arc<str>) -> Pool {
+        Pool {
+            tenant: "default".parse().expect("a name"),
+            queue: queue.parse().expect("a name"),
+            run_by: RunBy::Upstream(origin.clone()),
+        }
+    }
+
+    /// A claim took all tokens for the one task it found, and gave back calls only.
+    #[test]
+    fn tokens_that_a_claim_does_not_use_let_the_next_tasks_pass() {
+        let origin: Arc<str> = "http://a".into();
+        let rate = Some(Rate { count: 10, period: Duration::from_secs(1) });
+        let limits = UpstreamLimits { rate, ..UpstreamLimits::default() };
+        let origins = Origins::new(BTreeMap::from([(origin.to_string(), limits)]));
+        let (first, second) = (pool("first", &origin), pool("second", &origin));
+        assert_eq!(origins.reserve(&origin, &first, 64, NOW), Room::Calls(10));
+        // Another pool that asks meanwhile is told when the claim gives back.
+        assert!(matches!(origins.reserve(&origin, &second, 64, NOW), Room::Until(_)));
+        assert_eq!(origins.end_claim(&origin, 10, 1, NOW), std::slice::from_ref(&second));
+        assert_eq!(origins.reserve(&origin, &second, 64, NOW), Room::Calls(9));
+        assert!(origins.end_claim(&origin, 9, 9, NOW).is_empty());
+        // Now the burst is spent, and nothing will be given back.
+        assert!(matches!(origins.reserve(&origin, &first, 64, NOW), Room::Until(_)));
+        assert!(origins.end_call(&origin).is_empty());
     }
 }

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use relais_core::outcome::PauseScope;
 use relais_core::{Runner, State, Task, Timestamp};
 use relais_store::{Pool, QueueStats, RunBy};
 
 use crate::engine::{Engine, EngineError};
+use crate::pause::Hold;
 
 /// One thing that keeps a task from starting.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +24,14 @@ pub enum Obstacle {
     QueuePaused,
     /// The upstream asked for a pause.
     OriginPaused {
+        /// Of what.
+        scope: PauseScope,
         /// Until when.
+        until: Timestamp,
+    },
+    /// The upstream gets as many calls as its rate allows.
+    OriginRate {
+        /// When it may get the next.
         until: Timestamp,
     },
     /// The upstream has as many calls in flight as it may.
@@ -96,7 +105,7 @@ impl Engine {
             obstacles.push(Obstacle::Concurrency { limit });
         }
         match &task.spec.runner {
-            Runner::Upstream { origin, .. } => obstacles.extend(self.why_origin(origin, now)),
+            Runner::Upstream { origin, .. } => obstacles.extend(self.why_origin(task, origin)),
             Runner::Workers if !self.has_worker(task) => obstacles.push(Obstacle::NoWorker),
             Runner::Workers | Runner::Inline => {}
         }
@@ -113,11 +122,12 @@ impl Engine {
         Ok(Why { obstacles, ahead, eta: self.eta(task, ahead.unwrap_or(0)) })
     }
 
-    fn why_origin(&self, origin: &Arc<str>, now: Timestamp) -> Option<Obstacle> {
-        if let Some(until) = self.inner().origins.paused_until(origin, now) {
-            return Some(Obstacle::OriginPaused { until });
+    fn why_origin(&self, task: &Task, origin: &Arc<str>) -> Option<Obstacle> {
+        match self.hold_of(task) {
+            Some((until, Hold::Paused(scope))) => Some(Obstacle::OriginPaused { scope, until }),
+            Some((until, Hold::Rate)) => Some(Obstacle::OriginRate { until }),
+            None => self.inner().origins.is_full(origin).then_some(Obstacle::OriginFull),
         }
-        self.inner().origins.is_full(origin).then_some(Obstacle::OriginFull)
     }
 
     async fn queue_of(&self, task: &Task) -> Result<Option<QueueStats>, EngineError> {

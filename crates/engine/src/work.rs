@@ -48,6 +48,15 @@ pub enum Outcome {
         /// What it left, if it is the last.
         result: Option<Body>,
     },
+    /// Whoever was called wants to be left alone first: it counts as no failure.
+    Postpone {
+        /// What was answered.
+        failure: Failure,
+        /// For how long.
+        pause: Duration,
+        /// The answer, should there be no room for another attempt.
+        result: Option<Body>,
+    },
     /// It is given back untouched.
     Release,
 }
@@ -205,6 +214,10 @@ impl Engine {
         let (command, result) = match settle.outcome {
             Outcome::Succeed { result, message } => (Command::Succeed { nonce, message }, result),
             Outcome::Release => (Command::Release { nonce }, None),
+            Outcome::Postpone { mut failure, pause, result } => {
+                failure.has_result = result.is_some();
+                (Command::Postpone { nonce, failure, pause }, result)
+            }
             Outcome::Fail { mut failure, cause, retryable, retry_after, result } => {
                 failure.has_result = result.is_some();
                 let jitter = self.chance().unit();

@@ -12,6 +12,7 @@ mod problem;
 pub mod reference;
 mod route;
 mod server;
+mod upstream;
 pub(crate) mod url;
 
 use std::net::SocketAddr;
@@ -19,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use relais_core::{QueueName, limits};
-use relais_engine::{Config as EngineConfig, UpstreamLimits};
+use relais_engine::Config as EngineConfig;
 use relais_server::config::{HostHeader, Route, ServerConfig};
 use relais_server::validate_routes;
 
@@ -167,23 +168,7 @@ fn engine(
             config.queues.insert(name, policy);
         }
     }
-    for (name, upstream) in &file.upstream {
-        let what = format!("[upstream.{:?}]", name.get_ref());
-        let origin = report.take(name.span(), &what, url::origin(name.get_ref()));
-        let concurrency = policy::at_least_one(
-            upstream.concurrency.as_ref(),
-            &format!("{what} concurrency"),
-            report,
-        );
-        let default = UpstreamLimits::default();
-        let limits = UpstreamLimits {
-            concurrency: concurrency.unwrap_or(default.concurrency),
-            rate: upstream.rate.as_ref().map(|rate| policy::rate(*rate.get_ref())),
-        };
-        if let Some(origin) = origin {
-            config.upstreams.insert(origin, limits);
-        }
-    }
+    upstream::resolve(file, &mut config, report);
     config.result_bytes_max = server::bytes(
         file.limits.result.as_ref(),
         "[limits] result",

@@ -146,6 +146,7 @@ impl FaultyStore {
                 Fault::FenceOff,
                 Command::Succeed { nonce, .. }
                 | Command::Fail { nonce, .. }
+                | Command::Postpone { nonce, .. }
                 | Command::Release { nonce },
             ) => {
                 let task = self.task(step.id).await?;

@@ -189,6 +189,7 @@ fn claim(count: usize) -> Claim {
         policy: Arc::new(Policy::default()),
         holder: Holder::Relais { epoch: 1 },
         nonces: (0..count as u128).map(|nonce| nonce << 64 | 0x5eed).collect(),
+        held: Arc::default(),
         now: now(),
     }
 }

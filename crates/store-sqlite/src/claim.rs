@@ -201,6 +201,9 @@ impl Walk<'_> {
         let is_below =
             |leases: u64, limit: Option<u32>| limit.is_none_or(|max| leases < max.into());
         while let Some((front, home)) = self.next(scribe)? {
+            if self.claim.is_held(scribe.ledger.lanes.lane(home.lane).key.as_ref()) {
+                continue;
+            }
             if !is_below(scribe.ledger.queue(self.queue).leases, policy.concurrency) {
                 // No lane of the queue has a slot: this one speaks for all.
                 self.wants_slot = true;

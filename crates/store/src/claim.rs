@@ -1,9 +1,10 @@
 //! Whose turn it is: claims of ready tasks, and what time makes due.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use relais_core::{
-    BodyKind, Holder, Policy, QueueName, Runner, Task, TaskId, TenantName, Timestamp,
+    BodyKind, Holder, LaneKey, Policy, QueueName, Runner, Task, TaskId, TenantName, Timestamp,
 };
 
 use crate::body::StoredBody;
@@ -75,6 +76,7 @@ impl Pool {
 ///   releases and waiting; until then no other task of the lane starts. Else the first to arrive of those
 ///   that are ready starts: a task that is scheduled for later holds nobody up before its moment.
 /// - The bucket of a rate begins full, at the first claim.
+/// - A lane that is held ([`Claim::held`]) is passed over, and wants no slot.
 #[derive(Debug, Clone)]
 pub struct Claim {
     /// Of which pool.
@@ -85,11 +87,21 @@ pub struct Claim {
     pub holder: Holder,
     /// The fences: at most as many attempts start.
     pub nonces: Vec<u128>,
+    /// Lanes of the pool from which nothing starts before a moment, because whoever runs their tasks asked
+    /// for it. Few: each costs the claim a look.
+    pub held: Arc<BTreeMap<LaneKey, Timestamp>>,
     /// When.
     pub now: Timestamp,
 }
 
 impl Claim {
+    /// Whether nothing may start from this lane now.
+    #[must_use]
+    pub fn is_held(&self, lane: Option<&LaneKey>) -> bool {
+        let until = lane.filter(|_| !self.held.is_empty()).and_then(|lane| self.held.get(lane));
+        until.is_some_and(|until| *until > self.now)
+    }
+
     /// When a ready task starts: now, but never before its own moment. Whoever claims looks at the clock
     /// first and waits for the store second; meanwhile later moments may have come.
     #[must_use]

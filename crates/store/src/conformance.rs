@@ -100,6 +100,7 @@ macro_rules! conformance {
             lanes {
                 lanes_take_turns
                 lanes_take_turns_within_one_claim
+                a_held_lane_waits_and_the_others_go_on
                 weights_divide_the_turns
                 a_lane_that_was_idle_neither_catches_up_nor_queues_behind
                 a_lane_behind_an_urgent_one_is_not_pushed_back

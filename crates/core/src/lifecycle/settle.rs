@@ -66,6 +66,23 @@ pub(super) fn fail(
     Ok(draft.done())
 }
 
+pub(super) fn postpone(
+    mut draft: Draft<'_>,
+    nonce: u128,
+    failure: Failure,
+    pause: Duration,
+) -> Result<Step, Refused> {
+    if !draft.may_settle(nonce) {
+        return settled_before(draft, nonce, Settlement::Failed);
+    }
+    let life = &mut draft.step.life;
+    life.settled_by = Some(Settled { nonce, how: Settlement::Failed });
+    life.crashes = 0;
+    end_attempt(&mut draft, Cause::Error, failure, Some(pause.min(limits::ORIGIN_PAUSE_MAX)));
+    draft.wake_now();
+    Ok(draft.done())
+}
+
 pub(super) fn crash(
     mut draft: Draft<'_>,
     nonce: u128,

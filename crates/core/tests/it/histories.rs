@@ -206,6 +206,7 @@ fn fence_of(command: &Command) -> Option<u128> {
         | Command::Defer { nonce, .. }
         | Command::Succeed { nonce, .. }
         | Command::Fail { nonce, .. }
+        | Command::Postpone { nonce, .. }
         | Command::Release { nonce }
         | Command::Crash { nonce, .. }
         | Command::Free { nonce } => Some(*nonce),

@@ -164,6 +164,11 @@ fn commands(nonce: u128) -> Vec<Command> {
         Command::succeed(nonce),
         fail(nonce, true),
         fail(nonce, false),
+        Command::Postpone {
+            nonce,
+            failure: Failure::new(FailureCode::UpstreamError, None),
+            pause: ms(5_000),
+        },
         Command::Release { nonce },
         Command::Crash { nonce, jitter: 1.0 },
         Command::Free { nonce },
@@ -184,6 +189,7 @@ fn name_of(command: &Command) -> (&'static str, bool) {
         Command::Succeed { .. } => ("succeed", true),
         Command::Fail { retryable: true, .. } => ("fail", true),
         Command::Fail { retryable: false, .. } => ("fail for good", true),
+        Command::Postpone { .. } => ("postpone", true),
         Command::Release { .. } => ("release", true),
         Command::Crash { .. } => ("crash", true),
         Command::Free { .. } => ("free", true),
@@ -393,7 +399,7 @@ fn every_status_and_every_command_is_in_the_table() {
         assert!(cases().any(|case| case.task.life.status() == status), "{status:?}");
     }
     let names: BTreeSet<&str> = commands(HOLDER).iter().map(|command| name_of(command).0).collect();
-    assert_eq!(names.len(), 14, "a command with a name of its own is in the list: {names:?}");
+    assert_eq!(names.len(), 15, "a command with a name of its own is in the list: {names:?}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use http::Uri;
@@ -119,15 +119,9 @@ pub(super) struct Dialer {
     tcp: TowerToHyperService<HttpConnector>,
     /// Upstreams, as scheme and authority, that are trusted by other roots than everybody's, or that want
     /// to know who calls.
-    own: BTreeMap<String, UpstreamTls>,
+    own: RwLock<BTreeMap<String, UpstreamTls>>,
     /// For all others; made when the first is called, because the system's roots are many files.
     public: OnceCell<UpstreamTls>,
-}
-
-impl Default for Dialer {
-    fn default() -> Self {
-        Self::new(BTreeMap::new())
-    }
 }
 
 impl Dialer {
@@ -138,7 +132,12 @@ impl Dialer {
         // Divided among the addresses of a name, so that a dead one does not take it all.
         tcp.set_connect_timeout(Some(limits::CONNECT_MAX));
         tcp.set_keepalive(Some(KEEPALIVE));
-        Self { tcp: TowerToHyperService::new(tcp), own, public: OnceCell::new() }
+        Self { tcp: TowerToHyperService::new(tcp), own: RwLock::new(own), public: OnceCell::new() }
+    }
+
+    /// Goes by other files from the next connection on.
+    pub(super) fn configure(&self, own: BTreeMap<String, UpstreamTls>) {
+        *self.own.write().expect("nothing panics while it is held") = own;
     }
 
     /// A new connection to the upstream of a URI.
@@ -175,11 +174,13 @@ impl Dialer {
         wire.map_err(|_| Unreachable::Closed)
     }
 
+    fn own_tls(&self, upstream: &Uri) -> Option<UpstreamTls> {
+        let origin = format!("https://{}", upstream.authority()?);
+        self.own.read().expect("nothing panics while it is held").get(&origin).cloned()
+    }
+
     async fn tls(&self, upstream: &Uri) -> Arc<ClientConfig> {
-        if !self.own.is_empty()
-            && let Some(authority) = upstream.authority()
-            && let Some(own) = self.own.get(&format!("https://{authority}"))
-        {
+        if let Some(own) = self.own_tls(upstream) {
             return own.config();
         }
         let public = self.public.get_or_init(|| async {

@@ -49,6 +49,11 @@ impl Idle {
         None
     }
 
+    /// Closes all.
+    pub(super) fn clear(&self) {
+        lock(&self.state).by_origin.clear();
+    }
+
     /// Takes a connection back as soon as its answer was read. `hint` is how long its upstream keeps it.
     pub(super) fn await_return(&self, origin: Origin, mut wire: Wire, hint: Option<Duration>) {
         let idle = self.clone();

@@ -7,8 +7,8 @@ use http::Response;
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use relais_core::outcome::{Verdict, judge};
-use relais_core::{Cause, Failure, FailureCode, Progress};
+use relais_core::outcome::{Verdict, judge, pause_scope};
+use relais_core::{Cause, Failure, FailureCode, Progress, Runner};
 use relais_store::{Body, Claimed, StoreError};
 use tokio::sync::watch;
 
@@ -16,6 +16,7 @@ use super::tap::{Answer, TapEvent};
 use crate::engine::Engine;
 use crate::envelope::{self, ResultHead};
 use crate::headers;
+use crate::pause::Pause;
 use crate::work::{Outcome, Report};
 
 /// An answer of which more than this arrived reports its bytes as progress…
@@ -39,8 +40,8 @@ pub(crate) enum Lost {
 /// A complete answer, judged.
 pub(crate) struct Complete {
     pub(crate) outcome: Outcome,
-    /// How long the origin wants to be left alone.
-    pub(crate) pause: Option<Duration>,
+    /// How long the upstream wants to be left alone.
+    pub(crate) pause: Option<Pause>,
     /// What a listener is to be told once the outcome is committed.
     pub(crate) streamed: Option<(Arc<Answer>, u64)>,
 }
@@ -78,7 +79,10 @@ impl Engine {
         // An answer that would be retried stands all the same when no attempt is left.
         let attempts = self.policy_of(&claimed.task).retry.max_attempts;
         let is_last = claimed.task.life.failures + 1 >= attempts;
-        let stands = is_last || !matches!(verdict, Verdict::Retry { .. });
+        let stands = match verdict {
+            Verdict::Succeed | Verdict::Fail => true,
+            Verdict::Retry { pause } => is_last && pause.is_none(),
+        };
         let answer = tap.filter(|_| stands).map(|tap| {
             let answer = Arc::new(Answer {
                 head: head.clone(),
@@ -106,11 +110,20 @@ impl Engine {
         Ok(Complete {
             outcome: outcome_of(verdict, status, result),
             pause: match verdict {
-                Verdict::Retry { pause } => pause,
+                Verdict::Retry { pause } => pause.map(|span| self.pause_of(claimed, status, span)),
                 Verdict::Succeed | Verdict::Fail => None,
             },
             streamed: answer.map(|answer| (answer, len)),
         })
+    }
+
+    fn pause_of(&self, claimed: &Claimed, status: u16, span: Duration) -> Pause {
+        let spec = &claimed.task.spec;
+        let wished = match &spec.runner {
+            Runner::Upstream { origin, .. } => self.inner().origins.pause_scope(origin),
+            Runner::Workers | Runner::Inline => None,
+        };
+        Pause { scope: pause_scope(status, wished, spec.lane.is_some()), span }
     }
 
     /// Tells followers how much of a large answer has arrived.
@@ -151,11 +164,16 @@ fn outcome_of(verdict: Verdict, status: u16, result: Body) -> Outcome {
             retry_after: None,
             result: Some(result),
         },
-        Verdict::Retry { pause } => Outcome::Fail {
+        Verdict::Retry { pause: Some(pause) } => {
+            let detail = format!("{detail}, and wants to be left alone for {} s", pause.as_secs());
+            let failure = Failure::new(FailureCode::UpstreamError, Some(&detail));
+            Outcome::Postpone { failure, pause, result: Some(result) }
+        }
+        Verdict::Retry { pause: None } => Outcome::Fail {
             failure: failure(),
             cause: Cause::Error,
             retryable: true,
-            retry_after: pause,
+            retry_after: None,
             result: Some(result),
         },
     }

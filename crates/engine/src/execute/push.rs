@@ -3,7 +3,7 @@
 use http::Method;
 use http_body_util::BodyExt as _;
 use relais_core::outcome::{Loss, Sent, judge_lost};
-use relais_core::{Cause, Command, Failure, FailureCode, LeaseToken, Runner, State, Status};
+use relais_core::{Cause, Command, Failure, FailureCode, LeaseToken, State, Status};
 use relais_store::{Claimed, Stepped};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -48,10 +48,8 @@ impl Engine {
                 return;
             }
         };
-        if let (Some(pause), Runner::Upstream { origin, .. }) =
-            (complete.pause, &claimed.task.spec.runner)
-        {
-            self.inner().origins.pause(origin, pause, self.now());
+        if let Some(pause) = complete.pause {
+            self.leave_alone(&claimed.task, pause);
         }
         let token = LeaseToken { task: claimed.task.spec.id, nonce: claimed.nonce };
         let settled =

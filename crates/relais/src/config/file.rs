@@ -70,6 +70,19 @@ pub(crate) struct Limits {
 pub(crate) struct Upstream {
     pub(crate) concurrency: Given<u32>,
     pub(crate) rate: Given<Rate>,
+    pub(crate) retry_after: Given<RetryAfter>,
+    pub(crate) ca: Given<std::path::PathBuf>,
+    pub(crate) cert: Given<std::path::PathBuf>,
+    pub(crate) key: Given<std::path::PathBuf>,
+}
+
+/// What a `Retry-After` is about.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum RetryAfter {
+    Origin,
+    Lane,
+    Queue,
 }
 
 /// `[[route]]`.

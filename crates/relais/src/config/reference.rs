@@ -147,6 +147,24 @@ const UPSTREAM: Section = Section {
     keys: &[
         key("concurrency", "64", "Calls at the same time, 1 or more."),
         optional("rate", "no limit", "Calls started, such as `\"500/s\"`, `\"5/m\"`, `\"10/h\"`."),
+        optional(
+            "retry_after",
+            "by the status",
+            "What stands still when it answers with `Retry-After`: `\"origin\"`, all calls of it; \
+             `\"queue\"`, those of the tenant's queue; `\"lane\"`, those of the task's lane, or of the \
+             queue if it has none. Left out, a 429 is about the lane and everything else about the origin.",
+        ),
+        optional(
+            "ca",
+            "the public roots and the system's",
+            "A PEM file of the only authorities that an `https` upstream's certificate may be of.",
+        ),
+        optional(
+            "cert",
+            "no certificate",
+            "A PEM file with the certificate that Relais calls with, and its chain behind it.",
+        ),
+        optional("key", "is needed with `cert`", "A PEM file with the key of `cert`."),
     ],
 };
 

@@ -455,3 +455,24 @@ fn a_template_is_the_policy_of_all_other_queues() {
     assert_eq!(settings.engine.template.unwrap().order, Order::Strict);
     assert!(settings.warnings.iter().any(|warning| warning.contains("one task of a lane")));
 }
+
+/// The files of an upstream's TLS are read before the first call, and a mistake has its line.
+#[test]
+fn the_files_of_an_upstream_are_looked_at() {
+    let table = |origin: &str, lines: &str| format!("[upstream.{origin:?}]\n{lines}\n");
+    for (origin, lines, field) in [
+        ("https://a", "ca = \"nowhere.pem\"", "ca"),
+        ("https://a", "cert = \"nowhere.pem\"", "cert"),
+        ("https://a", "key = \"nowhere.pem\"", "key"),
+        ("https://a", "cert = \"nowhere.pem\"\nkey = \"nowhere.pem\"", "cert"),
+        ("http://a", "ca = \"nowhere.pem\"", "ca"),
+    ] {
+        let error = refused(&table(origin, lines));
+        let place = format!("relais.toml:2: [upstream.{origin:?}] {field}: ");
+        assert!(error.starts_with(&place), "{error}");
+    }
+    assert!(refused(&table("http://a", "retry_after = \"task\"")).contains("lane"));
+    let settings = read(&table("http://a", "retry_after = \"queue\"")).unwrap();
+    let limits = settings.engine.upstreams["http://a"];
+    assert_eq!(limits.retry_after, Some(relais_core::outcome::PauseScope::Queue));
+}

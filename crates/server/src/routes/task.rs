@@ -8,6 +8,7 @@ use http::header::{CACHE_CONTROL, ETAG, RETRY_AFTER, VARY};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use relais_api::why::{Reason, WaitingFor};
 use relais_api::{Why, codes};
+use relais_core::outcome::PauseScope;
 use relais_core::{State as Life, Task, limits};
 use relais_engine::Obstacle;
 
@@ -144,9 +145,18 @@ fn waiting_for(obstacle: &Obstacle) -> WaitingFor {
             (Reason::Scheduled, "its moment has not come".to_owned(), Some(*until))
         }
         Obstacle::QueuePaused => (Reason::Paused, "the queue is paused".to_owned(), None),
-        Obstacle::OriginPaused { until } => {
-            let detail = "the upstream asked for a pause, or does not answer".to_owned();
+        Obstacle::OriginPaused { scope, until } => {
+            let what = match scope {
+                PauseScope::Origin => "",
+                PauseScope::Queue => " by this queue",
+                PauseScope::Lane => " by this lane",
+            };
+            let detail = format!("the upstream asked to be left alone{what}");
             (Reason::OriginPaused, detail, Some(*until))
+        }
+        Obstacle::OriginRate { until } => {
+            let detail = "the upstream gets as many requests a second as it may".to_owned();
+            (Reason::OriginRate, detail, Some(*until))
         }
         Obstacle::OriginFull => {
             let detail = "the upstream has as many requests as it may".to_owned();

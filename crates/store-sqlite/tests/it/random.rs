@@ -100,6 +100,7 @@ async fn a_queue_that_changes_its_order_again_and_again_starts_what_the_referenc
                         policy: Arc::new(any_policy(&mut dice)),
                         holder: Holder::Relais { epoch: 1 },
                         nonces: (0..dice.roll(4)).map(|_| world.nonce()).collect(),
+                        held: Arc::default(),
                         now: at(now),
                     };
                     let mine = store.claim(claim.clone()).await.expect("it works");

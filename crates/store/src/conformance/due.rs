@@ -183,6 +183,7 @@ pub async fn one_dead_lease_among_ten_thousand_is_found_at_once(world: World) {
             policy: long.clone(),
             holder: Holder::Relais { epoch: 1 },
             nonces: (0..1_000).map(|_| world.nonce()).collect(),
+            held: Arc::default(),
             now: at(1),
         };
         let claims = world.store.claim(claim).await.expect("the store works");

@@ -1,6 +1,7 @@
 //! What tests of stores are written with: tasks and claims with defaults, so that only what matters is
 //! said. Time is in milliseconds, and starts at 0.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -280,7 +281,7 @@ impl TaskBuilder {
 #[must_use]
 pub fn from(name: &str) -> Ask {
     let pool = Pool { tenant: tenant("default"), queue: queue(name), run_by: RunBy::Workers };
-    Ask { pool, policy: policy(), limit: 10, now: 0 }
+    Ask { pool, policy: policy(), limit: 10, held: BTreeMap::new(), now: 0 }
 }
 
 /// A claim in the making; see [`from`].
@@ -292,6 +293,8 @@ pub struct Ask {
     pub policy: Policy,
     /// How many at most.
     pub limit: usize,
+    /// Lanes that are held, and until when.
+    pub held: BTreeMap<LaneKey, Timestamp>,
     /// When.
     pub now: i64,
 }
@@ -313,6 +316,12 @@ impl Ask {
     #[must_use]
     pub fn policy(self, policy: &Policy) -> Self {
         Self { policy: policy.clone(), ..self }
+    }
+
+    #[must_use]
+    pub fn holding(mut self, key: &str, until: i64) -> Self {
+        self.held.insert(lane(key), at(until));
+        self
     }
 
     #[must_use]

@@ -90,6 +90,18 @@ pub async fn a_lane_behind_an_urgent_one_is_not_pushed_back(world: World) {
     assert!((19..=20).contains(&shares["new"]), "{shares:?}");
 }
 
+/// A lane that is held starts nothing, and stands in nobody's way; nor does it want a slot.
+pub async fn a_held_lane_waits_and_the_others_go_on(world: World) {
+    world.accept_many(2, &task().lane("a")).await;
+    let b = world.accept_many(2, &task().lane("b")).await;
+    let ask = from("mail").holding("a", 100);
+    let claims = world.claim(&ask.clone().at(10)).await;
+    let ids: Vec<TaskId> = claims.started.iter().map(|claimed| claimed.task.spec.id).collect();
+    assert_eq!(ids, b);
+    assert!(!claims.more && claims.next_at.is_none(), "no slot can help");
+    assert_eq!(world.started(&ask.at(100)).await.len(), 2, "its moment has come");
+}
+
 fn strict(name: &str) -> Ask {
     from(name).policy(&Policy { order: Order::Strict, ..policy() })
 }

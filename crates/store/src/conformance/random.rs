@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use relais_core::{Command, EventKind, Order, Policy, Progress, Rate, Task, TaskId, TenantName};
+use relais_core::{
+    Command, EventKind, Failure, FailureCode, Order, Policy, Progress, Rate, Task, TaskId,
+    TenantName,
+};
 
 use super::fixture::*;
 use super::world::World;
@@ -127,6 +130,10 @@ impl Run {
             0..3 => Command::succeed(nonce),
             3 => fail(nonce),
             4 => give_up(nonce),
+            5 if self.dice.roll(2) == 0 => {
+                let failure = Failure::new(FailureCode::UpstreamError, None);
+                Command::Postpone { nonce, failure, pause: ms(30) }
+            }
             5 => Command::Release { nonce },
             6 => Command::Crash { nonce, jitter: 0.5 },
             7 => {
@@ -206,6 +213,7 @@ async fn act(world: &World, run: &mut Run, deed: &Deed, nonces: &[u128]) -> Answ
                 policy: Arc::new(ask.policy.clone()),
                 holder: relais_core::Holder::Relais { epoch: 1 },
                 nonces: nonces[..ask.limit].to_vec(),
+                held: Arc::default(),
                 now: at(ask.now),
             };
             let claims = world.store.claim(claim).await.expect("the store works");

@@ -146,6 +146,7 @@ impl World {
             policy: Arc::new(ask.policy.clone()),
             holder: Holder::Worker { name: "w".to_owned() },
             nonces: (0..ask.limit).map(|_| self.nonce()).collect(),
+            held: Arc::new(ask.held.clone()),
             now: at(ask.now),
         };
         self.store.claim(claim).await.expect("the store works")

@@ -58,7 +58,10 @@ impl Inner {
         let is_below =
             |leases: u64, limit: Option<u32>| limit.is_none_or(|max| leases < max.into());
         let mut look = Look::default();
-        for lane in queue.lanes.values() {
+        for (key, lane) in &queue.lanes {
+            if claim.is_held(key.as_ref()) {
+                continue;
+            }
             let Some((rank, arrival, id)) = self.head(lane, claim) else { continue };
             if is_below(queue.leases, claim.policy.concurrency)
                 && is_below(lane.leases, claim.policy.concurrency_per_lane)

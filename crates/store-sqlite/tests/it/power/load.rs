@@ -144,6 +144,7 @@ impl Load {
             policy: Arc::new(policy),
             holder: relais_core::Holder::Worker { name: "w".to_owned() },
             nonces: vec![7 << 100 | self.draw()],
+            held: Arc::default(),
             now: relais_core::Timestamp::from_ms(now),
         };
         let started = self.world.store.claim(claim).await.expect("the store works").started;
