@@ -32,7 +32,7 @@ SEEN = []
 
 
 def answer(request):
-    SEEN.append((request.headers.get_all("forwarded"), request.headers.get_all("x-forwarded-for"), request.headers.get("x-forwarded-proto")))
+    SEEN.append([request.headers.get_all(name) for name in ("forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host")])
     if request.path.startswith("/slow"):
         GO.wait(30)
     body = hashlib.sha256(request.body).hexdigest().encode()
@@ -92,7 +92,8 @@ def without_origin(link):
 
 def through(proxy, relais):
     port, name = proxy.port, proxy.name
-    asked = {"prefer": "respond-async", "content-type": "text/plain", "x-forwarded-for": "6.6.6.6", "forwarded": "for=6.6.6.6"}
+    asked = {"prefer": "respond-async", "content-type": "text/plain", "x-forwarded-for": "6.6.6.6",
+             "x-forwarded-host": "6.6.6.6", "forwarded": "for=6.6.6.6;host=6.6.6.6"}
     GO.clear()
     status, fields, task = call(port, "POST", "/slow", b"x", asked)
     if not check(status == 202, f"{name}: a request becomes a ticket: {status} {task}"):
@@ -110,9 +111,10 @@ def through(proxy, relais):
     check(times.get("succeeded", 0) - times.get("started", 0) > 0.8, f"{name}: each when it happens: {told}")
     status, _, body = call(port, "GET", without_origin(fields["location"]))
     check(status == 200 and body.decode() == hashlib.sha256(b"x").hexdigest(), f"{name}: the answer is there: {status}")
-    forwarded, by_name, scheme = SEEN[-1]
-    check(by_name == ["127.0.0.1"] and scheme == "http", f"{name}: the upstream learns who called: {by_name} {scheme}")
-    check("6.6.6.6" not in str(forwarded), f"{name}: and nothing that the client claims: {forwarded}")
+    _, way, scheme, host = SEEN[-1]
+    check(way == ["127.0.0.1, 127.0.0.1"] and scheme == ["http"], f"{name}: the upstream learns who called: {way} {scheme}")
+    check(host == [f"127.0.0.1:{port}"], f"{name}: and under which name: {host}")
+    check("6.6.6.6" not in str(SEEN[-1]), f"{name}: and nothing that the client claims: {SEEN[-1]}")
     status, _, body = call(port, "POST", "/large", LARGE, {"content-type": "application/octet-stream"})
     check(status == 200 and body.decode() == hashlib.sha256(LARGE).hexdigest(), f"{name}: 20 MiB pass: {status}")
     GO.clear()

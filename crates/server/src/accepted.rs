@@ -54,7 +54,7 @@ pub(crate) fn accepted_response(
 ) -> Result<Response, Refusal> {
     let accepted = accepted(app, task, caller, how)?;
     let mut response = match how.page {
-        Some(language) => pages::ticket(&accepted.task, language),
+        Some(language) => pages::ticket(&accepted.task, present::has_answer(task), language),
         None => document(&accepted),
     };
     *response.status_mut() = StatusCode::ACCEPTED;

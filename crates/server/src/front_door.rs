@@ -34,11 +34,13 @@ use self::check::RouteProblem;
 use self::handover::{Ears, Waiting};
 use self::mode::{Patience, Way, way};
 use self::table::{Found, Table, is_ambiguous};
+use crate::accept::page_for;
 use crate::accepted::How;
 use crate::app::App;
 use crate::config::{CorsBy, HostHeader, Mode, Route};
 use crate::connection::Peer;
 use crate::cors;
+use crate::pages;
 use crate::prefer::Prefer;
 use crate::problem::Refusal;
 use crate::proxy::fields::{PreferIs, vary_by_prefer};
@@ -76,9 +78,18 @@ impl FrontDoor {
     /// Answers a request.
     pub(crate) async fn take(&self, request: Request<Body>) -> Response {
         let path = request.uri().path().to_owned();
+        let page = page_for(request.headers());
         match self.dispatch(request).await {
             Ok(response) => response,
-            Err(refusal) => self.app.refuse(&refusal, &path),
+            Err(refusal) => {
+                let document = self.app.refuse(&refusal, &path);
+                match page {
+                    Some(language) => {
+                        pages::in_place_of(document, pages::refused(refusal.code(), language))
+                    }
+                    None => document,
+                }
+            }
         }
     }
 

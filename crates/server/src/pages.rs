@@ -37,9 +37,10 @@ static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     HeaderValue::from_str(&policy).expect("ASCII")
 });
 
-/// The page of a task. Its links are paths, because it is read under the origin that it leads to.
+/// The page of a task, which leads to its answer if there is one. Its links are paths, because it is read
+/// under the origin that they lead to.
 #[must_use]
-pub(crate) fn ticket(task: &Task, language: Language) -> Response {
+pub(crate) fn ticket(task: &Task, has_answer: bool, language: Language) -> Response {
     let words = Words::of(language);
     let heading = words.heading(&task.status);
     let own = escape(path_of(&task.links.this));
@@ -59,7 +60,6 @@ pub(crate) fn ticket(task: &Task, language: Language) -> Response {
     let headings = words.headings().map(|(status, text)| format!("data-{status}=\"{text}\""));
     let eta = task.eta.as_ref().map(|eta| eta.p50.to_string());
     let position = task.position.map(|position| position.to_string());
-    let is_answered = task.terminal && task.status != Status::Canceled;
     let page = fill(
         TICKET,
         &[
@@ -79,7 +79,7 @@ pub(crate) fn ticket(task: &Task, language: Language) -> Response {
             ("heading", heading),
             ("progress", &progress),
             ("message", &escape(message_of(task, words.code))),
-            ("done", shown(is_answered)),
+            ("done", shown(has_answer)),
             ("see", words.see),
             ("waits", shown(!task.terminal)),
             ("next", words.next),
@@ -99,6 +99,36 @@ pub(crate) fn ticket(task: &Task, language: Language) -> Response {
     let mut response = html(page);
     response.headers_mut().insert(CONTENT_LANGUAGE, HeaderValue::from_static(words.code));
     response
+}
+
+/// What a person is shown whose request was refused, or could not be passed on.
+#[must_use]
+pub(crate) fn refused(code: &Code, language: Language) -> Response {
+    let words = Words::of(language);
+    let message = code.message().and_then(|message| message.0.get(words.code).cloned());
+    let next = if code.retryable { words.again } else { words.in_vain };
+    let body = format!(
+        "<h1>{}</h1>\n<p>{}</p>\n<p>{next}</p>\n<p class=\"quiet\">{} ({})</p>\n",
+        words.refused,
+        escape(&message.unwrap_or_default()),
+        escape(code.title),
+        code.code
+    );
+    let values =
+        [("language", words.code), ("style", STYLE), ("title", words.refused), ("body", &body)];
+    let mut response = html(fill(PROBLEM, &values));
+    response.headers_mut().insert(CONTENT_LANGUAGE, HeaderValue::from_static(words.code));
+    response
+}
+
+/// A page instead of a document: with the document's status and fields, but for what is said of the
+/// content.
+#[must_use]
+pub(crate) fn in_place_of(document: Response, page: Response) -> Response {
+    let (mut head, _) = document.into_parts();
+    let (own, body) = page.into_parts();
+    head.headers.extend(own.headers);
+    Response::from_parts(head, body)
 }
 
 /// The attribute of an element that is there only if this holds.
@@ -127,7 +157,8 @@ fn path_of(url: &str) -> &str {
 pub(crate) fn problem(code: &Code) -> Response {
     let title = escape(code.code);
     let body = rendered(code.page());
-    html(fill(PROBLEM, &[("style", STYLE), ("title", &title), ("body", &body)]))
+    let values = [("language", "en"), ("style", STYLE), ("title", title.as_str()), ("body", &body)];
+    html(fill(PROBLEM, &values))
 }
 
 /// Markdown as it is written.

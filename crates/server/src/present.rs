@@ -104,6 +104,20 @@ pub(crate) fn task_of(app: &App, task: &Task, viewer: &Viewer, estimate: Estimat
     }
 }
 
+/// Whether there is an answer to be read as the result: of a canceled task there is none, and not of
+/// every failed one.
+#[must_use]
+pub(crate) const fn has_answer(task: &Task) -> bool {
+    match &task.life.state {
+        State::Succeeded { .. } => true,
+        State::Failed { failure, .. } => failure.has_result,
+        State::Queued { .. }
+        | State::Running { .. }
+        | State::Waiting { .. }
+        | State::Canceled { .. } => false,
+    }
+}
+
 /// The registry's entry of what was called off.
 #[must_use]
 pub(crate) const fn code_of_cancel(reason: CancelReason) -> &'static Code {

@@ -34,12 +34,9 @@
       if (event.data.message) at("message").textContent = event.data.message;
     }
     if (["succeeded", "failed", "canceled"].includes(type)) {
-      const said = event.data.message || {};
-      at("message").textContent = said[language] || said.en || "";
-      at("progress").hidden = at("next").hidden = true;
-      at("done").hidden = type === "canceled";
-      at("help").hidden = type === "succeeded";
       follow.close();
+      // The page of a task that is over says how it ended, and leads to its answer.
+      location.reload();
     }
   };
   for (const type of Object.keys(statuses)) {

@@ -4,19 +4,18 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use http::header::CACHE_CONTROL;
 use http::{HeaderValue, Method, StatusCode, Uri};
-use relais_api::{Task, codes};
+use relais_api::codes;
 use relais_core::limits;
 
-use crate::accept::{Language, page_for};
+use crate::accept::page_for;
 use crate::accepted::{PREFERENCE_APPLIED, follow_headers};
 use crate::app::App;
 use crate::auth::{Action, Visitor};
 use crate::pages;
 use crate::params::Params;
 use crate::prefer::Prefer;
-use crate::present;
+use crate::present::{self, Estimate};
 use crate::problem::Refusal;
 use crate::replay::result_response;
 use crate::routes::task::set_pace;
@@ -42,15 +41,24 @@ pub(super) async fn read(
         }
         _ => seen.task,
     };
+    let page = page_for(visitor.headers());
     let mut response = if task.life.status().is_terminal() {
-        result_response(&app, &task, &method, visitor.headers()).await?
+        let result = result_response(&app, &task, &method, visitor.headers()).await?;
+        match page.filter(|_| !present::has_answer(&task)) {
+            Some(language) => {
+                let estimate = Estimate::default();
+                let document = present::task_of(&app, &task, &seen.viewer, estimate);
+                pages::in_place_of(result, pages::ticket(&document, false, language))
+            }
+            None => result,
+        }
     } else {
         let estimate = estimate(&app, &task).await?;
         let document = present::task_of(&app, &task, &seen.viewer, estimate);
-        let mut response = match page_for(visitor.headers()) {
-            Some(language) => not_yet(&document, language),
-            None => json(StatusCode::ACCEPTED, &document)?,
-        };
+        let mut response = json(StatusCode::ACCEPTED, &document)?;
+        if let Some(language) = page {
+            response = pages::in_place_of(response, pages::ticket(&document, false, language));
+        }
         follow_headers(&app, &task, &document.links, response.headers_mut());
         set_pace(&app, &task, estimate, response.headers_mut());
         response
@@ -61,12 +69,4 @@ pub(super) async fn read(
         response.headers_mut().insert(PREFERENCE_APPLIED, applied);
     }
     Ok(response)
-}
-
-/// What a person is shown who came too early.
-fn not_yet(document: &Task, language: Language) -> Response {
-    let mut response = pages::ticket(document, language);
-    *response.status_mut() = StatusCode::ACCEPTED;
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }

@@ -98,7 +98,7 @@ fn whole(
     let document = present::task_of(app, task, viewer, estimate);
     match form {
         Form::Json => json(StatusCode::OK, &document),
-        Form::Html(language) => Ok(pages::ticket(&document, language)),
+        Form::Html(language) => Ok(pages::ticket(&document, present::has_answer(task), language)),
     }
 }
 

@@ -80,3 +80,28 @@ async fn programs_get_the_document_and_an_answer_in_time_is_the_services_own() {
     house.upstream.next().await.answer("200 OK", "content-type: text/html\r\n", "<p>done").await;
     assert_eq!(client.reply().await.text(), "<p>done");
 }
+
+/// The documents of problems are for programs, too.
+#[tokio::test]
+async fn a_form_that_is_refused_or_cannot_be_passed_on_is_answered_with_words() {
+    let mut plan = Plan::with(Mode::Sync).await;
+    // Nobody listens on port 1.
+    plan.route().upstream = "http://127.0.0.1:1".to_owned();
+    let house = plan.build().await;
+    let page = form(&house, &format!("{BROWSER}accept-language: fr\r\n")).await;
+    assert_eq!((page.status, page.field("content-type")), (502, "text/html; charset=utf-8"));
+    assert_eq!((page.field("relais-origin"), page.field("cache-control")), ("relais", "no-store"));
+    assert!(page.text().contains("Le service est injoignable."), "{}", page.text());
+    assert_eq!(form(&house, "").await.code(), "upstream-unreachable");
+
+    let house = House::with(Mode::Async).await;
+    let ticket = form(&house, "").await;
+    house.upstream.next().await.die();
+    house.over(ticket.task()).await;
+    let path = ticket.field("location").split_once("/v1/").unwrap().1;
+    let read = |fields: &str| format!("GET /v1/{path} HTTP/1.1\r\nhost: a\r\n{fields}\r\n");
+    let page = house.call(&read(BROWSER)).await;
+    assert_eq!((page.status, page.field("content-type")), (502, "text/html; charset=utf-8"));
+    assert!(page.text().contains("<p id=\"done\" hidden>"), "it leads nowhere: {}", page.text());
+    assert_eq!(house.call(&read("")).await.code(), "outcome-unknown");
+}
