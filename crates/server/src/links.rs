@@ -76,6 +76,38 @@ pub(crate) fn absolute<'a>(reference: &'a str, origin: &str, target: &str) -> Co
     Cow::Owned(format!("{origin}{}{rest}", without_dots(&merged)))
 }
 
+/// A `Link` field (RFC 8288) whose targets are made absolute in the same way. What stands in quotes is a
+/// text, even if it looks like a target.
+#[must_use]
+pub(crate) fn absolute_targets(links: &str, origin: &str, target: &str) -> String {
+    let mut out = String::with_capacity(links.len() + origin.len());
+    let mut rest = links;
+    let mut is_quoted = false;
+    while let Some(at) = rest.find(['"', '\\', '<']) {
+        let (before, from) = rest.split_at(at);
+        out.push_str(before);
+        let len = match from.as_bytes()[0] {
+            b'<' if !is_quoted => {
+                let end = from.find('>').unwrap_or(from.len());
+                out.push('<');
+                out.push_str(&absolute(&from[1..end], origin, target));
+                end
+            }
+            first => {
+                is_quoted ^= first == b'"';
+                // What is escaped is taken over with its backslash.
+                let len = if first == b'\\' && is_quoted { 2 } else { 1 };
+                let taken = from.get(..len).unwrap_or(from);
+                out.push_str(taken);
+                taken.len()
+            }
+        };
+        rest = &from[len..];
+    }
+    out.push_str(rest);
+    out
+}
+
 fn has_scheme(reference: &str) -> bool {
     let Some((scheme, _)) = reference.split_once(':') else { return false };
     scheme.starts_with(|first: char| first.is_ascii_alphabetic())
@@ -103,6 +135,24 @@ fn without_dots(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn targets_of_links_are_made_absolute_and_texts_left_alone() {
+        for (links, expected) in [
+            ("<c>; rel=next", "<https://a.example/b/c>; rel=next"),
+            ("<https://o/x>; rel=\"a\"", "<https://o/x>; rel=\"a\""),
+            (
+                "</x>;rel=a, <?p=2>;rel=b",
+                "<https://a.example/x>;rel=a, <https://a.example/b/d?p=2>;rel=b",
+            ),
+            ("<c>; title=\"<c> \\\"<c>\"", "<https://a.example/b/c>; title=\"<c> \\\"<c>\""),
+            ("<c", "<https://a.example/b/c"),
+            ("nothing \\", "nothing \\"),
+            ("\"é\\", "\"é\\"),
+        ] {
+            assert_eq!(absolute_targets(links, "https://a.example", "/b/d?q"), expected, "{links}");
+        }
+    }
 
     #[test]
     fn relative_references_are_made_absolute() {

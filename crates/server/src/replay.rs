@@ -4,7 +4,8 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::header::{
     ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE,
-    CONTENT_SECURITY_POLICY, ETAG, EXPIRES, LOCATION, RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
+    CONTENT_SECURITY_POLICY, ETAG, EXPIRES, LINK, LOCATION, RETRY_AFTER, VARY,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use relais_api::codes;
@@ -180,8 +181,8 @@ fn copy_fields(head: &ResultHead, context: &Context, out: &mut HeaderMap) {
         if is_stale || headers::is_hop_by_hop(name.as_str()) || headers::is_own(name.as_str()) {
             continue;
         }
-        let value = if name == LOCATION || name == CONTENT_LOCATION {
-            absolute(value, context)
+        let value = if [LOCATION, CONTENT_LOCATION, LINK].contains(&name) {
+            absolute(&name, value, context)
         } else {
             HeaderValue::from_maybe_shared(value.clone()).ok()
         };
@@ -191,12 +192,13 @@ fn copy_fields(head: &ResultHead, context: &Context, out: &mut HeaderMap) {
     }
 }
 
-fn absolute(value: &Bytes, context: &Context) -> Option<HeaderValue> {
+fn absolute(name: &HeaderName, value: &Bytes, context: &Context) -> Option<HeaderValue> {
+    let (origin, target) = (&context.called_as, &context.called_target);
     match std::str::from_utf8(value) {
-        Ok(text) => {
-            let url = links::absolute(text, &context.called_as, &context.called_target);
-            HeaderValue::from_str(&url).ok()
+        Ok(text) if name == LINK => {
+            HeaderValue::from_str(&links::absolute_targets(text, origin, target)).ok()
         }
+        Ok(text) => HeaderValue::from_str(&links::absolute(text, origin, target)).ok(),
         Err(_) => HeaderValue::from_maybe_shared(value.clone()).ok(),
     }
 }

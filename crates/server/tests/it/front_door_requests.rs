@@ -291,10 +291,11 @@ async fn a_trusted_proxy_says_who_called_and_how() {
     );
     assert_eq!(call.fields("x-forwarded-proto"), ["https"]);
     assert_eq!(call.fields("x-forwarded-host"), ["api.example"]);
-    call.answer("303 See", "location: other\r\n", "").await;
+    call.answer("303 See", "location: other\r\nlink: <2>; rel=next\r\n", "").await;
     house.over(ticket.task()).await;
     let result = crate::front_door_handover::get(&house, ticket.field("location")).await;
     assert_eq!(result.field("location"), "https://api.example/other");
+    assert_eq!(result.field("link"), "<https://api.example/2>; rel=next");
 }
 
 #[tokio::test]
