@@ -23,6 +23,8 @@ words! {
         Lane = "lane",
         /// The queue starts as many as it may.
         Rate = "rate",
+        /// The configuration does not define the queue (any more).
+        QueueNotDefined = "queue-not-defined",
         /// Somebody paused the queue.
         Paused = "paused",
         /// The upstream asked for a pause, or does not answer.

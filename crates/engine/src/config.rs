@@ -117,7 +117,9 @@ impl Configured {
 }
 
 impl Policies {
-    pub(crate) fn new(config: &Config) -> Self {
+    /// The policies that a configuration says; none is put yet.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
         Self {
             configured: RwLock::new(Configured::of(config)),
             put: RwLock::default(),

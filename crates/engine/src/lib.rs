@@ -22,6 +22,8 @@ mod pause;
 pub mod seal;
 mod submit;
 mod timekeeper;
+mod told;
+mod undefined;
 mod why;
 mod work;
 
@@ -35,5 +37,6 @@ pub use execute::tap::{Tap, TapEvent};
 pub use feed::{Follower, Published};
 pub use pause::Hold;
 pub use submit::{Deadline, Submission, Submitted};
+pub use undefined::{Undefined, undefined};
 pub use why::{Obstacle, Why};
 pub use work::{Outcome, Report, Settle};

@@ -20,6 +20,8 @@ pub enum Obstacle {
         /// Whether an attempt failed before.
         is_retry: bool,
     },
+    /// Nothing defines its queue (any more): it goes by the default policy.
+    QueueNotDefined,
     /// Its queue is paused.
     QueuePaused,
     /// The upstream asked for a pause.
@@ -96,6 +98,9 @@ impl Engine {
         }
         let stats = self.queue_of(task).await?;
         let policy = self.policy_of(task);
+        if self.policies().find(&task.spec.tenant, &task.spec.queue).is_none() {
+            obstacles.push(Obstacle::QueueNotDefined);
+        }
         if stats.as_ref().is_some_and(|stats| stats.is_paused) {
             obstacles.push(Obstacle::QueuePaused);
         }

@@ -99,7 +99,7 @@ impl Engine {
         if self.is_draining() {
             return Err(EngineError::Draining);
         }
-        if self.policies().find(tenant, queue).is_none() {
+        if !self.may_be_leased(tenant, queue).await? {
             return Err(EngineError::UnknownQueue);
         }
         self.inner().worker_calls.fetch_add(1, Ordering::Relaxed);

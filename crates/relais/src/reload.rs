@@ -43,7 +43,8 @@ impl Reload {
         let shown = shown.display();
         match self.take().await {
             Ok(()) => {
-                tracing::info!("the configuration ({shown}) was read again, and holds from now")
+                tracing::info!("the configuration ({shown}) was read again, and holds from now");
+                start::warn_of_undefined(&self.engine).await;
             }
             Err(error) => {
                 match error.downcast_ref::<Invalid>() {

@@ -49,9 +49,9 @@ pub(crate) async fn serve(settings: Settings, overrides: Overrides) -> anyhow::R
     let door = Door::new(app.clone());
     let door = door.map_err(|problem| anyhow::anyhow!("{}: {}", problem.path, problem.why))?;
     let mut serving = tokio::spawn(relais_server::serve(door.clone(), public, admin));
-    // Whoever started it may have closed the pipe: no reason not to serve.
-    let _ = writeln!(std::io::stdout().lock(), "{ready}");
+    say(ready.clone());
     tracing::info!(store = %settings.store, "{ready}");
+    warn_of_undefined(&engine).await;
     let mut reload = Reload::new(overrides, settings, door, engine.clone());
     let mut lost = pin!(lost(store.clone()));
     let lost = loop {
@@ -83,6 +83,20 @@ pub(crate) async fn serve(settings: Settings, overrides: Overrides) -> anyhow::R
     opened.close().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Names the queues that have tasks and were taken out of the configuration.
+pub(crate) async fn warn_of_undefined(engine: &Engine) {
+    match engine.undefined_queues().await {
+        Ok(queues) => queues.iter().for_each(|queue| tracing::warn!("{queue}")),
+        Err(error) => tracing::warn!(%error, "could not look for queues that are not defined"),
+    }
+}
+
+/// Says a line on standard output. Whoever started the server may have closed the pipe, or never read
+/// it: no reason not to serve.
+fn say(line: String) {
+    std::thread::spawn(move || drop(writeln!(std::io::stdout().lock(), "{line}")));
 }
 
 /// Takes a server out of service, in an order that nobody who uses it sees as an outage: whoever sends

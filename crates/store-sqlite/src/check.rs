@@ -9,6 +9,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use relais_core::TaskId;
+use relais_store::QueueStats;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Row};
 
@@ -93,6 +94,11 @@ fn connect_viewer(path: &Path) -> rusqlite::Result<Connection> {
 /// Reads the secrets in a file, such as API keys.
 pub(crate) fn secrets(path: &Path) -> Result<Vec<(String, Bytes)>, OpenError> {
     Ok(read::secrets(&View::of(path)?.conn)?)
+}
+
+/// Reads the queues in a file, and their counts.
+pub(crate) fn queues(path: &Path) -> Result<Vec<QueueStats>, OpenError> {
+    Ok(read::queues(&View::of(path)?.conn)?)
 }
 
 /// Looks over the store in a file.

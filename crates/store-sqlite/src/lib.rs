@@ -96,6 +96,14 @@ impl SqliteStore {
         check::secrets(path)
     }
 
+    /// Reads the queues of the store in a file, and their counts, beside a running server as well.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the file could not be opened as a store, or they could not be read.
+    pub fn queues_in(path: &Path) -> Result<Vec<QueueStats>, OpenError> {
+        check::queues(path)
+    }
+
     /// Finishes what was begun, and leaves the file whole and free for the next process. Nothing can be
     /// read any more.
     pub async fn close(&self) {

@@ -11,5 +11,6 @@ mod pauses;
 mod push;
 mod time;
 mod tls;
+mod undefined;
 mod workers;
 mod world;

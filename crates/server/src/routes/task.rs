@@ -144,6 +144,11 @@ fn waiting_for(obstacle: &Obstacle) -> WaitingFor {
         Obstacle::Scheduled { until, is_retry: false } => {
             (Reason::Scheduled, "its moment has not come".to_owned(), Some(*until))
         }
+        Obstacle::QueueNotDefined => {
+            let detail = "the configuration does not define its queue (any more): it is run by the \
+                          default policy";
+            (Reason::QueueNotDefined, detail.to_owned(), None)
+        }
         Obstacle::QueuePaused => (Reason::Paused, "the queue is paused".to_owned(), None),
         Obstacle::OriginPaused { scope, until } => {
             let what = match scope {
