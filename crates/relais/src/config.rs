@@ -9,6 +9,7 @@ mod keys;
 mod loops;
 mod policy;
 mod problem;
+mod read;
 pub mod reference;
 mod route;
 mod server;
@@ -121,9 +122,8 @@ pub fn judge(
     environment: Environment<'_>,
 ) -> Result<Settings, Invalid> {
     let source = Source::new(path.unwrap_or(Path::new(DEFAULT_FILE)), text);
-    let file: file::File =
-        toml::from_str(source.text()).map_err(|error| problem::of_toml(&source, &error))?;
     let mut report = Report::new(&source);
+    let file = read::file(&source, &mut report);
     let mut warnings = Vec::new();
     let mut server = server::resolve(&file, overrides, &mut report);
     let mut engine = engine(&file, path.is_some(), &mut report, &mut warnings);

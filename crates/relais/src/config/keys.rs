@@ -37,7 +37,7 @@ fn key(
     let name = match &key.name {
         Some(name) => report.take(name.span(), "[[key]] name", key_name(name.get_ref())),
         None => {
-            report.at(table.span(), "[[key]] name", "is missing");
+            report.missing(table.span(), "[[key]] name", "is missing");
             None
         }
     };
@@ -49,7 +49,7 @@ fn key(
         }
         _ => {
             let what = "give hash, or secret_env (the variable that holds the key)";
-            report.at(table.span(), "[[key]]", what);
+            report.missing(table.span(), "[[key]]", what);
             None
         }
     };
@@ -59,7 +59,9 @@ fn key(
     };
     let mut scopes = Scopes::default();
     match &key.scopes {
-        None => report.at(table.span(), "[[key]] scopes", "is missing: submit, read, work, admin"),
+        None => {
+            report.missing(table.span(), "[[key]] scopes", "is missing: submit, read, work, admin")
+        }
         Some(words) => {
             for word in words {
                 if let Err(error) = add_scope(&mut scopes, word.get_ref()) {

@@ -70,11 +70,13 @@ impl std::error::Error for Invalid {}
 pub(crate) struct Report<'a> {
     source: &'a Source,
     found: Vec<(usize, Problem)>,
+    /// Where tables are that an entry was left out of, because it was wrong.
+    holes: Vec<Range<usize>>,
 }
 
 impl<'a> Report<'a> {
     pub(crate) const fn new(source: &'a Source) -> Self {
-        Self { source, found: Vec::new() }
+        Self { source, found: Vec::new(), holes: Vec::new() }
     }
 
     /// A mistake in the value at `span`.
@@ -88,6 +90,36 @@ impl<'a> Report<'a> {
         let place = format!("{}:{line}", self.source.path.display());
         let problem = Problem { place, field: field.into(), what: what.to_string() };
         self.found.push((span.start, problem));
+    }
+
+    /// Notes that something of the table at `span` was wrong and is left out.
+    pub(crate) fn hole(&mut self, span: Range<usize>) {
+        self.holes.push(span);
+    }
+
+    /// Something that the table at `span` must have and has not. If anything of it was left out it may
+    /// have been just that, which is reported already.
+    pub(crate) fn missing(
+        &mut self,
+        span: Range<usize>,
+        field: impl Into<String>,
+        what: impl fmt::Display,
+    ) {
+        if !self.holes.contains(&span) {
+            self.at(span, field, what);
+        }
+    }
+
+    /// What the reader of TOML says, with the line it says it of.
+    pub(crate) fn of_toml(&mut self, error: &toml::de::Error) {
+        let span = error.span().unwrap_or_default();
+        let line = self.source.line(span.start);
+        let text = self.source.text.lines().nth(line - 1).unwrap_or_default().trim();
+        let message = error.message().trim().replace('\n', "; ");
+        // The line names the field, unless it is a whole table.
+        let what =
+            if text.is_empty() { message } else { format!("{message}, in `{}`", shorten(text)) };
+        self.at(span, "", what);
     }
 
     /// A mistake that is not in the file.
@@ -129,19 +161,6 @@ impl<'a> Report<'a> {
         let problems: Vec<Problem> = self.found.into_iter().map(|(_, problem)| problem).collect();
         if problems.is_empty() { Ok(()) } else { Err(Invalid { problems }) }
     }
-}
-
-/// What the reader of TOML says, with the line it says it of.
-pub(crate) fn of_toml(source: &Source, error: &toml::de::Error) -> Invalid {
-    let span = error.span().unwrap_or_default();
-    let mut report = Report::new(source);
-    let line = source.line(span.start);
-    let text = source.text.lines().nth(line - 1).unwrap_or_default().trim();
-    let message = error.message().trim().replace('\n', "; ");
-    // The line names the field, unless it is a whole table.
-    let what = if text.is_empty() { message } else { format!("{message}, in `{}`", shorten(text)) };
-    report.at(span, "", what);
-    report.finish().expect_err("one was just added")
 }
 
 fn shorten(line: &str) -> String {

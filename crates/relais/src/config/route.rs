@@ -34,7 +34,7 @@ fn route(
     let path = match &given.path {
         Some(path) => report.take(path.span(), "[[route]] path", check_path(path.get_ref())),
         None => {
-            report.at(table.span(), "[[route]] path", "is missing");
+            report.missing(table.span(), "[[route]] path", "is missing");
             None
         }
     };
@@ -49,7 +49,7 @@ fn route(
         None if run_by_workers => Some(String::new()),
         None => {
             let what = "is missing: say where to call, or run = \"workers\"";
-            report.at(table.span(), "[[route]] upstream", what);
+            report.missing(table.span(), "[[route]] upstream", what);
             None
         }
     };

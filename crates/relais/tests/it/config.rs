@@ -177,6 +177,32 @@ fn all_mistakes_are_named_at_once_each_with_its_line_and_key() {
 }
 
 #[test]
+fn what_cannot_be_read_hides_no_other_mistake() {
+    // Whoever had three mistakes needed three runs to learn of the third.
+    let error = refused(
+        "[server]\ndrain = \"soon\"\n\n[[route]]\npath = \"/one\"\n\
+         upstream = \"http://127.0.0.1:9000\"\nmode = \"sometimes\"\n\n[queue.first]\n\
+         rate = \"10/sec\"\n\n[queue.second]\nlease = \"0s\"\ncolour = \"red\"\n\n\
+         [[route]]\nmethods = [1]\nupstrem = \"http://127.0.0.1:9000\"\n",
+    );
+    let lines: Vec<&str> = error.lines().collect();
+    // What was to be there instead of a mistake is not called missing as well.
+    for (line, (number, what)) in lines.iter().zip([
+        (2, "drain"),
+        (7, "mode"),
+        (10, "rate"),
+        (13, "lease"),
+        (14, "colour"),
+        (17, "methods"),
+        (18, "upstrem"),
+    ]) {
+        assert!(line.starts_with(&format!("relais.toml:{number}: ")), "{error}");
+        assert!(line.contains(what), "{error}");
+    }
+    assert_eq!(lines.len(), 7, "{error}");
+}
+
+#[test]
 fn an_unknown_key_and_a_wrong_type_are_refused_with_their_line() {
     let error = refused("[queue.imports]\nlaese = \"30s\"\n");
     assert!(
