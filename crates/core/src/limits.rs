@@ -146,6 +146,8 @@ pub const SOURCE_SHARE_DIVISOR: u64 = 4;
 pub const CONCURRENCY_MAX: u32 = i32::MAX as u32;
 /// Tasks that one tenant may hold, all queues together.
 pub const TENANT_CAPACITY: u64 = 10_000_000;
+/// Bytes of log lines that wait to be written: nobody waits for who reads them.
+pub const LOG_WAITING_BYTES_MAX: usize = 1 << 20;
 /// Connections of one process, below the usual limit of open files.
 pub const CONNECTIONS_MAX: usize = 18_000;
 /// Connections that wait in the system's queue until they are accepted, for each listener.
@@ -247,6 +249,7 @@ pub const LIMITS: &[Limit] = &[
     limit("life of a stream", STREAM_LIFETIME_MAX.as_secs(), "seconds", "closed, to be resumed"),
     limit("erasures not yet read", ERASED_WAITING_MAX as u64, "erasures", "the oldest not told"),
     limit("estimates kept", ESTIMATES_MAX as u64, "tasks", "made anew"),
+    limit("log lines not yet read", LOG_WAITING_BYTES_MAX as u64, "bytes", "lost, counted, told"),
     limit("queue capacity", QUEUE_CAPACITY, "tasks", "429 queue-full"),
     limit(
         "queue capacity per address",

@@ -392,6 +392,19 @@ impl Life {
         }
     }
 
+    /// When the attempt that runs started.
+    #[must_use]
+    pub const fn started_at(&self) -> Option<Timestamp> {
+        match self.state {
+            State::Running { started_at, .. } => Some(started_at),
+            State::Queued { .. }
+            | State::Waiting { .. }
+            | State::Succeeded { .. }
+            | State::Failed { .. }
+            | State::Canceled { .. } => None,
+        }
+    }
+
     /// When the task may start, while it is queued.
     #[must_use]
     pub const fn run_at(&self) -> Option<Timestamp> {

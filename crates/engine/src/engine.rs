@@ -454,6 +454,7 @@ impl Engine {
             let last = stepped.pos + stepped.entries.len() as u64 - 1;
             self.inner.feed.publish(&stepped.entries, last);
             self.count(stepped);
+            self.tell(stepped);
         }
         if stepped.reply != Reply::Expired {
             self.propose_alarm(task.due_at());

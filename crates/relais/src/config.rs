@@ -54,6 +54,8 @@ pub struct Overrides {
     pub upstream_host: Option<HostHeader>,
     /// Takes calls without a key off loopback, too.
     pub insecure: bool,
+    /// Logs each request.
+    pub access_log: bool,
 }
 
 /// A configuration that holds.

@@ -20,6 +20,7 @@ use crate::cors::{Cors, Own};
 use crate::metrics::Metrics;
 use crate::problem::Refusal;
 use crate::proxy::source::is_authority;
+use crate::refusals::Refusals;
 use crate::routes::OwnPaths;
 use crate::ticket::Tickets;
 use crate::uploads::Uploads;
@@ -54,6 +55,7 @@ pub struct App {
     pub(crate) tickets: Arc<Tickets>,
     pub(crate) caller_mac: Arc<CallerMac>,
     pub(crate) metrics: Arc<Metrics>,
+    refusals: Arc<Refusals>,
     pub(crate) uploads: Arc<Uploads>,
     pub(crate) estimates: Arc<Estimates>,
     /// The bytes of requests that are not whole yet.
@@ -80,6 +82,7 @@ impl App {
             tickets: Arc::new(Tickets::load(&engine, &secrets).await?),
             caller_mac: Arc::new(CallerMac::load(&engine, &secrets).await?),
             metrics: Arc::default(),
+            refusals: Arc::default(),
             uploads: Arc::default(),
             estimates: Arc::default(),
             bodies: Arc::new(Bodies::new(&config)),
@@ -102,6 +105,7 @@ impl App {
             tickets: self.tickets.clone(),
             caller_mac: self.caller_mac.clone(),
             metrics: self.metrics.clone(),
+            refusals: self.refusals.clone(),
             uploads: self.uploads.clone(),
             bodies: self.bodies.clone(),
             estimates: self.estimates.clone(),
@@ -193,6 +197,7 @@ impl App {
     #[must_use]
     pub(crate) fn refuse(&self, refusal: &Refusal, path: &str) -> Response {
         self.metrics.refused(refusal.code());
+        self.refusals.note(refusal, path, self.engine.now());
         self.own(refusal.response(self.base(), Some(path)))
     }
 

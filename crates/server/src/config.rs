@@ -49,6 +49,8 @@ pub struct ServerConfig {
     pub connections_max: usize,
     /// How long a client may take to send a request head.
     pub header_timeout: Duration,
+    /// Whether each request has a line in the log.
+    pub access_log: bool,
 }
 
 impl ServerConfig {
@@ -75,6 +77,7 @@ impl ServerConfig {
             unfinished_store_bytes_max: limits::UNFINISHED_STORE_BYTES_MAX,
             connections_max: limits::CONNECTIONS_MAX,
             header_timeout: Duration::from_secs(10),
+            access_log: false,
         }
     }
 }

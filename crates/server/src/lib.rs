@@ -7,6 +7,7 @@
 
 mod accept;
 mod accepted;
+mod access;
 pub mod app;
 pub mod auth;
 mod bodies;
@@ -29,6 +30,7 @@ mod prefer;
 mod present;
 mod problem;
 mod proxy;
+mod refusals;
 mod replay;
 mod routes;
 mod run_to_end;

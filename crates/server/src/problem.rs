@@ -39,6 +39,8 @@ struct Parts {
     challenge: Option<&'static str>,
     length: Option<u64>,
     closes: bool,
+    /// For the log alone.
+    inside: Option<String>,
 }
 
 impl Refusal {
@@ -56,6 +58,7 @@ impl Refusal {
             challenge: (code.status == 401).then_some("Bearer realm=\"relais\""),
             length: None,
             closes: false,
+            inside: None,
         };
         Self { parts: Box::new(parts) }
     }
@@ -171,6 +174,12 @@ impl Refusal {
         self.parts.code
     }
 
+    /// What went wrong inside, for the log.
+    #[must_use]
+    pub(crate) fn inside(&self) -> Option<&str> {
+        self.parts.inside.as_deref()
+    }
+
     /// When to try again, in seconds.
     #[must_use]
     pub(crate) fn retry_after_s(&self) -> Option<u32> {
@@ -264,8 +273,9 @@ impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(text) => {
-                tracing::warn!("the store is not available: {text}");
-                Self::new(&codes::STORE_UNAVAILABLE)
+                let mut refusal = Self::new(&codes::STORE_UNAVAILABLE);
+                refusal.parts.inside = Some(text);
+                refusal
             }
             StoreError::Full => Self::new(&codes::STORE_FULL),
             StoreError::Corrupt(text) => {

@@ -13,6 +13,7 @@ use relais_api::codes;
 use relais_core::limits;
 use tokio_util::task::TaskTracker;
 
+use crate::access;
 use crate::app::{App, Side};
 use crate::config::ServerConfig;
 use crate::connection::Peer;
@@ -81,6 +82,8 @@ impl Rules {
     }
 
     async fn answer(&self, request: Request<Body>) -> Response {
+        let now = || self.app.engine.now();
+        let noted = self.app.config.access_log.then(|| access::Asked::by(&request, now()));
         let path = request.uri().path().to_owned();
         let side = request.extensions().get::<Peer>().map_or(Side::Public, |peer| peer.side);
         let asked = match (&self.app.cors, side) {
@@ -101,6 +104,9 @@ impl Rules {
         let mut response = answered.unwrap_or_else(|refusal| self.app.refuse(&refusal, &path));
         if let Some(asked) = asked {
             asked.answer(&mut response);
+        }
+        if let Some(noted) = noted {
+            noted.answered(&response, now());
         }
         response
     }

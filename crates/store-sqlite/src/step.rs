@@ -34,6 +34,7 @@ impl Scribe<'_> {
                 return Ok(Err(refused.into()));
             }
         };
+        let started_at = row.task.life.started_at();
         let pos = self.change(&mut row, step.life, &step.entries, of.now)?;
         if step.reply == Reply::Done {
             let (dropped, kept): (Vec<_>, Vec<_>) =
@@ -50,6 +51,7 @@ impl Scribe<'_> {
         self.recent.keep(row);
         Ok(Ok(Stepped {
             task,
+            started_at,
             entries: step.entries,
             pos,
             effects: step.effects,

@@ -132,6 +132,8 @@ pub enum Committed {
 pub struct Stepped {
     /// The task afterwards.
     pub task: Task,
+    /// When the attempt that ran before had started, if one did.
+    pub started_at: Option<Timestamp>,
     /// Its new events.
     pub entries: Vec<Entry>,
     /// The position of the first of them in the store's order; meaningless if there are none.

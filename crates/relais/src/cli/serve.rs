@@ -28,6 +28,9 @@ pub(super) struct Serve {
     /// [default filter: info]
     #[arg(long, env = "RELAIS_LOG", value_name = "FORMAT", default_value = "human")]
     log: logs::Format,
+    /// Logs each request once its answer stands: method, path, status, how long it took, who asked
+    #[arg(long, env = "RELAIS_ACCESS_LOG", value_parser = FalseyValueParser::new())]
+    access_log: bool,
 }
 
 /// Flags over the configuration file; `serve` and `check` share them.
@@ -95,15 +98,16 @@ impl Flags {
             upstream: self.upstream.clone(),
             upstream_host: self.upstream_host.clone(),
             insecure: self.insecure,
+            access_log: false,
         })
     }
 }
 
 impl Serve {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let overrides = self.overrides.overrides()?;
+        let overrides = Overrides { access_log: self.access_log, ..self.overrides.overrides()? };
         let settings = config::load(&overrides, &variable)?;
-        logs::init(self.log);
+        let _log = logs::init(self.log)?;
         for warning in &settings.warnings {
             tracing::warn!("{warning}");
         }

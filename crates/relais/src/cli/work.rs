@@ -42,7 +42,7 @@ pub(super) struct Work {
 
 impl Work {
     pub(super) async fn run(self, connection: &Connection) -> anyhow::Result<ExitCode> {
-        logs::init_from(logs::Format::Human, "warn");
+        let _log = logs::init_from(logs::Format::Human, "warn")?;
         let exec = Exec {
             command: self.exec,
             content_type: self.result_type,

@@ -44,6 +44,7 @@ pub(crate) struct Server {
     pub(crate) header_timeout: Given<Span>,
     pub(crate) drain: Given<Span>,
     pub(crate) drain_delay: Given<Span>,
+    pub(crate) access_log: Given<bool>,
     pub(crate) name: Given<String>,
 }
 

@@ -106,6 +106,12 @@ const SERVER: Section = Section {
              work: as long as a load balancer takes to look there.",
         ),
         key(
+            "access_log",
+            "false",
+            "Whether each request has a line in the log once its answer stands: method, path, status, how \
+             long it took, who asked.",
+        ),
+        key(
             "name",
             "\"relais\"",
             "How Relais names itself in `Via`, by which it finds loops. Two Relais in a row need two \

@@ -25,6 +25,8 @@ pub(super) fn resolve(file: &File, overrides: &Overrides, report: &mut Report<'_
             DEFAULT_ADMIN_PORT,
         ),
         is_insecure: overrides.insecure,
+        access_log: overrides.access_log
+            || table.access_log.as_ref().is_some_and(|on| *on.get_ref()),
         ..defaults
     };
     if config.listen == config.admin_listen && config.listen.port() != 0 {

@@ -242,7 +242,7 @@ fn told(answer: Result<Committed, Rejected>) -> String {
     match answer {
         Ok(Committed::Accepted { .. }) => "accepted".to_owned(),
         Ok(Committed::Stepped(stepped)) => {
-            let Stepped { task, entries, effects, reply, pos: _ } = *stepped;
+            let Stepped { task, entries, effects, reply, pos: _, started_at: _ } = *stepped;
             format!("{task:?} {entries:?} {effects:?} {reply:?}")
         }
         other => format!("{other:?}"),

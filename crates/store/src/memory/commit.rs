@@ -88,6 +88,7 @@ impl Inner {
             return Err(Rejected::NotFound);
         }
         let step = step(&row.task, of.command.clone(), &of.policy, of.now)?;
+        let started_at = row.task.life.started_at();
         let mut task = row.task.clone();
         task.life = step.life;
         self.replace(task.clone(), of.now);
@@ -101,7 +102,8 @@ impl Inner {
         for kind in &step.drops {
             self.row_mut(of.id).bodies.remove(kind);
         }
-        Ok(Stepped { task, entries: step.entries, pos, effects: step.effects, reply: step.reply })
+        let (entries, effects, reply) = (step.entries, step.effects, step.reply);
+        Ok(Stepped { task, started_at, entries, pos, effects, reply })
     }
 
     fn erase(&mut self, id: TaskId) -> Result<Committed, Rejected> {

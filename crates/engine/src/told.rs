@@ -1,0 +1,60 @@
+//! What the log says of tasks: a line for each failure, with its cause, how long the attempt took, and
+//! when the next one is. Codes and Relais' own words only: what callers, upstreams and workers sent has
+//! no place in a log.
+
+use std::time::Duration;
+
+use relais_core::{EventData, Failure, FailureCode};
+use relais_store::Stepped;
+
+use crate::engine::Engine;
+
+impl Engine {
+    /// Logs what went wrong in a step that is durable now.
+    pub(crate) fn tell(&self, stepped: &Stepped) {
+        let spec = &stepped.task.spec;
+        let mut cause = "time";
+        for entry in &stepped.entries {
+            let took = stepped.started_at.map_or(Duration::ZERO, |start| entry.at.since(start));
+            let attempt = entry.attempt;
+            match &entry.data {
+                EventData::AttemptFailed { cause: how, code, detail, run_at: Some(run_at) } => {
+                    tracing::warn!(
+                        task = %spec.id, queue = %spec.queue, attempt, cause = how.as_str(),
+                        code = code.as_str(), detail = own_words(*code, detail.as_deref()), ?took,
+                        next_in = ?run_at.since(entry.at), "an attempt failed"
+                    );
+                }
+                EventData::AttemptFailed { cause: how, run_at: None, .. } => cause = how.as_str(),
+                EventData::Failed(failure) => {
+                    tracing::warn!(
+                        task = %spec.id, queue = %spec.queue, attempt, cause,
+                        code = failure.code.as_str(),
+                        detail = own_words(failure.code, failure.detail.as_deref()), ?took,
+                        "{}", how_it_ended(failure)
+                    );
+                }
+                EventData::Accepted
+                | EventData::Started { .. }
+                | EventData::Progressed(_)
+                | EventData::Output(_)
+                | EventData::Deferred { .. }
+                | EventData::Requeued { .. }
+                | EventData::Succeeded { .. }
+                | EventData::Canceled { .. } => {}
+            }
+        }
+    }
+}
+
+const fn how_it_ended(failure: &Failure) -> &'static str {
+    match failure.code {
+        FailureCode::OutcomeUnknown => "a task failed: nobody knows whether its work was done",
+        _ => "a task failed",
+    }
+}
+
+/// The detail of a failure, unless it is the words of a worker.
+fn own_words(code: FailureCode, detail: Option<&str>) -> Option<&str> {
+    detail.filter(|_| code != FailureCode::HandlerFailed)
+}

@@ -1,0 +1,90 @@
+//! What the log says of requests that are refused: one line for each kind now and then, with how many
+//! there were, so that whoever sends the most cannot fill the log.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use relais_api::Code;
+use relais_core::Timestamp;
+
+use crate::problem::Refusal;
+
+/// How long a kind of refusal keeps silent after a line.
+const EVERY: Duration = Duration::from_secs(10);
+
+/// When each kind was told last. There are as many kinds as codes.
+#[derive(Debug, Default)]
+pub(crate) struct Refusals {
+    told: Mutex<HashMap<&'static str, Told>>,
+}
+
+#[derive(Debug)]
+struct Told {
+    at: Timestamp,
+    /// Refusals of the kind since.
+    since: u64,
+}
+
+impl Refusals {
+    /// Logs a refusal, if it is of a kind that operators look for and its kind's turn.
+    pub(crate) fn note(&self, refusal: &Refusal, path: &str, now: Timestamp) {
+        let code = refusal.code();
+        if !is_worth_a_line(code) {
+            return;
+        }
+        let Some(count) = self.turn(code, now) else { return };
+        let (status, cause) = (code.status, refusal.inside());
+        tracing::warn!(code = code.code, status, count, path, cause, "a request was refused");
+    }
+
+    /// How many refusals of this kind a line now stands for; `None` if none is due.
+    fn turn(&self, code: &'static Code, now: Timestamp) -> Option<u64> {
+        let mut told = self.told.lock().expect("nothing panics while it is held");
+        let Some(last) = told.get_mut(code.code) else {
+            told.insert(code.code, Told { at: now, since: 0 });
+            return Some(1);
+        };
+        last.since += 1;
+        // A clock that was set back must not silence the kind until then.
+        if now.since(last.at) < EVERY && last.at <= now {
+            return None;
+        }
+        last.at = now;
+        Some(std::mem::take(&mut last.since))
+    }
+}
+
+/// Faults of ours, limits that were reached, and doors that stay closed; what a client got wrong by
+/// itself is between it and its answer.
+const fn is_worth_a_line(code: &Code) -> bool {
+    matches!(code.status, 401 | 403 | 429 | 500..)
+}
+
+#[cfg(test)]
+mod tests {
+    use relais_api::codes;
+
+    use super::*;
+
+    #[test]
+    fn a_kind_has_a_line_now_and_then_which_counts_the_others() {
+        let refusals = Refusals::default();
+        let at = |s: i64| Timestamp::from_ms(s * 1_000);
+        assert_eq!(refusals.turn(&codes::QUEUE_FULL, at(100)), Some(1));
+        for _ in 0..1_000 {
+            assert_eq!(refusals.turn(&codes::QUEUE_FULL, at(101)), None);
+        }
+        assert_eq!(refusals.turn(&codes::STORE_FULL, at(101)), Some(1), "another kind");
+        assert_eq!(refusals.turn(&codes::QUEUE_FULL, at(110)), Some(1_001));
+        assert_eq!(refusals.turn(&codes::QUEUE_FULL, at(119)), None);
+        assert_eq!(refusals.turn(&codes::QUEUE_FULL, at(50)), Some(2), "the clock was set back");
+    }
+
+    #[test]
+    fn what_a_client_got_wrong_is_not_logged() {
+        assert!(is_worth_a_line(&codes::UNAUTHORIZED) && is_worth_a_line(&codes::QUEUE_FULL));
+        assert!(is_worth_a_line(&codes::SERVER_DRAINING) && is_worth_a_line(&codes::INTERNAL));
+        assert!(!is_worth_a_line(&codes::NOT_FOUND) && !is_worth_a_line(&codes::TASK_GONE));
+    }
+}
