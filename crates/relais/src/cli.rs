@@ -11,14 +11,17 @@ mod key;
 mod limits;
 mod output;
 mod queues;
+mod result;
 mod retry;
 mod serve;
 pub(crate) mod show;
+mod show_task;
 mod submit;
 mod table;
 mod tasks;
 mod token;
 mod watch;
+mod why;
 mod work;
 
 use std::process::ExitCode;
@@ -57,6 +60,12 @@ enum Command {
     Watch(watch::Watch),
     /// Lists tasks
     Tasks(tasks::Tasks),
+    /// Shows one task
+    Show(show_task::ShowTask),
+    /// Says what a task waits for
+    Why(why::WhyCommand),
+    /// Prints the result of a task
+    Result(result::ResultCommand),
     /// Cancels tasks
     Cancel(cancel::Cancel),
     /// Runs failed or canceled tasks again
@@ -113,13 +122,16 @@ pub fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli, is_server_named: bool) -> anyhow::Result<ExitCode> {
-    let connection = cli.connection;
+    let connection = cli.connection.located();
     match cli.command {
         Command::Serve(command) => command.run().await,
         Command::Check(command) => command.run(connection.json).await,
         Command::Submit(command) => command.run(&connection).await,
         Command::Watch(command) => command.run(&connection).await,
         Command::Tasks(command) => command.run(&connection).await,
+        Command::Show(command) => command.run(&connection).await,
+        Command::Why(command) => command.run(&connection).await,
+        Command::Result(command) => command.run(&connection).await,
         Command::Cancel(command) => command.run(&connection).await,
         Command::Retry(command) => command.run(&connection).await,
         Command::Work(command) => command.run(&connection).await,

@@ -5,6 +5,7 @@
 //! what the values mean (`relais-engine`, `relais-server`).
 
 mod file;
+mod here;
 mod keys;
 mod loops;
 mod policy;
@@ -25,6 +26,7 @@ use relais_engine::Config as EngineConfig;
 use relais_server::config::{HostHeader, Route, ServerConfig};
 use relais_server::validate_routes;
 
+pub use here::url_here;
 pub use problem::{Invalid, Problem};
 pub use url::StoreUrl;
 

@@ -300,7 +300,8 @@ impl Signals {
     }
 }
 
-fn now() -> Timestamp {
+/// Now, as the system sees it.
+pub(crate) fn now() -> Timestamp {
     SystemClock::start().now()
 }
 

@@ -5,14 +5,17 @@ use http::HeaderValue;
 use relais_client::{Client, Credentials};
 
 use super::argument::Usage;
+use super::variable;
+use crate::config;
 
 /// Which server to talk to, and as whom.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Server")]
 pub struct Connection {
     /// Where the server is: scheme, host and, if it has one, its `api_prefix`
+    /// [default: that of the relais.toml here, else http://127.0.0.1:8080]
     #[arg(long, global = true, env = "RELAIS_URL", value_name = "URL")]
-    #[arg(default_value = DEFAULT_URL)]
+    #[arg(default_value = "", hide_default_value = true)]
     pub url: String,
     /// An API key (rk_…); better in the variable than on the command line, which others can see
     #[arg(long, global = true, env = "RELAIS_API_KEY", value_name = "KEY", hide_env_values = true)]
@@ -32,6 +35,16 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// The same, to the server of this folder where nobody says which. A variable that is empty counts
+    /// as not set.
+    #[must_use]
+    pub fn located(mut self) -> Self {
+        if self.url.is_empty() {
+            self.url = config::url_here(&variable).unwrap_or_else(|| DEFAULT_URL.to_owned());
+        }
+        self
+    }
+
     /// The client of that server.
     ///
     /// # Errors
@@ -44,9 +57,7 @@ impl Connection {
             (None, Some(key)) => Credentials::ApiKey(key),
             (None, None) => Credentials::Nobody,
         };
-        // A variable that is empty counts as not set.
-        let url = if self.url.is_empty() { DEFAULT_URL } else { &self.url };
-        let client = Client::new(url, credentials);
+        let client = Client::new(&self.url, credentials);
         Ok(client.map_err(|error| Usage::value("--url <URL>", error))?)
     }
 }
@@ -60,5 +71,5 @@ fn sendable(argument: &str, text: Option<&str>) -> Result<Option<String>, Usage>
     }
 }
 
-/// Where a server listens unless told.
+/// Where a server listens unless told, as its configuration has it.
 const DEFAULT_URL: &str = "http://127.0.0.1:8080";

@@ -1,9 +1,10 @@
 //! What is printed: results on standard output, everything else on standard error.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use anyhow::Context as _;
-use relais_client::{Progress, Task};
+use relais_client::{Problem, Progress, Task};
 use serde::Serialize;
 
 /// Prints one line of the result.
@@ -74,9 +75,24 @@ pub(crate) fn progress(progress: &Progress) -> String {
 /// Why a task is as it is, in one line: why it failed, or what went wrong before it is tried again.
 pub(crate) fn reason(task: &Task) -> String {
     let last = task.last_failure.as_ref().map(|last| &last.problem);
-    let Some(problem) = task.problem.as_ref().or(last) else { return String::new() };
+    task.problem.as_ref().or(last).map(problem).unwrap_or_default()
+}
+
+/// A problem in one line.
+pub(crate) fn problem(problem: &Problem) -> String {
     let detail = problem.detail.as_deref().unwrap_or(&problem.title);
-    format!("{}: {}", problem.code, clean(detail))
+    format!("{}: {}", clean(&problem.code), clean(detail))
+}
+
+/// How long ago something was, in one unit: nobody reads more of it.
+pub(crate) fn age(age: Duration) -> String {
+    let units = [(48 * 3_600, 24 * 3_600, "d"), (2 * 3_600, 3_600, "h"), (120, 60, "m")];
+    let seconds = age.as_secs();
+    let unit = units.iter().find(|(from, _, _)| seconds >= *from);
+    unit.map_or_else(
+        || format!("{seconds}s"),
+        |(_, unit, word)| format!("{}{word}", seconds / unit),
+    )
 }
 
 /// Text of others, safe for a terminal: no control characters.

@@ -192,7 +192,7 @@ async fn collect(
 }
 
 /// Writes an answer into the file, or to standard output.
-async fn keep(mut answer: Answer, file: Option<&OutputFile>) -> anyhow::Result<()> {
+pub(super) async fn keep(mut answer: Answer, file: Option<&OutputFile>) -> anyhow::Result<()> {
     if let Some(file) = file {
         return file.keep(answer).await;
     }

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use clap::Args;
 use relais_api::task::Status;
 use relais_client::{ListQuery, Task};
-use relais_core::{LaneKey, QueueName};
+use relais_core::{LaneKey, QueueName, Timestamp};
 
 use super::table::Table;
 use super::{Connection, argument, show};
+use crate::start;
 
 /// Lists tasks, newest first, in a table that fits the terminal; with --json one document a line.
 #[derive(Debug, Args)]
@@ -59,7 +60,10 @@ impl Tasks {
             lane: self.filter.lane.map(|lane| lane.to_string()),
             ..ListQuery::default()
         };
-        let mut table = Table::new(["ID", "QUEUE", "STATUS", "TRY", "CREATED", "DETAIL"]);
+        let mut table = Table::new([
+            "ID", "STATUS", "TRY", "AGE", "QUEUE", "REQUEST", "LANE", "LABELS", "DETAIL",
+        ]);
+        let now = start::now();
         while left > 0 {
             query.limit = u32::try_from(left.min(PAGE)).ok();
             let page = client.list(&query).await?;
@@ -67,7 +71,7 @@ impl Tasks {
                 if connection.json {
                     show::json(task)?;
                 } else {
-                    add(&mut table, task);
+                    add(&mut table, task, now);
                 }
             }
             left = left.saturating_sub(page.items.len());
@@ -86,7 +90,7 @@ impl Tasks {
     }
 }
 
-fn add(table: &mut Table, task: &Task) {
+fn add(table: &mut Table, task: &Task, now: Timestamp) {
     let waits_after_failure = task.status == "queued" && task.last_failure.is_some();
     let detail = match (&task.progress, task.position) {
         _ if waits_after_failure => show::reason(task),
@@ -94,17 +98,30 @@ fn add(table: &mut Table, task: &Task) {
         (_, Some(position)) => format!("{position}. in its queue"),
         _ => show::reason(task),
     };
-    // To the second, without the letter in the middle: for people.
-    let created = task.created_at.to_string().replacen('T', " ", 1);
-    let created = created.split('.').next().unwrap_or_default().to_owned();
     table.row([
         task.id.clone(),
-        task.queue.clone(),
         task.status.clone(),
         format!("{}/{}", task.attempt, task.max_attempts),
-        created,
+        show::age(now.since(Timestamp::from_ms(task.created_at.as_ms()))),
+        task.queue.clone(),
+        request_of(task),
+        task.lane.clone().unwrap_or_default(),
+        labels_of(task),
         detail,
     ]);
+}
+
+/// What was asked, in one line.
+pub(super) fn request_of(task: &Task) -> String {
+    let request = task.request.as_ref();
+    let line = request.map(|request| format!("{} {}", request.method, request.path));
+    show::clean(&line.unwrap_or_default())
+}
+
+/// Names and values of the client's own, in one line.
+pub(super) fn labels_of(task: &Task) -> String {
+    let labels = task.labels.iter().map(|(name, value)| format!("{name}={value}"));
+    show::clean(&labels.collect::<Vec<_>>().join(", "))
 }
 
 /// The largest page of the contract.

@@ -9,6 +9,8 @@ mod demo;
 mod killed;
 mod large;
 mod leaks;
+mod logs;
+mod look;
 mod process;
 mod reference;
 mod reload;

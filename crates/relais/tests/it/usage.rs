@@ -66,10 +66,16 @@ fn of_servers(wrong: &mut Wrong) {
         wrong.add(command, "--upstream-host", &["a b", "me@a", ""]);
     }
     wrong.add("serve", "--log", &["loud"]);
-    for command in [SUBMIT, "watch", "tasks", "cancel", "retry", WORK, "queues", "bench"] {
+    for command in [
+        SUBMIT, "watch", "tasks", "show", "why", "result", "cancel", "retry", WORK, "queues",
+        "bench",
+    ] {
         // Most need something more, which they get.
         let command = match command {
             "watch" => "watch task_01jdk3v5x8e2rbk0t6q9z4m7ha",
+            "show" => "show task_01jdk3v5x8e2rbk0t6q9z4m7ha",
+            "why" => "why task_01jdk3v5x8e2rbk0t6q9z4m7ha",
+            "result" => "result task_01jdk3v5x8e2rbk0t6q9z4m7ha",
             "cancel" => "cancel task_01jdk3v5x8e2rbk0t6q9z4m7ha",
             "retry" => "retry task_01jdk3v5x8e2rbk0t6q9z4m7ha",
             other => other,
@@ -94,7 +100,7 @@ fn of_tasks(wrong: &mut Wrong) {
     wrong.add(SUBMIT, "--label", &never.label);
     wrong.add(SUBMIT, "--retention", SPAN);
     wrong.add(SUBMIT, "--idempotency-key", &["", "\u{e9}", &long(256)]);
-    for command in ["watch", "cancel", "retry"] {
+    for command in ["watch", "show", "why", "result", "cancel", "retry"] {
         wrong.add(command, "ID", &["", "task_1", "lease_01jdk3v5x8e2rbk0t6q9z4m7ha"]);
     }
     wrong.add("watch task_01jdk3v5x8e2rbk0t6q9z4m7ha", "--after", &["-1", "x"]);
@@ -149,6 +155,9 @@ const WRONG_LINES: &[(&str, &str)] = &[
     ("submit - --queue q --delay 1s --run-at 2026-11-22T10:00:05Z", "--run-at <TIME>"),
     ("submit - --queue q --label a=1 --label a=2", "--label <NAME=VALUE>"),
     ("watch", "<ID>"),
+    ("show", "<ID>"),
+    ("why", "<ID>"),
+    ("result", "<ID>"),
     ("tasks --all --limit 3", "--limit <N>"),
     ("cancel", "[ID]"),
     ("retry", "[ID]"),
@@ -179,6 +188,7 @@ const FREE: &[&str] = &[
     "key list config",
     "submit file",
     "submit output",
+    "result output",
     "bench folder",
     "man folder",
 ];
