@@ -152,7 +152,18 @@ pub fn command() -> clap::Command {
     Cli::command()
 }
 
+/// The last words. Whoever does not read them must not keep the program from ending: then it could not be
+/// started again.
 fn fail(text: &str) -> ExitCode {
-    show::error(&format!("relais: {text}"));
+    let text = format!("relais: {text}");
+    let (said, is_said) = std::sync::mpsc::sync_channel(1);
+    std::thread::spawn(move || {
+        show::error(&text);
+        let _ = said.send(());
+    });
+    let _ = is_said.recv_timeout(LAST_WORDS);
     ExitCode::FAILURE
 }
+
+/// How long the program waits for its last words to be taken.
+const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(1);
