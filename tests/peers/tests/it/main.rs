@@ -36,3 +36,8 @@ fn every_program_of_the_quickstart_does_what_the_page_says() {
 fn an_unchanged_web_application_takes_a_form_through_relais() {
     run("django_login.py");
 }
+
+#[test]
+fn every_command_of_the_operations_page_was_run() {
+    run("operations_page.py");
+}
