@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use relais_engine::Engine;
 use relais_server::Door;
+use relais_server::config::ServerConfig;
 
 use crate::cli::{show, variable};
 use crate::config::{self, Invalid, Overrides, Settings};
@@ -67,10 +68,8 @@ impl Reload {
             tracing::warn!("{what} has changed, which needs a restart: it stays as it was");
         }
         start::check_keys(&next, &self.engine.secrets().await?)?;
-        let rules = self.door.prepare(next.server.clone());
-        let rules =
-            rules.map_err(|problem| anyhow::anyhow!("{}: {}", problem.path, problem.why))?;
-        for warning in &next.warnings {
+        let rules = self.door.prepare(next.server.clone())?;
+        for warning in next.warnings.iter().chain(&rules.certificate_warnings()) {
             tracing::warn!("{warning}");
         }
         // From here on nothing fails, and nothing waits in between: queues and routes change together.
@@ -93,12 +92,19 @@ fn keep_fixed(now: &Settings, next: &mut Settings) -> Vec<&'static str> {
     keep("[server] listen", server.listen != changed.listen);
     keep("[server] admin_listen", server.admin_listen != changed.admin_listen);
     keep("[server] header_timeout", server.header_timeout != changed.header_timeout);
+    let has_tls = |server: &ServerConfig| (server.tls.is_some(), server.admin_tls.is_some());
+    let is_switched = has_tls(server) != has_tls(changed);
+    keep("whether [server] tls is on", is_switched);
     keep("[limits] connections", server.connections_max != changed.connections_max);
     keep("[store] url", now.store != next.store);
     changed.listen = server.listen;
     changed.admin_listen = server.admin_listen;
     changed.header_timeout = server.header_timeout;
     changed.connections_max = server.connections_max;
+    if is_switched {
+        changed.tls.clone_from(&server.tls);
+        changed.admin_tls.clone_from(&server.admin_tls);
+    }
     next.store.clone_from(&now.store);
     fixed
 }

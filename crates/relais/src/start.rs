@@ -40,10 +40,15 @@ pub(crate) async fn serve(settings: Settings, overrides: Overrides) -> anyhow::R
     let app = App::new(settings.server.clone(), engine.clone())
         .await
         .with_context(|| format!("could not start on {}", settings.store))?;
+    for warning in app.certificate_warnings() {
+        tracing::warn!("{warning}");
+    }
     let (public, admin) = (listen(public)?, listen(admin)?);
     let ready = format!(
-        "relais ready: api http://{} admin http://{}",
+        "relais ready: api {}://{} admin {}://{}",
+        settings.server.scheme(),
         public.local_addr()?,
+        settings.server.admin_scheme(),
         admin.local_addr()?
     );
     let door = Door::new(app.clone());

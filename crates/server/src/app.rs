@@ -22,7 +22,9 @@ use crate::problem::Refusal;
 use crate::proxy::source::is_authority;
 use crate::refusals::Refusals;
 use crate::routes::OwnPaths;
+use crate::service::RouteProblem;
 use crate::ticket::Tickets;
+use crate::tls::{Certificates, TlsError};
 use crate::uploads::Uploads;
 use crate::watch::estimate::Estimates;
 
@@ -35,6 +37,12 @@ pub enum ServeError {
     /// A key in the store cannot be read.
     #[error("the key {0} in the store cannot be read")]
     UnreadableKey(String),
+    /// The certificate of a listener cannot be served.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A route cannot be.
+    #[error("{}: {}", .0.path, .0.why)]
+    Route(RouteProblem),
 }
 
 /// Which listener a request came in by.
@@ -57,6 +65,7 @@ pub struct App {
     pub(crate) metrics: Arc<Metrics>,
     refusals: Arc<Refusals>,
     pub(crate) uploads: Arc<Uploads>,
+    pub(crate) certificates: Certificates,
     pub(crate) estimates: Arc<Estimates>,
     /// The bytes of requests that are not whole yet.
     pub(crate) bodies: Arc<Bodies>,
@@ -84,6 +93,7 @@ impl App {
             metrics: Arc::default(),
             refusals: Arc::default(),
             uploads: Arc::default(),
+            certificates: Certificates::read(&config)?,
             estimates: Arc::default(),
             bodies: Arc::new(Bodies::new(&config)),
             cors: Cors::of(&config.cors_origins),
@@ -99,7 +109,10 @@ impl App {
 
     /// The same by another configuration. What must not be lost is shared: keys of the store, figures,
     /// uploads, room that bodies take, and how far a stop has come.
-    pub(crate) fn with(&self, config: ServerConfig) -> Arc<Self> {
+    ///
+    /// # Errors
+    /// When a certificate that it names cannot be served.
+    pub(crate) fn with(&self, config: ServerConfig) -> Result<Arc<Self>, TlsError> {
         let app = Self {
             keys: self.keys.with(&config.keys),
             tickets: self.tickets.clone(),
@@ -108,6 +121,7 @@ impl App {
             refusals: self.refusals.clone(),
             uploads: self.uploads.clone(),
             bodies: self.bodies.clone(),
+            certificates: Certificates::read(&config)?,
             estimates: self.estimates.clone(),
             cors: Cors::of(&config.cors_origins),
             is_leaving: self.is_leaving.clone(),
@@ -120,7 +134,13 @@ impl App {
         if let Some(address) = self.address.get() {
             app.listening_on(*address);
         }
-        Arc::new(app)
+        Ok(Arc::new(app))
+    }
+
+    /// What an operator should know of the certificates, now.
+    #[must_use]
+    pub fn certificate_warnings(&self) -> Vec<String> {
+        self.certificates.warnings(self.engine.now())
     }
 
     /// Says where the public listener is, if links are to be made from its address. The first call, and
@@ -221,7 +241,7 @@ impl App {
     fn base_on(&self, address: SocketAddr) -> String {
         let origin = match &self.config.public_url {
             Some(url) => url.trim_end_matches('/').to_owned(),
-            None => format!("http://{address}"),
+            None => format!("{}://{address}", self.config.scheme()),
         };
         format!("{origin}{}", self.config.api_prefix)
     }

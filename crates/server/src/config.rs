@@ -8,6 +8,7 @@ use relais_core::{LaneKey, QueueName, TenantName, limits};
 use relais_engine::Grants;
 
 use crate::auth::is_loopback;
+use crate::tls::TlsFiles;
 
 /// What a server is told at its start.
 #[derive(Debug, Clone)]
@@ -51,6 +52,10 @@ pub struct ServerConfig {
     pub header_timeout: Duration,
     /// Whether each request has a line in the log.
     pub access_log: bool,
+    /// The certificate of `listen`; without one it speaks plain HTTP.
+    pub tls: Option<TlsFiles>,
+    /// The certificate of `admin_listen`.
+    pub admin_tls: Option<TlsFiles>,
 }
 
 impl ServerConfig {
@@ -78,8 +83,26 @@ impl ServerConfig {
             connections_max: limits::CONNECTIONS_MAX,
             header_timeout: Duration::from_secs(10),
             access_log: false,
+            tls: None,
+            admin_tls: None,
         }
     }
+
+    /// The scheme that `listen` is called by.
+    #[must_use]
+    pub const fn scheme(&self) -> &'static str {
+        scheme(self.tls.as_ref())
+    }
+
+    /// The scheme that `admin_listen` is called by.
+    #[must_use]
+    pub const fn admin_scheme(&self) -> &'static str {
+        scheme(self.admin_tls.as_ref())
+    }
+}
+
+const fn scheme(tls: Option<&TlsFiles>) -> &'static str {
+    if tls.is_some() { "https" } else { "http" }
 }
 
 impl ServerConfig {

@@ -11,6 +11,7 @@ mod head;
 mod http2;
 mod streams;
 mod timing;
+mod transport;
 
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -29,7 +30,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use relais_api::codes;
 use relais_core::limits;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
@@ -40,12 +41,19 @@ use self::guard::{Busy, Guard, Wait, Watch};
 use self::streams::Streams;
 pub(crate) use self::streams::Turns;
 use self::timing::Timing;
+use self::transport::Transport;
 use crate::app::Side;
 use crate::problem::Refusal;
 use crate::service::Door;
 
 /// What every HTTP/2 connection begins with.
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// What a TLS handshake begins with.
+const TLS_HANDSHAKE: u8 = 0x16;
+/// What whoever speaks plain HTTP where TLS is spoken is told.
+const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\n\
+                         content-length: 51\r\nconnection: close\r\n\r\n\
+                         this port speaks HTTPS: the address is https://...\n";
 /// The library's buffers: a head at its limit, and some.
 const BUFFER_BYTES_MAX: usize = limits::HEAD_BYTES_MAX + (8 << 10);
 /// How long a last word may take to be written.
@@ -93,12 +101,13 @@ impl Peer {
 }
 
 /// Serves one connection to its end.
-pub(crate) async fn serve(door: Arc<Door>, mut stream: TcpStream, peer: Peer) {
+pub(crate) async fn serve(door: Arc<Door>, stream: TcpStream, peer: Peer) {
     // Answers are small and awaited.
     let _ = stream.set_nodelay(true);
-    let begun = timeout(door.app.config.header_timeout, preface(&mut stream));
+    // Boxed, because a handshake is large and soon over.
+    let begun = timeout(door.app.config.header_timeout, Box::pin(begin(&door, stream, &peer)));
     let stop = door.app.stop.clone();
-    let (is_h2, first) = tokio::select! {
+    let (stream, is_h2, first) = tokio::select! {
         begun = begun => match begun {
             Ok(Some(begun)) => begun,
             // Nothing came, or nothing more will.
@@ -110,6 +119,37 @@ pub(crate) async fn serve(door: Arc<Door>, mut stream: TcpStream, peer: Peer) {
         Box::pin(http2::serve(door, stream, first, peer)).await;
     } else {
         http1(door, stream, first, peer).await;
+    }
+}
+
+/// Makes the handshake of a listener with a certificate, and tells the protocols apart. Answers bytes that
+/// had to be read for that, too.
+async fn begin(
+    door: &Door,
+    mut stream: TcpStream,
+    peer: &Peer,
+) -> Option<(Transport, bool, Bytes)> {
+    let Some(acceptor) = door.acceptor(peer.side) else {
+        let (is_h2, first) = preface(&mut stream).await?;
+        return Some((Transport::Plain(stream), is_h2, first));
+    };
+    let mut first = [0];
+    if stream.peek(&mut first).await.ok()? == 1 && first[0] != TLS_HANDSHAKE {
+        tracing::info!(client = %peer.address, "plain HTTP came to a port that speaks HTTPS");
+        stream.write_all(NOT_TLS).await.ok()?;
+        linger(stream).await;
+        return None;
+    }
+    match acceptor.accept(stream).await {
+        Ok(stream) => {
+            let stream = Transport::Tls(Box::new(stream));
+            let is_h2 = stream.has_chosen_h2();
+            Some((stream, is_h2, Bytes::new()))
+        }
+        Err(error) => {
+            tracing::debug!(client = %peer.address, %error, "a TLS handshake broke");
+            None
+        }
     }
 }
 
@@ -147,9 +187,9 @@ enum End {
 
 /// Serves an HTTP/1.1 connection. While it lies idle the HTTP library's state and buffers are given up:
 /// most connections do most of the time, and 15 KiB each would be the larger part of a server's memory.
-async fn http1(door: Arc<Door>, mut stream: TcpStream, mut first: Bytes, peer: Peer) {
+async fn http1(door: Arc<Door>, mut stream: Transport, mut first: Bytes, peer: Peer) {
     while let Some((idle, rest)) = Box::pin(converse(&door, stream, first, &peer)).await {
-        let begun = timeout(timing::IDLE_MAX, idle.readable());
+        let begun = timeout(timing::IDLE_MAX, idle.tcp().readable());
         tokio::select! {
             begun = begun => if begun.is_err() { return },
             () = door.app.stop.cancelled() => return,
@@ -161,10 +201,11 @@ async fn http1(door: Arc<Door>, mut stream: TcpStream, mut first: Bytes, peer: P
 /// Answers requests until the connection ends, or lies idle: then the stream comes back.
 async fn converse(
     door: &Arc<Door>,
-    stream: TcpStream,
+    stream: Transport,
     first: Bytes,
     peer: &Peer,
-) -> Option<(TcpStream, Bytes)> {
+) -> Option<(Transport, Bytes)> {
+    let is_plain = matches!(stream, Transport::Plain(_));
     let watch = Arc::new(Watch::default());
     let slot = Arc::new(Mutex::new(None));
     let permit = peer.permit.clone();
@@ -175,7 +216,8 @@ async fn converse(
             request.extensions_mut().insert(peer.clone());
             let busy = watch.begin();
             // Boxed, so that an idle connection does not hold room for the largest of all answers.
-            Box::pin(answer(door.clone(), request, slot.clone(), busy))
+            let slot = is_plain.then(|| slot.clone());
+            Box::pin(answer(door.clone(), request, slot, busy))
         })
     };
     let mut connection = http1::Builder::new()
@@ -186,7 +228,9 @@ async fn converse(
         .serve_connection(TokioIo::new(Guard::http1(stream, first, watch.clone())), service)
         .with_upgrades();
     let head_max = door.app.config.header_timeout;
-    let mut timing = pin!(Timing::new(head_max, timing::PARK_AFTER.min(head_max)));
+    // What TLS has decrypted already would be lost on a parked connection.
+    let idle_max = if is_plain { timing::PARK_AFTER.min(head_max) } else { timing::IDLE_MAX };
+    let mut timing = pin!(Timing::new(head_max, idle_max));
     let mut stop = pin!(door.app.stop.cancelled());
     let mut is_stopping = false;
     let end = std::future::poll_fn(|context| {
@@ -208,17 +252,19 @@ async fn converse(
     .await;
     let parts = connection.into_parts()?;
     let stream = parts.io.into_inner().into_inner();
-    if matches!(end, End::TimedOut(Wait::Idle)) {
+    if is_plain && matches!(end, End::TimedOut(Wait::Idle)) {
         return Some((stream, parts.read_buf));
     }
     Box::pin(finish(door, stream, &watch, end, permit)).await;
     None
 }
 
-async fn finish(door: &Door, stream: TcpStream, watch: &Watch, end: End, permit: Permit) {
+async fn finish(door: &Door, stream: Transport, watch: &Watch, end: End, permit: Permit) {
     let app = &door.app;
     let refusal = match (end, watch.fault()) {
         (End::Taken(taken), _) => {
+            // Only a bare socket is taken back.
+            let Transport::Plain(stream) = stream else { return };
             let head = head::closing(taken.status, &taken.headers, None, app.engine.now());
             door.tracker.spawn(follower::feed(stream, head, taken.follow, permit));
             return;
@@ -248,7 +294,7 @@ async fn finish(door: &Door, stream: TcpStream, watch: &Watch, end: End, permit:
 }
 
 /// Says why the connection ends.
-async fn say(door: &Door, mut stream: TcpStream, refusal: &Refusal) {
+async fn say(door: &Door, mut stream: Transport, refusal: &Refusal) {
     door.app.metrics.refused(refusal.code());
     let response = refusal.response(door.app.base(), None);
     let bytes = head::whole(response, door.app.engine.now()).await;
@@ -258,13 +304,13 @@ async fn say(door: &Door, mut stream: TcpStream, refusal: &Refusal) {
 }
 
 /// Closes with a reset: for HTTP/1.0 the end of a connection would be the end of a body.
-fn abort(stream: &TcpStream) {
-    let _ = stream.set_zero_linger();
+fn abort(stream: &Transport) {
+    let _ = stream.tcp().set_zero_linger();
 }
 
 /// Ends a connection whose client may still be sending: closing at once would be a reset, and could
 /// take what was written last with it.
-async fn linger(mut stream: TcpStream) {
+async fn linger(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     let drained = async {
         stream.shutdown().await?;
         let mut read = 0;
@@ -285,15 +331,18 @@ async fn linger(mut stream: TcpStream) {
 async fn answer(
     door: Arc<Door>,
     request: Request<Incoming>,
-    slot: Arc<Mutex<Option<Box<Taken>>>>,
+    slot: Option<Arc<Mutex<Option<Box<Taken>>>>>,
     busy: Busy,
 ) -> Result<Response<Tracked>, std::convert::Infallible> {
     let is_head = request.method() == Method::HEAD;
     let is_http_11 = request.version() == Version::HTTP_11;
-    let may_take = is_http_11 && !is_head;
+    // Behind TLS the library goes on: the state of the encryption is the larger part there.
+    let slot = slot.filter(|_| is_http_11 && !is_head);
     let has_body = !request.body().is_end_stream();
     let mut response = door.answer(request.map(Body::new)).await;
-    if may_take && let Some(follow) = follower::of(&mut response) {
+    if let Some(slot) = slot
+        && let Some(follow) = follower::of(&mut response)
+    {
         let (parts, _) = response.into_parts();
         let taken = Taken { follow, status: parts.status, headers: parts.headers };
         *slot.lock().expect("nothing panics while it is held") = Some(Box::new(taken));

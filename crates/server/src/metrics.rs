@@ -28,6 +28,11 @@ struct CodeLabel {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ListenerLabel {
+    listener: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct QueueLabel {
     tenant: String,
     queue: String,
@@ -96,6 +101,16 @@ fn of_server(app: &App, registry: &mut Registry) {
     {
         refused.get_or_create(&CodeLabel { code }).inc_by(*count);
     }
+    let ends = Family::<ListenerLabel, Gauge>::default();
+    let certificates = &app.certificates;
+    for (listener, held) in [("public", &certificates.public), ("admin", &certificates.admin)] {
+        if let Some(certificate) = held {
+            let end = certificate.not_after().as_ms().div_euclid(1_000);
+            ends.get_or_create(&ListenerLabel { listener }).set(end);
+        }
+    }
+    let help = "When the certificate of a listener ends, in seconds since 1970";
+    registry.register("certificate_end_seconds", help, ends);
     registry.register("requests_refused", "Requests answered with a problem, by code", refused);
 }
 

@@ -11,10 +11,11 @@ use http::uri::{Authority, PathAndQuery};
 use http::{Method, Request, StatusCode, Uri, Version};
 use relais_api::codes;
 use relais_core::limits;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
 use crate::access;
-use crate::app::{App, Side};
+use crate::app::{App, ServeError, Side};
 use crate::config::ServerConfig;
 use crate::connection::Peer;
 use crate::front_door::FrontDoor;
@@ -57,9 +58,10 @@ impl Door {
     /// Compiles other rules, which nothing goes by yet.
     ///
     /// # Errors
-    /// The first route that cannot be served.
-    pub fn prepare(&self, config: ServerConfig) -> Result<Rules, RouteProblem> {
-        Rules::new(self.app.with(config), self.tracker.clone())
+    /// A route that cannot be served, or a certificate.
+    pub fn prepare(&self, config: ServerConfig) -> Result<Rules, ServeError> {
+        let app = self.app.with(config)?;
+        Rules::new(app, self.tracker.clone()).map_err(ServeError::Route)
     }
 
     /// Lets each request that comes from now on go by other rules.
@@ -69,12 +71,26 @@ impl Door {
 
     /// Answers a request. A mistake of ours fails this request only.
     pub(crate) async fn answer(&self, request: Request<Body>) -> Response {
-        let rules = self.rules.read().expect("nothing panics while it is held").clone();
-        rules.answer(request).await
+        self.rules().answer(request).await
+    }
+
+    /// What handshakes on a listener are made with, from now on; `None` where it speaks plain HTTP.
+    pub(crate) fn acceptor(&self, side: Side) -> Option<TlsAcceptor> {
+        self.rules().app.certificates.acceptor(side)
+    }
+
+    fn rules(&self) -> Arc<Rules> {
+        self.rules.read().expect("nothing panics while it is held").clone()
     }
 }
 
 impl Rules {
+    /// What an operator should know of their certificates, now.
+    #[must_use]
+    pub fn certificate_warnings(&self) -> Vec<String> {
+        self.app.certificate_warnings()
+    }
+
     fn new(app: Arc<App>, tracker: TaskTracker) -> Result<Self, RouteProblem> {
         let front = FrontDoor::new(app.clone(), tracker)?;
         let (public, admin) = (OwnPaths::new(&app, Side::Public), OwnPaths::new(&app, Side::Admin));

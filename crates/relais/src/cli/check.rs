@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use relais_api::Span;
 use relais_core::{Order, Policy};
+use relais_server::Certificates;
 use relais_server::config::{LaneSource, Mode, Route, RouteAccess};
 use relais_store_sqlite::Report;
 use serde_json::json;
@@ -41,6 +42,11 @@ impl Check {
             }
             Err(error) => Err(error),
         };
+        let judged = judged.and_then(|()| {
+            let certificates = Certificates::read(&settings.server)?;
+            settings.warnings.extend(certificates.warnings(start::now()));
+            Ok(())
+        });
         if !as_json {
             explain(&settings)?;
         }
@@ -87,8 +93,16 @@ fn explain(settings: &Settings) -> anyhow::Result<()> {
         |file| file.display().to_string(),
     );
     show::line(&format!("configuration  {file}"))?;
-    show::line(&format!("front door     http://{}", settings.server.listen))?;
-    show::line(&format!("administration http://{}", settings.server.admin_listen))?;
+    show::line(&format!(
+        "front door     {}://{}",
+        settings.server.scheme(),
+        settings.server.listen
+    ))?;
+    show::line(&format!(
+        "administration {}://{}",
+        settings.server.admin_scheme(),
+        settings.server.admin_listen
+    ))?;
     show::line(&format!("store          {}: {}", settings.store, durability(&settings.store)))?;
     show::line("")?;
     routes(settings)?;

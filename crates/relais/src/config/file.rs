@@ -42,10 +42,20 @@ pub(crate) struct Server {
     pub(crate) tenant: Given<String>,
     pub(crate) sealed_headers: Vec<Spanned<String>>,
     pub(crate) header_timeout: Given<Span>,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) admin_tls: Option<Tls>,
     pub(crate) drain: Given<Span>,
     pub(crate) drain_delay: Given<Span>,
     pub(crate) access_log: Given<bool>,
     pub(crate) name: Given<String>,
+}
+
+/// `[server] tls`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Tls {
+    pub(crate) cert: std::path::PathBuf,
+    pub(crate) key: std::path::PathBuf,
 }
 
 /// `[store]`.

@@ -58,6 +58,13 @@ const SERVER: Section = Section {
             "links are made from `listen`; needed off loopback",
             "Scheme and host of absolute links. They are never built from a client's `Host`.",
         ),
+        optional(
+            "tls",
+            "plain HTTP",
+            "`{ cert = \"FILE\", key = \"FILE\" }`: `listen` speaks HTTPS, by HTTP/2 and HTTP/1.1. Both files are \
+             PEM; `cert` begins with the listener's own, those that lead to a root follow.",
+        ),
+        optional("admin_tls", "plain HTTP", "The same for `admin_listen`."),
         key(
             "trusted_proxies",
             "[]",

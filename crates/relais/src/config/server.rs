@@ -6,10 +6,11 @@ use std::time::Duration;
 use http::HeaderName;
 use relais_api::time::Span;
 use relais_core::{TenantName, limits};
+use relais_server::TlsFiles;
 use relais_server::config::ServerConfig;
 use toml::Spanned;
 
-use super::file::{Bytes, File, Server, Text};
+use super::file::{Bytes, File, Server, Text, Tls};
 use super::problem::Report;
 use super::{Overrides, url};
 
@@ -27,6 +28,8 @@ pub(super) fn resolve(file: &File, overrides: &Overrides, report: &mut Report<'_
         is_insecure: overrides.insecure,
         access_log: overrides.access_log
             || table.access_log.as_ref().is_some_and(|on| *on.get_ref()),
+        tls: table.tls.as_ref().map(certificate),
+        admin_tls: table.admin_tls.as_ref().map(certificate),
         ..defaults
     };
     if config.listen == config.admin_listen && config.listen.port() != 0 {
@@ -83,6 +86,10 @@ pub(super) fn resolve(file: &File, overrides: &Overrides, report: &mut Report<'_
     );
     config.connections_max = connections(file.limits.connections.as_ref(), report);
     config
+}
+
+fn certificate(given: &Tls) -> TlsFiles {
+    TlsFiles { cert: given.cert.clone(), key: given.key.clone() }
 }
 
 fn address(

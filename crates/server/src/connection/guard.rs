@@ -11,11 +11,11 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use super::frames::Frames;
 use super::framing::{Fault, Framing};
 use super::timing::STALL_MAX;
+use super::transport::Transport;
 
 /// What is known of a connection: shared by the stream, the service and the driver.
 #[derive(Debug, Default)]
@@ -147,7 +147,7 @@ enum Scan {
 /// The stream of a connection.
 #[derive(Debug)]
 pub(crate) struct Guard {
-    stream: TcpStream,
+    stream: Transport,
     /// Bytes read while the protocol was told apart.
     first: Bytes,
     scan: Scan,
@@ -157,17 +157,17 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    pub(crate) fn http1(stream: TcpStream, first: Bytes, watch: Arc<Watch>) -> Self {
+    pub(crate) fn http1(stream: Transport, first: Bytes, watch: Arc<Watch>) -> Self {
         Self { stream, first, scan: Scan::Http1(Framing::new()), watch, breaks: false }
     }
 
     /// Of HTTP/2, whose library judges the framing.
-    pub(crate) fn http2(stream: TcpStream, first: Bytes, watch: Arc<Watch>) -> Self {
+    pub(crate) fn http2(stream: Transport, first: Bytes, watch: Arc<Watch>) -> Self {
         Self { stream, first, scan: Scan::Http2(Frames::new()), watch, breaks: false }
     }
 
     /// The stream itself.
-    pub(crate) fn into_inner(self) -> TcpStream {
+    pub(crate) fn into_inner(self) -> Transport {
         self.stream
     }
 
@@ -274,7 +274,12 @@ impl AsyncWrite for Guard {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        if matches!(self.stream, Transport::Tls(_)) {
+            // What was written may still wait behind the encryption.
+            self.watch.is_blocked.store(flushed.is_pending(), Ordering::Relaxed);
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -292,7 +297,7 @@ impl Guard {
     /// now on, the system must not make a clean end of it.
     fn beware(&mut self) {
         if !self.breaks && self.watch.ends_by_closing.load(Ordering::Relaxed) {
-            self.breaks = self.stream.set_zero_linger().is_ok();
+            self.breaks = self.stream.tcp().set_zero_linger().is_ok();
         }
     }
 
@@ -300,7 +305,7 @@ impl Guard {
     fn end_well(&mut self) {
         if std::mem::take(&mut self.breaks) {
             #[expect(deprecated, reason = "it blocks for a span that is not none; this is none")]
-            let _ = self.stream.set_linger(None);
+            let _ = self.stream.tcp().set_linger(None);
         }
     }
 

@@ -15,12 +15,12 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use relais_core::limits;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::guard::{Guard, Wait, Watch};
 use super::streams::{Received, Streams};
 use super::timing::{IDLE_MAX, Timing};
+use super::transport::Transport;
 use super::{Peer, SAY_WITHIN};
 use crate::service::Door;
 
@@ -32,7 +32,7 @@ const PING_EVERY: Duration = Duration::from_secs(20);
 const SEND_BUFFER_BYTES: usize = 64 << 10;
 
 /// Serves a connection to its end.
-pub(super) async fn serve(door: Arc<Door>, stream: TcpStream, first: Bytes, peer: Peer) {
+pub(super) async fn serve(door: Arc<Door>, stream: Transport, first: Bytes, peer: Peer) {
     let (streams, watch) = (Streams::new(), Arc::new(Watch::default()));
     let app = door.app.clone();
     let service = {

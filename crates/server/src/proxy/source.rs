@@ -51,7 +51,7 @@ impl Source {
             is_trusted,
             client: peer,
             way: Vec::new(),
-            proto: "http".to_owned(),
+            proto: config.scheme().to_owned(),
             host: host.to_owned(),
         };
         if is_trusted {

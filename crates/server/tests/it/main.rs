@@ -37,6 +37,7 @@ mod shares;
 mod sockets;
 mod submit;
 mod tasks;
+mod tls;
 mod told;
 mod wire;
 mod workers;
