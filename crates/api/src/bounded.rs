@@ -63,33 +63,34 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ListVisitor<T> {
     }
 }
 
-/// For members whose names are free: `#[serde(deserialize_with = "bounded::texts")]`.
-pub(crate) fn texts<'de, D: Deserializer<'de>>(
+/// For objects whose members have free names: `#[serde(deserialize_with = "bounded::members")]`. None may
+/// be there twice: serde would keep the last in silence.
+pub(crate) fn members<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
-) -> Result<BTreeMap<String, String>, D::Error> {
-    deserializer.deserialize_map(TextsVisitor)
+) -> Result<BTreeMap<String, T>, D::Error> {
+    deserializer.deserialize_map(MembersVisitor(PhantomData))
 }
 
-struct TextsVisitor;
+struct MembersVisitor<T>(PhantomData<T>);
 
-impl<'de> Visitor<'de> for TextsVisitor {
-    type Value = BTreeMap<String, String>;
+impl<'de, T: Deserialize<'de>> Visitor<'de> for MembersVisitor<T> {
+    type Value = BTreeMap<String, T>;
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("a map")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut texts = BTreeMap::new();
-        let mut count = 0;
-        while let Some((name, text)) = map.next_entry()? {
-            count += 1;
-            if count > ENTRIES_MAX {
+        let mut members = BTreeMap::new();
+        while let Some((name, value)) = map.next_entry()? {
+            if members.len() == ENTRIES_MAX {
                 return Err(A::Error::custom(format_args!("has over {ENTRIES_MAX} members")));
             }
-            texts.insert(name, text);
+            if members.insert(name, value).is_some() {
+                return Err(A::Error::custom("a member is named twice"));
+            }
         }
-        Ok(texts)
+        Ok(members)
     }
 }
 

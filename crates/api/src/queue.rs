@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 
+use crate::bounded;
 use crate::object::object;
 use crate::time::Span;
 use crate::words::words;
@@ -169,7 +170,7 @@ pub struct RetryPolicy {
     pub max: Option<Span>,
     /// By how much each wait is longer than the one before.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, maximum = 1000)]
     pub factor: Option<f64>,
 }
 
@@ -211,15 +212,16 @@ pub struct Policy {
     pub retention: Option<Span>,
     /// Tasks that are not terminal, at most.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 1, maximum = 9_007_199_254_740_991_u64)]
+    #[schema(minimum = 1, maximum = 10_000_000)]
     pub capacity: Option<u64>,
     /// Of them, tasks that callers without an API key hand in from one address (of IPv6: one /64),
     /// at most; a quarter of `capacity` unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 1, maximum = 9_007_199_254_740_991_u64)]
+    #[schema(minimum = 1, maximum = 10_000_000)]
     pub capacity_per_ip: Option<u64>,
-    /// Shares of lanes; a lane without one has 1.
+    /// Shares of lanes, 1 to 1,000; a lane without one has 1.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(deserialize_with = "bounded::members")]
     #[schema(required = false)]
     pub lane_weights: BTreeMap<String, u32>,
 }

@@ -62,7 +62,7 @@ pub struct SubmitRequest {
     #[serde(
         default,
         skip_serializing_if = "BTreeMap::is_empty",
-        deserialize_with = "bounded::texts"
+        deserialize_with = "bounded::members"
     )]
     #[schema(required = false)]
     pub labels: BTreeMap<String, String>,
@@ -90,9 +90,6 @@ impl SubmitRequest {
                 return refuse("/content_type", "only input_base64 has a content_type");
             }
             _ => {}
-        }
-        if self.run_at.is_some() && self.delay.is_some() {
-            return refuse("/delay", "give run_at or delay");
         }
         Ok(())
     }

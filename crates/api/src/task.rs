@@ -41,7 +41,7 @@ impl Status {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 #[schema(example = json!({"en": "The supplier did not answer in time."}))]
-pub struct Message(#[serde(deserialize_with = "bounded::texts")] pub BTreeMap<String, String>);
+pub struct Message(#[serde(deserialize_with = "bounded::members")] pub BTreeMap<String, String>);
 
 /// What was asked of a route of the front door.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -8,6 +8,7 @@ pub mod lane;
 pub mod lifecycle;
 pub mod limits;
 pub mod name;
+pub mod options;
 pub mod outcome;
 pub mod policy;
 pub mod refusal;
@@ -20,6 +21,7 @@ pub use event::{CancelReason, Cause, Entry, EventData, EventKind, RequeueReason}
 pub use id::{InvalidId, LeaseToken, TaskId};
 pub use lifecycle::{BodyKind, Command, Effect, Reply, Step, accept, step};
 pub use name::{InvalidName, LaneKey, QueueName, TenantName};
+pub use options::{Asked, Deadline, InvalidOption, OptionName, Options};
 pub use policy::{Order, Policy, Rate};
 pub use refusal::Refused;
 pub use retry::RetryPolicy;

@@ -115,8 +115,8 @@ pub const TURNS_PER_LEVEL: i64 = 100;
 pub const ORIGIN_PAUSE_MAX: Duration = Duration::from_secs(300);
 /// Most lanes of one queue that are paused by themselves; more pause the queue's calls of that upstream.
 pub const PAUSED_LANES_MAX: usize = 10_000;
-/// Longest duration or most distant date anybody may ask for.
-pub const HORIZON_MAX: Duration = Duration::from_secs(10 * 366 * 86_400);
+/// Longest duration or most distant date anybody may ask for: ten years, as far as a duration can be written.
+pub const HORIZON_MAX: Duration = Duration::from_secs(3_650 * 86_400);
 /// How long an idempotency key is kept at least.
 pub const IDEMPOTENCY_MIN: Duration = Duration::from_secs(24 * 3600);
 /// Longest idempotency key, bytes.
@@ -137,13 +137,19 @@ pub const COMMITS_PER_WRITE_MAX: usize = 4_096;
 pub const WRITER_QUEUE_MAX: usize = 4_096;
 /// Tasks that one queue may hold by default.
 pub const QUEUE_CAPACITY: u64 = 1_000_000;
-/// Largest capacity a queue may be given: beyond it JSON's numbers are no longer exact everywhere.
-pub const QUEUE_CAPACITY_MAX: u64 = (1 << 53) - 1;
+/// Largest capacity a queue may be given: no tenant may hold more in all its queues together.
+pub const QUEUE_CAPACITY_MAX: u64 = TENANT_CAPACITY;
 /// What part of its queue's capacity one address holds by default: a quarter, so that no one of the
 /// callers without a key fills a queue for all.
 pub const SOURCE_SHARE_DIVISOR: u64 = 4;
 /// Most attempts at the same time that a queue, or a lane, may be given.
 pub const CONCURRENCY_MAX: u32 = i32::MAX as u32;
+/// Heaviest weight that a lane may be given: beyond it the others would hardly ever have a turn.
+pub const LANE_WEIGHT_MAX: u32 = 1_000;
+/// Largest growth of a retry's wait: beyond it the second wait is the longest one already.
+pub const RETRY_FACTOR_MAX: f64 = 1_000.0;
+/// Shortest time that an attempt, a task or its retention may be given.
+pub const SPAN_MIN: Duration = Duration::from_millis(1);
 /// Tasks that one tenant may hold, all queues together.
 pub const TENANT_CAPACITY: u64 = 10_000_000;
 /// Bytes of log lines that wait to be written: nobody waits for who reads them.
@@ -258,6 +264,7 @@ pub const LIMITS: &[Limit] = &[
         "429 too-many-tasks",
     ),
     limit("capacity of a policy", QUEUE_CAPACITY_MAX, "tasks", "422 invalid-field"),
+    limit("weight of a lane", LANE_WEIGHT_MAX as u64, "turns", "422 invalid-field"),
     limit("concurrency", CONCURRENCY_MAX as u64, "attempts", "422 invalid-field"),
     limit("tenant capacity", TENANT_CAPACITY, "tasks", "429 tenant-full"),
     limit("connections", CONNECTIONS_MAX as u64, "connections", "waits to be accepted"),

@@ -1,5 +1,6 @@
 //! A moment in time, as the rules see it. Not here: the clock, and the texts of time (see `api`).
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -44,5 +45,39 @@ impl Timestamp {
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+}
+
+/// A bound of a duration as people read it, in the largest unit that leaves nothing over: `12h`, `1500ms`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InWords(pub Duration);
+
+impl fmt::Display for InWords {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [(u128, &str); 4] =
+            [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
+        let ms = self.0.as_millis();
+        if ms == 0 {
+            return out.write_str("0s");
+        }
+        match UNITS.iter().find(|(unit, _)| ms.is_multiple_of(*unit)) {
+            Some((unit, word)) => write!(out, "{}{word}", ms / unit),
+            None => write!(out, "{ms}ms"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_is_told_in_its_largest_unit() {
+        let told = |ms| InWords(Duration::from_millis(ms)).to_string();
+        assert_eq!(
+            [0, 1, 1_500, 90_000, 43_200_000].map(told),
+            ["0s", "1ms", "1500ms", "90s", "12h"]
+        );
+        assert_eq!(InWords(crate::limits::HORIZON_MAX).to_string(), "3650d");
     }
 }

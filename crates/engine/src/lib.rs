@@ -36,7 +36,7 @@ pub use execute::inline::{Handler, InlineAttempt, InlineOutcome};
 pub use execute::tap::{Tap, TapEvent};
 pub use feed::{Follower, Published};
 pub use pause::Hold;
-pub use submit::{Deadline, Submission, Submitted};
+pub use submit::{Submission, Submitted};
 pub use undefined::{Undefined, undefined};
 pub use why::{Obstacle, Why};
 pub use work::{Outcome, Report, Settle};

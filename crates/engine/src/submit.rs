@@ -5,22 +5,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use relais_core::{
-    BodyKind, Credentials, Entry, LaneKey, Policy, Priority, QueueName, RequestLine, Runner,
-    Source, Spec, Task, TaskId, TenantName, Timestamp, limits,
+    BodyKind, Credentials, Deadline, Entry, LaneKey, Policy, Priority, QueueName, RequestLine,
+    Runner, Source, Spec, Task, TaskId, TenantName, Timestamp, limits,
 };
 use relais_store::{Accept, Body, Commit, Committed, Data, Idempotency, Pool, Rejected};
 
 use crate::engine::{Engine, EngineError};
 use crate::envelope::{self, Context, Field, RequestHead};
-
-/// By when a task must be done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Deadline {
-    /// At this moment.
-    At(Timestamp),
-    /// So long after its first `run_at`.
-    After(Duration),
-}
 
 /// A request that is to become a task. Names and sizes are checked already.
 #[derive(Debug, Clone)]

@@ -7,6 +7,7 @@ mod later;
 mod lease_bodies;
 mod leases;
 mod list;
+pub(crate) mod moments;
 mod queues;
 mod result;
 mod service;

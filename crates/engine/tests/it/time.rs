@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use relais_core::{EventKind, FailureCode, State, Status};
-use relais_engine::{Config, Deadline};
+use relais_engine::Config;
 
 use crate::world::{START, World, for_workers, policy, tenant};
 
@@ -31,7 +31,7 @@ async fn a_delayed_task_waits_for_its_moment_even_a_thousand_leases_long() {
 async fn a_task_that_misses_its_deadline_fails_wherever_it_is() {
     let world = World::new().await;
     let mut submission = for_workers();
-    submission.deadline = Some(Deadline::After(Duration::from_secs(60)));
+    submission.deadline = Some(relais_core::Deadline::After(Duration::from_secs(60)));
     let queued = world.submit(submission).await;
     world.clock.advance(Duration::from_secs(60));
     let task = world.until(queued.spec.id, EventKind::Failed).await;

@@ -7,6 +7,7 @@ use std::fmt;
 
 use http::HeaderValue;
 use relais_core::name::free_text;
+use relais_core::options::check_label;
 use relais_core::{TaskId, limits};
 
 use crate::config::{self, StoreUrl};
@@ -47,14 +48,10 @@ pub(super) fn task_id(text: &str) -> Result<String, String> {
 }
 
 pub(super) fn label(text: &str) -> Result<(String, String), String> {
-    let max = limits::LABEL_BYTES_MAX;
     let Some((name, value)) = text.split_once('=') else {
         return Err("write NAME=VALUE".to_owned());
     };
-    free_text(name, max).map_err(|error| format!("the name {error}"))?;
-    if !value.is_empty() {
-        free_text(value, max).map_err(|error| format!("the value {error}"))?;
-    }
+    check_label(name, value)?;
     Ok((name.to_owned(), value.to_owned()))
 }
 

@@ -1,14 +1,16 @@
 //! `[queue.x]`: what a queue allows its tasks.
 
+use std::ops::Range;
 use std::time::Duration;
 
+use relais_api::Span;
 use relais_api::queue::{Order as OrderWord, Rate as RateText};
-use relais_core::{LaneKey, Order, Policy, Rate, RetryPolicy, limits};
+use relais_core::policy::{Draft, InvalidMember, check_concurrency};
+use relais_core::{Order, Policy, Rate};
 use toml::Spanned;
 
-use super::file::{Queue, Retry};
+use super::file::{Given, Queue};
 use super::problem::Report;
-use super::server::span;
 
 /// The policy that a table says; `what` names it, as `[queue.imports]`.
 pub(super) fn resolve(
@@ -17,38 +19,74 @@ pub(super) fn resolve(
     report: &mut Report<'_>,
     warnings: &mut Vec<String>,
 ) -> Policy {
-    let defaults = Policy::default();
-    let field = |name: &str| format!("{what} {name}");
-    let mut policy = Policy {
-        concurrency: at_least_one(table.concurrency.as_ref(), &field("concurrency"), report),
-        concurrency_per_lane: at_least_one(
-            table.concurrency_per_lane.as_ref(),
-            &field("concurrency_per_lane"),
-            report,
-        ),
-        rate: table.rate.as_ref().map(|rate_text| rate(*rate_text.get_ref())),
-        order: match table.order.as_ref().map(|order| *order.get_ref()) {
-            Some(OrderWord::Strict) => Order::Strict,
-            Some(OrderWord::Fair) | None => Order::Fair,
-        },
-        retry: retry(&table.retry, what, report),
-        lease: lease(table, what, report).unwrap_or(defaults.lease),
-        attempt_timeout: span(table.attempt_timeout.as_ref(), &field("attempt_timeout"), report)
-            .unwrap_or(defaults.attempt_timeout),
-        deadline: span(table.deadline.as_ref(), &field("deadline"), report)
-            .unwrap_or(defaults.deadline),
-        retention: span(table.retention.as_ref(), &field("retention"), report)
-            .unwrap_or(defaults.retention),
-        ..defaults
-    };
-    if let Some(given) = capacity(table.capacity.as_ref(), &field("capacity"), report) {
-        policy.capacity = given;
+    match draft(table).judge() {
+        Ok(policy) => {
+            second_looks(&policy, what, warnings);
+            policy
+        }
+        Err(wrong) => {
+            for member in wrong {
+                let field = format!("{what} {}", member.member);
+                report.at(place_of(table, &member), field, member);
+            }
+            Policy::default()
+        }
     }
-    policy.capacity_per_ip =
-        capacity(table.capacity_per_ip.as_ref(), &field("capacity_per_ip"), report);
-    weights(table, what, &mut policy, report);
-    second_looks(&policy, what, warnings);
-    policy
+}
+
+fn draft(table: &Queue) -> Draft {
+    let weights = table.lane_weights.iter();
+    Draft {
+        concurrency: value(&table.concurrency),
+        concurrency_per_lane: value(&table.concurrency_per_lane),
+        rate: value(&table.rate).map(rate),
+        order: value(&table.order).map(|order| match order {
+            OrderWord::Strict => Order::Strict,
+            OrderWord::Fair => Order::Fair,
+        }),
+        max_attempts: value(&table.retry.max_attempts),
+        retry_initial: value(&table.retry.initial).map(Span::as_duration),
+        retry_max: value(&table.retry.max).map(Span::as_duration),
+        retry_factor: value(&table.retry.factor),
+        lease: value(&table.lease).map(Span::as_duration),
+        attempt_timeout: value(&table.attempt_timeout).map(Span::as_duration),
+        deadline: value(&table.deadline).map(Span::as_duration),
+        retention: value(&table.retention).map(Span::as_duration),
+        capacity: value(&table.capacity),
+        capacity_per_ip: value(&table.capacity_per_ip),
+        lane_weights: weights
+            .map(|(lane, weight)| (lane.get_ref().clone(), *weight.get_ref()))
+            .collect(),
+    }
+}
+
+fn value<T: Copy>(given: &Given<T>) -> Option<T> {
+    given.as_ref().map(|given| *given.get_ref())
+}
+
+/// Where a member stands in the file.
+fn place_of(table: &Queue, member: &InvalidMember) -> Range<usize> {
+    fn of<T>(given: &Given<T>) -> Range<usize> {
+        given.as_ref().map(Spanned::span).unwrap_or_default()
+    }
+    match member.member {
+        "concurrency" => of(&table.concurrency),
+        "concurrency_per_lane" => of(&table.concurrency_per_lane),
+        "retry.max_attempts" => of(&table.retry.max_attempts),
+        "retry.initial" => of(&table.retry.initial),
+        "retry.max" => of(&table.retry.max),
+        "retry.factor" => of(&table.retry.factor),
+        "lease" => of(&table.lease),
+        "attempt_timeout" => of(&table.attempt_timeout),
+        "deadline" => of(&table.deadline),
+        "retention" => of(&table.retention),
+        "capacity" => of(&table.capacity),
+        "capacity_per_ip" => of(&table.capacity_per_ip),
+        _ => {
+            let weight = member.place.and_then(|place| table.lane_weights.values().nth(place));
+            weight.map(Spanned::span).unwrap_or_default()
+        }
+    }
 }
 
 fn second_looks(policy: &Policy, what: &str, warnings: &mut Vec<String>) {
@@ -69,74 +107,6 @@ fn second_looks(policy: &Policy, what: &str, warnings: &mut Vec<String>) {
     }
 }
 
-fn lease(table: &Queue, what: &str, report: &mut Report<'_>) -> Option<Duration> {
-    let given = table.lease.as_ref()?;
-    let lease = given.get_ref().as_duration();
-    // Heartbeats come each third of it: they are shorter than any lease by construction.
-    if (limits::LEASE_MIN..=limits::LEASE_MAX).contains(&lease) {
-        return Some(lease);
-    }
-    report.at(given.span(), format!("{what} lease"), "must be from 1s to 12h");
-    None
-}
-
-fn retry(table: &Retry, what: &str, report: &mut Report<'_>) -> RetryPolicy {
-    let mut retry = RetryPolicy::default();
-    let field = |name: &str| format!("{what} retry.{name}");
-    if let Some(attempts) = &table.max_attempts {
-        if !(1..=limits::ATTEMPTS_MAX).contains(attempts.get_ref()) {
-            let what = format!("must be from 1 (no retry) to {}", limits::ATTEMPTS_MAX);
-            report.at(attempts.span(), field("max_attempts"), what);
-        }
-        retry.max_attempts = *attempts.get_ref();
-    }
-    if let Some(initial) = span(table.initial.as_ref(), &field("initial"), report) {
-        retry.initial = initial;
-        // A longer first wait than the default longest one is meant as it is written.
-        retry.max = retry.max.max(initial);
-    }
-    if let Some(given) = &table.max
-        && let Some(max) = span(Some(given), &field("max"), report)
-    {
-        if max < retry.initial {
-            report.at(given.span(), field("max"), "must not be shorter than initial");
-        }
-        retry.max = max;
-    }
-    if let Some(factor) = &table.factor {
-        if !(1.0..=FACTOR_MAX).contains(factor.get_ref()) {
-            report.at(
-                factor.span(),
-                field("factor"),
-                format!("must be from 1.0 to {FACTOR_MAX:.1}"),
-            );
-        }
-        retry.factor = *factor.get_ref();
-    }
-    retry
-}
-
-fn capacity(given: Option<&Spanned<u64>>, field: &str, report: &mut Report<'_>) -> Option<u64> {
-    let given = given?;
-    let max = limits::TENANT_CAPACITY;
-    if !(1..=max).contains(given.get_ref()) {
-        report.at(given.span(), field, format!("must be from 1 to {max}"));
-    }
-    Some(*given.get_ref())
-}
-
-fn weights(table: &Queue, what: &str, policy: &mut Policy, report: &mut Report<'_>) {
-    for (lane, weight) in &table.lane_weights {
-        let field = format!("{what} lane_weights");
-        if !(1..=WEIGHT_MAX).contains(weight.get_ref()) {
-            report.at(weight.span(), field.as_str(), format!("must be from 1 to {WEIGHT_MAX}"));
-        }
-        if let Some(lane) = report.parse::<LaneKey>(Some(lane), &field) {
-            policy.lane_weights.insert(lane, *weight.get_ref());
-        }
-    }
-}
-
 /// A count that would stop everything if it were 0.
 pub(super) fn at_least_one(
     given: Option<&Spanned<u32>>,
@@ -144,17 +114,10 @@ pub(super) fn at_least_one(
     report: &mut Report<'_>,
 ) -> Option<u32> {
     let given = given?;
-    if *given.get_ref() == 0 {
-        report.at(given.span(), field, "must be 1 or more; to hold a queue, pause it");
-    }
-    Some(*given.get_ref())
+    report.take(given.span(), field, check_concurrency(*given.get_ref()))
 }
 
 /// A rate as the rules count it.
 pub(super) const fn rate(rate: RateText) -> Rate {
     Rate { count: rate.count(), period: rate.period().as_duration() }
 }
-
-/// Beyond it the second wait is the longest one already.
-const FACTOR_MAX: f64 = 1000.0;
-const WEIGHT_MAX: u32 = 1000;

@@ -262,7 +262,7 @@ const QUEUE: Section = Section {
     about: "The policy of each tenant's queue of that name. `[queue.\"*\"]` is that of all queues that \
             no table names; without it, and with a file, there are none but those of routes.",
     keys: &[
-        optional("concurrency", "no limit", "Attempts at the same time, 1 or more."),
+        optional("concurrency", "no limit", "Attempts at the same time, 1 to 2147483647."),
         optional("concurrency_per_lane", "no limit", "The same in each lane."),
         optional(
             "rate",
@@ -280,10 +280,10 @@ const QUEUE: Section = Section {
             "\"30s\"",
             "How long a worker may be silent, 1s to 12h; it is told to heartbeat each third.",
         ),
-        key("attempt_timeout", "\"10m\"", "How long one attempt may take."),
+        key("attempt_timeout", "\"10m\"", "How long one attempt may take, 1ms or more."),
         key("deadline", "\"24h\"", "How long after its first moment to run a task must be done."),
         key("retention", "\"7d\"", "How long a task is kept once it is done."),
-        key("capacity", "1_000_000", "Tasks not yet done that it holds at most."),
+        key("capacity", "1_000_000", "Tasks not yet done that it holds at most, 1 to 10000000."),
         optional(
             "capacity_per_ip",
             "a quarter of it",

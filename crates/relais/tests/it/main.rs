@@ -12,6 +12,7 @@ mod large;
 mod leaks;
 mod logs;
 mod look;
+mod policies;
 mod process;
 mod reference;
 mod reload;

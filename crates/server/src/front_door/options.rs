@@ -1,14 +1,14 @@
 //! Options of a task that its caller sets by header, where the route allows it.
 
 use std::fmt::Display;
-use std::time::Duration;
+use std::str::FromStr;
 
 use http::HeaderMap;
-use relais_api::{Span, Time, codes};
-use relais_core::{LaneKey, Priority, Timestamp, limits, name};
-use relais_engine::Deadline;
+use relais_api::{Deadline, Span, Time, codes};
+use relais_core::{Asked, InvalidOption, OptionName, Options, Timestamp};
 
 use crate::problem::Refusal;
+use crate::routes::moments;
 
 /// The known options: the field, and the word by which a route allows it.
 const KNOWN: [(&str, &str); 7] = [
@@ -21,126 +21,90 @@ const KNOWN: [(&str, &str); 7] = [
     ("relais-webhook", "webhook"),
 ];
 
-/// What a caller asked for.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub(crate) struct Options {
-    /// When the task may start.
-    pub(crate) run_at: Option<Timestamp>,
-    /// How urgent it is.
-    pub(crate) priority: Priority,
-    /// Its lane.
-    pub(crate) lane: Option<LaneKey>,
-    /// By when it must be done.
-    pub(crate) deadline: Option<Deadline>,
-    /// Its labels.
-    pub(crate) labels: Vec<(String, String)>,
+/// The field of an option. None sets how long a task is kept: that is the queue's.
+const fn field_of(option: OptionName) -> &'static str {
+    match option {
+        OptionName::RunAt => "relais-run-at",
+        OptionName::Delay => "relais-delay",
+        OptionName::Priority => "relais-priority",
+        OptionName::Lane => "relais-lane",
+        OptionName::Deadline => "relais-deadline",
+        OptionName::Label => "relais-label",
+        OptionName::Retention => "relais-retention",
+    }
 }
 
-impl Options {
-    /// Reads the options of a request.
-    ///
-    /// # Errors
-    /// For a known option that the route does not allow, and for one that cannot be read.
-    pub(crate) fn of(
-        headers: &HeaderMap,
-        allow: &[String],
-        now: Timestamp,
-    ) -> Result<Self, Refusal> {
-        for (field, word) in KNOWN {
-            if headers.contains_key(field) && !allow.iter().any(|allowed| allowed == word) {
-                return Err(Refusal::new(&codes::OPTION_NOT_ALLOWED)
-                    .because(format!("the route does not allow `{field}`")));
-            }
+/// Reads the options of a request.
+///
+/// # Errors
+/// For a known option that the route does not allow, and for one that cannot be read or had.
+pub(super) fn of(
+    headers: &HeaderMap,
+    allow: &[String],
+    now: Timestamp,
+) -> Result<Options, Refusal> {
+    for (field, word) in KNOWN {
+        if headers.contains_key(field) && !allow.iter().any(|allowed| allowed == word) {
+            return Err(Refusal::new(&codes::OPTION_NOT_ALLOWED)
+                .because(format!("the route does not allow `{field}`")));
         }
-        if headers.contains_key("relais-webhook") {
-            return Err(Refusal::new(&codes::NOT_AVAILABLE)
-                .because("`relais-webhook` is not available in this version"));
-        }
-        let delay = one(headers, "relais-delay", |text| text.parse::<Span>())?;
-        let run_at = one(headers, "relais-run-at", |text| text.parse::<Time>())?;
-        let run_at = match (delay, run_at) {
-            (Some(_), Some(_)) => {
-                return Err(invalid("relais-run-at", "goes not together with `relais-delay`"));
-            }
-            (Some(delay), None) => Some(now.plus(delay.as_duration())),
-            (None, at) => at.map(|at| Timestamp::from_ms(at.as_ms())),
-        };
-        let horizon = now.plus(limits::HORIZON_MAX);
-        if run_at.is_some_and(|at| at > horizon) {
-            return Err(invalid("relais-run-at", "is too far away"));
-        }
-        Ok(Self {
-            run_at,
-            priority: one(headers, "relais-priority", priority)?.unwrap_or_default(),
-            lane: one(headers, "relais-lane", |text| text.parse::<LaneKey>())?,
-            deadline: one(headers, "relais-deadline", deadline)?,
-            labels: labels(headers)?,
-        })
     }
+    if headers.contains_key("relais-webhook") {
+        return Err(Refusal::new(&codes::NOT_AVAILABLE)
+            .because("`relais-webhook` is not available in this version"));
+    }
+    asked(headers).and_then(|asked| asked.judge(now)).map_err(|error| {
+        let field = field_of(error.option);
+        Refusal::new(&codes::INVALID_OPTION).because(format!("`{field}`: {}", error.why))
+    })
+}
+
+fn asked(headers: &HeaderMap) -> Result<Asked, InvalidOption> {
+    let priority = |text: &str| text.parse::<i64>().map_err(|_| "must be a whole number");
+    Ok(Asked {
+        run_at: one(headers, OptionName::RunAt, Time::from_str)?.map(moments::stamp),
+        delay: one(headers, OptionName::Delay, Span::from_str)?.map(Span::as_duration),
+        priority: one(headers, OptionName::Priority, priority)?,
+        lane: one(headers, OptionName::Lane, String::from_str)?,
+        deadline: one(headers, OptionName::Deadline, Deadline::from_str)?.map(moments::deadline),
+        labels: labels(headers)?,
+        retention: None,
+    })
 }
 
 /// The value of an option that may be given once.
 fn one<T, E: Display>(
     headers: &HeaderMap,
-    field: &'static str,
+    option: OptionName,
     parse: impl Fn(&str) -> Result<T, E>,
-) -> Result<Option<T>, Refusal> {
-    let mut lines = headers.get_all(field).iter();
+) -> Result<Option<T>, InvalidOption> {
+    let mut lines = headers.get_all(field_of(option)).iter();
     let Some(line) = lines.next() else { return Ok(None) };
     if lines.next().is_some() {
-        return Err(invalid(field, "is given twice"));
+        return Err(InvalidOption::new(option, "is given twice"));
     }
-    let text = std::str::from_utf8(line.as_bytes()).map_err(|_| invalid(field, "is not UTF-8"))?;
-    parse(text.trim()).map(Some).map_err(|why| invalid(field, why))
+    let text = std::str::from_utf8(line.as_bytes());
+    let text = text.map_err(|_| InvalidOption::new(option, "is not UTF-8"))?;
+    parse(text.trim()).map(Some).map_err(|why| InvalidOption::new(option, why.to_string()))
 }
 
-fn priority(text: &str) -> Result<Priority, String> {
-    let level = text.parse().ok().and_then(Priority::new);
-    let range = limits::PRIORITY_RANGE;
-    level.ok_or_else(|| format!("is not a whole number from {} to {}", range.start(), range.end()))
-}
-
-/// A time, or a duration counted from the first start.
-fn deadline(text: &str) -> Result<Deadline, String> {
-    if let Ok(at) = text.parse::<Time>() {
-        return Ok(Deadline::At(Timestamp::from_ms(at.as_ms())));
-    }
-    let span = text.parse::<Span>().map_err(|_| "is neither a time nor a duration".to_owned())?;
-    if span == Span::ZERO {
-        return Err("leaves no time".to_owned());
-    }
-    Ok(Deadline::After(Duration::from_millis(span.as_ms())))
-}
-
-fn labels(headers: &HeaderMap) -> Result<Vec<(String, String)>, Refusal> {
-    const FIELD: &str = "relais-label";
-    let mut labels: Vec<(String, String)> = Vec::new();
-    for line in headers.get_all(FIELD) {
-        let text = std::str::from_utf8(line.as_bytes());
-        let text = text.map_err(|_| invalid(FIELD, "is not UTF-8"))?;
-        let pair = text.split_once('=').ok_or_else(|| invalid(FIELD, "is not `key=value`"))?;
-        let (key, value) = (pair.0.trim(), pair.1.trim());
-        for part in [key, value] {
-            name::free_text(part, limits::LABEL_BYTES_MAX).map_err(|why| invalid(FIELD, why))?;
-        }
-        if labels.iter().any(|(other, _)| other == key) {
-            return Err(invalid(FIELD, "names a key twice"));
-        }
-        labels.push((key.to_owned(), value.to_owned()));
-    }
-    if labels.len() > limits::LABELS_MAX {
-        return Err(invalid(FIELD, format_args!("may be given {} times", limits::LABELS_MAX)));
-    }
-    Ok(labels)
-}
-
-fn invalid(field: &str, why: impl Display) -> Refusal {
-    Refusal::new(&codes::INVALID_OPTION).because(format!("`{field}`: {why}"))
+fn labels(headers: &HeaderMap) -> Result<Vec<(String, String)>, InvalidOption> {
+    let invalid = |why: &str| InvalidOption::new(OptionName::Label, why);
+    let lines = headers.get_all(field_of(OptionName::Label)).iter();
+    let pairs = lines.map(|line| {
+        let text = std::str::from_utf8(line.as_bytes()).map_err(|_| invalid("is not UTF-8"))?;
+        let (name, value) = text.split_once('=').ok_or_else(|| invalid("is not `name=value`"))?;
+        Ok((name.trim().to_owned(), value.trim().to_owned()))
+    });
+    pairs.collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use http::HeaderValue;
+    use relais_core::{Deadline, LaneKey};
 
     use super::*;
 
@@ -152,7 +116,7 @@ mod tests {
             headers.append(*name, HeaderValue::from_static(value));
         }
         let allow = KNOWN.map(|(_, word)| word.to_owned());
-        Options::of(&headers, &allow, NOW).map_err(|refusal| refusal.code().code)
+        of(&headers, &allow, NOW).map_err(|refusal| refusal.code().code)
     }
 
     #[test]
@@ -194,9 +158,9 @@ mod tests {
             ("relais-lane", ""),
             ("relais-deadline", "0s"),
             ("relais-deadline", "soon"),
+            ("relais-deadline", "1970-01-01T00:00:00Z"),
             ("relais-label", "x"),
             ("relais-label", "=x"),
-            ("relais-label", "x="),
         ] {
             assert_eq!(read(&[(field, value)]), Err("invalid-option"), "{field}: {value}");
         }
@@ -212,7 +176,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("relais-webhook", HeaderValue::from_static("http://x"));
         let allow = ["delay".to_owned()];
-        let refused = Options::of(&headers, &allow, NOW).expect_err("webhooks are off by default");
+        let refused = of(&headers, &allow, NOW).expect_err("webhooks are off by default");
         assert_eq!(refused.code().code, "option-not-allowed");
     }
 }

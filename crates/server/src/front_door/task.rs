@@ -13,7 +13,7 @@ use relais_store::Health;
 
 use super::caller::{self, Submitter};
 use super::check::upstream;
-use super::options::Options;
+use super::options;
 use super::trace::traceparent;
 use super::upload::{self, Digest, Uploaded};
 use crate::app::App;
@@ -78,7 +78,7 @@ async fn prepare(
     if app.engine.policies().find(&submitter.tenant, &route.queue).is_none() {
         return Err(EngineError::UnknownQueue.into());
     }
-    let options = Options::of(headers, &route.allow, app.engine.now())?;
+    let options = options::of(headers, &route.allow, app.engine.now())?;
     let source = Source::of(&app.config, peer, headers);
     let from_route = match &route.lane {
         Some(lane) => caller::lane(lane, headers, names, parts.uri.query(), &source)?,

@@ -26,6 +26,7 @@ mod links;
 mod local;
 mod misplaced;
 mod odd_store;
+mod options;
 mod people;
 mod pitfalls;
 mod queues;

@@ -103,6 +103,11 @@ async fn what_is_not_valid_is_refused_by_name() {
         (json!({"queue": "work", "lane": long}), "invalid-field", "/lane"),
         (json!({"queue": "work", "labels": many}), "invalid-field", "/labels"),
         (json!({"queue": "work", "labels": {"a=b": "c"}}), "invalid-field", "/labels"),
+        (
+            json!({"queue": "work", "run_at": "2026-11-22T10:00:05Z", "delay": "1s"}),
+            "invalid-field",
+            "/delay",
+        ),
         (json!({"queue": "work", "delay": "soon"}), "invalid-field", "/delay"),
         (json!({"queue": "work", "run_at": "9999-01-01T00:00:00Z"}), "invalid-field", "/run_at"),
         (

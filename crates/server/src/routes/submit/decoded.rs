@@ -1,21 +1,19 @@
-//! From a document to a submission: names, limits and moments are checked here, once.
-
-use std::time::Duration;
+//! From a document to a submission: its bodies are checked here, its options by the rules.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::HeaderValue;
-use relais_api::{RawJson, SubmitRequest, codes, submit};
-use relais_core::name::free_text;
-use relais_core::{Priority, Runner, Source, TenantName, Timestamp, limits};
-use relais_engine::{Access, Context, Deadline, Grants, RequestHead, Submission};
+use relais_api::{RawJson, Span, SubmitRequest, codes};
+use relais_core::{Asked, InvalidOption, OptionName, Runner, Source, TenantName, limits};
+use relais_engine::{Access, Context, Grants, RequestHead, Submission};
 
 use crate::app::App;
 use crate::auth::Visitor;
 use crate::heavy;
 use crate::incoming::too_large;
 use crate::problem::Refusal;
+use crate::routes::moments;
 
 /// The media type of an input that was given as JSON.
 const JSON: &str = "application/json";
@@ -49,12 +47,12 @@ impl Origin {
 pub(super) async fn submission(
     app: &App,
     tenant: &TenantName,
-    request: SubmitRequest,
+    mut request: SubmitRequest,
     origin: &Origin,
 ) -> Result<Submission, Refusal> {
     request.check()?;
     let now = app.engine.now();
-    let run_at = run_at(&request, now)?;
+    let options = asked(&mut request).judge(now).map_err(|error| invalid_option(&error))?;
     let queue = request.queue.parse().map_err(|error| Refusal::field("/queue", error))?;
     if app.engine.policies().find(tenant, &queue).is_none() {
         return Err(Refusal::new(&codes::QUEUE_NOT_FOUND));
@@ -62,7 +60,6 @@ pub(super) async fn submission(
     let checkpoint = checkpoint(request.checkpoint)?;
     let (bytes, content_type) =
         input(app, request.input, request.input_base64, request.content_type).await?;
-    let lane = request.lane.map(|lane| lane.parse()).transpose();
     let fields = content_type
         .iter()
         .map(|kind| ("content-type".to_owned(), Bytes::copy_from_slice(kind.as_bytes())))
@@ -71,19 +68,13 @@ pub(super) async fn submission(
     Ok(Submission {
         tenant: tenant.clone(),
         queue,
-        lane: lane.map_err(|error| Refusal::field("/lane", error))?,
-        priority: priority(request.priority)?,
-        labels: labels(request.labels)?,
+        lane: options.lane,
+        priority: options.priority,
+        labels: options.labels,
         runner: Runner::Workers,
-        run_at,
-        deadline: request
-            .deadline
-            .map(|deadline| self::deadline(deadline, run_at.unwrap_or(now), now))
-            .transpose()?,
-        retention: request
-            .retention
-            .map(|span| within_horizon("/retention", span.as_duration()))
-            .transpose()?,
+        run_at: options.run_at,
+        deadline: options.deadline,
+        retention: options.retention,
         content_type,
         head: RequestHead {
             method: "POST".to_owned(),
@@ -146,84 +137,35 @@ pub(crate) fn check_content_type(pointer: &str, kind: &str) -> Result<(), Refusa
     Err(Refusal::field(pointer, why))
 }
 
-fn priority(level: Option<i32>) -> Result<Priority, Refusal> {
-    let level = level.unwrap_or(0);
-    let range = limits::PRIORITY_RANGE;
-    i8::try_from(level).ok().and_then(Priority::new).ok_or_else(|| {
-        let (low, high) = (range.start(), range.end());
-        Refusal::field("/priority", format_args!("must be from {low} to {high}"))
-    })
-}
-
-fn labels(
-    labels: std::collections::BTreeMap<String, String>,
-) -> Result<Vec<(String, String)>, Refusal> {
-    if labels.len() > limits::LABELS_MAX {
-        let why = format!("at most {} labels", limits::LABELS_MAX);
-        return Err(Refusal::field("/labels", why).limit(limits::LABELS_MAX as u64));
-    }
-    for (name, value) in &labels {
-        check_label(name, value).map_err(|why| Refusal::field("/labels", why))?;
-    }
-    Ok(labels.into_iter().collect())
-}
-
-/// Checks the name and the value of a label.
-///
-/// # Errors
-/// Says what is wrong.
-pub(crate) fn check_label(name: &str, value: &str) -> Result<(), String> {
-    let max = limits::LABEL_BYTES_MAX;
-    free_text(name, max).map_err(|error| format!("the name of a label {error}"))?;
-    if name.contains('=') {
-        return Err("the name of a label must not contain '='".to_owned());
-    }
-    if !value.is_empty() {
-        free_text(value, max).map_err(|error| format!("the value of a label {error}"))?;
-    }
-    Ok(())
-}
-
-fn run_at(request: &SubmitRequest, now: Timestamp) -> Result<Option<Timestamp>, Refusal> {
-    if let Some(delay) = request.delay {
-        return Ok(Some(now.plus(within_horizon("/delay", delay.as_duration())?)));
-    }
-    let Some(moment) = request.run_at else { return Ok(None) };
-    let moment = Timestamp::from_ms(moment.as_ms());
-    within_horizon("/run_at", moment.since(now))?;
-    Ok(Some(moment))
-}
-
-fn deadline(
-    deadline: submit::Deadline,
-    run_at: Timestamp,
-    now: Timestamp,
-) -> Result<Deadline, Refusal> {
-    match deadline {
-        submit::Deadline::After(span) => {
-            let span = within_horizon("/deadline", span.as_duration())?;
-            if span.is_zero() {
-                return Err(Refusal::field("/deadline", "must be longer than nothing"));
-            }
-            Ok(Deadline::After(span))
-        }
-        submit::Deadline::At(moment) => {
-            let moment = Timestamp::from_ms(moment.as_ms());
-            within_horizon("/deadline", moment.since(now))?;
-            if moment <= run_at.max(now) {
-                return Err(Refusal::field("/deadline", "must be after the task may run"));
-            }
-            Ok(Deadline::At(moment))
-        }
+/// What a document asks of its task.
+fn asked(request: &mut SubmitRequest) -> Asked {
+    Asked {
+        run_at: request.run_at.map(moments::stamp),
+        delay: request.delay.map(Span::as_duration),
+        priority: request.priority.map(i64::from),
+        lane: request.lane.take(),
+        deadline: request.deadline.map(moments::deadline),
+        labels: std::mem::take(&mut request.labels).into_iter().collect(),
+        retention: request.retention.map(Span::as_duration),
     }
 }
 
-fn within_horizon(pointer: &str, span: Duration) -> Result<Duration, Refusal> {
-    if span <= limits::HORIZON_MAX {
-        return Ok(span);
+/// Names the member of an option that cannot be had.
+fn invalid_option(error: &InvalidOption) -> Refusal {
+    let pointer = match error.option {
+        OptionName::RunAt => "/run_at",
+        OptionName::Delay => "/delay",
+        OptionName::Priority => "/priority",
+        OptionName::Lane => "/lane",
+        OptionName::Deadline => "/deadline",
+        OptionName::Label => "/labels",
+        OptionName::Retention => "/retention",
+    };
+    let refusal = Refusal::field(pointer, error);
+    match error.limit {
+        Some(limit) => refusal.limit(limit),
+        None => refusal,
     }
-    let days = limits::HORIZON_MAX.as_secs() / 86_400;
-    Err(Refusal::field(pointer, format_args!("must be within {days} days")))
 }
 
 fn checkpoint(checkpoint: Option<RawJson>) -> Result<Option<Bytes>, Refusal> {
