@@ -192,6 +192,9 @@ pub struct Policy {
     /// Starts of attempts, with a burst of one second; no limit unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<Rate>,
+    /// Starts of attempts in one lane, with a burst of one second; no limit unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_per_lane: Option<Rate>,
     /// The order within a lane; `fair` unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub order: Option<Order>,

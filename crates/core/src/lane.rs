@@ -125,6 +125,48 @@ impl Bucket {
     }
 }
 
+/// When the bucket of a lane is full again after one more start at `now`, in microseconds; `full_at` is
+/// the same before it, `None` for a bucket that is full.
+///
+/// One number is the whole bucket: a queue may have very many lanes.
+#[must_use]
+pub fn full_after_start(full_at: Option<i64>, rate: Rate, now: Timestamp) -> i64 {
+    refilling(full_at, rate, micros(now)).saturating_add(token_us(rate))
+}
+
+/// When a lane with such a bucket may start again; `None` if it may at `now`.
+#[must_use]
+pub fn free_at(full_at: Option<i64>, rate: Rate, now: Timestamp) -> Option<Timestamp> {
+    let now_us = micros(now);
+    // There is a whole token once no more than the rest of the burst is missing.
+    let free_us = refilling(full_at, rate, now_us).saturating_sub(burst_us(rate) - token_us(rate));
+    (free_us > now_us).then(|| Timestamp::from_ms(free_us.saturating_add(999).div_euclid(1_000)))
+}
+
+/// The longest that a lane waits for its next start under a rate, in milliseconds.
+#[must_use]
+pub fn held_ms_max(rate: Rate) -> i64 {
+    token_us(rate).saturating_add(999).div_euclid(1_000)
+}
+
+/// No bucket is emptier than empty, so that a clock that went back makes nobody wait longer.
+fn refilling(full_at: Option<i64>, rate: Rate, now_us: i64) -> i64 {
+    full_at.unwrap_or(i64::MIN).clamp(now_us, now_us.saturating_add(burst_us(rate)))
+}
+
+fn micros(at: Timestamp) -> i64 {
+    at.as_ms().saturating_mul(1_000)
+}
+
+fn token_us(rate: Rate) -> i64 {
+    let token = rate.period.as_micros() / u128::from(rate.count.max(1));
+    i64::try_from(token).unwrap_or(i64::MAX).max(1)
+}
+
+fn burst_us(rate: Rate) -> i64 {
+    token_us(rate).max(1_000_000)
+}
+
 /// One second's worth of tokens, at least one.
 fn burst(rate: Rate) -> u64 {
     let per_second =
@@ -162,6 +204,25 @@ mod tests {
         assert_eq!(back.available(TEN_PER_SECOND, at(0)), 9);
         let more = back.put_back(TEN_PER_SECOND, 9, at(0));
         assert_eq!(more.available(TEN_PER_SECOND, at(0)), 10, "never over full");
+    }
+
+    #[test]
+    fn the_bucket_of_a_lane_is_one_number() {
+        let mut full_at = None;
+        for start in 0..10 {
+            assert_eq!(free_at(full_at, TEN_PER_SECOND, at(0)), None, "start {start}");
+            full_at = Some(full_after_start(full_at, TEN_PER_SECOND, at(0)));
+        }
+        assert_eq!(free_at(full_at, TEN_PER_SECOND, at(0)), Some(at(100)));
+        assert_eq!(free_at(full_at, TEN_PER_SECOND, at(99)), Some(at(100)));
+        assert_eq!(free_at(full_at, TEN_PER_SECOND, at(100)), None);
+        let hourly = Rate { count: 1, period: Duration::from_secs(3600) };
+        let full_at = Some(full_after_start(None, hourly, at(5)));
+        assert_eq!(free_at(full_at, hourly, at(5)), Some(at(3_600_005)));
+        assert_eq!(free_at(full_at, hourly, at(3_600_005)), None);
+        // The clock went back by a day, the policy was made faster: nobody waits for what was.
+        assert_eq!(free_at(full_at, hourly, at(-86_400_000)), Some(at(-82_800_000)));
+        assert_eq!(free_at(full_at, TEN_PER_SECOND, at(5)), Some(at(105)));
     }
 
     #[test]

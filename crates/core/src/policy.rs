@@ -38,6 +38,8 @@ pub struct Policy {
     pub concurrency_per_lane: Option<u32>,
     /// Attempt starts per second.
     pub rate: Option<Rate>,
+    /// The same in each lane; `None` is no limit.
+    pub rate_per_lane: Option<Rate>,
     /// Order within a lane.
     pub order: Order,
     /// When failed attempts are tried again.
@@ -64,6 +66,7 @@ impl Default for Policy {
             concurrency: None,
             concurrency_per_lane: None,
             rate: None,
+            rate_per_lane: None,
             order: Order::Fair,
             retry: RetryPolicy::default(),
             lease: Duration::from_secs(30),
@@ -107,6 +110,8 @@ pub struct Draft {
     pub concurrency_per_lane: Option<u32>,
     /// See [`Policy::rate`].
     pub rate: Option<Rate>,
+    /// See [`Policy::rate_per_lane`].
+    pub rate_per_lane: Option<Rate>,
     /// See [`Policy::order`].
     pub order: Option<Order>,
     /// See [`RetryPolicy::max_attempts`].
@@ -159,6 +164,7 @@ impl Draft {
             concurrency_per_lane: judge
                 .concurrency("concurrency_per_lane", self.concurrency_per_lane),
             rate: self.rate,
+            rate_per_lane: self.rate_per_lane,
             order: self.order.unwrap_or_default(),
             retry: judge.retry(&self),
             lease: judge

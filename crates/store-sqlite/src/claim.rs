@@ -6,7 +6,9 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
-use relais_core::lane::{Bucket, queue_vtime_after_start, vtime_after_start};
+use relais_core::lane::{
+    Bucket, free_at, full_after_start, held_ms_max, queue_vtime_after_start, vtime_after_start,
+};
 use relais_core::{BodyKind, Command, Credentials, Lease, Order, Timestamp, step};
 use relais_store::{Claim, Claimed, Claims, StoredBody};
 
@@ -29,6 +31,8 @@ const TASKS_READ_MIN: i64 = 2;
 const TASKS_READ_MAX: i64 = 128;
 /// Lanes looked at beyond those that can be served, to say whether any of them wants a slot.
 const LANES_LEFT_MAX: usize = 100;
+/// Lanes put back into the order by one claim, whose rate held them; the others by the next.
+const FREED_MAX: i64 = 1_000;
 /// Tasks that may turn out unable to start, before a claim gives up.
 const REFUSED_MAX: usize = 1_000;
 
@@ -47,6 +51,8 @@ struct Walk<'a> {
     /// Tasks that were read ahead.
     tasks: NumberMap<i64, Ahead>,
     wants_slot: bool,
+    /// When the first of the lanes that their rate holds may start again.
+    free_at: Option<i64>,
 }
 
 /// The tasks of a line that were read ahead.
@@ -77,6 +83,7 @@ impl Scribe<'_> {
         }
         self.lapse(claim.now)?;
         self.ledger.flush_lanes(&mut self.hot)?;
+        let free_at = self.free_lanes(pool, claim)?;
         let walk = Walk {
             claim,
             pool,
@@ -87,8 +94,36 @@ impl Scribe<'_> {
             again: BinaryHeap::new(),
             tasks: NumberMap::default(),
             wants_slot: false,
+            free_at,
         };
         walk.run(self)
+    }
+
+    /// Puts lanes back into the order whose rate need not hold them any more. Answers when the first of
+    /// the others may start.
+    fn free_lanes(&mut self, pool: usize, claim: &Claim) -> Result<Option<i64>, Fault> {
+        if !self.ledger.has_held_lanes(pool) {
+            return Ok(None);
+        }
+        let rate = claim.policy.rate_per_lane;
+        let now = claim.now.as_ms();
+        let far = now.saturating_add(rate.map_or(0, held_ms_max));
+        let due = (id_at(pool), now, far, FREED_MAX);
+        let lines: Vec<i64> =
+            self.hot.lane_due.query_map(due, |row| row.get(0))?.collect::<Result<_, _>>()?;
+        for line in lines {
+            let home = self.ledger.home(&mut self.hot, line)?;
+            let (lane, _) = self.ledger.lanes.touch(home);
+            let held = rate.and_then(|rate| free_at(lane.full_at, rate, claim.now));
+            lane.free_at = held.map(Timestamp::as_ms);
+        }
+        self.ledger.flush_lanes(&mut self.hot)?;
+        let next = self.hot.lane_next.query_map([id_at(pool)], |row| row.get(0))?.next();
+        let next = next.transpose()?;
+        if next.is_none() {
+            self.ledger.set_held_lanes(pool, false);
+        }
+        Ok(next)
     }
 
     /// Takes tasks whose deadline has passed out of the ready order, where they would be in the way.
@@ -161,10 +196,11 @@ impl Walk<'_> {
             self.look_for_wants(scribe)?;
         }
         let policy = &self.claim.policy;
-        let next_at = policy
+        let next_token = policy
             .rate
             .filter(|_| is_held)
             .map(|rate| self.bucket(scribe, rate).next_at(rate, self.claim.now));
+        let next_at = next_token.into_iter().chain(self.free_at.map(Timestamp::from_ms)).min();
         Ok(Claims { started, next_at, more: self.wants_slot || (is_any_left && !is_held) })
     }
 
@@ -267,6 +303,14 @@ impl Walk<'_> {
         let (lane, _) = scribe.ledger.lanes.touch(home);
         lane.vtime = vtime_after_start(lane.vtime, claim.policy.weight(spec.lane.as_ref()));
         let vtime = lane.vtime;
+        if let Some(rate) = claim.policy.rate_per_lane {
+            let full_at = full_after_start(lane.full_at, rate, claim.now);
+            lane.full_at = Some(full_at);
+            lane.free_at = free_at(Some(full_at), rate, claim.now).map(Timestamp::as_ms);
+            if lane.free_at.is_some() {
+                scribe.ledger.set_held_lanes(self.pool, true);
+            }
+        }
         let bucket =
             claim.policy.rate.map(|rate| self.bucket(scribe, rate).take(rate, 1, claim.now));
         let queue = scribe.ledger.queue_mut(self.queue);
@@ -306,7 +350,9 @@ impl Walk<'_> {
         };
         let (lane, at) = scribe.ledger.lanes.touch(home);
         lane.lines[at].head = Head::Known(next);
-        if let Some(next) = next {
+        if let Some(at) = lane.free_at {
+            self.free_at = self.free_at.into_iter().chain(next.map(|_| at)).min();
+        } else if let Some(next) = next {
             self.again.push(Reverse((next.front(lane.vtime), home.lane, home.line)));
         }
         Ok(())

@@ -3,87 +3,28 @@
 //! It is the only writer, so what it remembers is what is stored; each row that a transaction touches is
 //! written back once. After a failure all of it is read anew. Not here: tasks.
 
+mod front;
 mod lanes;
 mod load;
 mod sources;
+mod standing;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use relais_core::lane::{Bucket, vtime_on_arrival};
-use relais_core::{LaneKey, Policy, QueueName, Source, Status, TenantName};
+use relais_core::{LaneKey, Policy, QueueName, Status, TenantName};
 use relais_store::{Pool, RunBy};
 use rusqlite::{Connection, params};
 
 use crate::fault::Fault;
 use crate::sql::{self, Hot};
-pub(crate) use lanes::{Front, Head, Home, Lanes, Ranked};
+pub(crate) use front::{Front, Head, Ranked};
+pub(crate) use lanes::{Home, Lanes};
 pub(crate) use load::{count_at, each, name_of};
 pub(crate) use sources::Sources;
-
-/// Where a task stands, as far as order and counts are concerned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Standing {
-    pub(crate) status: Status,
-    pub(crate) phase: Phase,
-    /// Its order within the lane: its rank, or 0 in strict order. Of queued tasks only.
-    pub(crate) place: Option<i64>,
-    pub(crate) rank: i64,
-    pub(crate) priority: i8,
-    /// When a scheduled task becomes ready.
-    pub(crate) sched_at: Option<i64>,
-    pub(crate) is_leased: bool,
-    pub(crate) started: Started,
-    /// Whose share of the queue it takes, until it is terminal.
-    pub(crate) source: Option<Source>,
-}
-
-/// What a queued task waits for. Stored as a number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// It is not queued.
-    None = 0,
-    /// Its turn.
-    Ready = 1,
-    /// Its moment.
-    Scheduled = 2,
-    /// Its end: the deadline has passed.
-    Lapsed = 3,
-}
-
-impl Phase {
-    pub(crate) fn of(number: i64) -> Result<Self, Fault> {
-        [Self::None, Self::Ready, Self::Scheduled, Self::Lapsed]
-            .into_iter()
-            .find(|phase| *phase as i64 == number)
-            .ok_or_else(|| Fault::damaged(format!("a task is in phase {number}")))
-    }
-
-    /// Whether its moment has come.
-    const fn is_ripe(self) -> bool {
-        matches!(self, Self::Ready | Self::Lapsed)
-    }
-}
-
-/// Whether a task has started and is not terminal. Stored as a number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Started {
-    No = 0,
-    /// In a queue in fair order, where it holds nobody up.
-    Fair = 1,
-    /// In strict order: it holds its lane.
-    Strict = 2,
-}
-
-impl Started {
-    pub(crate) fn of(number: u8) -> Result<Self, Fault> {
-        [Self::No, Self::Fair, Self::Strict]
-            .into_iter()
-            .find(|started| *started as u8 == number)
-            .ok_or_else(|| Fault::damaged(format!("a task has started as {number}")))
-    }
-}
+pub(crate) use standing::{Phase, Standing, Started};
 
 pub(crate) struct Tenant {
     name: TenantName,
@@ -109,20 +50,6 @@ pub(crate) struct Queue {
     is_dirty: bool,
 }
 
-impl Standing {
-    /// The status of tasks that are listed apart from all others.
-    fn apart(&self) -> Option<i64> {
-        let is_apart = matches!(self.status, Status::Waiting | Status::Failed | Status::Canceled);
-        is_apart.then_some(self.status as i64)
-    }
-
-    /// What is stored of it in columns that seldom change: its moment, being apart, holding a lane.
-    pub(crate) fn marks(&self) -> (Option<i64>, Option<i64>, Option<i64>) {
-        let holds = (self.started == Started::Strict).then_some(1);
-        (self.sched_at, self.apart(), holds)
-    }
-}
-
 impl Queue {
     /// Tasks that are not terminal.
     pub(crate) fn live(&self) -> u64 {
@@ -136,6 +63,8 @@ pub(crate) struct PoolRow {
     pub(crate) run_by: RunBy,
     ready: u64,
     next_at: NextAt,
+    /// Whether the rate of a lane may hold any of its lanes; not stored, and true until it was looked up.
+    has_held_lanes: bool,
     is_dirty: bool,
 }
 
@@ -254,6 +183,7 @@ impl Ledger {
             run_by,
             ready: 0,
             next_at: NextAt::Known(None),
+            has_held_lanes: false,
             is_dirty: false,
         });
         Ok(at)
@@ -281,6 +211,14 @@ impl Ledger {
             *seen = Some(policy.clone());
         }
         is_new
+    }
+
+    pub(crate) fn has_held_lanes(&self, pool: usize) -> bool {
+        self.pools[pool].has_held_lanes
+    }
+
+    pub(crate) fn set_held_lanes(&mut self, pool: usize, are_there: bool) {
+        self.pools[pool].has_held_lanes = are_there;
     }
 
     pub(crate) fn pool(&self, at: usize) -> &PoolRow {

@@ -11,7 +11,10 @@ use crate::sql;
 pub(crate) const APPLICATION_ID: i32 = 0x524c_4149;
 
 /// Every change of the schema, in order.
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001_tasks.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/0001_tasks.sql"),
+    include_str!("../migrations/0002_lane_rate.sql"),
+];
 
 /// The newest schema this program knows.
 pub(crate) fn newest() -> i32 {

@@ -97,16 +97,26 @@ hot! {
     pool_update = "update pool set has_ready = ?2, next_at = ?3 where id = ?1";
 
     lane_by_id = "select queue_id, key from lane where id = ?1 limit 1";
-    lane_rows = "select id, pool_id, vtime, leases, tasks, ready, holder, turn, rank, first
-        from lane where queue_id = ?1 and key = ?2 limit 1000";
+    lane_rows = "select id, pool_id, vtime, leases, tasks, ready, holder, turn, rank, first,
+        full_at, free_at from lane where queue_id = ?1 and key = ?2 limit 1000";
     lane_insert = "insert into lane (id, queue_id, key, pool_id, vtime, leases, tasks, ready, holder,
-        turn, rank, first) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+        turn, rank, first, full_at, free_at)
+        values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
     lane_update = "update lane set vtime = ?2, leases = ?3, tasks = ?4, ready = ?5, holder = ?6,
-        turn = ?7, rank = ?8, first = ?9 where id = ?1";
+        turn = ?7, rank = ?8, first = ?9, full_at = ?10, free_at = ?11 where id = ?1";
     /// What changes while the order of lanes stays.
     lane_note = "update lane set leases = ?2, tasks = ?3, ready = ?4, holder = ?5 where id = ?1";
     lane_delete = "delete from lane where id = ?1";
-    lane_sweep = "select id from lane where queue_id = ?1 and tasks = 0 and vtime <= ?2 limit ?3";
+    lane_sweep = "select id from lane where queue_id = ?1 and tasks = 0 and vtime <= ?2
+        and (full_at is null or full_at <= ?3) limit ?4";
+    /// Lanes that their rate has held back, and need not any more: their moment has come, or is further
+    /// away than the rate makes anybody wait.
+    lane_due = "select id from lane
+            where pool_id = ?1 and free_at is not null and ready > 0 and free_at <= ?2
+        union all select id from lane
+            where pool_id = ?1 and free_at is not null and ready > 0 and free_at > ?3 limit ?4";
+    lane_next = "select free_at from lane where pool_id = ?1 and free_at is not null and ready > 0
+        order by free_at limit 1";
     /// Whose turn it is: lanes of a pool in order, from one on.
     lane_turns = "select turn, rank, first, id from lane
         where pool_id = ?1 and turn is not null and (turn, rank, first) > (?2, ?3, ?4)
@@ -245,7 +255,7 @@ pub(crate) const CHECK_SOURCES: &str = "select queue_id, source, live from sourc
 pub(crate) const CHECK_POOLS: &str = "select id, has_ready, next_at from pool order by id limit -1";
 pub(crate) const CHECK_LANES: &str = "select lane.id, pool_id, lane.queue_id, lane.key,
     tenant.name, queue.name, kind, origin, is_strict, lane.vtime, lane.leases, lane.tasks,
-    lane.ready, turn, rank, first, holder from lane join pool on pool.id = pool_id
+    lane.ready, turn, rank, first, holder, free_at from lane join pool on pool.id = pool_id
     join queue on queue.id = lane.queue_id join tenant on tenant.id = tenant_id
     order by lane.id limit -1";
 pub(crate) const CHECK_TASKS: &str =

@@ -38,7 +38,7 @@ impl Scribe<'_> {
         if let Some(queue) = self.sweep_next() {
             let vtime = self.ledger.queue(queue).vtime;
             self.ledger.flush_lanes(&mut self.hot)?;
-            self.ledger.lanes.sweep(&mut self.hot, queue, vtime, LANES_MAX)?;
+            self.ledger.lanes.sweep(&mut self.hot, queue, vtime, now, LANES_MAX)?;
         }
         Ok(pools)
     }

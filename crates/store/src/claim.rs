@@ -76,6 +76,9 @@ impl Pool {
 ///   releases and waiting; until then no other task of the lane starts. Else the first to arrive of those
 ///   that are ready starts: a task that is scheduled for later holds nobody up before its moment.
 /// - The bucket of a rate begins full, at the first claim.
+/// - Under a rate of lanes a lane that has started as many tasks as it may stands outside the order until
+///   [`relais_core::lane::free_at`], and wants no slot. Its bucket is remembered until it is full again
+///   ([`relais_core::lane::full_after_start`]), also while the lane has no tasks.
 /// - A lane that is held ([`Claim::held`]) is passed over, and wants no slot.
 #[derive(Debug, Clone)]
 pub struct Claim {
@@ -128,7 +131,8 @@ pub struct Claimed {
 pub struct Claims {
     /// The attempts that started.
     pub started: Vec<Claimed>,
-    /// If a rate held tasks back, for which there was a slot: when the next may start.
+    /// If a rate held tasks back, for which there was a slot, or a lane that is held by its own rate: when
+    /// the next may start.
     pub next_at: Option<Timestamp>,
     /// Whether ready tasks are left that only the want of a free slot holds back, or that of nonces.
     /// Tasks held back by a rate, by the strict order or by a pause do not count.

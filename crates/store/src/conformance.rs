@@ -101,6 +101,9 @@ macro_rules! conformance {
                 lanes_take_turns
                 lanes_take_turns_within_one_claim
                 a_held_lane_waits_and_the_others_go_on
+                a_rate_of_lanes_is_that_of_each_lane
+                the_bucket_of_a_lane_outlives_its_tasks
+                a_rate_of_lanes_that_is_gone_holds_nobody
                 weights_divide_the_turns
                 a_lane_that_was_idle_neither_catches_up_nor_queues_behind
                 a_lane_behind_an_urgent_one_is_not_pushed_back

@@ -158,7 +158,7 @@ pub(super) fn stored() -> Value {
 
 pub(super) fn policy() -> Value {
     json!({
-        "concurrency": 8, "concurrency_per_lane": 1, "rate": "100/s", "order": "fair",
+        "concurrency": 8, "concurrency_per_lane": 1, "rate": "100/s", "rate_per_lane": "5/s", "order": "fair",
         "retry": {"max_attempts": 5, "initial": "1s", "max": "5m", "factor": 2.0},
         "lease": "30s", "attempt_timeout": "10m", "deadline": "1d", "retention": "7d",
         "capacity": 1_000_000, "capacity_per_ip": 250_000,

@@ -154,7 +154,7 @@ fn a_bulk_filter_has_at_least_one_member() {
 #[test]
 fn a_policy_reads_what_the_contract_shows() {
     let policy = json!({
-        "concurrency": 8, "concurrency_per_lane": 1, "rate": "100/s", "order": "strict",
+        "concurrency": 8, "concurrency_per_lane": 1, "rate": "100/s", "rate_per_lane": "5/s", "order": "strict",
         "retry": {"max_attempts": 5, "initial": "1s", "max": "5m", "factor": 2.0},
         "lease": "30s", "attempt_timeout": "10m", "deadline": "1d", "retention": "7d",
         "capacity": 1_000_000, "capacity_per_ip": 250_000, "lane_weights": {"c-17": 3}

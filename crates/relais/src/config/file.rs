@@ -131,6 +131,7 @@ pub(crate) struct Queue {
     pub(crate) concurrency: Given<u32>,
     pub(crate) concurrency_per_lane: Given<u32>,
     pub(crate) rate: Given<Rate>,
+    pub(crate) rate_per_lane: Given<Rate>,
     pub(crate) order: Given<Order>,
     pub(crate) retry: Retry,
     pub(crate) lease: Given<Span>,

@@ -40,6 +40,7 @@ fn draft(table: &Queue) -> Draft {
         concurrency: value(&table.concurrency),
         concurrency_per_lane: value(&table.concurrency_per_lane),
         rate: value(&table.rate).map(rate),
+        rate_per_lane: value(&table.rate_per_lane).map(rate),
         order: value(&table.order).map(|order| match order {
             OrderWord::Strict => Order::Strict,
             OrderWord::Fair => Order::Fair,

@@ -269,6 +269,7 @@ const QUEUE: Section = Section {
             "no limit",
             "Attempts started, such as `\"100/s\"`; a burst of one second.",
         ),
+        optional("rate_per_lane", "no limit", "The same in each lane."),
         key(
             "order",
             "\"fair\"",

@@ -34,7 +34,7 @@ async fn a_queue_shows_its_policy_and_counts() {
 async fn a_policy_that_is_put_is_read_back_whole() {
     let api = Api::new().await;
     let policy = json!({
-        "concurrency": 8, "concurrency_per_lane": 1, "rate": "100/s", "order": "strict",
+        "concurrency": 8, "concurrency_per_lane": 1, "rate": "100/s", "rate_per_lane": "5/s", "order": "strict",
         "retry": {"max_attempts": 3, "initial": "2s", "max": "1m", "factor": 1.5},
         "lease": "1m", "attempt_timeout": "5m", "deadline": "2h", "retention": "1d",
         "capacity": 10, "capacity_per_ip": 7, "lane_weights": {"c-1": 3},

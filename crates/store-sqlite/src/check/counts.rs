@@ -40,6 +40,8 @@ pub(super) struct Line {
     origin: String,
     key: String,
     vtime: i64,
+    /// Whether its rate keeps it out of the order.
+    is_held: bool,
     kept: LineCounts,
     counted: LineCounts,
     first: Option<Ranked>,
@@ -167,6 +169,7 @@ impl Counts {
                     (true, None) => line.first.filter(|task| Some(task.n) == first),
                     (true, Some(holder)) => line.holder.filter(|task| task.n == holder),
                 };
+                let next = next.filter(|_| !line.is_held);
                 line.counted.front = next.map(|task| task.front(line.vtime));
                 if vtimes.len() > 1 {
                     // A lane has one virtual time: no count is right then.
@@ -200,6 +203,7 @@ impl Line {
             origin: row.get(7)?,
             is_strict: row.get(8)?,
             vtime: row.get(9)?,
+            is_held: row.get::<_, Option<i64>>(17)?.is_some(),
             kept: LineCounts {
                 leases: row.get(10)?,
                 tasks: row.get(11)?,

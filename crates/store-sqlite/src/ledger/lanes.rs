@@ -5,14 +5,13 @@
 
 use std::collections::HashMap;
 
-use relais_core::lane::{TURN, turn};
-use relais_core::{LaneKey, Priority, limits};
+use relais_core::{LaneKey, Timestamp};
 use rusqlite::params;
 
+use super::front::{Front, Head, Ranked, priority_behind, ready_task};
 use super::{Standing, Started, count_of, id_at};
 use crate::fault::Fault;
 use crate::hash::NumberMap;
-use crate::row::TaskRow;
 use crate::sql::Hot;
 
 /// Where a task lives: its lane, and its line there. Good until the next flush.
@@ -22,24 +21,6 @@ pub(crate) struct Home {
     pub(crate) line: usize,
 }
 
-/// A ready task among those of its line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ranked {
-    /// Its order within the line, with `n`.
-    pub(crate) place: i64,
-    pub(crate) n: i64,
-    pub(crate) rank: i64,
-    pub(crate) priority: i8,
-}
-
-/// The first ready task of a line.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Head {
-    Known(Option<Ranked>),
-    /// It was taken away; the next must be looked up.
-    Stale,
-}
-
 /// The first of the tasks of a line that hold a strict lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Holder {
@@ -47,8 +28,8 @@ enum Holder {
     Stale,
 }
 
-/// What the order of lanes says of a line: its turn, and the rank and arrival of its next task.
-pub(crate) type Front = (i64, i64, i64);
+/// What says when it is a lane's turn: virtual time, and the two numbers of its rate.
+type Pace = (i64, Option<i64>, Option<i64>);
 
 pub(crate) struct Line {
     pub(crate) id: i64,
@@ -57,20 +38,28 @@ pub(crate) struct Line {
     ready: u64,
     pub(crate) head: Head,
     holder: Holder,
-    /// What the order of lanes says of it on disk, and the virtual time there; `None` if it is new.
-    stored: Option<(i64, Option<Front>)>,
+    /// What is on disk of its lane, and of its place in the order; `None` if it is new.
+    stored: Option<(Pace, Option<Front>)>,
 }
 
 pub(crate) struct Lane {
     queue: usize,
     pub(crate) key: Option<LaneKey>,
     pub(crate) vtime: i64,
+    /// When the bucket of its rate is full again, in microseconds, if it is not.
+    pub(crate) full_at: Option<i64>,
+    /// When it may start the next, if its rate holds it back: until then it has no place in the order.
+    pub(crate) free_at: Option<i64>,
     pub(crate) leases: u64,
     pub(crate) lines: Vec<Line>,
     is_dirty: bool,
 }
 
 impl Lane {
+    const fn pace(&self) -> Pace {
+        (self.vtime, self.full_at, self.free_at)
+    }
+
     /// Tasks whose moment has come.
     pub(crate) fn ready(&self) -> u64 {
         self.lines.iter().map(|line| line.ready).sum()
@@ -223,13 +212,22 @@ impl Lanes {
         key: Option<LaneKey>,
         is_strict: bool,
     ) -> Result<usize, Fault> {
-        let mut lane =
-            Lane { queue, key, vtime: i64::MIN, leases: 0, lines: Vec::new(), is_dirty: false };
+        let mut lane = Lane {
+            queue,
+            key,
+            vtime: i64::MIN,
+            full_at: None,
+            free_at: None,
+            leases: 0,
+            lines: Vec::new(),
+            is_dirty: false,
+        };
         let name = lane.key.as_ref().map_or("", LaneKey::as_str);
         let mut rows = hot.lane_rows.query(params![id_at(queue), name])?;
         while let Some(row) = rows.next()? {
             lane.vtime = row.get(2)?;
             lane.leases = super::load::count_at(row, 3)?;
+            (lane.full_at, lane.free_at) = (row.get(10)?, row.get(11)?);
             let front: Option<i64> = row.get(7)?;
             let front = match front {
                 Some(turn) => Some((turn, row.get(8)?, row.get(9)?)),
@@ -238,6 +236,8 @@ impl Lanes {
             let head = match front {
                 // In strict order the next task may be another than the first that is ready.
                 _ if is_strict => Head::Stale,
+                // It has no place in the order now, whatever it has.
+                _ if lane.free_at.is_some() => Head::Stale,
                 None => Head::Known(None),
                 Some((turn, rank, n)) => {
                     let priority = priority_behind(turn, lane.vtime);
@@ -252,7 +252,7 @@ impl Lanes {
                 ready: super::load::count_at(row, 5)?,
                 head,
                 holder: Holder::Known(row.get(6)?),
-                stored: Some((lane.vtime, front)),
+                stored: Some((lane.pace(), front)),
             });
         }
         drop(rows);
@@ -293,12 +293,13 @@ impl Lanes {
             let (is_strict, vtime) = queue(lane.queue);
             lane.is_dirty = false;
             let fronts = lane.fronts(hot, is_strict)?;
-            let may_go = lane.leases == 0 && lane.vtime <= vtime;
+            let is_owing = lane.leases > 0 || lane.full_at.is_some() || lane.vtime > vtime;
+            let (pace, may_go) = (lane.pace(), !is_owing);
             for (line, front) in lane.lines.iter_mut().zip(fronts) {
                 line.write(
                     hot,
                     (lane.queue, lane.key.as_ref()),
-                    (lane.vtime, lane.leases),
+                    (pace, lane.leases),
                     front,
                     may_go,
                 )?;
@@ -329,11 +330,13 @@ impl Lanes {
         hot: &mut Hot<'_>,
         queue: usize,
         vtime: i64,
+        now: Timestamp,
         max: i64,
     ) -> Result<(), Fault> {
+        let now_us = now.as_ms().saturating_mul(1_000);
         let idle: Vec<i64> = hot
             .lane_sweep
-            .query_map(params![id_at(queue), vtime, max], |row| row.get(0))?
+            .query_map(params![id_at(queue), vtime, now_us, max], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
         for id in idle {
             if let Some(at) = self.by_line.get(&id) {
@@ -353,7 +356,7 @@ impl Line {
         &mut self,
         hot: &mut Hot<'_>,
         (queue, key): (usize, Option<&LaneKey>),
-        (vtime, leases): (i64, u64),
+        (pace, leases): (Pace, u64),
         front: Option<Front>,
         may_go: bool,
     ) -> Result<(), Fault> {
@@ -369,12 +372,14 @@ impl Line {
             None => (None, None, None),
         };
         let (leases, tasks, ready) = (count_of(leases), count_of(self.tasks), count_of(self.ready));
-        let (was, is) = (self.stored, Some((vtime, front)));
+        let (was, is) = (self.stored, Some((pace, front)));
+        let (vtime, full_at, free_at) = pace;
         self.stored = is;
         if was == is {
             hot.lane_note.execute((self.id, leases, tasks, ready, holder))?;
         } else if was.is_some() {
-            let row = (self.id, vtime, leases, tasks, ready, holder, turn, rank, first);
+            let row =
+                (self.id, vtime, leases, tasks, ready, holder, turn, rank, first, full_at, free_at);
             hot.lane_update.execute(row)?;
         } else {
             let key = key.map_or("", LaneKey::as_str);
@@ -382,7 +387,7 @@ impl Line {
             let name = (self.id, id_at(queue), key, pool);
             hot.lane_insert.execute((
                 name.0, name.1, name.2, name.3, vtime, leases, tasks, ready, holder, turn, rank,
-                first,
+                first, full_at, free_at,
             ))?;
         }
         Ok(())
@@ -450,30 +455,12 @@ impl Lane {
                 fronts[at] = Some(task);
             }
         }
+        if self.free_at.is_some() {
+            fronts.fill(None);
+        }
         let vtime = self.vtime;
         Ok(fronts.into_iter().map(|front| front.map(|task| task.front(vtime))).collect())
     }
-}
-
-impl Ranked {
-    /// What the order of lanes says of a lane whose next task it is.
-    pub(crate) fn front(self, vtime: i64) -> Front {
-        let priority = Priority::new(self.priority).unwrap_or_default();
-        (turn(vtime, priority), self.rank, self.n)
-    }
-}
-
-fn ready_task(hot: &mut Hot<'_>, n: i64) -> Result<Option<Ranked>, Fault> {
-    let mut rows = hot.task_by_n.query([n])?;
-    let Some(row) = rows.next()? else { return Ok(None) };
-    let task = TaskRow::read(row)?;
-    Ok((task.phase == super::Phase::Ready).then(|| task.ranked()))
-}
-
-/// The priority of the task at the head of a lane, from the turn it gave the lane.
-fn priority_behind(turn: i64, vtime: i64) -> i8 {
-    let level = vtime.saturating_sub(turn) / (limits::TURNS_PER_LEVEL * TURN);
-    i8::try_from(level).unwrap_or_default()
 }
 
 fn lane_of_line(hot: &mut Hot<'_>, line: i64) -> Result<(usize, Option<LaneKey>), Fault> {

@@ -1,6 +1,8 @@
 //! How much work things are: counted in steps of SQLite's virtual machine, which no load changes.
 
-use relais_core::Policy;
+use std::time::Duration;
+
+use relais_core::{Policy, Rate};
 use relais_store::Commit;
 use relais_store::conformance::World;
 use relais_store::conformance::fixture::{from, policy, task};
@@ -67,4 +69,27 @@ async fn a_bad_claim_is_cheap() {
     assert!(claims.started.is_empty() && claims.more);
     let steps = store.effort().await.expect("it is open") - before;
     assert!(steps < 250, "{steps} steps to find that there is no slot");
+}
+
+/// The steps of a claim that starts one task beside so many lanes that wait for a token of their rate.
+async fn steps_beside(waiting: usize) -> i64 {
+    let folder = new_folder();
+    let (world, store) = world_in(&folder);
+    let rate_per_lane = Some(Rate { count: 1, period: Duration::from_secs(3_600) });
+    let ask = from("mail").policy(&Policy { rate_per_lane, ..policy() });
+    for lane in 0..waiting {
+        fill(&world, &format!("lane-{lane}"), 2).await;
+    }
+    let started = world.claim(&ask.clone().limit(waiting)).await.started.len();
+    assert_eq!(started, waiting, "each lane has one token");
+    fill(&world, "free", 1).await;
+    let before = store.effort().await.expect("it is open");
+    assert_eq!(world.claim(&ask).await.started.len(), 1);
+    store.effort().await.expect("it is open") - before
+}
+
+#[tokio::test]
+async fn a_claim_does_not_walk_over_lanes_that_wait_for_their_rate() {
+    let (few, many) = (steps_beside(10).await, steps_beside(1_000).await);
+    assert!(many <= few + 20, "{many} steps beside 1,000 waiting lanes, {few} beside 10");
 }

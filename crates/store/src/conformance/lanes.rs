@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use relais_core::{Command, Order, Policy, Runner, Status, TaskId};
+use relais_core::{Command, Order, Policy, Rate, Runner, Status, TaskId};
 
 use super::fixture::*;
 use super::world::World;
@@ -100,6 +100,53 @@ pub async fn a_held_lane_waits_and_the_others_go_on(world: World) {
     assert_eq!(ids, b);
     assert!(!claims.more && claims.next_at.is_none(), "no slot can help");
     assert_eq!(world.started(&ask.at(100)).await.len(), 2, "its moment has come");
+}
+
+fn paced(count: u32) -> Ask {
+    let rate = Rate { count, period: ms(1_000) };
+    from("mail").policy(&Policy { rate_per_lane: Some(rate), ..policy() })
+}
+
+/// Each lane has a bucket of its own, and whoever waits for a token stands in nobody's way.
+pub async fn a_rate_of_lanes_is_that_of_each_lane(world: World) {
+    let a = world.accept_many(4, &task().lane("a")).await;
+    let b = world.accept_many(1, &task().lane("b")).await;
+    let first = world.claim(&paced(2)).await;
+    let ids: Vec<TaskId> = first.started.iter().map(|claimed| claimed.task.spec.id).collect();
+    assert_eq!(ids, [a[0], b[0], a[1]]);
+    assert_eq!((first.next_at, first.more), (Some(at(500)), false), "no slot can help");
+    assert!(world.started(&paced(2).at(499)).await.is_empty());
+    let third = world.claim(&paced(2).at(500)).await;
+    assert_eq!(third.started[0].task.spec.id, a[2]);
+    assert_eq!((third.started.len(), third.next_at), (1, Some(at(1_000))));
+    assert_eq!(world.started(&paced(2).at(1_000)).await, [a[3]]);
+    assert_eq!(world.claim(&paced(2).at(1_001)).await.next_at, None, "nobody waits");
+}
+
+/// A lane that was empty for a moment has not got a full bucket.
+pub async fn the_bucket_of_a_lane_outlives_its_tasks(world: World) {
+    for moment in [0, 400, 800] {
+        let id = world.accept(task().lane("a").run_at(moment)).await;
+        let ask = paced(1).at(moment);
+        match world.claim(&ask).await.started.first() {
+            Some(claimed) => {
+                assert_eq!(moment, 0);
+                world
+                    .step(id, Command::Succeed { nonce: claimed.nonce, message: None }, moment)
+                    .await;
+            }
+            None => _ = world.step(id, Command::Cancel, moment).await,
+        }
+    }
+    let last = world.accept(task().lane("a").run_at(1_000)).await;
+    assert_eq!(world.started(&paced(1).at(1_000)).await, [last]);
+}
+
+/// Without a rate any more nobody waits for what it was.
+pub async fn a_rate_of_lanes_that_is_gone_holds_nobody(world: World) {
+    let ids = world.accept_many(2, &task().lane("a")).await;
+    assert_eq!(world.started(&paced(1)).await, ids[..1]);
+    assert_eq!(world.started(&from("mail").at(1)).await, ids[1..]);
 }
 
 fn strict(name: &str) -> Ask {

@@ -1,6 +1,8 @@
 //! Whose turn it is: one start after the other, each time looking at everything anew.
 
-use relais_core::lane::{Bucket, queue_vtime_after_start, turn, vtime_after_start};
+use relais_core::lane::{
+    Bucket, free_at, full_after_start, queue_vtime_after_start, turn, vtime_after_start,
+};
 use relais_core::{BodyKind, Command, Lease, Order, Policy, Task, TaskId, Timestamp, step};
 
 use super::state::{Inner, Lane, Queue, QueueKey};
@@ -17,6 +19,8 @@ struct Look {
     first: Option<(i64, i64, u64, TaskId)>,
     /// Whether ready tasks wait for a slot.
     wants_slot: bool,
+    /// When the first of the lanes that their rate holds back may start again.
+    free_at: Option<Timestamp>,
 }
 
 impl Inner {
@@ -28,6 +32,11 @@ impl Inner {
         }
         let Some(queue) = self.queues.get_mut(&key) else { return Claims::default() };
         queue.seen = Some(claim.policy.clone());
+        let (vtime, now_us) = (queue.vtime, claim.now.as_ms().saturating_mul(1_000));
+        queue.lanes.retain(|_, lane| {
+            lane.full_at = lane.full_at.filter(|full_at| *full_at > now_us);
+            !lane.is_idle() || lane.vtime > vtime
+        });
         if queue.is_paused {
             return Claims::default();
         }
@@ -41,9 +50,10 @@ impl Inner {
         }
         let left = self.look(claim, &key);
         let held_by_rate = left.first.is_some() && self.tokens(&key, &claim.policy, claim.now) == 0;
+        let next_token = held_by_rate.then(|| self.next_token(&key, &claim.policy, claim.now));
         Claims {
             started,
-            next_at: held_by_rate.then(|| self.next_token(&key, &claim.policy, claim.now)),
+            next_at: next_token.into_iter().chain(left.free_at).min(),
             more: left.wants_slot || (left.first.is_some() && !held_by_rate),
         }
     }
@@ -63,6 +73,11 @@ impl Inner {
                 continue;
             }
             let Some((rank, arrival, id)) = self.head(lane, claim) else { continue };
+            let rate = claim.policy.rate_per_lane;
+            if let Some(at) = rate.and_then(|rate| free_at(lane.full_at, rate, claim.now)) {
+                look.free_at = look.free_at.into_iter().chain([at]).min();
+                continue;
+            }
             if is_below(queue.leases, claim.policy.concurrency)
                 && is_below(lane.leases, claim.policy.concurrency_per_lane)
             {
@@ -109,6 +124,9 @@ impl Inner {
         let queue = self.queues.get_mut(key).expect("its task is there");
         let lane = queue.lanes.get_mut(&task.spec.lane).expect("its task is there");
         lane.vtime = vtime_after_start(lane.vtime, claim.policy.weight(task.spec.lane.as_ref()));
+        if let Some(rate) = claim.policy.rate_per_lane {
+            lane.full_at = Some(full_after_start(lane.full_at, rate, claim.now));
+        }
         queue.vtime = queue_vtime_after_start(queue.vtime, lane.vtime, task.spec.priority);
         if let Some(rate) = claim.policy.rate {
             queue.bucket = Some(bucket(queue, &claim.policy, claim.now).take(rate, 1, claim.now));

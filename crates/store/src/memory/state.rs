@@ -87,6 +87,8 @@ pub(super) type Ranked = (i64, u64, TaskId);
 
 pub(super) struct Lane {
     pub(super) vtime: i64,
+    /// When the bucket of its rate is full again, if it is not.
+    pub(super) full_at: Option<i64>,
     pub(super) leases: u64,
     /// Ready tasks by rank, for each who runs them.
     pub(super) by_rank: BTreeMap<RunBy, BTreeSet<Ranked>>,
@@ -99,14 +101,19 @@ pub(super) struct Lane {
 impl Lane {
     const NEW: Self = Self {
         vtime: i64::MIN,
+        full_at: None,
         leases: 0,
         by_rank: BTreeMap::new(),
         by_arrival: BTreeSet::new(),
         started: BTreeSet::new(),
     };
 
-    fn is_idle(&self) -> bool {
-        self.leases == 0 && self.by_arrival.is_empty() && self.started.is_empty()
+    /// Whether nothing but its virtual time is to be remembered.
+    pub(super) fn is_idle(&self) -> bool {
+        self.full_at.is_none()
+            && self.leases == 0
+            && self.by_arrival.is_empty()
+            && self.started.is_empty()
     }
 }
 

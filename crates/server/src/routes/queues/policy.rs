@@ -24,9 +24,8 @@ fn draft(document: Document) -> Draft {
     Draft {
         concurrency: document.concurrency,
         concurrency_per_lane: document.concurrency_per_lane,
-        rate: document
-            .rate
-            .map(|rate| Rate { count: rate.count(), period: rate.period().as_duration() }),
+        rate: document.rate.map(rate),
+        rate_per_lane: document.rate_per_lane.map(rate),
         order: document.order.map(|order| match order {
             relais_api::Order::Strict => Order::Strict,
             relais_api::Order::Fair => Order::Fair,
@@ -45,15 +44,22 @@ fn draft(document: Document) -> Draft {
     }
 }
 
+fn rate(rate: relais_api::Rate) -> Rate {
+    Rate { count: rate.count(), period: rate.period().as_duration() }
+}
+
+fn travelling_rate(rate: Rate) -> Option<relais_api::Rate> {
+    relais_api::Rate::new(rate.count, travelling(rate.period))
+}
+
 /// The document that says a policy.
 #[must_use]
 pub(super) fn to_document(policy: &Policy) -> Document {
     Document {
         concurrency: policy.concurrency,
         concurrency_per_lane: policy.concurrency_per_lane,
-        rate: policy
-            .rate
-            .and_then(|rate| relais_api::Rate::new(rate.count, travelling(rate.period))),
+        rate: policy.rate.and_then(travelling_rate),
+        rate_per_lane: policy.rate_per_lane.and_then(travelling_rate),
         order: Some(match policy.order {
             Order::Fair => relais_api::Order::Fair,
             Order::Strict => relais_api::Order::Strict,
