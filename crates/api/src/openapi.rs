@@ -90,7 +90,23 @@ fn schemas() -> Value {
     forbid_null(&mut schemas);
     plain_text(&mut schemas);
     unsigned(&mut schemas);
+    more_of_problems(&mut schemas["Problem"]["properties"]);
     schemas
+}
+
+/// The members that problems of Relais itself have beside those of every problem. In code they are with
+/// whatever else somebody's problem has, which has no type.
+fn more_of_problems(properties: &mut Value) {
+    properties["limit"] = json!({
+        "type": "integer", "minimum": 0,
+        "description": "The limit that was passed, in its own unit.",
+    });
+    properties["retry_after"] = json!({
+        "$ref": "#/components/schemas/Span",
+        "description": "How long to wait before trying again; `Retry-After` says it in seconds.",
+    });
+    properties["task"] =
+        json!({"type": "string", "description": "The id of the task that it is about."});
 }
 
 /// The derive calls `u32` an `int32`, which ends at half of what we take and give.

@@ -245,9 +245,12 @@ codes! {
     }
     STORE_UNAVAILABLE = "store-unavailable", 503, retryable {
         "The store does not answer";
-        "The database could not be reached, or did not answer in time. Whether a request that \
-         changes something was stored is not known.";
-        "Send the request again after `Retry-After`, with the same `Idempotency-Key`.";
+        "The database could not be reached, or did not answer in time; or its files were moved, \
+         removed or replaced, so that no later start would find what is written (the log of Relais \
+         names the file). Whether a request that changes something was stored is not known.";
+        "Send the request again after `Retry-After`, with the same `Idempotency-Key`. Operators: put \
+         a file that was moved back where it was, and the server goes on; otherwise stop it and \
+         restore the store.";
     }
     TASK_CANCELED = "task-canceled", 409, final {
         "The task was canceled";

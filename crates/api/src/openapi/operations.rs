@@ -39,12 +39,13 @@ pub(super) fn all() -> Vec<Operation> {
 
 /// Any bytes.
 fn any() -> Value {
-    json!({"*/*": {}})
+    json!({"*/*": {"schema": {"type": "string", "format": "binary"}}})
 }
 
 fn stream() -> Value {
-    // Tools differ in whether a stream is one text or a list of events: no type is claimed.
-    json!({"schema": {"description": "Server-Sent Events."}, "example": examples::stream()})
+    // As one text: what generators make of it can be read to its end, or passed over.
+    let schema = json!({"type": "string", "description": "Server-Sent Events."});
+    json!({"schema": schema, "example": examples::stream()})
 }
 
 fn submitting() -> Vec<Operation> {
