@@ -1,5 +1,7 @@
 //! The arithmetic of waiting: whose turn it is within a lane, between lanes, and under a rate.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::limits;
@@ -62,6 +64,8 @@ pub struct Bucket {
 }
 
 const MICRO: u64 = 1_000_000;
+/// From here on a bucket was counted by a clock that was set back, not by a claim that overtook another.
+const SET_BACK_MIN: Duration = Duration::from_secs(1);
 
 impl Bucket {
     /// A full bucket.
@@ -113,6 +117,20 @@ impl Bucket {
                 .max(now.as_ms())
                 .saturating_add(i64::try_from(wait_ms).unwrap_or(i64::MAX)),
         )
+    }
+
+    /// The bucket as it is after the clock was set by `ms`: no time passed.
+    #[must_use]
+    pub fn shifted(self, ms: i64) -> Self {
+        Self { at: self.at.shifted(ms), ..self }
+    }
+
+    /// The bucket of a clock that was set back since it was counted, counted anew; `None` if it was not.
+    /// Else nothing would start until the clock has come as far again. Looks that overtake each other
+    /// by less than a second change nothing.
+    #[must_use]
+    pub fn set_back(self, now: Timestamp) -> Option<Self> {
+        (self.at.since(now) > SET_BACK_MIN).then_some(Self { at: now, ..self })
     }
 
     fn refilled(self, rate: Rate, now: Timestamp) -> Self {
@@ -176,8 +194,6 @@ fn burst(rate: Rate) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn at(ms: i64) -> Timestamp {
@@ -243,6 +259,16 @@ mod tests {
         let back = bucket.take(TEN_PER_SECOND, 0, at(0));
         assert_eq!(back.available(TEN_PER_SECOND, at(0)), 0);
         assert_eq!(back.available(TEN_PER_SECOND, at(10_100)), 1);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_does_not_stop_a_rate() {
+        let bucket =
+            Bucket::full(TEN_PER_SECOND, at(3_600_000)).take(TEN_PER_SECOND, 10, at(3_600_000));
+        assert_eq!(bucket.set_back(at(3_599_500)), None, "a look that was overtaken");
+        let back = bucket.set_back(at(0)).expect("an hour back");
+        assert_eq!(back.available(TEN_PER_SECOND, at(0)), 0, "nothing is given away");
+        assert_eq!(back.available(TEN_PER_SECOND, at(100)), 1);
     }
 
     #[test]

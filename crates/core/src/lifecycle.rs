@@ -130,6 +130,9 @@ pub enum Command {
     },
     /// Time has passed: end what is overdue.
     Tick {
+        /// Since when a server has been there without a break, as whoever ticks knows. The silence of a
+        /// holder before that says nothing of it.
+        here_since: Timestamp,
         /// Drawn in `0.0..1.0`.
         jitter: f64,
     },
@@ -224,7 +227,7 @@ pub fn step(
         Command::Cancel => hand::cancel(draft, CancelReason::Requested),
         Command::Abandon => hand::cancel(draft, CancelReason::Abandoned),
         Command::Retry { from_start } => hand::retry(draft, from_start),
-        Command::Tick { jitter } => tick::tick(draft, jitter, policy),
+        Command::Tick { here_since, jitter } => tick::tick(draft, here_since, jitter, policy),
     }
 }
 
@@ -341,12 +344,26 @@ impl<'a> Draft<'a> {
     /// The lease of a holder that is told to stop now. A worker keeps its slot until it says that it
     /// stopped, or its lease ends; an attempt of Relais stops at once, unless its process is dead.
     fn told_to_stop(&self, lease: &Lease) -> Lease {
-        let grace = self.now.plus(limits::ABORT_GRACE);
-        let until = match lease.holder {
-            Holder::Relais { .. } => lease.until.min(grace),
-            Holder::Worker { .. } => lease.until,
-        };
-        Lease { until, ..lease.clone() }
+        match lease.holder {
+            Holder::Relais { .. } => {
+                let span = lease.span.min(limits::ABORT_GRACE);
+                Lease { until: lease.until.min(self.now.plus(span)), span, ..lease.clone() }
+            }
+            Holder::Worker { .. } => lease.clone(),
+        }
+    }
+
+    /// The lease that uses a slot holds until then. Nothing is logged: nothing happened.
+    fn hold_until(mut self, until: Timestamp) -> Step {
+        if let State::Running { lease, .. }
+        | State::Failed { holder: Some(lease), .. }
+        | State::Canceled { holder: Some(lease), .. } = &mut self.step.life.state
+            && lease.until != until
+        {
+            lease.until = until;
+            return self.done();
+        }
+        self.replying(Reply::Nothing)
     }
 
     /// Frees the slot of a holder that stopped after the task was over.

@@ -12,6 +12,8 @@ pub struct Timestamp(i64);
 impl Timestamp {
     /// The beginning of Unix time.
     pub const EPOCH: Self = Self(0);
+    /// Before everything.
+    pub const MIN: Self = Self(i64::MIN);
     /// Further away than any deadline.
     pub const MAX: Self = Self(i64::MAX);
 
@@ -39,6 +41,12 @@ impl Timestamp {
     pub fn minus(self, span: Duration) -> Self {
         let ms = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
         Self(self.0.saturating_sub(ms))
+    }
+
+    /// The moment `ms` milliseconds later, or earlier if it is negative.
+    #[must_use]
+    pub const fn shifted(self, ms: i64) -> Self {
+        Self(self.0.saturating_add(ms))
     }
 
     /// How long after `earlier` this moment is; zero when it is not after it.

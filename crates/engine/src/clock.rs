@@ -1,4 +1,8 @@
 //! The only place that asks the system for the time, and for randomness.
+//!
+//! There are two kinds of time. Moments (`run_at`, deadlines, `created_at`) are the machine's: they
+//! follow its clock when somebody sets it, and when it slept. Durations (timeouts, waits) are counted by
+//! a clock that nobody can set.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -8,80 +12,184 @@ use std::time::{Duration, Instant, SystemTime};
 use relais_core::Timestamp;
 use tokio::sync::watch;
 
-/// What time it is, and waiting for a moment.
+/// What a call of [`Clock`] that waits returns.
+pub type Sleep<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+/// What time it is, how much of it has passed, and waiting for it to pass.
 pub trait Clock: Send + Sync + 'static {
-    /// Now. Never goes back while the process lives.
+    /// The machine's time. May be set at any moment, forwards and back.
     fn now(&self) -> Timestamp;
 
-    /// Resolves at `moment`, or soon after it.
-    fn sleep_until(&self, moment: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+    /// Time counted since the clock was made. Nobody sets it, and it never goes back; while the machine
+    /// sleeps it may stand still.
+    fn elapsed(&self) -> Duration;
+
+    /// Resolves when [`elapsed`](Self::elapsed) has come to `moment`, or soon after.
+    fn sleep_to(&self, moment: Duration) -> Sleep<'_>;
+
+    /// What was not normal about the time since the last call. For one caller, which calls at least
+    /// every [`LOOK_EVERY`].
+    fn look(&self) -> Option<Gap>;
 }
 
-/// The machine's clock: read once, then counted on with the monotonic clock, so that neither a step
-/// back nor a leap moves a lease.
+/// How often somebody looks at the clock while a moment is waited for: so soon is seen that it was set,
+/// or that the machine slept.
+pub const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// What a clock may be off, and a look late, before it counts: less is slewing, or a busy machine.
+const GAP_MIN: Duration = Duration::from_millis(500);
+
+/// Time that did not pass as it should.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Gap {
+    /// By how much the machine's time was set, or went on while it slept, milliseconds.
+    pub set_by_ms: i64,
+    /// How long the process did not run, although time was counted.
+    pub away: Duration,
+}
+
+impl Gap {
+    /// What is wrong with `passed` having been counted while the machine's time went from `then` to
+    /// `now`, between two looks.
+    fn between(passed: Duration, then: Timestamp, now: Timestamp) -> Option<Self> {
+        let counted_ms = i64::try_from(passed.as_millis()).unwrap_or(i64::MAX);
+        let shown_ms = now.as_ms().saturating_sub(then.as_ms());
+        let set_by_ms = shown_ms.saturating_sub(counted_ms);
+        let was_set = Duration::from_millis(set_by_ms.unsigned_abs()) >= GAP_MIN;
+        let away = passed.saturating_sub(LOOK_EVERY);
+        let was_away = away >= GAP_MIN;
+        (was_set || was_away).then_some(Self {
+            set_by_ms: if was_set { set_by_ms } else { 0 },
+            away: if was_away { away } else { Duration::ZERO },
+        })
+    }
+}
+
+/// The machine's clocks.
 #[derive(Debug)]
 pub struct SystemClock {
     started: Instant,
-    started_at: Timestamp,
+    /// Both times at the last look.
+    seen: Mutex<(Duration, Timestamp)>,
 }
 
 impl SystemClock {
-    /// Reads the machine's clock.
+    /// Begins to count.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that asks the system")]
     pub fn start() -> Self {
-        let since_epoch =
-            SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Self { started: Instant::now(), started_at: Timestamp::EPOCH.plus(since_epoch) }
+        let seen = Mutex::new((Duration::ZERO, system_now()));
+        Self { started: Instant::now(), seen }
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one place that asks the system")]
+fn system_now() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::EPOCH.plus(since_epoch)
 }
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        self.started_at.plus(self.started.elapsed())
+        system_now()
     }
 
-    fn sleep_until(&self, moment: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+    fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn sleep_to(&self, moment: Duration) -> Sleep<'_> {
         Box::pin(async move {
             // A timer rounds; the moment itself must have come.
-            while self.now() < moment {
-                let span = moment.since(self.now()).min(Duration::from_secs(3_600));
-                tokio::time::sleep(span).await;
+            while let Some(left) = moment.checked_sub(self.elapsed()).filter(|left| !left.is_zero())
+            {
+                tokio::time::sleep(left).await;
             }
         })
+    }
+
+    fn look(&self) -> Option<Gap> {
+        let (elapsed, now) = (self.elapsed(), self.now());
+        let mut seen = self.seen.lock().expect("nothing panics while it is held");
+        let (before, then) = std::mem::replace(&mut *seen, (elapsed, now));
+        Gap::between(elapsed.saturating_sub(before), then, now)
     }
 }
 
 /// A clock that stands still until it is moved: tests decide what time it is.
 #[derive(Debug)]
 pub struct ManualClock {
-    now: watch::Sender<Timestamp>,
+    shown: watch::Sender<Shown>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Shown {
+    now: Timestamp,
+    elapsed: Duration,
+    gap: Option<Gap>,
 }
 
 impl ManualClock {
     /// A clock that shows `now`.
     #[must_use]
     pub fn at(now: Timestamp) -> Self {
-        Self { now: watch::Sender::new(now) }
+        let shown = Shown { now, elapsed: Duration::ZERO, gap: None };
+        Self { shown: watch::Sender::new(shown) }
     }
 
-    /// Moves the clock forward and wakes those who waited for it.
+    /// Time passes, while the process runs; wakes those who waited for it.
     pub fn advance(&self, span: Duration) {
-        self.now.send_modify(|now| *now = now.plus(span));
+        self.shown.send_modify(|shown| shown.pass(span));
+    }
+
+    /// Time passes, while the process is stopped.
+    pub fn stall(&self, span: Duration) {
+        self.shown.send_modify(|shown| {
+            shown.pass(span);
+            shown.gap.get_or_insert_default().away += span;
+        });
+    }
+
+    /// Somebody sets the machine's time, or it slept: no time is counted. It is seen once
+    /// [`LOOK_EVERY`] has passed.
+    pub fn set_by(&self, ms: i64) {
+        self.shown.send_modify(|shown| {
+            shown.now = Timestamp::from_ms(shown.now.as_ms().saturating_add(ms));
+            shown.gap.get_or_insert_default().set_by_ms += ms;
+        });
+    }
+}
+
+impl Shown {
+    fn pass(&mut self, span: Duration) {
+        self.now = self.now.plus(span);
+        self.elapsed += span;
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        *self.now.borrow()
+        self.shown.borrow().now
     }
 
-    fn sleep_until(&self, moment: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        let mut moved = self.now.subscribe();
+    fn elapsed(&self) -> Duration {
+        self.shown.borrow().elapsed
+    }
+
+    fn sleep_to(&self, moment: Duration) -> Sleep<'_> {
+        let mut moved = self.shown.subscribe();
         Box::pin(async move {
             // The sender lives as long as the clock, which lives as long as this future.
-            let _ = moved.wait_for(|now| *now >= moment).await;
+            let _ = moved.wait_for(|shown| shown.elapsed >= moment).await;
         })
+    }
+
+    fn look(&self) -> Option<Gap> {
+        let mut gap = None;
+        self.shown.send_if_modified(|shown| {
+            gap = shown.gap.take();
+            false
+        });
+        gap
     }
 }
 
@@ -147,5 +255,27 @@ impl Chance for SeededChance {
             u128::from(bits ^ (bits >> 31))
         };
         draw() << 64 | draw()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn between(passed_ms: u64, shown_ms: i64) -> Option<(i64, u64)> {
+        let then = Timestamp::from_ms(1_000_000);
+        let now = Timestamp::from_ms(1_000_000 + shown_ms);
+        let gap = Gap::between(Duration::from_millis(passed_ms), then, now)?;
+        Some((gap.set_by_ms, u64::try_from(gap.away.as_millis()).expect("a short time")))
+    }
+
+    #[test]
+    fn a_look_sees_that_the_clock_was_set_and_that_the_process_did_not_run() {
+        assert_eq!(between(500, 500), None);
+        assert_eq!(between(900, 1_300), None, "late, and slewed, a little");
+        assert_eq!(between(500, 3_600_500), Some((3_600_000, 0)), "the machine slept");
+        assert_eq!(between(500, -3_599_500), Some((-3_600_000, 0)), "it was set back");
+        assert_eq!(between(10_500, 10_500), Some((0, 10_000)), "the process was stopped");
+        assert_eq!(between(10_500, 70_500), Some((60_000, 10_000)));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use relais_core::{LeaseToken, Progress, TenantName, Timestamp, limits};
+use relais_core::{LeaseToken, Progress, TenantName, limits};
 
 use crate::engine::Engine;
 use crate::work::Report;
@@ -19,7 +19,8 @@ pub(crate) struct Coalescer {
 
 #[derive(Debug)]
 struct Recent {
-    logged_at: Timestamp,
+    /// Of the time that is counted.
+    logged_at: Duration,
     /// What came since; a flush is on its way for it.
     held: Option<Progress>,
 }
@@ -32,9 +33,9 @@ impl Engine {
         token: LeaseToken,
         progress: Progress,
     ) -> Option<Progress> {
-        let now = self.now();
+        let now = self.elapsed();
         let mut recent = self.inner().coalescer.lock();
-        recent.retain(|_, one| one.held.is_some() || now.since(one.logged_at) < EVERY);
+        recent.retain(|_, one| one.held.is_some() || now < one.logged_at + EVERY);
         match recent.get_mut(&token) {
             None => {
                 recent.insert(token, Recent { logged_at: now, held: None });
@@ -42,18 +43,18 @@ impl Engine {
             }
             Some(one) => {
                 if one.held.replace(progress).is_none() {
-                    self.flush_later(tenant.clone(), token, one.logged_at.plus(EVERY));
+                    self.flush_later(tenant.clone(), token, one.logged_at + EVERY);
                 }
                 None
             }
         }
     }
 
-    fn flush_later(&self, tenant: TenantName, token: LeaseToken, at: Timestamp) {
+    fn flush_later(&self, tenant: TenantName, token: LeaseToken, at: Duration) {
         let engine = self.clone();
         self.inner().tracker.spawn(async move {
             tokio::select! {
-                () = engine.clock().sleep_until(at) => {}
+                () = engine.clock().sleep_to(at) => {}
                 () = engine.inner().stop.cancelled() => {}
             }
             let held = engine.inner().coalescer.lock().remove(&token).and_then(|one| one.held);

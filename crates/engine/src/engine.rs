@@ -134,6 +134,7 @@ impl Engine {
         for stats in engine.store().queues().await? {
             engine.policies().put(stats.tenant, stats.queue, stats.policy);
         }
+        engine.begin_time();
         engine.reclaim().await?;
         let keeper = engine.clone();
         engine.inner.tracker.spawn(async move { keeper.keep_time().await });
@@ -144,6 +145,12 @@ impl Engine {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.inner.clock.now()
+    }
+
+    /// Time counted since the engine's clock was made, which nobody sets: for what lasts so long.
+    #[must_use]
+    pub fn elapsed(&self) -> std::time::Duration {
+        self.inner.clock.elapsed()
     }
 
     /// What the engine counted.

@@ -28,7 +28,9 @@ mod why;
 mod work;
 
 pub use call::{TlsFault, UpstreamTls};
-pub use clock::{Chance, Clock, ManualClock, SeededChance, SystemChance, SystemClock};
+pub use clock::{
+    Chance, Clock, Gap, LOOK_EVERY, ManualClock, SeededChance, SystemChance, SystemClock,
+};
 pub use config::{Config, Policies, UpstreamLimits};
 pub use engine::{Engine, EngineError};
 pub use envelope::{Access, Context, Field, Grants, RequestHead, ResultHead};

@@ -144,6 +144,15 @@ impl Origins {
         self.with(origin, |state| state.limits.retry_after)
     }
 
+    /// The machine's time was set by `ms`: pauses and rates are durations, and move along.
+    pub(crate) fn shift(&self, ms: i64) {
+        let mut known = self.known.lock().expect("nothing panics while it is held");
+        for state in known.values_mut() {
+            state.paused_until = state.paused_until.shifted(ms);
+            state.bucket = state.bucket.map(|bucket| bucket.shifted(ms));
+        }
+    }
+
     /// Until when the origin is paused, if it is.
     pub(crate) fn paused_until(&self, origin: &Arc<str>, now: Timestamp) -> Option<Timestamp> {
         self.with(origin, |state| (state.paused_until > now).then_some(state.paused_until))

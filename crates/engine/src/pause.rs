@@ -77,6 +77,15 @@ impl Pauses {
         lanes
     }
 
+    /// The machine's time was set by `ms`: pauses are durations, and move along.
+    pub(crate) fn shift(&self, ms: i64) {
+        for paused in self.lock().values_mut() {
+            paused.until = paused.until.map(|until| until.shifted(ms));
+            let lanes = Arc::make_mut(&mut paused.lanes).values_mut();
+            lanes.for_each(|until| *until = until.shifted(ms));
+        }
+    }
+
     fn lane_until(&self, pool: &Pool, lane: &LaneKey, now: Timestamp) -> Option<Timestamp> {
         self.lock().get(pool)?.lanes.get(lane).copied().filter(|until| *until > now)
     }
@@ -164,6 +173,16 @@ mod tests {
         assert_eq!(pauses.lanes(&pool(), at(99)).len(), 1);
         assert!(pauses.lanes(&pool(), at(100)).is_empty());
         assert!(pauses.lock().is_empty());
+    }
+
+    #[test]
+    fn a_clock_that_is_set_neither_ends_nor_lengthens_a_pause() {
+        let pauses = Pauses::default();
+        pauses.pause(&pool(), Some(&lane(1)), at(100));
+        pauses.pause(&pool(), None, at(100));
+        pauses.shift(-3_600_000);
+        assert_eq!(pauses.pool_until(&pool(), at(-3_600_000)), Some(at(100 - 3_600_000)));
+        assert_eq!(pauses.lane_until(&pool(), &lane(1), at(100 - 3_600_000)), None);
     }
 
     #[test]

@@ -1,15 +1,19 @@
 //! What time does: ends leases, deadlines and retention, and starts what was scheduled. Sleeps until the
 //! next of them; commits that bring an earlier one wake it.
+//!
+//! It looks at the clock twice a second while it sleeps: moments follow the machine's time when that is
+//! set, and nobody's silence counts while this process did not run (see `Command::Tick`).
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use relais_core::{Command, Holder, Reply, Status, Timestamp};
+use relais_core::{Command, Holder, Reply, Status, Task, TaskId, Timestamp};
 use relais_store::{Commit, Committed, DueQuery, Filter, Pool};
 use tokio::sync::Notify;
 
+use crate::clock::{Gap, LOOK_EVERY};
 use crate::engine::{Engine, EngineError};
 use crate::meters::Meters;
 
@@ -17,8 +21,8 @@ use crate::meters::Meters;
 const TICKS_MAX: usize = 256;
 /// How often followers and desks that nobody uses are forgotten.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
-/// Tasks read in one page while taking back the attempts of dead processes.
-const RECLAIM_PAGE: usize = 500;
+/// Running tasks read in one page.
+const RUNNING_PAGE: usize = 500;
 
 /// When to wake up next.
 #[derive(Debug)]
@@ -27,11 +31,18 @@ pub(crate) struct Alarm {
     earlier: Notify,
     /// Pools to wake at a moment that only the engine knows of: a paused origin, an empty bucket.
     pools: Mutex<BTreeMap<(Timestamp, Pool), ()>>,
+    /// Since when this process has been there without a break, milliseconds.
+    here_since_ms: AtomicI64,
 }
 
 impl Default for Alarm {
     fn default() -> Self {
-        Self { next_ms: AtomicI64::new(i64::MAX), earlier: Notify::new(), pools: Mutex::default() }
+        Self {
+            next_ms: AtomicI64::new(i64::MAX),
+            earlier: Notify::new(),
+            pools: Mutex::default(),
+            here_since_ms: AtomicI64::new(i64::MAX),
+        }
     }
 }
 
@@ -55,42 +66,82 @@ impl Engine {
         self.propose_alarm(moment);
     }
 
+    /// The engine is there from now on, and everything is to be looked at.
+    pub(crate) fn begin_time(&self) {
+        // What was not normal before the start is not this process's.
+        self.clock().look();
+        self.be_here_since(self.now());
+        self.inner().alarm.next_ms.store(i64::MIN, Ordering::Release);
+    }
+
+    fn be_here_since(&self, now: Timestamp) {
+        self.inner().alarm.here_since_ms.store(now.as_ms(), Ordering::Release);
+    }
+
     /// Runs until the engine stops.
     pub(crate) async fn keep_time(&self) {
-        let mut sweep_at = self.now().plus(SWEEP_EVERY);
-        loop {
-            let alarm = &self.inner().alarm;
-            // Whoever proposes from here on is seen, by the number or by the notification.
-            alarm.next_ms.store(i64::MAX, Ordering::Release);
-            let now = self.now();
-            if now >= sweep_at {
+        let mut sweep_at = self.elapsed() + SWEEP_EVERY;
+        let next = || Timestamp::from_ms(self.inner().alarm.next_ms.load(Ordering::Acquire));
+        while !self.inner().stop.is_cancelled() {
+            // Before anything is judged by the time that it is now.
+            let leapt = match self.clock().look() {
+                Some(gap) => self.heed(gap).await,
+                None => false,
+            };
+            if leapt || next() <= self.now() {
+                self.look_for_due().await;
+            }
+            if self.elapsed() >= sweep_at {
                 self.feed().sweep();
                 self.inner().dispatcher.sweep();
-                sweep_at = now.plus(SWEEP_EVERY);
+                sweep_at = self.elapsed() + SWEEP_EVERY;
             }
-            let next = match self.act_on_due(now).await {
-                Ok(next) => next,
-                Err(error) => {
-                    tracing::warn!(%error, "could not look for what is due; trying again");
-                    now.plus(Duration::from_secs(1))
-                }
-            };
-            alarm.next_ms.fetch_min(next.as_ms(), Ordering::AcqRel);
-            loop {
-                let until = Timestamp::from_ms(alarm.next_ms.load(Ordering::Acquire)).min(sweep_at);
-                if until <= self.now() {
-                    break;
-                }
-                tokio::select! {
-                    () = self.clock().sleep_until(until) => {}
-                    () = alarm.earlier.notified() => {}
-                    () = self.inner().stop.cancelled() => return,
-                }
-            }
-            if self.inner().stop.is_cancelled() {
-                return;
+            // In this order: time that passes in between makes the nap shorter, not longer.
+            let counted = self.elapsed();
+            let nap = next().since(self.now()).min(LOOK_EVERY);
+            tokio::select! {
+                () = self.clock().sleep_to(counted + nap) => {}
+                () = self.inner().alarm.earlier.notified() => {}
+                () = self.inner().stop.cancelled() => {}
             }
         }
+    }
+
+    async fn look_for_due(&self) {
+        let alarm = &self.inner().alarm;
+        // Whoever proposes from here on is seen, by the number or by the notification.
+        alarm.next_ms.store(i64::MAX, Ordering::Release);
+        let now = self.now();
+        let next = match self.act_on_due(now).await {
+            Ok(next) => next,
+            Err(error) => {
+                tracing::warn!(%error, "could not look for what is due; trying again");
+                now.plus(Duration::from_secs(1))
+            }
+        };
+        alarm.next_ms.fetch_min(next.as_ms(), Ordering::AcqRel);
+    }
+
+    /// The machine's time was set, or this process did not run for a while: leases last one more, and
+    /// what was reckoned from the old time is reckoned anew. Answers whether moments have moved.
+    async fn heed(&self, gap: Gap) -> bool {
+        let away_ms = u64::try_from(gap.away.as_millis()).unwrap_or(u64::MAX);
+        let set_by_ms = gap.set_by_ms;
+        tracing::warn!(set_by_ms, away_ms, "time made a leap; leases last one more");
+        self.be_here_since(self.now());
+        if set_by_ms == 0 {
+            return false;
+        }
+        self.inner().origins.shift(set_by_ms);
+        self.inner().pauses.shift(set_by_ms);
+        let mut reckoned = if set_by_ms < 0 { self.bound_leases().await } else { Ok(()) };
+        if reckoned.is_ok() {
+            reckoned = self.wake_all_pools().await;
+        }
+        if let Err(error) = reckoned {
+            tracing::warn!(%error, "could not look at all that waits after a leap of time");
+        }
+        true
     }
 
     /// Ends what is overdue and wakes what became ready; answers when to look again.
@@ -129,12 +180,12 @@ impl Engine {
     }
 
     /// Lets time act on these tasks, and erases those whose retention is over.
-    async fn tick(&self, ids: Vec<relais_core::TaskId>) -> Result<(), EngineError> {
+    async fn tick(&self, ids: Vec<TaskId>) -> Result<(), EngineError> {
         let tasks = self.tasks(ids).await?;
         let steps = tasks
             .iter()
             .flatten()
-            .map(|task| self.step_of(task, None, Command::Tick { jitter: self.chance().unit() }))
+            .map(|task| self.step_of(task, None, self.tick_command()))
             .collect();
         let mut expired = Vec::new();
         for answer in self.take(steps).await? {
@@ -149,7 +200,7 @@ impl Engine {
         self.erase_expired(expired).await
     }
 
-    async fn erase_expired(&self, ids: Vec<relais_core::TaskId>) -> Result<(), EngineError> {
+    async fn erase_expired(&self, ids: Vec<TaskId>) -> Result<(), EngineError> {
         if ids.is_empty() {
             return Ok(());
         }
@@ -169,33 +220,70 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes back the attempts that a dead process of Relais left behind.
+    /// Takes back the attempts that a dead process of Relais left behind, and bounds the leases of a clock
+    /// that was ahead.
     pub(crate) async fn reclaim(&self) -> Result<(), EngineError> {
+        let now = self.now();
+        let own = self.inner().epoch;
+        let is_dead = |task: &Task| {
+            task.life.lease().is_some_and(
+                |lease| matches!(lease.holder, Holder::Relais { epoch } if epoch != own),
+            )
+        };
+        let taken_back = self.step_running(|task| {
+            let lease = task.life.lease()?;
+            let jitter = self.chance().unit();
+            match is_dead(task) {
+                true => Some(Command::Crash { nonce: lease.nonce, jitter }),
+                false => lease.is_beyond(now).then(|| self.tick_command()),
+            }
+        });
+        let count = taken_back.await?;
+        if count > 0 {
+            tracing::info!(count, "took back attempts of a process that died");
+        }
+        self.wake_all_pools().await
+    }
+
+    /// A lease is a duration: those of a clock that was ahead end a whole lease from now on.
+    async fn bound_leases(&self) -> Result<(), EngineError> {
+        let now = self.now();
+        let bound = self.step_running(|task| {
+            task.life.lease().filter(|lease| lease.is_beyond(now)).map(|_| self.tick_command())
+        });
+        bound.await.map(drop)
+    }
+
+    /// Takes the steps that `command_of` names for running tasks; answers how many.
+    async fn step_running(
+        &self,
+        command_of: impl Fn(&Task) -> Option<Command>,
+    ) -> Result<usize, EngineError> {
+        let mut count = 0;
         let mut after = None;
         loop {
             let status = Some(Status::Running);
-            let filter = Filter { status, after, limit: RECLAIM_PAGE, ..Filter::default() };
+            let filter = Filter { status, after, limit: RUNNING_PAGE, ..Filter::default() };
             let page = self.list(filter).await?;
             let steps: Vec<_> = page
                 .tasks
                 .iter()
-                .filter_map(|task| {
-                    let lease = task.life.lease()?;
-                    let Holder::Relais { epoch } = lease.holder else { return None };
-                    let jitter = self.chance().unit();
-                    let crash = Command::Crash { nonce: lease.nonce, jitter };
-                    (epoch != self.inner().epoch).then(|| self.step_of(task, None, crash))
-                })
+                .filter_map(|task| Some(self.step_of(task, None, command_of(task)?)))
                 .collect();
             if !steps.is_empty() {
-                tracing::info!(count = steps.len(), "took back attempts of a process that died");
+                count += steps.len();
                 self.take(steps).await?;
             }
             match page.next {
                 Some(next) => after = Some(next),
-                None => break,
+                None => return Ok(count),
             }
         }
-        self.wake_all_pools().await
+    }
+
+    fn tick_command(&self) -> Command {
+        let here_since_ms = self.inner().alarm.here_since_ms.load(Ordering::Acquire);
+        let here_since = Timestamp::from_ms(here_since_ms);
+        Command::Tick { here_since, jitter: self.chance().unit() }
     }
 }

@@ -104,7 +104,7 @@ impl Engine {
         }
         self.inner().worker_calls.fetch_add(1, Ordering::Relaxed);
         let pool = Pool { tenant: tenant.clone(), queue: queue.clone(), run_by: RunBy::Workers };
-        let until = self.now().plus(wait);
+        let until = self.elapsed() + wait;
         let desk = self.inner().dispatcher.desk(&pool);
         loop {
             // Sitting down before looking: a task that comes in between finds the worker waiting.
@@ -123,12 +123,12 @@ impl Engine {
                 }
                 return Ok(claims.started);
             }
-            if wait.is_zero() || self.now() >= until {
+            if wait.is_zero() || self.elapsed() >= until {
                 return Ok(Vec::new());
             }
             tokio::select! {
                 () = called => {}
-                () = self.clock().sleep_until(until) => {}
+                () = self.clock().sleep_to(until) => {}
                 () = self.inner().draining.cancelled() => return Ok(Vec::new()),
             }
         }

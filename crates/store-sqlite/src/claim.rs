@@ -9,7 +9,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use relais_core::lane::{
     Bucket, free_at, full_after_start, held_ms_max, queue_vtime_after_start, vtime_after_start,
 };
-use relais_core::{BodyKind, Command, Credentials, Lease, Order, Timestamp, step};
+use relais_core::{BodyKind, Command, Credentials, Order, Timestamp, step};
 use relais_store::{Claim, Claimed, Claims, StoredBody};
 
 use crate::bodies::stored_body;
@@ -78,6 +78,11 @@ impl Scribe<'_> {
             self.promote(pool, claim.now, PROMOTED_MAX)?;
         }
         self.set_order(queue, claim.policy.order == Order::Strict)?;
+        if let Some(back) =
+            self.ledger.queue(queue).bucket.and_then(|bucket| bucket.set_back(claim.now))
+        {
+            self.ledger.queue_mut(queue).bucket = Some(back);
+        }
         if self.ledger.queue(queue).is_paused {
             return Ok(Claims::default());
         }
@@ -279,8 +284,7 @@ impl Walk<'_> {
         };
         let claim = self.claim;
         let now = claim.start_of(&row.task);
-        let until = now.plus(claim.policy.lease);
-        let lease = Lease { nonce, until, holder: claim.holder.clone() };
+        let lease = claim.lease(nonce);
         let Ok(step) = step(&row.task, Command::Start { lease }, &claim.policy, now) else {
             // Only its deadline can stand against it: time will end it.
             scribe.set_phase(row, Phase::Lapsed)?;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use relais_core::{
-    BodyKind, Holder, LaneKey, Policy, QueueName, Runner, Task, TaskId, TenantName, Timestamp,
+    BodyKind, Holder, LaneKey, Lease, Policy, QueueName, Runner, Task, TaskId, TenantName,
+    Timestamp,
 };
 
 use crate::body::StoredBody;
@@ -110,6 +111,13 @@ impl Claim {
     #[must_use]
     pub fn start_of(&self, task: &Task) -> Timestamp {
         task.life.run_at().map_or(self.now, |run_at| self.now.max(run_at))
+    }
+
+    /// The lease that an attempt starts under: a whole one from now on, whatever the moment of the task
+    /// or the time of its log is. Those may be of a clock that was ahead.
+    #[must_use]
+    pub fn lease(&self, nonce: u128) -> Lease {
+        Lease::new(nonce, self.now, self.policy.lease, self.holder.clone())
     }
 }
 

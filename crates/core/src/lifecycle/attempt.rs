@@ -17,7 +17,9 @@ pub(super) fn start(mut draft: Draft<'_>, lease: Lease) -> Result<Step, Refused>
     let started = EventData::started_by(&lease.holder);
     let life = &mut draft.step.life;
     life.attempt += 1;
-    life.state = State::Running { lease, started_at: draft.now };
+    // As the log says, where time never goes back.
+    let started_at = life.updated_at.max(draft.now);
+    life.state = State::Running { lease, started_at };
     draft.log(started);
     Ok(draft.done())
 }
@@ -34,6 +36,7 @@ pub(super) fn report(mut draft: Draft<'_>, nonce: u128, report: Report) -> Resul
         // A heartbeat that was overtaken on its way never shortens the lease.
         State::Running { lease, .. } if lease.nonce == nonce => {
             lease.until = lease.until.max(report.until);
+            lease.span = report.until.since(draft.now);
         }
         _ => return Err(draft.refusal_of(nonce)),
     }

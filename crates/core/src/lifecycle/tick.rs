@@ -2,6 +2,9 @@
 //!
 //! Whoever finds a task overdue only says so; what is due is decided here, from the task as it is
 //! then, so that a settle that came in between is never overwritten (P3).
+//!
+//! A lease that ends is a holder that vanished only if it could have spoken: see
+//! [`Lease::holds_until`].
 
 use super::settle::{end_failed, vanish};
 use super::{Draft, Effect, Reply, Step};
@@ -9,9 +12,16 @@ use crate::event::{Cause, EventData};
 use crate::policy::Policy;
 use crate::refusal::Refused;
 use crate::task::{Failure, FailureCode, Lease, State};
+use crate::time::Timestamp;
 
-pub(super) fn tick(mut draft: Draft<'_>, jitter: f64, policy: &Policy) -> Result<Step, Refused> {
+pub(super) fn tick(
+    mut draft: Draft<'_>,
+    here_since: Timestamp,
+    jitter: f64,
+    policy: &Policy,
+) -> Result<Step, Refused> {
     let now = draft.now;
+    let held = |lease: &Lease| lease.holds_until(here_since, now);
     let deadline_passed = draft.task.life.deadline <= now;
     match &draft.task.life.state {
         State::Queued { .. } if deadline_passed => miss_deadline(&mut draft, None),
@@ -20,15 +30,17 @@ pub(super) fn tick(mut draft: Draft<'_>, jitter: f64, policy: &Policy) -> Result
         }
         State::Running { lease, .. } if deadline_passed => {
             // A holder whose lease ended too is gone: its slot is free.
-            let holder = (lease.until > now).then(|| draft.told_to_stop(lease));
+            let holder = held(lease).map(|_| draft.told_to_stop(lease));
             miss_deadline(&mut draft, holder);
         }
-        State::Running { lease, .. } if lease.until <= now => vanish(&mut draft, jitter, policy),
+        State::Running { lease, .. } => match held(lease) {
+            Some(until) => return Ok(draft.hold_until(until)),
+            None => vanish(&mut draft, jitter, policy),
+        },
         State::Failed { holder: Some(lease), .. } | State::Canceled { holder: Some(lease), .. } => {
-            if lease.until <= now {
-                draft.free_holder();
-            } else {
-                return Ok(draft.replying(Reply::Nothing));
+            match held(lease) {
+                Some(until) => return Ok(draft.hold_until(until)),
+                None => draft.free_holder(),
             }
         }
         State::Succeeded { .. }
@@ -39,7 +51,6 @@ pub(super) fn tick(mut draft: Draft<'_>, jitter: f64, policy: &Policy) -> Result
             return Ok(draft.replying(Reply::Expired));
         }
         State::Queued { .. }
-        | State::Running { .. }
         | State::Waiting { .. }
         | State::Succeeded { .. }
         | State::Failed { holder: None, .. }

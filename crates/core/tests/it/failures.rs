@@ -44,7 +44,7 @@ fn a_failure_that_ends_the_run_is_its_problem_and_not_told_twice() {
 fn a_task_that_missed_its_deadline_tells_what_went_wrong_before() {
     let mut task = task(Runner::Workers, Credentials::None);
     fail_at(&mut task, 0, true);
-    take(&mut task, Command::Tick { jitter: 1.0 }, 100_000);
+    take(&mut task, TICK, 100_000);
     let State::Failed { failure, .. } = &task.life.state else { panic!("{task:?}") };
     assert_eq!(*failure, Failure { detail: failure.detail.clone(), ..deadline_exceeded() });
     assert_eq!(last(&task), Some((1, 1)));

@@ -135,7 +135,7 @@ impl History {
             Said::Cancel => Command::Cancel,
             Said::Abandon => Command::Abandon,
             Said::Retry(from_start) => Command::Retry { from_start },
-            Said::Tick => Command::Tick { jitter: 0.5 },
+            Said::Tick => TICK,
         }
     }
 
@@ -190,7 +190,7 @@ impl History {
             Reply::Nothing => prop_assert!(!is_due, "nothing was done, and it is due still"),
             Reply::Done if is_due => {
                 // It ended, or its slot was freed, and its retention is over already.
-                let next = step(&self.task, Command::Tick { jitter: 0.5 }, &policy(), at(self.now));
+                let next = step(&self.task, TICK, &policy(), at(self.now));
                 prop_assert_eq!(next.map(|step| step.reply), Ok(Reply::Expired));
             }
             Reply::Done => {}
@@ -284,7 +284,7 @@ proptest! {
             if history.task.due_at() > at(history.now) {
                 history.now = history.task.due_at().as_ms();
             }
-            let tick = Command::Tick { jitter: 0.5 };
+            let tick = TICK;
             let ticked = step(&history.task, tick.clone(), &policy(), at(history.now));
             if ticked.is_ok_and(|step| step.reply == Reply::Expired) {
                 return Ok(());

@@ -125,7 +125,7 @@ fn an_outside_system_that_is_late_failed_its_attempt() {
     let mut task = task(Runner::Workers, Credentials::None);
     take(&mut task, Command::Start { lease: lease(1, 50_000) }, 1);
     take(&mut task, Command::Defer { nonce: 1, until: at(60), callback: 3 }, 2);
-    let ended = take(&mut task, Command::Tick { jitter: 1.0 }, 60);
+    let ended = take(&mut task, TICK, 60);
     let kinds: Vec<EventKind> = ended.entries.iter().map(|entry| entry.data.kind()).collect();
     assert_eq!(kinds, [EventKind::AttemptFailed, EventKind::Failed]);
 }

@@ -1,5 +1,6 @@
 //! The life of a task: every pair of state and command, and what holds in every history.
 
+mod absence;
 mod failures;
 mod histories;
 mod limits;

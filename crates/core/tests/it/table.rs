@@ -176,7 +176,7 @@ fn commands(nonce: u128) -> Vec<Command> {
         Command::Abandon,
         Command::Retry { from_start: false },
         Command::Retry { from_start: true },
-        Command::Tick { jitter: 1.0 },
+        TICK,
     ]
 }
 

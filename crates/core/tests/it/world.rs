@@ -52,8 +52,15 @@ pub(crate) fn policy() -> Policy {
     Policy { retry, ..Policy::default() }
 }
 
+/// How long a lease lasts.
+pub(crate) const SPAN: Duration = Duration::from_secs(30);
+
+/// Time has passed, and a server was always there.
+pub(crate) const TICK: Command = Command::Tick { here_since: Timestamp::MIN, jitter: 1.0 };
+
 pub(crate) fn lease(nonce: u128, until: i64) -> Lease {
-    Lease { nonce, until: at(until), holder: Holder::Worker { name: String::new() } }
+    let holder = Holder::Worker { name: String::new() };
+    Lease { nonce, until: at(until), span: SPAN, holder }
 }
 
 pub(crate) fn fail(nonce: u128, retryable: bool) -> Command {

@@ -92,7 +92,7 @@ impl Engine {
             tap.send_replace(TapEvent::Streaming(answer.clone(), 0));
             answer
         });
-        let mut reported = (0, self.now());
+        let mut reported = (0, self.elapsed());
         while let Some(frame) = incoming.frame().await {
             let Ok(chunk) = frame.map_err(Lost::Broken)?.into_data() else { continue };
             if spool.len() + chunk.len() as u64 > max {
@@ -132,10 +132,10 @@ impl Engine {
         claimed: &Claimed,
         len: u64,
         total: Option<u64>,
-        reported: &mut (u64, relais_core::Timestamp),
+        reported: &mut (u64, Duration),
     ) {
-        let now = self.now();
-        if len < reported.0 + PROGRESS_FROM_BYTES || now.since(reported.1) < PROGRESS_EVERY {
+        let now = self.elapsed();
+        if len < reported.0 + PROGRESS_FROM_BYTES || now < reported.1 + PROGRESS_EVERY {
             return;
         }
         *reported = (len, now);

@@ -126,12 +126,12 @@ impl Engine {
     ) -> Option<Outcome> {
         let handler = handler.clone();
         let policy = self.policy_of(&attempt.task);
-        let until = self.now().plus(policy.attempt_timeout);
+        let until = self.elapsed() + policy.attempt_timeout;
         let mut work = tokio::spawn(async move { handler.handle(attempt).await });
         let aborted = tokio::select! {
             ended = &mut work => return Some(self.inline_outcome(ended).await),
             () = stop.cancelled() => true,
-            () = self.clock().sleep_until(until) => false,
+            () = self.clock().sleep_to(until) => false,
         };
         work.abort();
         if !aborted {

@@ -30,12 +30,12 @@ impl Engine {
     /// Runs one attempt: calls the upstream, stores what it answers, settles.
     pub(crate) async fn push(&self, claimed: Claimed, stop: CancellationToken) {
         let tap = self.inner().taps.of(claimed.task.spec.id);
-        let until = self.now().plus(self.policy_of(&claimed.task).attempt_timeout);
+        let until = self.elapsed() + self.policy_of(&claimed.task).attempt_timeout;
         let mut sent = Sent::Nothing;
         let ended = tokio::select! {
             ended = self.call(&claimed, tap.as_ref(), &mut sent) => ended,
             () = stop.cancelled() => Ended::Stopped,
-            () = self.clock().sleep_until(until) => Ended::Late,
+            () = self.clock().sleep_to(until) => Ended::Late,
         };
         let complete = match ended {
             Ended::Outcome(complete) => *complete,

@@ -49,7 +49,17 @@ impl World {
     }
 
     pub(crate) async fn on(store: Arc<dyn Store>, config: Config, seed: u64) -> Self {
-        let clock = Arc::new(ManualClock::at(START));
+        Self::on_at(store, config, seed, START).await
+    }
+
+    /// On a machine whose clock shows `now`.
+    pub(crate) async fn on_at(
+        store: Arc<dyn Store>,
+        config: Config,
+        seed: u64,
+        now: Timestamp,
+    ) -> Self {
+        let clock = Arc::new(ManualClock::at(now));
         let chance = Arc::new(SeededChance::new(seed));
         let engine = Engine::start(config, store.clone(), clock.clone(), chance).await.unwrap();
         Self { engine, clock, store }

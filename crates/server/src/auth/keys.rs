@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
-use relais_core::Timestamp;
 use relais_engine::{Engine, EngineError};
 use serde::{Deserialize, Serialize};
 
@@ -105,7 +104,7 @@ pub(crate) struct Keys {
 #[derive(Debug)]
 struct Stored {
     by_hash: HashMap<[u8; 32], Arc<ApiKey>>,
-    read_at: Option<Timestamp>,
+    read_at: Option<Duration>,
 }
 
 impl Keys {
@@ -167,15 +166,15 @@ impl Keys {
 
     /// Reads the keys of the store again if they were not read for `age`.
     async fn refresh(&self, engine: &Engine, age: Duration) -> Result<(), EngineError> {
-        if self.is_fresh(engine.now(), age) {
+        if self.is_fresh(engine.elapsed(), age) {
             return Ok(());
         }
         let Ok(_reading) = self.reading.try_lock() else { return Ok(()) };
-        if self.is_fresh(engine.now(), age) {
+        if self.is_fresh(engine.elapsed(), age) {
             return Ok(());
         }
         let secrets = engine.secrets().await?;
-        let read_at = Some(engine.now());
+        let read_at = Some(engine.elapsed());
         let mut stored = self.stored.write().expect("nothing panics while it is held");
         match by_hash(&secrets) {
             Ok(by_hash) => stored.by_hash = by_hash,
@@ -186,9 +185,9 @@ impl Keys {
         Ok(())
     }
 
-    fn is_fresh(&self, now: Timestamp, age: Duration) -> bool {
+    fn is_fresh(&self, now: Duration, age: Duration) -> bool {
         let stored = self.stored.read().expect("nothing panics while it is held");
-        stored.read_at.is_some_and(|at| now.since(at) < age)
+        stored.read_at.is_some_and(|at| now < at + age)
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use relais_api::Notice;
-use relais_core::{State, Status, Task, TaskId, Timestamp, limits};
+use relais_core::{State, Status, Task, TaskId, limits};
 
 use crate::app::App;
 use crate::present::{self, Estimate};
@@ -22,7 +22,7 @@ const FRESH_FOR: Duration = Duration::from_secs(10);
 /// The latest estimates, encoded.
 #[derive(Debug, Default)]
 pub(crate) struct Estimates {
-    made: Mutex<HashMap<TaskId, (Timestamp, Bytes)>>,
+    made: Mutex<HashMap<TaskId, (Duration, Bytes)>>,
 }
 
 impl Estimates {
@@ -31,7 +31,7 @@ impl Estimates {
     /// # Errors
     /// When the store cannot be read.
     pub(crate) async fn of(&self, app: &App, id: TaskId) -> Result<Option<Bytes>, Refusal> {
-        let now = app.engine.now();
+        let now = app.engine.elapsed();
         if let Some(known) = self.known(id, now) {
             return Ok(Some(known));
         }
@@ -47,7 +47,7 @@ impl Estimates {
         let encoded = Bytes::from(out);
         let mut made = self.made.lock().expect("nothing panics while it is held");
         if made.len() >= limits::ESTIMATES_MAX {
-            made.retain(|_, (at, _)| now.since(*at) < FRESH_FOR);
+            made.retain(|_, (at, _)| now < *at + FRESH_FOR);
         }
         if made.len() < limits::ESTIMATES_MAX {
             made.insert(id, (now, encoded.clone()));
@@ -55,10 +55,10 @@ impl Estimates {
         Ok(Some(encoded))
     }
 
-    fn known(&self, id: TaskId, now: Timestamp) -> Option<Bytes> {
+    fn known(&self, id: TaskId, now: Duration) -> Option<Bytes> {
         let made = self.made.lock().expect("nothing panics while it is held");
         let (at, encoded) = made.get(&id)?;
-        (now.since(*at) < FRESH_FOR).then(|| encoded.clone())
+        (now < *at + FRESH_FOR).then(|| encoded.clone())
     }
 }
 

@@ -1,6 +1,7 @@
 //! One stream over many tasks: its ids are positions in the order of the whole store.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
@@ -113,8 +114,8 @@ pub(crate) struct FollowMany {
     after: u64,
     is_open: bool,
     is_reset: bool,
-    /// When the stream ends: the client comes back, if it still may.
-    until: Timestamp,
+    /// When the stream ends, of the time that is counted: the client comes back, if it still may.
+    until: Duration,
 }
 
 /// Opens a stream over many tasks.
@@ -167,7 +168,7 @@ impl FollowMany {
             return Some(self.opening());
         }
         loop {
-            if self.app.stop.is_cancelled() || self.until <= self.app.engine.now() {
+            if self.app.stop.is_cancelled() || self.until <= self.app.engine.elapsed() {
                 return None;
             }
             // Seen before looking: a commit in between wakes the wait below.

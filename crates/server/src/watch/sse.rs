@@ -87,8 +87,8 @@ pub struct Follow {
     has_more: bool,
     /// Whether the task waits in its queue, as far as its events say.
     is_queued: bool,
-    /// When the stream ends: the client comes back, if it still may.
-    until: Timestamp,
+    /// When the stream ends, of the time that is counted: the client comes back, if it still may.
+    until: Duration,
 }
 
 /// Opens a stream. `until` is when the caller's ticket ends.
@@ -155,7 +155,7 @@ impl Follow {
         if let Some(opening) = self.opening.take() {
             return Some(opening);
         }
-        let is_late = self.until <= self.app.engine.now();
+        let is_late = self.until <= self.app.engine.elapsed();
         if self.is_over || is_late || self.app.stop.is_cancelled() {
             return None;
         }
@@ -166,7 +166,7 @@ impl Follow {
             () = self.app.stop.cancelled() => return None,
         };
         if !is_newer {
-            if self.until <= self.app.engine.now() {
+            if self.until <= self.app.engine.elapsed() {
                 return None;
             }
             let estimate = if self.is_queued { Box::pin(self.estimate()).await } else { None };
@@ -338,11 +338,11 @@ fn busy(app: &App, refusal: &Refusal) -> Bytes {
 /// together, and not after the right to it, which `until` bounds. Whoever still may comes back, and
 /// misses nothing.
 #[must_use]
-pub(crate) fn ends_at(app: &App, until: Option<Timestamp>) -> Timestamp {
+pub(crate) fn ends_at(app: &App, until: Option<Timestamp>) -> Duration {
     let most = limits::STREAM_LIFETIME_MAX;
     let life = most.mul_f64(0.5 + app.engine.chance().unit() / 2.0);
-    let end = app.engine.now().plus(life);
-    until.map_or(end, |until| until.min(end))
+    let left = until.map_or(life, |until| until.since(app.engine.now()).min(life));
+    app.engine.elapsed() + left
 }
 
 /// How long one of `count` streams stays open that end together; `chance` is from 0 to 1.

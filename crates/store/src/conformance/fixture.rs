@@ -85,8 +85,8 @@ pub fn heartbeat(nonce: u128, until: i64) -> Command {
     Command::Report { nonce, until, progress: None, output: None, checkpoint: false }
 }
 
-/// Time has passed.
-pub const TICK: Command = Command::Tick { jitter: 1.0 };
+/// Time has passed, and a server was always there.
+pub const TICK: Command = Command::Tick { here_since: Timestamp::MIN, jitter: 1.0 };
 
 /// A task in the queue `mail` of the tenant `default`, for workers, ready at 0.
 #[must_use]

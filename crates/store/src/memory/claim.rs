@@ -3,7 +3,7 @@
 use relais_core::lane::{
     Bucket, free_at, full_after_start, queue_vtime_after_start, turn, vtime_after_start,
 };
-use relais_core::{BodyKind, Command, Lease, Order, Policy, Task, TaskId, Timestamp, step};
+use relais_core::{BodyKind, Command, Order, Policy, Task, TaskId, Timestamp, step};
 
 use super::state::{Inner, Lane, Queue, QueueKey};
 use crate::claim::{Claim, Claimed, Claims, Due, DueQuery, Pool};
@@ -32,6 +32,7 @@ impl Inner {
         }
         let Some(queue) = self.queues.get_mut(&key) else { return Claims::default() };
         queue.seen = Some(claim.policy.clone());
+        queue.bucket = queue.bucket.map(|bucket| bucket.set_back(claim.now).unwrap_or(bucket));
         let (vtime, now_us) = (queue.vtime, claim.now.as_ms().saturating_mul(1_000));
         queue.lanes.retain(|_, lane| {
             lane.full_at = lane.full_at.filter(|full_at| *full_at > now_us);
@@ -115,8 +116,7 @@ impl Inner {
     fn start(&mut self, id: TaskId, nonce: u128, claim: &Claim, key: &QueueKey) -> Claimed {
         let mut task = self.row(id).task.clone();
         let now = claim.start_of(&task);
-        let until = now.plus(claim.policy.lease);
-        let lease = Lease { nonce, until, holder: claim.holder.clone() };
+        let lease = claim.lease(nonce);
         let step = step(&task, Command::Start { lease }, &claim.policy, now)
             .expect("a task that is ready may start");
         task.life = step.life;
