@@ -4,7 +4,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::id::TaskId;
-use crate::task::{Failure, FailureCode, Holder, Progress};
+use crate::lease::Holder;
+use crate::task::{Failure, FailureCode, Progress};
 use crate::time::Timestamp;
 
 /// Why an attempt ended without an outcome.

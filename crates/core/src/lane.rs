@@ -106,8 +106,15 @@ impl Bucket {
     /// The first moment at which there is a whole token.
     #[must_use]
     pub fn next_at(self, rate: Rate, now: Timestamp) -> Timestamp {
+        self.nth_at(rate, 1, now)
+    }
+
+    /// The moment at which the `n`-th token from now on is there, if each is taken as it comes.
+    #[must_use]
+    pub fn nth_at(self, rate: Rate, n: u64, now: Timestamp) -> Timestamp {
         let full = self.refilled(rate, now);
-        let missing = u128::from(MICRO.saturating_sub(full.micro));
+        let wanted = u128::from(n) * u128::from(MICRO);
+        let missing = wanted.saturating_sub(u128::from(full.micro));
         let period_ms = rate.period.as_millis().max(1);
         let wait_ms =
             (missing * period_ms).div_ceil(u128::from(rate.count.max(1)) * u128::from(MICRO));
@@ -239,6 +246,14 @@ mod tests {
         // The clock went back by a day, the policy was made faster: nobody waits for what was.
         assert_eq!(free_at(full_at, hourly, at(-86_400_000)), Some(at(-82_800_000)));
         assert_eq!(free_at(full_at, TEN_PER_SECOND, at(5)), Some(at(105)));
+    }
+
+    #[test]
+    fn the_nth_start_under_a_rate_has_its_moment() {
+        let half = Bucket::full(TEN_PER_SECOND, at(0)).take(TEN_PER_SECOND, 5, at(0));
+        assert_eq!(half.nth_at(TEN_PER_SECOND, 5, at(0)), at(0));
+        assert_eq!(half.nth_at(TEN_PER_SECOND, 6, at(0)), at(100));
+        assert_eq!(half.nth_at(TEN_PER_SECOND, 105, at(0)), at(10_000), "beyond the burst, too");
     }
 
     #[test]

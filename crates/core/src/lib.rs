@@ -5,6 +5,7 @@
 pub mod event;
 pub mod id;
 pub mod lane;
+pub mod lease;
 pub mod lifecycle;
 pub mod limits;
 pub mod name;
@@ -19,6 +20,7 @@ pub mod time;
 
 pub use event::{CancelReason, Cause, Entry, EventData, EventKind, RequeueReason};
 pub use id::{InvalidId, LeaseToken, TaskId};
+pub use lease::{Holder, Lease};
 pub use lifecycle::{BodyKind, Command, Effect, Reply, Step, accept, step};
 pub use name::{InvalidName, LaneKey, QueueName, TenantName};
 pub use options::{Asked, Deadline, InvalidOption, OptionName, Options};
@@ -27,7 +29,7 @@ pub use refusal::Refused;
 pub use retry::RetryPolicy;
 pub use spec::{RequestLine, Source, Spec};
 pub use task::{
-    Credentials, Failure, FailureCode, Holder, LastFailure, Lease, Life, Priority, Progress,
-    Runner, Settled, Settlement, State, Status, Task,
+    Credentials, Failure, FailureCode, LastFailure, Life, Priority, Progress, Runner, Settled,
+    Settlement, State, Status, Task,
 };
 pub use time::Timestamp;

@@ -16,10 +16,11 @@ use bytes::Bytes;
 
 use crate::Cause;
 use crate::event::{CancelReason, Entry, EventData, RequeueReason};
+use crate::lease::{Holder, Lease};
 use crate::limits;
 use crate::policy::Policy;
 use crate::refusal::Refused;
-use crate::task::{Failure, Holder, Lease, Life, Progress, Settled, Settlement, State, Task};
+use crate::task::{Failure, Life, Progress, Settled, Settlement, State, Task};
 use crate::time::Timestamp;
 
 /// The bodies a task may have.

@@ -1,11 +1,10 @@
 //! A task: one accepted request and all that happens to it.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::event::CancelReason;
+use crate::lease::Lease;
 use crate::limits;
 use crate::spec::{Source, Spec};
 use crate::time::Timestamp;
@@ -74,64 +73,6 @@ pub enum Credentials {
     Sealed,
     /// They were erased: the task cannot run again.
     Erased,
-}
-
-/// Who holds a lease.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Holder {
-    /// A process of Relais that runs the attempt itself; `epoch` tells its processes apart, so that the
-    /// attempts of a dead one are found at the next start.
-    Relais {
-        /// Drawn at the start of the process.
-        epoch: u64,
-    },
-    /// A worker, by the name it gave.
-    Worker {
-        /// For people only; may be empty.
-        name: String,
-    },
-}
-
-/// The time-limited, fenced right to run one attempt.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lease {
-    /// The fence: drawn for each attempt.
-    pub nonce: u128,
-    /// When it ends unless it is extended.
-    pub until: Timestamp,
-    /// How long it lasts from a sign of life.
-    pub span: Duration,
-    /// Who holds it.
-    pub holder: Holder,
-}
-
-impl Lease {
-    /// A lease that begins at `now`.
-    #[must_use]
-    pub fn new(nonce: u128, now: Timestamp, span: Duration, holder: Holder) -> Self {
-        Self { nonce, until: now.plus(span), span, holder }
-    }
-
-    /// Until when it holds, seen at `now`; `None` if it is over.
-    ///
-    /// Silence proves that a holder is gone only if it could have spoken. Since `here_since` a server has
-    /// been there: a lease that ended before, or soon after, lasts one more from then on. And it is a
-    /// duration: if the clock was set back it ends a whole lease from now on at the latest.
-    #[must_use]
-    pub fn holds_until(&self, here_since: Timestamp, now: Timestamp) -> Option<Timestamp> {
-        let longest = now.plus(self.span);
-        if self.until > now {
-            return Some(self.until.min(longest));
-        }
-        Some(here_since.plus(self.span).min(longest)).filter(|until| *until > now)
-    }
-
-    /// Whether it ends later than one that begins at `now`: the clock was set back since its last sign
-    /// of life.
-    #[must_use]
-    pub fn is_beyond(&self, now: Timestamp) -> bool {
-        self.until > now.plus(self.span)
-    }
 }
 
 /// The end of an attempt as its holder said it.

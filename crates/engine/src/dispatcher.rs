@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use relais_core::{Command, Holder, Runner, TaskId, Timestamp};
@@ -18,6 +19,8 @@ use crate::origin::Room;
 const CLAIM_MAX: u32 = 64;
 /// Pools read at the start of the process.
 const POOLS_MAX: usize = 100_000;
+/// How long a worker that asked counts as there: it may be about to ask again.
+const STAFFED_FOR: Duration = Duration::from_secs(10);
 /// In-process attempts at once.
 const INLINE_MAX: u32 = 64;
 
@@ -25,8 +28,37 @@ const INLINE_MAX: u32 = 64;
 #[derive(Debug, Default)]
 pub(crate) struct Dispatcher {
     claiming: Mutex<HashMap<Pool, Again>>,
-    /// Workers that wait for a task, by pool.
-    desks: Mutex<HashMap<Pool, Arc<Notify>>>,
+    /// Where workers wait for tasks, by pool.
+    desks: Mutex<HashMap<Pool, Desk>>,
+}
+
+/// Where the workers of a pool wait.
+#[derive(Debug, Default)]
+struct Desk {
+    bell: Arc<Notify>,
+    /// When one asked last, of the time that is counted.
+    asked_at: Duration,
+}
+
+impl Desk {
+    fn is_waited_at(&self) -> bool {
+        Arc::strong_count(&self.bell) > 1
+    }
+
+    fn is_staffed(&self, now: Duration) -> bool {
+        self.is_waited_at() || now < self.asked_at + STAFFED_FOR
+    }
+}
+
+/// What workers do about a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Staff {
+    /// None asks.
+    Nobody,
+    /// One asked a moment ago: it is busy, or about to ask again.
+    Around,
+    /// One waits for a task.
+    Waits,
 }
 
 /// Whether a pool was woken once more while it was being claimed from.
@@ -37,30 +69,36 @@ enum Again {
 }
 
 impl Dispatcher {
-    /// Where workers of this pool wait.
-    pub(crate) fn desk(&self, pool: &Pool) -> Arc<Notify> {
+    /// Where a worker of this pool, which asks at `now`, waits.
+    pub(crate) fn desk(&self, pool: &Pool, now: Duration) -> Arc<Notify> {
         let mut desks = self.desks.lock().expect("nothing panics while it is held");
-        desks.entry(pool.clone()).or_default().clone()
+        let desk = desks.entry(pool.clone()).or_default();
+        desk.asked_at = now;
+        desk.bell.clone()
     }
 
     /// Wakes one waiting worker of this pool, or the next that comes.
     fn call_worker(&self, pool: &Pool) {
         let desks = self.desks.lock().expect("nothing panics while it is held");
         if let Some(desk) = desks.get(pool) {
-            desk.notify_one();
+            desk.bell.notify_one();
         }
     }
 
-    /// Whether a worker waits for tasks of this pool.
-    pub(crate) fn is_staffed(&self, pool: &Pool) -> bool {
+    /// What workers do about this pool at `now`.
+    pub(crate) fn staff(&self, pool: &Pool, now: Duration) -> Staff {
         let desks = self.desks.lock().expect("nothing panics while it is held");
-        desks.get(pool).is_some_and(|desk| Arc::strong_count(desk) > 1)
+        match desks.get(pool) {
+            Some(desk) if desk.is_waited_at() => Staff::Waits,
+            Some(desk) if desk.is_staffed(now) => Staff::Around,
+            Some(_) | None => Staff::Nobody,
+        }
     }
 
-    /// Forgets desks at which nobody waits; called from time to time.
-    pub(crate) fn sweep(&self) {
+    /// Forgets desks at which nobody asks any more; called from time to time.
+    pub(crate) fn sweep(&self, now: Duration) {
         let mut desks = self.desks.lock().expect("nothing panics while it is held");
-        desks.retain(|_, desk| Arc::strong_count(desk) > 1);
+        desks.retain(|_, desk| desk.is_staffed(now));
     }
 }
 
@@ -148,7 +186,7 @@ impl Engine {
             Ok(claims) => claims,
             Err(error) => {
                 tracing::warn!(%error, "could not claim; trying again in a second");
-                self.alarm_pool(pool, now.plus(std::time::Duration::from_secs(1)));
+                self.alarm_pool(pool, now.plus(Duration::from_secs(1)));
                 Claims::default()
             }
         };

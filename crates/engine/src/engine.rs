@@ -492,10 +492,9 @@ impl Engine {
             }
         }
         let last = stepped.entries.last().map(|entry| (entry.data.kind(), entry.at));
-        if let Some((kind, at)) = last.filter(|(kind, _)| kind.is_terminal()) {
+        if let Some((_, at)) = last.filter(|(kind, _)| kind.is_terminal()) {
             let spec = &stepped.task.spec;
-            let is_worked_off = kind != EventKind::Canceled;
-            meters.paces.note_finished(&spec.tenant, &spec.queue, is_worked_off, at);
+            meters.paces.note_finished(&spec.tenant, &spec.queue, at);
         }
     }
 }

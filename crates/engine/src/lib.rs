@@ -12,6 +12,7 @@ mod dispatcher;
 mod drain;
 pub mod engine;
 pub mod envelope;
+mod estimate;
 pub mod execute;
 pub mod feed;
 pub mod headers;
@@ -34,6 +35,7 @@ pub use clock::{
 pub use config::{Config, Policies, UpstreamLimits};
 pub use engine::{Engine, EngineError};
 pub use envelope::{Access, Context, Field, Grants, RequestHead, ResultHead};
+pub use estimate::Estimate;
 pub use execute::inline::{Handler, InlineAttempt, InlineOutcome};
 pub use execute::tap::{Tap, TapEvent};
 pub use feed::{Follower, Published};

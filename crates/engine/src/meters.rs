@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use relais_core::{QueueName, TenantName, Timestamp};
 
-use crate::pace::{Lately, Pace, Paces};
+use crate::pace::{Lately, Paces};
 
 /// Counters since the start of the process.
 #[derive(Debug, Default)]
@@ -36,12 +36,6 @@ impl Meters {
     /// Adds one to a counter.
     pub fn count(counter: &AtomicU64) {
         counter.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// The pace of a queue, once an attempt ended in it.
-    #[must_use]
-    pub fn pace(&self, tenant: &TenantName, queue: &QueueName) -> Option<Pace> {
-        self.paces.pace(tenant, queue)
     }
 
     /// What a queue did lately, if anything came into it since the start.

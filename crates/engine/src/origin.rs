@@ -158,9 +158,15 @@ impl Origins {
         self.with(origin, |state| (state.paused_until > now).then_some(state.paused_until))
     }
 
-    /// Whether no further call may start until one ends.
-    pub(crate) fn is_full(&self, origin: &Arc<str>) -> bool {
-        self.with(origin, |state| state.in_flight >= state.limits.concurrency)
+    /// Calls that may start before one ends.
+    pub(crate) fn free(&self, origin: &Arc<str>) -> u64 {
+        self.with(origin, |state| state.limits.concurrency.saturating_sub(state.in_flight).into())
+    }
+
+    /// When the rate of the origin lets the `n`-th call from now on start.
+    pub(crate) fn nth_at(&self, origin: &Arc<str>, n: u64, now: Timestamp) -> Option<Timestamp> {
+        self.with(origin, |state| Some(state.bucket?.nth_at(state.limits.rate?, n, now)))
+            .filter(|at| *at > now)
     }
 
     fn limits_of(&self, origin: &Arc<str>) -> UpstreamLimits {

@@ -7,8 +7,6 @@ use std::time::Duration;
 
 use relais_core::{QueueName, TenantName, Timestamp};
 
-/// How much a new measurement weighs in a moving average.
-const WEIGHT: f64 = 0.1;
 /// Queues whose pace is remembered; beyond, estimates fall back to the default.
 const QUEUES_MAX: usize = 10_000;
 /// Over which time things are counted.
@@ -22,15 +20,6 @@ const MEASURED_MAX: u32 = 1_000;
 const PER_DOUBLING: u32 = 8;
 /// The last bucket holds everything beyond some thirty years.
 const BUCKETS: usize = 40 * PER_DOUBLING as usize;
-
-/// How fast a queue gets work done, for estimates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pace {
-    /// The time an attempt takes.
-    pub run: Quantiles,
-    /// Moving average of the time between two ends.
-    pub between: Duration,
-}
 
 /// What a queue did lately.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -66,9 +55,6 @@ struct Queue {
     finished: Window,
     wait: Spread,
     run: Spread,
-    /// Moving average of the time between two ends, and the last of them.
-    between: Option<Duration>,
-    last_end: Option<Timestamp>,
 }
 
 impl Paces {
@@ -92,32 +78,22 @@ impl Paces {
         self.note(tenant, queue, |queue| queue.run.note(run));
     }
 
-    /// A task became terminal; `is_worked_off` unless it was called off.
-    pub(crate) fn note_finished(
+    /// A task became terminal.
+    pub(crate) fn note_finished(&self, tenant: &TenantName, queue: &QueueName, now: Timestamp) {
+        self.note(tenant, queue, |queue| queue.finished.note(now));
+    }
+
+    /// How long an attempt in this queue takes, once one has ended; of one that has run for `elapsed`,
+    /// how much longer. `None` too for one that has outlived all that were measured.
+    pub(crate) fn run(
         &self,
         tenant: &TenantName,
         queue: &QueueName,
-        is_worked_off: bool,
-        now: Timestamp,
-    ) {
-        self.note(tenant, queue, |queue| {
-            queue.finished.note(now);
-            if !is_worked_off {
-                return;
-            }
-            if let Some(last) = queue.last_end.replace(now) {
-                let new = now.since(last);
-                queue.between = Some(queue.between.map_or(new, |old| average(old, new)));
-            }
-        });
-    }
-
-    /// The pace of a queue, once an attempt ended in it.
-    pub(crate) fn pace(&self, tenant: &TenantName, queue: &QueueName) -> Option<Pace> {
+        elapsed: Duration,
+    ) -> Option<Quantiles> {
         let queues = self.queues.lock().expect("nothing panics while it is held");
-        let queue = queues.get(tenant)?.get(queue)?;
-        let run = queue.run.quantiles?;
-        Some(Pace { run, between: queue.between.unwrap_or(run.p50) })
+        let run = &queues.get(tenant)?.get(queue)?.run;
+        if elapsed.is_zero() { run.quantiles } else { run.left_after(elapsed) }
     }
 
     /// What a queue did lately, if anything came into it.
@@ -146,10 +122,6 @@ impl Paces {
             what(queues.entry(tenant.clone()).or_default().entry(queue.clone()).or_default());
         }
     }
-}
-
-fn average(old: Duration, new: Duration) -> Duration {
-    old.mul_f64(1.0 - WEIGHT) + new.mul_f64(WEIGHT)
 }
 
 /// A count over the last minute, in slots.
@@ -221,18 +193,32 @@ impl Spread {
         }
         self.buckets[bucket_of(took)] += 1;
         self.measured += 1;
-        self.quantiles = Some(Quantiles { p50: self.quantile(5), p90: self.quantile(9) });
+        self.quantiles = Some(Quantiles { p50: self.quantile(0, 5), p90: self.quantile(0, 9) });
     }
 
-    /// The time that `tenths` of all did not exceed.
-    fn quantile(&self, tenths: u32) -> Duration {
-        let wanted = (self.measured * tenths).div_ceil(10);
+    /// The time that `tenths` of those in the buckets from `first` on did not exceed.
+    fn quantile(&self, first: usize, tenths: u32) -> Duration {
+        let later = &self.buckets[first..];
+        let counted: u32 = later.iter().copied().map(u32::from).sum();
+        let wanted = (counted * tenths).div_ceil(10);
         let mut seen = 0;
-        let reached = self.buckets.iter().position(|count| {
+        let reached = later.iter().position(|count| {
             seen += u32::from(*count);
             seen >= wanted
         });
-        end_of(reached.unwrap_or(BUCKETS - 1))
+        end_of(reached.map_or(BUCKETS - 1, |at| first + at))
+    }
+
+    /// How much longer what has taken `elapsed` takes: as those did that took as long at least.
+    fn left_after(&self, elapsed: Duration) -> Option<Quantiles> {
+        let first = bucket_of(elapsed);
+        if self.buckets[first..].iter().all(|count| *count == 0) {
+            return None;
+        }
+        // No finer than what is measured.
+        let least = elapsed / (2 * PER_DOUBLING);
+        let left = |tenths| self.quantile(first, tenths).saturating_sub(elapsed).max(least);
+        Some(Quantiles { p50: left(5), p90: left(9) })
     }
 }
 
@@ -291,6 +277,18 @@ mod tests {
         let now = spread.quantiles.unwrap();
         assert_eq!(now.p50, now.p90);
         assert!(now.p50 >= ms(100) && now.p50 <= ms(112), "{now:?}");
+    }
+
+    #[test]
+    fn what_has_lasted_long_lasts_as_those_did_that_lasted_as_long() {
+        let mut spread = Spread::default();
+        (0..90).for_each(|_| spread.note(ms(100)));
+        (0..10).for_each(|_| spread.note(ms(10_000)));
+        let left = |elapsed| spread.left_after(ms(elapsed)).map(|left| left.p50.as_millis());
+        assert!(left(1).is_some_and(|left| (99..112).contains(&left)), "{:?}", left(1));
+        assert!(left(500).is_some_and(|left| left > 9_000), "it is not done now: {:?}", left(500));
+        assert!(left(9_999).is_some_and(|left| left >= 600), "{:?}", left(9_999));
+        assert_eq!(left(60_000), None, "it has outlived them all");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use relais_core::{
     BodyKind, Credentials, Deadline, Entry, LaneKey, Policy, Priority, QueueName, RequestLine,
     Runner, Source, Spec, Task, TaskId, TenantName, Timestamp, limits,
 };
-use relais_store::{Accept, Body, Commit, Committed, Data, Idempotency, Pool, Rejected};
+use relais_store::{Accept, Body, Commit, Committed, Data, Idempotency, Place, Pool, Rejected};
 
 use crate::engine::{Engine, EngineError};
 use crate::envelope::{self, Context, Field, RequestHead};
@@ -57,8 +57,8 @@ pub struct Submission {
 /// What a submission became.
 #[derive(Debug, Clone)]
 pub enum Submitted {
-    /// A task of its own, durable.
-    New(Task),
+    /// A task of its own, durable, and the place it has in its queue.
+    New(Task, Place),
     /// Its idempotency key belongs to this task.
     Attached {
         /// The task, if it still exists.
@@ -148,7 +148,10 @@ impl Engine {
         committed: Result<Committed, Rejected>,
     ) -> Result<Submitted, EngineError> {
         match committed? {
-            Committed::Accepted { pos } => Ok(self.accepted(task, &entry, pos)),
+            Committed::Accepted { pos, place } => {
+                let task = self.accepted(task, &entry, pos);
+                Ok(Submitted::New(task, place))
+            }
             Committed::Attached { id, same, exists } => {
                 Box::pin(self.attached(id, same, exists)).await
             }
@@ -169,14 +172,14 @@ impl Engine {
         Ok(Submitted::Attached { task, same })
     }
 
-    fn accepted(&self, task: Task, entry: &Entry, pos: u64) -> Submitted {
+    fn accepted(&self, task: Task, entry: &Entry, pos: u64) -> Task {
         self.meters().accepted.fetch_add(1, Ordering::Relaxed);
         self.feed().publish(std::slice::from_ref(entry), pos);
         let spec = &task.spec;
         self.meters().paces.note_accepted(&spec.tenant, &spec.queue, spec.created_at);
         self.propose_alarm(task.due_at());
         self.wake(&Pool::of(&task), task.spec.run_at);
-        Submitted::New(task)
+        task
     }
 
     fn prepare(

@@ -93,7 +93,7 @@ impl Engine {
             }
             if self.elapsed() >= sweep_at {
                 self.feed().sweep();
-                self.inner().dispatcher.sweep();
+                self.inner().dispatcher.sweep(self.elapsed());
                 sweep_at = self.elapsed() + SWEEP_EVERY;
             }
             // In this order: time that passes in between makes the nap shorter, not longer.

@@ -1,14 +1,13 @@
 //! Why a task waits: promise 5, nothing waits without an explanation.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use relais_core::outcome::PauseScope;
-use relais_core::{Runner, State, Task, Timestamp};
-use relais_store::{Pool, QueueStats, RunBy};
+use relais_core::{Order, Rate, Runner, State, Task, Timestamp};
+use relais_store::{Place, Pool};
 
+use crate::dispatcher::Staff;
 use crate::engine::{Engine, EngineError};
-use crate::pause::Hold;
+use crate::estimate::Estimate;
+use crate::pause;
 
 /// One thing that keeps a task from starting.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,16 +23,16 @@ pub enum Obstacle {
     QueueNotDefined,
     /// Its queue is paused.
     QueuePaused,
-    /// The upstream asked for a pause.
+    /// The upstream asked to be left alone.
     OriginPaused {
-        /// Of what.
+        /// By whom.
         scope: PauseScope,
         /// Until when.
         until: Timestamp,
     },
-    /// The upstream gets as many calls as its rate allows.
+    /// The rate of the upstream is spent.
     OriginRate {
-        /// When it may get the next.
+        /// When it lets this task start, those before it counted.
         until: Timestamp,
     },
     /// The upstream has as many calls in flight as it may.
@@ -43,11 +42,21 @@ pub enum Obstacle {
         /// How many.
         limit: u32,
     },
-    /// The limits or the order of its lane hold it back.
-    Lane,
-    /// Others start before it.
-    Position {
+    /// Its lane has as many leases as it may.
+    LaneConcurrency {
         /// How many.
+        limit: u32,
+    },
+    /// Its lane runs one after the other, and a task of it that has started is not over.
+    LaneHeld,
+    /// The rate of its queue is spent.
+    Rate {
+        /// When it lets this task start, those before it counted.
+        until: Timestamp,
+    },
+    /// Others start before it; with none ahead in its lane it starts in a moment, or after other lanes.
+    Position {
+        /// How many of its lane.
         ahead: u64,
     },
     /// No worker asks for tasks of its queue.
@@ -59,15 +68,44 @@ pub enum Obstacle {
     },
 }
 
+/// How long an obstacle stands in the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hold {
+    /// Until a moment, and those that wait start then.
+    Until(Timestamp),
+    /// Until a moment at which it is this task's turn.
+    Paced(Timestamp),
+    /// Until attempts end, or others have started.
+    Turn,
+    /// Nobody can say.
+    Open,
+}
+
+impl Obstacle {
+    pub(crate) const fn hold(&self) -> Hold {
+        match self {
+            Self::Scheduled { until, .. }
+            | Self::OriginPaused { until, .. }
+            | Self::Outside { until } => Hold::Until(*until),
+            Self::OriginRate { until } | Self::Rate { until } => Hold::Paced(*until),
+            Self::OriginFull
+            | Self::Concurrency { .. }
+            | Self::LaneConcurrency { .. }
+            | Self::LaneHeld
+            | Self::QueueNotDefined
+            | Self::Position { .. } => Hold::Turn,
+            Self::QueuePaused | Self::NoWorker => Hold::Open,
+        }
+    }
+}
+
 /// Why a task waits, and for how long, as far as one can tell.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Why {
-    /// What keeps it; empty when it runs, is over, or is about to start.
+    /// What keeps it; empty only when it runs or is over.
     pub obstacles: Vec<Obstacle>,
-    /// Tasks before it in its lane.
-    pub ahead: Option<u64>,
-    /// When it may be done: the median, and nine times out of ten.
-    pub eta: Option<(Timestamp, Timestamp)>,
+    /// What is expected of it.
+    pub estimate: Estimate,
 }
 
 impl Engine {
@@ -77,87 +115,94 @@ impl Engine {
     /// When the store cannot be read.
     pub async fn why(&self, task: &Task) -> Result<Why, EngineError> {
         match &task.life.state {
-            State::Queued { run_at } => self.why_queued(task, *run_at).await,
+            State::Queued { .. } => {
+                let place = self.store().place(task.spec.id).await?.unwrap_or_default();
+                let obstacles = self.obstacles(task, &place);
+                let estimate = self.estimate_queued(task, &place, &obstacles);
+                Ok(Why { obstacles, estimate })
+            }
             State::Waiting { until, .. } => {
                 let obstacles = vec![Obstacle::Outside { until: *until }];
-                Ok(Why { obstacles, ..Why::default() })
+                Ok(Why { obstacles, estimate: self.estimate(task).await? })
             }
-            State::Running { .. } => Ok(Why { eta: self.eta(task, 0), ..Why::default() }),
-            State::Succeeded { .. } | State::Failed { .. } | State::Canceled { .. } => {
-                Ok(Why::default())
+            State::Running { .. }
+            | State::Succeeded { .. }
+            | State::Failed { .. }
+            | State::Canceled { .. } => {
+                Ok(Why { obstacles: Vec::new(), estimate: self.estimate(task).await? })
             }
         }
     }
 
-    async fn why_queued(&self, task: &Task, run_at: Timestamp) -> Result<Why, EngineError> {
+    /// What keeps a queued task from starting, the most decisive first; never nothing.
+    pub(crate) fn obstacles(&self, task: &Task, place: &Place) -> Vec<Obstacle> {
         let now = self.now();
-        let mut obstacles = Vec::new();
-        if run_at > now {
+        let mut found = Vec::new();
+        if let Some(until) = task.life.run_at().filter(|run_at| *run_at > now) {
             let is_retry = task.life.failures + task.life.crashes > 0;
-            obstacles.push(Obstacle::Scheduled { until: run_at, is_retry });
+            found.push(Obstacle::Scheduled { until, is_retry });
         }
-        let stats = self.queue_of(task).await?;
-        let policy = self.policy_of(task);
         if self.policies().find(&task.spec.tenant, &task.spec.queue).is_none() {
-            obstacles.push(Obstacle::QueueNotDefined);
+            found.push(Obstacle::QueueNotDefined);
         }
-        if stats.as_ref().is_some_and(|stats| stats.is_paused) {
-            obstacles.push(Obstacle::QueuePaused);
+        if place.is_paused {
+            found.push(Obstacle::QueuePaused);
         }
-        if let (Some(stats), Some(limit)) = (&stats, policy.concurrency)
-            && stats.leases >= u64::from(limit)
-        {
-            obstacles.push(Obstacle::Concurrency { limit });
-        }
+        self.add_limits(task, place, now, &mut found);
         match &task.spec.runner {
-            Runner::Upstream { origin, .. } => obstacles.extend(self.why_origin(task, origin)),
-            Runner::Workers if !self.has_worker(task) => obstacles.push(Obstacle::NoWorker),
+            Runner::Upstream { .. } => self.add_upstream(task, place, now, &mut found),
+            // A worker that has a lease of the queue asks again when it is done.
+            Runner::Workers if place.queue_leases == 0 && self.staff(task) == Staff::Nobody => {
+                found.push(Obstacle::NoWorker);
+            }
             Runner::Workers | Runner::Inline => {}
         }
-        let place = self.store().place(task.spec.id).await?;
-        if let Some(place) = place {
-            if place.lane_is_blocked {
-                obstacles.push(Obstacle::Lane);
-            }
-            if place.ahead > 0 {
-                obstacles.push(Obstacle::Position { ahead: place.ahead });
-            }
+        if place.ahead > 0 || found.is_empty() {
+            found.push(Obstacle::Position { ahead: place.ahead });
         }
-        let ahead = place.map(|place| place.ahead);
-        Ok(Why { obstacles, ahead, eta: self.eta(task, ahead.unwrap_or(0)) })
+        found
     }
 
-    fn why_origin(&self, task: &Task, origin: &Arc<str>) -> Option<Obstacle> {
-        match self.hold_of(task) {
-            Some((until, Hold::Paused(scope))) => Some(Obstacle::OriginPaused { scope, until }),
-            Some((until, Hold::Rate)) => Some(Obstacle::OriginRate { until }),
-            None => self.inner().origins.is_full(origin).then_some(Obstacle::OriginFull),
+    /// What the policy of the queue says.
+    fn add_limits(&self, task: &Task, place: &Place, now: Timestamp, found: &mut Vec<Obstacle>) {
+        let policy = self.policy_of(task);
+        let full = |limit: Option<u32>, leases| limit.filter(|limit| leases >= u64::from(*limit));
+        if let Some(limit) = full(policy.concurrency, place.queue_leases) {
+            found.push(Obstacle::Concurrency { limit });
+        }
+        if let Some(limit) = full(policy.concurrency_per_lane, place.lane_leases) {
+            found.push(Obstacle::LaneConcurrency { limit });
+        }
+        if policy.order == Order::Strict && place.is_held {
+            found.push(Obstacle::LaneHeld);
+        }
+        if let Some(until) = policy.rate.and_then(|rate| spent_until(place, rate, now)) {
+            found.push(Obstacle::Rate { until });
         }
     }
 
-    async fn queue_of(&self, task: &Task) -> Result<Option<QueueStats>, EngineError> {
-        let queues = self.queues().await?;
-        Ok(queues
-            .into_iter()
-            .find(|stats| stats.tenant == task.spec.tenant && stats.queue == task.spec.queue))
+    /// What protects the upstream.
+    fn add_upstream(&self, task: &Task, place: &Place, now: Timestamp, found: &mut Vec<Obstacle>) {
+        let Runner::Upstream { origin, .. } = &task.spec.runner else { return };
+        let origins = &self.inner().origins;
+        if let Some((until, pause::Hold::Paused(scope))) = self.hold_of(task) {
+            found.push(Obstacle::OriginPaused { scope, until });
+        }
+        if let Some(until) = origins.nth_at(origin, place.ahead.saturating_add(1), now) {
+            found.push(Obstacle::OriginRate { until });
+        }
+        if origins.free(origin) == 0 {
+            found.push(Obstacle::OriginFull);
+        }
     }
 
-    fn has_worker(&self, task: &Task) -> bool {
-        let pool = Pool { run_by: RunBy::Workers, ..Pool::of(task) };
-        self.inner().dispatcher.is_staffed(&pool)
+    pub(crate) fn staff(&self, task: &Task) -> Staff {
+        self.inner().dispatcher.staff(&Pool::of(task), self.elapsed())
     }
+}
 
-    /// When a task may be done: its place over the measured pace of its queue.
-    #[must_use]
-    pub fn eta(&self, task: &Task, ahead: u64) -> Option<(Timestamp, Timestamp)> {
-        let pace = self.meters().pace(&task.spec.tenant, &task.spec.queue)?;
-        let start = task.life.run_at().unwrap_or_else(|| self.now()).max(self.now());
-        let places = u32::try_from(ahead).unwrap_or(u32::MAX);
-        let wait = pace.between.saturating_mul(places);
-        let run_max = Duration::from_secs(24 * 3600);
-        let p50 = start.plus(wait).plus(pace.run.p50.min(run_max));
-        // Nine in ten queues are taken to move at no less than half of their usual pace.
-        let p90 = start.plus(wait.saturating_mul(2)).plus(pace.run.p90.min(run_max));
-        Some((p50, p90))
-    }
+/// When the rate of a queue lets a task start, unless it does now.
+fn spent_until(place: &Place, rate: Rate, now: Timestamp) -> Option<Timestamp> {
+    let until = place.bucket?.nth_at(rate, place.ahead.saturating_add(1), now);
+    Some(until).filter(|until| *until > now)
 }

@@ -105,7 +105,7 @@ impl Engine {
         self.inner().worker_calls.fetch_add(1, Ordering::Relaxed);
         let pool = Pool { tenant: tenant.clone(), queue: queue.clone(), run_by: RunBy::Workers };
         let until = self.elapsed() + wait;
-        let desk = self.inner().dispatcher.desk(&pool);
+        let desk = self.inner().dispatcher.desk(&pool, self.elapsed());
         loop {
             // Sitting down before looking: a task that comes in between finds the worker waiting.
             let called = desk.notified();

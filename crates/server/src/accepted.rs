@@ -6,14 +6,14 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, LINK, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use relais_api::Accepted;
 use relais_core::Task;
-use relais_engine::{Access, Context, Grants};
+use relais_engine::{Access, Context, Estimate, Grants};
 
 use crate::accept::Language;
 use crate::app::App;
 use crate::auth::{Caller, Scope};
 use crate::links::{self, Viewer};
 use crate::pages;
-use crate::present::{self, Estimate};
+use crate::present;
 use crate::problem::Refusal;
 use crate::submitted::IDEMPOTENT_REPLAYED;
 
@@ -49,10 +49,11 @@ pub(crate) struct How {
 pub(crate) fn accepted_response(
     app: &App,
     task: &Task,
+    estimate: Estimate,
     caller: &Caller,
     how: &How,
 ) -> Result<Response, Refusal> {
-    let accepted = accepted(app, task, caller, how)?;
+    let accepted = accepted(app, task, estimate, caller, how)?;
     let mut response = match how.page {
         Some(language) => pages::ticket(&accepted.task, present::has_answer(task), language),
         None => document(&accepted),
@@ -61,7 +62,8 @@ pub(crate) fn accepted_response(
     let headers = response.headers_mut();
     // It holds a ticket.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    follow_headers(app, task, &accepted.task.links, headers);
+    follow_headers(task, &accepted.task.links, headers);
+    set_pace(app, task, estimate, headers);
     if let Some(applied) = how.applied.as_deref().and_then(|text| HeaderValue::from_str(text).ok())
     {
         headers.insert(PREFERENCE_APPLIED, applied);
@@ -88,6 +90,7 @@ fn document(accepted: &Accepted) -> Response {
 pub(crate) fn accepted(
     app: &App,
     task: &Task,
+    estimate: Estimate,
     caller: &Caller,
     how: &How,
 ) -> Result<Accepted, Refusal> {
@@ -97,8 +100,7 @@ pub(crate) fn accepted(
     }
     let ticket = ticket_of(app, task, &context);
     let viewer = viewer_of(caller, context.grants, ticket.as_deref(), how);
-    let eta = app.engine.eta(task, 0);
-    let presented = present::task_of(app, task, &viewer, Estimate { ahead: None, eta });
+    let presented = present::task_of(app, task, &viewer, estimate);
     let base = how.base.as_deref().unwrap_or_else(|| app.base());
     let watch_url =
         ticket.as_deref().map(|ticket| links::task_url(base, task.spec.id, "", Some(ticket)));
@@ -106,12 +108,7 @@ pub(crate) fn accepted(
 }
 
 /// The header fields by which clients of all habits find their task.
-pub(crate) fn follow_headers(
-    app: &App,
-    task: &Task,
-    links: &relais_api::Links,
-    headers: &mut HeaderMap,
-) {
+pub(crate) fn follow_headers(task: &Task, links: &relais_api::Links, headers: &mut HeaderMap) {
     let mut insert = |name: HeaderName, value: String| {
         let value = HeaderValue::from_maybe_shared(Bytes::from(value)).expect("URLs are ASCII");
         headers.insert(name, value);
@@ -120,8 +117,12 @@ pub(crate) fn follow_headers(
     insert(LOCATION, links.result.clone());
     insert(LINK, ["<", &links.this, ">; rel=\"monitor\""].concat());
     insert(HeaderName::from_static(RELAIS_TASK), task.spec.id.to_string());
+}
+
+/// `Retry-After`, while asking again makes sense.
+pub(crate) fn set_pace(app: &App, task: &Task, estimate: Estimate, headers: &mut HeaderMap) {
     if !task.life.status().is_terminal() {
-        headers.insert(RETRY_AFTER, app.retry_after_s(task, 0).into());
+        headers.insert(RETRY_AFTER, app.retry_after_s(estimate).into());
     }
 }
 

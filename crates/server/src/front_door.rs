@@ -204,13 +204,16 @@ impl FrontDoor {
         let (submitted, abandon) = submitting.await.map_err(Refusal::internal)?;
         let submitted = submitted.map_err(|error| task::refusal(app, &submitter, route, error))?;
         let waiting = Waiting { app, submitter: &submitter, patience, until };
-        let task = match submitted {
-            Submitted::New(task) => task,
+        let (task, place) = match submitted {
+            Submitted::New(task, place) => (task, place),
             Submitted::Attached { task, same } => {
                 return Box::pin(attach(&waiting, task, same)).await;
             }
         };
-        let Some(ears) = ears else { return waiting.ticket(&task) };
+        let Some(ears) = ears else {
+            let estimate = app.engine.estimate_new(&task, &place).await?;
+            return waiting.ticket(&task, estimate);
+        };
         drop(task);
         waiting.answer(id, ears, abandon).await
     }
@@ -230,7 +233,7 @@ fn submit(
         let submitted = app.engine.submit(id, submission).await;
         // Dropped with the rest of what nobody came for, it cancels.
         let abandon = match &submitted {
-            Ok(Submitted::New(_)) if cancels => Abandon::cancels(&app, &tenant, id),
+            Ok(Submitted::New(..)) if cancels => Abandon::cancels(&app, &tenant, id),
             _ => Abandon::goes_on(),
         };
         (submitted, abandon)

@@ -2,33 +2,31 @@
 
 use std::time::Duration;
 
-use relais_core::{QueueName, Task, TenantName};
+use relais_core::{QueueName, TenantName};
+use relais_engine::Estimate;
 
 use crate::app::App;
 
 /// The shortest and the longest `Retry-After`, seconds.
 const RANGE_S: std::ops::RangeInclusive<f64> = 1.0..=60.0;
-/// How long a task takes when nothing was measured yet.
-const UNKNOWN: Duration = Duration::from_secs(2);
+/// When a queue may have room of which nothing is known.
+const UNKNOWN: Duration = Duration::from_secs(10);
 
 impl App {
-    /// Seconds after which asking for a task again makes sense: its place over the measured throughput
-    /// and the median run, jittered so that those who came together do not come back together.
+    /// Seconds after which asking for a task again makes sense, jittered so that those who came together
+    /// do not come back together.
     #[must_use]
-    pub(crate) fn retry_after_s(&self, task: &Task, ahead: u64) -> u32 {
-        let now = self.engine.now();
-        let wait = match self.engine.eta(task, ahead) {
-            Some((p50, _)) => p50.since(now),
-            None => task.life.run_at().unwrap_or(now).since(now) + UNKNOWN,
-        };
-        self.jittered_s(wait)
+    pub(crate) fn retry_after_s(&self, estimate: Estimate) -> u32 {
+        self.jittered_s(estimate.again_in)
     }
 
-    /// Seconds after which a full queue may have room.
+    /// Seconds after which a full queue may have room: the time between two ends, as measured.
     #[must_use]
     pub(crate) fn room_after_s(&self, tenant: &TenantName, queue: &QueueName) -> u32 {
-        let pace = self.engine.meters().pace(tenant, queue);
-        self.jittered_s(pace.map_or(5 * UNKNOWN, |pace| pace.between))
+        let lately = self.engine.meters().lately(tenant, queue, self.engine.now());
+        let finished_per_s = lately.map_or(0.0, |lately| lately.finished_per_s);
+        let between = Duration::try_from_secs_f64(1.0 / finished_per_s);
+        self.jittered_s(between.unwrap_or(UNKNOWN))
     }
 
     fn jittered_s(&self, wait: Duration) -> u32 {

@@ -5,18 +5,10 @@ use relais_api::codes::{self, Code};
 use relais_api::task::{Message, RequestLine};
 use relais_api::{Eta, Problem, Status, Time, task};
 use relais_core::{CancelReason, Failure, FailureCode, Progress, State, Task, Timestamp};
+use relais_engine::Estimate;
 
 use crate::app::App;
 use crate::links::{self, Viewer};
-
-/// What is estimated of a task; it changes without an event.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Estimate {
-    /// Tasks before it.
-    pub(crate) ahead: Option<u64>,
-    /// When it may be done: the median, and nine times out of ten.
-    pub(crate) eta: Option<(Timestamp, Timestamp)>,
-}
 
 /// A moment as it travels.
 #[must_use]

@@ -33,7 +33,8 @@ pub(crate) async fn attached_response(
         response.headers_mut().insert(IDEMPOTENT_REPLAYED, replayed);
         return Ok(response);
     }
-    accepted_response(app, task, caller, &How { is_replayed: true, ..how })
+    let estimate = app.engine.estimate(task).await?;
+    accepted_response(app, task, estimate, caller, &How { is_replayed: true, ..how })
 }
 
 /// The task that an idempotency key belongs to.

@@ -68,13 +68,14 @@ impl Scribe<'_> {
             return Ok(Ok(attached));
         }
         self.next_n += 1;
+        let place = self.ledger.place(queue, home);
         self.ledger.shift(home, n, None, Some(standing));
         let pos = self.next_pos;
         self.append(n, 0, std::slice::from_ref(&accept.entry))?;
         self.store_belongings(accept, n, queue)?;
         let line_id = self.ledger.lanes.line(home).id;
         self.recent.keep(TaskRow::new(n, line_id, standing, pos, accept.task.clone()));
-        Ok(Ok(Committed::Accepted { pos: position(pos) }))
+        Ok(Ok(Committed::Accepted { pos: position(pos), place }))
     }
 
     fn store_belongings(&mut self, accept: &Accept, n: i64, queue: usize) -> Result<(), Fault> {

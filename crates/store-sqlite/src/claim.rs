@@ -70,9 +70,6 @@ impl Scribe<'_> {
         let Some(queue) = self.ledger.queue_named(&pool.tenant, &pool.queue) else {
             return Ok(Claims::default());
         };
-        if self.ledger.see(queue, &claim.policy) {
-            self.shared.see(id_at(queue), &claim.policy);
-        }
         let Some(pool) = self.ledger.pool_named(pool) else { return Ok(Claims::default()) };
         if self.ledger.has_ripe(pool, claim.now.as_ms()) {
             self.promote(pool, claim.now, PROMOTED_MAX)?;

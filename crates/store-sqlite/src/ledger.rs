@@ -10,12 +10,11 @@ mod sources;
 mod standing;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use relais_core::lane::{Bucket, vtime_on_arrival};
-use relais_core::{LaneKey, Policy, QueueName, Status, TenantName};
-use relais_store::{Pool, RunBy};
+use relais_core::{LaneKey, QueueName, Status, TenantName};
+use relais_store::{Place, Pool, RunBy};
 use rusqlite::{Connection, params};
 
 use crate::fault::Fault;
@@ -45,8 +44,6 @@ pub(crate) struct Queue {
     ready: u64,
     pub(crate) leases: u64,
     pub(crate) started: u64,
-    /// The policy of the last claim.
-    pub(crate) seen: Option<Arc<Policy>>,
     is_dirty: bool,
 }
 
@@ -154,7 +151,6 @@ impl Ledger {
             ready: 0,
             leases: 0,
             started: 0,
-            seen: None,
             is_dirty: false,
         });
         Ok(at)
@@ -201,16 +197,6 @@ impl Ledger {
             self.dirty_queues.push(at);
         }
         queue
-    }
-
-    /// Remembers the policy of a claim: it is not stored.
-    pub(crate) fn see(&mut self, queue: usize, policy: &Arc<Policy>) -> bool {
-        let seen = &mut self.queues[queue].seen;
-        let is_new = seen.as_ref().is_none_or(|known| !Arc::ptr_eq(known, policy));
-        if is_new {
-            *seen = Some(policy.clone());
-        }
-        is_new
     }
 
     pub(crate) fn has_held_lanes(&self, pool: usize) -> bool {
@@ -331,6 +317,19 @@ impl Ledger {
         if pool.stored() != stored && !pool.is_dirty {
             pool.is_dirty = true;
             self.dirty_pools.push(at);
+        }
+    }
+
+    /// How a queue and a lane stand, as a task sees it that is about to come into the lane.
+    pub(crate) fn place(&self, queue: usize, home: Home) -> Place {
+        let (lane, queue) = (self.lanes.lane(home.lane), &self.queues[queue]);
+        Place {
+            ahead: lane.ready(),
+            is_paused: queue.is_paused,
+            is_held: queue.is_strict && lane.has_holder(),
+            queue_leases: queue.leases,
+            lane_leases: lane.leases,
+            bucket: queue.bucket,
         }
     }
 

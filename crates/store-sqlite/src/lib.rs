@@ -204,8 +204,7 @@ impl Store for SqliteStore {
     }
 
     fn place(&self, task: TaskId) -> StoreFuture<'_, Option<Place>> {
-        let shared = &self.parts.shared;
-        self.point(move |conn| read::place(conn, shared, task))
+        self.point(move |conn| read::place(conn, task))
     }
 
     fn secrets(&self) -> StoreFuture<'_, Vec<(String, Bytes)>> {

@@ -1,7 +1,7 @@
 //! What single questions read: tasks, bodies, places, queues, what is due.
 
 use bytes::Bytes;
-use relais_core::{BodyKind, Order, Status, Task, TaskId};
+use relais_core::{BodyKind, Status, Task, TaskId};
 use relais_store::{Due, DueQuery, Place, Pool, QueueStats, StoredBody};
 use rusqlite::{Connection, Row, params};
 
@@ -10,7 +10,6 @@ use crate::codec;
 use crate::fault::Fault;
 use crate::ledger::{Phase, count_at, name_of, run_by_of};
 use crate::row::task_of;
-use crate::shared::Shared;
 use crate::sql;
 
 /// Tasks ahead are counted up to here.
@@ -133,15 +132,11 @@ struct Stand {
     queue: i64,
     lane: String,
     is_strict: bool,
-    queue_leases: u64,
-    lane_leases: u64,
+    /// Without what its lane's other tasks say.
+    of: Place,
 }
 
-pub(crate) fn place(
-    conn: &Connection,
-    shared: &Shared,
-    task: TaskId,
-) -> Result<Option<Place>, Fault> {
+pub(crate) fn place(conn: &Connection, task: TaskId) -> Result<Option<Place>, Fault> {
     let mut select = conn.prepare_cached(sql::READ_PLACE)?;
     let mut rows = select.query([codec::id_bytes(task)])?;
     let Some(row) = rows.next()? else { return Ok(None) };
@@ -152,8 +147,16 @@ pub(crate) fn place(
         queue: row.get(3)?,
         lane: row.get(4)?,
         is_strict: row.get(5)?,
-        queue_leases: count_at(row, 6)?,
-        lane_leases: count_at(row, 7)?,
+        of: Place {
+            queue_leases: count_at(row, 6)?,
+            lane_leases: count_at(row, 7)?,
+            is_paused: row.get(8)?,
+            bucket: match row.get_ref(9)?.as_blob_or_null()? {
+                Some(bytes) => codec::decode("bucket", bytes)?,
+                None => None,
+            },
+            ..Place::default()
+        },
     };
     drop(rows);
     if stand.phase == Phase::None {
@@ -172,18 +175,9 @@ pub(crate) fn place(
             ahead += count.query_row(before, |row| row.get::<_, i64>(0))?;
         }
     }
-    let ahead = u64::try_from(ahead).unwrap_or_default();
-    Ok(Some(Place { ahead, lane_is_blocked: is_blocked(shared, &stand, holder) }))
-}
-
-/// Whether the lane is blocked, as far as the policy of the queue was seen since the start.
-fn is_blocked(shared: &Shared, stand: &Stand, holder: Option<i64>) -> bool {
-    let Some(policy) = shared.seen(stand.queue) else { return false };
-    let is_full = |leases: u64, limit: Option<u32>| limit.is_some_and(|max| leases >= max.into());
-    let is_held = policy.order == Order::Strict
-        && stand.is_strict
-        && holder.is_some_and(|holder| holder != stand.n);
-    is_full(stand.queue_leases, policy.concurrency)
-        || is_full(stand.lane_leases, policy.concurrency_per_lane)
-        || is_held
+    Ok(Some(Place {
+        ahead: u64::try_from(ahead).unwrap_or_default(),
+        is_held: stand.is_strict && holder.is_some_and(|holder| holder != stand.n),
+        ..stand.of
+    }))
 }

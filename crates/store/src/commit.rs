@@ -9,6 +9,7 @@ use relais_core::{
 };
 
 use crate::body::Body;
+use crate::query::Place;
 
 /// One unit of change: applied whole, or not at all.
 #[derive(Debug, Clone)]
@@ -109,6 +110,8 @@ pub enum Committed {
     Accepted {
         /// The position of its first event in the store's order.
         pos: u64,
+        /// How it found its lane and its queue: itself does not count.
+        place: Place,
     },
     /// The idempotency key belonged to a task already; nothing was stored.
     Attached {

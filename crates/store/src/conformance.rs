@@ -156,6 +156,8 @@ macro_rules! conformance {
                 the_counts_of_a_queue_follow_its_tasks
                 the_settings_of_a_queue_are_kept
                 a_place_counts_those_ahead_in_the_lane
+                a_place_says_how_its_queue_stands
+                an_accept_tells_the_place
             }
             random {
                 slots_and_counts_are_right_after_every_random_step

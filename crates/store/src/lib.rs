@@ -71,7 +71,7 @@ pub trait Store: Send + Sync + 'static {
     /// All queues that exist, with their counts.
     fn queues(&self) -> StoreFuture<'_, Vec<QueueStats>>;
 
-    /// How many tasks start before this one in its lane; `None` unless it waits.
+    /// The place of a task, read without looking at other queues; `None` unless it waits.
     fn place(&self, task: TaskId) -> StoreFuture<'_, Option<Place>>;
 
     /// Small named values that survive: signing keys, API keys.

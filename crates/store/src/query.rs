@@ -1,5 +1,6 @@
 //! What is read: pages, logs, counts.
 
+use relais_core::lane::Bucket;
 use relais_core::{Entry, LaneKey, Policy, QueueName, Status, Task, TaskId, TenantName};
 
 /// Which tasks to list. Every member narrows.
@@ -86,13 +87,23 @@ pub struct QueueStats {
     pub leases: u64,
 }
 
-/// The place of a waiting task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The place of a waiting task, and how its queue and its lane stand: what tells how long it waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Place {
-    /// Tasks of its lane that start before it, counted up to 10,000.
+    /// Tasks of its lane that start before it, counted up to 10,000. Told of a task that was just accepted:
+    /// those of its lane that were ready before, whatever their priority is.
     pub ahead: u64,
-    /// Whether its lane is blocked by the limits or the order of the queue. Always false where unknown.
-    pub lane_is_blocked: bool,
+    /// Whether its queue is paused.
+    pub is_paused: bool,
+    /// Whether another task of its lane has started and is not over, in a queue that was in strict order
+    /// when somebody last claimed from it.
+    pub is_held: bool,
+    /// Leases live in its queue.
+    pub queue_leases: u64,
+    /// Leases live in its lane.
+    pub lane_leases: u64,
+    /// What is left of the queue's rate; `None` before the first start under one.
+    pub bucket: Option<Bucket>,
 }
 
 /// Whether a store can be relied on.

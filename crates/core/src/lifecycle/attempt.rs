@@ -5,8 +5,9 @@ use bytes::Bytes;
 use super::settle::{end_failed, settled_before};
 use super::{Draft, Reply, Step};
 use crate::event::{EventData, RequeueReason};
+use crate::lease::Lease;
 use crate::refusal::Refused;
-use crate::task::{Failure, FailureCode, Lease, Progress, Settled, Settlement, State};
+use crate::task::{Failure, FailureCode, Progress, Settled, Settlement, State};
 use crate::time::Timestamp;
 
 pub(super) fn start(mut draft: Draft<'_>, lease: Lease) -> Result<Step, Refused> {

@@ -3,8 +3,9 @@
 use super::settle::{drop_checkpoint, erase_credentials};
 use super::{BodyKind, Draft, Effect, Reply, Step};
 use crate::event::{CancelReason, EventData, RequeueReason};
+use crate::lease::Lease;
 use crate::refusal::Refused;
-use crate::task::{Credentials, Lease, State};
+use crate::task::{Credentials, State};
 
 pub(super) fn cancel(mut draft: Draft<'_>, reason: CancelReason) -> Result<Step, Refused> {
     let holder: Option<Lease> = match &draft.task.life.state {

@@ -9,9 +9,10 @@
 use super::settle::{end_failed, vanish};
 use super::{Draft, Effect, Reply, Step};
 use crate::event::{Cause, EventData};
+use crate::lease::Lease;
 use crate::policy::Policy;
 use crate::refusal::Refused;
-use crate::task::{Failure, FailureCode, Lease, State};
+use crate::task::{Failure, FailureCode, State};
 use crate::time::Timestamp;
 
 pub(super) fn tick(

@@ -68,7 +68,7 @@ impl World {
     pub(crate) async fn submit(&self, submission: Submission) -> Task {
         let id = self.engine.draw_id();
         match self.engine.submit(id, submission).await.unwrap() {
-            Submitted::New(task) => task,
+            Submitted::New(task, _) => task,
             Submitted::Attached { .. } => panic!("a new task was expected"),
         }
     }

@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 use relais_api::codes;
 use relais_core::{Task, TaskId};
 use relais_engine::execute::tap::Answer;
-use relais_engine::{Follower, Tap, TapEvent};
+use relais_engine::{Estimate, Follower, Tap, TapEvent};
 use relais_store::Rejected;
 use tokio::time::Instant;
 
@@ -83,7 +83,8 @@ impl Waiting<'_> {
             }
             Ending::Ticket(task) => {
                 abandon.disarm();
-                self.ticket(&task)
+                let estimate = self.app.engine.estimate(&task).await?;
+                self.ticket(&task, estimate)
             }
         }
     }
@@ -106,8 +107,9 @@ impl Waiting<'_> {
     ///
     /// # Errors
     /// When the task's context cannot be read.
-    pub(super) fn ticket(&self, task: &Task) -> Result<Response, Refusal> {
-        let mut response = accepted_response(self.app, task, &self.submitter.caller, &self.how())?;
+    pub(super) fn ticket(&self, task: &Task, estimate: Estimate) -> Result<Response, Refusal> {
+        let caller = &self.submitter.caller;
+        let mut response = accepted_response(self.app, task, estimate, caller, &self.how())?;
         vary_by_prefer(response.headers_mut());
         Ok(response)
     }

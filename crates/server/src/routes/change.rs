@@ -9,7 +9,7 @@ use http::header::ETAG;
 use http::{StatusCode, Uri};
 use relais_api::bulk::{RetryFrom, RetryRequest};
 use relais_core::{Refused, Reply};
-use relais_engine::EngineError;
+use relais_engine::{EngineError, Estimate};
 use relais_store::Rejected;
 
 use crate::accepted::{How, accepted, accepted_response};
@@ -18,7 +18,7 @@ use crate::auth::{Action, Visitor};
 use crate::etag::{self, Form};
 use crate::incoming;
 use crate::params::Params;
-use crate::present::{self, Estimate};
+use crate::present;
 use crate::problem::Refusal;
 use crate::routes::{OneTask, json};
 
@@ -61,10 +61,12 @@ pub(super) async fn retry(
     let from_start = request.from == Some(RetryFrom::Start);
     let stepped = app.engine.retry(&seen.task.spec.tenant, id, from_start).await?;
     let how = How { base: visitor.base, ..How::default() };
+    let (task, caller) = (&stepped.task, &visitor.caller);
+    let estimate = app.engine.estimate(task).await?;
     if stepped.reply == Reply::Done {
-        return accepted_response(&app, &stepped.task, &visitor.caller, &how);
+        return accepted_response(&app, task, estimate, caller, &how);
     }
-    json(StatusCode::OK, &accepted(&app, &stepped.task, &visitor.caller, &how)?)
+    json(StatusCode::OK, &accepted(&app, task, estimate, caller, &how)?)
 }
 
 /// `DELETE /v1/tasks/{id}`.

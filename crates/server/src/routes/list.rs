@@ -7,6 +7,7 @@ use axum::response::Response;
 use http::{StatusCode, Uri};
 use relais_api::TaskList;
 use relais_core::{Status, Task, limits};
+use relais_engine::Estimate;
 use relais_store::Filter;
 
 use crate::app::App;
@@ -14,7 +15,7 @@ use crate::auth::{Scope, Visitor};
 use crate::connection::Turns;
 use crate::links::Viewer;
 use crate::params::Params;
-use crate::present::{self, Estimate};
+use crate::present;
 use crate::problem::Refusal;
 use crate::routes::{PageRoom, json};
 use crate::watch::many::label_of;

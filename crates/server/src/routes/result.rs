@@ -7,20 +7,19 @@ use axum::response::Response;
 use http::{HeaderValue, Method, StatusCode, Uri};
 use relais_api::codes;
 use relais_core::limits;
+use relais_engine::Estimate;
 
 use crate::accept::page_for;
-use crate::accepted::{PREFERENCE_APPLIED, follow_headers};
+use crate::accepted::{PREFERENCE_APPLIED, follow_headers, set_pace};
 use crate::app::App;
 use crate::auth::{Action, Visitor};
 use crate::pages;
 use crate::params::Params;
 use crate::prefer::Prefer;
-use crate::present::{self, Estimate};
+use crate::present;
 use crate::problem::Refusal;
 use crate::replay::result_response;
-use crate::routes::task::set_pace;
 use crate::routes::{OneTask, json};
-use crate::watch::estimate::estimate;
 use crate::watch::poll;
 
 /// `GET /v1/tasks/{id}/result`.
@@ -53,13 +52,13 @@ pub(super) async fn read(
             None => result,
         }
     } else {
-        let estimate = estimate(&app, &task).await?;
+        let estimate = app.engine.estimate(&task).await?;
         let document = present::task_of(&app, &task, &seen.viewer, estimate);
         let mut response = json(StatusCode::ACCEPTED, &document)?;
         if let Some(language) = page {
             response = pages::in_place_of(response, pages::ticket(&document, false, language));
         }
-        follow_headers(&app, &task, &document.links, response.headers_mut());
+        follow_headers(&task, &document.links, response.headers_mut());
         set_pace(&app, &task, estimate, response.headers_mut());
         response
     };

@@ -12,14 +12,14 @@ use http::Uri;
 use relais_api::lease::{LeaseNext, SettleItem};
 use relais_api::{Item, SettleRequest, SettleResponse, codes};
 use relais_core::Reply;
-use relais_engine::{EngineError, Settle};
+use relais_engine::{EngineError, Estimate, Settle};
 use relais_store::Stepped;
 
 use crate::app::App;
 use crate::auth::{Scope, Visitor};
 use crate::links::Viewer;
 use crate::params::Params;
-use crate::present::{self, Estimate};
+use crate::present;
 use crate::problem::Refusal;
 use crate::routes::leases::{
     Answers, groups, hand_over, lease_max, read_items, refusal_of, worker_name,

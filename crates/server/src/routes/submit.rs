@@ -50,9 +50,10 @@ pub(super) async fn submit(
     let submitted = app.engine.submit(id, *submission).await;
     let submitted = submitted.map_err(|error| refusal(&app, &tenant, &queue, error))?;
     match submitted {
-        Submitted::New(task) if prefer.wait.is_none() => {
+        Submitted::New(task, place) if prefer.wait.is_none() => {
+            let estimate = app.engine.estimate_new(&task, &place).await?;
             let how = How { applied: applied(prefer, None), base, ..How::default() };
-            accepted_response(&app, &task, &caller, &how)
+            accepted_response(&app, &task, estimate, &caller, &how)
         }
         submitted => {
             let how = How { is_stranger: !is_trusted, base, ..How::default() };
@@ -137,15 +138,22 @@ pub(super) async fn submit_batch(
     let mut submitted = submit_all(&app, submissions).await?.into_iter();
     let is_stranger = key.is_some_and(|key| !key.is_trusted);
     let how = How { is_stranger, base: visitor.base.clone(), ..How::default() };
-    let items = slots.into_iter().map(|slot| {
-        let item = slot.and_then(|queue| {
-            let submitted = submitted.next().expect("one answer per submission");
-            let submitted = submitted.map_err(|error| refusal(&app, &tenant, &queue, error))?;
-            batch_item(&app, &visitor.caller, &submitted, &how)
-        });
-        item.unwrap_or_else(|refusal| BatchItem::refused(refusal.problem(app.base(), None)))
-    });
-    json(StatusCode::OK, &BatchResponse { items: items.collect() })
+    let mut items = Vec::with_capacity(slots.len());
+    for slot in slots {
+        let item = match slot {
+            Ok(queue) => {
+                let submitted = submitted.next().expect("one answer per submission");
+                match submitted.map_err(|error| refusal(&app, &tenant, &queue, error)) {
+                    Ok(submitted) => batch_item(&app, &visitor.caller, &submitted, &how).await,
+                    Err(refusal) => Err(refusal),
+                }
+            }
+            Err(refusal) => Err(refusal),
+        };
+        let refused = |refusal: Refusal| BatchItem::refused(refusal.problem(app.base(), None));
+        items.push(item.unwrap_or_else(refused));
+    }
+    json(StatusCode::OK, &BatchResponse { items })
 }
 
 async fn submit_all(
@@ -158,20 +166,22 @@ async fn submit_all(
     Ok(app.engine.submit_all(submissions).await?)
 }
 
-fn batch_item(
+async fn batch_item(
     app: &App,
     caller: &Caller,
     submitted: &Submitted,
     how: &How,
 ) -> Result<BatchItem, Refusal> {
     match submitted {
-        Submitted::New(task) => {
+        Submitted::New(task, place) => {
+            let estimate = app.engine.estimate_new(task, place).await?;
             let how = How { is_stranger: false, ..how.clone() };
-            Ok(BatchItem::accepted(accepted(app, task, caller, &how)?))
+            Ok(BatchItem::accepted(accepted(app, task, estimate, caller, &how)?))
         }
         Submitted::Attached { task, same } => {
             let task = attached_task(task.as_ref(), *same)?;
-            let accepted = accepted(app, task, caller, how)?;
+            let estimate = app.engine.estimate(task).await?;
+            let accepted = accepted(app, task, estimate, caller, how)?;
             Ok(BatchItem { replayed: true, ..BatchItem::accepted(accepted) })
         }
     }
@@ -187,7 +197,7 @@ async fn answer(
     let wait = prefer.wait_up_to(limits::WAIT_MAX);
     let applied = applied(prefer, wait);
     match submitted {
-        Submitted::New(task) => {
+        Submitted::New(task, _) => {
             let task = match wait {
                 Some(wait) => wait_for(app, task, wait).await?,
                 None => task,
@@ -195,8 +205,9 @@ async fn answer(
             if wait.is_some() && task.life.status().is_terminal() {
                 return with_applied(replay_response(app, &task).await?, applied);
             }
+            let estimate = app.engine.estimate(&task).await?;
             let how = How { applied, is_stranger: false, ..how };
-            accepted_response(app, &task, caller, &how)
+            accepted_response(app, &task, estimate, caller, &how)
         }
         Submitted::Attached { task, same } => {
             let task = match (task, wait) {

@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use http::header::{CACHE_CONTROL, ETAG, RETRY_AFTER, VARY};
-use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use http::header::{CACHE_CONTROL, ETAG, VARY};
+use http::{HeaderValue, StatusCode, Uri};
 use relais_api::why::{Reason, WaitingFor};
 use relais_api::{Why, codes};
 use relais_core::outcome::PauseScope;
 use relais_core::{State as Life, Task, limits};
-use relais_engine::Obstacle;
+use relais_engine::{Estimate, Obstacle};
 
 use crate::accept::{language, preferred};
-use crate::accepted::PREFERENCE_APPLIED;
+use crate::accepted::{PREFERENCE_APPLIED, set_pace};
 use crate::app::App;
 use crate::auth::{Action, Seen, Visitor};
 use crate::etag::{self, Form};
@@ -21,10 +21,9 @@ use crate::links::Viewer;
 use crate::pages;
 use crate::params::Params;
 use crate::prefer::Prefer;
-use crate::present::{self, Estimate};
+use crate::present;
 use crate::problem::Refusal;
 use crate::routes::{OneTask, events, json};
-use crate::watch::estimate::estimate;
 use crate::watch::poll;
 
 /// The forms a task has, in the order of Relais' own liking.
@@ -65,7 +64,7 @@ pub(super) async fn read(
         }
         _ => seen.task,
     };
-    let estimate = estimate(&app, &task).await?;
+    let estimate = app.engine.estimate(&task).await?;
     let tag = etag::tag(task.life.version, form);
     let mut response = if etag::is_known(visitor.headers(), &tag) {
         let mut response = Response::default();
@@ -102,14 +101,6 @@ fn whole(
     }
 }
 
-/// `Retry-After`, while asking again makes sense.
-pub(super) fn set_pace(app: &App, task: &Task, estimate: Estimate, headers: &mut HeaderMap) {
-    if !task.life.status().is_terminal() {
-        let seconds = app.retry_after_s(task, estimate.ahead.unwrap_or(0));
-        headers.insert(RETRY_AFTER, seconds.into());
-    }
-}
-
 /// `GET /v1/tasks/{id}/why`.
 pub(super) async fn why(
     State(app): State<Arc<App>>,
@@ -129,8 +120,8 @@ pub(super) async fn why(
         task: id.to_string(),
         status: present::status(seen.task.life.status()),
         waiting_for,
-        position: why.ahead.map(|ahead| ahead + 1),
-        eta: why.eta.map(present::eta),
+        position: why.estimate.ahead.map(|ahead| ahead + 1),
+        eta: why.estimate.eta.map(present::eta),
         last_failure: present::last_failure_of(app.base(), &seen.task),
     };
     json(StatusCode::OK, &document)
@@ -160,7 +151,7 @@ fn waiting_for(obstacle: &Obstacle) -> WaitingFor {
             (Reason::OriginPaused, detail, Some(*until))
         }
         Obstacle::OriginRate { until } => {
-            let detail = "the upstream gets as many requests a second as it may".to_owned();
+            let detail = "the upstream gets as many requests as its rate allows".to_owned();
             (Reason::OriginRate, detail, Some(*until))
         }
         Obstacle::OriginFull => {
@@ -170,7 +161,21 @@ fn waiting_for(obstacle: &Obstacle) -> WaitingFor {
         Obstacle::Concurrency { limit } => {
             (Reason::Concurrency, format!("the queue runs as many as it may: {limit}"), None)
         }
-        Obstacle::Lane => (Reason::Lane, "its lane runs as many as it may".to_owned(), None),
+        Obstacle::LaneConcurrency { limit } => {
+            (Reason::Lane, format!("its lane runs as many as it may: {limit}"), None)
+        }
+        Obstacle::LaneHeld => {
+            let detail = "its lane runs one after the other, and one before it is not over";
+            (Reason::Lane, detail.to_owned(), None)
+        }
+        Obstacle::Rate { until } => {
+            let detail = "the queue starts as many as its rate allows".to_owned();
+            (Reason::Rate, detail, Some(*until))
+        }
+        Obstacle::Position { ahead: 0 } => {
+            let detail = "it is the next of its lane, and starts in its turn".to_owned();
+            (Reason::Position, detail, None)
+        }
         Obstacle::Position { ahead } => {
             (Reason::Position, format!("{ahead} tasks of its lane start before it"), None)
         }

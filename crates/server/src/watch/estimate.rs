@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use relais_api::Notice;
-use relais_core::{State, Status, Task, TaskId, limits};
+use relais_core::{Status, TaskId, limits};
 
 use crate::app::App;
-use crate::present::{self, Estimate};
+use crate::present;
 use crate::problem::Refusal;
 use crate::watch::chunk::Chunk;
 
@@ -39,7 +39,7 @@ impl Estimates {
         if task.life.status() != Status::Queued {
             return Ok(None);
         }
-        let estimate = estimate(app, &task).await?;
+        let estimate = app.engine.estimate(&task).await?;
         let position = estimate.ahead.map(|ahead| ahead + 1);
         // With the comment that keeps a stream alive, which it is sent instead of.
         let mut out = Chunk::comment().plain().to_vec();
@@ -59,23 +59,5 @@ impl Estimates {
         let made = self.made.lock().expect("nothing panics while it is held");
         let (at, encoded) = made.get(&id)?;
         (now < *at + FRESH_FOR).then(|| encoded.clone())
-    }
-}
-
-/// Place and time, for a task that waits or runs.
-///
-/// # Errors
-/// When the store cannot be read.
-pub(crate) async fn estimate(app: &App, task: &Task) -> Result<Estimate, Refusal> {
-    match &task.life.state {
-        State::Queued { .. } => {
-            let why = app.engine.why(task).await?;
-            Ok(Estimate { ahead: why.ahead, eta: why.eta })
-        }
-        State::Running { .. } => Ok(Estimate { ahead: None, eta: app.engine.eta(task, 0) }),
-        State::Waiting { .. }
-        | State::Succeeded { .. }
-        | State::Failed { .. }
-        | State::Canceled { .. } => Ok(Estimate::default()),
     }
 }

@@ -327,3 +327,101 @@ async fn a_task_that_is_tried_again_tells_what_went_wrong() {
     }
     assert!(state.get("problem").is_none(), "it has not failed");
 }
+
+/// Runs tasks of `work`, so that something was measured: each takes ten seconds.
+async fn measured(api: &Api) {
+    for _ in 0..3 {
+        api.submit().await;
+        let lease = api.lease().await;
+        api.clock.advance(std::time::Duration::from_secs(10));
+        let item = json!({"token": lease["token"], "outcome": "succeed", "result": 1});
+        assert_eq!(api.settle(item).await["status"], 200);
+    }
+}
+
+fn retry_after(answer: &crate::api::Answer) -> u64 {
+    answer.header("retry-after").parse().unwrap()
+}
+
+#[tokio::test]
+async fn an_accept_a_poll_and_why_tell_one_estimate() {
+    // A 202 left out the queue ahead: whoever followed it alone asked each second.
+    let api = Api::new().await;
+    measured(&api).await;
+    api.submit().await;
+    let held = api.lease().await;
+    api.submit().await;
+    let body = json!({"queue": "work", "input": {}});
+    let accepted = api.call(post("/v1/tasks", &body)).await;
+    let task = accepted.json();
+    let polled = api.call(get(&target(&task))).await;
+    let why = api.call(get(&format!("{}/why", target(&task)))).await.json();
+    assert_eq!((&task["position"], &task["eta"]["p50"]), (&json!(2), &polled.json()["eta"]["p50"]));
+    assert_eq!((&why["position"], &why["eta"]), (&task["position"], &task["eta"]));
+    assert!(task["eta"].is_object(), "{task}");
+    // Two attempts of ten seconds must end before its own begins, on the one worker there is.
+    let told = [retry_after(&accepted), retry_after(&polled)];
+    assert!(told.iter().all(|seconds| (22..=42).contains(seconds)), "{told:?}");
+    assert!(held["token"].is_string());
+}
+
+#[tokio::test]
+async fn no_end_is_promised_where_nothing_can_start() {
+    let api = Api::new().await;
+    measured(&api).await;
+    api.call(call("POST", "/v1/queues/work/pause")).await;
+    let task = api.submit().await;
+    let why = api.call(get(&format!("{}/why", target(&task)))).await.json();
+    let state = api.call(get(&target(&task))).await;
+    for document in [&task, &why, &state.json()] {
+        assert!(document.get("eta").is_none(), "{document}");
+    }
+    api.clock.advance(std::time::Duration::from_secs(100));
+    let later = api.call(get(&target(&task))).await;
+    assert!(retry_after(&later) > retry_after(&state), "what waits long is not over soon");
+    api.call(call("POST", "/v1/queues/work/resume")).await;
+    let why = api.call(get(&format!("{}/why", target(&task)))).await.json();
+    assert_eq!(why["waiting_for"][0]["reason"], "no-worker");
+    assert!(why.get("eta").is_none(), "workers went away: {why}");
+}
+
+#[tokio::test]
+async fn an_attempt_that_outlives_the_others_is_not_about_to_end_at_each_poll() {
+    let api = Api::new().await;
+    measured(&api).await;
+    let task = api.submit().await;
+    api.lease().await;
+    let usual = api.call(get(&target(&task))).await;
+    assert!(usual.json()["eta"].is_object());
+    let mut told = vec![retry_after(&usual)];
+    for _ in 0..2 {
+        api.clock.advance(std::time::Duration::from_secs(29));
+        let heartbeat = json!({"items": []});
+        api.call(post("/v1/leases/heartbeat", &heartbeat)).await;
+        let late = api.call(get(&target(&task))).await;
+        if late.json()["status"] == "running" {
+            assert!(late.json().get("eta").is_none(), "{}", late.text());
+            told.push(retry_after(&late));
+        }
+    }
+    assert!(told[1] > 10, "it has run for half a minute: {told:?}");
+}
+
+#[tokio::test]
+async fn why_is_never_empty_and_names_the_rate_that_holds_a_task() {
+    let rate = relais_core::Rate { count: 1, period: std::time::Duration::from_secs(60) };
+    let policy = relais_core::Policy { rate: Some(rate), ..relais_core::Policy::default() };
+    let config = Config { template: Some(policy), ..Config::default() };
+    let api = Api::with(ServerConfig::on_loopback(), config).await;
+    api.submit().await;
+    let (first, second) = (api.submit().await, api.submit().await);
+    api.lease().await;
+    for (task, until) in [(&first, 60), (&second, 120)] {
+        let why = api.call(get(&format!("{}/why", target(task)))).await.json();
+        let reasons = why["waiting_for"].as_array().unwrap();
+        assert_eq!(reasons[0]["reason"], "rate", "{why}");
+        let at = relais_api::Time::from_ms(1_700_000_000_000 + until * 1_000).to_string();
+        assert_eq!(reasons[0]["until"], json!(at), "those before it count");
+        assert!(retry_after(&api.call(get(&target(task))).await) >= 45);
+    }
+}

@@ -64,6 +64,11 @@ impl Lane {
     pub(crate) fn ready(&self) -> u64 {
         self.lines.iter().map(|line| line.ready).sum()
     }
+
+    /// Whether a task is known to hold it in strict order.
+    pub(crate) fn has_holder(&self) -> bool {
+        self.lines.iter().any(|line| matches!(line.holder, Holder::Known(Some(_))))
+    }
 }
 
 impl Line {

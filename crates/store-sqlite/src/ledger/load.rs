@@ -67,7 +67,6 @@ impl Ledger {
             ready: count_at(row, 14)?,
             leases: count_at(row, 15)?,
             started: count_at(row, 16)?,
-            seen: None,
             is_dirty: false,
         };
         self.tenants[tenant].live += queue.live();

@@ -85,7 +85,7 @@ pub async fn a_task_is_read_back_as_it_was_accepted(world: World) {
     let entry = accept.entry.clone();
     let id = expected.spec.id;
     let taken = world.commit(Commit::Accept(Box::new(accept))).await;
-    let Ok(Committed::Accepted { pos }) = taken else { panic!("{taken:?}") };
+    let Ok(Committed::Accepted { pos, .. }) = taken else { panic!("{taken:?}") };
     assert_eq!(world.read(id).await, expected);
     let query = EventQuery::Task { id, after: 0, limit: 10 };
     let events = world.store.events(query).await.expect("the store works");
@@ -227,7 +227,7 @@ pub async fn positions_rise_in_the_order_of_commits(world: World) {
     let mut seen = Vec::new();
     for name in ["one", "two", "one"] {
         let taken = world.try_accept(task().tenant(name)).await;
-        let Ok(Committed::Accepted { pos }) = taken else { panic!("{taken:?}") };
+        let Ok(Committed::Accepted { pos, .. }) = taken else { panic!("{taken:?}") };
         seen.push(pos);
     }
     let claims = world.claim(&from("mail").tenant("one").limit(1)).await;
@@ -237,7 +237,7 @@ pub async fn positions_rise_in_the_order_of_commits(world: World) {
     assert_eq!(failed.entries.len(), 2);
     seen.push(failed.pos);
     let taken = world.try_accept(task().tenant("two")).await;
-    let Ok(Committed::Accepted { pos }) = taken else { panic!("{taken:?}") };
+    let Ok(Committed::Accepted { pos, .. }) = taken else { panic!("{taken:?}") };
     assert!(pos > failed.pos + 1, "each entry has a position of its own");
     seen.push(pos);
     assert!(seen.is_sorted_by(|a, b| a < b), "{seen:?}");

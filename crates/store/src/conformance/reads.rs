@@ -1,6 +1,6 @@
 //! Lists, logs, counts and places.
 
-use relais_core::{Command, EventKind, Progress, QueueName, Runner, Status, TaskId};
+use relais_core::{Command, EventKind, Policy, Progress, QueueName, Rate, Runner, Status, TaskId};
 
 use super::fixture::*;
 use super::world::World;
@@ -209,7 +209,7 @@ pub async fn the_counts_of_a_queue_follow_its_tasks(world: World) {
 
 /// The settings of a queue are kept beside its counts, and belong to one tenant.
 pub async fn the_settings_of_a_queue_are_kept(world: World) {
-    let put = relais_core::Policy { concurrency: Some(3), ..policy() };
+    let put = Policy { concurrency: Some(3), ..policy() };
     world.set("mail", QueueChange::Pause).await;
     world.set("mail", QueueChange::Policy(Some(Box::new(put.clone())))).await;
     world.accept(task().tenant("other")).await;
@@ -254,4 +254,37 @@ pub async fn a_place_counts_those_ahead_in_the_lane(world: World) {
     assert_eq!((ahead(urgent).await, ahead(first).await), (None, None));
     assert_eq!(ahead(last).await, Some(1));
     assert_eq!(ahead(world.id()).await, None);
+}
+
+/// A place says what holds the queue and the lane of the task: enough to tell how long it waits.
+pub async fn a_place_says_how_its_queue_stands(world: World) {
+    let rate = Rate { count: 2, period: ms(1_000) };
+    let policy = Policy { rate: Some(rate), ..policy() };
+    let claim = from("mail").policy(&policy);
+    world.accept_many(2, &task().lane("a")).await;
+    world.accept(task().lane("b")).await;
+    world.accept(task().queue("other").lane("b")).await;
+    let waiting = world.accept(task().lane("b").priority(-5)).await;
+    let place =
+        async || world.store.place(waiting).await.expect("the store works").expect("it waits");
+    assert_eq!(place().await, Place { ahead: 1, ..Place::default() });
+    assert_eq!(world.started(&claim).await.len(), 2);
+    world.set("mail", QueueChange::Pause).await;
+    let now = place().await;
+    assert_eq!((now.ahead, now.queue_leases, now.lane_leases), (0, 2, 1));
+    assert!(now.is_paused && !now.is_held);
+    let bucket = now.bucket.expect("two tokens were taken");
+    assert_eq!((bucket.available(rate, at(0)), bucket.next_at(rate, at(0))), (0, at(500)));
+}
+
+/// Whoever is accepted is told the place that a look a moment later finds.
+pub async fn an_accept_tells_the_place(world: World) {
+    world.accept_many(3, &task().lane("a")).await;
+    world.start_one(&from("mail").limit(1)).await;
+    let accept = task().lane("a").build(world.id());
+    let id = accept.task.spec.id;
+    let taken = world.commit(Commit::Accept(Box::new(accept))).await;
+    let Ok(Committed::Accepted { place, .. }) = taken else { panic!("{taken:?}") };
+    assert_eq!((place.ahead, place.queue_leases, place.lane_leases), (2, 1, 1));
+    assert_eq!(world.store.place(id).await.expect("the store works"), Some(place));
 }

@@ -74,12 +74,14 @@ impl Inner {
             let (fingerprint, keep_until) = (claim.fingerprint, claim.keep_until);
             self.keys.insert(claim.scope, Key { task: spec.id, fingerprint, keep_until });
         }
+        let place = self.queues.get(&name).map(|queue| queue.place(spec.lane.as_ref(), None));
         self.insert(accept.task.clone(), now);
         for (kind, body) in &accept.bodies {
             let body = self.keep_body(body);
             self.row_mut(spec.id).bodies.insert(*kind, body);
         }
-        Ok(Committed::Accepted { pos: self.append(spec.id, std::slice::from_ref(&accept.entry)) })
+        let pos = self.append(spec.id, std::slice::from_ref(&accept.entry));
+        Ok(Committed::Accepted { pos, place: place.unwrap_or_default() })
     }
 
     fn step(&mut self, of: &StepOf) -> Result<Stepped, Rejected> {

@@ -2,10 +2,10 @@
 
 use std::ops::Bound;
 
-use relais_core::{Order, Status, Task, TaskId};
+use relais_core::{LaneKey, Order, Status, Task, TaskId};
 
 use super::claim::place_of;
-use super::state::{Inner, Lane, Queue, QueueKey, Row};
+use super::state::{Inner, Queue, QueueKey, Row};
 use crate::query::{EventQuery, Filter, Logged, Page, Place, QueueStats};
 
 /// Tasks ahead are counted up to here.
@@ -72,27 +72,29 @@ impl Inner {
                 && key(other) < key(row)
         };
         let ahead = self.tasks.values().filter(is_ahead).take(AHEAD_MAX).count() as u64;
-        let lane = queue.lanes.get(&spec.lane);
-        let lane_is_blocked = lane.is_some_and(|lane| is_blocked(queue, lane, row));
-        Some(Place { ahead, lane_is_blocked })
+        Some(Place { ahead, ..queue.place(spec.lane.as_ref(), Some((row.arrival, id))) })
     }
 }
 
 impl Queue {
+    /// How the queue and one of its lanes stand, as a task sees it; `None` is one that is not there yet.
+    pub(super) fn place(&self, lane: Option<&LaneKey>, task: Option<(u64, TaskId)>) -> Place {
+        let is_strict = self.seen.as_ref().is_some_and(|policy| policy.order == Order::Strict);
+        let lane = self.lanes.get(&lane.cloned());
+        let holder = lane.and_then(|lane| lane.started.first()).copied();
+        Place {
+            ahead: lane.map_or(0, |lane| lane.by_arrival.len() as u64),
+            is_paused: self.is_paused,
+            is_held: is_strict && holder.is_some() && holder != task,
+            queue_leases: self.leases,
+            lane_leases: lane.map_or(0, |lane| lane.leases),
+            bucket: self.bucket,
+        }
+    }
+
     fn ready(&self) -> u64 {
         self.lanes.values().map(|lane| lane.by_arrival.len() as u64).sum()
     }
-}
-
-/// Whether the lane of a waiting task is blocked, as far as the policy was seen.
-fn is_blocked(queue: &Queue, lane: &Lane, row: &Row) -> bool {
-    let Some(policy) = &queue.seen else { return false };
-    let is_full = |leases: u64, limit: Option<u32>| limit.is_some_and(|max| leases >= max.into());
-    let is_held = policy.order == Order::Strict
-        && lane.started.first().is_some_and(|holder| *holder != (row.arrival, row.task.spec.id));
-    is_full(queue.leases, policy.concurrency)
-        || is_full(lane.leases, policy.concurrency_per_lane)
-        || is_held
 }
 
 fn fits(filter: &Filter, task: &Task) -> bool {
