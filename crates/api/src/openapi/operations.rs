@@ -42,6 +42,13 @@ fn any() -> Value {
     json!({"*/*": {"schema": {"type": "string", "format": "binary"}}})
 }
 
+/// Any bytes that are sent: a maker of clients that knows no `*/*` sends them as what they are.
+fn any_sent() -> Value {
+    let mut content = any();
+    content["application/octet-stream"] = content["*/*"].clone();
+    content
+}
+
 fn stream() -> Value {
     // As one text: what generators make of it can be read to its end, or passed over.
     let schema = json!({"type": "string", "description": "Server-Sent Events."});
@@ -293,7 +300,7 @@ fn bodies() -> Vec<Operation> {
             .says("Store a large result", "Streamed; the settle then names it as `result_id`.")
             .access(Access::Lease)
             .takes(&["leaseToken", "contentType"])
-            .body(any())
+            .body(any_sent())
             .gives("200", "It is stored.", "StoredResult", examples::stored(), &[])
             .fails(&[&STALE_LEASE, &TASK_CANCELED, &STORE_FULL, &UNSUPPORTED_MEDIA_TYPE]),
     ]

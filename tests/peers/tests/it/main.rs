@@ -41,3 +41,8 @@ fn an_unchanged_web_application_takes_a_form_through_relais() {
 fn every_command_of_the_operations_page_was_run() {
     run("operations_page.py");
 }
+
+#[test]
+fn generators_make_typed_clients_of_the_description() {
+    run("typed_clients.py");
+}
