@@ -158,9 +158,12 @@ impl Origins {
         self.with(origin, |state| (state.paused_until > now).then_some(state.paused_until))
     }
 
-    /// Calls that may start before one ends.
+    /// Calls that may start before one ends. What a claim has reserved and may give back is free.
     pub(crate) fn free(&self, origin: &Arc<str>) -> u64 {
-        self.with(origin, |state| state.limits.concurrency.saturating_sub(state.in_flight).into())
+        self.with(origin, |state| {
+            let calls = state.in_flight.saturating_sub(state.claiming);
+            state.limits.concurrency.saturating_sub(calls).into()
+        })
     }
 
     /// When the rate of the origin lets the `n`-th call from now on start.

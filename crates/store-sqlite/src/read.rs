@@ -152,7 +152,7 @@ pub(crate) fn place(conn: &Connection, task: TaskId) -> Result<Option<Place>, Fa
             lane_leases: count_at(row, 7)?,
             is_paused: row.get(8)?,
             bucket: match row.get_ref(9)?.as_blob_or_null()? {
-                Some(bytes) => codec::decode("bucket", bytes)?,
+                Some(bytes) => Some(codec::decode("bucket", bytes)?),
                 None => None,
             },
             ..Place::default()
