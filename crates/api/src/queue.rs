@@ -305,12 +305,15 @@ pub struct Quantiles {
     pub p90: Span,
 }
 
-/// All queues of a tenant that anything came into, by name.
+/// A page of the queues of a tenant that anything came into, by name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(remote = "Self")]
 pub struct QueueList {
     /// The queues.
     pub items: Vec<Queue>,
+    /// Goes into `after` for the next page; left out at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 object!(RetryPolicy, Policy, Queue, QueueList, Counts, Throughput, Latency, Quantiles);

@@ -256,8 +256,14 @@ impl Client {
     /// # Errors
     /// When the server cannot be reached, or this caller may not.
     pub async fn queues(&self) -> Result<Vec<Queue>, Error> {
-        let list: QueueList = self.document(&Call::get("/v1/queues")).await?;
-        Ok(list.items)
+        let mut queues = Vec::new();
+        let mut path = "/v1/queues?limit=500".to_owned();
+        loop {
+            let page: QueueList = self.document(&Call::get(path)).await?;
+            queues.extend(page.items);
+            let Some(next) = page.next else { return Ok(queues) };
+            path = format!("/v1/queues?limit=500&after={}", escaped(&next));
+        }
     }
 
     /// One queue.
@@ -307,6 +313,7 @@ impl fmt::Debug for Client {
 #[derive(serde::Deserialize)]
 struct QueueList {
     items: Vec<Queue>,
+    next: Option<String>,
 }
 
 /// What one long-poll brought.

@@ -23,6 +23,7 @@ use crate::dispatcher::Dispatcher;
 use crate::execute::running::Running;
 use crate::execute::tap::Taps;
 use crate::feed::{Feed, Follower};
+use crate::known::Known;
 use crate::meters::Meters;
 use crate::origin::Origins;
 use crate::pause::Pauses;
@@ -46,6 +47,9 @@ pub enum EngineError {
     /// The process is about to stop and takes nothing new.
     #[error("the server is draining")]
     Draining,
+    /// The tenant has as many queues as it may.
+    #[error("the tenant has too many queues")]
+    TooManyQueues,
     /// Credentials cannot be stored without a key to seal them.
     #[error("there is no key to seal credentials with")]
     NoSealKey,
@@ -71,6 +75,7 @@ pub(crate) struct Inner {
     chance: Arc<dyn Chance>,
     feed: Feed,
     meters: Meters,
+    pub(crate) known: Known,
     pub(crate) dispatcher: Dispatcher,
     pub(crate) alarm: Alarm,
     pub(crate) origins: Origins,
@@ -110,6 +115,7 @@ impl Engine {
             policies: Policies::new(&config),
             feed: Feed::default(),
             meters: Meters::default(),
+            known: Known::default(),
             dispatcher: Dispatcher::default(),
             alarm: Alarm::default(),
             origins: Origins::new(config.upstreams.clone()),
@@ -132,6 +138,7 @@ impl Engine {
         };
         let engine = Self { inner: Arc::new(inner) };
         for stats in engine.store().queues().await? {
+            engine.inner.known.admit(&stats.tenant, &stats.queue);
             engine.policies().put(stats.tenant, stats.queue, stats.policy);
         }
         engine.begin_time();
@@ -343,6 +350,7 @@ impl Engine {
         if matches!(change, QueueChange::Policy(_)) && self.policies().is_defined(&queue) {
             return Err(EngineError::QueueIsConfigured);
         }
+        self.admit_queue(&tenant, &queue)?;
         let commit =
             Commit::Queue { tenant: tenant.clone(), queue: queue.clone(), change: change.clone() };
         self.commit_one(commit).await?;
@@ -460,7 +468,7 @@ impl Engine {
         if !stepped.entries.is_empty() {
             let last = stepped.pos + stepped.entries.len() as u64 - 1;
             self.inner.feed.publish(&stepped.entries, last);
-            self.count(stepped);
+            self.inner.meters.note_step(stepped);
             self.tell(stepped);
         }
         if stepped.reply != Reply::Expired {
@@ -471,30 +479,6 @@ impl Engine {
                 Effect::Wake { at } => self.wake(&Pool::of(task), *at),
                 Effect::Abort { nonce } => self.inner.running.abort(*nonce),
             }
-        }
-    }
-
-    fn count(&self, stepped: &Stepped) {
-        use relais_core::EventKind;
-        let meters = &self.inner.meters;
-        for entry in &stepped.entries {
-            match entry.data.kind() {
-                EventKind::Started => Meters::count(&meters.started),
-                EventKind::AttemptFailed => Meters::count(&meters.attempts_failed),
-                EventKind::Succeeded => Meters::count(&meters.succeeded),
-                EventKind::Failed => Meters::count(&meters.failed),
-                EventKind::Canceled => Meters::count(&meters.canceled),
-                EventKind::Accepted
-                | EventKind::Progressed
-                | EventKind::Output
-                | EventKind::Deferred
-                | EventKind::Requeued => {}
-            }
-        }
-        let last = stepped.entries.last().map(|entry| (entry.data.kind(), entry.at));
-        if let Some((_, at)) = last.filter(|(kind, _)| kind.is_terminal()) {
-            let spec = &stepped.task.spec;
-            meters.paces.note_finished(&spec.tenant, &spec.queue, at);
         }
     }
 }

@@ -9,6 +9,7 @@ use relais_core::outcome::PauseScope;
 use relais_store::Pool;
 
 use crate::config::UpstreamLimits;
+use crate::engine::Engine;
 
 /// All upstreams that were called. Origins come from the configuration, so their number is bounded.
 #[derive(Debug)]
@@ -177,6 +178,13 @@ impl Origins {
         limits.get(&**origin).copied().unwrap_or_default()
     }
 
+    /// Until when each origin is paused that is.
+    pub(crate) fn paused(&self, now: Timestamp) -> Vec<(Arc<str>, Timestamp)> {
+        let known = self.known.lock().expect("nothing panics while it is held");
+        let paused = known.iter().filter(|(_, state)| state.paused_until > now);
+        paused.map(|(origin, state)| (origin.clone(), state.paused_until)).collect()
+    }
+
     fn with<T>(&self, origin: &Arc<str>, act: impl FnOnce(&mut Origin) -> T) -> T {
         let mut known = self.known.lock().expect("nothing panics while it is held");
         let state = known.entry(origin.clone()).or_insert_with(|| Origin {
@@ -188,6 +196,14 @@ impl Origins {
             starved: BTreeSet::new(),
         });
         act(state)
+    }
+}
+
+impl Engine {
+    /// Until when each upstream that asked for a pause is left alone.
+    #[must_use]
+    pub fn paused_origins(&self) -> Vec<(Arc<str>, Timestamp)> {
+        self.inner().origins.paused(self.now())
     }
 }
 

@@ -176,6 +176,7 @@ impl Engine {
         self.meters().accepted.fetch_add(1, Ordering::Relaxed);
         self.feed().publish(std::slice::from_ref(entry), pos);
         let spec = &task.spec;
+        self.meters().tallies.note(&spec.tenant, &spec.queue, |tally| tally.accepted += 1);
         self.meters().paces.note_accepted(&spec.tenant, &spec.queue, spec.created_at);
         self.propose_alarm(task.due_at());
         self.wake(&Pool::of(&task), task.spec.run_at);
@@ -192,6 +193,7 @@ impl Engine {
             .policies()
             .find(&submission.tenant, &submission.queue)
             .ok_or(EngineError::UnknownQueue)?;
+        self.admit_queue(&submission.tenant, &submission.queue)?;
         let runner = match submission.runner {
             Runner::Workers if self.has_handler(&submission.queue) => Runner::Inline,
             runner => runner,

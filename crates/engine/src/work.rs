@@ -259,6 +259,7 @@ impl Engine {
         if stepped.reply == Reply::Done && has_ended {
             let (spec, run) = (&before.spec, life.updated_at.since(started_at));
             self.meters().paces.note_run(&spec.tenant, &spec.queue, run);
+            self.meters().tallies.note_run(&spec.tenant, &spec.queue, run);
         }
     }
 }

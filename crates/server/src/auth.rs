@@ -64,6 +64,8 @@ pub(crate) enum Scope {
     Work,
     /// Pause queues, change policies.
     Admin,
+    /// See the figures of all tenants.
+    Operator,
 }
 
 impl Scope {
@@ -75,6 +77,7 @@ impl Scope {
             Self::Read => "read",
             Self::Work => "work",
             Self::Admin => "admin",
+            Self::Operator => "operator",
         }
     }
 
@@ -86,6 +89,7 @@ impl Scope {
             Self::Read => scopes.read,
             Self::Work => scopes.work,
             Self::Admin => scopes.admin,
+            Self::Operator => scopes.operator,
         }
     }
 }

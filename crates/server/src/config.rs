@@ -141,11 +141,14 @@ pub struct Scopes {
     pub work: bool,
     /// Pause queues, change policies, manage keys.
     pub admin: bool,
+    /// See the figures of all tenants at `/metrics`.
+    pub operator: bool,
 }
 
 impl Scopes {
-    /// Everything.
-    pub const ALL: Self = Self { submit: true, read: true, work: true, admin: true };
+    /// Everything within one tenant.
+    pub const ALL: Self =
+        Self { submit: true, read: true, work: true, admin: true, operator: false };
 }
 
 /// How a route answers.

@@ -1,48 +1,33 @@
 //! All metrics, with their units and meanings. Counted where things happen; written here.
+//!
+//! Labels are bounded: of the queues of a tenant the first, or those that hold most, are told each for
+//! itself, and the others together as `(others)`, which is no name of a queue. Nothing here walks tasks.
 
-use std::collections::BTreeMap;
+mod text;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 
-use prometheus_client::encoding::{EncodeLabelSet, text};
-use prometheus_client::metrics::counter::{ConstCounter, Counter};
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
-use prometheus_client::registry::Registry;
 use relais_api::Code;
-use relais_core::Status;
+use relais_core::{FailureCode, Status, TenantName};
+use relais_engine::tally::{Histogram, SERIES_PER_TENANT_MAX, Tally};
 use relais_store::{Health, QueueStats};
 
+pub(crate) use self::text::Format;
+use self::text::Writer;
 use crate::app::App;
+use crate::present;
+
+/// The label of the queues that are told together.
+const OTHERS: &str = "(others)";
 
 /// What the server counts; the engine counts for itself.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
     refused: Mutex<BTreeMap<&'static str, u64>>,
     followers: AtomicI64,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct CodeLabel {
-    code: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct ListenerLabel {
-    listener: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct QueueLabel {
-    tenant: String,
-    queue: String,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct StatusLabel {
-    tenant: String,
-    queue: String,
-    status: &'static str,
 }
 
 impl Metrics {
@@ -58,82 +43,207 @@ impl Metrics {
     }
 }
 
-/// All metrics in the text format of OpenMetrics.
+/// All metrics that may be seen: those of one tenant, or with `None` of all and of the process.
 #[must_use]
-pub(crate) fn text(app: &App, queues: &[QueueStats]) -> String {
-    let mut registry = Registry::with_prefix("relais");
-    of_engine(app, &mut registry);
-    of_server(app, &mut registry);
-    of_queues(queues, &mut registry);
-    let mut out = String::new();
-    text::encode(&mut out, &registry).expect("a string takes every byte");
-    out
+pub(crate) fn text(
+    app: &App,
+    queues: Vec<QueueStats>,
+    tenant: Option<&TenantName>,
+    format: Format,
+) -> String {
+    let mut out = Writer::new(format);
+    of_this_server(app, &mut out);
+    if tenant.is_none() {
+        of_process(app, &mut out);
+    }
+    of_tallies(&app.engine.meters().tallies(tenant), &mut out);
+    of_queues(&told(queues, tenant), &mut out);
+    out.finish()
 }
 
-fn of_engine(app: &App, registry: &mut Registry) {
+/// What whoever sees anything may know.
+fn of_this_server(app: &App, out: &mut Writer) {
+    out.gauge("build_info", "The version that runs, always 1");
+    out.sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+    out.gauge("store_ready", "1 if the store takes new tasks");
+    out.sample(&[], i64::from(app.engine.health() == Health::Ready));
+    out.gauge("draining", "1 if the server is stopping");
+    out.sample(&[], i64::from(app.engine.is_draining()));
+}
+
+fn of_process(app: &App, out: &mut Writer) {
     let meters = app.engine.meters();
-    let counters: [(&str, &str, &AtomicU64); 10] = [
-        ("tasks_accepted", "Tasks accepted", &meters.accepted),
+    for (name, help, counter) in [
         ("tasks_attached", "Requests attached by their idempotency key", &meters.attached),
-        ("attempts_started", "Attempts started", &meters.started),
-        ("attempts_failed", "Attempts that failed", &meters.attempts_failed),
-        ("runs_succeeded", "Runs that succeeded", &meters.succeeded),
-        ("runs_failed", "Runs that failed", &meters.failed),
-        ("runs_canceled", "Runs that were canceled", &meters.canceled),
         ("tasks_erased", "Tasks erased, by hand or by time", &meters.erased),
         ("tasks_expired", "Tasks erased because their retention ended", &meters.expired),
         ("settles_stale", "Settles refused because the lease was over", &meters.stale_settles),
-    ];
-    for (name, help, counter) in counters {
-        registry.register(name, help, ConstCounter::new(counter.load(Ordering::Relaxed)));
+    ] {
+        out.counter(name, help);
+        out.sample(&[], counter.load(Ordering::Relaxed));
     }
-    let is_ready = i64::from(app.engine.health() == Health::Ready);
-    registry.register("store_ready", "1 if the store takes new tasks", ConstGauge::new(is_ready));
-    let is_draining = i64::from(app.engine.is_draining());
-    registry.register("draining", "1 if the server is stopping", ConstGauge::new(is_draining));
-}
-
-fn of_server(app: &App, registry: &mut Registry) {
-    let followers = app.metrics.followers.load(Ordering::Relaxed);
-    registry.register("followers", "Event streams that are open", ConstGauge::new(followers));
-    let refused = Family::<CodeLabel, Counter>::default();
+    out.gauge("followers", "Event streams that are open");
+    out.sample(&[], app.metrics.followers.load(Ordering::Relaxed));
+    out.counter("requests_refused", "Requests answered with a problem, by code");
     for (code, count) in app.metrics.refused.lock().expect("nothing panics while it is held").iter()
     {
-        refused.get_or_create(&CodeLabel { code }).inc_by(*count);
+        out.sample(&[("code", code)], count);
     }
-    let ends = Family::<ListenerLabel, Gauge>::default();
+    out.gauge("certificate_end_seconds", "When the certificate of a listener ends, since 1970");
     let certificates = &app.certificates;
     for (listener, held) in [("public", &certificates.public), ("admin", &certificates.admin)] {
         if let Some(certificate) = held {
             let end = certificate.not_after().as_ms().div_euclid(1_000);
-            ends.get_or_create(&ListenerLabel { listener }).set(end);
+            out.sample(&[("listener", listener)], end);
         }
     }
-    let help = "When the certificate of a listener ends, in seconds since 1970";
-    registry.register("certificate_end_seconds", help, ends);
-    registry.register("requests_refused", "Requests answered with a problem, by code", refused);
+    out.gauge("upstream_paused", "1 for an upstream that asked for a pause, until its end");
+    for (origin, _) in app.engine.paused_origins() {
+        out.sample(&[("origin", &origin)], 1);
+    }
 }
 
-fn of_queues(queues: &[QueueStats], registry: &mut Registry) {
-    let tasks = Family::<StatusLabel, Gauge>::default();
-    let scheduled = Family::<QueueLabel, Gauge>::default();
-    let leases = Family::<QueueLabel, Gauge>::default();
-    let paused = Family::<QueueLabel, Gauge>::default();
-    let whole = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-    for stats in queues {
-        let (tenant, queue) = (stats.tenant.to_string(), stats.queue.to_string());
-        for (status, count) in Status::ALL.iter().zip(stats.counts) {
-            let status = status.as_str();
-            let label = StatusLabel { tenant: tenant.clone(), queue: queue.clone(), status };
-            tasks.get_or_create(&label).set(whole(count));
+/// A family: its name, its help, and its value.
+type Row<'a, T, V> = (&'a str, &'a str, fn(&T) -> V);
+/// A tenant, a queue of it or none, and what happened there.
+type Told = (TenantName, Option<relais_core::QueueName>, Tally);
+
+fn of_tallies(tallies: &[Told], out: &mut Writer) {
+    let counts: [Row<Tally, u64>; 4] = [
+        ("tasks_accepted", "Tasks accepted", |tally| tally.accepted),
+        ("attempts_started", "Attempts started", |tally| tally.started),
+        ("runs_succeeded", "Runs that succeeded", |tally| tally.succeeded),
+        ("runs_canceled", "Runs that were canceled", |tally| tally.canceled),
+    ];
+    for (name, help, count) in counts {
+        out.counter(name, help);
+        for (tenant, queue, tally) in tallies {
+            out.sample(&labels(tenant, queue.as_ref()), count(tally));
         }
-        let label = QueueLabel { tenant, queue };
-        scheduled.get_or_create(&label).set(whole(stats.scheduled));
-        leases.get_or_create(&label).set(whole(stats.leases));
-        paused.get_or_create(&label).set(i64::from(stats.is_paused));
     }
-    registry.register("queue_tasks", "Tasks kept, by status", tasks);
-    registry.register("queue_scheduled", "Queued tasks whose moment has not come", scheduled);
-    registry.register("queue_leases", "Slots in use", leases);
-    registry.register("queue_paused", "1 if the queue is paused", paused);
+    by_code(tallies, "attempts_failed", "Attempts that failed, by code", out, |tally| {
+        &tally.attempts_failed
+    });
+    by_code(tallies, "runs_failed", "Runs that failed, by code", out, |tally| &tally.failed);
+    spreads(
+        tallies,
+        "task_wait_seconds",
+        "From when a task might run to its first start",
+        out,
+        |tally| &tally.wait,
+    );
+    spreads(
+        tallies,
+        "attempt_duration_seconds",
+        "From an attempt's start to its end",
+        out,
+        |tally| &tally.run,
+    );
+}
+
+fn by_code(
+    tallies: &[Told],
+    name: &str,
+    help: &str,
+    out: &mut Writer,
+    counts: impl Fn(&Tally) -> &HashMap<FailureCode, u64>,
+) {
+    out.counter(name, help);
+    for (tenant, queue, tally) in tallies {
+        let [tenant, queue] = labels(tenant, queue.as_ref());
+        for (code, count) in counts(tally) {
+            out.sample(&[tenant, queue, ("code", present::code_of(*code).code)], count);
+        }
+    }
+}
+
+fn spreads(
+    tallies: &[Told],
+    name: &str,
+    help: &str,
+    out: &mut Writer,
+    spread: impl Fn(&Tally) -> &Histogram,
+) {
+    out.histogram(name, help);
+    for (tenant, queue, tally) in tallies {
+        out.spread(&labels(tenant, queue.as_ref()), spread(tally));
+    }
+}
+
+fn labels<'a>(
+    tenant: &'a TenantName,
+    queue: Option<&'a relais_core::QueueName>,
+) -> [(&'static str, &'a str); 2] {
+    let queue = queue.map_or(OTHERS, |queue| queue.as_str());
+    [("tenant", tenant.as_str()), ("queue", queue)]
+}
+
+/// How a queue, or the others of a tenant together, stand.
+struct Standing {
+    tenant: TenantName,
+    queue: String,
+    counts: [u64; 6],
+    scheduled: u64,
+    leases: u64,
+    paused: u64,
+}
+
+/// The queues that hold most of each tenant's tasks which are not over, and the others together.
+fn told(mut queues: Vec<QueueStats>, tenant: Option<&TenantName>) -> Vec<Standing> {
+    queues.retain(|stats| tenant.is_none_or(|tenant| *tenant == stats.tenant));
+    let live = |stats: &QueueStats| stats.counts[..3].iter().sum::<u64>();
+    queues.sort_by(|one, other| {
+        (&one.tenant, Reverse(live(one)), &one.queue).cmp(&(
+            &other.tenant,
+            Reverse(live(other)),
+            &other.queue,
+        ))
+    });
+    let mut told: Vec<Standing> = Vec::new();
+    let mut of_tenant = 0;
+    for stats in queues {
+        let is_same = told.last().is_some_and(|last| last.tenant == stats.tenant);
+        of_tenant = if is_same { of_tenant + 1 } else { 1 };
+        let paused = u64::from(stats.is_paused);
+        match told.last_mut() {
+            Some(others) if of_tenant > SERIES_PER_TENANT_MAX + 1 => {
+                for (sum, count) in others.counts.iter_mut().zip(stats.counts) {
+                    *sum += count;
+                }
+                others.scheduled += stats.scheduled;
+                others.leases += stats.leases;
+                others.paused += paused;
+            }
+            _ => {
+                let is_own = of_tenant <= SERIES_PER_TENANT_MAX;
+                let queue = if is_own { stats.queue.to_string() } else { OTHERS.to_owned() };
+                let QueueStats { tenant, counts, scheduled, leases, .. } = stats;
+                told.push(Standing { tenant, queue, counts, scheduled, leases, paused });
+            }
+        }
+    }
+    told
+}
+
+fn of_queues(queues: &[Standing], out: &mut Writer) {
+    out.gauge("queue_tasks", "Tasks kept, by status");
+    for standing in queues {
+        let (tenant, queue) = (standing.tenant.as_str(), standing.queue.as_str());
+        for (status, count) in Status::ALL.iter().zip(standing.counts) {
+            let status = ("status", status.as_str());
+            out.sample(&[("tenant", tenant), ("queue", queue), status], count);
+        }
+    }
+    let gauges: [Row<Standing, u64>; 3] = [
+        ("queue_scheduled", "Queued tasks whose moment has not come", |one| one.scheduled),
+        ("queue_leases", "Slots in use", |one| one.leases),
+        ("queue_paused", "1 if the queue is paused; of the others how many are", |one| one.paused),
+    ];
+    for (name, help, value) in gauges {
+        out.gauge(name, help);
+        for standing in queues {
+            let labels = [("tenant", standing.tenant.as_str()), ("queue", &standing.queue)];
+            out.sample(&labels, value(standing));
+        }
+    }
 }

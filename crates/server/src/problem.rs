@@ -323,6 +323,9 @@ impl From<EngineError> for Refusal {
             EngineError::Rejected(rejected) => rejected.into(),
             EngineError::UnknownQueue => Self::new(&codes::QUEUE_NOT_FOUND),
             EngineError::QueueIsConfigured => Self::new(&codes::QUEUE_DEFINED_IN_FILE),
+            EngineError::TooManyQueues => {
+                Self::new(&codes::TOO_MANY_QUEUES).limit(limits::QUEUES_PER_TENANT_MAX as u64)
+            }
             EngineError::Draining => Self::draining(),
             EngineError::NoSealKey => Self::new(&codes::NOT_AVAILABLE).because(
                 "credentials cannot be stored: the operator gave no key to seal them with",

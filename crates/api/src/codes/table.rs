@@ -290,6 +290,12 @@ codes! {
         "Send output in fewer and larger pieces, or store it elsewhere and put a link into the \
          result.";
     }
+    TOO_MANY_QUEUES = "too-many-queues", 409, final {
+        "The tenant has too many queues";
+        "The task would make a queue, and its tenant has as many as it may. A queue is kept once \
+         anything came into it.";
+        "Use one of the queues there are; lanes and labels tell the tasks of one queue apart.";
+    }
     TOO_MANY_TASKS = "too-many-tasks", 429, retryable {
         "This caller has too many tasks waiting";
         "This caller holds its whole share of the queue's capacity, which is bounded so that one \

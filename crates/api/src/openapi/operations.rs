@@ -328,7 +328,8 @@ fn queues() -> Vec<Operation> {
         .says("Resume a queue", "Attempts start again. Needs `admin`.");
     let list = Operation::new("get", "/v1/queues", "listQueues")
         .tag("queues")
-        .says("List the queues", "Those that anything came into, by name.")
+        .says("List the queues", "Those that anything came into, by name, page by page.")
+        .takes(&["afterQueue", "limit"])
         .gives("200", "The queues.", "QueueList", json!({"items": [examples::queue(false)]}), &[]);
     vec![list, now(read, false), now(define, false), now(pause, true), now(resume, false)]
 }

@@ -106,6 +106,10 @@ fn of_queries() -> Value {
             "name": "after", "in": "query", "description": "The `next` of the page before.",
             "schema": {"type": "string", "minLength": 1},
         },
+        "afterQueue": {
+            "name": "after", "in": "query", "description": "The `next` of the page before.",
+            "schema": {"type": "string", "minLength": 1, "maxLength": 64},
+        },
         "limit": {
             "name": "limit", "in": "query", "description": "How many at most.",
             "schema": {"type": "integer", "minimum": 1, "maximum": 500, "default": 50},

@@ -42,7 +42,7 @@ enum Action {
         /// Whose it is
         #[arg(long, value_name = "TENANT", default_value = "default")]
         tenant: TenantName,
-        /// What it allows: submit, read, work, admin; several with commas, or repeated
+        /// What it allows: submit, read, work, admin, operator; several with commas, or repeated
         #[arg(long = "scope", value_name = "SCOPE", required = true, value_delimiter = ',')]
         #[arg(value_parser = argument::scope)]
         scopes: Vec<String>,
@@ -212,6 +212,7 @@ fn words_of(scopes: Scopes) -> Vec<&'static str> {
         ("read", scopes.read),
         ("work", scopes.work),
         ("admin", scopes.admin),
+        ("operator", scopes.operator),
     ];
     all.into_iter().filter(|(_, has)| *has).map(|(word, _)| word).collect()
 }

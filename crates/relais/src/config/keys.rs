@@ -60,7 +60,8 @@ fn key(
     let mut scopes = Scopes::default();
     match &key.scopes {
         None => {
-            report.missing(table.span(), "[[key]] scopes", "is missing: submit, read, work, admin")
+            let what = "is missing: submit, read, work, admin, operator";
+            report.missing(table.span(), "[[key]] scopes", what);
         }
         Some(words) => {
             for word in words {
@@ -83,7 +84,8 @@ pub(crate) fn add_scope(scopes: &mut Scopes, word: &str) -> Result<(), String> {
         "read" => scopes.read = true,
         "work" => scopes.work = true,
         "admin" => scopes.admin = true,
-        _ => return Err(format!("{word:?} is no scope: submit, read, work, admin")),
+        "operator" => scopes.operator = true,
+        _ => return Err(format!("{word:?} is no scope: submit, read, work, admin, operator")),
     }
     Ok(())
 }

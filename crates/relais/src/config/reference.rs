@@ -318,7 +318,11 @@ const KEY: Section = Section {
         ),
         optional("secret_env", "is needed, or `hash`", "A variable that holds the key itself."),
         key("tenant", "\"default\"", "Whose key it is."),
-        optional("scopes", "is needed", "`\"submit\"`, `\"read\"`, `\"work\"`, `\"admin\"`."),
+        optional(
+            "scopes",
+            "is needed",
+            "`\"submit\"`, `\"read\"`, `\"work\"`, `\"admin\"`, `\"operator\"`.",
+        ),
     ],
 };
 

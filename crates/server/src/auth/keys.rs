@@ -46,6 +46,7 @@ pub fn encode_key(key: &ApiKey) -> (String, Bytes) {
         ("read", key.scopes.read),
         ("work", key.scopes.work),
         ("admin", key.scopes.admin),
+        ("operator", key.scopes.operator),
     ];
     let stored = StoredKey {
         hash: key.hash.iter().map(|byte| format!("{byte:02x}")).collect(),
@@ -74,6 +75,7 @@ fn decode(name: &str, value: &[u8]) -> Option<ApiKey> {
             "read" => scopes.read = true,
             "work" => scopes.work = true,
             "admin" => scopes.admin = true,
+            "operator" => scopes.operator = true,
             _ => return None,
         }
     }

@@ -20,8 +20,8 @@ use crate::problem::Refusal;
 use crate::routes::{PageRoom, json};
 use crate::watch::many::label_of;
 
-/// Tasks on a page unless the caller says otherwise.
-const PAGE: u64 = 50;
+/// Items on a page unless the caller says otherwise.
+pub(super) const PAGE: u64 = 50;
 
 /// `GET /v1/tasks`.
 pub(super) async fn list(

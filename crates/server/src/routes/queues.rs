@@ -11,7 +11,7 @@ use axum::response::Response;
 use http::{StatusCode, Uri};
 use relais_api::queue::{Latency, Quantiles, Throughput};
 use relais_api::{Counts, Queue, QueueList, Span, codes};
-use relais_core::{Policy, QueueName, TenantName};
+use relais_core::{Policy, QueueName, TenantName, limits};
 use relais_engine::pace::WINDOW;
 use relais_store::{QueueChange, QueueStats};
 
@@ -21,24 +21,36 @@ use crate::auth::{Scope, Visitor};
 use crate::incoming;
 use crate::params::Params;
 use crate::problem::Refusal;
-use crate::routes::{OneQueue, json};
+use crate::routes::list::PAGE;
+use crate::routes::{OneQueue, PageRoom, json};
 
-/// `GET /v1/queues`: those of the caller's tenant that anything came into.
+/// `GET /v1/queues`: those of the caller's tenant that anything came into, page by page.
 pub(super) async fn list(
     State(app): State<Arc<App>>,
     visitor: Visitor,
     uri: Uri,
 ) -> Result<Response, Refusal> {
-    Params::of(&uri, &[])?;
+    let params = Params::of(&uri, &["after", "limit"])?;
     let tenant = visitor.tenant(&app, Scope::Read)?;
+    let limit = params.number("limit", 1..=limits::LIST_PAGE_MAX as u64)?.unwrap_or(PAGE) as usize;
+    let after: Option<QueueName> = params.parse("after", "the `next` of the page before")?;
     let mut queues = app.engine.queues().await?;
-    queues.retain(|stats| stats.tenant == tenant);
+    let is_behind = |queue: &QueueName| after.as_ref().is_none_or(|after| queue > after);
+    queues.retain(|stats| stats.tenant == tenant && is_behind(&stats.queue));
     queues.sort_by(|one, other| one.queue.cmp(&other.queue));
-    let items = queues.iter().map(|stats| {
+    let mut items: Vec<Queue> = Vec::with_capacity(limit.min(queues.len()));
+    let mut room = PageRoom::default();
+    for stats in &queues {
         let policy = app.engine.policies().of(&tenant, &stats.queue);
-        document(&app, &tenant, &stats.queue, &policy, Some(stats))
-    });
-    json(StatusCode::OK, &QueueList { items: items.collect() })
+        let item = document(&app, &tenant, &stats.queue, &policy, Some(stats));
+        if items.len() == limit || !room.takes(&item)? {
+            break;
+        }
+        items.push(item);
+    }
+    let is_cut = items.len() < queues.len();
+    let next = items.last().filter(|_| is_cut).map(|last| last.name.clone());
+    json(StatusCode::OK, &QueueList { items, next })
 }
 
 /// `GET /v1/queues/{queue}`.

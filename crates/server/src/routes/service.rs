@@ -13,13 +13,11 @@ use relais_store::Health as StoreHealth;
 use crate::accept::preferred;
 use crate::app::App;
 use crate::auth::{Scope, Visitor};
+use crate::metrics::Format;
 use crate::pages;
 use crate::params::Params;
 use crate::problem::Refusal;
 use crate::routes::json;
-
-/// The text format of OpenMetrics.
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// `GET /healthz`: the process lives.
 pub(super) async fn health(uri: Uri) -> Result<Response, Refusal> {
@@ -46,16 +44,25 @@ pub(super) async fn readiness(State(app): State<Arc<App>>, uri: Uri) -> Result<R
     }
 }
 
-/// `GET /metrics`, on the admin listener.
+/// `GET /metrics`, on the admin listener: an operator's key, or a call from this machine, shows all
+/// tenants; an admin's key its own.
 pub(super) async fn metrics(
     State(app): State<Arc<App>>,
     visitor: Visitor,
 ) -> Result<Response, Refusal> {
-    visitor.tenant(&app, Scope::Admin)?;
+    let is_operator = visitor.is_anonymous() || visitor.tenant(&app, Scope::Operator).is_ok();
+    let tenant = match is_operator {
+        true => None,
+        false => Some(visitor.tenant(&app, Scope::Admin)?),
+    };
     let queues = app.engine.queues().await?;
-    let text = crate::metrics::text(&app, &queues);
+    let format = Format::at(preferred(visitor.headers(), &Format::OFFERS));
+    let text = crate::metrics::text(&app, queues, tenant.as_ref(), format);
     let mut response = Response::new(text.into());
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(OPEN_METRICS));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.media_type()));
+    headers.insert(VARY, HeaderValue::from_static("Accept"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
 }
 

@@ -11,8 +11,10 @@ use serde_json::{Value, json};
 
 use crate::api::{Api, Call, call, get, key, post};
 
-const READER: Scopes = Scopes { submit: false, read: true, work: false, admin: false };
-const SUBMITTER: Scopes = Scopes { submit: true, read: true, work: false, admin: false };
+const READER: Scopes =
+    Scopes { submit: false, read: true, work: false, admin: false, operator: false };
+const SUBMITTER: Scopes =
+    Scopes { submit: true, read: true, work: false, admin: false, operator: false };
 
 async fn two_tenants() -> Api {
     Api::with_keys(vec![
