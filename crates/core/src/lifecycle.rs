@@ -39,6 +39,17 @@ pub enum BodyKind {
 impl BodyKind {
     /// All kinds.
     pub const ALL: [Self; 4] = [Self::Input, Self::Result, Self::Checkpoint, Self::Sealed];
+
+    /// What it is called in texts.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Input => "input",
+            Self::Result => "result",
+            Self::Checkpoint => "checkpoint",
+            Self::Sealed => "credentials",
+        }
+    }
 }
 
 /// What somebody, or time, asks of a task.
@@ -114,6 +125,11 @@ pub enum Command {
         nonce: u128,
         /// Drawn in `0.0..1.0`.
         jitter: f64,
+    },
+    /// An attempt was about to begin, and cannot: a body that it needs is damaged or missing.
+    Spoil {
+        /// Which one.
+        body: BodyKind,
     },
     /// The holder of a task that was called off has stopped: its slot is free.
     Free {
@@ -213,6 +229,7 @@ pub fn step(
         }
         Command::Defer { nonce, until, callback } => attempt::defer(draft, nonce, until, callback),
         Command::Release { nonce } => attempt::release(draft, nonce),
+        Command::Spoil { body } => Ok(attempt::spoil(draft, body)),
         Command::Free { nonce } => attempt::free(draft, nonce),
         Command::Succeed { nonce, message } => settle::succeed(draft, nonce, message),
         Command::Fail { nonce, cause, failure, retryable, retry_after, jitter } => settle::fail(

@@ -20,6 +20,9 @@ pub const REQUEST_BODY_BYTES_MAX: u64 = 64 << 20;
 pub const RESULT_BODY_BYTES_MAX: u64 = 256 << 20;
 /// Largest body kept inside the store; larger ones are spilled to files.
 pub const INLINE_BODY_BYTES_MAX: usize = 64 << 10;
+/// Largest body that is read whole, and compared with its checksum, before the first byte of it goes out:
+/// every input, and most results.
+pub const BODY_VERIFIED_BYTES_MAX: u64 = REQUEST_BODY_BYTES_MAX;
 /// Largest request or response head, bytes.
 pub const HEAD_BYTES_MAX: usize = 64 << 10;
 /// Most header fields in a head.
@@ -188,6 +191,12 @@ pub const LIMITS: &[Limit] = &[
     limit("request body", REQUEST_BODY_BYTES_MAX, "bytes", "413 body-too-large"),
     limit("result", RESULT_BODY_BYTES_MAX, "bytes", "failed upstream-response-too-large"),
     limit("inline body", INLINE_BODY_BYTES_MAX as u64, "bytes", "spilled to a file"),
+    limit(
+        "body checked before it is sent",
+        BODY_VERIFIED_BYTES_MAX,
+        "bytes",
+        "sent at once, cut off at its end if it is damaged",
+    ),
     limit("head", HEAD_BYTES_MAX as u64, "bytes", "431 head-too-large"),
     limit("head fields", HEAD_FIELDS_MAX as u64, "fields", "431 head-too-large"),
     limit("path that a task tells", PATH_TOLD_BYTES_MAX as u64, "bytes", "cut, and ends with …"),

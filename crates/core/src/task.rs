@@ -131,11 +131,15 @@ pub enum FailureCode {
     UpstreamMalformed,
     /// The worker, or the handler in the process, said so.
     HandlerFailed,
+    /// A stored body that an attempt needs is damaged or missing.
+    BodyDamaged,
+    /// The stored credentials were sealed with a key that is not there.
+    SealKeyMissing,
 }
 
 impl FailureCode {
     /// All codes.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::DeadlineExceeded,
         Self::WorkerLost,
         Self::OutcomeUnknown,
@@ -145,6 +149,8 @@ impl FailureCode {
         Self::UpstreamResponseTooLarge,
         Self::UpstreamMalformed,
         Self::HandlerFailed,
+        Self::BodyDamaged,
+        Self::SealKeyMissing,
     ];
 
     /// The stable text of the code.
@@ -160,6 +166,8 @@ impl FailureCode {
             Self::UpstreamResponseTooLarge => "upstream-response-too-large",
             Self::UpstreamMalformed => "upstream-malformed",
             Self::HandlerFailed => "handler-failed",
+            Self::BodyDamaged => "body-damaged",
+            Self::SealKeyMissing => "seal-key-missing",
         }
     }
 }

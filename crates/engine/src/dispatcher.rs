@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use relais_core::{Command, Holder, Runner, TaskId, Timestamp};
+use relais_core::{Command, Holder, Runner, State, TaskId, Timestamp};
 use relais_store::{Claim, Claimed, Claims, DueQuery, Pool, RunBy};
 use tokio::sync::Notify;
 
@@ -227,6 +227,13 @@ impl Engine {
             crate::meters::Meters::count(&self.meters().started);
             self.feed().publish(&[started_entry(claimed)], claimed.pos);
             self.propose_alarm(claimed.task.due_at());
+        }
+        for spoiled in &claims.spoiled {
+            if let State::Failed { failure, .. } = &spoiled.task.life.state {
+                let detail = failure.detail.as_deref().unwrap_or_default();
+                tracing::error!(task = %spoiled.task.spec.id, "failed for good: {detail}");
+            }
+            self.act(spoiled);
         }
         if !claims.started.is_empty() {
             let firsts = claims.started.iter().map(|claimed| &claimed.task);

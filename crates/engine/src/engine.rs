@@ -463,7 +463,7 @@ impl Engine {
     }
 
     /// Acts on a step that is durable now. Repeating it is harmless.
-    fn act(&self, stepped: &Stepped) {
+    pub(crate) fn act(&self, stepped: &Stepped) {
         let task = &stepped.task;
         if !stepped.entries.is_empty() {
             let last = stepped.pos + stepped.entries.len() as u64 - 1;

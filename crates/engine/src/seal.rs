@@ -8,13 +8,28 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKe
 use aws_lc_rs::digest;
 use bytes::Bytes;
 use relais_core::TaskId;
+use relais_store::SEAL_KEY_ID_BYTES;
 
-const KEY_ID_LEN: usize = 4;
-
-/// A sealed text could not be opened: another key sealed it, or it was changed.
+/// Why a sealed text could not be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("sealed credentials cannot be opened with this key")]
-pub struct CannotOpen;
+pub enum CannotOpen {
+    /// Another key sealed it.
+    #[error("the credentials are sealed with the key {0}")]
+    OtherKey(SealKeyId),
+    /// It is not what was sealed, or not for this task.
+    #[error("the sealed credentials are damaged")]
+    Damaged,
+}
+
+/// Tells keys apart without telling anything of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SealKeyId(pub [u8; SEAL_KEY_ID_BYTES]);
+
+impl fmt::Display for SealKeyId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+    }
+}
 
 /// The key that seals credentials.
 #[derive(Clone)]
@@ -53,7 +68,7 @@ impl SealKey {
                 &mut sealed,
             )
             .expect("bodies are far below the limit of the cipher");
-        [&self.id()[..], &nonce[..], &sealed[..]].concat().into()
+        [&self.id().0[..], &nonce[..], &sealed[..]].concat().into()
     }
 
     /// Opens what [`seal`](Self::seal) made for the same task.
@@ -61,17 +76,19 @@ impl SealKey {
     /// # Errors
     /// [`CannotOpen`] for another key or task, or changed bytes.
     pub fn open(&self, task: TaskId, sealed: &[u8]) -> Result<Bytes, CannotOpen> {
-        let (id, rest) = sealed.split_at_checked(KEY_ID_LEN).ok_or(CannotOpen)?;
-        let (nonce, rest) = rest.split_at_checked(NONCE_LEN).ok_or(CannotOpen)?;
+        let damaged = || CannotOpen::Damaged;
+        let (id, rest) = sealed.split_first_chunk().ok_or_else(damaged)?;
+        let (nonce, rest) = rest.split_at_checked(NONCE_LEN).ok_or_else(damaged)?;
+        let id = SealKeyId(*id);
         if id != self.id() {
-            return Err(CannotOpen);
+            return Err(CannotOpen::OtherKey(id));
         }
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| CannotOpen)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| damaged())?;
         let mut text = rest.to_vec();
         let len = self
             .cipher()
             .open_in_place(nonce, Aad::from(task.as_u128().to_be_bytes()), &mut text)
-            .map_err(|_| CannotOpen)?
+            .map_err(|_| damaged())?
             .len();
         text.truncate(len);
         Ok(text.into())
@@ -81,11 +98,16 @@ impl SealKey {
         LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &self.secret).expect("the key has 32 bytes"))
     }
 
-    /// Tells keys apart without telling anything of them.
-    fn id(&self) -> [u8; KEY_ID_LEN] {
+    /// Its id: the first bytes of all that it seals.
+    ///
+    /// # Panics
+    /// Never: a digest is longer.
+    #[must_use]
+    pub fn id(&self) -> SealKeyId {
         let digest =
             digest::digest(&digest::SHA256, &[b"relais-seal-key-id", &self.secret[..]].concat());
-        digest.as_ref()[..KEY_ID_LEN].try_into().expect("a digest is longer")
+        let id = digest.as_ref()[..SEAL_KEY_ID_BYTES].try_into().expect("a digest is longer");
+        SealKeyId(id)
     }
 }
 
@@ -99,9 +121,12 @@ mod tests {
         let task = TaskId::from_u128(1);
         let sealed = key.seal(task, 42, b"Bearer secret");
         assert_eq!(key.open(task, &sealed).as_deref(), Ok(&b"Bearer secret"[..]));
-        assert_eq!(key.open(TaskId::from_u128(2), &sealed), Err(CannotOpen));
-        assert_eq!(SealKey::new([8; 32]).open(task, &sealed), Err(CannotOpen));
-        assert_eq!(key.open(task, &sealed[..10]), Err(CannotOpen));
+        assert_eq!(key.open(TaskId::from_u128(2), &sealed), Err(CannotOpen::Damaged));
+        let other = SealKey::new([8; 32]).open(task, &sealed);
+        assert_eq!(other, Err(CannotOpen::OtherKey(key.id())));
+        assert_eq!(key.open(task, &sealed[..10]), Err(CannotOpen::Damaged));
+        assert_eq!(key.open(task, &sealed[..3]), Err(CannotOpen::Damaged));
+        assert_eq!(key.id().to_string().len(), 8);
         assert!(!sealed.windows(6).any(|window| window == b"secret"));
     }
 }

@@ -58,6 +58,8 @@ pub struct Overrides {
     pub insecure: bool,
     /// Logs each request.
     pub access_log: bool,
+    /// Starts although the key of sealed credentials is lost.
+    pub allow_lost_seal_key: bool,
 }
 
 /// A configuration that holds.
@@ -71,6 +73,8 @@ pub struct Settings {
     pub engine: EngineConfig,
     /// Where tasks survive.
     pub store: StoreUrl,
+    /// Whether to start although credentials in the store are sealed with a key that is not there.
+    pub may_lose_seal_key: bool,
     /// How long a server that was told to stop says so before it refuses anything.
     pub drain_delay: Duration,
     /// What holds but is worth a second look.
@@ -146,7 +150,15 @@ pub fn judge(
     let drain_delay = file.server.drain_delay.as_ref();
     let drain_delay = drain_delay.map_or(Duration::ZERO, |span| span.get_ref().as_duration());
     let file = path.map(Path::to_owned);
-    let mut settings = Settings { file, server, engine, store, drain_delay, warnings };
+    let mut settings = Settings {
+        file,
+        server,
+        engine,
+        store,
+        may_lose_seal_key: overrides.allow_lost_seal_key,
+        drain_delay,
+        warnings,
+    };
     let more = second_looks(&settings);
     settings.warnings.extend(more);
     Ok(settings)

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
-use relais_engine::seal::SealKey;
+use relais_engine::seal::{SealKey, SealKeyId};
 
 use crate::config::{Environment, StoreUrl};
 
@@ -17,30 +17,86 @@ const VARIABLE: &str = "RELAIS_SEAL_KEY";
 /// The file beside the database.
 const FILE: &str = "relais.key";
 
-/// Finds the key, or makes it at the first start.
-pub(crate) fn seal_key(store: &StoreUrl, environment: Environment<'_>) -> anyhow::Result<SealKey> {
+/// Finds the key, or makes it at the first start. `sealed` are the keys that sealed what the store has:
+/// what another key sealed cannot be opened, so that this is no start unless `may_be_lost`.
+pub(crate) fn seal_key(
+    store: &StoreUrl,
+    environment: Environment<'_>,
+    sealed: &[SealKeyId],
+    may_be_lost: bool,
+) -> anyhow::Result<SealKey> {
+    let found = find(store, environment)?;
+    if let Some(lost) = lost(store, environment, found.as_ref(), sealed) {
+        if !may_be_lost {
+            bail!("{lost}. {PUT_BACK}");
+        }
+        tracing::warn!("{lost}; the tasks that it sealed will fail as seal-key-missing");
+    }
+    match (found, store) {
+        (Some(key), _) => Ok(key),
+        // What is in memory is never at rest.
+        (None, StoreUrl::Memory) => Ok(SealKey::new(draw())),
+        (None, StoreUrl::Sqlite(path)) => make(&file_of(path)),
+    }
+}
+
+/// The key, if there is one.
+fn find(store: &StoreUrl, environment: Environment<'_>) -> anyhow::Result<Option<SealKey>> {
     if let Some(text) = environment(VARIABLE).filter(|text| !text.is_empty()) {
         let secret = decode(&text);
         // The text is a secret: it is not repeated.
-        return secret.map(SealKey::new).with_context(|| {
+        let secret = secret.with_context(|| {
             format!("{VARIABLE} must be 32 bytes, in hexadecimal (64 digits) or base64 (44)")
         });
+        return Ok(Some(SealKey::new(secret?)));
     }
     match store {
-        // What is in memory is never at rest.
-        StoreUrl::Memory => Ok(SealKey::new(draw())),
+        StoreUrl::Memory => Ok(None),
         StoreUrl::Sqlite(path) => of_file(&file_of(path)),
     }
 }
 
-/// Judges what [`seal_key`] would find, and makes nothing.
+/// Judges what [`seal_key`] would find, and makes nothing; answers what is lost, if it may be.
 ///
 /// # Errors
 /// What it would fail with.
-pub(crate) fn check(store: &StoreUrl, environment: Environment<'_>) -> anyhow::Result<()> {
+pub(crate) fn check(
+    store: &StoreUrl,
+    environment: Environment<'_>,
+    sealed: &[SealKeyId],
+    may_be_lost: bool,
+) -> anyhow::Result<Option<String>> {
+    let found = find(store, environment)?;
+    match lost(store, environment, found.as_ref(), sealed) {
+        Some(lost) if !may_be_lost => bail!("{lost}. {PUT_BACK}"),
+        lost => Ok(lost),
+    }
+}
+
+/// What cannot be opened with the key that was found, if anything: naming the keys by their ids.
+fn lost(
+    store: &StoreUrl,
+    environment: Environment<'_>,
+    found: Option<&SealKey>,
+    sealed: &[SealKeyId],
+) -> Option<String> {
+    let StoreUrl::Sqlite(path) = store else { return None };
+    let found = found.map(SealKey::id);
+    let missing: Vec<_> = sealed.iter().filter(|key| Some(**key) != found).collect();
+    if missing.is_empty() {
+        return None;
+    }
+    let names: Vec<String> = missing.iter().map(ToString::to_string).collect();
     let is_said = environment(VARIABLE).is_some_and(|text| !text.is_empty());
-    let is_made = matches!(store, StoreUrl::Sqlite(path) if file_of(path).exists());
-    if is_said || is_made { seal_key(store, environment).map(drop) } else { Ok(()) }
+    let place = if is_said { VARIABLE.to_owned() } else { file_of(path).display().to_string() };
+    let there = match found {
+        Some(found) => format!("{place} is the key {found}"),
+        None => format!("there is no {place}"),
+    };
+    Some(format!(
+        "the store has credentials sealed with a key that is not there ({}): {there}",
+        names.join(", ")
+    ))
 }
 
 /// Where the key of a database is: beside its file, behind all links, as everything of the store.
@@ -49,7 +105,7 @@ fn file_of(database: &Path) -> PathBuf {
     behind.as_deref().unwrap_or(database).with_file_name(FILE)
 }
 
-fn of_file(path: &Path) -> anyhow::Result<SealKey> {
+fn of_file(path: &Path) -> anyhow::Result<Option<SealKey>> {
     let shown = path.display();
     match fs::read_to_string(path) {
         Ok(text) => {
@@ -63,9 +119,9 @@ fn of_file(path: &Path) -> anyhow::Result<SealKey> {
             let secret = decode(&text).with_context(|| {
                 format!("{shown} is damaged: it must hold 32 bytes in hexadecimal")
             })?;
-            Ok(SealKey::new(secret))
+            Ok(Some(SealKey::new(secret)))
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => make(path),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| format!("could not read {shown}")),
     }
 }
@@ -97,6 +153,10 @@ fn decode(text: &str) -> Option<[u8; 32]> {
     bytes?.try_into().ok()
 }
 
+/// What an operator does whose key is lost.
+const PUT_BACK: &str = "Put the right key back; or start with --allow-lost-seal-key, and the tasks that \
+                        it sealed fail as seal-key-missing";
+
 /// 32 unguessable bytes.
 pub(crate) fn draw() -> [u8; 32] {
     let mut bytes = [0; 32];
@@ -113,14 +173,42 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = StoreUrl::Sqlite(folder.path().join("relais.db"));
         let nothing = |_: &str| None;
-        seal_key(&store, &nothing).unwrap();
+        seal_key(&store, &nothing, &[], false).unwrap();
         let path = folder.path().join("relais.key");
         let text = fs::read_to_string(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
-        seal_key(&store, &nothing).unwrap();
+        seal_key(&store, &nothing, &[], false).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
         fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
-        assert!(seal_key(&store, &nothing).unwrap_err().to_string().contains("chmod 600"));
+        let refused = seal_key(&store, &nothing, &[], false).unwrap_err();
+        assert!(refused.to_string().contains("chmod 600"), "{refused}");
+    }
+
+    #[test]
+    fn a_key_that_is_lost_or_replaced_is_no_start_and_nothing_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = StoreUrl::Sqlite(folder.path().join("relais.db"));
+        let nothing = |_: &str| None;
+        let (right, wrong) = (SealKey::new([7; 32]), SealKey::new([8; 32]));
+        let sealed = [right.id()];
+        for judged in [
+            seal_key(&store, &nothing, &sealed, false).map(drop),
+            check(&store, &nothing, &sealed, false).map(drop),
+        ] {
+            let refused = judged.unwrap_err().to_string();
+            assert!(refused.contains(&right.id().to_string()), "{refused}");
+            assert!(refused.contains("there is no"), "{refused}");
+        }
+        assert!(!folder.path().join("relais.key").exists(), "the right one may be put back");
+        let said = |_: &str| Some("08".repeat(32));
+        let refused = seal_key(&store, &said, &sealed, false).unwrap_err().to_string();
+        assert!(refused.contains(&right.id().to_string()), "{refused}");
+        assert!(refused.contains(&format!("is the key {}", wrong.id())), "{refused}");
+        let lost = check(&store, &said, &sealed, true).unwrap();
+        assert!(lost.is_some(), "it is said all the same");
+        assert_eq!(seal_key(&store, &said, &sealed, true).unwrap().id(), wrong.id());
+        let said = |_: &str| Some("07".repeat(32));
+        assert_eq!(seal_key(&store, &said, &sealed, false).unwrap().id(), right.id());
     }
 
     #[test]
@@ -131,7 +219,7 @@ mod tests {
             assert_eq!(decode(&format!("{text}\n")), Some(secret));
         }
         let bad = |_: &str| Some("c2VjcmV0".to_owned());
-        let error = seal_key(&StoreUrl::Memory, &bad).unwrap_err();
+        let error = seal_key(&StoreUrl::Memory, &bad, &[], false).unwrap_err();
         assert!(!format!("{error:#}").contains("c2VjcmV0"));
     }
 }

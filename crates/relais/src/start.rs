@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use relais_core::Timestamp;
+use relais_engine::seal::{SealKey, SealKeyId};
 use relais_engine::{Clock as _, Engine, SystemChance, SystemClock};
 use relais_server::auth::decode_key;
 use relais_server::{App, Door};
@@ -36,7 +37,8 @@ pub(crate) async fn serve(settings: Settings, overrides: Overrides) -> anyhow::R
     let opened = open(&settings.store).await?;
     let store = &opened.store;
     check_keys(&settings, &store.secrets().await?)?;
-    let engine = engine(&settings, store.clone()).await?;
+    let seal_key = opened.seal_key(&settings).await?;
+    let engine = engine(&settings, store.clone(), seal_key).await?;
     let app = App::new(settings.server.clone(), engine.clone())
         .await
         .with_context(|| format!("could not start on {}", settings.store))?;
@@ -127,6 +129,16 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
+    /// The key that seals credentials, which must be the one that sealed what is there.
+    async fn seal_key(&self, settings: &Settings) -> anyhow::Result<SealKey> {
+        let sealed = match &self.file {
+            Some(file) => file.seal_keys().await?,
+            None => Vec::new(),
+        };
+        let sealed: Vec<_> = sealed.into_iter().map(SealKeyId).collect();
+        seal_file::seal_key(&settings.store, &variable, &sealed, settings.may_lose_seal_key)
+    }
+
     /// Finishes what was begun, and leaves the file whole and free for the next process.
     pub(crate) async fn close(self) {
         if let Some(file) = self.file {
@@ -230,9 +242,13 @@ fn listen(socket: TcpSocket) -> anyhow::Result<TcpListener> {
     relais_server::listen(socket).with_context(|| format!("could not listen on {address}"))
 }
 
-async fn engine(settings: &Settings, store: Arc<dyn Store>) -> anyhow::Result<Engine> {
+async fn engine(
+    settings: &Settings,
+    store: Arc<dyn Store>,
+    seal_key: SealKey,
+) -> anyhow::Result<Engine> {
     let mut config = settings.engine.clone();
-    config.seal_key = Some(seal_file::seal_key(&settings.store, &variable)?);
+    config.seal_key = Some(seal_key);
     let clock = Arc::new(SystemClock::start());
     let chance = Arc::new(SystemChance::default());
     #[cfg(feature = "faults")]

@@ -132,6 +132,8 @@ pub(crate) fn code_of(code: FailureCode) -> &'static Code {
         FailureCode::UpstreamResponseTooLarge => &codes::UPSTREAM_RESPONSE_TOO_LARGE,
         FailureCode::UpstreamMalformed => &codes::UPSTREAM_MALFORMED,
         FailureCode::HandlerFailed => &codes::HANDLER_FAILED,
+        FailureCode::BodyDamaged => &codes::BODY_DAMAGED,
+        FailureCode::SealKeyMissing => &codes::SEAL_KEY_MISSING,
     }
 }
 

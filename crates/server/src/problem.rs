@@ -278,6 +278,10 @@ impl From<StoreError> for Refusal {
                 refusal
             }
             StoreError::Full => Self::new(&codes::STORE_FULL),
+            StoreError::BodyDamaged(text) => {
+                tracing::error!("a stored body is damaged: {text}");
+                Self::new(&codes::BODY_DAMAGED)
+            }
             StoreError::Corrupt(text) => {
                 Self::internal(format_args!("the store is corrupt: {text}"))
             }

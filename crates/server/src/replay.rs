@@ -140,6 +140,7 @@ async fn stored_answer(
     let Some(stored) = app.engine.body(task.spec.id, BodyKind::Result).await? else {
         return Ok(None);
     };
+    stored.verify().await?;
     Ok(Some((envelope::decode(&stored.head)?, stored)))
 }
 
@@ -229,6 +230,8 @@ fn origin_of_failure(task: &Task, code: FailureCode) -> &'static str {
         | FailureCode::UpstreamTimeout
         | FailureCode::UpstreamUnreachable
         | FailureCode::UpstreamResponseTooLarge
-        | FailureCode::UpstreamMalformed => "relais",
+        | FailureCode::UpstreamMalformed
+        | FailureCode::BodyDamaged
+        | FailureCode::SealKeyMissing => "relais",
     }
 }

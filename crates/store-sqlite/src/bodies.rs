@@ -110,21 +110,7 @@ impl BodyFiles {
     /// Reads a whole file of a database and compares it with its row.
     pub(crate) fn verify(database: &Path, name: &str, len: u64, crc: u32) -> Result<(), Fault> {
         let reader = open_body(&Self::folder_of(database), name, len, crc)?;
-        let mut hasher = crc32fast::Hasher::new();
-        let mut buffer = vec![0; PIECE];
-        let mut offset = 0;
-        loop {
-            let count = reader.file.read_at(&mut buffer, offset)?;
-            if count == 0 {
-                break;
-            }
-            hasher.update(&buffer[..count]);
-            offset += count as u64;
-        }
-        if offset != len || hasher.finalize() != crc {
-            return Err(Fault::damaged(format!("the file {name} of a body is damaged")));
-        }
-        Ok(())
+        verify(&reader.file, len, crc)
     }
 }
 
@@ -132,14 +118,37 @@ const PIECE: usize = 256 << 10;
 
 fn open_body(folder: &Path, name: &str, len: u64, crc: u32) -> Result<FileReader, Fault> {
     if !is_name(name) {
-        return Err(Fault::damaged("a body's file has another name than Relais gives"));
+        return Err(Fault::Body("its file has another name than Relais gives".to_owned()));
     }
     let file = File::open(folder.join(name)).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => Fault::damaged(format!("the file {name} of a body is missing")),
+        io::ErrorKind::NotFound => Fault::Body(format!("its file {name} is missing")),
         _ => error.into(),
     })?;
+    let found = file.metadata()?.len();
+    if found != len {
+        return Err(Fault::Body(format!("its file {name} has {found} of {len} bytes")));
+    }
     let sum = Mutex::new((0, crc32fast::Hasher::new()));
     Ok(FileReader { file: Arc::new(file), len, crc, sum })
+}
+
+/// Reads a whole file and compares it with its row.
+fn verify(file: &File, len: u64, crc: u32) -> Result<(), Fault> {
+    let mut hasher = crc32fast::Hasher::new();
+    let mut buffer = vec![0; PIECE];
+    let mut offset = 0;
+    loop {
+        let count = file.read_at(&mut buffer, offset)?;
+        if count == 0 {
+            break;
+        }
+        hasher.update(&buffer[..count]);
+        offset += count as u64;
+    }
+    if offset != len || hasher.finalize() != crc {
+        return Err(Fault::Body("its file is not what was stored".to_owned()));
+    }
+    Ok(())
 }
 
 /// Names are ours: anything else could lead out of the folder.
@@ -150,7 +159,7 @@ fn is_name(name: &str) -> bool {
 /// Reads a body's row: length, checksum, file, head, data.
 pub(crate) fn stored_body(row: &Row<'_>, files: &BodyFiles) -> Result<StoredBody, Fault> {
     let len: i64 = row.get(0)?;
-    let len = u64::try_from(len).map_err(|_| Fault::damaged("a body has a negative length"))?;
+    let len = u64::try_from(len).map_err(|_| Fault::Body("its length is negative".to_owned()))?;
     let crc: u32 = row.get(1)?;
     let head = Bytes::copy_from_slice(row.get_ref(3)?.as_blob()?);
     let data = match row.get_ref(2)?.as_str_or_null()? {
@@ -158,7 +167,7 @@ pub(crate) fn stored_body(row: &Row<'_>, files: &BodyFiles) -> Result<StoredBody
         None => {
             let bytes = row.get_ref(4)?.as_blob()?;
             if bytes.len() as u64 != len || crc32fast::hash(bytes) != crc {
-                return Err(Fault::damaged("a body is not what was stored"));
+                return Err(Fault::Body("it is not what was stored".to_owned()));
             }
             BodySource::Inline(Bytes::copy_from_slice(bytes))
         }
@@ -184,10 +193,19 @@ impl BodyRead for FileReader {
             }
             let piece = read_file(self.file.clone(), offset, max).await?;
             if piece.is_empty() {
-                return Err(StoreError::Corrupt("the file of a body ends early".to_owned()));
+                return Err(StoreError::BodyDamaged("its file ends early".to_owned()));
             }
             self.check(offset, &piece)?;
             Ok(piece)
+        })
+    }
+
+    fn verify(&self) -> StoreFuture<'_, ()> {
+        Box::pin(async move {
+            let (file, len, crc) = (self.file.clone(), self.len, self.crc);
+            let verified = tokio::task::spawn_blocking(move || verify(&file, len, crc)).await;
+            let stopped = || StoreError::Unavailable("the process is shutting down".to_owned());
+            verified.map_err(|_| stopped())?.map_err(|fault| fault.as_error())
         })
     }
 }
@@ -202,9 +220,7 @@ impl FileReader {
         sum.1.update(piece);
         sum.0 += piece.len() as u64;
         if sum.0 == self.len && sum.1.clone().finalize() != self.crc {
-            return Err(StoreError::Corrupt(
-                "the file of a body is not what was stored".to_owned(),
-            ));
+            return Err(StoreError::BodyDamaged("its file is not what was stored".to_owned()));
         }
         Ok(())
     }

@@ -8,8 +8,8 @@ mod counts;
 use std::path::Path;
 
 use bytes::Bytes;
-use relais_core::TaskId;
-use relais_store::QueueStats;
+use relais_core::{BodyKind, TaskId};
+use relais_store::{QueueStats, SEAL_KEY_ID_BYTES};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Row};
 
@@ -101,6 +101,11 @@ pub(crate) fn queues(path: &Path) -> Result<Vec<QueueStats>, OpenError> {
     Ok(read::queues(&View::of(path)?.conn)?)
 }
 
+/// Reads which keys sealed what the tasks in a file hold.
+pub(crate) fn seal_keys(path: &Path) -> Result<Vec<[u8; SEAL_KEY_ID_BYTES]>, OpenError> {
+    Ok(read::seal_keys(&View::of(path)?.conn)?)
+}
+
 /// Looks over the store in a file.
 pub(crate) fn check(path: &Path, is_deep: bool) -> Result<Report, OpenError> {
     let view = View::of(path)?;
@@ -117,6 +122,17 @@ pub(crate) fn check(path: &Path, is_deep: bool) -> Result<Report, OpenError> {
         report = look.report;
     }
     Ok(report)
+}
+
+/// Whose body a row is, and which.
+fn name_of(row: &Row<'_>) -> String {
+    let key: i64 = row.get(0).unwrap_or_default();
+    let kind = BodyKind::ALL.into_iter().find(|kind| *kind as i64 == key % 8);
+    let id = row.get_ref(5).ok().and_then(|id| codec::id_of(id.as_blob().ok()?).ok());
+    match (kind, id) {
+        (Some(kind), Some(id)) => format!("the {} of {id}", kind.as_str()),
+        _ => format!("body {key}"),
+    }
 }
 
 /// A deep look in the making.
@@ -236,20 +252,22 @@ impl Look<'_> {
     }
 
     fn body(&mut self, row: &Row<'_>) -> Result<(), Fault> {
-        let (key, len, crc): (i64, i64, u32) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let (len, crc): (i64, u32) = (row.get(1)?, row.get(2)?);
         let len = u64::try_from(len).unwrap_or_default();
         self.report.bodies += 1;
         self.report.body_bytes += len;
         let Some(file) = row.get_ref(3)?.as_str_or_null()? else {
             let bytes = row.get_ref(4)?.as_blob()?;
             let is_same = bytes.len() as u64 == len && crc32fast::hash(bytes) == crc;
-            let damaged = || Fault::damaged(format!("body {key} is not what was stored"));
+            let damaged = || Fault::damaged(format!("{} is not what was stored", name_of(row)));
             return if is_same { Ok(()) } else { Err(damaged()) };
         };
         self.report.spilled += 1;
         match BodyFiles::verify(self.path, file, len, crc) {
             // Beside a running server, a file may go between the moment that is looked at and now.
-            Err(fault) if self.is_still_there(file)? => Err(fault),
+            Err(fault) if self.is_still_there(file)? => {
+                Err(Fault::damaged(format!("{}: {fault}", name_of(row))))
+            }
             _ => Ok(()),
         }
     }

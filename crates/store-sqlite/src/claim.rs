@@ -10,7 +10,7 @@ use relais_core::lane::{
     Bucket, free_at, full_after_start, held_ms_max, queue_vtime_after_start, vtime_after_start,
 };
 use relais_core::{BodyKind, Command, Credentials, Order, Timestamp, step};
-use relais_store::{Claim, Claimed, Claims, StoredBody};
+use relais_store::{Claim, Claimed, Claims, Stepped, StoredBody};
 
 use crate::bodies::stored_body;
 use crate::fault::Fault;
@@ -54,6 +54,18 @@ struct Walk<'a> {
     /// When the first of the lanes that their rate holds may start again.
     free_at: Option<i64>,
 }
+
+/// What became of a task whose turn it was.
+enum Turn {
+    Started(Claimed),
+    /// A body of it cannot be read: it has ended.
+    Spoiled(Stepped),
+    /// The rules will not have it.
+    Lapsed,
+}
+
+/// What whoever runs an attempt is given.
+type Bodies = Vec<(BodyKind, StoredBody)>;
 
 /// The tasks of a line that were read ahead.
 struct Ahead {
@@ -158,27 +170,35 @@ impl Scribe<'_> {
         Ok(())
     }
 
-    fn claimed_bodies(&mut self, row: &TaskRow) -> Result<Vec<(BodyKind, StoredBody)>, Fault> {
+    /// The bodies that an attempt needs, or the one that cannot be read.
+    fn claimed_bodies(&mut self, row: &TaskRow) -> Result<Result<Bodies, BodyKind>, Fault> {
         let mut bodies = Vec::with_capacity(1);
         let life = &row.task.life;
         let wanted = [
-            (BodyKind::Input, true),
+            (BodyKind::Input, row.task.spec.input_bytes > 0),
             (BodyKind::Checkpoint, life.has_checkpoint),
             (BodyKind::Sealed, life.credentials == Credentials::Sealed),
         ];
-        for (kind, _) in wanted.into_iter().filter(|(_, is_there)| *is_there) {
+        for (kind, must_be_there) in wanted {
+            // Without bytes an input may still have a head.
+            if !must_be_there && kind != BodyKind::Input {
+                continue;
+            }
             let mut rows = self.hot.body_read.query([body_key(row.n, kind)])?;
-            if let Some(body) = rows.next()? {
-                bodies.push((kind, stored_body(body, &self.shared.files)?));
+            match rows.next()?.map(|body| stored_body(body, &self.shared.files)) {
+                Some(Ok(body)) => bodies.push((kind, body)),
+                None if !must_be_there => {}
+                None | Some(Err(Fault::Body(_))) => return Ok(Err(kind)),
+                Some(Err(fault)) => return Err(fault),
             }
         }
-        Ok(bodies)
+        Ok(Ok(bodies))
     }
 }
 
 impl Walk<'_> {
     fn run(mut self, scribe: &mut Scribe<'_>) -> Result<Claims, Fault> {
-        let mut started = Vec::new();
+        let (mut started, mut spoiled) = (Vec::new(), Vec::new());
         let mut refused = 0;
         while started.len() < self.claim.nonces.len() && refused < REFUSED_MAX {
             let Some((front, home)) = self.next_eligible(scribe)? else { break };
@@ -188,8 +208,12 @@ impl Walk<'_> {
             }
             let nonce = self.claim.nonces[started.len()];
             match self.start(scribe, front, home, nonce)? {
-                Some(claimed) => started.push(claimed),
-                None => refused += 1,
+                Turn::Started(claimed) => started.push(claimed),
+                Turn::Spoiled(stepped) => {
+                    spoiled.push(stepped);
+                    refused += 1;
+                }
+                Turn::Lapsed => refused += 1,
             }
         }
         let is_any_left = self.next_eligible(scribe)?.is_some();
@@ -203,7 +227,7 @@ impl Walk<'_> {
             .filter(|_| is_held)
             .map(|rate| self.bucket(scribe, rate).next_at(rate, self.claim.now));
         let next_at = next_token.into_iter().chain(self.free_at.map(Timestamp::from_ms)).min();
-        Ok(Claims { started, next_at, more: self.wants_slot || (is_any_left && !is_held) })
+        Ok(Claims { started, spoiled, next_at, more: self.wants_slot || (is_any_left && !is_held) })
     }
 
     /// The next lane in order.
@@ -265,14 +289,14 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Starts the first task of a lane; `None` if the rules will not have it.
+    /// Starts the first task of a lane, unless it turns out that it cannot.
     fn start(
         &mut self,
         scribe: &mut Scribe<'_>,
         front: Front,
         home: Home,
         nonce: u128,
-    ) -> Result<Option<Claimed>, Fault> {
+    ) -> Result<Turn, Fault> {
         let Some(mut row) = self.take(scribe, front, home)? else {
             return Err(Fault::damaged(format!(
                 "task {} is next in its lane, but is not ready",
@@ -286,15 +310,25 @@ impl Walk<'_> {
             // Only its deadline can stand against it: time will end it.
             scribe.set_phase(row, Phase::Lapsed)?;
             self.push_next(scribe, home)?;
-            return Ok(None);
+            return Ok(Turn::Lapsed);
+        };
+        let bodies = match scribe.claimed_bodies(&row)? {
+            Ok(bodies) => bodies,
+            Err(body) => {
+                let spoilt = Command::Spoil { body };
+                let step = relais_core::step(&row.task, spoilt, &claim.policy, now)
+                    .map_err(|refused| Fault::damaged(refused.to_string()))?;
+                let stepped = scribe.take(row, step, &[], now)?;
+                self.push_next(scribe, home)?;
+                return Ok(Turn::Spoiled(stepped));
+            }
         };
         self.pay(scribe, home, &row);
         let pos = scribe.change(&mut row, step.life, &step.entries, now)?;
         self.push_next(scribe, home)?;
-        let bodies = scribe.claimed_bodies(&row)?;
         let task = row.task.clone();
         scribe.recent.keep(row);
-        Ok(Some(Claimed { task, nonce, pos, bodies }))
+        Ok(Turn::Started(Claimed { task, nonce, pos, bodies }))
     }
 
     /// The lane, the queue and the rate pay for a start.

@@ -18,6 +18,9 @@ pub(crate) enum Fault {
     Fsync(io::Error),
     #[error("{0}")]
     Damaged(String),
+    /// One body, and nothing else.
+    #[error("{0}")]
+    Body(String),
     #[error("the writer stopped: this is a bug of Relais")]
     Bug,
 }
@@ -29,6 +32,8 @@ pub(crate) enum Meaning {
     Passing,
     /// There is no room on the disk.
     Full,
+    /// One body is damaged or missing.
+    Spoiled,
     /// What is stored is damaged.
     Damaged,
     /// The disk did not keep its word: nothing that follows could be trusted.
@@ -43,6 +48,7 @@ impl Fault {
     pub(crate) fn meaning(&self) -> Meaning {
         match self {
             Self::Damaged(_) => Meaning::Damaged,
+            Self::Body(_) => Meaning::Spoiled,
             Self::Bug => Meaning::Fatal,
             Self::Io(error) => meaning_of_io(error),
             // A file without room is not missed: nobody was told of it yet. Any other failure says that
@@ -73,6 +79,7 @@ impl Fault {
     pub(crate) fn as_error(&self) -> StoreError {
         match self.meaning() {
             Meaning::Full => StoreError::Full,
+            Meaning::Spoiled => StoreError::BodyDamaged(self.to_string()),
             Meaning::Damaged => StoreError::Corrupt(self.to_string()),
             Meaning::Passing | Meaning::Fatal => StoreError::Unavailable(self.to_string()),
         }
@@ -111,7 +118,7 @@ impl Condition {
     /// Remembers what a fault says about the store as a whole.
     pub(crate) fn note(&self, fault: &Fault) {
         match fault.meaning() {
-            Meaning::Passing => {}
+            Meaning::Passing | Meaning::Spoiled => {}
             Meaning::Full => {
                 if self.level.fetch_max(FULL, Ordering::Relaxed) < FULL {
                     tracing::error!("the disk is full: nothing new is accepted ({fault})");

@@ -39,7 +39,8 @@ use bytes::Bytes;
 use relais_core::{BodyKind, Task, TaskId};
 use relais_store::{
     Claim, Claims, Commit, Committed, Due, DueQuery, EventQuery, Filter, Health, Logged, Page,
-    Place, QueueStats, Rejected, Spool, Store, StoreError, StoreFuture, StoredBody,
+    Place, QueueStats, Rejected, SEAL_KEY_ID_BYTES, Spool, Store, StoreError, StoreFuture,
+    StoredBody,
 };
 use rusqlite::Connection;
 
@@ -102,6 +103,23 @@ impl SqliteStore {
     /// [`OpenError`] if the file could not be opened as a store, or they could not be read.
     pub fn queues_in(path: &Path) -> Result<Vec<QueueStats>, OpenError> {
         check::queues(path)
+    }
+
+    /// The ids of the keys that sealed the credentials of tasks, running or kept; a few steps in an index
+    /// each.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub async fn seal_keys(&self) -> Result<Vec<[u8; SEAL_KEY_ID_BYTES]>, StoreError> {
+        self.page(read::seal_keys).await
+    }
+
+    /// The same of the store in a file, beside a running server as well. Blocks.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the file could not be opened as a store, or they could not be read.
+    pub fn seal_keys_in(path: &Path) -> Result<Vec<[u8; SEAL_KEY_ID_BYTES]>, OpenError> {
+        check::seal_keys(path)
     }
 
     /// Finishes what was begun, and leaves the file whole and free for the next process. Nothing can be

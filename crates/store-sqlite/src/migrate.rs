@@ -14,6 +14,7 @@ pub(crate) const APPLICATION_ID: i32 = 0x524c_4149;
 const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0001_tasks.sql"),
     include_str!("../migrations/0002_lane_rate.sql"),
+    include_str!("../migrations/0003_sealed.sql"),
 ];
 
 /// The newest schema this program knows.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use relais_core::{BodyKind, Status, Task, TaskId};
-use relais_store::{Due, DueQuery, Place, Pool, QueueStats, StoredBody};
+use relais_store::{Due, DueQuery, Place, Pool, QueueStats, SEAL_KEY_ID_BYTES, StoredBody};
 use rusqlite::{Connection, Row, params};
 
 use crate::bodies::{BodyFiles, stored_body};
@@ -41,6 +41,18 @@ pub(crate) fn secrets(conn: &Connection) -> Result<Vec<(String, Bytes)>, Fault> 
         Ok((row.get::<_, String>(0)?, Bytes::from(row.get::<_, Vec<u8>>(1)?)))
     })?;
     Ok(secrets.collect::<Result<_, _>>()?)
+}
+
+/// The ids of the keys that sealed what tasks hold.
+pub(crate) fn seal_keys(conn: &Connection) -> Result<Vec<[u8; SEAL_KEY_ID_BYTES]>, Fault> {
+    let mut select = conn.prepare_cached(sql::READ_SEAL_KEY)?;
+    let mut keys: Vec<[u8; SEAL_KEY_ID_BYTES]> = Vec::new();
+    loop {
+        let mut rows = select.query([keys.last().map_or(&[][..], |key| &key[..])])?;
+        let Some(row) = rows.next()? else { return Ok(keys) };
+        let key = row.get_ref(0)?.as_blob()?.try_into();
+        keys.push(key.map_err(|_| Fault::damaged("sealed credentials are too short"))?);
+    }
 }
 
 pub(crate) fn queues(conn: &Connection) -> Result<Vec<QueueStats>, Fault> {

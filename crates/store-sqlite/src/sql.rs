@@ -170,6 +170,9 @@ pub(crate) const COUNTER_PUT: &str = "insert into counter (name, value) values (
 pub(crate) const READ_TASK: &str = "select spec, life from task where id = ?1 limit 1";
 pub(crate) const READ_BODY: &str = "select len, crc, file, head, data from body
     where key = ?2 + 8 * (select n from task where id = ?1 limit 1) limit 1";
+/// The next id of a key, in order, of those that sealed what tasks hold: one step in its index each.
+pub(crate) const READ_SEAL_KEY: &str = "select substr(data, 1, 4) from body
+    where key % 8 = 3 and substr(data, 1, 4) > ?1 order by substr(data, 1, 4) limit 1";
 pub(crate) const READ_SECRETS: &str = "select name, value from secret order by name limit -1";
 pub(crate) const READ_QUEUES: &str = "select tenant.name, queue.name, is_paused, policy, queued,
     running, waiting, succeeded, failed, canceled, ready, leases
@@ -267,8 +270,8 @@ pub(crate) const CHECK_EVENTS: &str =
     "select event.pos, event.n, event.prev, event.data, event.seq,
     before.n, before.seq from event left join event as before on before.pos = event.prev
     order by event.pos limit -1";
-pub(crate) const CHECK_BODIES: &str = "select key, len, crc, file, data from body
-    order by key limit -1";
+pub(crate) const CHECK_BODIES: &str = "select key, len, crc, file, data, task.id
+    from body left join task on task.n = key / 8 order by key limit -1";
 /// Rows that belong to no task.
 pub(crate) const CHECK_STRAYS: &str = "select 'event ' || pos from event
         where n not in (select n from task limit -1)

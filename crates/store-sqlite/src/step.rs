@@ -1,12 +1,12 @@
 //! A task changes, or is forgotten. What a change is, the rules decide.
 
-use relais_core::{Refused, Reply, TaskId, step};
-use relais_store::{Committed, Rejected, StepOf, Stepped};
+use relais_core::{BodyKind, Refused, Reply, Step, TaskId, Timestamp, step};
+use relais_store::{Body, Committed, Rejected, StepOf, Stepped};
 use rusqlite::params;
 
 use crate::codec;
 use crate::fault::Fault;
-use crate::row::missing;
+use crate::row::{TaskRow, missing};
 use crate::scribe::Scribe;
 
 type Answer = Result<Result<Committed, Rejected>, Fault>;
@@ -22,7 +22,7 @@ impl Scribe<'_> {
     }
 
     fn try_step(&mut self, of: &StepOf) -> Result<Result<Stepped, Rejected>, Fault> {
-        let Some(mut row) = self.find(of.id)? else { return Ok(Err(Rejected::NotFound)) };
+        let Some(row) = self.find(of.id)? else { return Ok(Err(Rejected::NotFound)) };
         if of.tenant.as_ref().is_some_and(|tenant| *tenant != row.task.spec.tenant) {
             self.recent.keep(row);
             return Ok(Err(Rejected::NotFound));
@@ -34,11 +34,22 @@ impl Scribe<'_> {
                 return Ok(Err(refused.into()));
             }
         };
+        Ok(Ok(self.take(row, step, &of.bodies, of.now)?))
+    }
+
+    /// Stores what was decided about a task, with the bodies that came along.
+    pub(crate) fn take(
+        &mut self,
+        mut row: TaskRow,
+        step: Step,
+        bodies: &[(BodyKind, Body)],
+        now: Timestamp,
+    ) -> Result<Stepped, Fault> {
         let started_at = row.task.life.started_at();
-        let pos = self.change(&mut row, step.life, &step.entries, of.now)?;
+        let pos = self.change(&mut row, step.life, &step.entries, now)?;
         if step.reply == Reply::Done {
             let (dropped, kept): (Vec<_>, Vec<_>) =
-                of.bodies.iter().partition(|(kind, _)| step.drops.contains(kind));
+                bodies.iter().partition(|(kind, _)| step.drops.contains(kind));
             for (kind, body) in kept {
                 self.put_body(row.n, *kind, body)?;
             }
@@ -49,14 +60,14 @@ impl Scribe<'_> {
         }
         let task = row.task.clone();
         self.recent.keep(row);
-        Ok(Ok(Stepped {
+        Ok(Stepped {
             task,
             started_at,
             entries: step.entries,
             pos,
             effects: step.effects,
             reply: step.reply,
-        }))
+        })
     }
 
     pub(crate) fn erase(&mut self, id: TaskId) -> Answer {

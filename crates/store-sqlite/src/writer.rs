@@ -264,7 +264,7 @@ impl Desk<'_> {
                     self.write_in_parts(requests, &error);
                 }
             }
-            Meaning::Damaged | Meaning::Passing => {
+            Meaning::Damaged | Meaning::Spoiled | Meaning::Passing => {
                 if requests.len() == 1 {
                     condition.note(fault);
                 }

@@ -5,8 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
+use relais_core::limits;
 
 use crate::{StoreError, StoreFuture};
+
+/// A sealed body begins with the id of the key that sealed it, in so many bytes: all that a store, which
+/// cannot open it, knows of it.
+pub const SEAL_KEY_ID_BYTES: usize = 4;
 
 /// A body to be stored with a commit.
 #[derive(Debug, Clone)]
@@ -122,6 +127,12 @@ pub enum BodySource {
 pub trait BodyRead: Send + Sync {
     /// Up to `max` bytes from `offset` on; empty only at the end of what is there.
     fn read_at(&self, offset: u64, max: usize) -> StoreFuture<'_, Bytes>;
+
+    /// Whether the whole is what was stored, which costs reading it. Where a store keeps no checksums,
+    /// nothing is said.
+    fn verify(&self) -> StoreFuture<'_, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 }
 
 /// A body in the making: kept in memory while small, in a file beyond `limits::INLINE_BODY_BYTES_MAX`.
@@ -148,10 +159,26 @@ pub trait Spool: Send {
 }
 
 impl StoredBody {
+    /// Makes sure that the body is whole before the first byte of it goes out: then whoever wants it gets
+    /// a plain error instead of a part. One longer than [`limits::BODY_VERIFIED_BYTES_MAX`] is sent at
+    /// once, and cut off at its end if it is damaged.
+    ///
+    /// # Errors
+    /// [`StoreError::BodyDamaged`] when it is not what was stored.
+    pub async fn verify(&self) -> Result<(), StoreError> {
+        match &self.data {
+            BodySource::Reader(reader) if self.len <= limits::BODY_VERIFIED_BYTES_MAX => {
+                reader.verify().await
+            }
+            BodySource::Reader(_) | BodySource::Inline(_) => Ok(()),
+        }
+    }
+
     /// All bytes at once, for bodies known to be small.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] when it is longer than `max`, or ends early.
+    /// [`StoreError::Corrupt`] when it is longer than `max`, [`StoreError::BodyDamaged`] when it is not
+    /// what was stored.
     pub async fn bytes(&self, max: usize) -> Result<Bytes, StoreError> {
         let reader = match &self.data {
             BodySource::Inline(bytes) => return Ok(bytes.clone()),
@@ -164,7 +191,7 @@ impl StoredBody {
         while (all.len() as u64) < self.len {
             let piece = reader.read_at(all.len() as u64, 64 << 10).await?;
             if piece.is_empty() {
-                return Err(StoreError::Corrupt("a body ends early".to_owned()));
+                return Err(StoreError::BodyDamaged("it ends early".to_owned()));
             }
             all.extend_from_slice(&piece);
         }

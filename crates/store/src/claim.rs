@@ -9,6 +9,7 @@ use relais_core::{
 };
 
 use crate::body::StoredBody;
+use crate::commit::Stepped;
 
 /// Who runs the tasks of a pool.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -139,6 +140,10 @@ pub struct Claimed {
 pub struct Claims {
     /// The attempts that started.
     pub started: Vec<Claimed>,
+    /// Tasks whose turn it was and that could not start, because a body of theirs is damaged or missing:
+    /// each took the step [`relais_core::Command::Spoil`] instead, and those behind them go on, in strict
+    /// order at the next claim.
+    pub spoiled: Vec<Stepped>,
     /// If a rate held tasks back, for which there was a slot, or a lane that is held by its own rate: when
     /// the next may start.
     pub next_at: Option<Timestamp>,

@@ -2,12 +2,16 @@
 //!
 //! ```text
 //! mod stores {
-//!     relais_store::conformance!(memory, async || relais_store::MemoryStore::new());
+//!     relais_store::conformance!(memory, async || {
+//!         let store = relais_store::MemoryStore::new();
+//!         let world = World::from(store.clone());
+//!         world.damaged_by(move |task, kind| store.damage(task, kind))
+//!     });
 //! }
 //! ```
 //!
-//! The second argument opens an empty store each time it is called: a store, or a store and what must
-//! live as long as it does (a folder, a server). It is called from a module within: what it names begins with
+//! The second argument opens an empty store each time it is called, in a [`World`] that knows how a body of
+//! it is damaged. It is called from a module within: what it names begins with
 //! `crate::`, `super::` or a crate. Each case becomes a test of its own, so that a failure
 //! reads `stores::memory::a_claim_respects_the_lane_limit`. The driver's crate needs tokio with its
 //! macros. [`fixture`] is for drivers' own tests, too. Not here: what only a driver can show (crashes, full disks,
@@ -141,6 +145,8 @@ macro_rules! conformance {
                 a_spool_that_is_given_up_leaves_nothing
                 a_spilled_body_of_a_refused_commit_is_not_stored
                 credentials_are_erased_on_success_and_on_cancel
+                a_damaged_body_ends_its_task_and_no_other
+                a_damaged_result_is_an_error_of_its_own
                 a_checkpoint_is_kept_until_the_task_succeeds
                 a_retry_from_the_start_forgets_the_checkpoint
                 the_answer_of_a_failed_attempt_is_kept_if_it_is_the_last

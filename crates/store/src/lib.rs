@@ -15,7 +15,7 @@ mod query;
 use std::future::Future;
 use std::pin::Pin;
 
-pub use body::{Body, BodyRead, BodySource, Data, Spool, StoredBody, Unclaimed};
+pub use body::{Body, BodyRead, BodySource, Data, SEAL_KEY_ID_BYTES, Spool, StoredBody, Unclaimed};
 pub use claim::{Claim, Claimed, Claims, Due, DueQuery, Pool, RunBy};
 pub use commit::{Accept, Commit, Committed, Idempotency, QueueChange, Rejected, StepOf, Stepped};
 pub use memory::MemoryStore;
@@ -34,6 +34,9 @@ pub enum StoreError {
     /// The disk is full: refuse what is new, go on with what is there. Nothing was changed.
     #[error("the store is full")]
     Full,
+    /// One body is damaged or missing; everything else is as it should be.
+    #[error("a stored body cannot be read: {0}")]
+    BodyDamaged(String),
     /// What is stored is damaged: an operator must look. Nothing was changed.
     #[error("the store is corrupt: {0}")]
     Corrupt(String),

@@ -46,6 +46,12 @@ impl MemoryStore {
         self.inner().spilled.count()
     }
 
+    /// From now on a body is found to be damaged: what only the suite does.
+    #[cfg(feature = "conformance")]
+    pub fn damage(&self, task: TaskId, kind: BodyKind) {
+        self.inner().damaged.insert((task, kind));
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner
             .lock()
@@ -87,7 +93,8 @@ impl Store for MemoryStore {
 
     fn body(&self, task: TaskId, kind: BodyKind) -> StoreFuture<'_, Option<StoredBody>> {
         let inner = self.inner();
-        answer(inner.tasks.get(&task).and_then(|row| row.bodies.get(&kind)).cloned())
+        let body = inner.body(task, kind);
+        Box::pin(std::future::ready(body))
     }
 
     fn spool(&self) -> StoreFuture<'_, Box<dyn Spool>> {

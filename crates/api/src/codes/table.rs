@@ -32,6 +32,15 @@ codes! {
         "A batch call has more items than the limit.";
         "Split it into several calls.";
     }
+    BODY_DAMAGED = "body-damaged", 500, final {
+        "A stored body cannot be read";
+        "What was stored of the task, its input or its result, is damaged or missing on the disk of \
+         Relais. Nothing of it is handed out; other tasks are not affected.";
+        "Ask the operator, who finds it named by `relais check --deep` and in the log. Once it was \
+         restored from a backup the task can be retried by hand; or hand the work in again.";
+        "What was stored for this could not be read.";
+        "Les données enregistrées n'ont pas pu être lues.";
+    }
     BODY_TOO_LARGE = "body-too-large", 413, final {
         "The request's body is too large";
         "The body is larger than the limit of the route, or of this call. Nothing was stored.";
@@ -222,6 +231,15 @@ codes! {
         "The request did not arrive in time";
         "The head or the body came too slowly. Nothing was stored.";
         "Send the request again, over a better connection or with a smaller body.";
+    }
+    SEAL_KEY_MISSING = "seal-key-missing", 500, final {
+        "The key of the stored credentials is missing";
+        "The credentials of the stored request are sealed with a key that this server does not have, \
+         so that the request could not be sent. Nobody was asked.";
+        "Put the right key back (`relais.key`, or `RELAIS_SEAL_KEY`; `detail` names its id), restart, \
+         and retry the task by hand; or hand the work in again.";
+        "It could not be done, because of a fault of ours.";
+        "Le traitement n'a pas pu être fait, par une erreur de notre part.";
     }
     SERVER_DRAINING = "server-draining", 503, retryable {
         "The server is stopping";

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::settle::{end_failed, settled_before};
-use super::{Draft, Reply, Step};
+use super::{BodyKind, Draft, Reply, Step};
 use crate::event::{EventData, RequeueReason};
 use crate::lease::Lease;
 use crate::refusal::Refused;
@@ -23,6 +23,18 @@ pub(super) fn start(mut draft: Draft<'_>, lease: Lease) -> Result<Step, Refused>
     life.state = State::Running { lease, started_at };
     draft.log(started);
     Ok(draft.done())
+}
+
+/// Trying again would find the same: the task ends, so that those behind it get their turn. By hand it
+/// may be tried again, once the body was restored or, for a checkpoint, from the start.
+pub(super) fn spoil(mut draft: Draft<'_>, body: BodyKind) -> Step {
+    if !matches!(draft.task.life.state, State::Queued { .. }) {
+        return draft.replying(Reply::Nothing);
+    }
+    let detail = format!("the stored {} of the task is damaged or missing", body.as_str());
+    end_failed(&mut draft, Failure::new(FailureCode::BodyDamaged, Some(&detail)), None);
+    draft.wake_now();
+    draft.done()
 }
 
 pub(super) struct Report {

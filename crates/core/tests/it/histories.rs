@@ -211,6 +211,7 @@ fn fence_of(command: &Command) -> Option<u128> {
         | Command::Crash { nonce, .. }
         | Command::Free { nonce } => Some(*nonce),
         Command::Start { .. }
+        | Command::Spoil { .. }
         | Command::Cancel
         | Command::Abandon
         | Command::Retry { .. }

@@ -159,6 +159,7 @@ fn commands(nonce: u128) -> Vec<Command> {
     let until = at(NOW + 30_000);
     vec![
         Command::Start { lease: lease(NEW, NOW + 30_000) },
+        Command::Spoil { body: BodyKind::Input },
         Command::Report { nonce, until, progress, output: Some("{}".into()), checkpoint: true },
         Command::Defer { nonce, until: at(NOW + 9_000), callback: NEW },
         Command::succeed(nonce),
@@ -192,6 +193,7 @@ fn name_of(command: &Command) -> (&'static str, bool) {
         Command::Postpone { .. } => ("postpone", true),
         Command::Release { .. } => ("release", true),
         Command::Crash { .. } => ("crash", true),
+        Command::Spoil { .. } => ("spoil", false),
         Command::Free { .. } => ("free", true),
         Command::Cancel => ("cancel", false),
         Command::Abandon => ("abandon", false),
@@ -399,7 +401,7 @@ fn every_status_and_every_command_is_in_the_table() {
         assert!(cases().any(|case| case.task.life.status() == status), "{status:?}");
     }
     let names: BTreeSet<&str> = commands(HOLDER).iter().map(|command| name_of(command).0).collect();
-    assert_eq!(names.len(), 15, "a command with a name of its own is in the list: {names:?}");
+    assert_eq!(names.len(), 16, "a command with a name of its own is in the list: {names:?}");
 }
 
 #[test]

@@ -78,6 +78,11 @@ impl Engine {
         let token = LeaseToken { task: task.spec.id, nonce: claimed.nonce };
         let outcome = match self.inline_attempt(claimed, token, stop.clone()).await {
             Ok((handler, attempt)) => self.watch_inline(&handler, attempt, token, &stop).await,
+            Err(EngineError::Store(error @ StoreError::BodyDamaged(_))) => {
+                // The next attempt would find the same.
+                let failure = Failure::new(FailureCode::BodyDamaged, Some(&error.to_string()));
+                Some(ended(failure, Cause::Error, false))
+            }
             Err(error) => {
                 tracing::warn!(%error, task = %task.spec.id, "could not begin an attempt");
                 Some(Outcome::Release)
@@ -191,7 +196,10 @@ impl Engine {
 }
 
 fn failed(cause: Cause, detail: &str, retryable: bool) -> Outcome {
-    let failure = Failure::new(FailureCode::HandlerFailed, Some(detail));
+    ended(Failure::new(FailureCode::HandlerFailed, Some(detail)), cause, retryable)
+}
+
+fn ended(failure: Failure, cause: Cause, retryable: bool) -> Outcome {
     Outcome::Fail { failure, cause, retryable, retry_after: None, result: None }
 }
 

@@ -4,12 +4,12 @@ use http::Method;
 use http_body_util::BodyExt as _;
 use relais_core::outcome::{Loss, Sent, judge_lost};
 use relais_core::{Cause, Command, Failure, FailureCode, LeaseToken, State, Status};
-use relais_store::{Claimed, Stepped};
+use relais_store::{Claimed, Stepped, StoreError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::answer::{Complete, Lost};
-use super::request;
+use super::request::{self, Unsendable};
 use super::tap::TapEvent;
 use crate::call::{CallError, Care};
 use crate::engine::Engine;
@@ -71,12 +71,15 @@ impl Engine {
     ) -> Ended {
         let context: Context = match envelope::decode(&claimed.task.spec.context) {
             Ok(context) => context,
-            Err(error) => return unsendable(&error.to_string()),
+            Err(error) => return unsendable(&error.into()),
         };
+        if let Err(error) = verify(claimed).await {
+            return unsendable(&error.into());
+        }
         let trace = request::trace_of(&context, self.chance().bits());
         let request = match request::build(claimed, &self.config(), &trace) {
             Ok(request) => request.map(|upload| upload.map_err(Into::into).boxed_unsync()),
-            Err(error) => return unsendable(&error.to_string()),
+            Err(error) => return unsendable(&error),
         };
         let is_head = request.method() == Method::HEAD;
         let is_repeatable = claimed.task.spec.runner.is_repeatable();
@@ -148,8 +151,22 @@ pub(crate) fn conclude(tap: &watch::Sender<TapEvent>, last: TapEvent) {
     });
 }
 
-fn unsendable(detail: &str) -> Ended {
-    Ended::Outcome(Box::new(failed(Cause::Error, FailureCode::UpstreamError, detail, false)))
+fn unsendable(error: &Unsendable) -> Ended {
+    if let Unsendable::Store(store @ (StoreError::Unavailable(_) | StoreError::Full)) = error {
+        // Nothing was sent, and the store may be back by then.
+        let detail = store.to_string();
+        let lost = failed(Cause::Error, FailureCode::BodyDamaged, &detail, true);
+        return Ended::Outcome(Box::new(lost));
+    }
+    Ended::Outcome(Box::new(failed(Cause::Error, error.code(), &error.to_string(), false)))
+}
+
+/// Makes sure that the request is whole before any of it is sent.
+async fn verify(claimed: &Claimed) -> Result<(), StoreError> {
+    for (_, body) in &claimed.bodies {
+        body.verify().await?;
+    }
+    Ok(())
 }
 
 /// The upstream did not answer at all.

@@ -8,12 +8,13 @@ use bytes::Bytes;
 use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Uri};
 use http_body::{Body, Frame, SizeHint};
-use relais_core::{BodyKind, LeaseToken, Task};
+use relais_core::{BodyKind, FailureCode, LeaseToken, Task};
 use relais_store::{BodyRead, Claimed, StoreError, StoredBody};
 
 use super::inline::find;
 use crate::config::Config;
 use crate::envelope::{self, Context, Field, RequestHead};
+use crate::seal::CannotOpen;
 
 /// Bytes read from a spilled body at a time.
 const PIECE_BYTES: usize = 64 << 10;
@@ -24,12 +25,27 @@ pub(crate) enum Unsendable {
     /// What is stored cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The credentials were sealed with another key.
-    #[error("the sealed credentials cannot be opened with this key")]
-    Sealed,
+    /// The credentials cannot be opened.
+    #[error(transparent)]
+    Sealed(#[from] CannotOpen),
+    /// There is no key at all.
+    #[error("there is no key to open the sealed credentials with")]
+    NoKey,
     /// The stored request is not one.
     #[error("the stored request cannot be sent: {0}")]
     Malformed(#[from] http::Error),
+}
+
+impl Unsendable {
+    /// What its task fails with. No upstream was asked: none of these is its error.
+    pub(crate) fn code(&self) -> FailureCode {
+        match self {
+            Self::Sealed(CannotOpen::OtherKey(_)) | Self::NoKey => FailureCode::SealKeyMissing,
+            Self::Sealed(CannotOpen::Damaged) | Self::Store(_) | Self::Malformed(_) => {
+                FailureCode::BodyDamaged
+            }
+        }
+    }
 }
 
 /// Builds the request of one attempt.
@@ -102,10 +118,10 @@ fn append(headers: &mut HeaderMap, fields: &[Field]) -> Result<(), http::Error> 
 fn unseal(claimed: &Claimed, config: &Config) -> Result<Vec<Field>, Unsendable> {
     let Some(sealed) = find(&claimed.bodies, BodyKind::Sealed) else { return Ok(Vec::new()) };
     let relais_store::BodySource::Inline(sealed) = &sealed.data else {
-        return Err(Unsendable::Sealed);
+        return Err(CannotOpen::Damaged.into());
     };
-    let key = config.seal_key.as_ref().ok_or(Unsendable::Sealed)?;
-    let text = key.open(claimed.task.spec.id, sealed).map_err(|_| Unsendable::Sealed)?;
+    let key = config.seal_key.as_ref().ok_or(Unsendable::NoKey)?;
+    let text = key.open(claimed.task.spec.id, sealed)?;
     Ok(envelope::decode(&text)?)
 }
 
@@ -172,7 +188,7 @@ impl Body for Upload {
                     self.source = Source::Idle(reader);
                     let bytes = bytes?;
                     if bytes.is_empty() {
-                        let short = StoreError::Corrupt("an input ends early".to_owned());
+                        let short = StoreError::BodyDamaged("an input ends early".to_owned());
                         return Poll::Ready(Some(Err(short)));
                     }
                     self.sent += bytes.len() as u64;

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use relais_core::{EventKind, FailureCode, State, Status};
+use relais_core::{BodyKind, EventKind, FailureCode, State, Status};
 use relais_engine::seal::SealKey;
 use relais_engine::{Config, TapEvent};
-use relais_store::MemoryStore;
+use relais_store::{MemoryStore, QueueChange};
 use tokio::io::AsyncWriteExt as _;
 
-use crate::world::{Upstream, World, for_upstream, policy, tenant};
+use crate::world::{Upstream, World, for_upstream, policy, queue, tenant};
 
 #[tokio::test]
 async fn a_pushed_task_is_sent_as_it_came_and_its_answer_is_kept() {
@@ -207,6 +207,62 @@ async fn credentials_are_sealed_at_rest_sent_to_the_upstream_and_erased_on_succe
     assert_eq!(call.field("authorization"), Some("Bearer canary"));
     let task = world.until(task.spec.id, EventKind::Succeeded).await;
     assert_eq!(task.life.credentials, relais_core::Credentials::Erased);
+}
+
+#[tokio::test]
+async fn credentials_of_a_key_that_is_not_there_blame_no_upstream() {
+    // A store that was restored without its key: the tasks ended as upstream-error, and nobody was asked.
+    let config = |key| Config {
+        seal_key: Some(SealKey::new([key; 32])),
+        template: Some(policy()),
+        ..Config::default()
+    };
+    let store = Arc::new(MemoryStore::new());
+    let before = World::on(store.clone(), config(9), 1).await;
+    before.engine.change_queue(tenant(), queue("push"), QueueChange::Pause).await.unwrap();
+    let upstream = Upstream::start().await;
+    let mut submission = for_upstream(&upstream, "GET", true);
+    submission.secrets = vec![("authorization".to_owned(), Bytes::from_static(b"Bearer canary"))];
+    let id = before.submit(submission).await.spec.id;
+    before.engine.drain().await;
+
+    let restored = World::on(store.clone(), config(8), 2).await;
+    restored.engine.change_queue(tenant(), queue("push"), QueueChange::Resume).await.unwrap();
+    let task = restored.until(id, EventKind::Failed).await;
+    let State::Failed { failure, .. } = &task.life.state else { panic!("{task:?}") };
+    assert_eq!(failure.code.as_str(), "seal-key-missing");
+    let key = SealKey::new([9; 32]).id().to_string();
+    assert!(failure.detail.as_ref().is_some_and(|detail| detail.contains(&key)), "{failure:?}");
+    assert_eq!(task.life.failures, 1, "it is not tried again");
+    restored.engine.drain().await;
+
+    // With the right key back it is done as if nothing had been.
+    let after = World::on(store, config(9), 3).await;
+    after.engine.retry(&tenant(), id, false).await.unwrap();
+    let call = upstream.answer("200 OK", "", "").await;
+    assert_eq!(call.field("authorization"), Some("Bearer canary"));
+    after.until(id, EventKind::Succeeded).await;
+}
+
+#[tokio::test]
+async fn a_damaged_input_is_not_sent_and_ends_its_task_alone() {
+    // One body that could not be read made every claim of its queue fail, for ever.
+    let store = Arc::new(MemoryStore::new());
+    let config = Config { template: Some(policy()), ..Config::default() };
+    let world = World::on(store.clone(), config, 1).await;
+    world.engine.change_queue(tenant(), queue("push"), QueueChange::Pause).await.unwrap();
+    let upstream = Upstream::start().await;
+    let bad = world.submit(for_upstream(&upstream, "POST", false)).await.spec.id;
+    let good = world.submit(for_upstream(&upstream, "POST", false)).await.spec.id;
+    store.damage(bad, BodyKind::Input);
+    world.engine.change_queue(tenant(), queue("push"), QueueChange::Resume).await.unwrap();
+    let call = upstream.answer("200 OK", "", "").await;
+    assert_eq!(call.field("relais-task"), Some(good.to_string().as_str()));
+    world.until(good, EventKind::Succeeded).await;
+    let task = world.until(bad, EventKind::Failed).await;
+    let State::Failed { failure, .. } = &task.life.state else { panic!("{task:?}") };
+    assert_eq!(failure.code.as_str(), "body-damaged");
+    assert_eq!(world.kinds(bad).await, [EventKind::Accepted, EventKind::Failed]);
 }
 
 #[tokio::test]

@@ -69,6 +69,9 @@ pub(super) struct Flags {
     /// Takes calls without an API key off loopback, too: for trusted networks only
     #[arg(long, env = "RELAIS_INSECURE", value_parser = FalseyValueParser::new())]
     insecure: bool,
+    /// Goes on although credentials in the store are sealed with a key that is not there: their tasks fail
+    #[arg(long, env = "RELAIS_ALLOW_LOST_SEAL_KEY", value_parser = FalseyValueParser::new())]
+    allow_lost_seal_key: bool,
 }
 
 impl Flags {
@@ -99,6 +102,7 @@ impl Flags {
             upstream_host: self.upstream_host.clone(),
             insecure: self.insecure,
             access_log: false,
+            allow_lost_seal_key: self.allow_lost_seal_key,
         })
     }
 }

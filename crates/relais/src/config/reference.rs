@@ -375,6 +375,7 @@ const VARIABLES: &str = "
 | `--upstream` | `RELAIS_UPSTREAM` | a route for everything that no other takes |
 | `--upstream-host` | `RELAIS_UPSTREAM_HOST` | `[server] upstream_host` |
 | `--insecure` | `RELAIS_INSECURE` | – : calls without a key are taken off loopback, too |
+| `--allow-lost-seal-key` | `RELAIS_ALLOW_LOST_SEAL_KEY` | – : goes on although credentials are sealed with a key that is not there |
 | `--log` (`serve`) | `RELAIS_LOG` | – : `human` or `json`; `RUST_LOG` says what is logged |
 | – | `RELAIS_SEAL_KEY` | – : 32 bytes in hexadecimal or base64, instead of the file `relais.key` |
 

@@ -117,11 +117,24 @@ impl Server {
 
     /// Asks for a path, and reads all that comes back.
     pub(crate) fn get(&self, path: &str) -> String {
+        self.send("GET", path, "", "")
+    }
+
+    /// Posts JSON, with these fields besides.
+    pub(crate) fn post(&self, path: &str, body: &str, fields: &str) -> String {
+        self.send("POST", path, body, &format!("content-type: application/json\r\n{fields}"))
+    }
+
+    /// Sends a request, and reads all that comes back; each field ends its line.
+    pub(crate) fn send(&self, method: &str, path: &str, body: &str, fields: &str) -> String {
         let address = self.api.strip_prefix("http://").unwrap();
         let mut stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        let request =
-            format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+        let len = body.len();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\
+             content-length: {len}\r\n{fields}\r\n{body}"
+        );
         stream.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();

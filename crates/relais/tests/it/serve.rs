@@ -94,6 +94,61 @@ fn a_deep_check_reads_everything_beside_a_running_server_and_names_what_is_damag
     assert!(stderr(&nowhere).contains("there is nothing to check"), "{}", stderr(&nowhere));
 }
 
+#[test]
+fn large_bodies_that_are_damaged_are_an_error_and_no_part_of_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let submit = server.command(folder.path(), &["submit", "-", "--queue", "later"]);
+    let id = stdout(&output(submit, &[b'x'; 200_000])).trim().to_owned();
+    let bodies = folder.path().join("relais.db.bodies");
+    let file = std::fs::read_dir(&bodies).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[150_000] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let deep = output(relais(folder.path(), &["check", "--deep"]), b"");
+    assert!(stderr(&deep).contains(&format!("the input of {id}")), "{}", stderr(&deep));
+
+    let leased = server.post("/v1/queues/later/leases", "{\"max\": 1}", "");
+    let (_, token) = leased.split_once("\"token\":\"").unwrap();
+    let field = format!("relais-lease: {}\r\n", token.split('"').next().unwrap());
+    let input = server.send("GET", "/v1/leases/input", "", &field);
+    assert!(input.starts_with("HTTP/1.1 500 "), "{input}");
+    assert!(input.contains("\"code\":\"body-damaged\""), "{input}");
+    let listed = server.run(folder.path(), &["tasks", "--json"]);
+    let task: serde_json::Value = serde_json::from_str(listed.trim()).unwrap();
+    assert_eq!(task["problem"]["code"], "body-damaged", "its worker need not settle it");
+}
+
+/// A restore that forgot the key made a new one in silence: what was sealed was lost for good.
+#[test]
+fn a_store_without_the_key_of_its_credentials_is_no_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let upstream = ["--upstream", "http://127.0.0.1:9"];
+    let server = Server::start(folder.path(), &upstream);
+    let fields = "authorization: Bearer secret\r\nprefer: respond-async\r\n";
+    let taken = server.post("/later", "x", fields);
+    assert!(taken.starts_with("HTTP/1.1 202 "), "{taken}");
+    server.process.signal("TERM");
+    server.process.end();
+    let (key, aside) = (folder.path().join("relais.key"), folder.path().join("aside"));
+    std::fs::rename(&key, &aside).unwrap();
+    let ports = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+    for command in ["check", "serve"] {
+        let failed = output(relais(folder.path(), &[&[command], &ports[..]].concat()), b"");
+        assert_eq!(failed.status.code(), Some(1), "{command}");
+        let said = stderr(&failed);
+        assert!(said.contains("sealed with a key that is not there"), "{command}: {said}");
+        assert!(said.contains("there is no") && said.contains("relais.key"), "{command}: {said}");
+    }
+    assert!(!key.exists(), "none was made in its place");
+    let check = ["check", "--allow-lost-seal-key"];
+    let warned = output(relais(folder.path(), &[&check, &ports[..]].concat()), b"");
+    assert!(warned.status.success(), "{}", stderr(&warned));
+    assert!(stderr(&warned).contains("warning: the store has credentials sealed"));
+    std::fs::rename(&aside, &key).unwrap();
+    Server::start(folder.path(), &upstream);
+}
+
 /// Whoever watches the port took the server for ready, and lost what it sent.
 #[test]
 fn nobody_can_connect_before_the_store_is_open() {

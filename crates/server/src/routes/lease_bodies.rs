@@ -10,8 +10,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use http_body_util::BodyExt as _;
 use relais_api::codes;
 use relais_api::lease::StoredResult;
-use relais_core::{BodyKind, LeaseToken};
-use relais_engine::{RequestHead, envelope};
+use relais_core::{BodyKind, Cause, Failure, FailureCode, LeaseToken, Task};
+use relais_engine::{EngineError, Outcome, RequestHead, Settle, envelope};
+use relais_store::{StoreError, StoredBody};
 
 use crate::app::App;
 use crate::auth::Visitor;
@@ -41,7 +42,14 @@ pub(super) async fn input(
     Params::of(&uri, &[])?;
     let token = token(visitor.headers())?;
     let task = leased_task(&app, &visitor, token).await?;
-    let input = app.engine.body(task.spec.id, BodyKind::Input).await?;
+    let input = match whole_input(&app, &task).await {
+        Err(error @ EngineError::Store(StoreError::BodyDamaged(_))) => {
+            // Its worker can do nothing about it, and neither could the next.
+            give_up(&app, &task, token).await?;
+            return Err(error.into());
+        }
+        read => read?,
+    };
     let Some(input) = input.filter(|input| input.len > 0) else {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NO_CONTENT;
@@ -58,6 +66,28 @@ pub(super) async fn input(
     }
     protect(headers);
     Ok(response)
+}
+
+async fn whole_input(app: &App, task: &Task) -> Result<Option<StoredBody>, EngineError> {
+    let input = app.engine.body(task.spec.id, BodyKind::Input).await?;
+    if let Some(input) = &input {
+        input.verify().await?;
+    }
+    Ok(input)
+}
+
+/// Ends a task whose input cannot be read.
+async fn give_up(app: &App, task: &Task, token: LeaseToken) -> Result<(), Refusal> {
+    let detail = "the stored input of the task is damaged or missing";
+    let outcome = Outcome::Fail {
+        failure: Failure::new(FailureCode::BodyDamaged, Some(detail)),
+        cause: Cause::Error,
+        retryable: false,
+        retry_after: None,
+        result: None,
+    };
+    app.engine.settle(&task.spec.tenant, vec![Settle { token, outcome }]).await?;
+    Ok(())
 }
 
 /// `PUT /v1/leases/result`.

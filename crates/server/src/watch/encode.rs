@@ -10,8 +10,8 @@ use relais_api::{Event, EventType, Problem, RawJson};
 use relais_core::{
     BodyKind, Cause, Entry, EventData, EventKind, FailureCode, TaskId, Timestamp, limits,
 };
-use relais_engine::{Published, ResultHead, envelope};
-use relais_store::EventQuery;
+use relais_engine::{EngineError, Published, ResultHead, envelope};
+use relais_store::{EventQuery, StoreError};
 use serde::Serialize;
 
 use crate::app::App;
@@ -150,7 +150,12 @@ async fn attempt_problem(
 
 /// The result of a task that succeeded, when it is JSON and small.
 async fn small_result(app: &App, id: TaskId) -> Result<Option<RawJson>, Refusal> {
-    let Some(stored) = app.engine.body(id, BodyKind::Result).await? else { return Ok(None) };
+    let stored = match app.engine.body(id, BodyKind::Result).await {
+        Ok(Some(stored)) => stored,
+        // Whoever follows the link to it is told what is wrong: the stream goes on.
+        Ok(None) | Err(EngineError::Store(StoreError::BodyDamaged(_))) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
     if stored.len > limits::EVENT_RESULT_BYTES_MAX {
         return Ok(None);
     }

@@ -144,7 +144,7 @@ impl Store for OddStore {
 
     fn health(&self) -> Health {
         match &*self.error.lock().unwrap() {
-            None => Health::Ready,
+            None | Some(StoreError::BodyDamaged(_)) => Health::Ready,
             Some(StoreError::Corrupt(text)) => Health::Corrupt(text.clone()),
             Some(StoreError::Full | StoreError::Unavailable(_)) => Health::Full,
         }

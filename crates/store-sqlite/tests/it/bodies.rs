@@ -111,12 +111,14 @@ async fn a_file_that_changed_is_noticed() {
     fs::write(&file, &bytes).expect("it is ours");
     let read = world.try_body(id, BodyKind::Input).await.expect("it is there");
     assert!(matches!(read.data, BodySource::Reader(_)));
+    assert!(matches!(read.verify().await, Err(StoreError::BodyDamaged(_))), "before it is sent");
     let read = read.bytes(1 << 20).await;
-    assert!(matches!(read, Err(StoreError::Corrupt(_))), "{read:?}");
+    assert!(matches!(read, Err(StoreError::BodyDamaged(_))), "{read:?}");
     let report = relais_store_sqlite::SqliteStore::check(&file_in(&folder), true);
     let report = report.expect("it is a store");
     assert_eq!(report.problems.len(), 1, "{report:?}");
+    assert!(report.problems[0].contains(&format!("the input of {id}")), "{report:?}");
     fs::remove_file(file).expect("it is ours");
     let read = world.store.body(id, BodyKind::Input).await;
-    assert!(matches!(read, Err(StoreError::Corrupt(_))), "{read:?}");
+    assert!(matches!(read, Err(StoreError::BodyDamaged(_))), "{read:?}");
 }

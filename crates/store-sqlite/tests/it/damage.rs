@@ -49,7 +49,7 @@ async fn a_deep_look_finds_what_is_wrong() {
         ("update task set place = 77 where n = 2", "another place"),
         ("update event set prev = 1 where pos = 2", "event 2 follows another"),
         ("delete from event where pos = 3", "another log"),
-        ("update body set data = x'00' where key = 8", "body 8 is not"),
+        ("update body set data = x'00' where key = 8", "is not what was stored"),
         ("insert into body values (8000, 0, 0, null, x'', x'')", "body 8000 belongs to"),
         ("insert into label values (1, 'a', 'b', x'')", "a label belongs to"),
     ] {

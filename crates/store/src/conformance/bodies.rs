@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use relais_core::{BodyKind, Cause, Command, Credentials, Failure, FailureCode, TaskId, limits};
+use relais_core::{
+    BodyKind, Cause, Command, Credentials, Effect, Failure, FailureCode, State, TaskId, limits,
+};
 
 use super::fixture::*;
 use super::world::World;
@@ -249,4 +251,38 @@ pub async fn bodies_are_read_beside_writes(world: World) {
     });
     world.accept_many(20, &task()).await;
     assert_eq!(reading.await.expect("nothing panics"), bytes);
+}
+
+/// One body that could not be read kept its whole queue from being claimed, for ever.
+pub async fn a_damaged_body_ends_its_task_and_no_other(world: World) {
+    let (bad, good) = (world.accept(task()).await, world.accept(task()).await);
+    world.damage(bad, BodyKind::Input);
+    let claims = world.claim(&from("mail").limit(1)).await;
+    let started: Vec<_> = claims.started.iter().map(|claimed| claimed.task.spec.id).collect();
+    assert_eq!(started, [good], "the queue goes on");
+    let [spoiled] = &claims.spoiled[..] else { panic!("one is told: {:?}", claims.spoiled) };
+    assert_eq!(spoiled.task, world.read(bad).await);
+    let State::Failed { failure, holder: None, .. } = &spoiled.task.life.state else {
+        panic!("it did not end: {:?}", spoiled.task.life.state)
+    };
+    assert_eq!(failure.code, FailureCode::BodyDamaged);
+    assert_eq!(spoiled.task.life.attempt, 0, "nothing was begun");
+    assert_eq!(world.log(bad).await.last(), spoiled.entries.last());
+    assert!(matches!(spoiled.effects[..], [Effect::Wake { .. }]), "{:?}", spoiled.effects);
+    assert!(world.claim(&from("mail").limit(9)).await.spoiled.is_empty(), "it is over");
+    // By hand it may be tried again, and ends the same way.
+    world.step(bad, Command::Retry { from_start: true }, 5).await;
+    assert_eq!(world.claim(&from("mail").at(5).limit(9)).await.spoiled.len(), 1);
+}
+
+/// What came out and cannot be read is told apart from a store that is damaged.
+pub async fn a_damaged_result_is_an_error_of_its_own(world: World) {
+    let id = world.accept(task()).await;
+    let (_, nonce) = world.start_one(&from("mail").limit(1)).await;
+    let result = (BodyKind::Result, inline("done"));
+    world.step_with(id, Command::Succeed { nonce, message: None }, result, 5).await;
+    world.damage(id, BodyKind::Result);
+    let read = world.store.body(id, BodyKind::Result).await;
+    assert!(matches!(read, Err(StoreError::BodyDamaged(_))), "{read:?}");
+    assert_eq!(world.store.health(), Health::Ready, "the rest is as it should be");
 }

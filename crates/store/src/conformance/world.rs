@@ -10,11 +10,15 @@ use relais_core::{BodyKind, Command, Entry, EventKind, Holder, Task, TaskId};
 use super::fixture::{Ask, TaskBuilder, at, policy, queue, tenant};
 use crate::*;
 
+/// Makes a body of a task unreadable, behind the back of its store.
+type Damage = Box<dyn Fn(TaskId, BodyKind) + Send + Sync>;
+
 /// A store, what keeps it alive (a folder, a server), and names for what happens in it.
 pub struct World {
     /// The store.
     pub store: Arc<dyn Store>,
     drawn: AtomicU64,
+    damage: Option<Damage>,
     _keep: Box<dyn Any + Send + Sync>,
 }
 
@@ -39,7 +43,20 @@ impl From<Arc<dyn Store>> for World {
 impl World {
     /// A world around a store; `keep` is dropped after it.
     pub fn new(store: Arc<dyn Store>, keep: impl Any + Send + Sync) -> Self {
-        Self { store, drawn: AtomicU64::new(0), _keep: Box::new(keep) }
+        Self { store, drawn: AtomicU64::new(0), damage: None, _keep: Box::new(keep) }
+    }
+
+    /// Says how a body of this store is damaged.
+    #[must_use]
+    pub fn damaged_by(mut self, damage: impl Fn(TaskId, BodyKind) + Send + Sync + 'static) -> Self {
+        self.damage = Some(Box::new(damage));
+        self
+    }
+
+    /// Damages a body.
+    pub fn damage(&self, task: TaskId, kind: BodyKind) {
+        let damage = self.damage.as_ref().expect("the world of this store says how");
+        damage(task, kind);
     }
 
     fn draw(&self) -> u128 {

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use relais_core::limits;
+use relais_core::{BodyKind, TaskId, limits};
 
 use super::answer;
 use super::state::Inner;
 use crate::body::{BodyRead, BodySource, Data, Spool, Unclaimed};
-use crate::{Body, StoreFuture, StoredBody};
+use crate::{Body, StoreError, StoreFuture, StoredBody};
 
 /// The bytes of a body that was, or is being, spooled.
 #[derive(Debug, Default)]
@@ -110,5 +110,19 @@ impl Inner {
                 self.spilled.with(|spilled| spilled.remove(name));
             }
         }
+    }
+}
+
+impl Inner {
+    /// One body of a task.
+    pub(super) fn body(
+        &self,
+        task: TaskId,
+        kind: BodyKind,
+    ) -> Result<Option<StoredBody>, StoreError> {
+        if self.damaged.contains(&(task, kind)) {
+            return Err(StoreError::BodyDamaged("it is not what was stored".to_owned()));
+        }
+        Ok(self.tasks.get(&task).and_then(|row| row.bodies.get(&kind)).cloned())
     }
 }

@@ -7,6 +7,7 @@ use relais_core::{BodyKind, Command, Order, Policy, Task, TaskId, Timestamp, ste
 
 use super::state::{Inner, Lane, Queue, QueueKey};
 use crate::claim::{Claim, Claimed, Claims, Due, DueQuery, Pool};
+use crate::commit::{StepOf, Stepped};
 
 /// The bodies whoever runs an attempt needs.
 const CLAIMED_BODIES: [BodyKind; 3] = [BodyKind::Input, BodyKind::Checkpoint, BodyKind::Sealed];
@@ -41,19 +42,23 @@ impl Inner {
         if queue.is_paused {
             return Claims::default();
         }
-        let mut started = Vec::new();
-        for nonce in &claim.nonces {
+        let (mut started, mut spoiled) = (Vec::new(), Vec::new());
+        while let Some(nonce) = claim.nonces.get(started.len()) {
             let Some((.., id)) = self.look(claim, &key).first else { break };
             if self.tokens(&key, &claim.policy, claim.now) == 0 {
                 break;
             }
-            started.push(self.start(id, *nonce, claim, &key));
+            match self.spoiled_body(id) {
+                Some(body) => spoiled.push(self.spoil(id, body, claim)),
+                None => started.push(self.start(id, *nonce, claim, &key)),
+            }
         }
         let left = self.look(claim, &key);
         let held_by_rate = left.first.is_some() && self.tokens(&key, &claim.policy, claim.now) == 0;
         let next_token = held_by_rate.then(|| self.next_token(&key, &claim.policy, claim.now));
         Claims {
             started,
+            spoiled,
             next_at: next_token.into_iter().chain(left.free_at).min(),
             more: left.wants_slot || (left.first.is_some() && !held_by_rate),
         }
@@ -111,6 +116,20 @@ impl Inner {
                 (Pool::of(task) == claim.pool).then(|| (place_of(task), arrival, id))
             }
         }
+    }
+
+    /// The first body that an attempt would need and that cannot be read.
+    fn spoiled_body(&self, id: TaskId) -> Option<BodyKind> {
+        let has = |kind: &&BodyKind| self.row(id).bodies.contains_key(kind);
+        let mut needed = CLAIMED_BODIES.iter().filter(has);
+        needed.find(|kind| self.body(id, **kind).is_err()).copied()
+    }
+
+    fn spoil(&mut self, id: TaskId, body: BodyKind, claim: &Claim) -> Stepped {
+        let policy = claim.policy.clone();
+        let command = Command::Spoil { body };
+        let of = StepOf { id, tenant: None, command, policy, bodies: Vec::new(), now: claim.now };
+        self.step(&of).expect("the rules never refuse it")
     }
 
     fn start(&mut self, id: TaskId, nonce: u128, claim: &Claim, key: &QueueKey) -> Claimed {

@@ -84,7 +84,7 @@ impl Inner {
         Ok(Committed::Accepted { pos, place: place.unwrap_or_default() })
     }
 
-    fn step(&mut self, of: &StepOf) -> Result<Stepped, Rejected> {
+    pub(super) fn step(&mut self, of: &StepOf) -> Result<Stepped, Rejected> {
         let row = self.tasks.get(&of.id).ok_or(Rejected::NotFound)?;
         if of.tenant.as_ref().is_some_and(|tenant| *tenant != row.task.spec.tenant) {
             return Err(Rejected::NotFound);

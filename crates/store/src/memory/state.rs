@@ -33,6 +33,8 @@ pub(super) struct Inner {
     /// Finished spools that no commit has taken yet.
     pub(super) spilled: Spilled,
     pub(super) spools: u64,
+    /// Bodies that a test has damaged.
+    pub(super) damaged: BTreeSet<(TaskId, BodyKind)>,
     last_pos: u64,
     last_arrival: u64,
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
+use relais_engine::seal::SealKeyId;
 use relais_engine::{Policies, undefined};
 use relais_server::config::RouteAccess;
 use relais_store::QueueStats;
@@ -14,14 +15,14 @@ use crate::{seal_file, start};
 
 /// What is known of the store.
 enum Found {
-    /// How many API keys there are in it, and what is in its queues.
-    Seen { keys: usize, queues: Vec<QueueStats> },
+    /// How many API keys there are in it, what is in its queues, and which keys sealed credentials.
+    Seen { keys: usize, queues: Vec<QueueStats>, sealed: Vec<SealKeyId> },
     /// It could not be looked at just now, and why.
     Unknown(String),
 }
 
 impl Found {
-    const NOTHING: Self = Self::Seen { keys: 0, queues: Vec::new() };
+    const NOTHING: Self = Self::Seen { keys: 0, queues: Vec::new(), sealed: Vec::new() };
 }
 
 /// Judges the place of the store, what is there already, and whether routes and listeners have the keys
@@ -34,21 +35,23 @@ pub(super) async fn judge(settings: &Settings) -> anyhow::Result<Vec<String>> {
         StoreUrl::Memory => Found::NOTHING,
         StoreUrl::Sqlite(path) => {
             start::check_place(path)?;
-            seal_file::check(&settings.store, &variable)?;
             // A file without anything in it is made a store at the first start, as none at all.
             let is_there = std::fs::metadata(path).is_ok_and(|file| file.len() > 0);
             if is_there { look(path.clone()).await? } else { Found::NOTHING }
         }
     };
+    let sealed = if let Found::Seen { sealed, .. } = &stored { &sealed[..] } else { &[] };
+    let may_be_lost = settings.may_lose_seal_key;
+    let lost_key = seal_file::check(&settings.store, &variable, sealed, may_be_lost)?;
     let (keys, queues) = match stored {
-        Found::Seen { keys, queues } => (keys, queues),
+        Found::Seen { keys, queues, .. } => (keys, queues),
         Found::Unknown(why) => {
             let what = "the store could not be looked at: whether it is whole, has API keys, or tasks \
                         in queues that are not defined is not known";
             return Ok(vec![format!("{what}: {why}")]);
         }
     };
-    let mut warnings = Vec::new();
+    let mut warnings: Vec<String> = lost_key.into_iter().collect();
     if keys == 0 {
         if settings.needs_stored_keys() {
             bail!(start::NO_KEYS);
@@ -78,9 +81,10 @@ async fn look(path: PathBuf) -> anyhow::Result<Found> {
     let shown = path.display().to_string();
     let look = move || {
         let report = SqliteStore::check(&path, false)?;
-        Ok((report, SqliteStore::secrets_in(&path)?, SqliteStore::queues_in(&path)?))
+        let seen = (SqliteStore::secrets_in(&path)?, SqliteStore::queues_in(&path)?);
+        Ok((report, seen, SqliteStore::seal_keys_in(&path)?))
     };
-    let (report, secrets, queues) = match tokio::task::spawn_blocking(look).await? {
+    let (report, (secrets, queues), sealed) = match tokio::task::spawn_blocking(look).await? {
         Ok(found) => found,
         Err(OpenError::Unavailable(why)) => return Ok(Found::Unknown(why)),
         Err(error) => return Err(error).with_context(|| format!("could not open {shown}")),
@@ -88,5 +92,6 @@ async fn look(path: PathBuf) -> anyhow::Result<Found> {
     if let Some(problem) = report.problems.first() {
         bail!("{shown} is damaged: {problem}; relais check --deep says more");
     }
-    Ok(Found::Seen { keys: start::keys_among(&secrets), queues })
+    let sealed = sealed.into_iter().map(SealKeyId).collect();
+    Ok(Found::Seen { keys: start::keys_among(&secrets), queues, sealed })
 }
