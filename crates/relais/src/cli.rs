@@ -1,6 +1,7 @@
 //! The command line: one file for each subcommand, and what they all share.
 
 mod argument;
+mod backup;
 mod bench;
 mod cancel;
 mod check;
@@ -11,6 +12,7 @@ mod key;
 mod limits;
 mod output;
 mod queues;
+mod restore;
 mod result;
 mod retry;
 mod serve;
@@ -54,6 +56,10 @@ enum Command {
     Serve(serve::Serve),
     /// Judges the configuration and says what it means
     Check(check::Check),
+    /// Copies the store while its server goes on
+    Backup(backup::Backup),
+    /// Makes a backup the store again
+    Restore(restore::Restore),
     /// Hands in a task
     Submit(submit::Submit),
     /// Follows tasks until they are done
@@ -126,6 +132,8 @@ async fn run(cli: Cli, is_server_named: bool) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Serve(command) => command.run().await,
         Command::Check(command) => command.run(connection.json).await,
+        Command::Backup(command) => command.run(connection.json).await,
+        Command::Restore(command) => command.run(connection.json).await,
         Command::Submit(command) => command.run(&connection).await,
         Command::Watch(command) => command.run(&connection).await,
         Command::Tasks(command) => command.run(&connection).await,

@@ -343,6 +343,10 @@ impl Store for FaultyStore {
     fn health(&self) -> Health {
         self.inner.health()
     }
+
+    fn has_room_for(&self, bytes: u64) -> bool {
+        self.inner.has_room_for(bytes)
+    }
 }
 
 /// The body without its last byte, as far as it is at hand.

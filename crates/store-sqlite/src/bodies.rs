@@ -68,6 +68,27 @@ impl BodyFiles {
         self.remove_path(&self.unfinished(name));
     }
 
+    /// Keeps the files of a database from being removed, while a copy is made of what their rows say. All
+    /// that are there now stay; `None` if there is no folder.
+    pub(crate) fn hold(database: &Path) -> io::Result<Option<File>> {
+        match File::open(Self::folder_of(database)) {
+            Ok(folder) => folder.lock_shared().map(|()| Some(folder)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes files whose rows are gone, durably, unless somebody holds them; answers whether it did.
+    pub(crate) fn remove_all(&self, names: &[String]) -> bool {
+        File::open(&self.folder).is_ok_and(|folder| {
+            let is_free = folder.try_lock().is_ok();
+            if is_free {
+                names.iter().for_each(|name| self.remove(name));
+            }
+            is_free
+        })
+    }
+
     pub(crate) fn remove(&self, name: &str) {
         if is_name(name) {
             self.remove_path(&self.folder.join(name));
@@ -152,7 +173,7 @@ fn verify(file: &File, len: u64, crc: u32) -> Result<(), Fault> {
 }
 
 /// Names are ours: anything else could lead out of the folder.
-fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 

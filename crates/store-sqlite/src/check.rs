@@ -65,7 +65,7 @@ impl Report {
     }
 }
 
-/// A view of one moment of the store in a file, which is left as it is.
+/// A view of the store in a file, which is left as it is; of one moment, unless it is only opened.
 pub(crate) struct View {
     pub(crate) conn: Connection,
     /// The last member: it must go after the connection.
@@ -73,13 +73,19 @@ pub(crate) struct View {
 }
 
 impl View {
-    pub(crate) fn of(path: &Path) -> Result<Self, OpenError> {
+    /// A view of whatever is there at each question.
+    pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
         let held = Held::look(path)?;
         held.check_size()?;
         let conn = connect_viewer(held.path())?;
         check_identity(&conn)?;
-        conn.execute_batch(sql::BEGIN_READ)?;
         Ok(Self { conn, held })
+    }
+
+    fn of(path: &Path) -> Result<Self, OpenError> {
+        let view = Self::open(path)?;
+        view.conn.execute_batch(sql::BEGIN_READ)?;
+        Ok(view)
     }
 }
 

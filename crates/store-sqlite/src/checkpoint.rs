@@ -12,6 +12,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use crate::fault::{Condition, Fault, Meaning};
+use crate::reserve::Reserve;
 use crate::shared::Shared;
 use crate::sql;
 
@@ -27,6 +28,9 @@ const PASSES_MAX: usize = 8;
 const READER_WAIT: Duration = Duration::from_millis(50);
 /// Chores waiting; more are done at once by whoever has them, or left to the next start.
 const CHORES_MAX: usize = 256;
+
+/// Files of bodies that wait for the end of a backup.
+const UNLINKS_MAX: usize = 100_000;
 
 /// What is done beside the writer.
 enum Chore {
@@ -97,15 +101,22 @@ pub(crate) struct Log {
     wait_at: AtomicU32,
     /// Whether that is under way already.
     is_asked: AtomicBool,
+    /// The usual values of both: a log that is longer than the reserve could not be copied on a full disk.
+    pages_min: u32,
+    pages_max: u32,
 }
 
 impl Log {
-    fn new() -> Self {
+    fn new(reserve: &Reserve) -> Self {
+        let pages_min = PAGES_MIN.min(reserve.pages() / 2);
+        let pages_max = PAGES_MAX.min(reserve.pages() * 2);
         Self {
             pages: AtomicU32::new(0),
-            ask_at: AtomicU32::new(PAGES_MIN),
-            wait_at: AtomicU32::new(PAGES_MAX),
+            ask_at: AtomicU32::new(pages_min),
+            wait_at: AtomicU32::new(pages_max),
             is_asked: AtomicBool::new(false),
+            pages_min,
+            pages_max,
         }
     }
 
@@ -120,15 +131,15 @@ impl Log {
     /// The log begins anew with the next write.
     fn is_copied(&self) {
         self.pages.store(0, Ordering::Relaxed);
-        self.ask_at.store(PAGES_MIN, Ordering::Relaxed);
-        self.wait_at.store(PAGES_MAX, Ordering::Relaxed);
+        self.ask_at.store(self.pages_min, Ordering::Relaxed);
+        self.wait_at.store(self.pages_max, Ordering::Relaxed);
     }
 
     /// Somebody has read for long and still needs it: it grows on, and is looked at again later.
     fn is_in_use(&self) {
-        let later = self.pages.load(Ordering::Relaxed).saturating_add(PAGES_MIN);
+        let later = self.pages.load(Ordering::Relaxed).saturating_add(self.pages_min);
         self.ask_at.store(later, Ordering::Relaxed);
-        self.wait_at.store(later.max(PAGES_MAX), Ordering::Relaxed);
+        self.wait_at.store(later.max(self.pages_max), Ordering::Relaxed);
     }
 }
 
@@ -148,7 +159,7 @@ impl Housekeeper {
         conn.busy_timeout(READER_WAIT)?;
         let (chores, incoming) = sync_channel(CHORES_MAX);
         let gate = Arc::new(Gate::default());
-        let log = Arc::new(Log::new());
+        let log = Arc::new(Log::new(&shared.reserve));
         let worker = Worker { conn, gate: gate.clone(), log: log.clone(), shared: shared.clone() };
         let run = move || worker.work(&incoming);
         let thread = thread::Builder::new().name("relais-checkpoint".into()).spawn(run)?;
@@ -167,12 +178,14 @@ impl Housekeeper {
         }
     }
 
-    /// Has the log copied, and waits for that.
-    pub(crate) fn checkpoint(&mut self) {
+    /// Has the log copied, and waits for that; answers whether it begins anew, and had anything.
+    pub(crate) fn checkpoint(&mut self) -> bool {
+        let before = self.log.pages.load(Ordering::Relaxed);
         let (done, is_done) = sync_channel(1);
         let _ = self.chores.send(Chore::CheckpointNow(done));
         // The other end is dropped when it is done.
         let _ = is_done.recv();
+        before > 0 && self.log.pages.load(Ordering::Relaxed) == 0
     }
 
     pub(crate) fn unlink(&self, files: Vec<String>) {
@@ -180,7 +193,8 @@ impl Housekeeper {
             self.chores.try_send(Chore::Unlink(files))
             && let Chore::Unlink(files) = chore
         {
-            files.iter().for_each(|file| self.shared.files.remove(file));
+            // Where they are held just now, the next start removes them.
+            self.shared.files.remove_all(&files);
         }
     }
 }
@@ -205,6 +219,7 @@ struct Worker {
 
 impl Worker {
     fn work(self, chores: &Receiver<Chore>) {
+        let mut unlinks = Vec::new();
         while let Ok(chore) = chores.recv() {
             match chore {
                 Chore::Checkpoint => {
@@ -215,14 +230,17 @@ impl Worker {
                     self.log.is_asked.store(false, Ordering::Relaxed);
                 }
                 Chore::CheckpointNow(_done) => self.checkpoint(),
-                Chore::Unlink(files) => {
-                    files.iter().for_each(|file| self.shared.files.remove(file));
-                }
+                Chore::Unlink(files) => unlinks.extend(files),
                 Chore::Sweep => match self.shared.files.sweep(&self.conn) {
                     Ok(0) => {}
                     Ok(count) => tracing::info!(count, "removed bodies that have no task"),
                     Err(fault) => note(&self.shared.condition, &fault),
                 },
+            }
+            // While a backup copies them they wait, or if they are too many, for the next start.
+            let is_done = !unlinks.is_empty() && self.shared.files.remove_all(&unlinks);
+            if is_done || unlinks.len() > UNLINKS_MAX {
+                unlinks.clear();
             }
         }
         // The writer is gone: leave one tidy file behind.
@@ -251,12 +269,7 @@ impl Worker {
                 self.log.is_in_use();
             }
             Ok::<_, Fault>(())
-        })?;
-        // A store that has written this much is worth a reserve. One that was spent is the writer's.
-        if !self.shared.reserve.is_spent() {
-            self.shared.reserve.fill();
-        }
-        Ok(())
+        })
     }
 }
 

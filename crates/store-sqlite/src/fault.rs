@@ -138,7 +138,12 @@ impl Condition {
         }
     }
 
-    /// Something new was accepted: there is room again.
+    /// Whether nothing new is accepted, for want of room.
+    pub(crate) fn is_full(&self) -> bool {
+        self.level.load(Ordering::Relaxed) == FULL
+    }
+
+    /// There is room again.
     pub(crate) fn has_room(&self) {
         if self.level.load(Ordering::Relaxed) == FULL {
             let again =

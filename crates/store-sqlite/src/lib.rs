@@ -10,6 +10,7 @@ mod check;
 mod checkpoint;
 mod claim;
 mod codec;
+mod copy;
 mod events;
 mod fault;
 mod hash;
@@ -45,6 +46,7 @@ use relais_store::{
 use rusqlite::Connection;
 
 pub use check::Report;
+pub use copy::CopyError;
 use fault::Fault;
 use open::Parts;
 pub use open::{OpenError, Options};
@@ -87,6 +89,15 @@ impl SqliteStore {
     /// [`OpenError`] if the file could not be opened as a store. What is wrong within is in the report.
     pub fn check(path: &Path, is_deep: bool) -> Result<Report, OpenError> {
         check::check(path, is_deep)
+    }
+
+    /// Copies the store in a file with its bodies to another place, as of one moment and beside a running
+    /// server as well; reads the copy back whole, and answers what there is. Blocks.
+    ///
+    /// # Errors
+    /// [`CopyError`] says what could not be read or written; then there is no file `to`.
+    pub fn copy(from: &Path, to: &Path) -> Result<Report, CopyError> {
+        copy::copy(from, to)
     }
 
     /// Reads the secrets in a file, beside a running server as well. Blocks.
@@ -231,6 +242,11 @@ impl Store for SqliteStore {
 
     fn health(&self) -> Health {
         self.parts.shared.look_at_places();
+        self.parts.shared.look_for_room();
         self.parts.shared.condition.health()
+    }
+
+    fn has_room_for(&self, bytes: u64) -> bool {
+        self.parts.shared.has_room_for(bytes)
     }
 }

@@ -142,12 +142,19 @@ pub(crate) fn open(options: &Options) -> Result<Parts, OpenError> {
     let held = Held::lock(&options.path)?;
     held.check_size()?;
     let path = held.path();
+    // A size of one's own choosing has nothing to do with the room on the disk.
+    let reserve = Reserve::new(path, options.pages_max.is_none());
+    reserve.open_up();
     let mut conn = connect_writer(path)?;
     check_identity(&conn)?;
     migrate(&mut conn, options.now)?;
     // What a crash left in the log comes first: only then is the file whole.
-    pass(&conn, sql::CHECKPOINT_TRUNCATE)?;
-    held.check_header()?;
+    match pass(&conn, sql::CHECKPOINT_TRUNCATE) {
+        Ok(_) => held.check_header()?,
+        // On a full disk it stays in the log, and is read from there.
+        Err(fault) if fault.meaning() == Meaning::Full => {}
+        Err(fault) => return Err(fault.into()),
+    }
     for probe in sql::PROBES {
         conn.query_row(probe, [], |_| Ok(()))?;
     }
@@ -157,9 +164,11 @@ pub(crate) fn open(options: &Options) -> Result<Parts, OpenError> {
     }
     let files = BodyFiles::open(path, boot)
         .map_err(|error| OpenError::Io(BodyFiles::folder_of(path), error))?;
-    // A size of one's own choosing has nothing to do with the room on the disk.
-    let reserve = Reserve::new(path, options.pages_max.is_none());
     let shared = Arc::new(Shared::new(files, reserve, held.places()?));
+    // From the first byte on: a disk may be filled by others, or by bodies, long before the log is long.
+    if !shared.reserve.fill() {
+        shared.note_full();
+    }
     let housekeeper = Housekeeper::start(connect(path)?, shared.clone())?;
     let writer = Writer::start(conn, shared.clone(), housekeeper, options.tasks_kept)?;
     let readers = |count: usize| -> Result<Readers, OpenError> {

@@ -1,8 +1,9 @@
 //! A file that only takes up room: given up when the disk is full, so that outcomes can still be written
-//! while nothing new is accepted. Being able to write it again is how the store knows that there is room.
+//! while nothing new is accepted. Being able to have it again is how the store knows that there is room.
 //!
 //! It has room for all that the log usually holds. So the log can be copied even then, and begun anew in
-//! the room it has already: from there on outcomes take no more.
+//! the room it has already: from there on outcomes take no more. A last part of it stays for the next
+//! start, which needs room for the index of the log and a note.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -10,15 +11,22 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::held::beside;
+
 /// More than the log holds when it is copied.
-const BYTES: usize = 32 << 20;
-const PIECE: usize = 64 << 10;
-/// The same in pages of the database.
-pub(crate) const PAGES: i64 = (BYTES >> 12) as i64;
+const BYTES_MAX: u64 = 32 << 20;
+const BYTES_MIN: u64 = 1 << 20;
+/// Of a small volume, this part: what holds back more than it leaves serves nobody.
+const VOLUME_PART: u64 = 8;
+/// What stays of it for the next start.
+const START_BYTES: u64 = 512 << 10;
+const PIECE: u64 = 64 << 10;
 
 /// The room that is held back.
 pub(crate) struct Reserve {
     path: PathBuf,
+    /// What it takes up, in the measure of its volume.
+    bytes: u64,
     /// Given up, or never had: what is new must wait until there is room for it again.
     is_spent: AtomicBool,
     /// Without one, room is found by trying.
@@ -27,48 +35,109 @@ pub(crate) struct Reserve {
 
 impl Reserve {
     pub(crate) fn new(database: &Path, is_kept: bool) -> Self {
-        let mut path = database.as_os_str().to_owned();
-        path.push(".reserve");
-        Self { path: path.into(), is_spent: AtomicBool::new(false), is_kept }
+        let path = beside(database, ".reserve");
+        let total = volume_of(&path).map_or(u64::MAX, |volume| volume.total);
+        Self { path, bytes: size_on(total), is_spent: AtomicBool::new(false), is_kept }
+    }
+
+    /// Gives all of it up where a start could not do without: on a disk that is full.
+    pub(crate) fn open_up(&self) {
+        if self.free() < START_BYTES {
+            self.remove();
+        }
     }
 
     pub(crate) fn is_spent(&self) -> bool {
         self.is_spent.load(Ordering::Relaxed)
     }
 
+    /// The same in pages of the database.
+    pub(crate) fn pages(&self) -> u32 {
+        u32::try_from(self.bytes >> 12).expect("a reserve is small")
+    }
+
+    /// Whether something new of this length leaves as much as the log may need before it is copied: so
+    /// that outcomes do not meet a full disk at once.
+    pub(crate) fn has_room_for(&self, bytes: u64) -> bool {
+        !self.is_kept || (!self.is_spent() && self.free() >= bytes.saturating_add(self.headroom()))
+    }
+
+    /// Whether the reserve could be had again, and something new as well. Asks the disk, and takes nothing.
+    pub(crate) fn could_return(&self) -> bool {
+        let missing = self.bytes - self.found().min(self.bytes);
+        self.is_kept && self.free() >= missing.saturating_add(self.headroom())
+    }
+
+    /// What is missing, for people.
+    pub(crate) fn bytes_wanted(&self) -> u64 {
+        let missing = self.bytes - self.found().min(self.bytes);
+        missing.saturating_add(self.headroom()).saturating_sub(self.free())
+    }
+
     /// Takes up the room; answers whether there was that much.
     pub(crate) fn fill(&self) -> bool {
-        let found = fs::metadata(&self.path).map_or(0, |file| file.len());
-        let is_filled = !self.is_kept || found == BYTES as u64 || self.write().is_ok();
-        if !is_filled {
-            // Half a reserve would be missing where it is needed.
+        let is_filled = !self.is_kept || self.found() == self.bytes || self.take(self.bytes);
+        if !is_filled && !self.take(START_BYTES) {
+            // Half of it would be missing where it is needed.
             self.remove();
         }
         self.is_spent.store(!is_filled, Ordering::Relaxed);
         is_filled
     }
 
-    /// Gives the room up; answers whether there was any.
+    /// Gives the room up, but for the part of the next start; answers whether there was any.
     pub(crate) fn spend(&self) -> bool {
         if !self.is_kept || self.is_spent.swap(true, Ordering::Relaxed) {
             return false;
         }
-        self.remove();
+        let cut = || File::options().write(true).open(&self.path)?.set_len(START_BYTES);
+        if let Err(error) = cut()
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!("could not give up the reserve of the store: {error}");
+        }
         true
     }
 
-    /// Not synced: nobody is promised this file. The room is taken once the bytes are written, and one
-    /// that a loss of power cut short has another length, so that it is written anew.
-    fn write(&self) -> io::Result<()> {
+    fn headroom(&self) -> u64 {
+        self.bytes / 2
+    }
+
+    fn found(&self) -> u64 {
+        fs::metadata(&self.path).map_or(0, |file| file.len())
+    }
+
+    /// Where the disk does not say, there is room until a write fails.
+    fn free(&self) -> u64 {
+        volume_of(&self.path).map_or(u64::MAX, |volume| volume.free)
+    }
+
+    /// Not synced: nobody is promised this file. One that a loss of power cut short has another length, so
+    /// that it is made anew.
+    fn take(&self, bytes: u64) -> bool {
+        self.try_take(bytes).is_ok()
+    }
+
+    fn try_take(&self, bytes: u64) -> io::Result<()> {
         let mut options = File::options();
         options.create(true).truncate(true).write(true).mode(0o600);
         let mut file = options.open(&self.path)?;
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::fs::{FallocateFlags, fallocate};
+            match fallocate(&file, FallocateFlags::empty(), 0, bytes) {
+                Ok(()) => return Ok(()),
+                // Some file systems promise no room before it is written.
+                Err(rustix::io::Errno::OPNOTSUPP) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
         // Bytes without pattern, which no file system can store in less room.
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-        let mut piece = Vec::with_capacity(PIECE);
-        for _ in 0..BYTES / PIECE {
+        let mut piece = Vec::new();
+        for _ in 0..bytes / PIECE {
             piece.clear();
-            while piece.len() < PIECE {
+            while (piece.len() as u64) < PIECE {
                 state ^= state << 13;
                 state ^= state >> 7;
                 state ^= state << 17;
@@ -89,6 +158,24 @@ impl Reserve {
     }
 }
 
+/// How large the reserve is on a volume of so many bytes.
+fn size_on(total: u64) -> u64 {
+    (total / VOLUME_PART).clamp(BYTES_MIN, BYTES_MAX) / PIECE * PIECE
+}
+
+/// The disk that a file is, or would be, on; bytes.
+struct Volume {
+    total: u64,
+    free: u64,
+}
+
+fn volume_of(file: &Path) -> Option<Volume> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let found = rustix::fs::statvfs(folder.unwrap_or(Path::new("."))).ok()?;
+    let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+    Some(Volume { total: bytes(found.f_blocks), free: bytes(found.f_bavail) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,9 +187,23 @@ mod tests {
         let reserve = Reserve::new(&database, true);
         assert!(reserve.fill() && !reserve.is_spent());
         let file = folder.path().join("relais.db.reserve");
-        assert_eq!(fs::metadata(&file).expect("it is there").len(), BYTES as u64);
+        let len = || fs::metadata(&file).expect("it is there").len();
+        assert_eq!(len(), BYTES_MAX);
+        assert!(reserve.has_room_for(1) && !reserve.has_room_for(u64::MAX));
         assert!(reserve.spend() && reserve.is_spent());
-        assert!(!file.exists() && !reserve.spend());
-        assert!(reserve.fill() && !reserve.is_spent() && file.exists());
+        assert!(!reserve.has_room_for(1), "what is new waits");
+        assert_eq!(len(), START_BYTES, "the next start has its part");
+        assert!(!reserve.spend() && reserve.could_return());
+        assert!(reserve.fill() && !reserve.is_spent());
+        assert_eq!(len(), BYTES_MAX);
+    }
+
+    #[test]
+    fn a_small_volume_has_a_small_reserve() {
+        // 32 MiB of 24 were never to be had: once full, such a store took nothing new until a restart.
+        for (total, bytes) in [(0, 1 << 20), (24 << 20, 3 << 20), (1 << 40, 32 << 20)] {
+            assert_eq!(size_on(total), bytes, "{total}");
+        }
+        assert_eq!(size_on(20_000_001), 2_490_368, "in whole pieces");
     }
 }

@@ -292,6 +292,7 @@ pub(crate) const CHECKPOINT_PASSIVE: &str = "pragma wal_checkpoint(passive)";
 pub(crate) const CHECKPOINT_RESTART: &str = "pragma wal_checkpoint(restart)";
 pub(crate) const CHECKPOINT_TRUNCATE: &str = "pragma wal_checkpoint(truncate)";
 pub(crate) const BODY_HAS_FILE: &str = "select 1 from body where file = ?1 limit 1";
+pub(crate) const BODY_FILES: &str = "select file from body where file is not null limit -1";
 /// Touches both ends of every tree: what is torn off shows at once, without reading the whole file.
 pub(crate) const PROBES: &[&str] = &[
     "select min(n) from task limit 1",

@@ -15,7 +15,6 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::checkpoint::Housekeeper;
 use crate::fault::{Fault, Meaning};
-use crate::reserve;
 use crate::scribe::Scribe;
 use crate::shared::Shared;
 use crate::sql;
@@ -156,7 +155,8 @@ struct Desk<'c> {
     patience: (u32, u32),
 }
 
-/// Looking for room writes the whole reserve: seldom enough, and never too seldom.
+/// Taking the reserve again may write all of it, and fail although the disk says there is room (a quota):
+/// seldom enough, and never too seldom.
 const PATIENCE_MAX: u32 = 16;
 
 impl Desk<'_> {
@@ -203,8 +203,11 @@ impl Desk<'_> {
                     requests.into_iter().for_each(|request| refuse(request, &refusal));
                     return;
                 }
-                if requests.iter().any(brings_something_new) {
-                    self.scribe.shared.condition.has_room();
+                // What was erased within the file is room as well, which no disk tells of.
+                let has_room = requests.iter().any(brings_something_new)
+                    || (shared.condition.is_full() && self.has_free_pages());
+                if has_room {
+                    shared.condition.has_room();
                 }
                 for (request, answer) in requests.into_iter().zip(answers) {
                     give(request, answer);
@@ -216,17 +219,24 @@ impl Desk<'_> {
 
     /// Whether there is room for what is new, if anything is.
     fn may_accept(&mut self, requests: &[Request]) -> bool {
-        let reserve = &self.scribe.shared.reserve;
-        if !reserve.is_spent() || !requests.iter().any(brings_something_new) {
+        let shared = self.scribe.shared;
+        if !requests.iter().any(brings_something_new) || shared.reserve.has_room_for(0) {
             return true;
+        }
+        shared.note_full();
+        // The file never shrinks: what was erased within it is room as well.
+        if self.has_free_pages() {
+            return true;
+        }
+        if !shared.reserve.is_spent() || !shared.reserve.could_return() {
+            return false;
         }
         let (waits, left) = self.patience;
         if left > 0 {
             self.patience = (waits, left - 1);
             return false;
         }
-        // The file never shrinks: what was erased within it is room as well.
-        let has_room = reserve.fill() || self.has_free_pages();
+        let has_room = shared.reserve.fill();
         let waits = if has_room { 0 } else { (waits * 2 + 1).min(PATIENCE_MAX) };
         self.patience = (waits, waits);
         has_room
@@ -238,7 +248,8 @@ impl Desk<'_> {
             let pages = self.scribe.conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
             pages.unwrap_or_default()
         };
-        let enough = (pages("page_count") / 4).min(reserve::PAGES);
+        let reserve = i64::from(self.scribe.shared.reserve.pages());
+        let enough = (pages("page_count") / 4).min(reserve);
         pages("freelist_count") > enough
     }
 
@@ -256,9 +267,9 @@ impl Desk<'_> {
                 let is_first = self.scribe.shared.reserve.spend();
                 let had_new = requests.iter().any(brings_something_new);
                 requests = refuse_new(requests);
-                if is_first || had_new {
-                    // What the log holds may find its place in the database, and leave its own.
-                    self.housekeeper.checkpoint();
+                // What the log holds may find its place in the database, and leave its own.
+                let is_new_log = self.housekeeper.checkpoint();
+                if is_first || had_new || is_new_log {
                     self.write(requests);
                 } else {
                     self.write_in_parts(requests, &error);

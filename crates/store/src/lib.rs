@@ -82,4 +82,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// Whether the store can be relied on right now. Cheap.
     fn health(&self) -> Health;
+
+    /// Whether a body of so many bytes may be spooled for something new: what is left after it must do for
+    /// the outcomes of what is there. Cheap.
+    fn has_room_for(&self, _bytes: u64) -> bool {
+        true
+    }
 }

@@ -181,6 +181,26 @@ impl Engine {
         Ok(Body { head, data: self.store_bytes(bytes).await? })
     }
 
+    /// Makes sure that there is room for so many bytes more of something new. Outcomes need not ask: room
+    /// is held back for them.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] when there is not.
+    pub fn require_room(&self, bytes: u64) -> Result<(), EngineError> {
+        if self.store().has_room_for(bytes) { Ok(()) } else { Err(StoreError::Full.into()) }
+    }
+
+    /// Makes the input of something new ready for a commit.
+    ///
+    /// # Errors
+    /// When the store has no room for what is new.
+    pub async fn store_input(&self, bytes: Bytes) -> Result<Data, EngineError> {
+        if bytes.len() > limits::INLINE_BODY_BYTES_MAX {
+            self.require_room(bytes.len() as u64)?;
+        }
+        self.store_bytes(bytes).await
+    }
+
     /// Makes bytes ready for a commit: inline, or spilled if they are many.
     ///
     /// # Errors

@@ -149,6 +149,42 @@ fn a_store_without_the_key_of_its_credentials_is_no_start() {
     Server::start(folder.path(), &upstream);
 }
 
+#[test]
+fn a_backup_beside_a_running_server_is_a_store_with_all_that_was_acknowledged() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let submit = |input: &[u8]| {
+        let submit = server.command(folder.path(), &["submit", "-", "--queue", "later"]);
+        stdout(&output(submit, input)).trim().to_owned()
+    };
+    let large = vec![b'x'; 200_000];
+    let ids: Vec<String> = [&b"1"[..], b"2", &large].into_iter().map(submit).collect();
+    let made = output(relais(folder.path(), &["backup", "copy.db"]), b"");
+    assert!(made.status.success(), "{}", stderr(&made));
+    assert!(stdout(&made).contains("copy.db is whole: 3 tasks"), "{}", stdout(&made));
+    assert!(stderr(&made).contains("relais.key"), "the key is not in it, and that is said");
+    assert!(folder.path().join("relais.db-wal").exists(), "the server has its log");
+    let late = submit(b"3");
+    let again = output(relais(folder.path(), &["backup", "copy.db"]), b"");
+    assert_eq!(again.status.code(), Some(1));
+    assert!(stderr(&again).contains("copy.db exists, and is not overwritten"));
+    let there = output(relais(folder.path(), &["restore", "copy.db"]), b"");
+    assert!(stderr(&there).contains("relais.db exists, and is not overwritten"));
+    server.process.signal("TERM");
+    server.process.end();
+
+    for name in ["relais.db", "relais.db.bodies"] {
+        let path = folder.path().join(name);
+        std::fs::rename(&path, path.with_extension("aside")).unwrap();
+    }
+    let restored = output(relais(folder.path(), &["restore", "copy.db"]), b"");
+    assert!(restored.status.success(), "{}", stderr(&restored));
+    let server = Server::start(folder.path(), &[]);
+    let listed = server.run(folder.path(), &["tasks", "--json"]);
+    assert!(ids.iter().all(|id| listed.contains(id.as_str())), "{listed}");
+    assert!(!listed.contains(&late), "it came after the copy");
+}
+
 /// Whoever watches the port took the server for ready, and lost what it sent.
 #[test]
 fn nobody_can_connect_before_the_store_is_open() {

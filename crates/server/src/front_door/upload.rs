@@ -98,6 +98,7 @@ impl Kept {
 
     async fn add(&mut self, engine: &Engine, data: Bytes) -> Result<(), Refusal> {
         if let Some(spool) = &mut self.spool {
+            engine.require_room(data.len() as u64)?;
             return Ok(spool.write(data).await?);
         }
         if self.first.is_empty() && data.len() <= limits::INLINE_BODY_BYTES_MAX {
@@ -106,6 +107,7 @@ impl Kept {
         } else if self.len() + data.len() as u64 <= limits::INLINE_BODY_BYTES_MAX as u64 {
             self.rest.extend_from_slice(&data);
         } else {
+            engine.require_room(data.len() as u64)?;
             let mut spool = engine.spool().await?;
             for piece in [std::mem::take(&mut self.first), self.rest.split().freeze(), data] {
                 if !piece.is_empty() {

@@ -56,6 +56,20 @@ async fn a_full_store_refuses_what_is_new_and_recovers() {
 }
 
 #[tokio::test]
+async fn room_is_held_back_from_the_first_byte() {
+    // The reserve came with the first 16 MiB of the log: bodies in files had filled the disk long before,
+    // and no outcome could be written.
+    let folder = new_folder();
+    let store = crate::open_in(&folder);
+    let reserve = folder.path().join("relais.db.reserve");
+    assert!(std::fs::metadata(reserve).expect("it is there").len() >= 1 << 20);
+    assert!(store.has_room_for(1 << 20));
+    assert_eq!(store.health(), Health::Ready);
+    assert!(!store.has_room_for(u64::MAX), "more than any disk has");
+    assert_eq!(store.health(), Health::Ready, "room for others is seen at once");
+}
+
+#[tokio::test]
 async fn one_that_does_not_fit_harms_none_that_do() {
     let folder = new_folder();
     let options =

@@ -1,5 +1,6 @@
 //! What every store does, and what only this one can show.
 
+mod backup;
 mod bodies;
 mod crash;
 mod damage;

@@ -83,7 +83,7 @@ pub(super) async fn submission(
             params: Vec::new(),
         },
         request: None,
-        input: app.engine.store_bytes(bytes).await?,
+        input: app.engine.store_input(bytes).await?,
         secrets: Vec::new(),
         checkpoint,
         idempotency: None,
