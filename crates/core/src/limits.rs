@@ -153,6 +153,10 @@ pub const LANE_WEIGHT_MAX: u32 = 1_000;
 pub const RETRY_FACTOR_MAX: f64 = 1_000.0;
 /// Shortest time that an attempt, a task or its retention may be given.
 pub const SPAN_MIN: Duration = Duration::from_millis(1);
+/// Queues that metrics tell each for itself: all others of a tenant are told together.
+pub const METRIC_QUEUES_MAX: usize = 200;
+/// Of them, those of one tenant.
+pub const METRIC_QUEUES_PER_TENANT_MAX: usize = 100;
 /// Queues that one tenant may have; a queue is kept once anything came into it.
 pub const QUEUES_PER_TENANT_MAX: usize = 10_000;
 /// Tasks that one tenant may hold, all queues together.
@@ -278,6 +282,8 @@ pub const LIMITS: &[Limit] = &[
     limit("weight of a lane", LANE_WEIGHT_MAX as u64, "turns", "422 invalid-field"),
     limit("concurrency", CONCURRENCY_MAX as u64, "attempts", "422 invalid-field"),
     limit("queues of a tenant", QUEUES_PER_TENANT_MAX as u64, "queues", "409 too-many-queues"),
+    limit("queues in metrics", METRIC_QUEUES_MAX as u64, "queues", "told together"),
+    limit("these per tenant", METRIC_QUEUES_PER_TENANT_MAX as u64, "queues", "told together"),
     limit("tenant capacity", TENANT_CAPACITY, "tasks", "429 tenant-full"),
     limit("connections", CONNECTIONS_MAX as u64, "connections", "waits to be accepted"),
     limit("connections to be accepted", BACKLOG_MAX as u64, "connections", "tries again later"),

@@ -224,7 +224,6 @@ impl Engine {
         let claim = Claim { pool: pool.clone(), policy, holder, nonces, held, now };
         let claims = self.store().claim(claim).await?;
         for claimed in &claims.started {
-            crate::meters::Meters::count(&self.meters().started);
             self.feed().publish(&[started_entry(claimed)], claimed.pos);
             self.propose_alarm(claimed.task.due_at());
         }

@@ -9,8 +9,8 @@ use relais_core::{
     Timestamp,
 };
 use relais_store::{
-    Commit, Committed, EventQuery, Filter, Health, Logged, Page, Pool, QueueChange, QueueStats,
-    Rejected, Spool, StepOf, Stepped, Store, StoreError, StoredBody,
+    Commit, Committed, EventQuery, Figures, Filter, Health, Logged, Page, Pool, QueueChange,
+    QueueStats, Rejected, Spool, StepOf, Stepped, Store, StoreError, StoredBody,
 };
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -335,6 +335,14 @@ impl Engine {
     /// When the store cannot be read.
     pub async fn queues(&self) -> Result<Vec<QueueStats>, EngineError> {
         Ok(self.store().queues().await?)
+    }
+
+    /// What operators watch, beside the counts of queues.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn figures(&self) -> Result<Figures, EngineError> {
+        Ok(self.store().figures().await?)
     }
 
     /// Changes the settings of a queue.

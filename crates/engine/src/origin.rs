@@ -178,11 +178,17 @@ impl Origins {
         limits.get(&**origin).copied().unwrap_or_default()
     }
 
-    /// Until when each origin is paused that is.
-    pub(crate) fn paused(&self, now: Timestamp) -> Vec<(Arc<str>, Timestamp)> {
+    /// Every origin that has limits or was called, and whether it is paused.
+    pub(crate) fn pauses(&self, now: Timestamp) -> BTreeMap<String, bool> {
+        let limits = self.limits.lock().expect("nothing panics while it is held");
+        let mut pauses: BTreeMap<_, _> =
+            limits.keys().map(|origin| (origin.clone(), false)).collect();
+        drop(limits);
         let known = self.known.lock().expect("nothing panics while it is held");
-        let paused = known.iter().filter(|(_, state)| state.paused_until > now);
-        paused.map(|(origin, state)| (origin.clone(), state.paused_until)).collect()
+        let known =
+            known.iter().map(|(name, origin)| (name.to_string(), origin.paused_until > now));
+        pauses.extend(known);
+        pauses
     }
 
     fn with<T>(&self, origin: &Arc<str>, act: impl FnOnce(&mut Origin) -> T) -> T {
@@ -200,10 +206,10 @@ impl Origins {
 }
 
 impl Engine {
-    /// Until when each upstream that asked for a pause is left alone.
+    /// Every upstream that has limits or was called, and whether it is left alone as it asked.
     #[must_use]
-    pub fn paused_origins(&self) -> Vec<(Arc<str>, Timestamp)> {
-        self.inner().origins.paused(self.now())
+    pub fn upstream_pauses(&self) -> BTreeMap<String, bool> {
+        self.inner().origins.pauses(self.now())
     }
 }
 

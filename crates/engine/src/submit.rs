@@ -173,7 +173,6 @@ impl Engine {
     }
 
     fn accepted(&self, task: Task, entry: &Entry, pos: u64) -> Task {
-        self.meters().accepted.fetch_add(1, Ordering::Relaxed);
         self.feed().publish(std::slice::from_ref(entry), pos);
         let spec = &task.spec;
         self.meters().tallies.note(&spec.tenant, &spec.queue, |tally| tally.accepted += 1);

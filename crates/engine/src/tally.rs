@@ -1,21 +1,18 @@
 //! What happened in each queue since the start, for metrics: counts and how long things took.
 //!
-//! A label of a metric needs a bound: the first queues of a tenant in which anything happens are counted
-//! each for itself, all later ones together. Which is which never changes, so that counters only rise.
+//! A label of a metric needs a bound: the first queues in which anything happens are counted each for
+//! itself, all later ones of a tenant together. Which is which never changes, so that counters only rise.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use relais_core::limits::{METRIC_QUEUES_MAX, METRIC_QUEUES_PER_TENANT_MAX};
 use relais_core::{EventData, FailureCode, QueueName, TenantName};
 use relais_store::Stepped;
 
-/// Queues of one tenant that are counted each for itself.
-pub const SERIES_PER_TENANT_MAX: usize = 100;
-
 /// The upper ends of the buckets of a [`Histogram`], seconds; the last bucket has none.
-pub const BUCKETS: [f64; 14] =
-    [0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0, 7_200.0];
+pub const BUCKETS: [f64; 7] = [0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3_600.0];
 
 /// How long things took.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -56,10 +53,24 @@ pub struct Tally {
     pub run: Histogram,
 }
 
-/// The tallies by tenant and queue; without a queue, those that came too late for their own.
+/// The tallies by tenant and queue.
 #[derive(Debug, Default)]
 pub(crate) struct Tallies {
-    by_tenant: Mutex<BTreeMap<TenantName, BTreeMap<Option<QueueName>, Tally>>>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    tenants: HashMap<TenantName, OfTenant>,
+    /// Queues with a tally of their own.
+    named: usize,
+}
+
+#[derive(Debug, Default)]
+struct OfTenant {
+    named: HashMap<QueueName, Tally>,
+    /// Of all that came too late for one of their own.
+    others: Option<Tally>,
 }
 
 impl Tallies {
@@ -69,41 +80,33 @@ impl Tallies {
         queue: &QueueName,
         what: impl FnOnce(&mut Tally),
     ) {
-        let mut by_tenant = self.by_tenant.lock().expect("nothing panics while it is held");
-        if !by_tenant.contains_key(tenant) {
-            by_tenant.insert(tenant.clone(), BTreeMap::new());
+        let mut inner = self.inner.lock().expect("nothing panics while it is held");
+        let Inner { tenants, named } = &mut *inner;
+        if !tenants.contains_key(tenant) {
+            tenants.insert(tenant.clone(), OfTenant::default());
         }
-        let queues = by_tenant.get_mut(tenant).expect("it was just put there");
-        let own = Some(queue.clone());
-        let is_full = queues.keys().flatten().count() >= SERIES_PER_TENANT_MAX;
-        let series = if is_full && !queues.contains_key(&own) { None } else { own };
-        what(queues.entry(series).or_default());
+        let known = tenants.get_mut(tenant).expect("it is there now");
+        let has_room =
+            *named < METRIC_QUEUES_MAX && known.named.len() < METRIC_QUEUES_PER_TENANT_MAX;
+        if has_room && !known.named.contains_key(queue) {
+            known.named.insert(queue.clone(), Tally::default());
+            *named += 1;
+        }
+        match known.named.get_mut(queue) {
+            Some(tally) => what(tally),
+            None => what(known.others.get_or_insert_default()),
+        }
     }
 
     /// What a step brought.
     pub(crate) fn note_step(&self, stepped: &Stepped) {
         let spec = &stepped.task.spec;
-        for entry in &stepped.entries {
-            self.note(&spec.tenant, &spec.queue, |tally| match &entry.data {
-                EventData::Started { .. } => tally.started += 1,
-                EventData::AttemptFailed { code, .. } => {
-                    *tally.attempts_failed.entry(*code).or_default() += 1;
-                }
-                EventData::Succeeded { .. } => tally.succeeded += 1,
-                EventData::Failed(failure) => {
-                    *tally.failed.entry(failure.code).or_default() += 1;
-                }
-                EventData::Canceled { .. } => tally.canceled += 1,
-                EventData::Accepted
-                | EventData::Progressed(_)
-                | EventData::Output(_)
-                | EventData::Deferred { .. }
-                | EventData::Requeued { .. } => {}
-            });
-        }
+        self.note(&spec.tenant, &spec.queue, |tally| {
+            stepped.entries.iter().for_each(|entry| tally.note(&entry.data));
+        });
     }
 
-    /// First attempts started after these waits, and so many others beside them.
+    /// First attempts started after these waits, and so many attempts in all.
     pub(crate) fn note_starts(
         &self,
         tenant: &TenantName,
@@ -121,17 +124,45 @@ impl Tallies {
         self.note(tenant, queue, |tally| tally.run.note(run));
     }
 
-    /// All of them, or those of one tenant.
+    /// All of them, or those of one tenant, by name; without a queue, those that share a tally.
     pub(crate) fn of(
         &self,
         tenant: Option<&TenantName>,
     ) -> Vec<(TenantName, Option<QueueName>, Tally)> {
-        let by_tenant = self.by_tenant.lock().expect("nothing panics while it is held");
-        let wanted = by_tenant.iter().filter(|(name, _)| tenant.is_none_or(|one| one == *name));
-        let flat = wanted.flat_map(|(name, queues)| {
-            queues.iter().map(|(queue, tally)| (name.clone(), queue.clone(), tally.clone()))
-        });
-        flat.collect()
+        let inner = self.inner.lock().expect("nothing panics while it is held");
+        let mut all = Vec::new();
+        for (name, known) in &inner.tenants {
+            if tenant.is_some_and(|tenant| tenant != name) {
+                continue;
+            }
+            let named = known.named.iter().map(|(queue, tally)| (Some(queue.clone()), tally));
+            let others = known.others.iter().map(|tally| (None, tally));
+            all.extend(
+                named.chain(others).map(|(queue, tally)| (name.clone(), queue, tally.clone())),
+            );
+        }
+        drop(inner);
+        all.sort_by(|one, other| (&one.0, &one.1).cmp(&(&other.0, &other.1)));
+        all
+    }
+}
+
+impl Tally {
+    fn note(&mut self, event: &EventData) {
+        match event {
+            EventData::Started { .. } => self.started += 1,
+            EventData::AttemptFailed { code, .. } => {
+                *self.attempts_failed.entry(*code).or_default() += 1;
+            }
+            EventData::Succeeded { .. } => self.succeeded += 1,
+            EventData::Failed(failure) => *self.failed.entry(failure.code).or_default() += 1,
+            EventData::Canceled { .. } => self.canceled += 1,
+            EventData::Accepted
+            | EventData::Progressed(_)
+            | EventData::Output(_)
+            | EventData::Deferred { .. }
+            | EventData::Requeued { .. } => {}
+        }
     }
 }
 
@@ -139,17 +170,20 @@ impl Tallies {
 mod tests {
     use super::*;
 
+    fn accept(tallies: &Tallies, tenant: &str, n: usize) {
+        let queue = format!("q{n}").parse().expect("a name");
+        tallies.note(&tenant.parse().expect("a name"), &queue, |tally| tally.accepted += 1);
+    }
+
     #[test]
     fn the_queues_beyond_the_bound_are_counted_together_and_nothing_is_lost() {
         let tallies = Tallies::default();
-        let tenant: TenantName = "a".parse().expect("a name");
-        let queue = |n: usize| format!("q{n}").parse::<QueueName>().expect("a name");
-        for n in 0..SERIES_PER_TENANT_MAX + 20 {
-            tallies.note(&tenant, &queue(n), |tally| tally.accepted += 1);
+        for n in 0..METRIC_QUEUES_PER_TENANT_MAX + 20 {
+            accept(&tallies, "a", n);
         }
-        tallies.note(&tenant, &queue(0), |tally| tally.accepted += 1);
+        accept(&tallies, "a", 0);
         let all = tallies.of(None);
-        assert_eq!(all.len(), SERIES_PER_TENANT_MAX + 1);
+        assert_eq!(all.len(), METRIC_QUEUES_PER_TENANT_MAX + 1);
         let rest = all.iter().find(|(_, queue, _)| queue.is_none()).expect("there are more");
         assert_eq!(rest.2.accepted, 20);
         assert_eq!(all.iter().map(|(.., tally)| tally.accepted).sum::<u64>(), 121);
@@ -157,9 +191,22 @@ mod tests {
     }
 
     #[test]
+    fn many_tenants_share_the_bound() {
+        let tallies = Tallies::default();
+        for tenant in ["a", "b", "c"] {
+            (0..METRIC_QUEUES_PER_TENANT_MAX).for_each(|n| accept(&tallies, tenant, n));
+        }
+        let named = tallies.of(None).iter().filter(|(_, queue, _)| queue.is_some()).count();
+        assert_eq!(named, METRIC_QUEUES_MAX);
+        let last = tallies.of(Some(&"c".parse().expect("a name")));
+        assert_eq!(last.len(), 1, "it came last, and is counted all the same");
+        assert_eq!(last[0].2.accepted, METRIC_QUEUES_PER_TENANT_MAX as u64);
+    }
+
+    #[test]
     fn a_duration_falls_into_the_first_bucket_that_holds_it() {
         let mut histogram = Histogram::default();
-        for ms in [0, 5, 6, 9_999_999] {
+        for ms in [0, 10, 11, 9_999_999] {
             histogram.note(Duration::from_millis(ms));
         }
         assert_eq!((histogram.counts[0], histogram.counts[1]), (2, 1));

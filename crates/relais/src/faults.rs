@@ -14,8 +14,8 @@ use relais_core::{
 };
 use relais_store::{
     Accept, Body, BodySource, Claim, Claims, Commit, Committed, Data, Due, DueQuery, EventQuery,
-    Filter, Health, Logged, Page, Place, QueueStats, Rejected, Spool, StepOf, Stepped, Store,
-    StoreError, StoreFuture, StoredBody,
+    Figures, Filter, Health, Logged, Page, Place, QueueStats, Rejected, Spool, StepOf, Stepped,
+    Store, StoreError, StoreFuture, StoredBody,
 };
 
 /// The variable that names a fault.
@@ -330,6 +330,10 @@ impl Store for FaultyStore {
 
     fn queues(&self) -> StoreFuture<'_, Vec<QueueStats>> {
         self.inner.queues()
+    }
+
+    fn figures(&self) -> StoreFuture<'_, Figures> {
+        self.inner.figures()
     }
 
     fn place(&self, task: TaskId) -> StoreFuture<'_, Option<Place>> {

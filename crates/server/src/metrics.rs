@@ -1,7 +1,7 @@
 //! All metrics, with their units and meanings. Counted where things happen; written here.
 //!
-//! Labels are bounded: of the queues of a tenant the first, or those that hold most, are told each for
-//! itself, and the others together as `(others)`, which is no name of a queue. Nothing here walks tasks.
+//! Labels are bounded: of the queues the first, or those that hold most, are told each for itself, and the
+//! others of a tenant together as `(others)`, which is no name of a queue. Nothing here walks tasks.
 
 mod text;
 
@@ -9,11 +9,13 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use relais_api::Code;
-use relais_core::{FailureCode, Status, TenantName};
-use relais_engine::tally::{Histogram, SERIES_PER_TENANT_MAX, Tally};
-use relais_store::{Health, QueueStats};
+use relais_core::limits::{METRIC_QUEUES_MAX, METRIC_QUEUES_PER_TENANT_MAX};
+use relais_core::{FailureCode, Status, TenantName, Timestamp};
+use relais_engine::tally::{Histogram, Tally};
+use relais_store::{Disk, Figures, Health, QueueStats, Waiting};
 
 pub(crate) use self::text::Format;
 use self::text::Writer;
@@ -47,7 +49,8 @@ impl Metrics {
 #[must_use]
 pub(crate) fn text(
     app: &App,
-    queues: Vec<QueueStats>,
+    mut queues: Vec<QueueStats>,
+    figures: Figures,
     tenant: Option<&TenantName>,
     format: Format,
 ) -> String {
@@ -55,9 +58,11 @@ pub(crate) fn text(
     of_this_server(app, &mut out);
     if tenant.is_none() {
         of_process(app, &mut out);
+        of_disk(figures.disk, &mut out);
     }
+    queues.retain(|stats| tenant.is_none_or(|tenant| *tenant == stats.tenant));
     of_tallies(&app.engine.meters().tallies(tenant), &mut out);
-    of_queues(&told(queues, tenant), &mut out);
+    of_queues(&told(queues, figures.waiting), app.engine.now(), &mut out);
     out.finish()
 }
 
@@ -97,10 +102,18 @@ fn of_process(app: &App, out: &mut Writer) {
             out.sample(&[("listener", listener)], end);
         }
     }
-    out.gauge("upstream_paused", "1 for an upstream that asked for a pause, until its end");
-    for (origin, _) in app.engine.paused_origins() {
-        out.sample(&[("origin", &origin)], 1);
+    out.gauge("upstream_paused", "1 while an upstream is left alone as it asked");
+    for (upstream, is_paused) in app.engine.upstream_pauses() {
+        out.sample(&[("upstream", &upstream)], u64::from(is_paused));
     }
+}
+
+fn of_disk(disk: Option<Disk>, out: &mut Writer) {
+    let Some(disk) = disk else { return };
+    out.gauge("disk_free_bytes", "Free for the store on its file system");
+    out.sample(&[], disk.free);
+    out.gauge("store_size_bytes", "The database and its log, without large bodies");
+    out.sample(&[], disk.used);
 }
 
 /// A family: its name, its help, and its value.
@@ -127,7 +140,7 @@ fn of_tallies(tallies: &[Told], out: &mut Writer) {
     by_code(tallies, "runs_failed", "Runs that failed, by code", out, |tally| &tally.failed);
     spreads(
         tallies,
-        "task_wait_seconds",
+        "wait_duration_seconds",
         "From when a task might run to its first start",
         out,
         |tally| &tally.wait,
@@ -151,8 +164,11 @@ fn by_code(
     out.counter(name, help);
     for (tenant, queue, tally) in tallies {
         let [tenant, queue] = labels(tenant, queue.as_ref());
-        for (code, count) in counts(tally) {
-            out.sample(&[tenant, queue, ("code", present::code_of(*code).code)], count);
+        // A worker's own code is none of these: it would be a label without a bound.
+        for code in FailureCode::ALL {
+            if let Some(count) = counts(tally).get(&code) {
+                out.sample(&[tenant, queue, ("code", present::code_of(code).code)], count);
+            }
         }
     }
 }
@@ -186,46 +202,63 @@ struct Standing {
     scheduled: u64,
     leases: u64,
     paused: u64,
+    /// Since when its oldest task waits that could start.
+    since: Option<Timestamp>,
 }
 
-/// The queues that hold most of each tenant's tasks which are not over, and the others together.
-fn told(mut queues: Vec<QueueStats>, tenant: Option<&TenantName>) -> Vec<Standing> {
-    queues.retain(|stats| tenant.is_none_or(|tenant| *tenant == stats.tenant));
-    let live = |stats: &QueueStats| stats.counts[..3].iter().sum::<u64>();
+impl Standing {
+    fn of(stats: QueueStats, since: Option<Timestamp>) -> Self {
+        let (queue, paused) = (stats.queue.to_string(), u64::from(stats.is_paused));
+        let QueueStats { tenant, counts, scheduled, leases, .. } = stats;
+        Self { tenant, queue, counts, scheduled, leases, paused, since }
+    }
+
+    fn add(&mut self, other: &Self) {
+        for (sum, count) in self.counts.iter_mut().zip(other.counts) {
+            *sum += count;
+        }
+        self.scheduled += other.scheduled;
+        self.leases += other.leases;
+        self.paused += other.paused;
+        self.since = self.since.into_iter().chain(other.since).min();
+    }
+}
+
+/// The queues that hold most tasks which are not over, then most of all, and the others of each tenant
+/// together.
+fn told(mut queues: Vec<QueueStats>, waiting: Vec<Waiting>) -> Vec<Standing> {
+    let size = |stats: &QueueStats| {
+        let live = stats.counts[..3].iter().sum::<u64>();
+        Reverse((live, stats.counts.iter().sum::<u64>()))
+    };
     queues.sort_by(|one, other| {
-        (&one.tenant, Reverse(live(one)), &one.queue).cmp(&(
-            &other.tenant,
-            Reverse(live(other)),
-            &other.queue,
-        ))
+        let name = |stats: &QueueStats| (stats.tenant.clone(), stats.queue.clone());
+        size(one).cmp(&size(other)).then_with(|| name(one).cmp(&name(other)))
     });
+    let since = waiting.into_iter().map(|one| ((one.tenant, one.queue), one.since));
+    let since: HashMap<_, _> = since.collect();
     let mut told: Vec<Standing> = Vec::new();
-    let mut of_tenant = 0;
+    let mut named: HashMap<TenantName, usize> = HashMap::new();
+    let mut others: BTreeMap<TenantName, Standing> = BTreeMap::new();
     for stats in queues {
-        let is_same = told.last().is_some_and(|last| last.tenant == stats.tenant);
-        of_tenant = if is_same { of_tenant + 1 } else { 1 };
-        let paused = u64::from(stats.is_paused);
-        match told.last_mut() {
-            Some(others) if of_tenant > SERIES_PER_TENANT_MAX + 1 => {
-                for (sum, count) in others.counts.iter_mut().zip(stats.counts) {
-                    *sum += count;
-                }
-                others.scheduled += stats.scheduled;
-                others.leases += stats.leases;
-                others.paused += paused;
-            }
-            _ => {
-                let is_own = of_tenant <= SERIES_PER_TENANT_MAX;
-                let queue = if is_own { stats.queue.to_string() } else { OTHERS.to_owned() };
-                let QueueStats { tenant, counts, scheduled, leases, .. } = stats;
-                told.push(Standing { tenant, queue, counts, scheduled, leases, paused });
-            }
+        let since = since.get(&(stats.tenant.clone(), stats.queue.clone())).copied();
+        let standing = Standing::of(stats, since);
+        let of_tenant = named.entry(standing.tenant.clone()).or_default();
+        if told.len() < METRIC_QUEUES_MAX && *of_tenant < METRIC_QUEUES_PER_TENANT_MAX {
+            *of_tenant += 1;
+            told.push(standing);
+        } else if let Some(sum) = others.get_mut(&standing.tenant) {
+            sum.add(&standing);
+        } else {
+            let queue = OTHERS.to_owned();
+            others.insert(standing.tenant.clone(), Standing { queue, ..standing });
         }
     }
+    told.extend(others.into_values());
     told
 }
 
-fn of_queues(queues: &[Standing], out: &mut Writer) {
+fn of_queues(queues: &[Standing], now: Timestamp, out: &mut Writer) {
     out.gauge("queue_tasks", "Tasks kept, by status");
     for standing in queues {
         let (tenant, queue) = (standing.tenant.as_str(), standing.queue.as_str());
@@ -245,5 +278,12 @@ fn of_queues(queues: &[Standing], out: &mut Writer) {
             let labels = [("tenant", standing.tenant.as_str()), ("queue", &standing.queue)];
             out.sample(&labels, value(standing));
         }
+    }
+    let help = "How long the oldest task waits that could start; 0 if there is none";
+    out.gauge("queue_oldest_seconds", help);
+    for standing in queues {
+        let labels = [("tenant", standing.tenant.as_str()), ("queue", &standing.queue)];
+        let age = standing.since.map_or(Duration::ZERO, |since| now.since(since));
+        out.sample(&labels, age.as_secs_f64());
     }
 }

@@ -11,7 +11,10 @@ use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use relais_store::Disk;
+
 use crate::open::OpenError;
+use crate::reserve::volume_of;
 
 /// A database whose file is open.
 ///
@@ -129,6 +132,18 @@ impl Places {
             }
             Err(error) => Some(format!("{}: {error}", path.display())),
         })
+    }
+}
+
+impl Places {
+    /// The room that there is and that these files take; `None` where the system does not say. Opens
+    /// nothing.
+    pub(crate) fn disk(&self) -> Option<Disk> {
+        let (database, _) = self.files.first()?;
+        let free = volume_of(database)?.free;
+        let used =
+            self.files.iter().map(|(path, _)| fs::metadata(path).map_or(0, |file| file.len()));
+        Some(Disk { free, used: used.sum() })
     }
 }
 

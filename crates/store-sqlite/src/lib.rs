@@ -39,8 +39,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use relais_core::{BodyKind, Task, TaskId};
 use relais_store::{
-    Claim, Claims, Commit, Committed, Due, DueQuery, EventQuery, Filter, Health, Logged, Page,
-    Place, QueueStats, Rejected, SEAL_KEY_ID_BYTES, Spool, Store, StoreError, StoreFuture,
+    Claim, Claims, Commit, Committed, Due, DueQuery, EventQuery, Figures, Filter, Health, Logged,
+    Page, Place, QueueStats, Rejected, SEAL_KEY_ID_BYTES, Spool, Store, StoreError, StoreFuture,
     StoredBody,
 };
 use rusqlite::Connection;
@@ -230,6 +230,13 @@ impl Store for SqliteStore {
 
     fn queues(&self) -> StoreFuture<'_, Vec<QueueStats>> {
         self.page(read::queues)
+    }
+
+    fn figures(&self) -> StoreFuture<'_, Figures> {
+        let shared = self.parts.shared.clone();
+        self.page(move |conn| {
+            Ok(Figures { waiting: read::waiting(conn)?, disk: shared.places.disk() })
+        })
     }
 
     fn place(&self, task: TaskId) -> StoreFuture<'_, Option<Place>> {

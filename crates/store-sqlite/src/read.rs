@@ -1,8 +1,10 @@
 //! What single questions read: tasks, bodies, places, queues, what is due.
 
 use bytes::Bytes;
-use relais_core::{BodyKind, Status, Task, TaskId};
-use relais_store::{Due, DueQuery, Place, Pool, QueueStats, SEAL_KEY_ID_BYTES, StoredBody};
+use relais_core::{BodyKind, Life, Status, Task, TaskId};
+use relais_store::{
+    Due, DueQuery, Place, Pool, QueueStats, SEAL_KEY_ID_BYTES, StoredBody, Waiting,
+};
 use rusqlite::{Connection, Row, params};
 
 use crate::bodies::{BodyFiles, stored_body};
@@ -75,6 +77,23 @@ fn queue_of(row: &Row<'_>) -> Result<QueueStats, Fault> {
         scheduled: counts[0].saturating_sub(count_at(row, 10)?),
         leases: count_at(row, 11)?,
     })
+}
+
+/// Since when each queue has kept a task waiting.
+pub(crate) fn waiting(conn: &Connection) -> Result<Vec<Waiting>, Fault> {
+    let mut select = conn.prepare_cached(sql::READ_WAITING)?;
+    let mut rows = select.query([])?;
+    let mut waiting = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (_, life): (u8, Life) = codec::decode("task", row.get_ref(2)?.as_blob()?)?;
+        let since = life.run_at();
+        waiting.push(Waiting {
+            tenant: name_of(row.get_ref(0)?.as_str()?)?,
+            queue: name_of(row.get_ref(1)?.as_str()?)?,
+            since: since.ok_or_else(|| Fault::damaged("a task that is next is not queued"))?,
+        });
+    }
+    Ok(waiting)
 }
 
 /// Whether something is due that must be written: scheduled tasks, dead keys.

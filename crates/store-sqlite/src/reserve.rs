@@ -164,12 +164,12 @@ fn size_on(total: u64) -> u64 {
 }
 
 /// The disk that a file is, or would be, on; bytes.
-struct Volume {
+pub(crate) struct Volume {
     total: u64,
-    free: u64,
+    pub(crate) free: u64,
 }
 
-fn volume_of(file: &Path) -> Option<Volume> {
+pub(crate) fn volume_of(file: &Path) -> Option<Volume> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
     let found = rustix::fs::statvfs(folder.unwrap_or(Path::new("."))).ok()?;
     let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);

@@ -13,7 +13,7 @@ pub(crate) struct Shared {
     pub(crate) condition: Condition,
     pub(crate) files: Arc<BodyFiles>,
     pub(crate) reserve: Reserve,
-    places: Places,
+    pub(crate) places: Places,
 }
 
 impl Shared {

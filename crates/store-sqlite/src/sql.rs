@@ -178,6 +178,15 @@ pub(crate) const READ_QUEUES: &str = "select tenant.name, queue.name, is_paused,
     running, waiting, succeeded, failed, canceled, ready, leases
     from queue join tenant on tenant.id = tenant_id
     order by tenant.name, queue.name limit -1";
+/// The task of each queue that is first by rank, of those that are next in their lanes: a look at the
+/// order of the lanes, and one task for each queue.
+pub(crate) const READ_WAITING: &str = "select tenant.name, queue.name, task.life from (
+        select queue_id, min(rank) as rank, first from (
+            select pool_id, min(rank) as rank, first from lane where turn is not null
+            group by pool_id limit -1
+        ) join pool on pool.id = pool_id group by queue_id limit -1
+    ) as front join task on task.n = front.first join queue on queue.id = front.queue_id
+    join tenant on tenant.id = tenant_id order by tenant.name, queue.name limit -1";
 pub(crate) const READ_DUE: &str = "select due_at, n, id from task where status = ?1
     order by due_at, n limit ?2";
 pub(crate) const READ_NEXT_POOL: &str = "select next_at from pool where next_at is not null

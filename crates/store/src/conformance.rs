@@ -164,6 +164,7 @@ macro_rules! conformance {
                 a_place_counts_those_ahead_in_the_lane
                 a_place_says_how_its_queue_stands
                 an_accept_tells_the_place
+                a_queue_says_since_when_its_oldest_task_waits
             }
             random {
                 slots_and_counts_are_right_after_every_random_step

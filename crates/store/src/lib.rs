@@ -19,7 +19,9 @@ pub use body::{Body, BodyRead, BodySource, Data, SEAL_KEY_ID_BYTES, Spool, Store
 pub use claim::{Claim, Claimed, Claims, Due, DueQuery, Pool, RunBy};
 pub use commit::{Accept, Commit, Committed, Idempotency, QueueChange, Rejected, StepOf, Stepped};
 pub use memory::MemoryStore;
-pub use query::{EventQuery, Filter, Health, Logged, Page, Place, QueueStats};
+pub use query::{
+    Disk, EventQuery, Figures, Filter, Health, Logged, Page, Place, QueueStats, Waiting,
+};
 use relais_core::{BodyKind, Task, TaskId};
 
 /// What every verb returns.
@@ -73,6 +75,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// All queues that exist, with their counts.
     fn queues(&self) -> StoreFuture<'_, Vec<QueueStats>>;
+
+    /// What operators watch, beside the counts of queues.
+    fn figures(&self) -> StoreFuture<'_, Figures>;
 
     /// The place of a task, read without looking at other queues; `None` unless it waits.
     fn place(&self, task: TaskId) -> StoreFuture<'_, Option<Place>>;

@@ -17,7 +17,7 @@ use relais_core::{BodyKind, Task, TaskId};
 use crate::body::{Spool, StoredBody};
 use crate::claim::{Claim, Claims, Due, DueQuery};
 use crate::commit::{Commit, Committed, Rejected};
-use crate::query::{EventQuery, Filter, Health, Logged, Page, Place, QueueStats};
+use crate::query::{EventQuery, Figures, Filter, Health, Logged, Page, Place, QueueStats};
 use crate::{Store, StoreFuture};
 use state::Inner;
 
@@ -103,6 +103,10 @@ impl Store for MemoryStore {
 
     fn queues(&self) -> StoreFuture<'_, Vec<QueueStats>> {
         answer(self.inner().queue_stats())
+    }
+
+    fn figures(&self) -> StoreFuture<'_, Figures> {
+        answer(Figures { waiting: self.inner().waiting(), disk: None })
     }
 
     fn place(&self, task: TaskId) -> StoreFuture<'_, Option<Place>> {

@@ -1,7 +1,7 @@
 //! What is read: pages, logs, counts.
 
 use relais_core::lane::Bucket;
-use relais_core::{Entry, LaneKey, Policy, QueueName, Status, Task, TaskId, TenantName};
+use relais_core::{Entry, LaneKey, Policy, QueueName, Status, Task, TaskId, TenantName, Timestamp};
 
 /// Which tasks to list. Every member narrows.
 #[derive(Debug, Clone, Default)]
@@ -85,6 +85,36 @@ pub struct QueueStats {
     pub scheduled: u64,
     /// Slots in use: leases live.
     pub leases: u64,
+}
+
+/// What operators watch, beside the counts of queues.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// The queues with a task that could start as far as time and order go, each once.
+    pub waiting: Vec<Waiting>,
+    /// The room on the disk; `None` where there is none.
+    pub disk: Option<Disk>,
+}
+
+/// How long a queue has kept a task waiting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// Whose.
+    pub tenant: TenantName,
+    /// Which.
+    pub queue: QueueName,
+    /// Since when the task might run that is first by priority and age, of those whose moment has come.
+    /// Found by the order in which tasks start, never by looking at all of them.
+    pub since: Timestamp,
+}
+
+/// The room that a store has and takes, bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Disk {
+    /// What is free for it on its file system.
+    pub free: u64,
+    /// Its database and the log beside it, without large bodies in files of their own.
+    pub used: u64,
 }
 
 /// The place of a waiting task, and how its queue and its lane stand: what tells how long it waits.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use relais_core::{BodyKind, EventKind, Status, Task, TaskId};
 use relais_engine::Config;
 use relais_store::{
-    Claim, Claims, Commit, Committed, Due, DueQuery, EventQuery, Filter, Health, Logged,
+    Claim, Claims, Commit, Committed, Due, DueQuery, EventQuery, Figures, Filter, Health, Logged,
     MemoryStore, Page, Place, QueueStats, Rejected, Spool, Store, StoreError, StoreFuture,
     StoredBody,
 };
@@ -63,6 +63,9 @@ impl Store for Moody {
     }
     fn queues(&self) -> StoreFuture<'_, Vec<QueueStats>> {
         self.store.queues()
+    }
+    fn figures(&self) -> StoreFuture<'_, Figures> {
+        self.store.figures()
     }
     fn place(&self, task: TaskId) -> StoreFuture<'_, Option<Place>> {
         self.store.place(task)

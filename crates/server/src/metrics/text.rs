@@ -163,8 +163,8 @@ mod tests {
         writer.spread(&[("queue", "q")], &spread);
         let text = writer.finish();
         for line in [
-            "relais_x_seconds_bucket{queue=\"q\",le=\"0.005\"} 2\n",
-            "relais_x_seconds_bucket{queue=\"q\",le=\"7200.0\"} 2\n",
+            "relais_x_seconds_bucket{queue=\"q\",le=\"0.01\"} 2\n",
+            "relais_x_seconds_bucket{queue=\"q\",le=\"3600.0\"} 2\n",
             "relais_x_seconds_bucket{queue=\"q\",le=\"+Inf\"} 3\n",
             "relais_x_seconds_sum{queue=\"q\"} 1.5\n",
             "relais_x_seconds_count{queue=\"q\"} 3\n",

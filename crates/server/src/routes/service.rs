@@ -44,20 +44,22 @@ pub(super) async fn readiness(State(app): State<Arc<App>>, uri: Uri) -> Result<R
     }
 }
 
-/// `GET /metrics`, on the admin listener: an operator's key, or a call from this machine, shows all
-/// tenants; an admin's key its own.
+/// `GET /metrics`, on the admin listener: an operator's key, or a call from this machine where there are no
+/// keys, shows all tenants; another key its own.
 pub(super) async fn metrics(
     State(app): State<Arc<App>>,
     visitor: Visitor,
 ) -> Result<Response, Refusal> {
-    let is_operator = visitor.is_anonymous() || visitor.tenant(&app, Scope::Operator).is_ok();
-    let tenant = match is_operator {
-        true => None,
-        false => Some(visitor.tenant(&app, Scope::Admin)?),
+    let tenant = match visitor.tenant(&app, Scope::Operator) {
+        Ok(_) => None,
+        Err(_) => {
+            let as_admin = visitor.tenant(&app, Scope::Admin);
+            Some(as_admin.or_else(|_| visitor.tenant(&app, Scope::Read))?)
+        }
     };
-    let queues = app.engine.queues().await?;
+    let (queues, figures) = (app.engine.queues().await?, app.engine.figures().await?);
     let format = Format::at(preferred(visitor.headers(), &Format::OFFERS));
-    let text = crate::metrics::text(&app, queues, tenant.as_ref(), format);
+    let text = crate::metrics::text(&app, queues, figures, tenant.as_ref(), format);
     let mut response = Response::new(text.into());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.media_type()));

@@ -24,6 +24,7 @@ mod http2;
 mod idempotency;
 mod links;
 mod local;
+mod metrics;
 mod misplaced;
 mod odd_store;
 mod options;

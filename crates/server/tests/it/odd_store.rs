@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use relais_core::{BodyKind, Task, TaskId};
 use relais_store::{
-    Claim, Claims, Commit, Committed, Due, DueQuery, EventQuery, Filter, Health, Logged,
+    Claim, Claims, Commit, Committed, Due, DueQuery, EventQuery, Figures, Filter, Health, Logged,
     MemoryStore, Page, Place, QueueStats, Rejected, Spool, Store, StoreError, StoreFuture,
     StoredBody,
 };
@@ -132,6 +132,10 @@ impl Store for OddStore {
 
     fn queues(&self) -> StoreFuture<'_, Vec<QueueStats>> {
         self.or(self.whole.queues())
+    }
+
+    fn figures(&self) -> StoreFuture<'_, Figures> {
+        self.or(self.whole.figures())
     }
 
     fn place(&self, task: TaskId) -> StoreFuture<'_, Option<Place>> {

@@ -288,3 +288,31 @@ pub async fn an_accept_tells_the_place(world: World) {
     assert_eq!((place.ahead, place.queue_leases, place.lane_leases), (2, 1, 1));
     assert_eq!(world.store.place(id).await.expect("the store works"), Some(place));
 }
+
+/// Since when a queue has kept a task waiting is known of each queue with a task that might start.
+pub async fn a_queue_says_since_when_its_oldest_task_waits(world: World) {
+    let waiting = async |now| {
+        // Scheduled tasks become ready when somebody looks.
+        world.due(now).await;
+        let figures = world.store.figures().await.expect("the store works");
+        let one = |one: Waiting| (one.tenant.to_string(), one.queue.to_string(), one.since);
+        let mut waiting: Vec<_> = figures.waiting.into_iter().map(one).collect();
+        waiting.sort();
+        waiting
+    };
+    let of = |tenant: &str, name: &str, since| (tenant.to_owned(), name.to_owned(), at(since));
+    assert!(waiting(0).await.is_empty());
+    world.accept(task().run_at(100)).await;
+    assert!(waiting(99).await.is_empty(), "its moment has not come");
+    world.accept(task().lane("a").run_at(40)).await;
+    let inline = world.accept(task().runner(Runner::Inline).run_at(20)).await;
+    world.accept(task().tenant("other").run_at(30)).await;
+    let theirs = of("other", "mail", 30);
+    assert_eq!(waiting(100).await, [of("default", "mail", 20), theirs.clone()]);
+    world.step(inline, Command::Cancel, 100).await;
+    assert_eq!(waiting(100).await, [of("default", "mail", 40), theirs.clone()]);
+    world.start_one(&from("mail").limit(1).at(100)).await;
+    assert_eq!(waiting(100).await, [of("default", "mail", 100), theirs.clone()]);
+    world.start_one(&from("mail").limit(1).at(100)).await;
+    assert_eq!(waiting(100).await, [theirs], "the others run");
+}

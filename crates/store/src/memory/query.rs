@@ -2,11 +2,12 @@
 
 use std::ops::Bound;
 
+use relais_core::lane::rank;
 use relais_core::{LaneKey, Order, Status, Task, TaskId};
 
 use super::claim::place_of;
-use super::state::{Inner, Queue, QueueKey, Row};
-use crate::query::{EventQuery, Filter, Logged, Page, Place, QueueStats};
+use super::state::{Inner, Lane, Queue, QueueKey, Row};
+use crate::query::{EventQuery, Filter, Logged, Page, Place, QueueStats, Waiting};
 
 /// Tasks ahead are counted up to here.
 const AHEAD_MAX: usize = 10_000;
@@ -58,11 +59,34 @@ impl Inner {
         self.queues.iter().map(stats).collect()
     }
 
+    pub(super) fn waiting(&self) -> Vec<Waiting> {
+        let since = |id: TaskId| self.row(id).task.life.run_at();
+        let waiting = |((tenant, name), queue): (&QueueKey, &Queue)| {
+            let fronts = queue.lanes.values().filter_map(|lane| self.front(queue, lane));
+            let (_, first) = fronts.min()?;
+            Some(Waiting { tenant: tenant.clone(), queue: name.clone(), since: since(first)? })
+        };
+        self.queues.iter().filter_map(waiting).collect()
+    }
+
+    /// The task of a lane that is next, if there is one, behind its rank.
+    fn front(&self, queue: &Queue, lane: &Lane) -> Option<(i64, TaskId)> {
+        if !queue.is_strict() {
+            let firsts = lane.by_rank.values().filter_map(|ready| ready.first());
+            return firsts.min().map(|(rank, _, id)| (*rank, *id));
+        }
+        // The one that holds the lane, once it is ready again, or else the first to arrive.
+        let next = lane.started.first().or(lane.by_arrival.first())?;
+        let task = &self.row(next.1).task;
+        let is_ready = lane.by_arrival.contains(next);
+        is_ready.then(|| Some((rank(task.life.run_at()?, task.spec.priority), next.1)))?
+    }
+
     pub(super) fn place(&self, id: TaskId) -> Option<Place> {
         let row = self.tasks.get(&id).filter(|row| row.task.life.status() == Status::Queued)?;
         let spec = &row.task.spec;
         let queue = &self.queues[&(spec.tenant.clone(), spec.queue.clone())];
-        let is_strict = queue.seen.as_ref().is_some_and(|policy| policy.order == Order::Strict);
+        let is_strict = queue.is_strict();
         let key = |row: &Row| (if is_strict { 0 } else { place_of(&row.task) }, row.arrival);
         let is_ahead = |other: &&Row| {
             let with = &other.task.spec;
@@ -77,15 +101,19 @@ impl Inner {
 }
 
 impl Queue {
+    /// Whether its tasks start in the order of their arrival, as far as the policy was seen.
+    fn is_strict(&self) -> bool {
+        self.seen.as_ref().is_some_and(|policy| policy.order == Order::Strict)
+    }
+
     /// How the queue and one of its lanes stand, as a task sees it; `None` is one that is not there yet.
     pub(super) fn place(&self, lane: Option<&LaneKey>, task: Option<(u64, TaskId)>) -> Place {
-        let is_strict = self.seen.as_ref().is_some_and(|policy| policy.order == Order::Strict);
         let lane = self.lanes.get(&lane.cloned());
         let holder = lane.and_then(|lane| lane.started.first()).copied();
         Place {
             ahead: lane.map_or(0, |lane| lane.by_arrival.len() as u64),
             is_paused: self.is_paused,
-            is_held: is_strict && holder.is_some() && holder != task,
+            is_held: self.is_strict() && holder.is_some() && holder != task,
             queue_leases: self.leases,
             lane_leases: lane.map_or(0, |lane| lane.leases),
             bucket: self.bucket,

@@ -46,3 +46,8 @@ fn every_command_of_the_operations_page_was_run() {
 fn generators_make_typed_clients_of_the_description() {
     run("typed_clients.py");
 }
+
+#[test]
+fn metrics_are_read_by_the_programs_that_they_are_for() {
+    run("metrics.py");
+}

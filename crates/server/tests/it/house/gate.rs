@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use relais_core::{BodyKind, Command, Task, TaskId};
 use relais_store::{
-    Claim, Claims, Commit, Committed, Due, DueQuery, EventQuery, Filter, Health, Logged,
+    Claim, Claims, Commit, Committed, Due, DueQuery, EventQuery, Figures, Filter, Health, Logged,
     MemoryStore, Page, Place, QueueStats, Rejected, Spool, Store, StoreFuture, StoredBody,
 };
 use tokio::sync::Semaphore;
@@ -100,6 +100,10 @@ impl Store for Gate {
 
     fn queues(&self) -> StoreFuture<'_, Vec<QueueStats>> {
         self.store.queues()
+    }
+
+    fn figures(&self) -> StoreFuture<'_, Figures> {
+        self.store.figures()
     }
 
     fn place(&self, task: TaskId) -> StoreFuture<'_, Option<Place>> {
