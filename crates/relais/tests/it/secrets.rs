@@ -171,7 +171,7 @@ impl Stage {
             ("/auto", Some(""), Some("outcome-unknown")),
             ("/nobody", None, Some("upstream-unreachable")),
             ("/sync", Some(whole), None),
-            ("/sync", Some("HTTP/1.1 2canary-garbage\r\n\r\n"), Some("upstream-malformed")),
+            ("/sync", Some("HTTP/1.1 2canary-garbage\r\n\r\n"), Some("outcome-unknown")),
             ("/nobody-sync", None, Some("upstream-unreachable")),
         ] {
             let head = format!("POST {path}{query}");

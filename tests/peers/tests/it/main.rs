@@ -51,3 +51,8 @@ fn generators_make_typed_clients_of_the_description() {
 fn metrics_are_read_by_the_programs_that_they_are_for() {
     run("metrics.py");
 }
+
+#[test]
+fn proxies_in_front_pass_streams_and_let_nobody_in() {
+    run("proxies.py");
+}
