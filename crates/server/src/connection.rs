@@ -3,6 +3,7 @@
 //! HTTP/1.1 runs on hyper's own builder, because only that gives a connection back (followers).
 //! Not here: what is answered (`service`).
 
+mod client;
 mod follower;
 mod frames;
 mod framing;
@@ -35,6 +36,7 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
+pub(crate) use self::client::Client;
 use self::follower::Taken;
 use self::framing::Fault;
 use self::guard::{Busy, Guard, Wait, Watch};
@@ -89,6 +91,11 @@ pub(crate) struct Peer {
 impl Peer {
     pub(crate) const fn new(address: SocketAddr, side: Side, permit: Permit) -> Self {
         Self { address, side, permit, watch: None, streams: None }
+    }
+
+    /// Whether the client still listens.
+    pub(crate) fn client(&self) -> Client {
+        Client(self.watch.clone())
     }
 
     /// How long this request goes on once its client has closed its sending side: a minute unless this

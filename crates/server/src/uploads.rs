@@ -98,7 +98,7 @@ async fn watch_lease(
     let is_over = |task: &Task| !is_held(task, token);
     tokio::select! {
         () = over.cancelled() => return,
-        waited = poll::until(&app, follower, task, KEPT_FOR, is_over) => drop(waited),
+        waited = poll::until(&app, follower, task, tokio::time::sleep(KEPT_FOR), is_over) => drop(waited),
     }
     // A server that stops still takes settles.
     if !app.stop.is_cancelled() && !over.is_cancelled() {

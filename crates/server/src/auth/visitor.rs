@@ -12,7 +12,7 @@ use relais_engine::{Access, Grants};
 use super::{Caller, Scope, api_caller, bearer, local};
 use crate::app::{App, Side};
 use crate::bodies::Holder;
-use crate::connection::Peer;
+use crate::connection::{Client, Peer};
 use crate::links::Viewer;
 use crate::params;
 use crate::problem::Refusal;
@@ -73,8 +73,10 @@ pub(crate) struct Visitor {
     headers: HeaderMap,
     /// Where it found Relais, if its links lead there: see `App::base_for`.
     pub(crate) base: Option<String>,
-    /// The other end of the connection.
+    /// The address at the other end of the connection.
     peer: Option<IpAddr>,
+    /// Whether that end still listens.
+    pub(crate) client: Client,
 }
 
 /// A task that the visitor may do something with.
@@ -101,14 +103,17 @@ impl FromRequestParts<Arc<App>> for Visitor {
             Caller::Key(_) => Ok(()),
             Caller::Nobody => is_open(app, side, parts).await?,
         };
-        let peer = parts.extensions.get::<Peer>().map(|peer| peer.address.ip());
+        let peer = parts.extensions.get::<Peer>();
+        let client = peer.map(Peer::client).unwrap_or_default();
+        let peer = peer.map(|peer| peer.address.ip());
         let base = match side {
             Side::Public => app.base_for(&parts.headers),
             // Links lead to the public listener.
             Side::Admin => None,
         };
         // Nothing behind a visitor looks at the fields again.
-        Ok(Self { caller, offered, open, headers: std::mem::take(&mut parts.headers), base, peer })
+        let headers = std::mem::take(&mut parts.headers);
+        Ok(Self { caller, offered, open, headers, base, peer, client })
     }
 }
 

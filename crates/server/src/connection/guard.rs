@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
 
 use super::frames::Frames;
 use super::framing::{Fault, Framing};
@@ -27,6 +28,8 @@ pub(crate) struct Watch {
     is_blocked: AtomicBool,
     is_foreign: AtomicBool,
     is_half_closed: AtomicBool,
+    /// Wakes requests that are held back when that is set.
+    half_close: Notify,
     ends_by_closing: AtomicBool,
     /// How long the request being answered goes on without its client, in milliseconds.
     patience_ms: AtomicU32,
@@ -97,6 +100,15 @@ impl Watch {
     pub(crate) fn be_patient(&self, patience: Duration) {
         let ms = u32::try_from(patience.as_millis()).unwrap_or(u32::MAX);
         self.patience_ms.store(ms, Ordering::Relaxed);
+    }
+
+    /// Resolves when the client has closed its sending side.
+    pub(super) async fn half_closed(&self) {
+        // Listening before looking, so that a close in between is not missed.
+        let closing = self.half_close.notified();
+        if !self.is_half_closed() {
+            closing.await;
+        }
     }
 
     fn is_half_closed(&self) -> bool {
@@ -212,6 +224,7 @@ impl Guard {
     /// the request being answered goes on, and the driver bounds for how long.
     fn half_close(&self, context: &Context<'_>) -> Poll<io::Result<()>> {
         self.watch.is_half_closed.store(true, Ordering::Relaxed);
+        self.watch.half_close.notify_waiters();
         self.watch.early.register(context.waker());
         let is_early = self.watch.is_busy.load(Ordering::Relaxed) && !self.watch.is_in_body();
         if is_early { Poll::Pending } else { Poll::Ready(Ok(())) }

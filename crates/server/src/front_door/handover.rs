@@ -99,7 +99,7 @@ impl Waiting<'_> {
         if left.is_zero() || task.life.status().is_terminal() {
             return Ok(task);
         }
-        let over = poll::until_over(self.app, id, left).await?;
+        let over = poll::until_over(self.app, id, tokio::time::sleep(left)).await?;
         over.ok_or_else(|| Refusal::new(&codes::TASK_GONE).about(id))
     }
 

@@ -73,7 +73,7 @@ pub(super) async fn stream(
     let seen = visitor.task(app, id, Action::Read).await?;
     refuse_while_stopping(app)?;
     match sse::open(app, id, resume, seen.until).await? {
-        Opened::Follow(follow) => Ok(sse::response(follow)),
+        Opened::Follow(follow) => Ok(sse::response(follow, visitor.client.clone())),
         Opened::Over => Ok(sse::over_response()),
     }
 }
@@ -100,7 +100,8 @@ async fn page(
     }
     let wait = Prefer::of(visitor.headers()).wait_up_to(limits::WAIT_MAX);
     let is_enough = |task: &Task| task.life.version > after || task.life.status().is_terminal();
-    let task = poll::until(app, follower, task, wait.unwrap_or(Duration::ZERO), is_enough).await?;
+    let end = visitor.client.has_waited(wait.unwrap_or(Duration::ZERO));
+    let task = poll::until(app, follower, task, end, is_enough).await?;
     let task = task.ok_or_else(|| Refusal::new(&codes::TASK_GONE).about(id))?;
     let turn = turns.take().await;
     let (events, next) = read_log(app, id, after, limit).await?;
@@ -153,7 +154,7 @@ pub(super) async fn of_many(
     let wanted = many::Wanted::of(&app, &visitor, &params).await?;
     refuse_while_stopping(&app)?;
     let resume = Resume::of(visitor.headers(), after);
-    Ok(sse::stream_response(many::open(&app, wanted, resume).await?.into_chunks()))
+    Ok(sse::stream_response(many::open(&app, wanted, resume, visitor.client).await?.into_chunks()))
 }
 
 /// A stream that would be closed at once is not opened: the client is told to come back.

@@ -19,6 +19,7 @@ pub(super) use self::decoded::{check_content_type, check_small};
 use crate::accepted::{How, PREFERENCE_APPLIED, accepted, accepted_response};
 use crate::app::App;
 use crate::auth::{Caller, Scope, Visitor};
+use crate::connection::Client;
 use crate::idempotency::{self, Keyed};
 use crate::incoming::{self, Large, Lines};
 use crate::params::Params;
@@ -45,7 +46,8 @@ pub(super) async fn submit(
 ) -> Result<Response, Refusal> {
     // What was read of the request is let go of before the commit is waited for: thousands may wait.
     let handed_in = hand_in(&app, visitor, uri, body).await?;
-    let HandedIn { tenant, queue, submission, caller, base, prefer, is_trusted } = handed_in;
+    let HandedIn { tenant, queue, submission, caller, base, prefer, client, is_trusted } =
+        handed_in;
     let id = app.engine.draw_id();
     let submitted = app.engine.submit(id, *submission).await;
     let submitted = submitted.map_err(|error| refusal(&app, &tenant, &queue, error))?;
@@ -57,7 +59,7 @@ pub(super) async fn submit(
         }
         submitted => {
             let how = How { is_stranger: !is_trusted, base, ..How::default() };
-            Box::pin(answer(&app, &caller, submitted, prefer, how)).await
+            Box::pin(answer(&app, &caller, &client, submitted, prefer, how)).await
         }
     }
 }
@@ -70,6 +72,7 @@ struct HandedIn {
     caller: Caller,
     base: Option<String>,
     prefer: Prefer,
+    client: Client,
     is_trusted: bool,
 }
 
@@ -91,6 +94,7 @@ async fn hand_in(app: &App, visitor: Visitor, uri: Uri, body: Body) -> Result<Ha
         prefer: Prefer::of(headers),
         is_trusted: key.is_none_or(|key| key.is_trusted),
         caller: visitor.caller,
+        client: visitor.client,
         base: visitor.base,
         tenant,
         submission,
@@ -190,6 +194,7 @@ async fn batch_item(
 async fn answer(
     app: &App,
     caller: &Caller,
+    client: &Client,
     submitted: Submitted,
     prefer: Prefer,
     how: How,
@@ -199,7 +204,7 @@ async fn answer(
     match submitted {
         Submitted::New(task, _) => {
             let task = match wait {
-                Some(wait) => wait_for(app, task, wait).await?,
+                Some(wait) => wait_for(app, task, client.has_waited(wait)).await?,
                 None => task,
             };
             if wait.is_some() && task.life.status().is_terminal() {
@@ -212,7 +217,7 @@ async fn answer(
         Submitted::Attached { task, same } => {
             let task = match (task, wait) {
                 (Some(task), Some(wait)) if same && !how.is_stranger => {
-                    Some(wait_for(app, task, wait).await?)
+                    Some(wait_for(app, task, client.has_waited(wait)).await?)
                 }
                 (task, _) => task,
             };
@@ -222,9 +227,9 @@ async fn answer(
     }
 }
 
-async fn wait_for(app: &App, task: Task, wait: Duration) -> Result<Task, Refusal> {
+async fn wait_for(app: &App, task: Task, end: impl Future<Output = ()>) -> Result<Task, Refusal> {
     let id = task.spec.id;
-    let over = poll::until_over(app, id, wait).await?;
+    let over = poll::until_over(app, id, end).await?;
     over.ok_or_else(|| Refusal::new(&codes::TASK_GONE).about(id))
 }
 

@@ -59,7 +59,8 @@ pub(super) async fn read(
         Some(wait) if !is_news => {
             let changed =
                 |task: &Task| task.life.version > known || task.life.status().is_terminal();
-            let now = poll::until(&app, follower, seen.task, wait, changed).await?;
+            let end = visitor.client.has_waited(wait);
+            let now = poll::until(&app, follower, seen.task, end, changed).await?;
             now.ok_or_else(|| Refusal::new(&codes::TASK_GONE).about(id))?
         }
         _ => seen.task,

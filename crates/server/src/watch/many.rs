@@ -14,6 +14,7 @@ use tokio::sync::{broadcast, watch};
 
 use crate::app::App;
 use crate::auth::{Action, Scope, Visitor};
+use crate::connection::Client;
 use crate::params::Params;
 use crate::problem::Refusal;
 use crate::watch::chunk::Chunk;
@@ -108,6 +109,7 @@ fn one_tenant(known: &mut Option<TenantName>, other: &TenantName) -> Result<(), 
 /// A follower of many tasks.
 pub(crate) struct FollowMany {
     app: Arc<App>,
+    client: Client,
     wanted: Wanted,
     committed: watch::Receiver<u64>,
     erased: broadcast::Receiver<Arc<Task>>,
@@ -126,6 +128,7 @@ pub(crate) async fn open(
     app: &Arc<App>,
     wanted: Wanted,
     resume: Resume,
+    client: Client,
 ) -> Result<FollowMany, Refusal> {
     let (after, is_reset) = match resume {
         Resume::After(after) if is_in_log(app, &wanted, after).await? => (after, false),
@@ -134,6 +137,7 @@ pub(crate) async fn open(
     app.metrics.followers(1);
     Ok(FollowMany {
         app: app.clone(),
+        client,
         until: ends_at(app, wanted.until),
         wanted,
         committed: app.engine.follow_all(),
@@ -191,6 +195,8 @@ impl FollowMany {
                 }
                 () = tokio::time::sleep(KEEPALIVE) => return Some(Chunk::comment().plain()),
                 () = stop.cancelled() => return None,
+                // What is there was given out, and the client is taken for gone.
+                () = self.client.half_closed() => return None,
             }
         }
     }

@@ -1,6 +1,5 @@
-//! Waiting for a task without a stream: at most so long, and not while the server stops.
-
-use std::time::Duration;
+//! Waiting for a task without a stream: up to an end that the caller sets, and not while the server
+//! stops.
 
 use relais_core::{Task, TaskId};
 use relais_engine::Follower;
@@ -8,7 +7,7 @@ use relais_engine::Follower;
 use crate::app::App;
 use crate::problem::Refusal;
 
-/// Waits until `is_enough` of a task, at most `wait`. Answers the task as it is then; `None` if it is
+/// Waits until `is_enough` of a task, or `end` resolves. Answers the task as it is then; `None` if it is
 /// gone. `follower` must have come before the task was read.
 ///
 /// # Errors
@@ -17,15 +16,14 @@ pub(crate) async fn until(
     app: &App,
     mut follower: Follower,
     mut task: Task,
-    wait: Duration,
+    end: impl Future<Output = ()>,
     is_enough: impl Fn(&Task) -> bool,
 ) -> Result<Option<Task>, Refusal> {
-    let deadline = tokio::time::sleep(wait);
-    tokio::pin!(deadline);
+    tokio::pin!(end);
     while !is_enough(&task) {
         tokio::select! {
             () = follower.after(task.life.version) => {}
-            () = &mut deadline => break,
+            () = &mut end => break,
             () = app.stop.cancelled() => break,
         }
         match app.engine.task(task.spec.id).await? {
@@ -36,16 +34,16 @@ pub(crate) async fn until(
     Ok(Some(task))
 }
 
-/// Waits until a task is over, at most `wait`.
+/// Waits until a task is over, or `end` resolves.
 ///
 /// # Errors
 /// When the store cannot be read.
 pub(crate) async fn until_over(
     app: &App,
     id: TaskId,
-    wait: Duration,
+    end: impl Future<Output = ()>,
 ) -> Result<Option<Task>, Refusal> {
     let follower = app.engine.follow(id);
     let Some(task) = app.engine.task(id).await? else { return Ok(None) };
-    until(app, follower, task, wait, |task| task.life.status().is_terminal()).await
+    until(app, follower, task, end, |task| task.life.status().is_terminal()).await
 }

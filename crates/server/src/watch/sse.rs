@@ -19,6 +19,7 @@ use relais_engine::Follower;
 use relais_store::EventQuery;
 
 use crate::app::App;
+use crate::connection::Client;
 use crate::problem::Refusal;
 use crate::watch::chunk::Chunk;
 use crate::watch::encode::{shared_sse_of, sse_of};
@@ -274,16 +275,22 @@ impl Following {
     }
 }
 
-/// The answer that streams a follower's events.
+/// The answer that streams a follower's events to a client, until that has closed its sending side.
 #[must_use]
-pub(crate) fn response(follow: Follow) -> Response {
+pub(crate) fn response(follow: Follow, client: Client) -> Response {
     let following = Following(Arc::new(Mutex::new(Some(follow))));
     let marked = following.clone();
     let events = stream::unfold(None, move |follow: Option<Follow>| {
         let follow = follow.or_else(|| following.take());
+        let client = client.clone();
         async move {
             let mut follow = follow?;
-            let chunk = follow.next(KEEPALIVE).await?;
+            let chunk = tokio::select! {
+                // What is there is given out first.
+                biased;
+                chunk = follow.next(KEEPALIVE) => chunk?,
+                () = client.half_closed() => return None,
+            };
             Some((Ok::<_, std::convert::Infallible>(chunk.plain()), Some(follow)))
         }
     });

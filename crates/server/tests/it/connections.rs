@@ -97,6 +97,62 @@ async fn a_half_closed_client_gets_its_answer() {
     assert!(reply.text().contains("event: canceled"), "{}", reply.text());
 }
 
+#[tokio::test]
+async fn an_answer_that_is_held_back_comes_at_once_to_a_half_closed_client() {
+    // Most who close one side are gone: each of them kept its connection for all of its wait, so that
+    // eight of them kept everybody else out for 50 s where eight connections were allowed.
+    let house = House::with(Mode::Async).await;
+    let accepted = house.call(SUBMIT).await.json();
+    let (id, ticket) = (accepted["id"].as_str().unwrap(), accepted["ticket"].as_str().unwrap());
+    let task = format!("/v1/tasks/{id}");
+    let host = "host: localhost\r\nprefer: wait=50\r\n";
+    for (request, status) in [
+        (format!("GET {task} HTTP/1.1\r\n{host}if-none-match: \"v1-json\"\r\n\r\n"), 304),
+        (format!("GET {task}/result HTTP/1.1\r\n{host}\r\n"), 202),
+        (
+            format!("GET {task}/events?after=1 HTTP/1.1\r\n{host}accept: application/json\r\n\r\n"),
+            200,
+        ),
+        (SUBMIT.replace("host: localhost\r\n", host), 202),
+    ] {
+        let mut client = half_closed(&house, &request).await;
+        assert_eq!(client.reply().await.status, status, "{request}");
+        assert_eq!(client.rest().await, (Vec::new(), true), "{request}");
+        // One that waits already.
+        let mut client = house.send(&request).await;
+        house.call("GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+        client.assert_silent();
+        client.stream.shutdown().await.unwrap();
+        assert_eq!(client.reply().await.status, status, "{request}");
+    }
+    // Streams that the HTTP library writes end like those that are written to a bare socket.
+    for request in [
+        format!("GET /v1/events?task={id} HTTP/1.1\r\n{host}\r\n"),
+        format!("GET {task}/events?ticket={ticket} HTTP/1.0\r\n{host}\r\n"),
+        format!("GET {task}/events HTTP/1.1\r\n{host}\r\n"),
+    ] {
+        let mut client = half_closed(&house, &request).await;
+        let (bytes, is_clean) = client.rest().await;
+        let text = String::from_utf8(bytes).unwrap();
+        assert!(is_clean && text.contains("event: accepted"), "{request}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_may_be_gone_is_leased_nothing() {
+    // What it was leased was lost to the others for a whole lease.
+    let house = House::with(Mode::Async).await;
+    let wait = "{\"wait\":\"50s\"}";
+    let lease = format!(
+        "POST /v1/queues/q/leases HTTP/1.1\r\nhost: localhost\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{wait}",
+        wait.len()
+    );
+    assert_eq!(half_closed(&house, &lease).await.rest().await.0, b"");
+    let id = client_task(&house).await;
+    assert_eq!(house.call(&lease).await.json()["leases"][0]["task"], *id);
+}
+
 async fn client_task(house: &House) -> String {
     house.call(SUBMIT).await.json()["id"].as_str().unwrap().to_owned()
 }
