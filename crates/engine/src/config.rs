@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use relais_core::outcome::PauseScope;
 use relais_core::{Policy, QueueName, Rate, TenantName, limits};
+use relais_store::{Pool, RunBy};
 
 use crate::call::UpstreamTls;
 use crate::execute::inline::Handler;
@@ -145,9 +146,15 @@ impl Policies {
         self.pair(tenant, queue).map_or_else(|| self.orphans.policy.clone(), |pair| pair.policy)
     }
 
-    /// The same for claims of this process: their leases outlive the attempt's timeout.
-    pub(crate) fn of_own(&self, tenant: &TenantName, queue: &QueueName) -> Arc<Policy> {
-        self.pair(tenant, queue).map_or_else(|| self.orphans.own.clone(), |pair| pair.own)
+    /// The policy by which attempts of a pool are leased, and their leases extended: leases of this
+    /// process outlive the attempt's timeout.
+    pub(crate) fn leasing(&self, pool: &Pool) -> Arc<Policy> {
+        let pair = self.pair(&pool.tenant, &pool.queue);
+        let pair = pair.unwrap_or_else(|| self.orphans.clone());
+        match pool.run_by {
+            RunBy::Workers => pair.policy,
+            RunBy::Upstream(_) | RunBy::Inline => pair.own,
+        }
     }
 
     /// Whether the configuration defines the queue, so that the API may not change it.

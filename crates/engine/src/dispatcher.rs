@@ -215,10 +215,7 @@ impl Engine {
         limit: usize,
     ) -> Result<Claims, EngineError> {
         let nonces = (0..limit).map(|_| self.chance().bits()).collect();
-        let policy = match pool.run_by {
-            RunBy::Workers => self.policies().of(&pool.tenant, &pool.queue),
-            RunBy::Upstream(_) | RunBy::Inline => self.policies().of_own(&pool.tenant, &pool.queue),
-        };
+        let policy = self.policies().leasing(pool);
         let now = self.now();
         let held = self.inner().pauses.lanes(pool, now);
         let claim = Claim { pool: pool.clone(), policy, holder, nonces, held, now };

@@ -154,8 +154,9 @@ impl Engine {
         let tasks = self.tasks(tokens.iter().map(|token| token.task).collect()).await?;
         for (report, task) in reports.into_iter().zip(&tasks) {
             let Some(task) = task else { continue };
-            let policy = self.policy_of(task);
-            let until = self.now().plus(policy.lease);
+            // An attempt of this process reports by its own lease, which outlives its timeout: by that
+            // of workers a clock that was set back would end it as lost although it runs.
+            let until = self.now().plus(self.policies().leasing(&Pool::of(task)).lease);
             let mut bodies = Vec::new();
             let progress =
                 report.progress.and_then(|progress| self.coalesce(tenant, report.token, progress));

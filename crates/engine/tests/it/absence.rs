@@ -6,7 +6,7 @@ use relais_core::{EventKind, LeaseToken, Status, Task, TaskId, Timestamp};
 use relais_engine::{Config, LOOK_EVERY, Report};
 use relais_store::EventQuery;
 
-use crate::world::{START, World, for_workers, policy, tenant};
+use crate::world::{START, Upstream, World, for_upstream, for_workers, policy, tenant};
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -101,6 +101,27 @@ async fn a_lease_does_not_last_longer_because_the_clock_was_set_back() {
     let query = EventQuery::Task { id: token.task, after: 0, limit: 10 };
     let log = world.engine.events(query).await.unwrap();
     assert!(log.iter().all(|logged| logged.entry.at == START), "a log never goes back: {log:?}");
+}
+
+#[tokio::test]
+async fn a_call_that_reported_is_not_lost_because_the_clock_was_set_back() {
+    // A report gave it the lease of workers, 30 s: a POST that ran was declared of unknown outcome.
+    let world = World::new().await;
+    let upstream = Upstream::start().await;
+    let pushed = world.submit(for_upstream(&upstream, "POST", false)).await;
+    let _call = upstream.next().await;
+    let lease = task_of(&world, pushed.spec.id).await.life.lease().cloned().unwrap();
+    heartbeat(&world, LeaseToken { task: pushed.spec.id, nonce: lease.nonce }).await;
+    let reported = task_of(&world, pushed.spec.id).await.life.lease().cloned().unwrap();
+    assert_eq!(reported.span, lease.span, "as long as its attempt may take, and a little more");
+    world.clock.set_by(-HOUR_MS);
+    world.clock.advance(LOOK_EVERY);
+    until_held(&world, pushed.spec.id, world.engine.now().plus(lease.span)).await;
+    // A silent worker is lost after as long: what is overdue has been looked at.
+    let token = leased(&world).await;
+    world.clock.advance(policy().lease);
+    world.until(token.task, EventKind::AttemptFailed).await;
+    assert_eq!(task_of(&world, pushed.spec.id).await.life.status(), Status::Running);
 }
 
 #[tokio::test]
