@@ -115,10 +115,10 @@ impl Scribe<'_> {
 
     /// Puts lanes back into the order whose rate need not hold them any more. Answers when the first of
     /// the others may start.
+    ///
+    /// Always looked up, which is three steps into an index: a lane may be held while it is empty, and by
+    /// starts of another pool, so that what this pool started says nothing about it.
     fn free_lanes(&mut self, pool: usize, claim: &Claim) -> Result<Option<i64>, Fault> {
-        if !self.ledger.has_held_lanes(pool) {
-            return Ok(None);
-        }
         let rate = claim.policy.rate_per_lane;
         let now = claim.now.as_ms();
         let far = now.saturating_add(rate.map_or(0, held_ms_max));
@@ -133,11 +133,7 @@ impl Scribe<'_> {
         }
         self.ledger.flush_lanes(&mut self.hot)?;
         let next = self.hot.lane_next.query_map([id_at(pool)], |row| row.get(0))?.next();
-        let next = next.transpose()?;
-        if next.is_none() {
-            self.ledger.set_held_lanes(pool, false);
-        }
-        Ok(next)
+        Ok(next.transpose()?)
     }
 
     /// Takes tasks whose deadline has passed out of the ready order, where they would be in the way.
@@ -342,9 +338,6 @@ impl Walk<'_> {
             let full_at = full_after_start(lane.full_at, rate, claim.now);
             lane.full_at = Some(full_at);
             lane.free_at = free_at(Some(full_at), rate, claim.now).map(Timestamp::as_ms);
-            if lane.free_at.is_some() {
-                scribe.ledger.set_held_lanes(self.pool, true);
-            }
         }
         let bucket =
             claim.policy.rate.map(|rate| self.bucket(scribe, rate).take(rate, 1, claim.now));

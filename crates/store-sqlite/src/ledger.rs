@@ -60,8 +60,6 @@ pub(crate) struct PoolRow {
     pub(crate) run_by: RunBy,
     ready: u64,
     next_at: NextAt,
-    /// Whether the rate of a lane may hold any of its lanes; not stored, and true until it was looked up.
-    has_held_lanes: bool,
     is_dirty: bool,
 }
 
@@ -179,7 +177,6 @@ impl Ledger {
             run_by,
             ready: 0,
             next_at: NextAt::Known(None),
-            has_held_lanes: false,
             is_dirty: false,
         });
         Ok(at)
@@ -197,14 +194,6 @@ impl Ledger {
             self.dirty_queues.push(at);
         }
         queue
-    }
-
-    pub(crate) fn has_held_lanes(&self, pool: usize) -> bool {
-        self.pools[pool].has_held_lanes
-    }
-
-    pub(crate) fn set_held_lanes(&mut self, pool: usize, are_there: bool) {
-        self.pools[pool].has_held_lanes = are_there;
     }
 
     pub(crate) fn pool(&self, at: usize) -> &PoolRow {

@@ -107,6 +107,8 @@ macro_rules! conformance {
                 a_held_lane_waits_and_the_others_go_on
                 a_rate_of_lanes_is_that_of_each_lane
                 the_bucket_of_a_lane_outlives_its_tasks
+                a_lane_that_was_empty_while_its_rate_held_it_starts_again
+                a_rate_of_lanes_counts_the_starts_of_all_pools
                 a_rate_of_lanes_that_is_gone_holds_nobody
                 weights_divide_the_turns
                 a_lane_that_was_idle_neither_catches_up_nor_queues_behind

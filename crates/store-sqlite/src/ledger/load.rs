@@ -81,7 +81,6 @@ impl Ledger {
             run_by: run_by_of(row.get(2)?, row.get_ref(3)?.as_str()?)?,
             ready: 0,
             next_at: NextAt::Known(row.get(4)?),
-            has_held_lanes: true,
             is_dirty: false,
         };
         self.add_pool(pool);

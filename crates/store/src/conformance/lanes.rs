@@ -142,6 +142,37 @@ pub async fn the_bucket_of_a_lane_outlives_its_tasks(world: World) {
     assert_eq!(world.started(&paced(1).at(1_000)).await, [last]);
 }
 
+/// A lane whose rate held it while it was empty starts what comes later: it had lost its turn for good.
+pub async fn a_lane_that_was_empty_while_its_rate_held_it_starts_again(world: World) {
+    let first = world.accept(task().lane("a")).await;
+    let (id, nonce) = world.start_one(&paced(1)).await;
+    assert_eq!(id, first);
+    world.step(first, Command::succeed(nonce), 1).await;
+    let idle = world.claim(&paced(1).at(2)).await;
+    assert!(idle.started.is_empty() && idle.next_at.is_none(), "nobody waits");
+    let second = world.accept(task().lane("a").created_at(500)).await;
+    let held = world.claim(&paced(1).at(500)).await;
+    assert_eq!((held.started.len(), held.next_at), (0, Some(at(1_000))));
+    assert_eq!(world.started(&paced(1).at(2_000)).await, [second]);
+}
+
+/// What one pool starts of a lane holds it in the others, too, and they are told until when.
+pub async fn a_rate_of_lanes_counts_the_starts_of_all_pools(world: World) {
+    let first = world.accept(task().lane("a")).await;
+    let other = world.accept(task().lane("a").runner(Runner::Inline)).await;
+    let inline = paced(1).run_by(&Runner::Inline);
+    let (id, nonce) = world.start_one(&paced(1)).await;
+    assert_eq!(id, first);
+    world.step(first, Command::succeed(nonce), 1).await;
+    assert!(world.started(&paced(1).at(2)).await.is_empty());
+    let held = world.claim(&inline.clone().at(2)).await;
+    assert_eq!((held.started.len(), held.next_at), (0, Some(at(1_000))));
+    assert_eq!(world.started(&inline.at(2_000)).await, [other]);
+    let last = world.accept(task().lane("a").created_at(2_001)).await;
+    assert!(world.started(&paced(1).at(2_001)).await.is_empty());
+    assert_eq!(world.started(&paced(1).at(4_000)).await, [last]);
+}
+
 /// Without a rate any more nobody waits for what it was.
 pub async fn a_rate_of_lanes_that_is_gone_holds_nobody(world: World) {
     let ids = world.accept_many(2, &task().lane("a")).await;
