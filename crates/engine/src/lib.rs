@@ -32,7 +32,7 @@ mod work;
 
 pub use call::{TlsFault, UpstreamTls};
 pub use clock::{
-    Chance, Clock, Gap, LOOK_EVERY, ManualClock, SeededChance, SystemChance, SystemClock,
+    Chance, Clock, Gap, LOOK_EVERY, ManualClock, SeededChance, Sleep, SystemChance, SystemClock,
 };
 pub use config::{Config, Policies, UpstreamLimits};
 pub use engine::{Engine, EngineError};

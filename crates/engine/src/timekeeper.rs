@@ -2,11 +2,13 @@
 //! next of them; commits that bring an earlier one wake it.
 //!
 //! It looks at the clock twice a second while it sleeps: moments follow the machine's time when that is
-//! set, and nobody's silence counts while this process did not run (see `Command::Tick`).
+//! set, and nobody's silence counts while this process did not run (see `Command::Tick`). It does so while
+//! it waits for the store, too: a store that is slow is no process that was away.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use relais_core::{Command, Holder, Reply, Status, Task, TaskId, Timestamp};
@@ -33,6 +35,8 @@ pub(crate) struct Alarm {
     pools: Mutex<BTreeMap<(Timestamp, Pool), ()>>,
     /// Since when this process has been there without a break, milliseconds.
     here_since_ms: AtomicI64,
+    /// The machine's time was set, and what waits was not yet reckoned anew.
+    has_leapt: AtomicBool,
 }
 
 impl Default for Alarm {
@@ -42,6 +46,7 @@ impl Default for Alarm {
             earlier: Notify::new(),
             pools: Mutex::default(),
             here_since_ms: AtomicI64::new(i64::MAX),
+            has_leapt: AtomicBool::new(false),
         }
     }
 }
@@ -84,12 +89,9 @@ impl Engine {
         let next = || Timestamp::from_ms(self.inner().alarm.next_ms.load(Ordering::Acquire));
         while !self.inner().stop.is_cancelled() {
             // Before anything is judged by the time that it is now.
-            let leapt = match self.clock().look() {
-                Some(gap) => self.heed(gap).await,
-                None => false,
-            };
-            if leapt || next() <= self.now() {
-                self.look_for_due().await;
+            self.look_at_clock();
+            if next() <= self.now() {
+                self.look_at_clock_during(self.look_for_due()).await;
             }
             if self.elapsed() >= sweep_at {
                 self.feed().sweep();
@@ -107,41 +109,69 @@ impl Engine {
         }
     }
 
+    /// Does something that may wait for the store. How long that takes says nothing of whether this
+    /// process ran: the clock is looked at meanwhile, and once more before anything else.
+    async fn look_at_clock_during(&self, work: impl Future<Output = ()>) {
+        let mut work = pin!(work);
+        loop {
+            let look_at = self.elapsed() + LOOK_EVERY;
+            let is_done = tokio::select! {
+                () = &mut work => true,
+                () = self.clock().sleep_to(look_at) => false,
+            };
+            self.look_at_clock();
+            if is_done {
+                return;
+            }
+        }
+    }
+
+    /// Sees whether the machine's time was set, or this process did not run for a while: leases last one
+    /// more, and what was reckoned from the old time is to be reckoned anew.
+    fn look_at_clock(&self) {
+        let Some(Gap { set_by_ms, away }) = self.clock().look() else { return };
+        let away_ms = u64::try_from(away.as_millis()).unwrap_or(u64::MAX);
+        tracing::warn!(set_by_ms, away_ms, "time made a leap; leases last one more");
+        self.be_here_since(self.now());
+        if set_by_ms != 0 {
+            self.inner().origins.shift(set_by_ms);
+            self.inner().pauses.shift(set_by_ms);
+            self.inner().alarm.has_leapt.store(true, Ordering::Release);
+            self.propose_alarm(self.now());
+        }
+    }
+
     async fn look_for_due(&self) {
         let alarm = &self.inner().alarm;
         // Whoever proposes from here on is seen, by the number or by the notification.
         alarm.next_ms.store(i64::MAX, Ordering::Release);
+        let reckoned = self.reckon_anew().await.map(|()| Timestamp::MAX);
         let now = self.now();
-        let next = match self.act_on_due(now).await {
-            Ok(next) => next,
-            Err(error) => {
+        // What fails is tried again, and keeps the other from nothing.
+        for next in [reckoned, self.act_on_due(now).await] {
+            let next = next.unwrap_or_else(|error| {
                 tracing::warn!(%error, "could not look for what is due; trying again");
                 now.plus(Duration::from_secs(1))
-            }
-        };
-        alarm.next_ms.fetch_min(next.as_ms(), Ordering::AcqRel);
+            });
+            alarm.next_ms.fetch_min(next.as_ms(), Ordering::AcqRel);
+        }
     }
 
-    /// The machine's time was set, or this process did not run for a while: leases last one more, and
-    /// what was reckoned from the old time is reckoned anew. Answers whether moments have moved.
-    async fn heed(&self, gap: Gap) -> bool {
-        let away_ms = u64::try_from(gap.away.as_millis()).unwrap_or(u64::MAX);
-        let set_by_ms = gap.set_by_ms;
-        tracing::warn!(set_by_ms, away_ms, "time made a leap; leases last one more");
-        self.be_here_since(self.now());
-        if set_by_ms == 0 {
-            return false;
+    /// After a leap of time, until it was done once: bounds leases and looks at all that waits.
+    async fn reckon_anew(&self) -> Result<(), EngineError> {
+        let has_leapt = &self.inner().alarm.has_leapt;
+        // Taken first: a leap that comes meanwhile is one more.
+        if !has_leapt.swap(false, Ordering::AcqRel) {
+            return Ok(());
         }
-        self.inner().origins.shift(set_by_ms);
-        self.inner().pauses.shift(set_by_ms);
-        let mut reckoned = if set_by_ms < 0 { self.bound_leases().await } else { Ok(()) };
+        let mut reckoned = self.bound_leases().await;
         if reckoned.is_ok() {
             reckoned = self.wake_all_pools().await;
         }
-        if let Err(error) = reckoned {
-            tracing::warn!(%error, "could not look at all that waits after a leap of time");
+        if reckoned.is_err() {
+            has_leapt.store(true, Ordering::Release);
         }
-        true
+        reckoned
     }
 
     /// Ends what is overdue and wakes what became ready; answers when to look again.

@@ -1,29 +1,36 @@
-//! A store that fails when told to, and counts how often time is looked at.
+//! A store that fails or waits when told to, and counts how often time is looked at.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use relais_core::{BodyKind, EventKind, Status, Task, TaskId};
-use relais_engine::Config;
+use relais_core::{BodyKind, EventKind, Status, Task, TaskId, Timestamp};
+use relais_engine::{Clock, Config, Engine, Gap, LOOK_EVERY, ManualClock, SeededChance, Sleep};
 use relais_store::{
     Claim, Claims, Commit, Committed, Due, DueQuery, EventQuery, Figures, Filter, Health, Logged,
     MemoryStore, Page, Place, QueueStats, Rejected, Spool, Store, StoreError, StoreFuture,
     StoredBody,
 };
+use tokio::sync::watch;
 
 use crate::world::{START, Upstream, World, for_upstream, for_workers, policy};
 
 struct Moody {
     store: MemoryStore,
     is_away: AtomicBool,
+    /// Until when calls that look for what is due wait.
+    is_slow: watch::Sender<bool>,
     due_calls: AtomicU64,
 }
 
 impl Moody {
     fn new() -> Arc<Self> {
-        let store = MemoryStore::new();
-        Arc::new(Self { store, is_away: AtomicBool::new(false), due_calls: AtomicU64::new(0) })
+        Arc::new(Self {
+            store: MemoryStore::new(),
+            is_away: AtomicBool::new(false),
+            is_slow: watch::Sender::new(false),
+            due_calls: AtomicU64::new(0),
+        })
     }
 
     /// The call is not even begun while the store is away.
@@ -44,7 +51,11 @@ impl Store for Moody {
     }
     fn due(&self, query: DueQuery) -> StoreFuture<'_, Due> {
         self.due_calls.fetch_add(1, Ordering::SeqCst);
-        self.or_away(|| self.store.due(query))
+        Box::pin(async move {
+            let mut is_slow = self.is_slow.subscribe();
+            let _ = is_slow.wait_for(|is_slow| !is_slow).await;
+            self.or_away(|| self.store.due(query)).await
+        })
     }
     fn read(&self, ids: Vec<TaskId>) -> StoreFuture<'_, Vec<Option<Task>>> {
         self.store.read(ids)
@@ -128,4 +139,58 @@ async fn parked_tasks_are_not_looked_at_again_and_again() {
         "nothing happened, nothing is asked"
     );
     assert!(looked < 20, "200 tasks made {looked} looks");
+}
+
+/// A clock by which a process that does not look was not there, like that of the machine.
+struct Watched {
+    clock: Arc<ManualClock>,
+    looked_at: watch::Sender<Duration>,
+}
+
+impl Clock for Watched {
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+    fn elapsed(&self) -> Duration {
+        self.clock.elapsed()
+    }
+    fn sleep_to(&self, moment: Duration) -> Sleep<'_> {
+        self.clock.sleep_to(moment)
+    }
+    fn look(&self) -> Option<Gap> {
+        let passed = self.elapsed() - self.looked_at.send_replace(self.elapsed());
+        let away = passed.saturating_sub(LOOK_EVERY);
+        (!away.is_zero()).then_some(Gap { set_by_ms: 0, away })
+    }
+}
+
+#[tokio::test]
+async fn a_slow_store_is_no_process_that_was_away() {
+    // Under load each pass took a second, and each gave all leases one more: no dead worker was noticed.
+    let store = Moody::new();
+    let manual = Arc::new(ManualClock::at(START));
+    let looked_at = watch::Sender::new(Duration::ZERO);
+    let watched = Arc::new(Watched { clock: manual.clone(), looked_at });
+    let config = Config { template: Some(policy()), ..Config::default() };
+    let chance = Arc::new(SeededChance::new(1));
+    let engine = Engine::start(config, store.clone(), watched.clone(), chance).await.unwrap();
+    let world = World { engine, clock: manual, store: store.clone() };
+    let task = world.submit(for_workers()).await;
+    assert_eq!(world.lease(Duration::ZERO).await.len(), 1);
+    let mut later = for_workers();
+    later.run_at = Some(START.plus(LOOK_EVERY));
+    world.submit(later).await;
+    store.is_slow.send_replace(true);
+    let calls = store.due_calls.load(Ordering::SeqCst);
+    let mut looked_at = watched.looked_at.subscribe();
+    while watched.elapsed() < policy().lease {
+        world.clock.advance(LOOK_EVERY);
+        let looked = looked_at.wait_for(|at| *at == watched.elapsed());
+        let looked = tokio::time::timeout(Duration::from_secs(20), looked).await;
+        drop(looked.expect("the clock is looked at while the store is slow").unwrap());
+    }
+    assert!(store.due_calls.load(Ordering::SeqCst) > calls, "all the time it was waited for");
+    store.is_slow.send_replace(false);
+    let task = world.until(task.spec.id, EventKind::AttemptFailed).await;
+    assert_eq!(task.life.crashes, 1, "silent for a whole lease");
 }
