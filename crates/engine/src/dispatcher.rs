@@ -218,6 +218,10 @@ impl Engine {
         let policy = self.policies().leasing(pool);
         let now = self.now();
         let held = self.inner().pauses.lanes(pool, now);
+        // The alarm that the pause itself set is of the time as it was then.
+        if let Some(first) = held.values().min() {
+            self.alarm_pool(pool, *first);
+        }
         let claim = Claim { pool: pool.clone(), policy, holder, nonces, held, now };
         let claims = self.store().claim(claim).await?;
         for claimed in &claims.started {

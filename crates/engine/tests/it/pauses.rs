@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use relais_core::outcome::PauseScope;
-use relais_core::{EventKind, Policy, RetryPolicy, Status, Task};
-use relais_engine::{Config, Hold, Submission, UpstreamLimits};
+use relais_core::{EventKind, Policy, RetryPolicy, Status, Task, Timestamp};
+use relais_engine::{Config, Hold, LOOK_EVERY, Submission, UpstreamLimits};
 
 use crate::world::{Call, START, Upstream, World, for_upstream, policy};
 
@@ -68,6 +68,28 @@ async fn a_429_pauses_its_lane_and_the_others_go_on() {
     }
     world.until(first.spec.id, EventKind::Succeeded).await;
     world.until(second.spec.id, EventKind::Succeeded).await;
+}
+
+/// The pause moved along with the clock, and what wakes its lane did not: it slept for an hour more.
+#[tokio::test]
+async fn a_paused_lane_is_woken_although_the_clock_was_set_back() {
+    let world = World::new().await;
+    let upstream = Upstream::start().await;
+    limited(&world, &upstream, in_lane(&upstream, "a"), "429 Slow").await;
+    let second = world.submit(in_lane(&upstream, "a")).await;
+    world.clock.set_by(-3_600_000);
+    world.clock.advance(LOOK_EVERY);
+    let end = Timestamp::from_ms(START.as_ms() - 3_600_000).plus(Duration::from_secs(30));
+    for _ in 0..1_000 {
+        if world.engine.hold_of(&second).is_some_and(|(until, _)| until == end) {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    let other = world.submit(in_lane(&upstream, "b")).await;
+    answered(&world, &upstream, &other).await;
+    world.clock.advance(Duration::from_secs(30));
+    answered(&world, &upstream, &second).await;
 }
 
 #[tokio::test]
