@@ -197,20 +197,21 @@ impl Desk<'_> {
         let requests = if self.may_accept(&requests) { requests } else { refuse_new(requests) };
         match self.attempt(&requests) {
             Ok(answers) => {
-                // What no start would find is not acknowledged.
                 shared.look_at_places();
-                if let Some(refusal) = shared.condition.refusal() {
-                    requests.into_iter().for_each(|request| refuse(request, &refusal));
-                    return;
-                }
                 // What was erased within the file is room as well, which no disk tells of.
                 let has_room = requests.iter().any(brings_something_new)
                     || (shared.condition.is_full() && self.has_free_pages());
                 if has_room {
                     shared.condition.has_room();
                 }
+                // What is new and no start would find is not promised to anybody. All else is stored, and
+                // answered so: nobody would run what is claimed if its claim were told otherwise.
+                let refusal = shared.condition.refusal();
                 for (request, answer) in requests.into_iter().zip(answers) {
-                    give(request, answer);
+                    match &refusal {
+                        Some(refusal) if brings_something_new(&request) => refuse(request, refusal),
+                        _ => give(request, answer),
+                    }
                 }
             }
             Err(fault) => self.retry(requests, &fault),
@@ -331,6 +332,10 @@ impl Desk<'_> {
             answers.push(self.answer(request)?);
         }
         self.scribe.flush()?;
+        // Before it is durable: afterwards a refusal would be wrong about what is stored.
+        let shared = self.scribe.shared;
+        shared.look_at_places();
+        shared.condition.stand()?;
         self.scribe.hot.commit.execute([])?;
         Ok(answers)
     }

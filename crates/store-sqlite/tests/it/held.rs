@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::Command;
 
 use relais_store::conformance::World;
-use relais_store::conformance::fixture::task;
-use relais_store::{Health, Store as _, StoreError};
+use relais_store::conformance::fixture::{from, task};
+use relais_store::{Commit, Health, Store as _, StoreError};
 use relais_store_sqlite::OpenError;
 
 use crate::{file_in, new_folder, try_open, world_in};
@@ -89,6 +89,31 @@ async fn a_store_that_is_moved_away_takes_nothing_until_it_is_back() {
     world.accept(task()).await;
     fs::remove_file(folder.path().join("relais.db-wal")).expect("it is ours");
     assert_refused(&world, "relais.db-wal was moved or removed").await;
+}
+
+#[tokio::test]
+async fn what_is_refused_because_a_file_is_away_is_not_stored() {
+    // Files were looked at after the commit only: tasks of a claim that was refused were running, and nobody
+    // ran them until their lease was over.
+    let folder = new_folder();
+    let (world, store) = world_in(&folder);
+    let waiting = world.accept(task()).await;
+    let (path, aside) = (file_in(&folder), folder.path().join("aside.db"));
+    fs::rename(&path, &aside).expect("it is ours");
+    let refused = store.claim(world.claiming(&from("mail"))).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    fs::rename(&aside, &path).expect("it is ours");
+    assert_eq!(store.health(), Health::Ready);
+    assert_eq!(world.started(&from("mail")).await, [waiting]);
+
+    fs::rename(&path, &aside).expect("it is ours");
+    let accept = task().build(world.id());
+    let new = accept.task.spec.id;
+    let refused = store.commit(vec![Commit::Accept(Box::new(accept))]).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    fs::rename(&aside, &path).expect("it is ours");
+    assert_eq!(store.health(), Health::Ready);
+    assert_eq!(world.try_read(new).await, None);
 }
 
 /// The first commit finds out, if nobody has looked before.

@@ -156,17 +156,21 @@ impl World {
         self.try_step_of(step).await.expect("the step is allowed")
     }
 
-    /// A claim.
-    pub async fn claim(&self, ask: &Ask) -> Claims {
-        let claim = Claim {
+    /// What [`claim`](Self::claim) asks the store.
+    pub fn claiming(&self, ask: &Ask) -> Claim {
+        Claim {
             pool: ask.pool.clone(),
             policy: Arc::new(ask.policy.clone()),
             holder: Holder::Worker { name: "w".to_owned() },
             nonces: (0..ask.limit).map(|_| self.nonce()).collect(),
             held: Arc::new(ask.held.clone()),
             now: at(ask.now),
-        };
-        self.store.claim(claim).await.expect("the store works")
+        }
+    }
+
+    /// A claim.
+    pub async fn claim(&self, ask: &Ask) -> Claims {
+        self.store.claim(self.claiming(ask)).await.expect("the store works")
     }
 
     /// The tasks a claim starts, in order.
