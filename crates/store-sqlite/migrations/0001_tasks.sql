@@ -56,9 +56,13 @@ create table lane (
   turn integer,                      -- null while none of its tasks is next
   rank integer,
   first integer,                     -- the task that is next
+  full_at integer,                   -- microseconds: when the bucket of its rate is full; null if it is
+  free_at integer,                   -- when its rate lets it start again; null if it may
   unique (queue_id, key, pool_id)
 ) strict;
 create index lane_turn on lane (pool_id, turn, rank, first) where turn is not null;
+-- A lane that has started as many tasks as its rate allows has no turn, so that no claim meets it.
+create index lane_free on lane (pool_id, free_at) where free_at is not null and ready > 0;
 create index lane_idle on lane (queue_id, vtime) where tasks = 0;
 
 -- How many tasks that are not terminal a source has in a queue; a source without any has no row.
@@ -113,6 +117,9 @@ create table body (
   data blob
 ) strict;
 create unique index body_file on body (file) where file is not null;
+-- Which keys sealed what tasks hold, without a walk over all bodies: a sealed body (kind 3) begins with
+-- the id of its key, in four bytes.
+create index body_sealed on body (substr(data, 1, 4)) where key % 8 = 3;
 
 create table label (
   tenant_id integer not null,

@@ -1,4 +1,4 @@
-//! The schema: numbered files, applied once each, in order, and never changed afterwards.
+//! The schema: numbered files, applied once each, in order, and never changed after a release.
 
 use relais_core::Timestamp;
 use rusqlite::{Connection, TransactionBehavior};
@@ -11,15 +11,18 @@ use crate::sql;
 pub(crate) const APPLICATION_ID: i32 = 0x524c_4149;
 
 /// Every change of the schema, in order.
-const MIGRATIONS: &[&str] = &[
-    include_str!("../migrations/0001_tasks.sql"),
-    include_str!("../migrations/0002_lane_rate.sql"),
-    include_str!("../migrations/0003_sealed.sql"),
-];
+const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001_tasks.sql")];
 
 /// The newest schema this program knows.
 pub(crate) fn newest() -> i32 {
     i32::try_from(MIGRATIONS.len()).expect("a short list")
+}
+
+/// Whether a store began with the first schema that was released. Builds before it changed their schema,
+/// and how rows are encoded, in place: what they wrote would be read wrong.
+pub(crate) fn began_as_released(conn: &Connection) -> rusqlite::Result<bool> {
+    let first: u32 = conn.query_row(sql::FIRST_MIGRATION, [], |row| row.get(0))?;
+    Ok(first == checksum_of(MIGRATIONS[0]))
 }
 
 /// Brings the schema up to date in one transaction, and compares what was applied before.

@@ -13,7 +13,7 @@ use crate::bodies::BodyFiles;
 use crate::checkpoint::{Housekeeper, PAGES_MAX, pass};
 use crate::fault::{Fault, Meaning};
 use crate::held::Held;
-use crate::migrate::{APPLICATION_ID, migrate, newest};
+use crate::migrate::{APPLICATION_ID, began_as_released, migrate, newest};
 use crate::readers::Readers;
 use crate::reserve::Reserve;
 use crate::scribe::counter;
@@ -55,6 +55,12 @@ pub enum OpenError {
     /// The file is a database of another program.
     #[error("it is a database of another application (id {0:#010x})")]
     OtherApplication(i32),
+    /// The file was written before the first release.
+    #[error(
+        "it was written by a build of Relais from before its first release, which encoded tasks \
+         otherwise: let that build finish them, and begin with a new file"
+    )]
+    Unreleased,
     /// The file was written by a newer Relais.
     #[error("it has schema {found}, this program knows {known}: use a newer Relais")]
     Newer {
@@ -186,6 +192,9 @@ pub(crate) fn check_identity(conn: &Connection) -> Result<(), OpenError> {
     let is_new = id == 0 && schema == 0;
     if !is_new && id != APPLICATION_ID {
         return Err(OpenError::OtherApplication(id));
+    }
+    if !is_new && !began_as_released(conn)? {
+        return Err(OpenError::Unreleased);
     }
     if version > newest() {
         return Err(OpenError::Newer { found: version, known: newest() });

@@ -295,6 +295,8 @@ pub(crate) const MIGRATIONS_TABLE: &str = "create table if not exists migration 
     version integer primary key, checksum integer not null, applied_at integer not null) strict";
 pub(crate) const MIGRATIONS: &str = "select version, checksum from migration
     order by version limit -1";
+pub(crate) const FIRST_MIGRATION: &str = "select checksum from migration
+    where version = 1 limit 1";
 pub(crate) const MIGRATION_INSERT: &str = "insert into migration (version, checksum, applied_at)
     values (?1, ?2, ?3)";
 pub(crate) const CHECKPOINT_PASSIVE: &str = "pragma wal_checkpoint(passive)";

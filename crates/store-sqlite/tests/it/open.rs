@@ -141,10 +141,28 @@ async fn a_changed_migration_is_refused() {
     let folder = new_folder();
     open_in(&folder).close().await;
     let conn = rusqlite::Connection::open(file_in(&folder)).expect("it opens");
-    conn.execute("update migration set checksum = 1", []).expect("it works");
+    conn.execute("insert into migration values (2, 1, 0)", []).expect("it works");
     drop(conn);
     let refused = try_open(&file_in(&folder)).expect_err("its schema is unknown");
-    assert!(refused.to_string().contains("migration 1"), "{refused}");
+    assert!(refused.to_string().contains("migration 2"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_file_from_before_the_first_release_is_refused() {
+    // It was opened and brought up to the schema, but its rows were encoded otherwise under the same
+    // version: tasks could not be read, or were read wrong.
+    let folder = new_folder();
+    open_in(&folder).close().await;
+    let conn = rusqlite::Connection::open(file_in(&folder)).expect("it opens");
+    conn.execute("update migration set checksum = 1", []).expect("it works");
+    // Builds before the first release had gone up to 3.
+    conn.pragma_update(None, "user_version", 3).expect("it works");
+    drop(conn);
+    let refused = try_open(&file_in(&folder)).expect_err("its rows are unknown");
+    assert!(matches!(refused, OpenError::Unreleased), "{refused:?}");
+    assert!(refused.to_string().contains("begin with a new file"), "{refused}");
+    let checked = SqliteStore::check(&file_in(&folder), false);
+    assert!(matches!(checked, Err(OpenError::Unreleased)), "{checked:?}");
 }
 
 #[tokio::test]
