@@ -135,11 +135,13 @@ pub enum FailureCode {
     BodyDamaged,
     /// The stored credentials were sealed with a key that is not there.
     SealKeyMissing,
+    /// The store could not be read when an attempt needed its bodies.
+    StoreUnavailable,
 }
 
 impl FailureCode {
     /// All codes.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::DeadlineExceeded,
         Self::WorkerLost,
         Self::OutcomeUnknown,
@@ -151,6 +153,7 @@ impl FailureCode {
         Self::HandlerFailed,
         Self::BodyDamaged,
         Self::SealKeyMissing,
+        Self::StoreUnavailable,
     ];
 
     /// The stable text of the code.
@@ -168,6 +171,7 @@ impl FailureCode {
             Self::HandlerFailed => "handler-failed",
             Self::BodyDamaged => "body-damaged",
             Self::SealKeyMissing => "seal-key-missing",
+            Self::StoreUnavailable => "store-unavailable",
         }
     }
 }

@@ -134,6 +134,7 @@ pub(crate) fn code_of(code: FailureCode) -> &'static Code {
         FailureCode::HandlerFailed => &codes::HANDLER_FAILED,
         FailureCode::BodyDamaged => &codes::BODY_DAMAGED,
         FailureCode::SealKeyMissing => &codes::SEAL_KEY_MISSING,
+        FailureCode::StoreUnavailable => &codes::STORE_UNAVAILABLE,
     }
 }
 

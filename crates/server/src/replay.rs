@@ -232,6 +232,7 @@ fn origin_of_failure(task: &Task, code: FailureCode) -> &'static str {
         | FailureCode::UpstreamResponseTooLarge
         | FailureCode::UpstreamMalformed
         | FailureCode::BodyDamaged
-        | FailureCode::SealKeyMissing => "relais",
+        | FailureCode::SealKeyMissing
+        | FailureCode::StoreUnavailable => "relais",
     }
 }

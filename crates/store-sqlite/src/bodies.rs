@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use relais_core::limits;
 use relais_store::{BodyRead, BodySource, StoreError, StoreFuture, StoredBody};
 use rusqlite::{Connection, Row};
 
@@ -184,7 +185,11 @@ pub(crate) fn stored_body(row: &Row<'_>, files: &BodyFiles) -> Result<StoredBody
     let crc: u32 = row.get(1)?;
     let head = Bytes::copy_from_slice(row.get_ref(3)?.as_blob()?);
     let data = match row.get_ref(2)?.as_str_or_null()? {
-        Some(file) => BodySource::Reader(Arc::new(open_body(&files.folder, file, len, crc)?)),
+        Some(file) => BodySource::Reader(match open_body(&files.folder, file, len, crc) {
+            Ok(reader) => Arc::new(reader),
+            Err(fault @ Fault::Io(_)) => Arc::new(Unopened(fault.as_error())),
+            Err(fault) => return Err(fault),
+        }),
         None => {
             let bytes = row.get_ref(4)?.as_blob()?;
             if bytes.len() as u64 != len || crc32fast::hash(bytes) != crc {
@@ -224,6 +229,9 @@ impl BodyRead for FileReader {
     fn verify(&self) -> StoreFuture<'_, ()> {
         Box::pin(async move {
             let (file, len, crc) = (self.file.clone(), self.len, self.crc);
+            if len > limits::BODY_VERIFIED_BYTES_MAX {
+                return Ok(());
+            }
             let verified = tokio::task::spawn_blocking(move || verify(&file, len, crc)).await;
             let stopped = || StoreError::Unavailable("the process is shutting down".to_owned());
             verified.map_err(|_| stopped())?.map_err(|fault| fault.as_error())
@@ -244,6 +252,19 @@ impl FileReader {
             return Err(StoreError::BodyDamaged("its file is not what was stored".to_owned()));
         }
         Ok(())
+    }
+}
+
+/// A body whose file could not be opened, which may pass: only who reads it is told.
+struct Unopened(StoreError);
+
+impl BodyRead for Unopened {
+    fn read_at(&self, _: u64, _: usize) -> StoreFuture<'_, Bytes> {
+        Box::pin(std::future::ready(Err(self.0.clone())))
+    }
+
+    fn verify(&self) -> StoreFuture<'_, ()> {
+        Box::pin(std::future::ready(Err(self.0.clone())))
     }
 }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use relais_core::limits;
 
 use crate::{StoreError, StoreFuture};
 
@@ -128,8 +127,8 @@ pub trait BodyRead: Send + Sync {
     /// Up to `max` bytes from `offset` on; empty only at the end of what is there.
     fn read_at(&self, offset: u64, max: usize) -> StoreFuture<'_, Bytes>;
 
-    /// Whether the whole is what was stored, which costs reading it. Where a store keeps no checksums,
-    /// nothing is said.
+    /// Whether it can be read, and the whole is what was stored, which costs reading it: one longer than
+    /// `limits::BODY_VERIFIED_BYTES_MAX` is not read. Where a store keeps no checksums, nothing is said.
     fn verify(&self) -> StoreFuture<'_, ()> {
         Box::pin(std::future::ready(Ok(())))
     }
@@ -160,17 +159,16 @@ pub trait Spool: Send {
 
 impl StoredBody {
     /// Makes sure that the body is whole before the first byte of it goes out: then whoever wants it gets
-    /// a plain error instead of a part. One longer than [`limits::BODY_VERIFIED_BYTES_MAX`] is sent at
+    /// a plain error instead of a part. One longer than `limits::BODY_VERIFIED_BYTES_MAX` is sent at
     /// once, and cut off at its end if it is damaged.
     ///
     /// # Errors
-    /// [`StoreError::BodyDamaged`] when it is not what was stored.
+    /// [`StoreError::BodyDamaged`] when it is not what was stored, [`StoreError::Unavailable`] when it
+    /// cannot be read now.
     pub async fn verify(&self) -> Result<(), StoreError> {
         match &self.data {
-            BodySource::Reader(reader) if self.len <= limits::BODY_VERIFIED_BYTES_MAX => {
-                reader.verify().await
-            }
-            BodySource::Reader(_) | BodySource::Inline(_) => Ok(()),
+            BodySource::Reader(reader) => reader.verify().await,
+            BodySource::Inline(_) => Ok(()),
         }
     }
 

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Engine, EngineError};
 use crate::envelope::{self, ResultHead};
+use crate::execute::request::judge_unread;
 use crate::work::{Outcome, Report, Settle};
 
 /// Runs the tasks of one queue.
@@ -78,10 +79,9 @@ impl Engine {
         let token = LeaseToken { task: task.spec.id, nonce: claimed.nonce };
         let outcome = match self.inline_attempt(claimed, token, stop.clone()).await {
             Ok((handler, attempt)) => self.watch_inline(&handler, attempt, token, &stop).await,
-            Err(EngineError::Store(error @ StoreError::BodyDamaged(_))) => {
-                // The next attempt would find the same.
-                let failure = Failure::new(FailureCode::BodyDamaged, Some(&error.to_string()));
-                Some(ended(failure, Cause::Error, false))
+            Err(EngineError::Store(error)) => {
+                let (code, retryable) = judge_unread(&error);
+                Some(ended(Failure::new(code, Some(&error.to_string())), Cause::Error, retryable))
             }
             Err(error) => {
                 tracing::warn!(%error, task = %task.spec.id, "could not begin an attempt");

@@ -152,13 +152,8 @@ pub(crate) fn conclude(tap: &watch::Sender<TapEvent>, last: TapEvent) {
 }
 
 fn unsendable(error: &Unsendable) -> Ended {
-    if let Unsendable::Store(store @ (StoreError::Unavailable(_) | StoreError::Full)) = error {
-        // Nothing was sent, and the store may be back by then.
-        let detail = store.to_string();
-        let lost = failed(Cause::Error, FailureCode::BodyDamaged, &detail, true);
-        return Ended::Outcome(Box::new(lost));
-    }
-    Ended::Outcome(Box::new(failed(Cause::Error, error.code(), &error.to_string(), false)))
+    let (code, retryable) = error.judge();
+    Ended::Outcome(Box::new(failed(Cause::Error, code, &error.to_string(), retryable)))
 }
 
 /// Makes sure that the request is whole before any of it is sent.

@@ -37,14 +37,27 @@ pub(crate) enum Unsendable {
 }
 
 impl Unsendable {
-    /// What its task fails with. No upstream was asked: none of these is its error.
-    pub(crate) fn code(&self) -> FailureCode {
+    /// What its attempt fails with, and whether another may follow. No upstream was asked: none of these
+    /// is its error.
+    pub(crate) const fn judge(&self) -> (FailureCode, bool) {
         match self {
-            Self::Sealed(CannotOpen::OtherKey(_)) | Self::NoKey => FailureCode::SealKeyMissing,
-            Self::Sealed(CannotOpen::Damaged) | Self::Store(_) | Self::Malformed(_) => {
-                FailureCode::BodyDamaged
+            Self::Store(error) => judge_unread(error),
+            Self::Sealed(CannotOpen::OtherKey(_)) | Self::NoKey => {
+                (FailureCode::SealKeyMissing, false)
+            }
+            Self::Sealed(CannotOpen::Damaged) | Self::Malformed(_) => {
+                (FailureCode::BodyDamaged, false)
             }
         }
+    }
+}
+
+/// What an attempt fails with whose bodies could not be read, and whether another may follow: a store
+/// that is away may be back by then, but what is damaged stays so.
+pub(crate) const fn judge_unread(error: &StoreError) -> (FailureCode, bool) {
+    match error {
+        StoreError::Unavailable(_) | StoreError::Full => (FailureCode::StoreUnavailable, true),
+        StoreError::BodyDamaged(_) | StoreError::Corrupt(_) => (FailureCode::BodyDamaged, false),
     }
 }
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 use relais_core::{BodyKind, EventKind, Status, Task, TaskId, Timestamp};
 use relais_engine::{Clock, Config, Engine, Gap, LOOK_EVERY, ManualClock, SeededChance, Sleep};
 use relais_store::{
-    Claim, Claims, Commit, Committed, Due, DueQuery, EventQuery, Figures, Filter, Health, Logged,
-    MemoryStore, Page, Place, QueueStats, Rejected, Spool, Store, StoreError, StoreFuture,
-    StoredBody,
+    BodyRead, BodySource, Claim, Claims, Commit, Committed, Due, DueQuery, EventQuery, Figures,
+    Filter, Health, Logged, MemoryStore, Page, Place, QueueStats, Rejected, Spool, Store,
+    StoreError, StoreFuture, StoredBody,
 };
 use tokio::sync::watch;
 
@@ -20,7 +20,21 @@ struct Moody {
     is_away: AtomicBool,
     /// Until when calls that look for what is due wait.
     is_slow: watch::Sender<bool>,
+    /// What a claim hands over cannot be read.
+    is_unreadable: AtomicBool,
     due_calls: AtomicU64,
+}
+
+/// A body on a disk that does not answer.
+struct Away;
+
+impl BodyRead for Away {
+    fn read_at(&self, _: u64, _: usize) -> StoreFuture<'_, bytes::Bytes> {
+        Box::pin(async { Err(StoreError::Unavailable("away".to_owned())) })
+    }
+    fn verify(&self) -> StoreFuture<'_, ()> {
+        Box::pin(async { Err(StoreError::Unavailable("away".to_owned())) })
+    }
 }
 
 impl Moody {
@@ -29,6 +43,7 @@ impl Moody {
             store: MemoryStore::new(),
             is_away: AtomicBool::new(false),
             is_slow: watch::Sender::new(false),
+            is_unreadable: AtomicBool::new(false),
             due_calls: AtomicU64::new(0),
         })
     }
@@ -47,7 +62,16 @@ impl Store for Moody {
         self.or_away(|| self.store.commit(commits))
     }
     fn claim(&self, claim: Claim) -> StoreFuture<'_, Claims> {
-        self.or_away(|| self.store.claim(claim))
+        let claims = self.or_away(|| self.store.claim(claim));
+        Box::pin(async {
+            let mut claims = claims.await?;
+            if self.is_unreadable.load(Ordering::SeqCst) {
+                for (_, body) in claims.started.iter_mut().flat_map(|claimed| &mut claimed.bodies) {
+                    body.data = BodySource::Reader(Arc::new(Away));
+                }
+            }
+            Ok(claims)
+        })
     }
     fn due(&self, query: DueQuery) -> StoreFuture<'_, Due> {
         self.due_calls.fetch_add(1, Ordering::SeqCst);
@@ -114,6 +138,24 @@ async fn every_loop_goes_on_after_the_store_was_away() {
     upstream.answer("200 OK", "", "late, but there").await;
     let task = world.until(task.spec.id, EventKind::Succeeded).await;
     assert_eq!(task.life.status(), Status::Succeeded);
+}
+
+#[tokio::test]
+async fn an_input_that_cannot_be_read_now_is_not_called_damaged() {
+    // A disk that did not answer for a moment made tasks fail as `body-damaged`, or start in a circle.
+    let store = Moody::new();
+    let world = world(&store).await;
+    let upstream = Upstream::start().await;
+    store.is_unreadable.store(true, Ordering::SeqCst);
+    let id = world.submit(for_upstream(&upstream, "POST", false)).await.spec.id;
+    let task = world.until(id, EventKind::AttemptFailed).await;
+    let failed = task.life.last_failure.as_ref().expect("it failed");
+    assert_eq!(failed.failure.code.as_str(), "store-unavailable");
+    assert_eq!(task.life.failures, 1, "it is tried again, as after any failure");
+    store.is_unreadable.store(false, Ordering::SeqCst);
+    world.clock.advance(Duration::from_secs(60));
+    upstream.answer("200 OK", "", "").await;
+    world.until(id, EventKind::Succeeded).await;
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use relais_engine::seal::SealKeyId;
 use relais_store_sqlite::{Report, SqliteStore};
 use serde_json::json;
 
+use super::argument::Usage;
 use super::serve::variable;
 use super::{argument, show};
 use crate::config::{self, Overrides, StoreUrl};
@@ -44,16 +45,17 @@ impl Which {
     /// # Errors
     /// When the configuration does not hold, or the store is kept nowhere.
     pub(super) fn path(self) -> anyhow::Result<PathBuf> {
-        if let Some(store) = &self.store {
-            argument::store(store)?;
+        let in_memory = "a store in memory is kept nowhere: there is nothing to copy";
+        if let Some(store) = &self.store
+            && argument::store(store)? == StoreUrl::Memory
+        {
+            return Err(Usage::value("--store <URL>", in_memory).into());
         }
         let overrides =
             Overrides { config: self.config, store: self.store, ..Overrides::default() };
         match config::load(&overrides, &variable)?.store {
             StoreUrl::Sqlite(path) => Ok(path),
-            StoreUrl::Memory => {
-                bail!("a store in memory is kept nowhere: there is nothing to copy")
-            }
+            StoreUrl::Memory => bail!(in_memory),
         }
     }
 }

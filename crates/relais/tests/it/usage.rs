@@ -125,7 +125,7 @@ fn of_others(wrong: &mut Wrong) {
     wrong.add(ADD, "--tenant", &["", "A"]);
     wrong.add(ADD, "--scope", &["root", ""]);
     let store = ["relais.db", "memory:", "postgres://me:secret@host/db"];
-    for command in [ADD, "key list", "key revoke n"] {
+    for command in [ADD, "key list", "key revoke n", "backup copy.db", "restore copy.db"] {
         wrong.add(command, "--store", &store);
     }
     wrong.add("key revoke --store sqlite:x.db", "NAME", &["a b", ""]);
@@ -189,6 +189,10 @@ const FREE: &[&str] = &[
     "submit file",
     "submit output",
     "result output",
+    "backup config",
+    "backup file",
+    "restore config",
+    "restore file",
     "bench folder",
     "man folder",
 ];

@@ -122,3 +122,28 @@ async fn a_file_that_changed_is_noticed() {
     let read = world.store.body(id, BodyKind::Input).await;
     assert!(matches!(read, Err(StoreError::BodyDamaged(_))), "{read:?}");
 }
+
+#[tokio::test]
+async fn a_file_that_cannot_be_opened_now_holds_up_nobody_and_is_not_damaged() {
+    // The claim failed, and with it its whole queue, for as long as the disk kept the file back.
+    let folder = new_folder();
+    let (world, _store) = world_in(&folder);
+    let (body, bytes) = spilled(&world, 100_000).await;
+    let Data::Spilled { name, .. } = &body.data else { panic!("it is large") };
+    let file = folder.path().join("relais.db.bodies").join(name);
+    world.accept(task().input(body)).await;
+    let good = world.accept(task()).await;
+    fs::remove_file(&file).expect("it is ours");
+    std::os::unix::fs::symlink(&file, &file).expect("a circle");
+    let claims = world.claim(&from("mail").limit(9)).await;
+    assert!(claims.spoiled.is_empty());
+    let [held, free] = &claims.started[..] else { panic!("both start: {:?}", claims.started) };
+    assert_eq!(free.task.spec.id, good);
+    let input = &held.bodies[0].1;
+    assert!(matches!(input.verify().await, Err(StoreError::Unavailable(_))));
+    let read = input.bytes(1 << 20).await;
+    assert!(matches!(read, Err(StoreError::Unavailable(_))), "{read:?}");
+    fs::remove_file(&file).expect("it is ours");
+    fs::write(&file, &bytes).expect("it is ours");
+    assert_eq!(world.body(held.task.spec.id, BodyKind::Input).await, bytes);
+}
