@@ -13,6 +13,7 @@ use relais_store::{QueueStats, SEAL_KEY_ID_BYTES};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Row};
 
+use crate::aside;
 use crate::bodies::BodyFiles;
 use crate::codec;
 use crate::fault::Fault;
@@ -112,6 +113,11 @@ pub(crate) fn seal_keys(path: &Path) -> Result<Vec<[u8; SEAL_KEY_ID_BYTES]>, Ope
     Ok(read::seal_keys(&View::of(path)?.conn)?)
 }
 
+/// Reads which tasks in a file are set aside, because their rows cannot be decoded.
+pub(crate) fn aside(path: &Path) -> Result<Vec<TaskId>, OpenError> {
+    Ok(aside::tasks(&View::of(path)?.conn)?)
+}
+
 /// Looks over the store in a file.
 pub(crate) fn check(path: &Path, is_deep: bool) -> Result<Report, OpenError> {
     let view = View::of(path)?;
@@ -203,9 +209,10 @@ impl Look<'_> {
     }
 
     fn task(&mut self, row: &Row<'_>, counts: &mut Counts) -> Result<(), Fault> {
-        let read = TaskRow::read(row)?;
+        let id = codec::id_of(row.get_ref("id")?.as_blob()?)?;
+        let named = |fault: Fault| Fault::damaged(format!("{id}: {fault}"));
+        let read = TaskRow::read(row).map_err(named)?;
         let task = &read.task;
-        let id = task.spec.id;
         let Some(line) = counts.line(read.line_id) else {
             return Err(Fault::damaged(format!("{id} is in no lane")));
         };
@@ -215,7 +222,7 @@ impl Look<'_> {
         let is_queued = task.life.run_at().is_some();
         let place = if line.is_strict { 0 } else { rank_of(task) };
         let demands = [
-            ("id", codec::id_of(row.get_ref("id")?.as_blob()?)? == id),
+            ("id", task.spec.id == id),
             ("lane", line.is_home_of(&read)),
             ("pool", column("pool_id")? == Some(line.pool_id)),
             ("status", column("status")? == Some(standing.status as i64)),

@@ -18,6 +18,9 @@ pub(crate) enum Fault {
     Fsync(io::Error),
     #[error("{0}")]
     Damaged(String),
+    /// One task, and nothing else; with its number, if that could be read.
+    #[error("{why}")]
+    Task { n: Option<i64>, why: String },
     /// One body, and nothing else.
     #[error("{0}")]
     Body(String),
@@ -35,6 +38,8 @@ pub(crate) enum Meaning {
     Passing,
     /// There is no room on the disk.
     Full,
+    /// One task cannot be read.
+    Unreadable,
     /// One body is damaged or missing.
     Spoiled,
     /// What is stored is damaged.
@@ -51,6 +56,7 @@ impl Fault {
     pub(crate) fn meaning(&self) -> Meaning {
         match self {
             Self::Damaged(_) => Meaning::Damaged,
+            Self::Task { .. } => Meaning::Unreadable,
             Self::Body(_) => Meaning::Spoiled,
             Self::Away(_) => Meaning::Passing,
             Self::Bug => Meaning::Fatal,
@@ -84,7 +90,7 @@ impl Fault {
         match self.meaning() {
             Meaning::Full => StoreError::Full,
             Meaning::Spoiled => StoreError::BodyDamaged(self.to_string()),
-            Meaning::Damaged => StoreError::Corrupt(self.to_string()),
+            Meaning::Unreadable | Meaning::Damaged => StoreError::Corrupt(self.to_string()),
             Meaning::Passing | Meaning::Fatal => StoreError::Unavailable(self.to_string()),
         }
     }
@@ -122,7 +128,7 @@ impl Condition {
     /// Remembers what a fault says about the store as a whole.
     pub(crate) fn note(&self, fault: &Fault) {
         match fault.meaning() {
-            Meaning::Passing | Meaning::Spoiled => {}
+            Meaning::Passing | Meaning::Unreadable | Meaning::Spoiled => {}
             Meaning::Full => {
                 if self.level.fetch_max(FULL, Ordering::Relaxed) < FULL {
                     tracing::error!("the disk is full: nothing new is accepted ({fault})");

@@ -5,6 +5,7 @@
 //! `relais_core::step`, inside the transaction (`scribe`). Not here: HTTP, clocks, randomness.
 
 mod accept;
+mod aside;
 mod bodies;
 mod check;
 mod checkpoint;
@@ -131,6 +132,15 @@ impl SqliteStore {
     /// [`OpenError`] if the file could not be opened as a store, or they could not be read.
     pub fn seal_keys_in(path: &Path) -> Result<Vec<[u8; SEAL_KEY_ID_BYTES]>, OpenError> {
         check::seal_keys(path)
+    }
+
+    /// Tasks in a file that were set aside, because their rows are damaged: at most a hundred. Their
+    /// queues go on without them. Beside a running server as well; blocks.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the file could not be opened as a store, or they could not be read.
+    pub fn set_aside_in(path: &Path) -> Result<Vec<TaskId>, OpenError> {
+        check::aside(path)
     }
 
     /// Finishes what was begun, and leaves the file whole and free for the next process. Nothing can be

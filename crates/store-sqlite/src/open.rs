@@ -96,7 +96,9 @@ impl From<Fault> for OpenError {
             return Self::NotADatabase;
         }
         match fault.meaning() {
-            Meaning::Damaged | Meaning::Spoiled => Self::Damaged(fault.to_string()),
+            Meaning::Damaged | Meaning::Unreadable | Meaning::Spoiled => {
+                Self::Damaged(fault.to_string())
+            }
             Meaning::Passing | Meaning::Full | Meaning::Fatal => {
                 Self::Unavailable(fault.to_string())
             }

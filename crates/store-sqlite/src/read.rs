@@ -190,7 +190,7 @@ pub(crate) fn place(conn: &Connection, task: TaskId) -> Result<Option<Place>, Fa
         },
     };
     drop(rows);
-    if stand.phase == Phase::None {
+    if matches!(stand.phase, Phase::None | Phase::Aside) {
         return Ok(None);
     }
     let mut ahead = 0;

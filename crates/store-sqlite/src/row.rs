@@ -25,9 +25,13 @@ pub(crate) struct TaskRow {
 impl TaskRow {
     /// Reads the columns that all statements on whole tasks select.
     pub(crate) fn read(row: &Row<'_>) -> Result<Self, Fault> {
-        let (started, task) = started_task_of(row, 6)?;
+        let n = row.get(0)?;
+        let (started, task) = started_task_of(row, 6).map_err(|fault| match fault {
+            Fault::Task { why, .. } => Fault::Task { n: Some(n), why },
+            other => other,
+        })?;
         Ok(Self {
-            n: row.get(0)?,
+            n,
             line_id: row.get(1)?,
             phase: Phase::of(row.get(2)?)?,
             place: row.get(3)?,
@@ -76,10 +80,16 @@ pub(crate) fn task_of(row: &Row<'_>, spec: usize) -> Result<Task, Fault> {
 }
 
 fn started_task_of(row: &Row<'_>, spec: usize) -> Result<(Started, Task), Fault> {
-    let life = row.get_ref(spec + 1)?.as_blob()?;
-    let (started, life): (u8, Life) = codec::decode("task", life)?;
-    let spec = codec::decode::<Spec>("task", row.get_ref(spec)?.as_blob()?)?;
-    Ok((Started::of(started)?, Task { spec: Arc::new(spec), life }))
+    let decoded = || {
+        let life = row.get_ref(spec + 1)?.as_blob()?;
+        let (started, life): (u8, Life) = codec::decode("task", life)?;
+        let spec = codec::decode::<Spec>("task", row.get_ref(spec)?.as_blob()?)?;
+        Ok((Started::of(started)?, Task { spec: Arc::new(spec), life }))
+    };
+    decoded().map_err(|fault: Fault| match fault {
+        Fault::Damaged(why) => Fault::Task { n: None, why },
+        other => other,
+    })
 }
 
 /// How what changes of a task is stored: behind whether it has started, which statements look at.

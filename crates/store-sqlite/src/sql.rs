@@ -139,12 +139,21 @@ pub(crate) const SECRET_PUT: &str = "insert into secret (name, value) values (?1
     on conflict (name) do update set value = ?2";
 pub(crate) const SECRET_DELETE: &str = "delete from secret where name = ?1";
 
+// A task that cannot be decoded: it is never due, and next in no order.
+
+pub(crate) const READ_STRANGE: &str = "select id, lane_id, status, phase, place, sched_at, holds
+    from task where n = ?1 limit 1";
+pub(crate) const SET_ASIDE: &str = "update task set phase = 4, place = null, sched_at = null,
+    holds = null, due_at = 9223372036854775807 where n = ?1";
+pub(crate) const READ_ASIDE: &str = "select id from task where status in (0, 1, 2, 3, 4, 5)
+    and due_at = 9223372036854775807 and phase = 4 limit ?1";
+
 // A queue whose order has changed.
 
 pub(crate) const LANES_OF_QUEUE: &str = "select id from lane where queue_id = ?1 limit -1";
 pub(crate) const LANE_QUEUED: &str = "select n from task
     where lane_id = ?1 and phase > 0 and place is not null limit -1";
-pub(crate) const HELD_OF_QUEUE: &str = "select n from task where status in (1, 2)
+pub(crate) const HELD_OF_QUEUE: &str = "select n from task where status in (1, 2) and phase = 0
     and pool_id in (select id from pool where queue_id = ?1 limit -1) limit -1";
 
 // What the writer remembers of the store, read when it opens and after a failure.

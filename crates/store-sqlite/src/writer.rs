@@ -195,7 +195,7 @@ impl Desk<'_> {
             return;
         }
         let requests = if self.may_accept(&requests) { requests } else { refuse_new(requests) };
-        match self.attempt(&requests) {
+        match self.attempt_past_strange(&requests) {
             Ok(answers) => {
                 shared.look_at_places();
                 // What was erased within the file is room as well, which no disk tells of.
@@ -276,7 +276,7 @@ impl Desk<'_> {
                     self.write_in_parts(requests, &error);
                 }
             }
-            Meaning::Damaged | Meaning::Spoiled | Meaning::Passing => {
+            Meaning::Damaged | Meaning::Unreadable | Meaning::Spoiled | Meaning::Passing => {
                 if requests.len() == 1 {
                     condition.note(fault);
                 }
@@ -296,64 +296,88 @@ impl Desk<'_> {
         self.write(rest);
     }
 
+    /// Attempts what is asked; each task in the way that cannot be read is set aside, and named once.
+    fn attempt_past_strange(&mut self, requests: &[Request]) -> Result<Vec<Answer>, Fault> {
+        loop {
+            let fault = match self.attempt(|scribe| answer_all(scribe, requests)) {
+                Err(fault) => fault,
+                done => return done,
+            };
+            let Fault::Task { n: Some(n), .. } = fault else { return Err(fault) };
+            match self.attempt(|scribe| scribe.set_aside(n))? {
+                Some(task) => {
+                    tracing::error!(%task, "set aside, because its row is damaged: {fault}");
+                }
+                // It is asked for by its id.
+                None => return Err(fault),
+            }
+        }
+    }
+
     /// One transaction. After an error nothing of it is left, in the store or in mind.
-    fn attempt(&mut self, requests: &[Request]) -> Result<Vec<Answer>, Fault> {
+    fn attempt<T>(
+        &mut self,
+        work: impl FnOnce(&mut Scribe<'_>) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
         if self.is_stale {
             self.scribe.start_over()?;
             self.is_stale = false;
         }
         self.housekeeper.gate.enter();
-        let answers = self.transact(requests);
-        if answers.is_err() {
+        let done = self.transact(work);
+        if done.is_err() {
             self.is_stale = true;
             // It fails when SQLite has rolled back by itself already.
             let _ = self.scribe.conn.execute_batch(sql::ROLLBACK);
         }
         self.housekeeper.gate.leave();
         let decided = std::mem::take(&mut self.scribe.decided);
-        if answers.as_ref().err().is_none_or(|fault| fault.meaning() == Meaning::Fatal) {
+        if done.as_ref().err().is_none_or(|fault| fault.meaning() == Meaning::Fatal) {
             // Where the end is not known, a row may name them.
             decided.iter().for_each(Unclaimed::claim);
         }
-        let answers = answers?;
+        let done = done?;
         self.scribe.ledger.lanes.trim(self.scribe.recent.kept_max());
         let files = std::mem::take(&mut self.scribe.unlinks);
         if !files.is_empty() {
             self.housekeeper.unlink(files);
         }
         self.housekeeper.committed();
-        Ok(answers)
+        Ok(done)
     }
 
-    fn transact(&mut self, requests: &[Request]) -> Result<Vec<Answer>, Fault> {
+    fn transact<T>(
+        &mut self,
+        work: impl FnOnce(&mut Scribe<'_>) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
         self.scribe.hot.begin.execute([])?;
-        let mut answers = Vec::with_capacity(requests.len());
-        for request in requests {
-            answers.push(self.answer(request)?);
-        }
+        let done = work(&mut self.scribe)?;
         self.scribe.flush()?;
         // Before it is durable: afterwards a refusal would be wrong about what is stored.
         let shared = self.scribe.shared;
         shared.look_at_places();
         shared.condition.stand()?;
         self.scribe.hot.commit.execute([])?;
-        Ok(answers)
+        Ok(done)
     }
+}
 
-    fn answer(&mut self, request: &Request) -> Result<Answer, Fault> {
-        let scribe = &mut self.scribe;
-        Ok(match request {
-            Request::Commit { commits, .. } => {
-                let answers: Result<_, Fault> =
-                    commits.iter().map(|commit| scribe.apply(commit)).collect();
-                Answer::Commit(answers?)
-            }
-            Request::Claim { claim, .. } => Answer::Claim(scribe.claim(claim)?),
-            Request::Tidy { now, limit, .. } => Answer::Tidy(scribe.tidy(*now, *limit)?),
-            Request::Effort { .. } => Answer::Effort(scribe.hot.vm_steps()),
-            Request::Close => Answer::Close,
-        })
-    }
+fn answer_all(scribe: &mut Scribe<'_>, requests: &[Request]) -> Result<Vec<Answer>, Fault> {
+    requests.iter().map(|request| answer(scribe, request)).collect()
+}
+
+fn answer(scribe: &mut Scribe<'_>, request: &Request) -> Result<Answer, Fault> {
+    Ok(match request {
+        Request::Commit { commits, .. } => {
+            let answers: Result<_, Fault> =
+                commits.iter().map(|commit| scribe.apply(commit)).collect();
+            Answer::Commit(answers?)
+        }
+        Request::Claim { claim, .. } => Answer::Claim(scribe.claim(claim)?),
+        Request::Tidy { now, limit, .. } => Answer::Tidy(scribe.tidy(*now, *limit)?),
+        Request::Effort { .. } => Answer::Effort(scribe.hot.vm_steps()),
+        Request::Close => Answer::Close,
+    })
 }
 
 /// How much of a transaction a request is.

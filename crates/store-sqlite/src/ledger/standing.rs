@@ -32,11 +32,13 @@ pub(crate) enum Phase {
     Scheduled = 2,
     /// Its end: the deadline has passed.
     Lapsed = 3,
+    /// Whoever can read it: it cannot be decoded. Also of tasks that are not queued.
+    Aside = 4,
 }
 
 impl Phase {
     pub(crate) fn of(number: i64) -> Result<Self, Fault> {
-        [Self::None, Self::Ready, Self::Scheduled, Self::Lapsed]
+        [Self::None, Self::Ready, Self::Scheduled, Self::Lapsed, Self::Aside]
             .into_iter()
             .find(|phase| *phase as i64 == number)
             .ok_or_else(|| Fault::damaged(format!("a task is in phase {number}")))

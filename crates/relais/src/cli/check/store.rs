@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
+use relais_core::TaskId;
 use relais_engine::seal::SealKeyId;
 use relais_engine::{Policies, undefined};
 use relais_server::config::RouteAccess;
@@ -15,14 +16,16 @@ use crate::{seal_file, start};
 
 /// What is known of the store.
 enum Found {
-    /// How many API keys there are in it, what is in its queues, and which keys sealed credentials.
-    Seen { keys: usize, queues: Vec<QueueStats>, sealed: Vec<SealKeyId> },
+    /// How many API keys there are in it, what is in its queues, which keys sealed credentials, and which
+    /// tasks cannot be read.
+    Seen { keys: usize, queues: Vec<QueueStats>, sealed: Vec<SealKeyId>, aside: Vec<TaskId> },
     /// It could not be looked at just now, and why.
     Unknown(String),
 }
 
 impl Found {
-    const NOTHING: Self = Self::Seen { keys: 0, queues: Vec::new(), sealed: Vec::new() };
+    const NOTHING: Self =
+        Self::Seen { keys: 0, queues: Vec::new(), sealed: Vec::new(), aside: Vec::new() };
 }
 
 /// Judges the place of the store, what is there already, and whether routes and listeners have the keys
@@ -43,8 +46,8 @@ pub(super) async fn judge(settings: &Settings) -> anyhow::Result<Vec<String>> {
     let sealed = if let Found::Seen { sealed, .. } = &stored { &sealed[..] } else { &[] };
     let may_be_lost = settings.may_lose_seal_key;
     let lost_key = seal_file::check(&settings.store, &variable, sealed, may_be_lost)?;
-    let (keys, queues) = match stored {
-        Found::Seen { keys, queues, .. } => (keys, queues),
+    let (keys, queues, aside) = match stored {
+        Found::Seen { keys, queues, aside, .. } => (keys, queues, aside),
         Found::Unknown(why) => {
             let what = "the store could not be looked at: whether it is whole, has API keys, or tasks \
                         in queues that are not defined is not known";
@@ -52,6 +55,9 @@ pub(super) async fn judge(settings: &Settings) -> anyhow::Result<Vec<String>> {
         }
     };
     let mut warnings: Vec<String> = lost_key.into_iter().collect();
+    warnings.extend(aside.iter().map(|task| {
+        format!("{task} is set aside, because its row in the store is damaged; its queue goes on")
+    }));
     if keys == 0 {
         if settings.needs_stored_keys() {
             bail!(start::NO_KEYS);
@@ -82,16 +88,18 @@ async fn look(path: PathBuf) -> anyhow::Result<Found> {
     let look = move || {
         let report = SqliteStore::check(&path, false)?;
         let seen = (SqliteStore::secrets_in(&path)?, SqliteStore::queues_in(&path)?);
-        Ok((report, seen, SqliteStore::seal_keys_in(&path)?))
+        let sealed = SqliteStore::seal_keys_in(&path)?;
+        Ok((report, seen, (sealed, SqliteStore::set_aside_in(&path)?)))
     };
-    let (report, (secrets, queues), sealed) = match tokio::task::spawn_blocking(look).await? {
-        Ok(found) => found,
-        Err(OpenError::Unavailable(why)) => return Ok(Found::Unknown(why)),
-        Err(error) => return Err(error).with_context(|| format!("could not open {shown}")),
-    };
+    let (report, (secrets, queues), (sealed, aside)) =
+        match tokio::task::spawn_blocking(look).await? {
+            Ok(found) => found,
+            Err(OpenError::Unavailable(why)) => return Ok(Found::Unknown(why)),
+            Err(error) => return Err(error).with_context(|| format!("could not open {shown}")),
+        };
     if let Some(problem) = report.problems.first() {
         bail!("{shown} is damaged: {problem}; relais check --deep says more");
     }
     let sealed = sealed.into_iter().map(SealKeyId).collect();
-    Ok(Found::Seen { keys: start::keys_among(&secrets), queues, sealed })
+    Ok(Found::Seen { keys: start::keys_among(&secrets), queues, sealed, aside })
 }
