@@ -1,7 +1,8 @@
 //! Results that workers store before they settle: kept here, bounded and owned by their lease.
 //!
 //! A spool is finished, and with that durable, only when a settle names it: one that never is leaves
-//! nothing behind. What a lease has stored ends with it.
+//! nothing behind. What a lease has stored ends with it. A settle that the store could not take, in
+//! passing, leaves it where it was: it is said again, with the same result.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -10,7 +11,7 @@ use std::time::Duration;
 use relais_api::codes;
 use relais_core::{LeaseToken, Task, TenantName, limits};
 use relais_engine::Follower;
-use relais_store::Spool;
+use relais_store::{Data, Spool};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::app::App;
@@ -23,15 +24,62 @@ const KEPT_FOR: Duration = Duration::from_secs(3_600);
 const PREFIX: &str = "result_";
 
 /// A stored result.
-pub(crate) struct Upload {
-    /// Its bytes.
-    pub(crate) spool: Box<dyn Spool>,
-    /// The media type it came with.
-    pub(crate) content_type: Option<String>,
+struct Upload {
+    /// Its bytes; `None` while a settle has them.
+    bytes: Option<Content>,
+    content_type: Option<String>,
     id: u128,
     tenant: TenantName,
     /// Ends the watch over its lease.
     _watch: DropGuard,
+}
+
+/// The bytes of a stored result.
+enum Content {
+    /// No settle has named them yet.
+    Unfinished(Box<dyn Spool>),
+    /// Durable: they wait for a settle that is recorded.
+    Finished(Data),
+}
+
+/// A stored result that a settle has: dropped before it is forgotten, it waits for the next.
+pub(crate) struct Taken {
+    uploads: Arc<Uploads>,
+    token: LeaseToken,
+    id: u128,
+    bytes: Option<Content>,
+    /// The media type it came with.
+    pub(crate) content_type: Option<String>,
+}
+
+impl Taken {
+    /// Makes it durable, and ready for a commit.
+    ///
+    /// # Errors
+    /// When the store cannot: then it is lost, as nobody knows what of it was written.
+    pub(crate) async fn finish(&mut self) -> Result<Data, Refusal> {
+        let data = match self.bytes.take().ok_or_else(|| Refusal::internal("it was lost"))? {
+            Content::Unfinished(spool) => spool.finish().await?,
+            Content::Finished(data) => data,
+        };
+        self.bytes = Some(Content::Finished(data.clone()));
+        Ok(data)
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        let mut by_lease = self.uploads.by_lease.lock().expect("nothing panics while it is held");
+        // It may be forgotten, or replaced, meanwhile.
+        let Some(upload) = by_lease.get_mut(&self.token).filter(|upload| upload.id == self.id)
+        else {
+            return;
+        };
+        upload.bytes = self.bytes.take();
+        if upload.bytes.is_none() {
+            by_lease.remove(&self.token);
+        }
+    }
 }
 
 /// The stored results, one for each lease.
@@ -50,14 +98,31 @@ impl Uploads {
         has_room(&by_lease, tenant, token)
     }
 
-    /// Takes the result with this name, if it is that of the lease.
-    pub(crate) fn take(&self, token: LeaseToken, name: &str) -> Option<Upload> {
+    /// Takes the result with this name, if it is that of the lease; it stays the lease's.
+    ///
+    /// # Errors
+    /// While another settle has it.
+    pub(crate) fn take(
+        self: &Arc<Self>,
+        token: LeaseToken,
+        name: &str,
+    ) -> Result<Option<Taken>, Refusal> {
         let mut by_lease = self.by_lease.lock().expect("nothing panics while it is held");
-        let is_named = by_lease.get(&token).is_some_and(|upload| name_of(upload.id) == name);
-        if is_named { by_lease.remove(&token) } else { None }
+        let upload = by_lease.get_mut(&token).filter(|upload| name_of(upload.id) == name);
+        let Some(upload) = upload else { return Ok(None) };
+        let bytes = upload.bytes.take().ok_or_else(|| {
+            Refusal::new(&codes::OVERLOADED).because("another settle of this lease is under way")
+        })?;
+        Ok(Some(Taken {
+            uploads: self.clone(),
+            token,
+            id: upload.id,
+            bytes: Some(bytes),
+            content_type: upload.content_type.clone(),
+        }))
     }
 
-    /// Forgets what a lease that is over has stored.
+    /// Forgets what a lease that is over, or whose settle the engine answered, has stored.
     pub(crate) fn forget(&self, token: LeaseToken) {
         self.by_lease.lock().expect("nothing panics while it is held").remove(&token);
     }
@@ -80,7 +145,8 @@ pub(crate) fn keep(
     {
         let mut by_lease = app.uploads.by_lease.lock().expect("nothing panics while it is held");
         has_room(&by_lease, &tenant, token)?;
-        let upload = Upload { spool, content_type, id, tenant, _watch: over.clone().drop_guard() };
+        let bytes = Some(Content::Unfinished(spool));
+        let upload = Upload { bytes, content_type, id, tenant, _watch: over.clone().drop_guard() };
         by_lease.insert(token, upload);
     }
     tokio::spawn(watch_lease(app.clone(), follower, task, token, over));

@@ -40,9 +40,11 @@ pub(super) async fn settle(
     let next = request.lease_next.map(|next| wish_of(&app, &visitor, next)).transpose()?;
     let mut slots = Vec::with_capacity(request.items.len());
     let mut settles = Vec::with_capacity(request.items.len());
+    // Held until the engine has answered: what it could not record waits for the settle said again.
+    let mut taken = Vec::new();
     for Item(item) in request.items {
         let settle = match item {
-            Ok(settle) => outcome::settle_of(&app, settle).await,
+            Ok(settle) => outcome::settle_of(&app, settle, &mut taken).await,
             Err(error) => Err(error.into()),
         };
         slots.push(settle.map(|settle| settles.push(settle)));
@@ -52,6 +54,7 @@ pub(super) async fn settle(
         tokio::join!(settle_all(&app, &right, settles), lease_next(&app, next.as_ref()));
     let mut leased = leased?;
     let mut answers = answers?.into_iter();
+    drop(taken);
     if leased.claimed.is_empty() {
         // The slots that were just freed may be what it takes.
         leased = lease_next(&app, next.as_ref()).await?;
@@ -96,12 +99,12 @@ async fn settle_all(
     }
     let tokens: Vec<_> = settles.iter().map(|settle| settle.token).collect();
     let tenants = right.tenants(app, &tokens).await?;
-    for token in &tokens {
-        app.uploads.forget(*token);
-    }
     let mut answers = Answers::of(settles.len());
     for group in groups(tenants, settles) {
         answers.put(&group.places, app.engine.settle(&group.tenant, group.items).await?);
+        for place in group.places {
+            app.uploads.forget(tokens[place]);
+        }
     }
     Ok(answers.in_order())
 }

@@ -41,5 +41,6 @@ mod submit;
 mod tasks;
 mod tls;
 mod told;
+mod uploads;
 mod wire;
 mod workers;

@@ -17,6 +17,7 @@ use crate::incoming::too_large;
 use crate::problem::Refusal;
 use crate::routes::leases::token_of;
 use crate::routes::submit::check_content_type;
+use crate::uploads::Taken;
 use crate::worker::is_held;
 
 /// The media type of a result that was given as JSON.
@@ -24,15 +25,20 @@ const JSON: &str = "application/json";
 /// The media type of a result of which nobody said.
 const BYTES: &str = "application/octet-stream";
 
-/// The settle that a document asks for.
+/// The settle that a document asks for. The result stored before, which it names, is put into `taken`: it
+/// must be kept there until the engine has answered.
 ///
 /// # Errors
 /// Names the member that is not valid.
-pub(super) async fn settle_of(app: &App, settle: lease::Settle) -> Result<Settle, Refusal> {
+pub(super) async fn settle_of(
+    app: &App,
+    settle: lease::Settle,
+    taken: &mut Vec<Taken>,
+) -> Result<Settle, Refusal> {
     settle.check()?;
     let token = token_of(&settle.token)?;
     let outcome = match settle.outcome {
-        Word::Succeed => succeed(app, token, settle).await?,
+        Word::Succeed => succeed(app, token, settle, taken).await?,
         Word::Fail => fail(settle)?,
         Word::Release if settle.retry_after.is_some() => {
             let detail = "a release does not take `retry_after` yet";
@@ -43,7 +49,12 @@ pub(super) async fn settle_of(app: &App, settle: lease::Settle) -> Result<Settle
     Ok(Settle { token, outcome })
 }
 
-async fn succeed(app: &App, token: LeaseToken, settle: lease::Settle) -> Result<Outcome, Refusal> {
+async fn succeed(
+    app: &App,
+    token: LeaseToken,
+    settle: lease::Settle,
+    taken: &mut Vec<Taken>,
+) -> Result<Outcome, Refusal> {
     let is_bare = settle.status.is_none() && settle.headers.is_empty();
     // Judged before an upload is taken: a refused settle is said again, with the same upload.
     let message = message_of(settle.message)?;
@@ -58,10 +69,12 @@ async fn succeed(app: &App, token: LeaseToken, settle: lease::Settle) -> Result<
             let bytes = bytes.map_err(|_| Refusal::field("/result_base64", "is not base64"))?;
             (store(app, token, bytes.into()).await?, None)
         }
-        (_, _, Some(id)) => match app.uploads.take(token, &id) {
-            Some(upload) => {
-                let kind = upload.content_type.unwrap_or_else(|| BYTES.to_owned());
-                (Some(upload.spool.finish().await?), Some(kind))
+        (_, _, Some(id)) => match app.uploads.take(token, &id)? {
+            Some(mut upload) => {
+                let data = upload.finish().await?;
+                let kind = upload.content_type.clone().unwrap_or_else(|| BYTES.to_owned());
+                taken.push(upload);
+                (Some(data), Some(kind))
             }
             // Said again after it was recorded: the engine answers that it was.
             None if was_settled(app, token).await? => (None, None),
