@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
-use relais_core::{Command, Holder, Reply, Status, Task, TaskId, Timestamp};
+use relais_core::{Command, Holder, Lease, Reply, Status, TaskId, Timestamp};
 use relais_store::{Commit, Committed, DueQuery, Filter, Pool};
 use tokio::sync::Notify;
 
@@ -23,8 +23,11 @@ use crate::meters::Meters;
 const TICKS_MAX: usize = 256;
 /// How often followers and desks that nobody uses are forgotten.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
-/// Running tasks read in one page.
-const RUNNING_PAGE: usize = 500;
+/// Tasks read in one page where leases are looked for.
+const LEASES_PAGE: usize = 500;
+/// Pages of failed and of canceled tasks, newest first, in which holders that were told to stop are looked
+/// for after a leap of time: they stop soon, and all that ended is kept for days.
+const ENDED_PAGES_MAX: usize = 8;
 
 /// When to wake up next.
 #[derive(Debug)]
@@ -253,62 +256,65 @@ impl Engine {
     /// Takes back the attempts that a dead process of Relais left behind, and bounds the leases of a clock
     /// that was ahead.
     pub(crate) async fn reclaim(&self) -> Result<(), EngineError> {
-        let now = self.now();
         let own = self.inner().epoch;
-        let is_dead = |task: &Task| {
-            task.life.lease().is_some_and(
-                |lease| matches!(lease.holder, Holder::Relais { epoch } if epoch != own),
-            )
-        };
-        let taken_back = self.step_running(|task| {
-            let lease = task.life.lease()?;
+        let is_dead = |holder: &Holder| matches!(holder, Holder::Relais { epoch } if *epoch != own);
+        let taken_back = self.step_leased(Status::Running, usize::MAX, |lease| {
             let jitter = self.chance().unit();
-            match is_dead(task) {
-                true => Some(Command::Crash { nonce: lease.nonce, jitter }),
-                false => lease.is_beyond(now).then(|| self.tick_command()),
-            }
+            is_dead(&lease.holder).then_some(Command::Crash { nonce: lease.nonce, jitter })
         });
         let count = taken_back.await?;
         if count > 0 {
             tracing::info!(count, "took back attempts of a process that died");
         }
+        self.bound_leases().await?;
         self.wake_all_pools().await
     }
 
-    /// A lease is a duration: those of a clock that was ahead end a whole lease from now on.
+    /// A lease is a duration: those of a clock that was ahead end a whole lease from now on. So do those
+    /// of holders whose task is over and that have not stopped yet: they use a slot.
     async fn bound_leases(&self) -> Result<(), EngineError> {
         let now = self.now();
-        let bound = self.step_running(|task| {
-            task.life.lease().filter(|lease| lease.is_beyond(now)).map(|_| self.tick_command())
-        });
-        bound.await.map(drop)
+        for (status, pages_max) in [
+            (Status::Running, usize::MAX),
+            (Status::Failed, ENDED_PAGES_MAX),
+            (Status::Canceled, ENDED_PAGES_MAX),
+        ] {
+            let bound = self.step_leased(status, pages_max, |lease| {
+                lease.is_beyond(now).then(|| self.tick_command())
+            });
+            bound.await?;
+        }
+        Ok(())
     }
 
-    /// Takes the steps that `command_of` names for running tasks; answers how many.
-    async fn step_running(
+    /// Takes the steps that `command_of` names for leases of tasks with a status; answers how many.
+    async fn step_leased(
         &self,
-        command_of: impl Fn(&Task) -> Option<Command>,
+        status: Status,
+        pages_max: usize,
+        command_of: impl Fn(&Lease) -> Option<Command>,
     ) -> Result<usize, EngineError> {
         let mut count = 0;
         let mut after = None;
-        loop {
-            let status = Some(Status::Running);
-            let filter = Filter { status, after, limit: RUNNING_PAGE, ..Filter::default() };
+        for _ in 0..pages_max {
+            let status = Some(status);
+            let filter = Filter { status, after, limit: LEASES_PAGE, ..Filter::default() };
             let page = self.list(filter).await?;
             let steps: Vec<_> = page
                 .tasks
                 .iter()
-                .filter_map(|task| Some(self.step_of(task, None, command_of(task)?)))
+                .filter_map(|task| Some(self.step_of(task, None, command_of(task.life.lease()?)?)))
                 .collect();
             if !steps.is_empty() {
                 count += steps.len();
                 self.take(steps).await?;
             }
-            match page.next {
-                Some(next) => after = Some(next),
-                None => return Ok(count),
+            after = page.next;
+            if after.is_none() {
+                break;
             }
         }
+        Ok(count)
     }
 
     fn tick_command(&self) -> Command {

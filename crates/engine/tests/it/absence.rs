@@ -104,6 +104,41 @@ async fn a_lease_does_not_last_longer_because_the_clock_was_set_back() {
 }
 
 #[tokio::test]
+async fn a_slot_of_a_task_that_is_over_comes_back_although_the_clock_was_set_back() {
+    // Canceled or overdue while its worker ran, it kept its slot for an hour more once that had died.
+    let world = World::new().await;
+    let canceled = leased(&world).await;
+    let mut submission = for_workers();
+    submission.deadline = Some(relais_core::Deadline::After(Duration::from_secs(1)));
+    let overdue = world.submit(submission).await;
+    assert_eq!(world.lease(Duration::ZERO).await[0].task.spec.id, overdue.spec.id);
+    world.engine.cancel(&tenant(), canceled.task).await.unwrap();
+    world.clock.advance(Duration::from_secs(1));
+    world.until(overdue.spec.id, EventKind::Failed).await;
+    assert_eq!(world.leases().await, 2, "their workers have not stopped yet");
+    world.clock.set_by(-HOUR_MS);
+    world.clock.advance(LOOK_EVERY);
+    let end = world.engine.now().plus(policy().lease);
+    for id in [canceled.task, overdue.spec.id] {
+        until_held(&world, id, end).await;
+    }
+    // The same at a start under an older clock.
+    let now = Timestamp::from_ms(START.as_ms() - 2 * HOUR_MS);
+    let next = World::on_at(world.store.clone(), config(), 2, now).await;
+    for id in [canceled.task, overdue.spec.id] {
+        until_held(&next, id, now.plus(policy().lease)).await;
+    }
+    next.clock.advance(policy().lease);
+    for _ in 0..1_000 {
+        if next.leases().await == 0 {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("their slots are free");
+}
+
+#[tokio::test]
 async fn a_call_that_reported_is_not_lost_because_the_clock_was_set_back() {
     // A report gave it the lease of workers, 30 s: a POST that ran was declared of unknown outcome.
     let world = World::new().await;
