@@ -36,7 +36,8 @@ pub struct ServerConfig {
     pub keys: Vec<ApiKey>,
     /// The tenant of callers without an API key, on `/v1`.
     pub default_tenant: TenantName,
-    /// Header fields sealed at rest, lower case: `authorization`, `cookie` and those configured.
+    /// Header fields sealed at rest, lower case and with `-` for `_`: `authorization`, `cookie` and those
+    /// configured.
     pub sealed_fields: Vec<String>,
     /// Whether calls without a key are taken off loopback too (`--insecure`).
     pub is_insecure: bool,

@@ -4,8 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use http::HeaderName;
+use http::header::InvalidHeaderName;
 use relais_api::time::Span;
 use relais_core::{TenantName, limits};
+use relais_engine::headers::folded;
 use relais_server::TlsFiles;
 use relais_server::config::ServerConfig;
 use toml::Spanned;
@@ -69,9 +71,9 @@ pub(super) fn resolve(file: &File, overrides: &Overrides, report: &mut Report<'_
         config.default_tenant = tenant;
     }
     for name in &table.sealed_headers {
-        match name.get_ref().parse::<HeaderName>() {
-            Ok(name) if config.sealed_fields.iter().any(|field| name.as_str() == field) => {}
-            Ok(name) => config.sealed_fields.push(name.as_str().to_owned()),
+        match sealed_field(name.get_ref()) {
+            Ok(name) if config.sealed_fields.contains(&name) => {}
+            Ok(name) => config.sealed_fields.push(name),
             Err(_) => report.at(name.span(), "[server] sealed_headers", "is no header name"),
         }
     }
@@ -86,6 +88,13 @@ pub(super) fn resolve(file: &File, overrides: &Overrides, report: &mut Report<'_
     );
     config.connections_max = connections(file.limits.connections.as_ref(), report);
     config
+}
+
+/// A header's name as requests are compared with it: `X_Api_Token` seals `x-api-token` too, and the
+/// other way round, since upstreams read both as one.
+fn sealed_field(name: &str) -> Result<String, InvalidHeaderName> {
+    let name: HeaderName = name.parse()?;
+    Ok(folded(name.as_str()).into_owned())
 }
 
 fn certificate(given: &Tls) -> TlsFiles {

@@ -99,12 +99,13 @@ fn typed(key: &str) -> [(&str, &str); 2] {
     [("relais-api-key", key), ("content-type", "application/json")]
 }
 
-fn secret_fields(key: &str) -> [(&str, &str); 6] {
+fn secret_fields(key: &str) -> [(&str, &str); 7] {
     [
         ("relais-api-key", key),
         ("authorization", "Bearer canary-authorization"),
         ("cookie", "session=canary-cookie"),
         ("x-api-key", "canary-api-key"),
+        ("X_Api_Token", "canary-api-token"),
         ("content-type", "text/plain"),
         ("prefer", "wait=20"),
     ]
@@ -118,7 +119,7 @@ fn config(to: &str, unreachable: std::net::SocketAddr) -> String {
         )
     };
     format!(
-        "[server]\nsealed_headers = [\"x-api-key\"]\n{}{}{}{}\
+        "[server]\nsealed_headers = [\"x-api-key\", \"X_Api_Token\"]\n{}{}{}{}\
          [queue.work]\nretry = {{ max_attempts = 1 }}\n[queue.mine]\nretry = {{ max_attempts = 1 }}\n",
         route("/auto", to, "auto"),
         route("/sync", to, "sync"),
@@ -180,7 +181,9 @@ impl Stage {
                 let calling = threads.spawn(|| call(api, &head, &secret_fields, "canary-body"));
                 if let Some(answer) = answer {
                     let sent = upstream_answers(&self.upstream, answer);
-                    for secret in ["authorization", "cookie", "api-key", "query", "body"] {
+                    for secret in
+                        ["authorization", "cookie", "api-key", "api-token", "query", "body"]
+                    {
                         assert!(
                             sent.contains(&format!("canary-{secret}")),
                             "{secret} is for it: {sent}"
@@ -331,7 +334,9 @@ impl Stage {
         let file = std::fs::read(self.folder.path().join("relais.db")).unwrap();
         let file = String::from_utf8_lossy(&file);
         assert!(file.contains("canary-input"), "the file is looked at as it is");
-        let sealed = ["canary-authorization", "canary-cookie", "canary-api-key"];
+        // A name with an underscore in `sealed_headers` sealed nothing.
+        let sealed =
+            ["canary-authorization", "canary-cookie", "canary-api-key", "canary-api-token"];
         for secret in sealed.iter().chain([&self.ours.as_str(), &self.others.as_str()]) {
             assert!(!file.contains(secret), "{secret} is in the store");
         }
