@@ -59,8 +59,7 @@ fn of_request(asked: &RequestHead) -> BTreeMap<String, String> {
         variables.insert(variable(PARAM, name), value.clone());
     }
     for (name, value) in &asked.headers {
-        // `x_user` would speak for `x-user`: both make the same variable.
-        if name.contains('_') {
+        if !has_variable(name) {
             continue;
         }
         let joined: &mut String = variables.entry(variable(HEADER, name)).or_default();
@@ -70,6 +69,12 @@ fn of_request(asked: &RequestHead) -> BTreeMap<String, String> {
         joined.push_str(value);
     }
     variables
+}
+
+/// Whether a field has a variable of its own: `x_user` and `x.user` would make that of `x-user`, and
+/// speak for it. Names of requests are lower case.
+fn has_variable(name: &str) -> bool {
+    name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
 }
 
 /// `x-colour` as `RELAIS_HEADER_X_COLOUR`: what is no letter and no digit becomes `_`.
@@ -90,15 +95,18 @@ mod tests {
             headers: vec![
                 pair("x-user", "ada"),
                 pair("x_user", "eve"),
+                pair("x.user", "eve"),
+                pair("x!user", "eve"),
                 pair("accept", "a/b"),
                 pair("accept", "c/d"),
                 pair("x-a.b!", "1"),
+                pair("x-2", "2"),
             ],
             ..RequestHead::default()
         };
         let expected = [
             pair("RELAIS_HEADER_ACCEPT", "a/b, c/d"),
-            pair("RELAIS_HEADER_X_A_B_", "1"),
+            pair("RELAIS_HEADER_X_2", "2"),
             pair("RELAIS_HEADER_X_USER", "ada"),
             pair("RELAIS_PARAM_NAME", "monthly"),
         ];
