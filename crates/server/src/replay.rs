@@ -4,7 +4,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::header::{
     ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE,
-    CONTENT_SECURITY_POLICY, ETAG, EXPIRES, LINK, LOCATION, RETRY_AFTER, VARY,
+    CONTENT_SECURITY_POLICY, ETAG, EXPIRES, LINK, LOCATION, REFERRER_POLICY, RETRY_AFTER, VARY,
     X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -204,10 +204,12 @@ fn absolute(name: &HeaderName, value: &Bytes, context: &Context) -> Option<Heade
     }
 }
 
-/// What is told from Relais' own origin must not be kept, guessed at, or run as a page of it.
+/// What is told from Relais' own origin must not be kept, guessed at, run as a page of it, or tell
+/// others its address, which may have a ticket in it.
 pub(crate) fn protect(headers: &mut HeaderMap) {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     // In addition to the answer's own policy: both hold.
     headers.append(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
 }

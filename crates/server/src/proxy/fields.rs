@@ -2,7 +2,7 @@
 
 use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName,
-    HeaderValue, TRANSFER_ENCODING, UPGRADE, VIA,
+    HeaderValue, REFERER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::{Method, Version};
 use relais_engine::headers::{folded, is_hop_by_hop, is_own, named_by_connection};
@@ -39,6 +39,10 @@ pub(crate) fn of_request(headers: &HeaderMap, source: &Source, prefer: PreferIs)
         // A proxy that is trusted writes the names as they are; the others it passes on unseen.
         let is_hearsay = is_forwarding(&folded) && (!source.is_trusted || *folded != *text);
         if is_ours || is_hearsay || is_hop_by_hop(text) || named.iter().any(|other| other == text) {
+            continue;
+        }
+        let tells_ticket = name == REFERER && has_ticket(value);
+        if tells_ticket {
             continue;
         }
         let value = if name == COOKIE {
@@ -140,6 +144,15 @@ pub(crate) fn vary_by_prefer(headers: &mut HeaderMap) {
 
 fn is_forwarding(name: &str) -> bool {
     name.starts_with("x-forwarded-") || name == "x-real-ip"
+}
+
+/// Whether an address is that of a task of Relais with its ticket. Where Relais is does not matter: a
+/// proxy before it may give it another name or another prefix.
+fn has_ticket(address: &HeaderValue) -> bool {
+    let address = String::from_utf8_lossy(address.as_bytes());
+    let Some((path, query)) = address.split_once('?') else { return false };
+    path.contains("/v1/tasks/task_")
+        && query.split('&').any(|parameter| parameter.starts_with("ticket="))
 }
 
 /// A `Cookie` without that of Relais; `None` when nothing is left.
@@ -256,6 +269,21 @@ mod tests {
         assert_eq!(theirs[3].1, "respond-async, return=minimal, wait=5, x=\"a, b\"");
         let gone = [("cookie", "__Host-relais=secret"), ("prefer", "wait=5")];
         assert_eq!(passed(&gone, PreferIs::Ours), []);
+    }
+
+    #[test]
+    fn an_address_with_a_ticket_does_not_pass() {
+        // A page told again from its result loads its pictures from the upstream.
+        for (address, passes) in [
+            ("http://a/v1/tasks/task_x/result?ticket=e.y.J", false),
+            ("https://b.example/_relais/v1/tasks/task_x?view=page&ticket=e.y.J", false),
+            ("http://a/v1/tasks/task_x/result", true),
+            ("http://a/v1/tasks/task_x?tickets=2", true),
+            ("http://a/v1/flights?ticket=7", true),
+        ] {
+            let seen = !passed(&[("referer", address)], PreferIs::Theirs).is_empty();
+            assert_eq!(seen, passes, "{address}");
+        }
     }
 
     #[test]

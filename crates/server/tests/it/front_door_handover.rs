@@ -267,7 +267,8 @@ async fn an_outcome_that_is_tried_again_in_time_is_waited_for() {
 #[tokio::test]
 async fn a_ticket_leads_to_the_same_answer_as_waiting_would() {
     let answer = "content-type: text/plain\r\nset-cookie: a=1\r\nset-cookie: b=2\r\n\
-                  location: made/17\r\ncontent-encoding: x-odd\r\n";
+                  location: made/17\r\ncontent-encoding: x-odd\r\n\
+                  referrer-policy: unsafe-url\r\n";
     let house = House::with(Mode::Auto).await;
     let mut client = house.send(POST).await;
     house.upstream.next().await.answer("201 Made", answer, "bytes \u{1}\u{2}").await;
@@ -293,6 +294,8 @@ async fn a_ticket_leads_to_the_same_answer_as_waiting_would() {
     assert!(replayed.field("location").ends_with("/made/17"), "{replayed:?}");
     assert!(replayed.field("location").starts_with("http://"), "{replayed:?}");
     assert_eq!(replayed.field("cache-control"), "private, no-store");
+    // Its address may have the ticket in it.
+    assert_eq!(replayed.all("referrer-policy"), ["no-referrer"]);
 }
 
 #[tokio::test]
