@@ -64,13 +64,13 @@ impl Source {
     /// that is no proxy of ours is that client's own word, and counts for nothing.
     ///
     /// `X-Forwarded-For` outweighs `Forwarded`: nearly all proxies write the first, and many of them let
-    /// a `Forwarded` of their client pass untouched.
+    /// a `Forwarded` of their client pass untouched. A proxy that does not write it wrote the others of
+    /// its kind neither: `X-Forwarded-Proto` and `-Host` without it are the client's.
     fn believe(&mut self, config: &ServerConfig, headers: &HeaderMap) {
-        let has = |name: &str| headers.contains_key(name);
-        let mut hops = if has(header::FORWARDED.as_str()) && !has(X_FORWARDED_FOR) {
-            standard_hops(headers)
-        } else {
+        let mut hops = if headers.contains_key(X_FORWARDED_FOR) {
             old_hops(headers)
+        } else {
+            standard_hops(headers)
         };
         while let Some(hop) = hops.pop() {
             if let Some(proto) = hop.proto.filter(|proto| is_proto(proto)) {
@@ -359,8 +359,14 @@ mod tests {
         // Many proxies write one of the two and let the client's own word pass in the other.
         let forged = [("forwarded", "for=127.0.0.1"), ("x-forwarded-for", "203.0.113.7")];
         assert_eq!(both(&forged).1, "203.0.113.7, 10.0.0.1 | http | a:81");
-        let only_proto = [("x-forwarded-proto", "HTTPS"), ("x-forwarded-host", "a b")];
-        assert_eq!(both(&only_proto).1, "10.0.0.1 | https | a:81");
+        // A proxy that does not say for whom did not say how either: it let its client's word pass.
+        let alone = [("x-forwarded-proto", "https"), ("x-forwarded-host", "evil")];
+        assert_eq!(both(&alone).1, "10.0.0.1 | http | a:81");
+        let beside = [&[("forwarded", "for=203.0.113.7;proto=http")][..], &alone].concat();
+        assert_eq!(both(&beside).1, "203.0.113.7, 10.0.0.1 | http | a:81");
+        let odd = [("x-forwarded-for", "203.0.113.7"), ("x-forwarded-proto", "HTTPS")];
+        let odd = [&odd[..], &[("x-forwarded-host", "a b")]].concat();
+        assert_eq!(both(&odd).1, "203.0.113.7, 10.0.0.1 | https | a:81");
     }
 
     #[test]
