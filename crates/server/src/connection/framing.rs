@@ -7,6 +7,8 @@
 
 use relais_core::limits;
 
+use crate::proxy::fields::is_never_taken;
+
 /// The largest length that a body may announce: beyond it some of the programs on the way count signed,
 /// and the HTTP library keeps its last numbers for itself.
 const LENGTH_MAX: u64 = i64::MAX as u64;
@@ -259,8 +261,8 @@ fn after(
             }
             is_chunked = true;
         } else if field.name.eq_ignore_ascii_case("upgrade") {
-            // `h2c` is an offer that is never taken: the connection stays HTTP/1.1.
-            upgrades |= is_http_11 && !field.value.trim_ascii().eq_ignore_ascii_case(b"h2c");
+            // After an offer that is never taken the connection stays HTTP/1.1, and guarded.
+            upgrades |= is_http_11 && !is_never_taken(field.value);
         }
     }
     match (length, is_chunked, upgrades) {
@@ -313,6 +315,8 @@ mod tests {
             ),
             "POST / HTTP/1.0\nhost: a\ncontent-length: 1\n\nx".to_owned(),
             "GET / HTTP/1.1\r\nhost: a\r\nupgrade: h2c\r\n\r\n".to_owned(),
+            "GET / HTTP/1.1\r\nhost: a\r\nupgrade: TLS/1.2, TLS/1.3\r\n\r\n".to_owned(),
+            post("upgrade: TLS/1.2\r\ncontent-length: 5", "hello"),
         ];
         let all = texts.concat();
         for step in [1, 2, 3, 7, 64, all.len()] {
@@ -357,6 +361,8 @@ mod tests {
             ("transfer-encoding: chunked", "5;a\nb\r\n"),
             ("transfer-encoding: chunked", "0\r\nx: y\n\r\n"),
             ("upgrade: websocket\r\ncontent-length: 5", ""),
+            ("upgrade: TLS/1.2, websocket\r\ncontent-length: 5", ""),
+            ("upgrade: TLS/1.2\r\ncontent-length: 5\r\ntransfer-encoding: chunked", ""),
         ] {
             assert!(scan(&post(fields, body)).is_err(), "{fields:?} {body:?}");
         }

@@ -68,7 +68,7 @@ async fn prepare(
     if app.engine.health() == Health::Full {
         return Err(Refusal::new(&codes::STORE_FULL));
     }
-    if fields::upgrade_of(headers, parts.version).is_some() {
+    if fields::wants_websocket(headers, parts.version) {
         return Err(Refusal::new(&codes::UPGRADE_NOT_SUPPORTED));
     }
     if fields::is_loop(headers, &app.engine.config().via) {

@@ -115,14 +115,36 @@ pub(crate) fn is_loop(headers: &HeaderMap, name: &str) -> bool {
         .any(|by| by.eq_ignore_ascii_case(name))
 }
 
-/// The protocol that a request asks to change to. `h2c` is an offer that is never taken.
+/// The protocol that a request asks to change to, unless it may as well be told nothing.
 pub(crate) fn upgrade_of(headers: &HeaderMap, version: Version) -> Option<HeaderValue> {
     if version != Version::HTTP_11 {
         return None;
     }
     let asks = named_by_connection(headers).iter().any(|name| name == "upgrade");
-    let wanted = headers.get(UPGRADE)?;
-    (asks && !wanted.as_bytes().eq_ignore_ascii_case(b"h2c")).then(|| wanted.clone())
+    let mut lines = headers.get_all(UPGRADE).iter();
+    let wanted = lines.find(|line| !is_never_taken(line.as_bytes()))?;
+    asks.then(|| wanted.clone())
+}
+
+/// Whether a request can only be answered as a WebSocket. Any other offer to change the protocol may be
+/// ignored (RFC 9110, 7.8).
+pub(crate) fn wants_websocket(headers: &HeaderMap, version: Version) -> bool {
+    upgrade_of(headers, version).is_some_and(|line| {
+        protocols(line.as_bytes()).any(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
+    })
+}
+
+/// Whether a line of `Upgrade` offers nothing but what no part of Relais ever takes: the same connection
+/// as HTTP/2 or with TLS, which some clients offer with each request. It stays as it is.
+pub(crate) fn is_never_taken(line: &[u8]) -> bool {
+    protocols(line).all(|protocol| {
+        let name = protocol.split(|byte| *byte == b'/').next().unwrap_or_default();
+        [&b"h2c"[..], b"tls"].iter().any(|never| name.eq_ignore_ascii_case(never))
+    })
+}
+
+fn protocols(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 
 /// Asks the next hop to change to another protocol, or says that this one does.
@@ -309,12 +331,20 @@ mod tests {
     }
 
     #[test]
-    fn an_offer_of_h2c_is_no_upgrade() {
+    fn an_offer_that_is_never_taken_is_no_upgrade() {
         let upgrade = |protocol, connection| {
             let headers = map(&[("upgrade", protocol), ("connection", connection)]);
             upgrade_of(&headers, Version::HTTP_11).is_some()
         };
         assert!(upgrade("websocket", "keep-alive, Upgrade"));
         assert!(!upgrade("websocket", "keep-alive") && !upgrade("h2c", "Upgrade, HTTP2-Settings"));
+        assert!(!upgrade("TLS/1.2", "Upgrade") && !upgrade("tls/1.3, H2C", "Upgrade"));
+        assert!(upgrade("TLS/1.2, websocket", "Upgrade") && upgrade("x", "Upgrade"));
+        assert!(upgrade("", "Upgrade"), "what makes no sense is guarded against");
+        let both = map(&[("upgrade", "h2c"), ("upgrade", "x"), ("connection", "upgrade")]);
+        assert_eq!(upgrade_of(&both, Version::HTTP_11), Some(HeaderValue::from_static("x")));
+        assert!(!wants_websocket(&both, Version::HTTP_11));
+        let both = map(&[("upgrade", "x, WebSocket"), ("connection", "upgrade")]);
+        assert!(wants_websocket(&both, Version::HTTP_11));
     }
 }

@@ -210,6 +210,36 @@ async fn an_offer_of_h2c_is_ignored() {
 }
 
 #[tokio::test]
+async fn an_offer_of_tls_is_ignored_and_the_connection_goes_on() {
+    // Apache HttpClient makes it with every request: it was 501, or ended the connection.
+    for mode in [Mode::Auto, Mode::Sync] {
+        let house = House::with(mode).await;
+        let offer = "GET / HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: TLS/1.2\r\n\r\n";
+        let mut client = house.send(offer).await;
+        for _ in 0..2 {
+            let mut call = house.upstream.next().await;
+            assert_eq!(call.field("upgrade"), None);
+            call.answer("200 OK", "", "fine").await;
+            let reply = client.reply().await;
+            assert_eq!((reply.text(), reply.all("connection")), ("fine", vec![]), "{mode:?}");
+            client.send(offer).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn other_offers_are_ignored_where_tasks_are_made() {
+    let house = House::with(Mode::Auto).await;
+    let offer = "GET / HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: x\r\n\r\n";
+    let mut client = house.send(&format!("{offer}\0\u{1}")).await;
+    let mut call = house.upstream.next().await;
+    assert_eq!(call.field("upgrade"), None);
+    call.answer("200 OK", "", "fine").await;
+    assert_eq!(client.reply().await.text(), "fine");
+    assert_eq!(client.rest().await, (Vec::new(), true), "what follows could be anything");
+}
+
+#[tokio::test]
 async fn hosts_must_be_one_and_valid() {
     let house = House::with(Mode::Auto).await;
     for head in [
