@@ -63,7 +63,7 @@ pub struct App {
     pub(crate) tickets: Arc<Tickets>,
     pub(crate) caller_mac: Arc<CallerMac>,
     pub(crate) metrics: Arc<Metrics>,
-    refusals: Arc<Refusals>,
+    pub(crate) refusals: Arc<Refusals>,
     pub(crate) uploads: Arc<Uploads>,
     pub(crate) certificates: Certificates,
     pub(crate) estimates: Arc<Estimates>,

@@ -2,6 +2,7 @@
 //! there were, so that whoever sends the most cannot fill the log.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -13,7 +14,10 @@ use crate::problem::Refusal;
 /// How long a kind of refusal keeps silent after a line.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// When each kind was told last. There are as many kinds as codes.
+/// The kind of connections that are refused before there is a request, and so without a code.
+const NOT_TLS: &str = "not TLS";
+
+/// When each kind was told last. There are as many kinds as codes, and one more.
 #[derive(Debug, Default)]
 pub(crate) struct Refusals {
     told: Mutex<HashMap<&'static str, Told>>,
@@ -33,16 +37,23 @@ impl Refusals {
         if !is_worth_a_line(code) {
             return;
         }
-        let Some(count) = self.turn(code, now) else { return };
+        let Some(count) = self.turn(code.code, now) else { return };
         let (status, cause) = (code.status, refusal.inside());
         tracing::warn!(code = code.code, status, count, path, cause, "a request was refused");
     }
 
+    /// Logs that a connection came without TLS to a port that speaks it, if that is due.
+    pub(crate) fn note_not_tls(&self, client: SocketAddr, now: Timestamp) {
+        if let Some(count) = self.turn(NOT_TLS, now) {
+            tracing::info!(%client, count, "plain HTTP came to a port that speaks HTTPS");
+        }
+    }
+
     /// How many refusals of this kind a line now stands for; `None` if none is due.
-    fn turn(&self, code: &'static Code, now: Timestamp) -> Option<u64> {
+    fn turn(&self, kind: &'static str, now: Timestamp) -> Option<u64> {
         let mut told = self.told.lock().expect("nothing panics while it is held");
-        let Some(last) = told.get_mut(code.code) else {
-            told.insert(code.code, Told { at: now, since: 0 });
+        let Some(last) = told.get_mut(kind) else {
+            told.insert(kind, Told { at: now, since: 0 });
             return Some(1);
         };
         last.since += 1;
@@ -70,15 +81,16 @@ mod tests {
     #[test]
     fn a_kind_has_a_line_now_and_then_which_counts_the_others() {
         let refusals = Refusals::default();
+        let queue_full = codes::QUEUE_FULL.code;
         let at = |s: i64| Timestamp::from_ms(s * 1_000);
-        assert_eq!(refusals.turn(&codes::QUEUE_FULL, at(100)), Some(1));
+        assert_eq!(refusals.turn(queue_full, at(100)), Some(1));
         for _ in 0..1_000 {
-            assert_eq!(refusals.turn(&codes::QUEUE_FULL, at(101)), None);
+            assert_eq!(refusals.turn(queue_full, at(101)), None);
         }
-        assert_eq!(refusals.turn(&codes::STORE_FULL, at(101)), Some(1), "another kind");
-        assert_eq!(refusals.turn(&codes::QUEUE_FULL, at(110)), Some(1_001));
-        assert_eq!(refusals.turn(&codes::QUEUE_FULL, at(119)), None);
-        assert_eq!(refusals.turn(&codes::QUEUE_FULL, at(50)), Some(2), "the clock was set back");
+        assert_eq!(refusals.turn(codes::STORE_FULL.code, at(101)), Some(1), "another kind");
+        assert_eq!(refusals.turn(queue_full, at(110)), Some(1_001));
+        assert_eq!(refusals.turn(queue_full, at(119)), None);
+        assert_eq!(refusals.turn(queue_full, at(50)), Some(2), "the clock was set back");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! `[server] tls`: what is said of a certificate before it is served, and what a reload makes of it.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
 
 use crate::process::{Server, output, relais, stderr};
@@ -67,4 +69,25 @@ fn a_hangup_exchanges_a_certificate_or_changes_nothing() {
     log_with(folder, "whether [server] tls is on has changed, which needs a restart");
     server.process.signal("TERM");
     assert_eq!(server.process.end().0, Some(0));
+}
+
+#[test]
+fn plain_http_to_a_port_that_speaks_https_cannot_fill_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::write(folder.join("relais.toml"), CONFIG).unwrap();
+    write_certificate(folder, (2020, 2200));
+    let server = Server::logging(folder, &["--config", "relais.toml"], &[]);
+    for _ in 0..5 {
+        let address = server.api.trim_start_matches("https://");
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        BufReader::new(stream).read_line(&mut answer).unwrap();
+        assert_eq!(answer, "HTTP/1.1 400 Bad Request\r\n");
+    }
+    // A line that comes after all of theirs.
+    server.process.signal("HUP");
+    let log = log_with(folder, "was read again");
+    assert_eq!(log.matches("plain HTTP came to a port").count(), 1, "{log}");
 }
