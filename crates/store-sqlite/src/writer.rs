@@ -198,10 +198,7 @@ impl Desk<'_> {
         match self.attempt_past_strange(&requests) {
             Ok(answers) => {
                 shared.look_at_places();
-                // What was erased within the file is room as well, which no disk tells of.
-                let has_room = requests.iter().any(brings_something_new)
-                    || (shared.condition.is_full() && self.has_free_pages());
-                if has_room {
+                if shared.condition.is_full() && self.has_room_after(&requests) {
                     shared.condition.has_room();
                 }
                 // What is new and no start would find is not promised to anybody. All else is stored, and
@@ -224,11 +221,11 @@ impl Desk<'_> {
         if !requests.iter().any(brings_something_new) || shared.reserve.has_room_for(0) {
             return true;
         }
-        shared.note_full();
         // The file never shrinks: what was erased within it is room as well.
         if self.has_free_pages() {
             return true;
         }
+        shared.note_full();
         if !shared.reserve.is_spent() || !shared.reserve.could_return() {
             return false;
         }
@@ -241,6 +238,13 @@ impl Desk<'_> {
         let waits = if has_room { 0 } else { (waits * 2 + 1).min(PATIENCE_MAX) };
         self.patience = (waits, waits);
         has_room
+    }
+
+    /// Whether what was just written says that there is room again. What was erased within the file is
+    /// room as well, which no disk tells of.
+    fn has_room_after(&self, written: &[Request]) -> bool {
+        let is_new = written.iter().any(brings_something_new);
+        (is_new && self.scribe.shared.reserve.has_room_for(0)) || self.has_free_pages()
     }
 
     /// Whether a good part of the file is unused.

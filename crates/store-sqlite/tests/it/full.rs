@@ -1,12 +1,19 @@
 //! A disk that is full: what is new is refused, what is there goes on, and it ends by itself.
 
+use std::fs;
+use std::sync::Mutex;
+
 use relais_core::{Command, Timestamp};
 use relais_store::conformance::World;
 use relais_store::conformance::fixture::{from, inline, task};
 use relais_store::{Commit, Health, Store as _, StoreError};
 use relais_store_sqlite::{Options, SqliteStore};
 
-use crate::{assert_sound, file_in, new_folder};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
+
+use crate::{assert_sound, file_in, new_folder, world_in};
 
 #[tokio::test]
 async fn a_full_store_refuses_what_is_new_and_recovers() {
@@ -62,7 +69,7 @@ async fn room_is_held_back_from_the_first_byte() {
     let folder = new_folder();
     let store = crate::open_in(&folder);
     let reserve = folder.path().join("relais.db.reserve");
-    assert!(std::fs::metadata(reserve).expect("it is there").len() >= 1 << 20);
+    assert!(fs::metadata(reserve).expect("it is there").len() >= 1 << 20);
     assert!(store.has_room_for(1 << 20));
     assert_eq!(store.health(), Health::Ready);
     assert!(!store.has_room_for(u64::MAX), "more than any disk has");
@@ -90,4 +97,83 @@ async fn one_that_does_not_fit_harms_none_that_do() {
     store.commit(bodies(1)).await.expect("one fits");
     assert_eq!(store.health(), Health::Ready);
     assert_sound(&file_in(&folder));
+}
+
+/// What the store said of its room, in order. Its writer is a thread of its own, so that this is the log
+/// of the process.
+static SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+struct Listener;
+
+impl Subscriber for Listener {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        event.record(&mut Text);
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+struct Text;
+
+impl Visit for Text {
+    fn record_debug(&mut self, _: &Field, value: &dyn std::fmt::Debug) {
+        let text = format!("{value:?}");
+        if text.contains("on the disk again") || text.contains("disk is full") {
+            SAID.lock().expect("nothing panics while it is held").push(text);
+        }
+    }
+}
+
+/// Only in a process of its own, whose log it reads: it is started by the test below.
+#[tokio::test]
+async fn takes_new_tasks_into_free_pages() {
+    if std::env::var_os(ALONE).is_none() {
+        return;
+    }
+    let folder = new_folder();
+    let (world, store) = world_in(&folder);
+    let large = task().input(inline(vec![1; 60_000]));
+    for id in world.accept_many(20, &large).await {
+        world.step(id, Command::Cancel, 1).await;
+        world.commit(Commit::Erase { id }).await.expect("it is over");
+    }
+    store.close().await;
+    drop((world, store));
+    // Nothing can be held back: for the store that is a disk without room.
+    let reserve = folder.path().join("relais.db.reserve");
+    fs::remove_file(&reserve).expect("it is ours");
+    fs::create_dir(&reserve).expect("it is ours");
+
+    tracing::subscriber::set_global_default(Listener).expect("it is the first");
+    let (world, _store) = world_in(&folder);
+    for _ in 0..3 {
+        world.accept(task()).await;
+    }
+    let said = SAID.lock().expect("nothing panics while it is held").clone();
+    assert_eq!(said.len(), 2, "full at the start, and room once: {said:#?}");
+}
+
+/// Says that the process of [`takes_new_tasks_into_free_pages`] is its own.
+const ALONE: &str = "RELAIS_TEST_ALONE";
+
+#[test]
+fn a_full_disk_with_free_pages_is_not_full_and_free_in_turn() {
+    // Each new task had the disk full and, once it was stored, free again: a line of the log each.
+    let mut command = std::process::Command::new(std::env::current_exe().expect("it runs"));
+    command.args(["--exact", "full::takes_new_tasks_into_free_pages"]).env(ALONE, "1");
+    assert!(command.status().expect("it starts").success());
 }
