@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::response::Response;
 use http::Uri;
 use relais_api::lease::{LeaseNext, SettleItem};
-use relais_api::{Item, SettleRequest, SettleResponse, codes};
+use relais_api::{Item, Lease, SettleRequest, SettleResponse, codes};
 use relais_core::Reply;
 use relais_engine::{EngineError, Estimate, Settle};
 use relais_store::Stepped;
@@ -24,7 +24,7 @@ use crate::problem::Refusal;
 use crate::routes::leases::{
     Answers, groups, hand_over, lease_max, read_items, refusal_of, worker_name,
 };
-use crate::worker::{Leased, Right, Wish, leases_of, take};
+use crate::worker::{Handover, Right, Wish, leases_of, take};
 
 /// `POST /v1/leases/settle`.
 pub(super) async fn settle(
@@ -50,23 +50,33 @@ pub(super) async fn settle(
         slots.push(settle.map(|settle| settles.push(settle)));
     }
     // At the same time, so that both share one durable write.
-    let (answers, leased) =
+    let (answers, mut leased) =
         tokio::join!(settle_all(&app, &right, settles), lease_next(&app, next.as_ref()));
-    let mut leased = leased?;
     let mut answers = answers?.into_iter();
     drop(taken);
-    if leased.claimed.is_empty() {
+    if leased.as_ref().is_ok_and(|next| next.leases.is_empty()) {
         // The slots that were just freed may be what it takes.
-        leased = lease_next(&app, next.as_ref()).await?;
+        leased = lease_next(&app, next.as_ref()).await;
     }
+    let next = match leased {
+        // What became of the settles is told in any case; a call for leases alone says what is wrong.
+        Err(_) if !slots.is_empty() => Next::default(),
+        leased => leased?,
+    };
     let items = slots.into_iter().map(|slot| {
         let answer =
             slot.and_then(|()| answers.next().expect("one answer per settle").map_err(refusal_of));
         settle_item(&app, answer)
     });
     let items = items.collect();
-    let leases = leases_of(&app, &leased.claimed).await?;
-    hand_over(leased.handover, &SettleResponse { items, leases })
+    hand_over(next.handover, &SettleResponse { items, leases: next.leases })
+}
+
+/// What is leased with a settle: given back if it is dropped.
+#[derive(Default)]
+struct Next {
+    leases: Vec<Lease>,
+    handover: Option<Handover>,
 }
 
 fn wish_of(app: &App, visitor: &Visitor, next: LeaseNext) -> Result<Wish, Refusal> {
@@ -80,13 +90,14 @@ fn wish_of(app: &App, visitor: &Visitor, next: LeaseNext) -> Result<Wish, Refusa
     })
 }
 
-async fn lease_next(app: &Arc<App>, wish: Option<&Wish>) -> Result<Leased, Refusal> {
-    let Some(wish) = wish else { return Ok(Leased::default()) };
-    match take(app, wish.clone()).await {
+async fn lease_next(app: &Arc<App>, wish: Option<&Wish>) -> Result<Next, Refusal> {
+    let Some(wish) = wish else { return Ok(Next::default()) };
+    let leased = match take(app, wish.clone()).await {
         // A worker of a server that stops still learns what became of its settles.
-        Err(refusal) if *refusal.code() == codes::SERVER_DRAINING => Ok(Leased::default()),
-        leased => leased,
-    }
+        Err(refusal) if *refusal.code() == codes::SERVER_DRAINING => return Ok(Next::default()),
+        leased => leased?,
+    };
+    Ok(Next { leases: leases_of(app, &leased.claimed).await?, handover: leased.handover })
 }
 
 async fn settle_all(

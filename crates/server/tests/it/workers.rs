@@ -168,6 +168,25 @@ async fn a_settle_may_lease_the_next_tasks_in_the_same_call() {
     assert_eq!(answer["leases"][0]["task"], next["id"], "the slot it freed is used");
 }
 
+/// The answers of settles that were recorded were lost behind a 404.
+#[tokio::test]
+async fn a_queue_that_cannot_be_leased_from_does_not_hide_what_was_settled() {
+    let queues = [("work".parse().unwrap(), relais_core::Policy::default())].into();
+    let engine = Config { queues, template: None, ..Config::default() };
+    let api = Api::with(ServerConfig::on_loopback(), engine).await;
+    api.submit().await;
+    let lease = api.lease().await;
+    let item = json!({"token": lease["token"], "outcome": "succeed"});
+    let settle = |items: Value| {
+        let next = json!({"queue": "nowhere"});
+        post("/v1/leases/settle", &json!({"items": items, "lease_next": next}))
+    };
+    let answer = api.call(settle(json!([item]))).await.json();
+    assert_eq!(answer["items"][0]["status"], 200, "{answer}");
+    assert_eq!(answer["leases"].as_array().map_or(0, Vec::len), 0);
+    assert_eq!(api.call(settle(json!([]))).await.status, StatusCode::NOT_FOUND);
+}
+
 #[tokio::test]
 async fn a_result_has_the_status_and_fields_its_worker_says() {
     let api = Api::new().await;
