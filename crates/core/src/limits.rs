@@ -50,8 +50,8 @@ pub const KEYLESS_BATCH_BODY_BYTES_MAX: u64 = 1 << 20;
 pub const UNFINISHED_MEMORY_BYTES_MAX: u64 = 512 << 20;
 /// Bytes of request bodies and results that are on their way into the store and not whole yet.
 pub const UNFINISHED_STORE_BYTES_MAX: u64 = 8 << 30;
-/// What part of these bytes one tenant's keys may send at once, and one address without a key: half,
-/// so that nobody alone keeps the others out.
+/// What part of these bytes one tenant's keys may send at once, and all addresses without a key together:
+/// half, so that nobody alone keeps the others out, and those without a key never those with one.
 pub const UNFINISHED_SHARE_DIVISOR: u64 = 2;
 /// Most tasks, leases or settles in one call.
 pub const BATCH_MAX: usize = 1_000;

@@ -1,4 +1,5 @@
-//! How many bytes of bodies that are not whole yet are held: in all, for one tenant, for one address.
+//! How many bytes of bodies that are not whole yet are held: in all, for one tenant, for one address, and
+//! for all addresses together.
 //!
 //! Each body has a limit of its own, and a connection costs nothing: without a bound on their sum,
 //! whoever opens enough of them fills the memory, or the disk. What is small is not counted: connections
@@ -77,6 +78,12 @@ impl Holder {
     }
 }
 
+impl Holder {
+    fn is_keyless(&self) -> bool {
+        matches!(self, Self::Address(_))
+    }
+}
+
 /// Room that one body takes, given back when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Held {
@@ -114,6 +121,7 @@ impl Drop for Held {
 enum Full {
     All(u64),
     Holder(u64),
+    Keyless(u64),
 }
 
 impl Full {
@@ -124,6 +132,9 @@ impl Full {
                 .limit(max),
             Self::Holder(max) => Refusal::new(&codes::RATE_LIMITED)
                 .because(format!("the bodies you send at once hold over {max} bytes"))
+                .limit(max),
+            Self::Keyless(max) => Refusal::new(&codes::RATE_LIMITED)
+                .because(format!("the bodies sent without a key hold over {max} bytes"))
                 .limit(max),
         }
     }
@@ -138,6 +149,8 @@ struct Books {
 #[derive(Debug, Default)]
 struct Counts {
     all: u64,
+    /// Of all addresses together, whose share leaves the rest to those who have a key.
+    keyless: u64,
     by_holder: HashMap<Holder, u64>,
 }
 
@@ -152,7 +165,11 @@ impl Books {
         if held + bytes > share {
             return Err(Full::Holder(share));
         }
+        if holder.is_keyless() && counts.keyless + bytes > share {
+            return Err(Full::Keyless(share));
+        }
         counts.all += bytes;
+        counts.keyless += if holder.is_keyless() { bytes } else { 0 };
         counts.by_holder.insert(holder.clone(), held + bytes);
         Ok(())
     }
@@ -160,6 +177,7 @@ impl Books {
     fn give_back(&self, holder: &Holder, bytes: u64) {
         let mut counts = self.counts.lock().expect("nothing panics while it is held");
         counts.all -= bytes;
+        counts.keyless -= if holder.is_keyless() { bytes } else { 0 };
         let held = counts.by_holder.get_mut(holder).expect("it was taken");
         *held -= bytes;
         if *held == 0 {
@@ -219,6 +237,22 @@ mod tests {
         let mut other = bodies.begin(Place::Store, address("192.0.2.2"));
         assert_eq!(code(one.grow(3 * STEP)), None);
         assert_eq!(code(more.grow(2 * STEP)), Some((429, "rate-limited")));
-        assert_eq!(code(other.grow(2 * STEP)), None);
+        assert_eq!(code(other.grow(STEP)), None);
+    }
+
+    /// Two addresses without a key took all the room of those who have one.
+    #[test]
+    fn those_without_a_key_leave_half_of_all_to_those_with_one() {
+        let bodies = bodies(8 * STEP);
+        let address = |text: &str| Holder::Address(text.parse().expect("an address"));
+        let mut one = bodies.begin(Place::Memory, address("192.0.2.1"));
+        let mut other = bodies.begin(Place::Memory, address("192.0.2.2"));
+        let mut keyed = bodies.begin(Place::Memory, tenant("a"));
+        assert_eq!(code(one.grow(3 * STEP)), None);
+        assert_eq!(code(other.grow(2 * STEP)), Some((429, "rate-limited")));
+        assert_eq!(code(other.grow(STEP)), None);
+        assert_eq!(code(keyed.grow(4 * STEP)), None);
+        drop(one);
+        assert_eq!(code(other.grow(3 * STEP)), None, "what ended has given its room back");
     }
 }
