@@ -2,8 +2,8 @@
 //! for all addresses together.
 //!
 //! Each body has a limit of its own, and a connection costs nothing: without a bound on their sum,
-//! whoever opens enough of them fills the memory, or the disk. What is small is not counted: connections
-//! bound that.
+//! whoever opens enough of them fills the memory, or the disk. A connection of HTTP/2 carries many at once,
+//! so that only the first few KiB of each are not counted.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -21,7 +21,9 @@ use crate::problem::Refusal;
 use crate::proxy::source::Source;
 
 /// How much room a body takes at once: the books are opened once in so many bytes.
-const STEP: u64 = 256 << 10;
+const STEP: u64 = 16 << 10;
+/// Up to here a body is not counted: a call that says little is taken even where there is no room.
+const SMALL: u64 = 4 << 10;
 
 /// Where a body is while it comes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +100,7 @@ impl Held {
     /// # Errors
     /// 429 when its sender, 503 when all together hold as many as they may.
     pub(crate) fn grow(&mut self, len: u64) -> Result<(), Refusal> {
-        if len <= limits::INLINE_BODY_BYTES_MAX as u64 || len <= self.bytes {
+        if len <= SMALL || len <= self.bytes {
             return Ok(());
         }
         let bytes = len.next_multiple_of(STEP);
@@ -214,7 +216,7 @@ mod tests {
         let mut first = begin("a");
         assert_eq!(code(first.grow(4 * STEP)), None);
         let mut second = begin("a");
-        assert_eq!(code(second.grow(limits::INLINE_BODY_BYTES_MAX as u64)), None, "it is small");
+        assert_eq!(code(second.grow(SMALL)), None, "it is small");
         assert_eq!(code(second.grow(STEP)), Some((429, "rate-limited")));
         let mut other = begin("b");
         assert_eq!(code(other.grow(3 * STEP + 1)), None, "another tenant has its own share");

@@ -28,11 +28,12 @@ pub(crate) enum Lines {
 /// # Errors
 /// When it is of another media type, too large, or not what it should be.
 pub(crate) async fn json<T: DeserializeOwned>(
-    headers: &HeaderMap,
+    app: &App,
+    visitor: &Visitor,
     body: Body,
 ) -> Result<T, Refusal> {
-    require_json(headers)?;
-    Ok(relais_api::decode(&small(headers, body).await?)?)
+    require_json(visitor.headers())?;
+    Ok(relais_api::decode(&small(app, visitor, body).await?)?)
 }
 
 /// The same for a body that may be left out.
@@ -40,14 +41,15 @@ pub(crate) async fn json<T: DeserializeOwned>(
 /// # Errors
 /// See [`json`].
 pub(crate) async fn optional_json<T: DeserializeOwned + Default>(
-    headers: &HeaderMap,
+    app: &App,
+    visitor: &Visitor,
     body: Body,
 ) -> Result<T, Refusal> {
-    let bytes = small(headers, body).await?;
+    let bytes = small(app, visitor, body).await?;
     if bytes.is_empty() {
         return Ok(T::default());
     }
-    require_json(headers)?;
+    require_json(visitor.headers())?;
     Ok(relais_api::decode(&bytes)?)
 }
 
@@ -55,11 +57,11 @@ pub(crate) async fn optional_json<T: DeserializeOwned + Default>(
 ///
 /// # Errors
 /// Names the member, or see [`json`].
-pub(crate) async fn nothing(headers: &HeaderMap, body: Body) -> Result<(), Refusal> {
+pub(crate) async fn nothing(app: &App, visitor: &Visitor, body: Body) -> Result<(), Refusal> {
     #[derive(Default, serde::Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Nothing {}
-    let Nothing {} = optional_json(headers, body).await?;
+    let Nothing {} = optional_json(app, visitor, body).await?;
     Ok(())
 }
 
@@ -86,9 +88,8 @@ pub(crate) fn batch_lines(headers: &HeaderMap) -> Result<Lines, Refusal> {
     }
 }
 
-async fn small(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
-    check_length(headers, limits::SMALL_BODY_BYTES_MAX)?;
-    gather(body, limits::SMALL_BODY_BYTES_MAX, |_| Ok(())).await
+async fn small(app: &App, visitor: &Visitor, body: Body) -> Result<Bytes, Refusal> {
+    Ok(Large::read(app, visitor, body, limits::SMALL_BODY_BYTES_MAX).await?.into_bytes())
 }
 
 /// A body that may be large, whole, and the room it takes.

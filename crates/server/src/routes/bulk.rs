@@ -59,7 +59,7 @@ async fn change(
 ) -> Result<Response, Refusal> {
     Params::of(uri, &[])?;
     let tenant = visitor.tenant(app, Scope::Submit)?;
-    let request: BulkRequest = incoming::json(visitor.headers(), body).await?;
+    let request: BulkRequest = incoming::json(app, visitor, body).await?;
     request.check()?;
     let page = app.engine.list(filter(&tenant, &request)?).await?;
     let mut tasks = Vec::with_capacity(page.tasks.len());

@@ -32,7 +32,7 @@ pub(super) async fn cancel(
 ) -> Result<Response, Refusal> {
     Params::of(&uri, &[])?;
     let seen = visitor.task(&app, id, Action::Cancel).await?;
-    incoming::nothing(visitor.headers(), body).await?;
+    incoming::nothing(&app, &visitor, body).await?;
     let task = match app.engine.cancel(&seen.task.spec.tenant, id).await {
         Ok(stepped) => stepped.task,
         Err(EngineError::Rejected(Rejected::Refused(Refused::AlreadyTerminal))) => {
@@ -57,7 +57,7 @@ pub(super) async fn retry(
 ) -> Result<Response, Refusal> {
     Params::of(&uri, &[])?;
     let seen = visitor.task(&app, id, Action::Retry).await?;
-    let request: RetryRequest = incoming::optional_json(visitor.headers(), body).await?;
+    let request: RetryRequest = incoming::optional_json(&app, &visitor, body).await?;
     let from_start = request.from == Some(RetryFrom::Start);
     let stepped = app.engine.retry(&seen.task.spec.tenant, id, from_start).await?;
     let how = How { base: visitor.base, ..How::default() };

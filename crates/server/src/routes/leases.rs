@@ -39,7 +39,7 @@ pub(super) async fn lease(
 ) -> Result<Response, Refusal> {
     Params::of(&uri, &[])?;
     let tenant = visitor.tenant(&app, Scope::Work)?;
-    let request: LeaseRequest = incoming::optional_json(visitor.headers(), body).await?;
+    let request: LeaseRequest = incoming::optional_json(&app, &visitor, body).await?;
     let max = lease_max("/max", request.max)?;
     let worker = worker_name("/worker", request.worker)?;
     let wait = request.wait.map_or(Duration::ZERO, |wait| wait.as_duration());

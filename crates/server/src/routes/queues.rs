@@ -75,7 +75,7 @@ pub(super) async fn define(
 ) -> Result<Response, Refusal> {
     Params::of(&uri, &[])?;
     let tenant = visitor.tenant(&app, Scope::Admin)?;
-    let policy: relais_api::Policy = incoming::json(visitor.headers(), body).await?;
+    let policy: relais_api::Policy = incoming::json(&app, &visitor, body).await?;
     let policy = policy::from_document(policy)?;
     let change = QueueChange::Policy(Some(Box::new(policy)));
     change_queue(&app, &tenant, &queue, change).await
@@ -91,7 +91,7 @@ pub(super) async fn pause(
 ) -> Result<Response, Refusal> {
     Params::of(&uri, &[])?;
     let tenant = visitor.tenant(&app, Scope::Admin)?;
-    incoming::nothing(visitor.headers(), body).await?;
+    incoming::nothing(&app, &visitor, body).await?;
     change_queue(&app, &tenant, &queue, QueueChange::Pause).await
 }
 
@@ -105,7 +105,7 @@ pub(super) async fn resume(
 ) -> Result<Response, Refusal> {
     Params::of(&uri, &[])?;
     let tenant = visitor.tenant(&app, Scope::Admin)?;
-    incoming::nothing(visitor.headers(), body).await?;
+    incoming::nothing(&app, &visitor, body).await?;
     change_queue(&app, &tenant, &queue, QueueChange::Resume).await
 }
 

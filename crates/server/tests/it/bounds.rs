@@ -120,6 +120,36 @@ async fn unfinished_bodies_of_one_tenant_do_not_fill_the_memory() {
     assert!(first.await.is_err() && second.await.is_err());
 }
 
+/// Bodies of up to 64 KiB were not counted, and one connection of HTTP/2 carries two hundred of them.
+#[tokio::test]
+async fn many_unfinished_bodies_that_are_not_large_do_not_fill_the_memory() {
+    for path in ["/v1/tasks", "/v1/queues/work/leases"] {
+        let server = ServerConfig {
+            keys: vec![key("rk_a", "a", Scopes::ALL)],
+            unfinished_memory_bytes_max: 256 << 10,
+            ..ServerConfig::on_loopback()
+        };
+        let api = Arc::new(Api::with(server, Config::default()).await);
+        let send = |body: Body| {
+            let api = api.clone();
+            let call = post(path, &Value::Null).field("relais-api-key", "rk_a").body(body);
+            tokio::spawn(async move { api.call(call).await })
+        };
+        let mut held = Vec::new();
+        for _ in 0..2 {
+            let (body, taken) = pausing(60_000);
+            held.push(send(body));
+            taken.await.unwrap();
+        }
+        let refused = send(pausing(60_000).0).await.unwrap();
+        assert_eq!((refused.status.as_u16(), refused.code().as_str()), (429, "rate-limited"));
+        for held in held {
+            held.abort();
+            assert!(held.await.is_err());
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_is_refused_leaves_nothing_in_the_store() {
     let store = Arc::new(MemoryStore::new());
