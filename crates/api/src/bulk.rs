@@ -10,8 +10,11 @@ use crate::words::words;
 
 /// The body of `POST /v1/tasks/retry` and `/cancel`: which tasks.
 ///
-/// All members given must fit. At least one of `queue`, `status`, `label` and `lane` is needed, so
-/// that an empty body does not change everything.
+/// All members given must fit. At least one of `queue`, `status`, `label`, `lane` and `code` is
+/// needed, so that an empty body does not change everything.
+///
+/// A retry leaves out tasks that failed as `outcome-unknown`, whose work may be done already: it
+/// takes them only with that `code`.
 ///
 /// [`BulkRequest::check`] tells whether a value keeps to this.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -33,6 +36,9 @@ pub struct BulkRequest {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(min_length = 1, max_length = 128)]
     pub lane: Option<String>,
+    /// Failed with a problem of this code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
     /// From where the call before left off: its `next`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
@@ -51,11 +57,12 @@ impl BulkRequest {
         let filters = self.queue.is_some()
             || self.status.is_some()
             || self.label.is_some()
-            || self.lane.is_some();
+            || self.lane.is_some()
+            || self.code.is_some();
         if filters {
             return Ok(());
         }
-        Err(DecodeError::invalid("", "give at least one of queue, status, label and lane"))
+        Err(DecodeError::invalid("", "give at least one of queue, status, label, lane and code"))
     }
 }
 
@@ -65,6 +72,9 @@ impl BulkRequest {
 pub struct BulkResponse {
     /// Tasks changed by this call.
     pub changed: u64,
+    /// Tasks that fit, and that a retry left out because nobody knows whether their work was done.
+    #[serde(default)]
+    pub left_out: u64,
     /// What to give as `after` in the next call; left out when all are done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,

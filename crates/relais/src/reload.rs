@@ -43,8 +43,11 @@ impl Reload {
         let shown = self.overrides.config.clone().unwrap_or_else(|| PathBuf::from("defaults"));
         let shown = shown.display();
         match self.take().await {
-            Ok(()) => {
-                tracing::info!("the configuration ({shown}) was read again, and holds from now");
+            Ok(is_whole) => {
+                let but = if is_whole { "" } else { ", but for what needs a restart" };
+                tracing::info!(
+                    "the configuration ({shown}) was read again, and holds from now{but}"
+                );
                 start::warn_of_undefined(&self.engine).await;
             }
             Err(error) => {
@@ -62,9 +65,11 @@ impl Reload {
         }
     }
 
-    async fn take(&mut self) -> anyhow::Result<()> {
+    /// Whether all of it holds from now, nothing needing a restart.
+    async fn take(&mut self) -> anyhow::Result<bool> {
         let mut next = config::load(&self.overrides, &variable)?;
-        for what in keep_fixed(&self.settings, &mut next) {
+        let fixed = keep_fixed(&self.settings, &mut next);
+        for what in &fixed {
             tracing::warn!("{what} has changed, which needs a restart: it stays as it was");
         }
         start::check_keys(&next, &self.engine.secrets().await?)?;
@@ -76,7 +81,7 @@ impl Reload {
         self.engine.configure(next.engine.clone());
         self.door.go_by(rules);
         self.settings = next;
-        Ok(())
+        Ok(fixed.is_empty())
     }
 }
 

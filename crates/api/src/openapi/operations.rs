@@ -231,15 +231,22 @@ fn changing() -> Vec<Operation> {
 }
 
 fn in_bulk() -> Vec<Operation> {
-    let bulk = |path, id, summary| {
+    const PAGES: &str = "Up to 1,000 a call; go on with `after` set to `next`.";
+    let bulk = |path, id, summary, how| {
         Operation::new("post", path, id)
-            .says(summary, "Up to 1,000 a call; go on with `after` set to `next`.")
+            .says(summary, how)
             .json("BulkRequest", examples::bulk())
             .gives("200", "How many.", "BulkResponse", examples::bulk_answer(), &[])
     };
     vec![
-        bulk("/v1/tasks/cancel", "cancelTasks", "Cancel the tasks that fit a filter"),
-        bulk("/v1/tasks/retry", "retryTasks", "Retry by hand the tasks that fit a filter"),
+        bulk("/v1/tasks/cancel", "cancelTasks", "Cancel the tasks that fit a filter", PAGES),
+        bulk(
+            "/v1/tasks/retry",
+            "retryTasks",
+            "Retry by hand the tasks that fit a filter",
+            "Up to 1,000 a call; go on with `after` set to `next`. Those that failed as \
+             `outcome-unknown` are left out unless `code` asks for them.",
+        ),
     ]
 }
 

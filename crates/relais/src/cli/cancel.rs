@@ -23,7 +23,7 @@ pub(super) struct Cancel {
 
 impl Cancel {
     pub(super) async fn run(self, connection: &Connection) -> anyhow::Result<ExitCode> {
-        let chosen = bulk(&self.ids, &self.filter)?;
+        let chosen = bulk(&self.ids, self.filter.bulk())?;
         let client = connection.client()?;
         if let Some(filter) = chosen {
             return change_all(connection, "canceled", filter, async |filter| {
@@ -52,15 +52,7 @@ async fn one(client: &Client, id: &str, as_json: bool) -> anyhow::Result<()> {
 }
 
 /// The filter, if tasks are chosen by one.
-pub(super) fn bulk(ids: &[String], filter: &Filter) -> Result<Option<BulkRequest>, Usage> {
-    let request = BulkRequest {
-        queue: filter.queue.as_ref().map(ToString::to_string),
-        status: filter.status,
-        label: filter.label(),
-        lane: filter.lane.as_ref().map(ToString::to_string),
-        after: None,
-        limit: None,
-    };
+pub(super) fn bulk(ids: &[String], request: BulkRequest) -> Result<Option<BulkRequest>, Usage> {
     match (ids.is_empty(), request.check().is_ok()) {
         (true, true) => Ok(Some(request)),
         (false, false) => Ok(None),
@@ -80,19 +72,27 @@ pub(super) async fn change_all(
     mut filter: BulkRequest,
     call: impl AsyncFn(&BulkRequest) -> Result<BulkResponse, Error>,
 ) -> anyhow::Result<ExitCode> {
-    let mut changed = 0;
+    let mut sum = BulkResponse::default();
     loop {
         let answer = call(&filter).await?;
-        changed += answer.changed;
+        sum.changed += answer.changed;
+        sum.left_out += answer.left_out;
         filter.after = answer.next;
         if filter.after.is_none() {
             break;
         }
     }
     if connection.json {
-        show::json(&serde_json::json!({"changed": changed}))?;
-    } else {
-        show::line(&format!("{changed} {word}"))?;
+        show::json(&sum)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    show::line(&format!("{} {word}", sum.changed))?;
+    if sum.left_out > 0 {
+        show::note(&format!(
+            "{} left out: nobody knows whether their work was done. Look there first, then name \
+             them, or give --code outcome-unknown",
+            sum.left_out
+        ));
     }
     Ok(ExitCode::SUCCESS)
 }

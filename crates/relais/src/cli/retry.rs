@@ -3,14 +3,15 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use relais_client::Client;
+use relais_client::{BulkRequest, Client};
 
 use super::cancel::{bulk, change_all};
 use super::tasks::Filter;
 use super::{Connection, argument, show};
 
 /// Runs failed or canceled tasks again: those named, or all that fit a filter. A task that is not done
-/// is left alone; one that succeeded cannot be retried.
+/// is left alone; one that succeeded cannot be retried. A filter leaves out tasks of which nobody knows
+/// whether their work was done, unless `--code outcome-unknown` asks for them.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  relais retry task_01jdk3v5x8e2rbk0t6q9z4m7ha --from-start\n  \
@@ -22,6 +23,10 @@ pub(super) struct Retry {
     ids: Vec<String>,
     #[command(flatten)]
     filter: Filter,
+    /// Failed with this code, such as outcome-unknown
+    #[arg(long, value_name = "CODE")]
+    #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    code: Option<String>,
     /// From the start, not from the latest checkpoint
     #[arg(long, requires = "ids")]
     from_start: bool,
@@ -29,7 +34,8 @@ pub(super) struct Retry {
 
 impl Retry {
     pub(super) async fn run(self, connection: &Connection) -> anyhow::Result<ExitCode> {
-        let chosen = bulk(&self.ids, &self.filter)?;
+        let filter = BulkRequest { code: self.code, ..self.filter.bulk() };
+        let chosen = bulk(&self.ids, filter)?;
         let client = connection.client()?;
         if let Some(filter) = chosen {
             return change_all(connection, "retried", filter, async |filter| {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use relais_api::task::Status;
-use relais_client::{ListQuery, Task};
+use relais_client::{BulkRequest, ListQuery, Task};
 use relais_core::{LaneKey, QueueName, Timestamp};
 
 use super::table::Table;
@@ -47,6 +47,17 @@ impl Filter {
     pub(super) fn label(&self) -> Option<String> {
         self.label.as_ref().map(|(name, value)| format!("{name}={value}"))
     }
+
+    /// The same, for a call that changes many tasks.
+    pub(super) fn bulk(&self) -> BulkRequest {
+        BulkRequest {
+            queue: self.queue.as_ref().map(ToString::to_string),
+            status: self.status,
+            label: self.label(),
+            lane: self.lane.as_ref().map(ToString::to_string),
+            ..BulkRequest::default()
+        }
+    }
 }
 
 impl Tasks {
@@ -61,7 +72,7 @@ impl Tasks {
             ..ListQuery::default()
         };
         let mut table = Table::new([
-            "ID", "STATUS", "TRY", "AGE", "QUEUE", "REQUEST", "LANE", "LABELS", "DETAIL",
+            "ID", "STATUS", "FAILED", "AGE", "QUEUE", "REQUEST", "LANE", "LABELS", "DETAIL",
         ]);
         let now = start::now();
         while left > 0 {
@@ -101,7 +112,7 @@ fn add(table: &mut Table, task: &Task, now: Timestamp) {
     table.row([
         task.id.clone(),
         task.status.clone(),
-        format!("{}/{}", task.attempt, task.max_attempts),
+        format!("{}/{}", task.failures, task.max_attempts),
         show::age(now.since(Timestamp::from_ms(task.created_at.as_ms()))),
         task.queue.clone(),
         request_of(task),

@@ -1,14 +1,16 @@
-//! `relais why`: what a task waits for.
+//! `relais why`: what a task waits for, or why it failed.
 
 use std::process::ExitCode;
 
 use clap::Args;
 use relais_api::Why;
+use relais_api::task::Status;
+use relais_client::Task;
 
 use super::{Connection, argument, show};
 
 /// Says what a task waits for, the most decisive first; when it will probably be done; and what went
-/// wrong with it before.
+/// wrong with it before. Of one that failed: why, why nothing follows, and what to do.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  relais why task_01jdk3v5x8e2rbk0t6q9z4m7ha")]
 pub(super) struct WhyCommand {
@@ -19,11 +21,15 @@ pub(super) struct WhyCommand {
 
 impl WhyCommand {
     pub(super) async fn run(self, connection: &Connection) -> anyhow::Result<ExitCode> {
-        let why = connection.client()?.why(&self.id).await?;
+        let client = connection.client()?;
+        let why = client.why(&self.id).await?;
         if connection.json {
             show::json(&why)?;
         } else {
             show::line(&text(&why))?;
+            if why.status == Status::Failed {
+                show::line(&failure(&client.task(&self.id).await?))?;
+            }
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -41,6 +47,26 @@ fn text(why: &Why) -> String {
     if let Some(last) = &why.last_failure {
         let problem = show::problem(&last.problem);
         lines.push(format!("  attempt {} failed at {}: {problem}", last.attempt, last.at));
+    }
+    lines.join("\n")
+}
+
+/// Why a run failed, why no attempt follows, and what a person can do.
+fn failure(task: &Task) -> String {
+    let mut lines = vec![format!("  {}", show::reason(task))];
+    lines.push(if task.failures < task.max_attempts {
+        format!(
+            "  nothing follows: a failure of this kind is not tried again by itself ({} of {} \
+             attempts failed)",
+            task.failures, task.max_attempts
+        )
+    } else {
+        format!("  nothing follows: all {} attempts failed", task.max_attempts)
+    });
+    lines.push(format!("  its answer, if there is one: relais result {}", task.id));
+    lines.push(format!("  once the cause is gone: relais retry {}", task.id));
+    if let Some(problem) = &task.problem {
+        lines.push(format!("  more of it: {}", show::clean(&problem.type_uri)));
     }
     lines.join("\n")
 }

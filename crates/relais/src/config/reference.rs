@@ -297,7 +297,10 @@ const QUEUE: Section = Section {
 
 const RETRY: Section = Section {
     heading: "[queue.imports.retry]",
-    about: "When failed attempts are made again. Half of each wait is drawn.",
+    about: "When failed attempts are made again. Half of each wait is drawn. Of an upstream, \
+            where repeating does no harm (GET, HEAD, OPTIONS, PUT, DELETE, or a route with `idempotent = true`): 408, 425, \
+            429, 5xx and broken calls; of other methods: 425, 429, 503, and calls of which nothing was sent. All else is \
+            final (promise 2 of [protocol.md](../protocol.md)). Of a worker: all but what it settles with `retryable: false`.",
     keys: &[
         key("max_attempts", "5", "Attempts in all, 1 to 100; 1 means no retry."),
         key("initial", "\"1s\"", "The wait after the first failure."),
@@ -376,6 +379,7 @@ const VARIABLES: &str = "
 | `--upstream-host` | `RELAIS_UPSTREAM_HOST` | `[server] upstream_host` |
 | `--insecure` | `RELAIS_INSECURE` | – : calls without a key are taken off loopback, too |
 | `--allow-lost-seal-key` | `RELAIS_ALLOW_LOST_SEAL_KEY` | – : goes on although credentials are sealed with a key that is not there |
+| `--access-log` (`serve`) | `RELAIS_ACCESS_LOG` | `[server] access_log` |
 | `--log` (`serve`) | `RELAIS_LOG` | – : `human` or `json`; `RUST_LOG` says what is logged |
 | – | `RELAIS_SEAL_KEY` | – : 32 bytes in hexadecimal or base64, instead of the file `relais.key` |
 

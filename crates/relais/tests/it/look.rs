@@ -64,6 +64,31 @@ fn tasks_of_the_server_of_this_folder_are_looked_at_without_its_address() {
 }
 
 #[test]
+fn why_tells_of_a_failed_task_what_can_be_done() {
+    // It said "failed" and nothing else.
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let server = Server::start(folder, &[]);
+    let submit = server.command(folder, &["submit", "-", "--queue", "work"]);
+    let task = stdout(&output(submit, b"{}")).trim().to_owned();
+    let exec = "echo no card >&2; kill $PPID; exit 100";
+    let work = server.command(folder, &["work", "--queue", "work", "--exec", exec]);
+    assert!(output(work, b"").status.success());
+    let why = stdout(&output(server.command(folder, &["why", &task]), b""));
+    let more = format!("more of it: {}/problems/handler-failed", server.api);
+    let retry = format!("relais retry {task}");
+    for part in ["handler-failed: no card", "1 of 5 attempts failed", &retry, &more] {
+        assert!(why.contains(part), "{part}: {why}");
+    }
+    assert!(output(server.command(folder, &["retry", &task]), b"").status.success());
+    let listed = stdout(&output(server.command(folder, &["tasks"]), b""));
+    assert!(
+        listed.lines().any(|line| line.starts_with(&task) && line.contains(" 0/5 ")),
+        "{listed}"
+    );
+}
+
+#[test]
 fn a_queue_that_was_taken_out_of_the_file_is_named_by_check_and_by_the_start() {
     // Its tasks were stranded in silence.
     let folder = tempfile::tempdir().unwrap();

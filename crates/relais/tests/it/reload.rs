@@ -51,6 +51,7 @@ fn a_hangup_takes_a_right_file_whole_and_a_wrong_one_not_at_all() {
     server.process.signal("HUP");
     let log = log_with(folder, "was read again");
     assert!(log.contains("[limits] connections has changed, which needs a restart"), "{log}");
+    assert!(log.contains("holds from now, but for what needs a restart"), "{log}");
     assert!(is_taken("/second") && !is_taken("/first"));
     assert!(reads(VARIABLES[1]) && !reads(VARIABLES[0]));
 

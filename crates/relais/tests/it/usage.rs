@@ -110,6 +110,7 @@ fn of_tasks(wrong: &mut Wrong) {
         wrong.add(command, "--label", &never.label);
         wrong.add(command, "--lane", &never.lane);
     }
+    wrong.add("retry", "--code", &[""]);
     wrong.add("tasks", "--limit", &["0", "-1", "many"]);
 }
 

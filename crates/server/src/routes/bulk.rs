@@ -8,7 +8,7 @@ use axum::response::Response;
 use futures_util::{StreamExt as _, stream};
 use http::{StatusCode, Uri};
 use relais_api::{BulkRequest, BulkResponse};
-use relais_core::{Refused, Reply, Status, Task, TenantName, limits};
+use relais_core::{self as core, FailureCode, Refused, Reply, Status, Task, TenantName, limits};
 use relais_engine::EngineError;
 use relais_store::{Filter, Rejected, Stepped};
 
@@ -16,6 +16,7 @@ use crate::app::App;
 use crate::auth::{Scope, Visitor};
 use crate::incoming;
 use crate::params::Params;
+use crate::present;
 use crate::problem::Refusal;
 use crate::routes::json;
 use crate::routes::list::is_visible;
@@ -63,8 +64,14 @@ async fn change(
     request.check()?;
     let page = app.engine.list(filter(&tenant, &request)?).await?;
     let mut tasks = Vec::with_capacity(page.tasks.len());
+    let mut left_out = 0;
     for task in page.tasks {
-        if is_visible(app, visitor, &task)? {
+        if !is_visible(app, visitor, &task)? || !has_code(app, &task, request.code.as_deref()) {
+            continue;
+        }
+        if matches!(change, Change::Retry) && request.code.is_none() && is_unknown(&task) {
+            left_out += 1;
+        } else {
             tasks.push(task);
         }
     }
@@ -77,7 +84,21 @@ async fn change(
         changed += u64::from(was_changed(answer)?);
     }
     let next = page.next.map(|next| next.to_string());
-    json(StatusCode::OK, &BulkResponse { changed, next })
+    json(StatusCode::OK, &BulkResponse { changed, left_out, next })
+}
+
+/// Whether a task failed with this code, as its readers are told it.
+fn has_code(app: &App, task: &Task, code: Option<&str>) -> bool {
+    let Some(code) = code else { return true };
+    let core::State::Failed { failure, .. } = &task.life.state else { return false };
+    present::problem_of(app.base(), failure).code == code
+}
+
+/// Whether the work of a failed task may be done already: many at a time are run again only by
+/// whoever names that code, since nobody repeats such work blindly.
+fn is_unknown(task: &Task) -> bool {
+    let core::State::Failed { failure, .. } = &task.life.state else { return false };
+    failure.code == FailureCode::OutcomeUnknown
 }
 
 async fn step(
@@ -124,7 +145,8 @@ fn filter(tenant: &TenantName, request: &BulkRequest) -> Result<Filter, Refusal>
     Ok(Filter {
         tenant: Some(tenant.clone()),
         queue: queue.map_err(|error| Refusal::field("/queue", error))?,
-        status: request.status.map(status),
+        // Only failed tasks have a code.
+        status: request.status.map(status).or(request.code.as_ref().map(|_| Status::Failed)),
         label: label.map_err(|_| Refusal::field("/label", "expected name=value"))?,
         lane: lane.map_err(|error| Refusal::field("/lane", error))?,
         after: after.map_err(|_| Refusal::field("/after", "not the `next` of the call before"))?,

@@ -49,12 +49,27 @@ async fn a_lost_answer_to_what_must_not_be_sent_twice_is_an_unknown_outcome() {
     let result = read(&house, &format!("/v1/tasks/{id}/result")).await;
     assert_eq!(result.code(), "outcome-unknown");
     assert!(house.upstream.is_silent().await, "only somebody who knows better sends it again");
+    // Nor does a retry of all that failed, which used to send it again without a word.
+    let bulk = async |filter: &str| {
+        let (address, length) = (house.address, filter.len());
+        let fields = format!("host: {address}\r\ncontent-length: {length}\r\n");
+        let fields = format!("{fields}content-type: application/json\r\n\r\n");
+        house.call(&format!("POST /v1/tasks/retry HTTP/1.1\r\n{fields}{filter}")).await.json()
+    };
+    assert_eq!(bulk(r#"{"status":"failed"}"#).await, json!({"changed": 0, "left_out": 1}));
+    let other = bulk(r#"{"code":"upstream-error"}"#).await;
+    assert_eq!(other, json!({"changed": 0, "left_out": 0}));
+    assert!(house.upstream.is_silent().await);
     let fields = format!("host: {}\r\ncontent-length: 0\r\n\r\n", house.address);
     let again = house.call(&format!("POST /v1/tasks/{id}/retry HTTP/1.1\r\n{fields}")).await;
     assert_eq!(again.status, 202, "{again:?}");
     let call = house.upstream.next().await;
     assert_eq!(call.field("authorization"), Some("Bearer theirs"));
     assert_eq!(call.field("idempotency-key"), Some(format!("{id}-r2").as_str()));
+    call.die();
+    assert_eq!(house.over(id).await.life.status(), Status::Failed);
+    let named = bulk(r#"{"code":"outcome-unknown"}"#).await;
+    assert_eq!(named, json!({"changed": 1, "left_out": 0}), "who names it knows");
 }
 
 #[tokio::test]
