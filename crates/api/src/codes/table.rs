@@ -340,8 +340,8 @@ codes! {
     }
     UPGRADE_NOT_SUPPORTED = "upgrade-not-supported", 501, final {
         "The connection cannot be upgraded here";
-        "The request asks for another protocol, such as WebSocket, on a route that makes tasks of \
-         requests.";
+        "The request asks for a WebSocket on a route that makes tasks of requests. Offers of other \
+         protocols are ignored there.";
         "Use a route with `mode = \"sync\"` for such connections.";
     }
     UPSTREAM_ERROR = "upstream-error", 502, retryable {
