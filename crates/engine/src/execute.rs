@@ -1,6 +1,7 @@
 //! How an attempt runs: one module per kind of runner.
 
 pub(crate) mod answer;
+mod ending;
 pub mod inline;
 pub(crate) mod push;
 pub(crate) mod request;

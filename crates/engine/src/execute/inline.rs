@@ -5,7 +5,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use relais_core::{BodyKind, Cause, Failure, FailureCode, LeaseToken, Progress, Task, limits};
+use relais_core::{
+    BodyKind, Cause, Command, Failure, FailureCode, LeaseToken, Progress, Task, limits,
+};
 use relais_store::{Body, Claimed, Data, Spool, StoreError, StoredBody};
 use tokio_util::sync::CancellationToken;
 
@@ -78,7 +80,7 @@ impl Engine {
         let task = claimed.task.clone();
         let token = LeaseToken { task: task.spec.id, nonce: claimed.nonce };
         let outcome = match self.inline_attempt(claimed, token, stop.clone()).await {
-            Ok((handler, attempt)) => self.watch_inline(&handler, attempt, token, &stop).await,
+            Ok((handler, attempt)) => self.watch_inline(&handler, attempt, &stop).await,
             Err(EngineError::Store(error)) => {
                 let (code, retryable) = judge_unread(&error);
                 Some(ended(Failure::new(code, Some(&error.to_string())), Cause::Error, retryable))
@@ -88,12 +90,14 @@ impl Engine {
                 Some(Outcome::Release)
             }
         };
-        let Some(outcome) = outcome else {
-            let command = relais_core::Command::Free { nonce: token.nonce };
-            drop(self.step(None, task.spec.id, command).await);
-            return;
+        let ended = match outcome {
+            Some(outcome) => self.end_attempt(&task, Settle { token, outcome }).await,
+            None => {
+                let given_back = Command::Release { nonce: token.nonce };
+                self.end_stopped(&task, token, given_back).await
+            }
         };
-        if let Err(error) = self.settle_own(&task, Settle { token, outcome }).await {
+        if let Err(error) = ended {
             tracing::warn!(%error, task = %task.spec.id, "could not settle an attempt");
         }
     }
@@ -126,7 +130,6 @@ impl Engine {
         &self,
         handler: &Arc<dyn Handler>,
         attempt: InlineAttempt,
-        token: LeaseToken,
         stop: &CancellationToken,
     ) -> Option<Outcome> {
         let handler = handler.clone();
@@ -143,9 +146,7 @@ impl Engine {
             let detail = "the attempt took longer than it may";
             return Some(failed(Cause::Timeout, detail, true));
         }
-        let task = self.task(token.task).await.ok().flatten()?;
-        // Stopped although the task still runs: Relais itself stops, and the attempt is given back.
-        (task.life.status() == relais_core::Status::Running).then_some(Outcome::Release)
+        None
     }
 
     async fn inline_outcome(

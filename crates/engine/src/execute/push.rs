@@ -3,7 +3,7 @@
 use http::Method;
 use http_body_util::BodyExt as _;
 use relais_core::outcome::{Loss, Sent, judge_lost};
-use relais_core::{Cause, Command, Failure, FailureCode, LeaseToken, State, Status};
+use relais_core::{Cause, Command, Failure, FailureCode, LeaseToken, Reply, Status};
 use relais_store::{Claimed, Stepped, StoreError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -29,7 +29,8 @@ enum Ended {
 impl Engine {
     /// Runs one attempt: calls the upstream, stores what it answers, settles.
     pub(crate) async fn push(&self, claimed: Claimed, stop: CancellationToken) {
-        let tap = self.inner().taps.of(claimed.task.spec.id);
+        let token = LeaseToken { task: claimed.task.spec.id, nonce: claimed.nonce };
+        let tap = self.inner().taps.of(token.task);
         let until = self.elapsed() + self.policy_of(&claimed.task).attempt_timeout;
         let mut sent = Sent::Nothing;
         let ended = tokio::select! {
@@ -41,7 +42,7 @@ impl Engine {
             Ended::Outcome(complete) => *complete,
             Ended::Late => too_late(&claimed, sent),
             Ended::Stopped => {
-                self.stopped(&claimed, sent).await;
+                self.stopped(&claimed, token, sent).await;
                 if let Some(tap) = tap {
                     conclude(&tap, TapEvent::Settled);
                 }
@@ -51,9 +52,8 @@ impl Engine {
         if let Some(pause) = complete.pause {
             self.leave_alone(&claimed.task, pause);
         }
-        let token = LeaseToken { task: claimed.task.spec.id, nonce: claimed.nonce };
-        let settled =
-            self.settle_own(&claimed.task, Settle { token, outcome: complete.outcome }).await;
+        let settle = Settle { token, outcome: complete.outcome };
+        let settled = self.end_attempt(&claimed.task, settle).await;
         if let Err(error) = &settled {
             tracing::warn!(%error, task = %claimed.task.spec.id, "could not settle an attempt");
         }
@@ -94,26 +94,15 @@ impl Engine {
         Ended::Outcome(Box::new(complete))
     }
 
-    /// The attempt was told to stop: by a cancel or the deadline, or because Relais stops.
-    async fn stopped(&self, claimed: &Claimed, sent: Sent) {
-        let id = claimed.task.spec.id;
-        let nonce = claimed.nonce;
-        let is_live = match self.task(id).await {
-            Ok(Some(task)) => {
-                matches!(task.life.state, State::Running { ref lease, .. } if lease.nonce == nonce)
-            }
-            _ => false,
+    /// The attempt was told to stop: what becomes of its task depends on what may have been sent.
+    async fn stopped(&self, claimed: &Claimed, token: LeaseToken, sent: Sent) {
+        let nonce = token.nonce;
+        let lost = match judge_lost(sent, claimed.task.spec.runner.is_repeatable()) {
+            Loss::Again => Command::Release { nonce },
+            Loss::Unknown => Command::Crash { nonce, jitter: self.chance().unit() },
         };
-        let command = if is_live {
-            match judge_lost(sent, claimed.task.spec.runner.is_repeatable()) {
-                Loss::Again => Command::Release { nonce },
-                Loss::Unknown => Command::Crash { nonce, jitter: self.chance().unit() },
-            }
-        } else {
-            Command::Free { nonce }
-        };
-        if let Err(error) = self.step(None, id, command).await {
-            tracing::debug!(%error, task = %id, "a stopped attempt had changed");
+        if let Err(error) = self.end_stopped(&claimed.task, token, lost).await {
+            tracing::debug!(%error, task = %token.task, "a stopped attempt had changed");
         }
     }
 }
@@ -126,7 +115,7 @@ fn tell(
     match (settled, streamed) {
         (Some(stepped), Some((answer, len)))
             if stepped.task.life.status().is_terminal()
-                && stepped.reply == relais_core::Reply::Done
+                && matches!(stepped.reply, Reply::Done | Reply::Replayed)
                 && stepped.task.life.status() != Status::Canceled =>
         {
             TapEvent::Committed(answer, len)

@@ -1,11 +1,16 @@
 //! A store that fails or waits when told to, and counts how often time is looked at.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use relais_core::{BodyKind, EventKind, Status, Task, TaskId, Timestamp};
-use relais_engine::{Clock, Config, Engine, Gap, LOOK_EVERY, ManualClock, SeededChance, Sleep};
+use relais_engine::{
+    Clock, Config, Engine, Gap, Handler, InlineAttempt, InlineOutcome, LOOK_EVERY, ManualClock,
+    SeededChance, Sleep,
+};
 use relais_store::{
     BodyRead, BodySource, Claim, Claims, Commit, Committed, Due, DueQuery, EventQuery, Figures,
     Filter, Health, Logged, MemoryStore, Page, Place, QueueStats, Rejected, Spool, Store,
@@ -13,7 +18,9 @@ use relais_store::{
 };
 use tokio::sync::watch;
 
-use crate::world::{START, Upstream, World, for_upstream, for_workers, policy};
+use crate::world::{
+    START, Upstream, World, for_upstream, for_workers, policy, queue, with_handler,
+};
 
 struct Moody {
     store: MemoryStore,
@@ -23,6 +30,7 @@ struct Moody {
     /// What a claim hands over cannot be read.
     is_unreadable: AtomicBool,
     due_calls: AtomicU64,
+    refused_commits: AtomicU64,
 }
 
 /// A body on a disk that does not answer.
@@ -45,7 +53,17 @@ impl Moody {
             is_slow: watch::Sender::new(false),
             is_unreadable: AtomicBool::new(false),
             due_calls: AtomicU64::new(0),
+            refused_commits: AtomicU64::new(0),
         })
+    }
+
+    /// Is away until it has refused a commit, and back from then on.
+    async fn refuse_one_commit(&self) {
+        self.is_away.store(true, Ordering::SeqCst);
+        while self.refused_commits.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+        self.is_away.store(false, Ordering::SeqCst);
     }
 
     /// The call is not even begun while the store is away.
@@ -59,6 +77,9 @@ impl Moody {
 
 impl Store for Moody {
     fn commit(&self, commits: Vec<Commit>) -> StoreFuture<'_, Vec<Result<Committed, Rejected>>> {
+        if self.is_away.load(Ordering::SeqCst) {
+            self.refused_commits.fetch_add(1, Ordering::SeqCst);
+        }
         self.or_away(|| self.store.commit(commits))
     }
     fn claim(&self, claim: Claim) -> StoreFuture<'_, Claims> {
@@ -235,4 +256,75 @@ async fn a_slow_store_is_no_process_that_was_away() {
     store.is_slow.send_replace(false);
     let task = world.until(task.spec.id, EventKind::AttemptFailed).await;
     assert_eq!(task.life.crashes, 1, "silent for a whole lease");
+}
+
+/// Lets time pass until the attempt of a task is over, and answers the task then.
+async fn until_settled(world: &World, id: TaskId) -> Task {
+    loop {
+        let task = world.engine.task(id).await.unwrap().unwrap();
+        if task.life.status() != Status::Running {
+            return task;
+        }
+        world.clock.advance(Duration::from_millis(100));
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn an_answer_outlives_a_store_that_cannot_take_it_at_once() {
+    // The upstream had answered, one commit failed, and the task ended ten minutes later as unknown.
+    let store = Moody::new();
+    let world = world(&store).await;
+    let upstream = Upstream::start().await;
+    let task = world.submit(for_upstream(&upstream, "POST", false)).await;
+    let mut call = upstream.next().await;
+    let (_, ()) = tokio::join!(store.refuse_one_commit(), call.answer_and_stay("", "done"));
+    let task = until_settled(&world, task.spec.id).await;
+    assert_eq!(task.life.status(), Status::Succeeded);
+    assert_eq!(world.result(task.spec.id).await, "done");
+    assert!(world.clock.elapsed() < Duration::from_secs(10), "it was not long in coming");
+}
+
+#[tokio::test]
+async fn a_stopped_attempt_is_given_back_once_the_store_can_take_it() {
+    let store = Moody::new();
+    let config =
+        Config { template: Some(policy()), drain_for: Duration::ZERO, ..Config::default() };
+    let world = World::on(store.clone(), config, 1).await;
+    let upstream = Upstream::start().await;
+    let task = world.submit(for_upstream(&upstream, "GET", true)).await;
+    let _call = upstream.next().await;
+    let settled = async {
+        store.refuse_one_commit().await;
+        until_settled(&world, task.spec.id).await
+    };
+    let (task, ()) = tokio::join!(settled, world.engine.drain());
+    assert_eq!((task.life.status(), task.life.failures), (Status::Queued, 0));
+}
+
+/// A handler that is done at the moment at which the store goes away.
+struct Unlucky(Arc<Moody>);
+
+impl Handler for Unlucky {
+    fn handle(&self, _: InlineAttempt) -> Pin<Box<dyn Future<Output = InlineOutcome> + Send + '_>> {
+        Box::pin(async {
+            self.0.is_away.store(true, Ordering::SeqCst);
+            let content_type = "text/plain".to_owned();
+            InlineOutcome::Succeed { content_type, result: "done".into() }
+        })
+    }
+}
+
+#[tokio::test]
+async fn what_a_handler_did_outlives_a_store_that_cannot_take_it_at_once() {
+    let store = Moody::new();
+    let config = with_handler(Arc::new(Unlucky(store.clone())));
+    let world = World::on(store.clone(), config, 1).await;
+    let mut submission = for_workers();
+    submission.queue = queue("inline");
+    let task = world.submit(submission).await;
+    world.until(task.spec.id, EventKind::Started).await;
+    store.refuse_one_commit().await;
+    let task = until_settled(&world, task.spec.id).await;
+    assert_eq!((task.life.status(), task.life.failures), (Status::Succeeded, 0));
 }
