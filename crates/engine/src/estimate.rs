@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use relais_core::{Priority, Runner, State, Task, Timestamp};
+use relais_core::{Runner, State, Task, Timestamp};
 use relais_store::Place;
 
 use crate::dispatcher::Staff;
@@ -42,16 +42,21 @@ pub(crate) struct Slots {
 }
 
 impl Engine {
-    /// What is expected of a task that was just accepted; reads nothing in the usual case.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn estimate_new(&self, task: &Task, place: &Place) -> Result<Estimate, EngineError> {
-        if task.spec.priority > Priority::default() && place.ahead > 0 {
-            // It overtakes others: how many, only the store knows.
-            return Box::pin(self.estimate(task)).await;
-        }
-        Ok(self.estimate_at(task, place))
+    /// What is expected of a task that was just accepted. Reads nothing: all that is ready before counts
+    /// as ahead, also what the task will overtake.
+    #[must_use]
+    pub fn estimate_new(&self, task: &Task, place: &Place) -> Estimate {
+        self.estimate_at(task, place)
+    }
+
+    /// What is expected of a task, for an answer that tells what is durable already: it must not fail,
+    /// so that nothing is promised where the store cannot be read.
+    pub async fn estimate_if_known(&self, task: &Task) -> Estimate {
+        self.estimate(task).await.unwrap_or_else(|error| {
+            tracing::debug!(%error, task = %task.spec.id, "could not estimate");
+            let waited = self.now().since(task.life.updated_at);
+            Estimate { again_in: backed_off(waited), ..Estimate::default() }
+        })
     }
 
     /// What is expected of a task.

@@ -33,7 +33,7 @@ pub(crate) async fn attached_response(
         response.headers_mut().insert(IDEMPOTENT_REPLAYED, replayed);
         return Ok(response);
     }
-    let estimate = app.engine.estimate(task).await?;
+    let estimate = app.engine.estimate_if_known(task).await;
     accepted_response(app, task, estimate, caller, &How { is_replayed: true, ..how })
 }
 

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use relais_core::{BodyKind, EventKind, Status, Task, TaskId, Timestamp};
+use relais_core::{BodyKind, EventKind, Priority, Status, Task, TaskId, Timestamp};
 use relais_engine::{
     Clock, Config, Engine, Gap, Handler, InlineAttempt, InlineOutcome, LOOK_EVERY, ManualClock,
-    SeededChance, Sleep,
+    SeededChance, Sleep, Submission, Submitted,
 };
 use relais_store::{
     BodyRead, BodySource, Claim, Claims, Commit, Committed, Due, DueQuery, EventQuery, Figures,
@@ -124,7 +124,7 @@ impl Store for Moody {
         self.store.figures()
     }
     fn place(&self, task: TaskId) -> StoreFuture<'_, Option<Place>> {
-        self.store.place(task)
+        self.or_away(|| self.store.place(task))
     }
     fn secrets(&self) -> StoreFuture<'_, Vec<(String, bytes::Bytes)>> {
         self.store.secrets()
@@ -327,4 +327,21 @@ async fn what_a_handler_did_outlives_a_store_that_cannot_take_it_at_once() {
     store.refuse_one_commit().await;
     let task = until_settled(&world, task.spec.id).await;
     assert_eq!((task.life.status(), task.life.failures), (Status::Succeeded, 0));
+}
+
+#[tokio::test]
+async fn an_accept_that_is_durable_is_told_whatever_the_store_does_next() {
+    // An urgent task was stored and answered as an error: its place was read again, and could not be.
+    let store = Moody::new();
+    let world = world(&store).await;
+    world.submit(for_workers()).await;
+    let urgent = Submission { priority: Priority::new(5).unwrap(), ..for_workers() };
+    let submitted = world.engine.submit(world.engine.draw_id(), urgent).await.unwrap();
+    let Submitted::New(task, place) = submitted else { panic!("a new task was expected") };
+    store.is_away.store(true, Ordering::SeqCst);
+    assert_eq!(world.engine.estimate_new(&task, &place).ahead, Some(1), "told by its commit");
+    world.engine.estimate(&task).await.unwrap_err();
+    let unknown = world.engine.estimate_if_known(&task).await;
+    assert_eq!((unknown.ahead, unknown.eta), (None, None), "nothing is promised");
+    assert!(unknown.again_in > Duration::ZERO);
 }

@@ -83,7 +83,7 @@ impl Waiting<'_> {
             }
             Ending::Ticket(task) => {
                 abandon.disarm();
-                let estimate = self.app.engine.estimate(&task).await?;
+                let estimate = self.app.engine.estimate_if_known(&task).await;
                 self.ticket(&task, estimate)
             }
         }

@@ -62,7 +62,7 @@ pub(super) async fn retry(
     let stepped = app.engine.retry(&seen.task.spec.tenant, id, from_start).await?;
     let how = How { base: visitor.base, ..How::default() };
     let (task, caller) = (&stepped.task, &visitor.caller);
-    let estimate = app.engine.estimate(task).await?;
+    let estimate = app.engine.estimate_if_known(task).await;
     if stepped.reply == Reply::Done {
         return accepted_response(&app, task, estimate, caller, &how);
     }

@@ -53,7 +53,7 @@ pub(super) async fn submit(
     let submitted = submitted.map_err(|error| refusal(&app, &tenant, &queue, error))?;
     match submitted {
         Submitted::New(task, place) if prefer.wait.is_none() => {
-            let estimate = app.engine.estimate_new(&task, &place).await?;
+            let estimate = app.engine.estimate_new(&task, &place);
             let how = How { applied: applied(prefer, None), base, ..How::default() };
             accepted_response(&app, &task, estimate, &caller, &how)
         }
@@ -178,13 +178,13 @@ async fn batch_item(
 ) -> Result<BatchItem, Refusal> {
     match submitted {
         Submitted::New(task, place) => {
-            let estimate = app.engine.estimate_new(task, place).await?;
+            let estimate = app.engine.estimate_new(task, place);
             let how = How { is_stranger: false, ..how.clone() };
             Ok(BatchItem::accepted(accepted(app, task, estimate, caller, &how)?))
         }
         Submitted::Attached { task, same } => {
             let task = attached_task(task.as_ref(), *same)?;
-            let estimate = app.engine.estimate(task).await?;
+            let estimate = app.engine.estimate_if_known(task).await;
             let accepted = accepted(app, task, estimate, caller, how)?;
             Ok(BatchItem { replayed: true, ..BatchItem::accepted(accepted) })
         }
@@ -210,7 +210,7 @@ async fn answer(
             if wait.is_some() && task.life.status().is_terminal() {
                 return with_applied(replay_response(app, &task).await?, applied);
             }
-            let estimate = app.engine.estimate(&task).await?;
+            let estimate = app.engine.estimate_if_known(&task).await;
             let how = How { applied, is_stranger: false, ..how };
             accepted_response(app, &task, estimate, caller, &how)
         }
