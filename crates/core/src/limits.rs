@@ -116,8 +116,9 @@ pub const AGEING_PER_LEVEL: Duration = Duration::from_secs(600);
 pub const TURNS_PER_LEVEL: i64 = 100;
 /// Longest pause of an origin that a `Retry-After` may ask for.
 pub const ORIGIN_PAUSE_MAX: Duration = Duration::from_secs(300);
-/// Most lanes of one queue that are paused by themselves; more pause the queue's calls of that upstream.
-pub const PAUSED_LANES_MAX: usize = 10_000;
+/// Most lanes of one queue that are paused by themselves, because each claim passes over all of
+/// them; more pause the queue's calls of that upstream.
+pub const PAUSED_LANES_MAX: usize = 100;
 /// Longest duration or most distant date anybody may ask for: ten years, as far as a duration can be written.
 pub const HORIZON_MAX: Duration = Duration::from_secs(3_650 * 86_400);
 /// How long an idempotency key is kept at least.

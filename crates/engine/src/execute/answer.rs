@@ -151,10 +151,11 @@ impl Engine {
 
 fn outcome_of(verdict: Verdict, status: u16, result: Body) -> Outcome {
     let detail = format!("the upstream answered {status}");
-    let failure = || Failure {
+    let failed = |detail: &str| Failure {
         upstream_status: Some(status),
-        ..Failure::new(FailureCode::UpstreamError, Some(&detail))
+        ..Failure::new(FailureCode::UpstreamError, Some(detail))
     };
+    let failure = || failed(&detail);
     match verdict {
         Verdict::Succeed => Outcome::success(Some(result)),
         Verdict::Fail => Outcome::Fail {
@@ -166,8 +167,7 @@ fn outcome_of(verdict: Verdict, status: u16, result: Body) -> Outcome {
         },
         Verdict::Retry { pause: Some(pause) } => {
             let detail = format!("{detail}, and wants to be left alone for {} s", pause.as_secs());
-            let failure = Failure::new(FailureCode::UpstreamError, Some(&detail));
-            Outcome::Postpone { failure, pause, result: Some(result) }
+            Outcome::Postpone { failure: failed(&detail), pause, result: Some(result) }
         }
         Verdict::Retry { pause: None } => Outcome::Fail {
             failure: failure(),
