@@ -19,7 +19,7 @@ from peer import Relais, check as expect, free_port, verdict
 HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "proxy-connection"}
 ADDED = {"relais-task", "preference-applied", "relais-origin"}
 REPLAY_DROPS = {"retry-after", "age", "expires", "cache-control", "etag", "accept-ranges"}
-REPLAY_ADDS = {"cache-control", "x-content-type-options", "content-security-policy", "relais-upstream-status", "relais-upstream-etag"}
+REPLAY_ADDS = {"cache-control", "referrer-policy", "x-content-type-options", "content-security-policy", "relais-upstream-status", "relais-upstream-etag"}
 
 
 class Tee(threading.Thread):
