@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 
-use crate::process::{Server, output, relais, stderr};
+use crate::process::{Server, log_with, output, relais, stderr};
 
 /// Writes a self-signed certificate that is valid from the first day of one year to that of another.
 fn write_certificate(folder: &Path, years: (i32, i32)) {
@@ -18,17 +18,6 @@ fn write_certificate(folder: &Path, years: (i32, i32)) {
 }
 
 const CONFIG: &str = "[server]\ntls = { cert = \"cert.pem\", key = \"key.pem\" }\n[queue.q]\n";
-
-/// The log once it holds this text.
-fn log_with(folder: &Path, text: &str) -> String {
-    loop {
-        let log = std::fs::read_to_string(folder.join("log")).unwrap();
-        if log.contains(text) {
-            return log;
-        }
-        std::thread::yield_now();
-    }
-}
 
 #[test]
 fn check_and_serve_agree_on_a_certificate() {

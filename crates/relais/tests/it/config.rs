@@ -1,9 +1,13 @@
+//! The configuration: what each table may say, and what is refused.
+
+mod routes;
+
 use std::path::Path;
 use std::time::Duration;
 
 use relais::config::{Overrides, Settings, StoreUrl, judge};
 use relais_core::Order;
-use relais_server::config::{CorsBy, HostHeader, LaneSource, Mode, RouteAccess};
+use relais_server::config::{HostHeader, LaneSource, Mode};
 
 fn read_with(text: &str, overrides: &Overrides) -> Result<Settings, String> {
     let variables = |name: &str| match name {
@@ -300,110 +304,6 @@ fn heartbeats_are_always_shorter_than_the_lease() {
         let policy = &settings.engine.queues[&"q".parse().unwrap()];
         assert!(policy.heartbeat_every() * 2 < policy.lease);
     }
-}
-
-fn route(lines: &str) -> String {
-    format!("[[route]]\npath = \"/a/{{id}}\"\nupstream = \"http://b\"\n{lines}\n")
-}
-
-#[test]
-fn every_form_of_a_route_is_understood() {
-    let of = |lines: &str| read(&route(lines)).unwrap().server.routes.remove(0);
-    assert_eq!(of("lane = \"ip\"").lane, Some(LaneSource::Ip));
-    assert_eq!(of("lane = \"path:id\"").lane, Some(LaneSource::Path("id".into())));
-    assert_eq!(of("lane = \"const:a b\"").lane, Some(LaneSource::Const("a b".parse().unwrap())));
-    assert_eq!(of("access = \"key\"").access, RouteAccess::Key);
-    assert_eq!(
-        of("access = \"caller:header:Authorization\"").access,
-        RouteAccess::Caller("authorization".into())
-    );
-    assert_eq!(of("idempotent = true").idempotent, Some(true));
-    assert_eq!(of("idempotent = \"auto\"").idempotent, None);
-    assert_eq!(of("").upstream_host, HostHeader::Upstream);
-    assert_eq!(of("upstream_host = \"client\"").upstream_host, HostHeader::Client);
-    assert_eq!(
-        of("upstream_host = \"b.example:81\"").upstream_host,
-        HostHeader::Fixed("b.example:81".into())
-    );
-    assert_eq!(of("methods = [\"post\", \"POST\"]").methods, ["POST"]);
-    assert!(of("abandon = \"cancel\"").cancel_on_abandon);
-    let workers = read("[[route]]\npath = \"/w\"\nrun = \"workers\"\nmode = \"async\"\n").unwrap();
-    assert!(workers.server.routes[0].run_by_workers);
-}
-
-#[test]
-fn relais_answers_for_a_routes_upstream_where_pages_are_listed() {
-    let origins = "[server]\ncors_origins = [\"https://shop.example.com\"]\n";
-    let cors = |line| read(&format!("{origins}{}", route(line))).unwrap().server.routes[0].cors;
-    assert_eq!(cors("cors = \"relais\""), CorsBy::Relais);
-    assert_eq!((cors("cors = \"upstream\""), cors("")), (CorsBy::Upstream, CorsBy::Upstream));
-}
-
-#[test]
-fn what_a_route_cannot_be_is_refused() {
-    for (lines, what) in [
-        ("lane = \"path:other\"", "has no {other}"),
-        ("lane = \"cookie:x\"", "is no lane"),
-        ("lane = \"const:\"", "1 to 128 bytes"),
-        ("access = \"anybody\"", "is no access"),
-        ("ticket = [\"write\"]", "is no grant"),
-        ("methods = [\"CONNECT\"]", "never taken"),
-        ("methods = [\"A B\"]", "is no method"),
-        ("allow = [\"webhook\"]", "not available yet"),
-        ("allow = [\"retries\"]", "is no option"),
-        ("follow = true", "not available yet"),
-        ("callback = true", "not available yet"),
-        ("webhook = \"http://c\"", "not available yet"),
-        ("idempotent = \"yes\"", "expected \"auto\", true or false"),
-        ("wait = \"0s\"", "mode = \"async\""),
-        ("wait_max = \"56s\"", "must not be more than 55s"),
-        ("wait = \"20s\"\nwait_max = \"15s\"", "wait_max, 15s"),
-        ("queue = \"A\"", "may only contain"),
-        ("tenant = \"\"", "1 to 64 bytes"),
-        ("cors = \"relais\"", "needs [server] cors_origins"),
-        ("cors = \"both\"", "unknown variant"),
-        ("upstream_host = \"a b\"", "is no host"),
-        ("run = \"workers\"", "[[route]] upstream: is never called with run = \"workers\""),
-        ("run = \"workers\"\nmode = \"sync\"", "workers cannot answer synchronously"),
-    ] {
-        let error = refused(&route(lines));
-        assert!(error.contains(what), "{lines}: {error}");
-        assert!(error.starts_with("relais.toml:"), "{error}");
-    }
-    for path in ["a", "/a//b", "/../x", "/{*rest}/a", "/{}", "/x{y}", "/{a}/{a}", "/a?b", "/a%2fb"]
-    {
-        let error = refused(&format!("[[route]]\npath = {path:?}\nupstream = \"http://b\"\n"));
-        assert!(error.starts_with("relais.toml:2: [[route]] path: "), "{path}: {error}");
-    }
-    assert!(refused("[[route]]\nupstream = \"http://b\"\n").contains("[[route]] path: is missing"));
-    assert!(refused("[[route]]\npath = \"/a\"\n").contains("run = \"workers\""));
-}
-
-#[test]
-fn a_route_that_relais_hides_is_refused() {
-    let error = refused("\n[[route]]\npath = \"/v1/tasks\"\nupstream = \"http://b\"\n");
-    assert!(error.starts_with("relais.toml:3: [[route]] \"/v1/tasks\": "), "{error}");
-}
-
-#[test]
-fn an_upstream_that_is_the_server_itself_is_refused() {
-    let own = "http://localhost:8080";
-    let error = refused(&format!("[server]\nfallback = \"{own}/x\"\n"));
-    assert!(error.starts_with("relais.toml:2: [server] fallback: "), "{error}");
-    assert!(error.contains("is this server itself"), "{error}");
-    let error = refused(&format!("[[route]]\npath = \"/a\"\nupstream = \"{own}\"\n"));
-    assert!(error.starts_with("relais.toml:3: [[route]] upstream: "), "{error}");
-    let upstream = |url: &str| Overrides { upstream: Some(url.to_owned()), ..Overrides::default() };
-    let error = read_with("", &upstream(own)).err().unwrap();
-    assert!(error.starts_with("--upstream: http://localhost:8080 is this server"), "{error}");
-    let error = read_with("", &upstream("http://127.0.0.1:8081")).err().unwrap();
-    assert!(error.contains("own administration"), "{error}");
-    // Flags say where it listens in the end.
-    let elsewhere = Overrides {
-        listen: Some(([127, 0, 0, 1], 9000).into()),
-        ..upstream("http://127.0.0.1:8080")
-    };
-    assert!(read_with("", &elsewhere).is_ok());
 }
 
 #[test]

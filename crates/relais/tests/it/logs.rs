@@ -1,21 +1,9 @@
 //! The log: what went wrong is in it, secrets are not, and nobody has to read it.
 
 use std::net::TcpListener;
-use std::path::Path;
 use std::process::Stdio;
 
-use crate::process::{Server, relais};
-
-/// The log once it holds this text.
-fn log_with(folder: &Path, text: &str) -> String {
-    loop {
-        let log = std::fs::read_to_string(folder.join("log")).unwrap();
-        if log.contains(text) {
-            return log;
-        }
-        std::thread::yield_now();
-    }
-}
+use crate::process::{Server, log_with, relais};
 
 /// The line that holds all these texts.
 fn line<'a>(log: &'a str, texts: &[&str]) -> &'a str {

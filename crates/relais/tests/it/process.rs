@@ -39,6 +39,17 @@ pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
+/// The log of a server in this folder, once it holds this text.
+pub(crate) fn log_with(folder: &Path, text: &str) -> String {
+    loop {
+        let log = std::fs::read_to_string(folder.join("log")).unwrap();
+        if log.contains(text) {
+            return log;
+        }
+        std::thread::yield_now();
+    }
+}
+
 /// A process that runs until the test is over.
 pub(crate) struct Running {
     pub(crate) child: Child,

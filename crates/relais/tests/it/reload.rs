@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::process::{Server, output, stderr};
+use crate::process::{Server, log_with, output, stderr};
 
 const ROUTE: &str = "upstream = \"http://127.0.0.1:9\"\nmode = \"async\"\nqueue = \"later\"\n";
 const VARIABLES: [(&str, &str); 2] =
@@ -18,17 +18,6 @@ fn file(key: &str, path: &str) -> String {
         "[[key]]\nname = \"k\"\nscopes = [\"read\"]\nsecret_env = \"{key}\"\n\
          [[route]]\npath = \"{path}\"\n{ROUTE}"
     )
-}
-
-/// The log once it holds this text.
-fn log_with(folder: &Path, text: &str) -> String {
-    loop {
-        let log = std::fs::read_to_string(folder.join("log")).unwrap();
-        if log.contains(text) {
-            return log;
-        }
-        std::thread::yield_now();
-    }
 }
 
 #[test]
