@@ -20,6 +20,12 @@ pub const REQUEST_BODY_BYTES_MAX: u64 = 64 << 20;
 pub const RESULT_BODY_BYTES_MAX: u64 = 256 << 20;
 /// Largest body kept inside the store; larger ones are spilled to files.
 pub const INLINE_BODY_BYTES_MAX: usize = 64 << 10;
+/// How long a client may pause in the middle of a body.
+pub const BODY_PAUSE_MAX: Duration = Duration::from_secs(30);
+/// How long a body may take, however little of it comes.
+pub const BODY_GRACE: Duration = Duration::from_secs(60);
+/// Bytes a second that must have come on average once that is over.
+pub const BODY_RATE_MIN: u64 = 512;
 /// Largest body that is read whole, and compared with its checksum, before the first byte of it goes out:
 /// every input, and most results.
 pub const BODY_VERIFIED_BYTES_MAX: u64 = REQUEST_BODY_BYTES_MAX;
@@ -195,6 +201,9 @@ const fn limit(name: &'static str, value: u64, unit: &'static str, refusal: &'st
 pub const LIMITS: &[Limit] = &[
     limit("request body", REQUEST_BODY_BYTES_MAX, "bytes", "413 body-too-large"),
     limit("result", RESULT_BODY_BYTES_MAX, "bytes", "failed upstream-response-too-large"),
+    limit("pause in a body", BODY_PAUSE_MAX.as_secs(), "seconds", "408 request-timeout"),
+    limit("body at any rate", BODY_GRACE.as_secs(), "seconds", "408 request-timeout"),
+    limit("then its rate", BODY_RATE_MIN, "bytes a second", "408 request-timeout"),
     limit("inline body", INLINE_BODY_BYTES_MAX as u64, "bytes", "spilled to a file"),
     limit(
         "body checked before it is sent",

@@ -3,7 +3,6 @@
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
-use http_body_util::BodyExt as _;
 use relais_api::{DecodeError, codes};
 use relais_core::limits;
 use serde::de::DeserializeOwned;
@@ -12,6 +11,7 @@ use crate::app::App;
 use crate::auth::Visitor;
 use crate::bodies::{Held, Place};
 use crate::heavy;
+use crate::pieces::Pieces;
 use crate::problem::Refusal;
 
 /// How a batch is written.
@@ -103,7 +103,7 @@ impl Large {
     /// Reads a body of at most `max` bytes, on its sender's account.
     ///
     /// # Errors
-    /// When it is longer, or breaks off, or its sender, or all together, send too much at once.
+    /// When it is longer, too slow, or breaks off, or its sender, or all together, send too much at once.
     pub(crate) async fn read(
         app: &App,
         visitor: &Visitor,
@@ -137,14 +137,14 @@ impl Large {
 
 /// Reads a body of at most `max` bytes; `grow` hears of each length before the bytes are kept.
 async fn gather(
-    mut body: Body,
+    body: Body,
     max: u64,
     mut grow: impl FnMut(u64) -> Result<(), Refusal>,
 ) -> Result<Bytes, Refusal> {
+    let mut pieces = Pieces::of(body);
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| broken_off())?.into_data() else { continue };
+    while let Some(data) = pieces.next().await? {
         let len = (first.len() + rest.len() + data.len()) as u64;
         if len > max {
             return Err(too_large(max));

@@ -26,6 +26,7 @@ mod pace;
 mod pages;
 mod params;
 mod part;
+mod pieces;
 mod prefer;
 mod present;
 mod problem;

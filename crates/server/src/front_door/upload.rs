@@ -1,22 +1,16 @@
 //! A request's body on its way into the store: read to its end before anything is decided.
 
-use std::time::Duration;
-
 use aws_lc_rs::digest;
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use http_body_util::BodyExt as _;
-use relais_api::codes;
 use relais_core::limits;
 use relais_engine::Engine;
 use relais_store::{Data, Spool};
 
 use crate::bodies::Held;
-use crate::incoming::{broken_off, too_large};
+use crate::incoming::too_large;
+use crate::pieces::Pieces;
 use crate::problem::Refusal;
-
-/// How long a client may pause in the middle of its upload.
-const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// A body that came whole, and is durable as far as it is not small.
 #[derive(Debug)]
@@ -44,40 +38,27 @@ pub(crate) enum Digest {
 /// room.
 pub(crate) async fn read(
     engine: &Engine,
-    mut body: Body,
+    body: Body,
     max: u64,
     digest: Digest,
     mut held: Held,
 ) -> Result<Uploaded, Refusal> {
+    let mut pieces = Pieces::of(body);
     let mut kept = Kept::default();
     let mut hash = (digest == Digest::Wanted).then(|| digest::Context::new(&digest::SHA256));
-    while let Some(frame) = next(&mut body).await? {
-        let len = kept.len() + frame.len() as u64;
+    while let Some(piece) = pieces.next().await? {
+        let len = kept.len() + piece.len() as u64;
         if len > max {
             return Err(too_large(max));
         }
         held.grow(len)?;
         if let Some(hash) = &mut hash {
-            hash.update(&frame);
+            hash.update(&piece);
         }
-        kept.add(engine, frame).await?;
+        kept.add(engine, piece).await?;
     }
     let sha256 = hash.map(|hash| hash.finish().as_ref().try_into().expect("SHA-256 has 32 bytes"));
     Ok(Uploaded { data: kept.finish().await?, sha256 })
-}
-
-/// The next bytes; `None` at the end.
-async fn next(body: &mut Body) -> Result<Option<Bytes>, Refusal> {
-    loop {
-        let frame = tokio::time::timeout(PAUSE_MAX, body.frame()).await;
-        let frame = frame.map_err(|_| Refusal::new(&codes::REQUEST_TIMEOUT).closing())?;
-        match frame.transpose().map_err(|_| broken_off())?.map(http_body::Frame::into_data) {
-            None => return Ok(None),
-            Some(Ok(data)) => return Ok(Some(data)),
-            // Trailers are not kept.
-            Some(Err(_)) => {}
-        }
-    }
 }
 
 /// What has come so far.
