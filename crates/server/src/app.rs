@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use axum::Router;
 use axum::extract::Request;
 use axum::response::Response;
+use bytes::Bytes;
 use http::HeaderMap;
 use http::header::HOST;
 use relais_core::Task;
@@ -77,6 +78,7 @@ pub struct App {
     /// Where the public listener is.
     address: OnceLock<SocketAddr>,
     base: OnceLock<String>,
+    openapi: OnceLock<Bytes>,
 }
 
 impl App {
@@ -101,6 +103,7 @@ impl App {
             stop: CancellationToken::new(),
             address: OnceLock::new(),
             base: OnceLock::new(),
+            openapi: OnceLock::new(),
             config,
             engine,
         };
@@ -128,6 +131,7 @@ impl App {
             stop: self.stop.clone(),
             address: OnceLock::new(),
             base: OnceLock::new(),
+            openapi: OnceLock::new(),
             config,
             engine: self.engine.clone(),
         };
@@ -184,6 +188,12 @@ impl App {
             let path = request.uri().path().to_owned();
             own.answer(&path, request).await
         })
+    }
+
+    /// The description of the calls, as JSON: made once, as whoever asks costs nothing else.
+    pub(crate) fn openapi(&self) -> Bytes {
+        let make = || relais_api::openapi::document(&self.config.api_prefix).to_string().into();
+        self.openapi.get_or_init(make).clone()
     }
 
     /// Scheme, authority and prefix of Relais' own paths, without a slash at the end.

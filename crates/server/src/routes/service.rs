@@ -71,9 +71,10 @@ pub(super) async fn metrics(
 /// `GET /v1/openapi.json`.
 pub(super) async fn openapi(State(app): State<Arc<App>>, uri: Uri) -> Result<Response, Refusal> {
     Params::of(&uri, &[])?;
-    let document = relais_api::openapi::document(&app.config.api_prefix);
-    let mut response = json(StatusCode::OK, &document)?;
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("max-age=60"));
+    let mut response = Response::new(app.openapi().into());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=60"));
     Ok(response)
 }
 

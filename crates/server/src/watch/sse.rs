@@ -134,10 +134,7 @@ pub(crate) async fn open(
     if reset {
         Notice::Reset { reason: "unknown".to_owned(), from: 0 }.encode_sse(&mut opening);
     }
-    for entry in &page {
-        opening.extend_from_slice(&sse_of(app, entry).await?);
-    }
-    follow.given(page.last());
+    follow.give(&page, &mut opening).await?;
     if follow.is_queued
         && !follow.has_more
         && let Some(estimate) = app.estimates.of(app, id).await?
@@ -224,15 +221,21 @@ impl Follow {
             return Ok(None);
         }
         let mut chunk = Vec::new();
+        self.give(&page, &mut chunk).await?;
+        Ok(Some(Chunk::of(&chunk)))
+    }
+
+    /// Gives out events of a page, as many as one piece of a stream may have: a follower that does not
+    /// read holds no more than that.
+    async fn give(&mut self, page: &[Entry], chunk: &mut Vec<u8>) -> Result<(), Refusal> {
         let mut given = 0;
-        // A follower that does not read holds no more than this.
         while given < page.len() && chunk.len() < limits::STREAM_CHUNK_BYTES_MAX {
             chunk.extend_from_slice(&sse_of(&self.app, &page[given]).await?);
             given += 1;
         }
         self.has_more |= given < page.len();
         self.given(page[..given].last());
-        Ok(Some(Chunk::of(&chunk)))
+        Ok(())
     }
 
     async fn read_log(&mut self) -> Result<Vec<Entry>, Refusal> {

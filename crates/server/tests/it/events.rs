@@ -142,6 +142,30 @@ async fn followers_that_come_at_any_moment_see_the_whole_log_once() {
     tokio::join!(writing, following);
 }
 
+/// The first piece of a stream held up to 64 events of 64 KiB for each client that does not read.
+#[tokio::test]
+async fn the_opening_of_a_stream_is_bounded_in_bytes() {
+    let api = Api::new().await;
+    let task = api.submit().await;
+    let lease = api.lease().await;
+    for _ in 0..10 {
+        let output = "x".repeat(40_000);
+        let beat = json!({"items": [{"token": lease["token"], "output": output}]});
+        api.call(post("/v1/leases/heartbeat", &beat)).await;
+    }
+    api.settle(json!({"token": lease["token"], "outcome": "succeed"})).await;
+    let mut stream = api.open(get(&target(&task))).await.into_body().into_data_stream();
+    let mut text = Vec::new();
+    while let Some(piece) = futures_util::StreamExt::next(&mut stream).await {
+        let piece = piece.unwrap();
+        assert!(piece.len() < 120_000, "{}", piece.len());
+        text.extend_from_slice(&piece);
+    }
+    let events = events(std::str::from_utf8(&text).unwrap());
+    let ids: Vec<u64> = events.iter().filter_map(|(_, id, _)| id.parse().ok()).collect();
+    assert_eq!(ids, (1..=13).collect::<Vec<_>>());
+}
+
 async fn read_to_end(response: axum::response::Response) -> String {
     let bytes = axum::body::to_bytes(response.into_body(), 1 << 24).await.unwrap();
     String::from_utf8(bytes.to_vec()).unwrap()

@@ -129,6 +129,39 @@ async fn a_part_of_a_large_result_is_read_where_it_stands() {
     }
 }
 
+/// A HEAD and a 304 read the whole file, 64 MiB at most, to compare it with its checksum: here one that is
+/// not whole tells whether it was read.
+#[tokio::test]
+async fn only_what_sends_bytes_reads_the_whole_result() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options::new(folder.path().join("relais.db"), START);
+    let mut plan = Plan::with(Mode::Async).await;
+    plan.store = Arc::new(SqliteStore::open(&options).unwrap());
+    let house = plan.build().await;
+    let path = result(&house, "POST", "200 OK", "", &"x".repeat(300_001)).await;
+    let tag = read(&house, "HEAD", &path, "").await.field("etag").to_owned();
+    let mut folders = vec![folder.path().to_owned()];
+    while let Some(folder) = folders.pop() {
+        for file in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            if file.file_type().unwrap().is_dir() {
+                folders.push(file.path());
+            } else if file.metadata().unwrap().len() == 300_001 {
+                std::fs::write(file.path(), "y".repeat(300_001)).unwrap();
+            }
+        }
+    }
+    for (method, fields, status) in [
+        ("HEAD", String::new(), 200),
+        ("GET", format!("if-none-match: {tag}\r\n"), 304),
+        ("GET", "if-match: \"x\"\r\n".to_owned(), 412),
+        ("GET", "range: bytes=300001-\r\n".to_owned(), 416),
+        ("GET", "range: bytes=0-0\r\n".to_owned(), 500),
+        ("GET", String::new(), 500),
+    ] {
+        assert_eq!(read(&house, method, &path, &fields).await.status, status, "{method} {fields}");
+    }
+}
+
 #[tokio::test]
 async fn a_retry_by_hand_is_another_version() {
     let house = House::with(Mode::Async).await;

@@ -20,6 +20,16 @@ async fn it_lives_and_takes_work_until_it_stops() {
     assert_eq!((answer.status.as_u16(), answer.code().as_str()), (503, "server-draining"));
 }
 
+/// Whoever asked, without a key, had the whole document made again.
+#[tokio::test]
+async fn the_description_of_its_calls_is_made_once() {
+    let api = Api::new().await;
+    let first = api.call(get("/v1/openapi.json")).await;
+    let again = api.call(get("/v1/openapi.json")).await;
+    assert_eq!(first.header("content-type"), "application/json");
+    assert_eq!(first.body.as_ptr(), again.body.as_ptr(), "the same bytes are shared");
+}
+
 #[tokio::test]
 async fn its_calls_are_described() {
     let api = Api::new().await;
