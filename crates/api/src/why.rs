@@ -19,7 +19,7 @@ words! {
         Position = "position",
         /// The queue runs as many as it may.
         Concurrency = "concurrency",
-        /// Its lane runs as many as it may, or runs strictly one after the other.
+        /// Its lane runs or starts as many as it may, or runs strictly one after the other.
         Lane = "lane",
         /// The queue starts as many as it may.
         Rate = "rate",

@@ -162,9 +162,19 @@ pub fn full_after_start(full_at: Option<i64>, rate: Rate, now: Timestamp) -> i64
 /// When a lane with such a bucket may start again; `None` if it may at `now`.
 #[must_use]
 pub fn free_at(full_at: Option<i64>, rate: Rate, now: Timestamp) -> Option<Timestamp> {
+    nth_free_at(full_at, rate, 1, now)
+}
+
+/// When a lane with such a bucket may make its `n`-th start from now on, if each is made as soon as it
+/// may; `None` if it may at `now`.
+#[must_use]
+pub fn nth_free_at(full_at: Option<i64>, rate: Rate, n: u64, now: Timestamp) -> Option<Timestamp> {
     let now_us = micros(now);
+    let before = i64::try_from(n.saturating_sub(1)).unwrap_or(i64::MAX);
+    let missing_us =
+        refilling(full_at, rate, now_us).saturating_add(token_us(rate).saturating_mul(before));
     // There is a whole token once no more than the rest of the burst is missing.
-    let free_us = refilling(full_at, rate, now_us).saturating_sub(burst_us(rate) - token_us(rate));
+    let free_us = missing_us.saturating_sub(burst_us(rate) - token_us(rate));
     (free_us > now_us).then(|| Timestamp::from_ms(free_us.saturating_add(999).div_euclid(1_000)))
 }
 
@@ -246,6 +256,25 @@ mod tests {
         // The clock went back by a day, the policy was made faster: nobody waits for what was.
         assert_eq!(free_at(full_at, hourly, at(-86_400_000)), Some(at(-82_800_000)));
         assert_eq!(free_at(full_at, TEN_PER_SECOND, at(5)), Some(at(105)));
+    }
+
+    #[test]
+    fn the_nth_start_of_a_lane_is_when_its_starts_one_by_one_come_to_it() {
+        let slow = Rate { count: 2, period: Duration::from_secs(60) };
+        for rate in [TEN_PER_SECOND, slow] {
+            let (mut full_at, mut now) = (None, at(0));
+            for n in 1..=25 {
+                let told = nth_free_at(None, rate, n, at(0));
+                now = free_at(full_at, rate, now).unwrap_or(now);
+                assert_eq!(told, (now > at(0)).then_some(now), "start {n}");
+                full_at = Some(full_after_start(full_at, rate, now));
+            }
+        }
+        let once = Some(full_after_start(None, slow, at(0)));
+        assert_eq!(nth_free_at(once, slow, 2, at(0)), Some(at(60_000)));
+        assert_eq!(nth_free_at(once, slow, 2, at(45_000)), Some(at(75_000)), "it did not start");
+        let endless = nth_free_at(once, slow, u64::MAX, at(0)).expect("it is far away");
+        assert!(endless > at(60_000));
     }
 
     #[test]

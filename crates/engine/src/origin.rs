@@ -169,8 +169,11 @@ impl Origins {
 
     /// When the rate of the origin lets the `n`-th call from now on start.
     pub(crate) fn nth_at(&self, origin: &Arc<str>, n: u64, now: Timestamp) -> Option<Timestamp> {
-        self.with(origin, |state| Some(state.bucket?.nth_at(state.limits.rate?, n, now)))
-            .filter(|at| *at > now)
+        self.with(origin, |state| {
+            let rate = state.limits.rate?;
+            let bucket = state.bucket.unwrap_or_else(|| Bucket::full(rate, now));
+            Some(bucket.nth_at(rate, n, now)).filter(|at| *at > now)
+        })
     }
 
     fn limits_of(&self, origin: &Arc<str>) -> UpstreamLimits {
@@ -230,6 +233,17 @@ mod tests {
             queue: queue.parse().expect("a name"),
             run_by: RunBy::Upstream(origin.clone()),
         }
+    }
+
+    /// Until the first call of an upstream its rate was left out of what its tasks were told.
+    #[test]
+    fn a_rate_under_which_nothing_was_called_yet_counts() {
+        let origin: Arc<str> = "http://a".into();
+        let rate = Some(Rate { count: 10, period: Duration::from_secs(1) });
+        let limits = UpstreamLimits { rate, ..UpstreamLimits::default() };
+        let origins = Origins::new(BTreeMap::from([(origin.to_string(), limits)]));
+        assert_eq!(origins.nth_at(&origin, 10, NOW), None);
+        assert_eq!(origins.nth_at(&origin, 11, NOW), Some(NOW.plus(Duration::from_millis(100))));
     }
 
     /// A claim took all tokens for the one task it found, and gave back calls only.

@@ -1,5 +1,6 @@
 //! Why a task waits: promise 5, nothing waits without an explanation.
 
+use relais_core::lane::{Bucket, nth_free_at};
 use relais_core::outcome::PauseScope;
 use relais_core::{Order, Rate, Runner, State, Task, Timestamp};
 use relais_store::{Place, Pool};
@@ -49,6 +50,11 @@ pub enum Obstacle {
     },
     /// Its lane runs one after the other, and a task of it that has started is not over.
     LaneHeld,
+    /// The rate of its lane is spent.
+    LaneRate {
+        /// When it lets this task start, those before it counted.
+        until: Timestamp,
+    },
     /// The rate of its queue is spent.
     Rate {
         /// When it lets this task start, those before it counted.
@@ -87,7 +93,9 @@ impl Obstacle {
             Self::Scheduled { until, .. }
             | Self::OriginPaused { until, .. }
             | Self::Outside { until } => Hold::Until(*until),
-            Self::OriginRate { until } | Self::Rate { until } => Hold::Paced(*until),
+            Self::OriginRate { until } | Self::LaneRate { until } | Self::Rate { until } => {
+                Hold::Paced(*until)
+            }
             Self::OriginFull
             | Self::Concurrency { .. }
             | Self::LaneConcurrency { .. }
@@ -176,6 +184,13 @@ impl Engine {
         if policy.order == Order::Strict && place.is_held {
             found.push(Obstacle::LaneHeld);
         }
+        let turn = place.ahead.saturating_add(1);
+        let in_lane = policy.rate_per_lane;
+        if let Some(until) =
+            in_lane.and_then(|rate| nth_free_at(place.lane_full_at, rate, turn, now))
+        {
+            found.push(Obstacle::LaneRate { until });
+        }
         if let Some(until) = policy.rate.and_then(|rate| spent_until(place, rate, now)) {
             found.push(Obstacle::Rate { until });
         }
@@ -203,6 +218,7 @@ impl Engine {
 
 /// When the rate of a queue lets a task start, unless it does now.
 fn spent_until(place: &Place, rate: Rate, now: Timestamp) -> Option<Timestamp> {
-    let until = place.bucket?.nth_at(rate, place.ahead.saturating_add(1), now);
+    let bucket = place.bucket.unwrap_or_else(|| Bucket::full(rate, now));
+    let until = bucket.nth_at(rate, place.ahead.saturating_add(1), now);
     Some(until).filter(|until| *until > now)
 }

@@ -319,6 +319,7 @@ impl Ledger {
             queue_leases: queue.leases,
             lane_leases: lane.leases,
             bucket: queue.bucket,
+            lane_full_at: lane.full_at,
         }
     }
 

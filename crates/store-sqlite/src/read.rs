@@ -186,6 +186,7 @@ pub(crate) fn place(conn: &Connection, task: TaskId) -> Result<Option<Place>, Fa
                 Some(bytes) => Some(codec::decode("bucket", bytes)?),
                 None => None,
             },
+            lane_full_at: row.get(10)?,
             ..Place::default()
         },
     };

@@ -205,7 +205,8 @@ pub(crate) const READ_READY_POOLS: &str = "select tenant.name, queue.name, kind,
     join queue on queue.id = queue_id join tenant on tenant.id = tenant_id
     where has_ready = 1 order by tenant.name, queue.name, kind, origin limit ?1";
 pub(crate) const READ_PLACE: &str = "select task.n, phase, place, lane.queue_id, lane.key,
-    queue.is_strict, queue.leases, lane.leases, queue.is_paused, queue.bucket
+    queue.is_strict, queue.leases, lane.leases, queue.is_paused, queue.bucket,
+    lane.full_at
     from task join lane on lane.id = lane_id join queue on queue.id = lane.queue_id
     where task.id = ?1 limit 1";
 pub(crate) const READ_LINES: &str = "select id, holder from lane where queue_id = ?1 and key = ?2

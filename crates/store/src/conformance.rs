@@ -165,6 +165,7 @@ macro_rules! conformance {
                 the_settings_of_a_queue_are_kept
                 a_place_counts_those_ahead_in_the_lane
                 a_place_says_how_its_queue_stands
+                a_place_says_how_the_rate_of_its_lane_stands
                 an_accept_tells_the_place
                 a_queue_says_since_when_its_oldest_task_waits
             }

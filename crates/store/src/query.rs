@@ -134,6 +134,9 @@ pub struct Place {
     pub lane_leases: u64,
     /// What is left of the queue's rate; `None` before the first start under one.
     pub bucket: Option<Bucket>,
+    /// When the bucket of its lane's rate is full again, in microseconds, as
+    /// [`full_after_start`](relais_core::lane::full_after_start) tells it; `None` if it is full.
+    pub lane_full_at: Option<i64>,
 }
 
 /// Whether a store can be relied on.

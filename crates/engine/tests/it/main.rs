@@ -13,5 +13,6 @@ mod push;
 mod time;
 mod tls;
 mod undefined;
+mod why;
 mod workers;
 mod world;

@@ -169,6 +169,10 @@ fn waiting_for(obstacle: &Obstacle) -> WaitingFor {
             let detail = "its lane runs one after the other, and one before it is not over";
             (Reason::Lane, detail.to_owned(), None)
         }
+        Obstacle::LaneRate { until } => {
+            let detail = "its lane starts as many as its rate allows".to_owned();
+            (Reason::Lane, detail, Some(*until))
+        }
         Obstacle::Rate { until } => {
             let detail = "the queue starts as many as its rate allows".to_owned();
             (Reason::Rate, detail, Some(*until))

@@ -1,5 +1,6 @@
 //! Lists, logs, counts and places.
 
+use relais_core::lane::free_at;
 use relais_core::{Command, EventKind, Policy, Progress, QueueName, Rate, Runner, Status, TaskId};
 
 use super::fixture::*;
@@ -275,6 +276,28 @@ pub async fn a_place_says_how_its_queue_stands(world: World) {
     assert!(now.is_paused && !now.is_held);
     let bucket = now.bucket.expect("two tokens were taken");
     assert_eq!((bucket.available(rate, at(0)), bucket.next_at(rate, at(0))), (0, at(500)));
+}
+
+/// A place says how the rate of the task's lane stands, whoever runs the task, and also when the lane was
+/// empty meanwhile.
+pub async fn a_place_says_how_the_rate_of_its_lane_stands(world: World) {
+    let rate = Rate { count: 2, period: ms(60_000) };
+    let paced = from("mail").policy(&Policy { rate_per_lane: Some(rate), ..policy() });
+    let first = world.accept(task().lane("a")).await;
+    let place = async |id| world.store.place(id).await.expect("the store works").expect("it waits");
+    assert_eq!(place(first).await.lane_full_at, None, "nothing has started");
+    let (_, nonce) = world.start_one(&paced).await;
+    world.step(first, Command::succeed(nonce), 1).await;
+    for runner in [Runner::Workers, Runner::Inline] {
+        let accept = task().lane("a").runner(runner).build(world.id());
+        let id = accept.task.spec.id;
+        let taken = world.commit(Commit::Accept(Box::new(accept))).await;
+        let Ok(Committed::Accepted { place: told, .. }) = taken else { panic!("{taken:?}") };
+        assert_eq!(free_at(told.lane_full_at, rate, at(1)), Some(at(30_000)));
+        assert_eq!(place(id).await, told);
+    }
+    let beside = world.accept(task().lane("b")).await;
+    assert_eq!(place(beside).await.lane_full_at, None, "each lane has its own");
 }
 
 /// Whoever is accepted is told the place that a look a moment later finds.

@@ -117,6 +117,7 @@ impl Queue {
             queue_leases: self.leases,
             lane_leases: lane.map_or(0, |lane| lane.leases),
             bucket: self.bucket,
+            lane_full_at: lane.and_then(|lane| lane.full_at),
         }
     }
 
