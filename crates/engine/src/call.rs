@@ -107,10 +107,11 @@ impl Caller {
         Self { dialer: Dialer::new(tls), idle: Idle::default() }
     }
 
-    /// Goes by other files; connections that were made by the old ones wait for nothing more.
+    /// Goes by other files; connections that were made by the old ones carry no further call.
     pub(crate) fn configure(&self, tls: BTreeMap<String, UpstreamTls>) {
         self.dialer.configure(tls);
-        self.idle.clear();
+        // After it, so that what is of the new generation was made by the new files.
+        self.idle.renew();
     }
 
     /// Sends a request, and answers with the head of what comes back.
@@ -135,7 +136,7 @@ impl Caller {
             let was_reused = idle.is_some();
             let mut wire = match idle {
                 Some(wire) => wire,
-                None => self.dialer.dial(&upstream).await?,
+                None => self.dialer.dial(&upstream, self.idle.generation()).await?,
             };
             *sent = Sent::Something;
             match wire.sender.try_send_request(request).await {

@@ -17,6 +17,7 @@ use rustls::{AlertDescription, ClientConfig};
 use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 
+use super::idle::Generation;
 use super::tls::UpstreamTls;
 use super::wire::{Shared, Wire};
 
@@ -144,8 +145,13 @@ impl Dialer {
     ///
     /// # Errors
     /// Why there is none.
-    pub(super) async fn dial(&self, upstream: &Uri) -> Result<Wire, Unreachable> {
-        let connecting = tokio::time::timeout(limits::CONNECT_MAX, self.connect(upstream));
+    pub(super) async fn dial(
+        &self,
+        upstream: &Uri,
+        generation: Generation,
+    ) -> Result<Wire, Unreachable> {
+        let connect = self.connect(upstream, generation);
+        let connecting = tokio::time::timeout(limits::CONNECT_MAX, connect);
         let connected = connecting.await.unwrap_or(Err(Unreachable::Slow));
         if let Err(error @ (Unreachable::Certificate(_) | Unreachable::ClientCertificate(_))) =
             &connected
@@ -157,7 +163,7 @@ impl Dialer {
         connected
     }
 
-    async fn connect(&self, upstream: &Uri) -> Result<Wire, Unreachable> {
+    async fn connect(&self, upstream: &Uri, generation: Generation) -> Result<Wire, Unreachable> {
         let tcp = self.tcp.call(upstream.clone()).await;
         let tcp = tcp.map_err(|error| Unreachable::of_connect(&error))?;
         let socket = Arc::new(tcp.into_inner());
@@ -167,9 +173,9 @@ impl Dialer {
             let tls = TlsConnector::from(self.tls(upstream).await);
             let stream = tls.connect(name, stream).await;
             let stream = stream.map_err(|error| Unreachable::of_handshake(&error))?;
-            Wire::over(stream, socket).await
+            Wire::over(stream, socket, generation).await
         } else {
-            Wire::over(stream, socket).await
+            Wire::over(stream, socket, generation).await
         };
         wire.map_err(|_| Unreachable::Closed)
     }

@@ -18,9 +18,14 @@ pub(super) struct Idle {
 #[derive(Debug, Default)]
 struct State {
     by_origin: HashMap<Origin, VecDeque<Resting>>,
+    generation: Generation,
     /// Whether somebody looks after those that nobody asks for.
     is_swept: bool,
 }
+
+/// Which configuration a connection was made under; the later, the greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Generation(u64);
 
 #[derive(Debug)]
 struct Resting {
@@ -49,9 +54,16 @@ impl Idle {
         None
     }
 
-    /// Closes all.
-    pub(super) fn clear(&self) {
-        lock(&self.state).by_origin.clear();
+    /// The generation of a connection that is begun now.
+    pub(super) fn generation(&self) -> Generation {
+        lock(&self.state).generation
+    }
+
+    /// A new configuration holds: closes all, and what was made before it does not come back.
+    pub(super) fn renew(&self) {
+        let mut state = lock(&self.state);
+        state.generation.0 += 1;
+        state.by_origin.clear();
     }
 
     /// Takes a connection back as soon as its answer was read. `hint` is how long its upstream keeps it.
@@ -67,6 +79,9 @@ impl Idle {
 
     fn put(&self, origin: Origin, wire: Wire, life: Duration, now: Instant) {
         let mut state = lock(&self.state);
+        if wire.generation != state.generation {
+            return;
+        }
         let resting = state.by_origin.entry(origin).or_default();
         if resting.len() >= limits::IDLE_CONNECTIONS_MAX {
             resting.pop_front();

@@ -14,11 +14,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::Outgoing;
+use super::idle::Generation;
 
 /// A connection that takes one request after the other.
 #[derive(Debug)]
 pub(super) struct Wire {
     pub(super) sender: SendRequest<Outgoing>,
+    pub(super) generation: Generation,
     socket: Arc<TcpStream>,
 }
 
@@ -27,7 +29,11 @@ impl Wire {
     ///
     /// # Errors
     /// When the connection is gone.
-    pub(super) async fn over<S>(stream: S, socket: Arc<TcpStream>) -> hyper::Result<Self>
+    pub(super) async fn over<S>(
+        stream: S,
+        socket: Arc<TcpStream>,
+        generation: Generation,
+    ) -> hyper::Result<Self>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -42,7 +48,7 @@ impl Wire {
                 tracing::debug!(%error, "a connection to an upstream ended");
             }
         });
-        Ok(Self { sender, socket })
+        Ok(Self { sender, generation, socket })
     }
 
     /// Whether an idle connection still lives and has nothing to read: bytes that nobody asked for, or

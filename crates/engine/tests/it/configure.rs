@@ -42,3 +42,23 @@ async fn what_a_wider_limit_allows_starts_at_once() {
     world.until(second.spec.id, EventKind::Succeeded).await;
     drop(held);
 }
+
+#[tokio::test]
+async fn a_connection_that_was_in_use_at_a_reload_carries_no_further_call() {
+    // It came back after the idle ones were closed, and went on with the old certificate and roots.
+    let world = World::new().await;
+    let upstream = Upstream::start().await;
+    let first = world.submit(for_upstream(&upstream, "GET", true)).await;
+    let mut call = upstream.next().await;
+    world.engine.configure(Config { template: Some(policy()), ..Config::default() });
+    call.answer_and_stay("", "one").await;
+    world.until(first.spec.id, EventKind::Succeeded).await;
+    call.until_closed().await;
+    let second = world.submit(for_upstream(&upstream, "GET", true)).await;
+    let mut call = upstream.next().await;
+    call.answer_and_stay("", "two").await;
+    world.until(second.spec.id, EventKind::Succeeded).await;
+    let third = world.submit(for_upstream(&upstream, "GET", true)).await;
+    call.next().await.answer_and_stay("", "three").await;
+    world.until(third.spec.id, EventKind::Succeeded).await;
+}
