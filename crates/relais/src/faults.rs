@@ -114,7 +114,7 @@ impl FaultyStore {
         match self.fault {
             Fault::EarlyAccept if accept.idempotency.is_none() => {
                 self.later(Commit::Accept(Box::new(accept)));
-                return Ok(Ok(Committed::Accepted { pos: 1 }));
+                return Ok(Ok(Committed::Accepted { pos: 1, place: Place::default() }));
             }
             Fault::PostRetried => {
                 let mut spec = (*accept.task.spec).clone();
@@ -180,9 +180,11 @@ impl FaultyStore {
         let Some(mut task) = self.task(step.id).await? else { return Ok(Err(Rejected::NotFound)) };
         let taken = relais_core::step(&task, step.command.clone(), &step.policy, step.now);
         Ok(taken.map_err(Rejected::from).map(|taken| {
+            let started_at = task.life.started_at();
             task.life = taken.life;
             let (entries, effects, reply) = (taken.entries, taken.effects, taken.reply);
-            Committed::Stepped(Box::new(Stepped { task, entries, pos: 1, effects, reply }))
+            let pos = 1;
+            Committed::Stepped(Box::new(Stepped { task, started_at, entries, pos, effects, reply }))
         }))
     }
 
