@@ -25,7 +25,6 @@ pub(crate) struct Pieces {
 impl Pieces {
     /// Begins to read.
     pub(crate) fn of(body: Body) -> Self {
-        // tidy: allow(clock): a duration, by the clock that tests hold
         Self { body, began: Instant::now(), received: 0 }
     }
 
@@ -35,7 +34,6 @@ impl Pieces {
     /// 408 when it pauses, or is too slow on average; 400 when it breaks off.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
         loop {
-            // tidy: allow(clock): a duration, by the clock that tests hold
             let until = self.due().min(Instant::now() + BODY_PAUSE_MAX);
             let frame = tokio::time::timeout_at(until, self.body.frame()).await;
             let frame = frame.map_err(|_| Refusal::new(&codes::REQUEST_TIMEOUT).closing())?;

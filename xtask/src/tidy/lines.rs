@@ -155,6 +155,7 @@ const MAY_MEASURE: &[&str] = &[
     "crates/server/src/connection/",
     "crates/server/src/front_door",
     "crates/server/src/metrics.rs",
+    "crates/server/src/pieces.rs",
     "crates/sim/",
     "crates/soak/",
     "crates/store-sqlite/examples/",

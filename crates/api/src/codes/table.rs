@@ -190,8 +190,8 @@ codes! {
     }
     OVERLOADED = "overloaded", 503, retryable {
         "Relais has too much at once";
-        "The requests that are not whole yet hold as many bytes as all of them together may. \
-         Nothing was stored.";
+        "The requests that are not whole yet hold as many bytes as all of them together may, or \
+         another settle of the same lease has the stored result just now. Nothing was stored.";
         "Send the request again after `Retry-After`.";
     }
     PRECONDITION_FAILED = "precondition-failed", 412, final {
