@@ -11,12 +11,13 @@ use relais_api::{BulkRequest, BulkResponse, Queue, Why};
 use crate::answer::{Answer, TaskResult};
 use crate::backoff::Backoff;
 use crate::credentials::Credentials;
-use crate::error::{Error, InvalidUrl};
+use crate::error::{Error, InvalidAuthorities, InvalidUrl};
 use crate::follow::Follow;
 use crate::limits;
 use crate::send::{self, Call, escaped};
 use crate::submit::Accepted;
 use crate::transport::{Origin, Transport};
+use crate::trust;
 use crate::view::{Task, TaskList};
 
 /// One server, one caller. Cheap to clone; clones share their connections.
@@ -46,13 +47,27 @@ pub struct ListQuery {
 
 impl Client {
     /// A client of the server at `base_url`: scheme, host and, if the server has one, its
-    /// `api_prefix`.
+    /// `api_prefix`. Over `https` its certificate must be of an authority that everybody trusts (Mozilla's
+    /// roots, which are part of the program), or this machine.
     ///
     /// # Errors
     /// When the text is not such a URL.
     pub fn new(base_url: &str, credentials: Credentials) -> Result<Self, InvalidUrl> {
         let origin = Origin::parse(base_url)?;
-        Ok(Self { transport: Arc::new(Transport::new(origin)), credentials, attempts: ATTEMPTS })
+        let tls = trust::config(origin.is_tls(), Vec::new());
+        let transport = Arc::new(Transport::new(origin, tls));
+        Ok(Self { transport, credentials, attempts: ATTEMPTS })
+    }
+
+    /// The same client, over connections of its own, where the certificates of this PEM text are trusted
+    /// as well: those of authorities, or the server's own.
+    ///
+    /// # Errors
+    /// When there is no certificate in it, or something else.
+    pub fn with_authorities(&self, pem: &[u8]) -> Result<Self, InvalidAuthorities> {
+        let origin = self.transport.origin().clone();
+        let tls = trust::config(origin.is_tls(), trust::authorities(pem)?);
+        Ok(Self { transport: Arc::new(Transport::new(origin, tls)), ..self.clone() })
     }
 
     /// The same client, calling as somebody else.
@@ -84,8 +99,7 @@ impl Client {
 
     /// The same caller with connections of its own, which belong to another runtime.
     pub(crate) fn on_its_own(&self) -> Self {
-        let transport = Arc::new(Transport::new(self.transport.origin().clone()));
-        Self { transport, ..self.clone() }
+        Self { transport: Arc::new(self.transport.on_its_own()), ..self.clone() }
     }
 
     /// One task as it is now.

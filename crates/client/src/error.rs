@@ -25,6 +25,14 @@ pub enum Error {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The server's certificate is not trusted.
+    #[error("could not reach {at}: {why}")]
+    Untrusted {
+        /// Scheme and authority of the server.
+        at: String,
+        /// What is wrong with it.
+        why: Distrust,
+    },
     /// The server did not answer in time.
     #[error("{at} did not answer in time")]
     TimedOut {
@@ -73,6 +81,8 @@ impl Error {
         match self {
             Self::Refused { problem, .. } => is_transient(problem.status),
             Self::Unreachable { .. } | Self::TimedOut { .. } => true,
+            // Certificates are renewed, and clocks set.
+            Self::Untrusted { why, .. } => matches!(why, Distrust::Ended | Distrust::NotYet),
             _ => false,
         }
     }
@@ -98,6 +108,32 @@ pub struct InvalidUrl {
     pub(crate) text: String,
     pub(crate) why: &'static str,
 }
+
+/// Why a server's certificate is not trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Distrust {
+    /// Nobody who vouches for it is trusted here.
+    #[error("its certificate is of no authority that is trusted here")]
+    Authority,
+    /// The server is not called by a name that its certificate is for.
+    #[error("its certificate is for another name")]
+    Name,
+    /// It is no longer valid.
+    #[error("its certificate is no longer valid")]
+    Ended,
+    /// It is not valid yet.
+    #[error("its certificate is not valid yet")]
+    NotYet,
+    /// It is none that could be trusted.
+    #[error("its certificate is none that a server can use")]
+    Form,
+}
+
+/// A text that certificates of authorities cannot be read from, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidAuthorities(pub(crate) &'static str);
 
 fn says(problem: &Problem) -> String {
     let what = problem.detail.as_deref().unwrap_or(&problem.title);

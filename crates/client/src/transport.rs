@@ -7,15 +7,18 @@ use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::{Client as Pool, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::ClientConfig;
 
 use crate::body::SendBody;
-use crate::error::{Error, InvalidUrl};
+use crate::error::{Distrust, Error, InvalidUrl};
 use crate::limits;
+use crate::trust;
 
 /// Connections to one server. They belong to the runtime that first uses them.
 pub(crate) struct Transport {
     pool: Pool<HttpsConnector<HttpConnector>, SendBody>,
     origin: Origin,
+    tls: ClientConfig,
 }
 
 /// Where the server is.
@@ -49,6 +52,10 @@ impl Origin {
         })
     }
 
+    pub(crate) fn is_tls(&self) -> bool {
+        self.base.starts_with("https:")
+    }
+
     /// The URL of one of Relais' own paths.
     fn uri(&self, path: &str) -> Result<Uri, Error> {
         let Self { base, prefix } = self;
@@ -59,14 +66,14 @@ impl Origin {
 }
 
 impl Transport {
-    pub(crate) fn new(origin: Origin) -> Self {
+    pub(crate) fn new(origin: Origin, tls: ClientConfig) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(limits::CONNECT_TIMEOUT));
         tcp.set_keepalive(Some(Duration::from_secs(60)));
-        let tls = HttpsConnectorBuilder::new()
-            .with_webpki_roots()
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls.clone())
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
@@ -75,8 +82,13 @@ impl Transport {
             .timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(30))
             .http1_max_buf_size(256 << 10)
-            .build(tls);
-        Self { pool, origin }
+            .build(connector);
+        Self { pool, origin, tls }
+    }
+
+    /// The same way to the same server, by connections of its own.
+    pub(crate) fn on_its_own(&self) -> Self {
+        Self::new(self.origin.clone(), self.tls.clone())
     }
 
     pub(crate) const fn origin(&self) -> &Origin {
@@ -101,7 +113,16 @@ impl Transport {
     }
 
     pub(crate) fn unreachable(&self, error: &(dyn std::error::Error + 'static)) -> Error {
-        Error::Unreachable { at: self.origin.base.clone(), source: deepest(error).into() }
+        let at = self.origin.base.clone();
+        match trust::tls_error(error) {
+            Some(rustls::Error::InvalidCertificate(fault)) => {
+                Error::Untrusted { at, why: Distrust::of(fault) }
+            }
+            Some(rustls::Error::InvalidMessage(_)) => {
+                Error::Unreachable { at, source: "what answers there does not speak TLS".into() }
+            }
+            _ => Error::Unreachable { at, source: deepest(error).into() },
+        }
     }
 }
 

@@ -119,7 +119,7 @@ pub fn main() -> ExitCode {
                 show::error(&format!("error: {usage}\n\n{more}"));
                 ExitCode::from(WRONG)
             }
-            None => fail(&show::causes(&error)),
+            None => fail(&(show::causes(&error) + connect::advice(&error))),
         },
     };
     // A thread that reads a terminal or a pipe would hold the program until somebody types.

@@ -26,7 +26,7 @@ use relais_engine::Config as EngineConfig;
 use relais_server::config::{HostHeader, Route, ServerConfig};
 use relais_server::validate_routes;
 
-pub use here::url_here;
+pub use here::{Here, here};
 pub use problem::{Invalid, Problem};
 pub use url::StoreUrl;
 

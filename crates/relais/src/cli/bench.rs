@@ -81,8 +81,7 @@ impl Bench {
             own = OwnServer::start(self.folder.as_deref()) => own?,
             () = signals.next() => return Ok(ExitCode::from(INTERRUPTED)),
         };
-        let anonymous =
-            Connection { url: own.url().to_owned(), key: None, ticket: None, json: false };
+        let anonymous = Connection { url: own.url().to_owned(), ..Connection::default() };
         let plan = self.plan(anonymous.client()?);
         let figures = tokio::select! {
             figures = bench::measure(plan) => {

@@ -1,28 +1,40 @@
 //! Where the server of this folder is: what client commands go by where nobody says.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 
 use super::{DEFAULT_FILE, Environment};
 
-/// The URL of a server that goes by the variables and the file of this folder, as commands on this
-/// machine reach it. `None` where neither says an address: a file that is wrong is the server's matter.
-#[must_use]
-pub fn url_here(environment: Environment<'_>) -> Option<String> {
-    let file = environment("RELAIS_CONFIG").unwrap_or_else(|| DEFAULT_FILE.to_owned());
-    let text = std::fs::read_to_string(file).unwrap_or_default();
-    url_of(&text, environment("RELAIS_LISTEN").as_deref())
+/// A server, as commands on its machine reach it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Here {
+    /// Scheme, host and prefix.
+    pub url: String,
+    /// The file of its certificate, if it speaks HTTPS.
+    pub certificate: Option<PathBuf>,
 }
 
-fn url_of(text: &str, listen: Option<&str>) -> Option<String> {
+/// The server that goes by the variables and the file of this folder. `None` where neither says an address: a file that is wrong is the server's matter.
+#[must_use]
+pub fn here(environment: Environment<'_>) -> Option<Here> {
+    let file = environment("RELAIS_CONFIG").unwrap_or_else(|| DEFAULT_FILE.to_owned());
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    server_of(&text, environment("RELAIS_LISTEN").as_deref())
+}
+
+fn server_of(text: &str, listen: Option<&str>) -> Option<Here> {
     let file = text.parse::<toml::Table>().unwrap_or_default();
     let server = file.get("server").and_then(toml::Value::as_table);
     let said = |key: &str| server?.get(key)?.as_str();
     let listen = listen.or_else(|| said("listen"));
     let prefix = said("api_prefix").unwrap_or_default().trim_end_matches('/');
-    let is_tls = server.is_some_and(|server| server.contains_key("tls"));
+    let tls = server.and_then(|server| server.get("tls"));
+    let certificate = tls.and_then(|tls| Some(tls.get("cert")?.as_str()?.into()));
+    let is_tls = tls.is_some();
     if is_tls && let Some(url) = said("public_url") {
         // The certificate is for that name.
-        return Some(format!("{}{prefix}", url.trim_end_matches('/')));
+        let url = format!("{}{prefix}", url.trim_end_matches('/'));
+        return Some(Here { url, certificate });
     }
     let address = match listen {
         Some(text) => text.parse().ok()?,
@@ -33,7 +45,8 @@ fn url_of(text: &str, listen: Option<&str>) -> Option<String> {
         return None;
     }
     let scheme = if is_tls { "https" } else { "http" };
-    Some(format!("{scheme}://{}{prefix}", reachable(address)))
+    let url = format!("{scheme}://{}{prefix}", reachable(address));
+    Some(Here { url, certificate })
 }
 
 /// An address that a connection can be made to: "any" is none.
@@ -54,7 +67,7 @@ mod tests {
 
     #[test]
     fn a_command_finds_the_server_of_its_folder() {
-        let of = |text: &str| url_of(text, None);
+        let of = |text: &str| server_of(text, None).map(|here| here.url);
         let listen = |text: &str| of(&format!("[server]\nlisten = \"{text}\"\n"));
         assert_eq!(listen("127.0.0.1:9090").unwrap(), "http://127.0.0.1:9090");
         assert_eq!(listen("0.0.0.0:80").unwrap(), "http://127.0.0.1:80");
@@ -67,6 +80,7 @@ mod tests {
         assert_eq!(of(&named).unwrap(), "https://a.example");
         assert_eq!(of("[[route]]\n"), None);
         assert_eq!(of("not toml"), None);
-        assert_eq!(url_of("", Some("127.0.0.1:7")).unwrap(), "http://127.0.0.1:7");
+        assert_eq!(server_of("", Some("127.0.0.1:7")).unwrap().url, "http://127.0.0.1:7");
+        assert_eq!(server_of(&named, None).unwrap().certificate, Some("a".into()));
     }
 }

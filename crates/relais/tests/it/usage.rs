@@ -160,6 +160,7 @@ const WRONG_LINES: &[(&str, &str)] = &[
     ("why", "<ID>"),
     ("result", "<ID>"),
     ("tasks --all --limit 3", "--limit <N>"),
+    ("tasks --ca nowhere.pem", "--ca <FILE>"),
     ("cancel", "[ID]"),
     ("retry", "[ID]"),
     ("cancel task_01jdk3v5x8e2rbk0t6q9z4m7ha --queue q", "--queue"),
