@@ -8,6 +8,7 @@ mod file;
 mod here;
 mod keys;
 mod loops;
+mod misspelt;
 mod policy;
 mod problem;
 mod read;
@@ -145,6 +146,8 @@ pub fn judge(
     loops::refuse(&file, overrides, &server, &mut report);
     front_everything(&mut server, overrides, &mut report, &mut warnings);
     define_queues(&server.routes, &mut engine);
+    warnings.extend(misspelt::hosts(&server));
+    warnings.extend(misspelt::queues(&file));
     let store = store(&file.store, overrides, &mut report);
     report.finish()?;
     let drain_delay = file.server.drain_delay.as_ref();

@@ -157,6 +157,50 @@ fn the_service_behind_everything_gets_the_host_that_is_said_or_goes_by_its_addre
 }
 
 #[test]
+fn a_host_that_is_probably_a_word_misspelt_is_warned_of() {
+    // "clent" was sent to every upstream as its Host, and `check` was content.
+    let warned = |host: &str| {
+        let said = format!("upstream_host = {host:?}\n");
+        let route = route(&said);
+        let settings = read(&format!("[server]\n{said}{route}")).unwrap();
+        let about = |warning: &&String| warning.starts_with("upstream_host: ");
+        settings.warnings.iter().filter(about).cloned().collect::<Vec<_>>()
+    };
+    let warnings = warned("clent");
+    assert!(warnings.len() == 1 && warnings[0].contains("\"clent\""), "{warnings:?}");
+    for fine in ["client", "upstream", "a.example", "shop:80", "localhost", "[::1]"] {
+        assert_eq!(warned(fine), Vec::<String>::new(), "{fine}");
+    }
+}
+
+#[test]
+fn a_queue_that_is_probably_misspelt_is_warned_of() {
+    // The limits of [queue.imports] held for nothing, because the route said "import".
+    let warned = |queue: &str, tables: &str| {
+        let settings = read(&format!("{}{tables}", route(queue))).unwrap();
+        settings.warnings.into_iter().find(|warning| warning.contains("no route uses"))
+    };
+    let import = "queue = \"import\"";
+    let warning = warned(import, "[queue.imports]\n[queue.work]\n").unwrap();
+    assert!(
+        warning.starts_with(
+            "no route uses [queue.imports], [queue.work], and no table defines import, which"
+        ),
+        "{warning}"
+    );
+    // A table for workers alone, a route's queue without one, and a template for all others.
+    for (queue, tables) in [
+        (import, "[queue.import]\n[queue.work]\n"),
+        (import, ""),
+        (import, "[queue.imports]\n[queue.\"*\"]\n"),
+        ("", "[queue.imports]\n"),
+        ("", "[queue.default]\n"),
+    ] {
+        assert_eq!(warned(queue, tables), None, "{queue} {tables}");
+    }
+}
+
+#[test]
 fn all_mistakes_are_named_at_once_each_with_its_line_and_key() {
     let error = refused(
         "[server]\napi_prefix = \"x\"\n\n[[route]]\npath = \"/a\"\nupstream = \"here\"\nwait = \"56s\"\n\
