@@ -271,6 +271,7 @@ fn parse_span(text: &str) -> Result<Span, &'static str> {
     match text.bytes().next() {
         None => return Err("it is empty"),
         Some(b'-') => return Err("it cannot be negative"),
+        Some(_) if text.contains(char::is_whitespace) => return Err("there is a space in it"),
         Some(_) => {}
     }
     let mut total: u64 = 0;

@@ -47,6 +47,6 @@ mod worker;
 pub use app::{App, ServeError};
 pub use listen::{listen, serve};
 pub use service::{Door, RouteProblem, Rules, validate_routes};
-pub use tls::{Certificates, TlsError, TlsFiles};
+pub use tls::{Certificates, TlsError, TlsFault, TlsFiles};
 pub use watch::chunk::Chunk;
 pub use watch::sse::{Follow, Following};

@@ -27,11 +27,24 @@ pub struct TlsFiles {
     pub cert: PathBuf,
     /// Its private key.
     pub key: PathBuf,
+    /// Where they are named, such as `relais.toml:3: [server] tls`: what is wrong with them is said
+    /// of it.
+    pub place: String,
 }
 
-/// Why a certificate cannot be used.
+/// Why a listener's certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum TlsError {
+#[error("{place}: {fault}")]
+pub struct TlsError {
+    /// Where its files are named.
+    pub place: String,
+    /// What is wrong with them.
+    pub fault: TlsFault,
+}
+
+/// What is wrong with the files of a certificate.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsFault {
     /// A file cannot be read, or holds nothing of the kind.
     #[error("could not read the {what} in {}: {why}", .path.display())]
     Unreadable {
@@ -50,6 +63,18 @@ pub enum TlsError {
         /// What is wrong with it.
         why: String,
     },
+    /// Certificate and key are not of each other.
+    #[error(
+        "the private key in {} is not that of the certificate in {}",
+        .key.display(),
+        .cert.display()
+    )]
+    Unmatched {
+        /// Where the certificate is.
+        cert: PathBuf,
+        /// Where the key is.
+        key: PathBuf,
+    },
 }
 
 /// A certificate with its key, ready to be served.
@@ -66,12 +91,12 @@ impl Certificate {
     ///
     /// # Errors
     /// Names the file, and what is wrong with it.
-    fn read(files: &TlsFiles) -> Result<Self, TlsError> {
+    fn read(files: &TlsFiles) -> Result<Self, TlsFault> {
         let unreadable = |what, path: &Path| {
             let path = path.to_owned();
-            move |error: PemError| TlsError::Unreadable { what, path, why: why_of(error) }
+            move |error: PemError| TlsFault::Unreadable { what, path, why: why_of(error) }
         };
-        let unusable = |why: String| TlsError::Unusable { path: files.cert.clone(), why };
+        let unusable = |why: String| TlsFault::Unusable { path: files.cert.clone(), why };
         let chain = CertificateDer::pem_file_iter(&files.cert)
             .and_then(Iterator::collect::<Result<Vec<_>, _>>)
             .map_err(unreadable("certificate", &files.cert))?;
@@ -87,7 +112,12 @@ impl Certificate {
             .map_err(|error| unusable(error.to_string()))?
             .with_no_client_auth()
             .with_single_cert(chain, key)
-            .map_err(|error| unusable(error.to_string()))?;
+            .map_err(|error| match error {
+                rustls::Error::InconsistentKeys(_) => {
+                    TlsFault::Unmatched { cert: files.cert.clone(), key: files.key.clone() }
+                }
+                error => unusable(error.to_string()),
+            })?;
         config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
         Ok(Self { config: Arc::new(config), path: files.cert.clone(), not_before, not_after })
     }
@@ -134,7 +164,11 @@ impl Certificates {
     /// # Errors
     /// Names the file, and what is wrong with it.
     pub fn read(config: &ServerConfig) -> Result<Self, TlsError> {
-        let read = |files: &Option<TlsFiles>| files.as_ref().map(Certificate::read).transpose();
+        let one = |files: &TlsFiles| {
+            let place = || files.place.clone();
+            Certificate::read(files).map_err(|fault| TlsError { place: place(), fault })
+        };
+        let read = |files: &Option<TlsFiles>| files.as_ref().map(one).transpose();
         Ok(Self { public: read(&config.tls)?, admin: read(&config.admin_tls)? })
     }
 

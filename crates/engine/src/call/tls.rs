@@ -19,9 +19,12 @@ pub enum TlsFault {
     /// With the file of its authorities.
     #[error("{0}")]
     Authorities(String),
-    /// With our certificate, or its key.
+    /// With our certificate.
     #[error("{0}")]
     Identity(String),
+    /// With our certificate's key.
+    #[error("{0}")]
+    Key(String),
 }
 
 impl UpstreamTls {
@@ -48,10 +51,17 @@ impl UpstreamTls {
             None => builder.with_no_client_auth(),
             Some((cert, key)) => {
                 let chain = certificates(cert).map_err(TlsFault::Identity)?;
-                let key = PrivateKeyDer::from_pem_file(key)
-                    .map_err(|error| TlsFault::Identity(could_not_read(key, &error)))?;
-                builder.with_client_auth_cert(chain, key).map_err(|error| {
-                    TlsFault::Identity(format!("certificate and key cannot be used: {error}"))
+                let private = PrivateKeyDer::from_pem_file(key)
+                    .map_err(|error| TlsFault::Key(could_not_read(key, &error)))?;
+                builder.with_client_auth_cert(chain, private).map_err(|error| match error {
+                    rustls::Error::InconsistentKeys(_) => TlsFault::Key(format!(
+                        "the private key in {} is not that of the certificate in {}",
+                        key.display(),
+                        cert.display()
+                    )),
+                    error => {
+                        TlsFault::Identity(format!("certificate and key cannot be used: {error}"))
+                    }
                 })?
             }
         };

@@ -149,8 +149,10 @@ async fn files_that_cannot_be_used_are_named() {
         let fault = UpstreamTls::of_files(Some(ca), None).unwrap_err();
         assert!(matches!(fault, TlsFault::Authorities(_)), "{fault}");
     }
-    for (cert, key) in [(&cert, &other), (&cert, &missing), (&empty, &other)] {
+    for (cert, key, is_of_key) in
+        [(&cert, &other, true), (&cert, &missing, true), (&empty, &other, false)]
+    {
         let fault = UpstreamTls::of_files(None, Some((cert, key))).unwrap_err();
-        assert!(matches!(fault, TlsFault::Identity(_)), "{fault}");
+        assert_eq!(matches!(fault, TlsFault::Key(_)), is_of_key, "{fault}");
     }
 }

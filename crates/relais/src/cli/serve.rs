@@ -84,7 +84,7 @@ impl Flags {
             argument::store(store)?;
         }
         let urls = [
-            ("--public-url <URL>", &self.public_url, config::url::origin as fn(&str) -> _),
+            ("--public-url <URL>", &self.public_url, config::url::public as fn(&str) -> _),
             ("--upstream <URL>", &self.upstream, config::url::upstream),
         ];
         for (argument, url, judge) in urls {

@@ -79,6 +79,11 @@ impl<'a> Report<'a> {
         Self { source, found: Vec::new(), holes: Vec::new() }
     }
 
+    /// Where something of the file is, as `relais.toml:12`.
+    pub(crate) fn place(&self, at: usize) -> String {
+        format!("{}:{}", self.source.path.display(), self.source.line(at))
+    }
+
     /// A mistake in the value at `span`.
     pub(crate) fn at(
         &mut self,
@@ -86,8 +91,7 @@ impl<'a> Report<'a> {
         field: impl Into<String>,
         what: impl fmt::Display,
     ) {
-        let line = self.source.line(span.start);
-        let place = format!("{}:{line}", self.source.path.display());
+        let place = self.place(span.start);
         let problem = Problem { place, field: field.into(), what: what.to_string() };
         self.found.push((span.start, problem));
     }

@@ -200,9 +200,11 @@ fn lane(text: &str, path: &str) -> Result<LaneSource, String> {
     let (kind, rest) = text.split_once(':').unwrap_or((text, ""));
     match (kind, rest) {
         ("ip", "") if !text.contains(':') => Ok(LaneSource::Ip),
+        ("header" | "query" | "path", "") => Err(format!("write \"{kind}:NAME\"")),
+        ("const", "") => Err("write \"const:VALUE\"".to_owned()),
         ("header", name) => Ok(LaneSource::Header(header(name)?)),
-        ("query", name) if !name.is_empty() => Ok(LaneSource::Query(name.to_owned())),
-        ("path", name) if !name.is_empty() => {
+        ("query", name) => Ok(LaneSource::Query(name.to_owned())),
+        ("path", name) => {
             let has = [format!("{{{name}}}"), format!("{{*{name}}}")]
                 .iter()
                 .any(|segment| path.contains(segment.as_str()));
@@ -226,7 +228,7 @@ fn access(text: &str) -> Result<RouteAccess, String> {
     match text.split_once(':') {
         None if text == "ticket" => Ok(RouteAccess::Ticket),
         None if text == "key" => Ok(RouteAccess::Key),
-        Some(("caller", rest)) if rest.starts_with("header:") => {
+        Some(("caller", rest)) if rest.len() > "header:".len() && rest.starts_with("header:") => {
             Ok(RouteAccess::Caller(header(&rest["header:".len()..])?))
         }
         _ => Err(format!("{text:?} is no access: ticket, key, caller:header:NAME")),

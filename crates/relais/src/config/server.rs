@@ -30,8 +30,8 @@ pub(super) fn resolve(file: &File, overrides: &Overrides, report: &mut Report<'_
         is_insecure: overrides.insecure,
         access_log: overrides.access_log
             || table.access_log.as_ref().is_some_and(|on| *on.get_ref()),
-        tls: table.tls.as_ref().map(certificate),
-        admin_tls: table.admin_tls.as_ref().map(certificate),
+        tls: certificate(table.tls.as_ref(), "[server] tls", report),
+        admin_tls: certificate(table.admin_tls.as_ref(), "[server] admin_tls", report),
         ..defaults
     };
     if config.listen == config.admin_listen && config.listen.port() != 0 {
@@ -97,8 +97,11 @@ fn sealed_field(name: &str) -> Result<String, InvalidHeaderName> {
     Ok(folded(name.as_str()).into_owned())
 }
 
-fn certificate(given: &Tls) -> TlsFiles {
-    TlsFiles { cert: given.cert.clone(), key: given.key.clone() }
+fn certificate(given: Option<&Spanned<Tls>>, field: &str, report: &Report<'_>) -> Option<TlsFiles> {
+    let given = given?;
+    let place = format!("{}: {field}", report.place(given.span().start));
+    let Tls { cert, key } = given.get_ref();
+    Some(TlsFiles { cert: cert.clone(), key: key.clone(), place })
 }
 
 fn address(
@@ -136,7 +139,7 @@ fn public_url(
     report: &mut Report<'_>,
 ) -> Option<String> {
     if let Some(flag) = &overrides.public_url {
-        return match url::origin(flag) {
+        return match url::public(flag) {
             Ok(url) => Some(url),
             Err(error) => {
                 report.elsewhere("--public-url", "", error);
@@ -145,7 +148,7 @@ fn public_url(
         };
     }
     let given = given?;
-    report.take(given.span(), "[server] public_url", url::origin(given.get_ref()))
+    report.take(given.span(), "[server] public_url", url::public(given.get_ref()))
 }
 
 /// `10.0.0.0/8`, or one address.

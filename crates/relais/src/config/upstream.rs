@@ -65,6 +65,7 @@ fn tls(table: &Upstream, origin: &str, what: &str, report: &mut Report<'_>) -> O
             let (name, file) = match &fault {
                 TlsFault::Authorities(_) => ("ca", &table.ca),
                 TlsFault::Identity(_) => ("cert", &table.cert),
+                TlsFault::Key(_) => ("key", &table.key),
             };
             let span = file.as_ref().map_or_else(|| first.span(), toml::Spanned::span);
             report.at(span, format!("{what} {name}"), fault.to_string());

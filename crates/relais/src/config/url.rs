@@ -59,13 +59,22 @@ pub(crate) fn upstream(text: &str) -> Result<String, String> {
     Ok(format!("{origin}{}", path.trim_end_matches('/')))
 }
 
-/// Scheme and authority alone.
+/// Scheme and authority of an upstream.
 pub(crate) fn origin(text: &str) -> Result<String, String> {
+    without_path(text, "limits are of a whole service")
+}
+
+/// Scheme and authority of this server, as its clients know it.
+pub(crate) fn public(text: &str) -> Result<String, String> {
+    without_path(text, "links are made of scheme and host alone")
+}
+
+fn without_path(text: &str, why: &str) -> Result<String, String> {
     let (origin, path) = parts(text)?;
     if path.trim_end_matches('/').is_empty() {
         Ok(origin)
     } else {
-        Err(format!("limits are of a whole service: write {origin:?}, without a path"))
+        Err(format!("{why}: write {origin:?}, without a path"))
     }
 }
 
@@ -110,7 +119,7 @@ fn parts(text: &str) -> Result<(String, String), String> {
         return refuse("a URL needs a scheme and a host");
     };
     if !matches!(scheme, "http" | "https") {
-        return refuse("the scheme of an upstream is http or https");
+        return refuse("the scheme is http or https");
     }
     if authority.as_str().contains('@') {
         return refuse("a URL here cannot hold a user and a password");
@@ -148,6 +157,11 @@ mod tests {
         for text in ["", "a:80", "ftp://a", "http://me:pw@a", "http://a?x=1", "/x"] {
             assert!(upstream(text).is_err(), "{text}");
         }
-        assert!(origin("http://a/x").is_err());
+        assert!(origin("http://a/x").unwrap_err().starts_with("limits are of a whole service"));
+        // It spoke of limits, too.
+        let refused = public("https://a.example/x").unwrap_err();
+        assert!(
+            refused.starts_with("links are made of") && refused.contains("\"https://a.example\"")
+        );
     }
 }

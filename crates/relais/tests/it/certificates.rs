@@ -41,6 +41,26 @@ fn check_and_serve_agree_on_a_certificate() {
 }
 
 #[test]
+fn a_key_of_another_certificate_is_named_with_its_line() {
+    // "keys may not be consistent: KeyMismatch", said of the certificate.
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::write(folder.join("other.pem"), KeyPair::generate().unwrap().serialize_pem()).unwrap();
+    write_certificate(folder, (2020, 2200));
+    let why = "the private key in other.pem is not that of the certificate in cert.pem";
+    let files = "cert = \"cert.pem\"\nkey = \"other.pem\"\n";
+    let upstream = "[upstream.\"https://a\"]\n";
+    for (text, place) in [
+        (CONFIG.replace("key.pem", "other.pem"), "relais.toml:2: [server] tls".to_owned()),
+        (format!("{upstream}{files}"), "relais.toml:3: [upstream.\"https://a\"] key".to_owned()),
+    ] {
+        std::fs::write(folder.join("relais.toml"), text).unwrap();
+        let error = refused(folder, &["check"]);
+        assert!(error.ends_with(&format!("{place}: {why}\n")), "{error}");
+    }
+}
+
+#[test]
 fn a_hangup_exchanges_a_certificate_or_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();

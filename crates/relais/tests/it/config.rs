@@ -251,6 +251,17 @@ fn what_cannot_be_read_hides_no_other_mistake() {
 }
 
 #[test]
+fn a_mistake_is_called_what_it_is() {
+    // It said "a number has no unit", and "limits are of a whole service".
+    let error = refused("[server]\ndrain = \"20 s\"\n");
+    assert!(error.starts_with("relais.toml:2: the text is not a duration: there is a space in it"));
+    let error = refused("[server]\npublic_url = \"https://a.example/x\"\n");
+    let why =
+        "links are made of scheme and host alone: write \"https://a.example\", without a path";
+    assert_eq!(error, format!("relais.toml:2: [server] public_url: {why}"));
+}
+
+#[test]
 fn an_unknown_key_and_a_wrong_type_are_refused_with_their_line() {
     let error = refused("[queue.imports]\nlaese = \"30s\"\n");
     assert!(

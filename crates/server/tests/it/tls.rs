@@ -27,7 +27,8 @@ fn write_certificate(folder: &Path) -> CertificateDer<'static> {
 }
 
 fn files(folder: &Path) -> TlsFiles {
-    TlsFiles { cert: folder.join("cert.pem"), key: folder.join("key.pem") }
+    let place = "relais.toml:2: [server] tls".to_owned();
+    TlsFiles { cert: folder.join("cert.pem"), key: folder.join("key.pem"), place }
 }
 
 /// A house with TLS on its public listener, and its certificate.
@@ -154,19 +155,21 @@ fn a_certificate_that_cannot_be_used_is_named() {
     write_certificate(other.path());
     let read = |cert: &Path, key: &Path| {
         let mut config = ServerConfig::on_loopback();
-        config.admin_tls = Some(TlsFiles { cert: cert.to_owned(), key: key.to_owned() });
+        let place = "relais.toml:3: [server] admin_tls".to_owned();
+        config.admin_tls = Some(TlsFiles { cert: cert.to_owned(), key: key.to_owned(), place });
         Certificates::read(&config).map(drop).map_err(|error| error.to_string())
     };
     let (cert, key) = (one.path().join("cert.pem"), one.path().join("key.pem"));
     assert_eq!(read(&cert, &key), Ok(()));
     for (cert, key, words) in [
-        (&cert, &other.path().join("key.pem"), "could not use the certificate"),
+        (&cert, &other.path().join("key.pem"), "is not that of the certificate in"),
         (&one.path().join("none.pem"), &key, "could not read the certificate"),
         (&cert, &one.path().join("none.pem"), "could not read the private key"),
         (&key, &key, "there is none in PEM"),
         (&cert, &cert, "there is none in PEM"),
     ] {
         let error = read(cert, key).unwrap_err();
-        assert!(error.contains(words), "{error}");
+        let place = "relais.toml:3: [server] admin_tls: ";
+        assert!(error.starts_with(place) && error.contains(words), "{error}");
     }
 }

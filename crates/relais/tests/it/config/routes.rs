@@ -46,7 +46,11 @@ fn what_a_route_cannot_be_is_refused() {
     for (lines, what) in [
         ("lane = \"path:other\"", "has no {other}"),
         ("lane = \"cookie:x\"", "is no lane"),
-        ("lane = \"const:\"", "1 to 128 bytes"),
+        // It said that "" is no header name.
+        ("lane = \"header\"", "write \"header:NAME\""),
+        ("lane = \"path:\"", "write \"path:NAME\""),
+        ("lane = \"const:\"", "write \"const:VALUE\""),
+        ("access = \"caller:header:\"", "caller:header:NAME"),
         ("access = \"anybody\"", "is no access"),
         ("ticket = [\"write\"]", "is no grant"),
         ("methods = [\"CONNECT\"]", "never taken"),
