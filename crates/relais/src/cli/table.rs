@@ -1,5 +1,6 @@
 //! Tables that fit the terminal and lose nothing: columns that have no room go to lines of their own
-//! below their row, each value with its heading. In a pipe a row is one line.
+//! below their row, each value with its heading. In a pipe a row is one line. Columns that are empty in
+//! each row are left out.
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -20,10 +21,25 @@ impl Table {
         self.rows.push(cells.map(|cell| show::clean(&cell)).to_vec());
     }
 
-    pub(super) fn print(&self) -> anyhow::Result<()> {
+    pub(super) fn print(self) -> anyhow::Result<()> {
         // A program that reads a pipe wants a row on a line.
         let width = terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
-        show::line(&self.render(width))
+        show::line(&self.telling().render(width))
+    }
+
+    /// The table without the columns that say nothing of any row.
+    fn telling(mut self) -> Self {
+        let [headings, rows @ ..] = self.rows.as_slice() else { return self };
+        let says = |column: usize| rows.iter().any(|row| !row[column].is_empty());
+        // The first is what rows are called by; without a row all headings are told.
+        let told: Vec<bool> = (0..headings.len())
+            .map(|column| column == 0 || rows.is_empty() || says(column))
+            .collect();
+        for row in &mut self.rows {
+            let mut told = told.iter();
+            row.retain(|_| told.next() == Some(&true));
+        }
+        self
     }
 
     /// The table without a line end; `width` in columns of the terminal.
@@ -154,6 +170,17 @@ mod tests {
         table.row(["bcd".into(), "x\ny".into()]);
         assert_eq!(table.render(None), "ID   TEXT\na    日本語 and more\nbcd  x y");
         assert_eq!(tasks().render(None).lines().count(), 3);
+    }
+
+    #[test]
+    fn a_column_that_is_empty_in_each_row_is_left_out() {
+        // A hundred tasks without lane and labels were shown on lines of over a hundred columns.
+        let headings = ["ID", "LANE", "LABELS", "DETAIL"];
+        let mut table = Table::new(headings);
+        table.row(["a", "", "", "x"].map(str::to_owned));
+        table.row(["b", "", "n=1", ""].map(str::to_owned));
+        assert_eq!(table.telling().render(None), "ID  LABELS  DETAIL\na           x\nb   n=1");
+        assert_eq!(Table::new(headings).telling().render(None), "ID  LANE  LABELS  DETAIL");
     }
 
     #[test]
