@@ -14,7 +14,8 @@ pub struct Here {
     pub certificate: Option<PathBuf>,
 }
 
-/// The server that goes by the variables and the file of this folder. `None` where neither says an address: a file that is wrong is the server's matter.
+/// The server that goes by the variables and the file of this folder. `None` where neither says an
+/// address: a file that is wrong is the server's matter.
 #[must_use]
 pub fn here(environment: Environment<'_>) -> Option<Here> {
     let file = environment("RELAIS_CONFIG").unwrap_or_else(|| DEFAULT_FILE.to_owned());

@@ -2,6 +2,7 @@
 
 mod routes;
 
+use self::routes::route;
 use std::path::Path;
 use std::time::Duration;
 
