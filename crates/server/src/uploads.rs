@@ -1,8 +1,9 @@
 //! Results that workers store before they settle: kept here, bounded and owned by their lease.
 //!
-//! A spool is finished, and with that durable, only when a settle names it: one that never is leaves
-//! nothing behind. What a lease has stored ends with it. A settle that the store could not take, in
-//! passing, leaves it where it was: it is said again, with the same result.
+//! A result is durable before its worker is told its name: a settle has nothing left to write but itself.
+//! It ends with its lease, or with the settle that the engine answered; one that no settle was recorded
+//! with leaves nothing behind. A settle that the store could not take, in passing, leaves it where it was:
+//! it is said again, with the same result.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -11,22 +12,22 @@ use std::time::Duration;
 use relais_api::codes;
 use relais_core::{LeaseToken, Task, TenantName, limits};
 use relais_engine::Follower;
-use relais_store::{Data, Spool};
+use relais_store::Data;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::app::App;
 use crate::problem::Refusal;
-use crate::watch::poll;
 use crate::worker::is_held;
 
-/// How long a result waits for its settle, however long its lease is.
-const KEPT_FOR: Duration = Duration::from_secs(3_600);
+/// How long after a task could not be read it is looked at again.
+const AGAIN: Duration = Duration::from_secs(1);
 const PREFIX: &str = "result_";
 
 /// A stored result.
 struct Upload {
-    /// Its bytes; `None` while a settle has them.
-    bytes: Option<Content>,
+    /// Its bytes; `None` while a settle has them: a commit that decides about them takes them, whatever
+    /// it decides, so that no two may have them.
+    data: Option<Data>,
     content_type: Option<String>,
     id: u128,
     tenant: TenantName,
@@ -34,50 +35,23 @@ struct Upload {
     _watch: DropGuard,
 }
 
-/// The bytes of a stored result.
-enum Content {
-    /// No settle has named them yet.
-    Unfinished(Box<dyn Spool>),
-    /// Durable: they wait for a settle that is recorded.
-    Finished(Data),
-}
-
 /// A stored result that a settle has: dropped before it is forgotten, it waits for the next.
 pub(crate) struct Taken {
     uploads: Arc<Uploads>,
     token: LeaseToken,
     id: u128,
-    bytes: Option<Content>,
+    /// Its bytes.
+    pub(crate) data: Data,
     /// The media type it came with.
     pub(crate) content_type: Option<String>,
-}
-
-impl Taken {
-    /// Makes it durable, and ready for a commit.
-    ///
-    /// # Errors
-    /// When the store cannot: then it is lost, as nobody knows what of it was written.
-    pub(crate) async fn finish(&mut self) -> Result<Data, Refusal> {
-        let data = match self.bytes.take().ok_or_else(|| Refusal::internal("it was lost"))? {
-            Content::Unfinished(spool) => spool.finish().await?,
-            Content::Finished(data) => data,
-        };
-        self.bytes = Some(Content::Finished(data.clone()));
-        Ok(data)
-    }
 }
 
 impl Drop for Taken {
     fn drop(&mut self) {
         let mut by_lease = self.uploads.by_lease.lock().expect("nothing panics while it is held");
         // It may be forgotten, or replaced, meanwhile.
-        let Some(upload) = by_lease.get_mut(&self.token).filter(|upload| upload.id == self.id)
-        else {
-            return;
-        };
-        upload.bytes = self.bytes.take();
-        if upload.bytes.is_none() {
-            by_lease.remove(&self.token);
+        if let Some(upload) = by_lease.get_mut(&self.token).filter(|upload| upload.id == self.id) {
+            upload.data = Some(self.data.clone());
         }
     }
 }
@@ -110,14 +84,14 @@ impl Uploads {
         let mut by_lease = self.by_lease.lock().expect("nothing panics while it is held");
         let upload = by_lease.get_mut(&token).filter(|upload| name_of(upload.id) == name);
         let Some(upload) = upload else { return Ok(None) };
-        let bytes = upload.bytes.take().ok_or_else(|| {
+        let data = upload.data.take().ok_or_else(|| {
             Refusal::new(&codes::OVERLOADED).because("another settle of this lease is under way")
         })?;
         Ok(Some(Taken {
             uploads: self.clone(),
             token,
             id: upload.id,
-            bytes: Some(bytes),
+            data,
             content_type: upload.content_type.clone(),
         }))
     }
@@ -137,7 +111,7 @@ pub(crate) fn keep(
     app: &Arc<App>,
     (task, follower): (Task, Follower),
     token: LeaseToken,
-    spool: Box<dyn Spool>,
+    data: Data,
     content_type: Option<String>,
 ) -> Result<String, Refusal> {
     let id = app.engine.chance().bits();
@@ -145,30 +119,31 @@ pub(crate) fn keep(
     {
         let mut by_lease = app.uploads.by_lease.lock().expect("nothing panics while it is held");
         has_room(&by_lease, &tenant, token)?;
-        let bytes = Some(Content::Unfinished(spool));
-        let upload = Upload { bytes, content_type, id, tenant, _watch: over.clone().drop_guard() };
+        let watch = over.clone().drop_guard();
+        let upload = Upload { data: Some(data), content_type, id, tenant, _watch: watch };
         by_lease.insert(token, upload);
     }
-    tokio::spawn(watch_lease(app.clone(), follower, task, token, over));
+    let app = app.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            () = over.cancelled() => {}
+            // A server that stops still takes settles.
+            () = app.stop.cancelled() => {}
+            () = end_of_lease(&app, follower, task, token) => app.uploads.forget(token),
+        }
+    });
     Ok(name_of(id))
 }
 
-/// Forgets a result when its lease is over, or its time is.
-async fn watch_lease(
-    app: Arc<App>,
-    follower: Follower,
-    task: Task,
-    token: LeaseToken,
-    over: CancellationToken,
-) {
-    let is_over = |task: &Task| !is_held(task, token);
-    tokio::select! {
-        () = over.cancelled() => return,
-        waited = poll::until(&app, follower, task, tokio::time::sleep(KEPT_FOR), is_over) => drop(waited),
-    }
-    // A server that stops still takes settles.
-    if !app.stop.is_cancelled() && !over.is_cancelled() {
-        app.uploads.forget(token);
+/// Resolves once a lease is over. A store that cannot be read just now says nothing of that.
+async fn end_of_lease(app: &App, mut follower: Follower, mut task: Task, token: LeaseToken) {
+    while is_held(&task, token) {
+        follower.after(task.life.version).await;
+        match app.engine.task(token.task).await {
+            Ok(Some(now)) => task = now,
+            Ok(None) => return,
+            Err(_) => tokio::time::sleep(AGAIN).await,
+        }
     }
 }
 

@@ -118,7 +118,9 @@ pub(super) async fn store_result(
         spool.write(chunk).await?;
     }
     let size = spool.len();
-    let result_id = uploads::keep(&app, (task, follower), token, spool, content_type)?;
+    // Its worker still has the bytes: what the store cannot take now is put again, or settled otherwise.
+    let data = spool.finish().await?;
+    let result_id = uploads::keep(&app, (task, follower), token, data, content_type)?;
     json(StatusCode::OK, &StoredResult { result_id, size })
 }
 

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use relais_core::{BodyKind, Task, TaskId};
 use relais_store::{
-    Claim, Claims, Commit, Committed, Due, DueQuery, EventQuery, Figures, Filter, Health, Logged,
-    MemoryStore, Page, Place, QueueStats, Rejected, Spool, Store, StoreError, StoreFuture,
-    StoredBody,
+    BodyRead, Claim, Claims, Commit, Committed, Data, Due, DueQuery, EventQuery, Figures, Filter,
+    Health, Logged, MemoryStore, Page, Place, QueueStats, Rejected, Spool, Store, StoreError,
+    StoreFuture, StoredBody,
 };
 use tokio::sync::Semaphore;
 
@@ -20,7 +20,10 @@ pub(crate) enum Slow {
 
 pub(crate) struct OddStore {
     whole: Arc<MemoryStore>,
-    error: Mutex<Option<StoreError>>,
+    error: Arc<Mutex<Option<StoreError>>>,
+    /// What every call fails with once the next commit is durable.
+    error_to_come: Mutex<Option<StoreError>>,
+    reads_failed: Semaphore,
     slow: Mutex<Option<Slow>>,
     arrived: Arc<Semaphore>,
     opened: Arc<Semaphore>,
@@ -30,7 +33,9 @@ impl OddStore {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             whole: Arc::new(MemoryStore::new()),
-            error: Mutex::default(),
+            error: Arc::default(),
+            error_to_come: Mutex::default(),
+            reads_failed: Semaphore::new(0),
             slow: Mutex::default(),
             arrived: Arc::new(Semaphore::new(0)),
             opened: Arc::new(Semaphore::new(0)),
@@ -40,6 +45,16 @@ impl OddStore {
     /// Every call fails like this, or none.
     pub(crate) fn break_with(&self, error: Option<StoreError>) {
         *self.error.lock().unwrap() = error;
+    }
+
+    /// Every call fails like this once the next commit is durable: before anybody learns of it.
+    pub(crate) fn break_after_commit(&self, error: StoreError) {
+        *self.error_to_come.lock().unwrap() = Some(error);
+    }
+
+    /// Resolves when a task could not be read.
+    pub(crate) async fn read_failed(&self) {
+        self.reads_failed.acquire().await.unwrap().forget();
     }
 
     /// The next such call waits until it is let through.
@@ -90,13 +105,46 @@ impl OddStore {
     }
 }
 
+/// A body in the making, which a store that is broken just then does not finish.
+struct OddSpool {
+    whole: Box<dyn Spool>,
+    error: Arc<Mutex<Option<StoreError>>>,
+}
+
+impl Spool for OddSpool {
+    fn write(&mut self, chunk: bytes::Bytes) -> StoreFuture<'_, ()> {
+        self.whole.write(chunk)
+    }
+
+    fn reader(&self) -> Arc<dyn BodyRead> {
+        self.whole.reader()
+    }
+
+    fn len(&self) -> u64 {
+        self.whole.len()
+    }
+
+    fn finish(self: Box<Self>) -> StoreFuture<'static, Data> {
+        match self.error.lock().unwrap().clone() {
+            Some(error) => Box::pin(async move { Err(error) }),
+            None => self.whole.finish(),
+        }
+    }
+}
+
 impl Store for OddStore {
     fn commit(&self, commits: Vec<Commit>) -> StoreFuture<'_, Vec<Result<Committed, Rejected>>> {
         let accepts = commits.iter().any(|commit| matches!(commit, Commit::Accept(_)));
         if accepts && self.takes_slowly(Slow::Accepts) {
             return self.slowly(|whole| Box::pin(async move { whole.commit(commits).await }));
         }
-        self.or(self.whole.commit(commits))
+        self.or(Box::pin(async move {
+            let answers = self.whole.commit(commits).await;
+            if let Some(error) = self.error_to_come.lock().unwrap().take() {
+                self.break_with(Some(error));
+            }
+            answers
+        }))
     }
 
     fn claim(&self, claim: Claim) -> StoreFuture<'_, Claims> {
@@ -111,6 +159,9 @@ impl Store for OddStore {
     }
 
     fn read(&self, ids: Vec<TaskId>) -> StoreFuture<'_, Vec<Option<Task>>> {
+        if self.error.lock().unwrap().is_some() {
+            self.reads_failed.add_permits(1);
+        }
         self.or(self.whole.read(ids))
     }
 
@@ -127,7 +178,10 @@ impl Store for OddStore {
     }
 
     fn spool(&self) -> StoreFuture<'_, Box<dyn Spool>> {
-        self.or(self.whole.spool())
+        self.or(Box::pin(async {
+            let whole = self.whole.spool().await?;
+            Ok(Box::new(OddSpool { whole, error: self.error.clone() }) as Box<dyn Spool>)
+        }))
     }
 
     fn queues(&self) -> StoreFuture<'_, Vec<QueueStats>> {

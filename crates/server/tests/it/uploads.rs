@@ -1,7 +1,11 @@
 //! Results stored before their settle, where the settle does not succeed at once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
 use relais_engine::Config;
 use relais_server::config::ServerConfig;
 use relais_store::{Store, StoreError};
@@ -30,7 +34,8 @@ async fn assert_result(api: &Api, task: &Value) {
     assert!(api.call(get(&path)).await.body == vec![7; 300_000]);
 }
 
-/// A store that was away for a moment cost the finished result: the settle said again was a 422.
+/// A store that was away, or full, for a moment cost the stored result: it was made durable only then. The
+/// settle said again was a 422.
 #[tokio::test]
 async fn a_settle_that_the_store_could_not_take_is_said_again_with_the_same_result() {
     let store = OddStore::new();
@@ -43,6 +48,71 @@ async fn a_settle_that_the_store_could_not_take_is_said_again_with_the_same_resu
     store.break_with(None);
     assert_eq!(api.settle(settle.clone()).await["status"], 200);
     assert_eq!(api.settle(settle.clone()).await["replayed"], true);
+    assert_result(&api, &task).await;
+}
+
+/// A result was called stored before it was durable: what the store could not take was missing at the
+/// settle, when its worker may have let go of it.
+#[tokio::test]
+async fn a_result_is_stored_once_it_is_durable() {
+    let store = OddStore::new();
+    let (api, task, mut settle) = stored(store.clone()).await;
+    let put = |body: Body| {
+        let put = call("PUT", "/v1/leases/result");
+        put.field("relais-lease", settle["token"].as_str().unwrap()).body(body)
+    };
+    let bytes = || Bytes::from(vec![7; 300_000]);
+    let disk = store.clone();
+    let fills_up = stream::once(async move {
+        disk.break_with(Some(StoreError::Full));
+        Ok::<_, std::io::Error>(Bytes::new())
+    });
+    let unlucky = stream::once(async move { Ok(bytes()) }).chain(fills_up);
+    let refused = api.call(put(Body::from_stream(unlucky))).await;
+    assert_eq!((refused.status.as_u16(), refused.code().as_str()), (507, "store-full"));
+    store.break_with(None);
+    settle["result_id"] = api.call(put(bytes().into())).await.json()["result_id"].clone();
+    assert_eq!(api.settle(settle.clone()).await["status"], 200);
+    assert_result(&api, &task).await;
+}
+
+/// What a lease had stored ended after an hour, although its worker still ran: the settle was a 422.
+#[tokio::test]
+async fn a_stored_result_lasts_as_long_as_its_lease() {
+    let (api, task, settle) = stored(OddStore::new()).await;
+    tokio::task::yield_now().await;
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(7_200)).await;
+    tokio::task::yield_now().await;
+    tokio::time::resume();
+    assert_eq!(api.settle(settle.clone()).await["status"], 200);
+    assert_result(&api, &task).await;
+}
+
+/// It was a 422 for a result that is no more, which no worker can mend, instead of a lease that is over.
+#[tokio::test]
+async fn a_settle_that_comes_too_late_for_its_result_is_told_of_its_lease() {
+    let (api, _, settle) = stored(OddStore::new()).await;
+    let release = json!({"token": settle["token"], "outcome": "release"});
+    assert_eq!(api.settle(release).await["status"], 200);
+    let late = api.settle(settle).await;
+    assert_eq!((&late["status"], &late["problem"]["code"]), (&json!(409), &json!("stale-lease")));
+}
+
+/// A task that could not be read at the moment of one of its events cost the stored result, although its
+/// lease held: the settle was a 422.
+#[tokio::test]
+async fn a_task_that_cannot_be_read_for_a_moment_keeps_its_stored_result() {
+    let store = OddStore::new();
+    let (api, task, settle) = stored(store.clone()).await;
+    store.break_after_commit(StoreError::Unavailable("gone fishing".to_owned()));
+    let sign = json!({"items": [{"token": settle["token"], "output": "half of it"}]});
+    api.call(post("/v1/leases/heartbeat", &sign)).await;
+    // Whoever watches over the lease looks at the task for the sake of that event.
+    store.read_failed().await;
+    tokio::task::yield_now().await;
+    store.break_with(None);
+    assert_eq!(api.settle(settle.clone()).await["status"], 200);
     assert_result(&api, &task).await;
 }
 

@@ -70,14 +70,14 @@ async fn succeed(
             (store(app, token, bytes.into()).await?, None)
         }
         (_, _, Some(id)) => match app.uploads.take(token, &id)? {
-            Some(mut upload) => {
-                let data = upload.finish().await?;
+            Some(upload) => {
                 let kind = upload.content_type.clone().unwrap_or_else(|| BYTES.to_owned());
+                let data = upload.data.clone();
                 taken.push(upload);
                 (Some(data), Some(kind))
             }
-            // Said again after it was recorded: the engine answers that it was.
-            None if was_settled(app, token).await? => (None, None),
+            // It ended with its lease, or was recorded: the engine answers what became of that.
+            None if !holds(app, token).await? => (None, None),
             None => return Err(Refusal::field("/result_id", "no result of this lease")),
         },
         (None, None, None) if is_bare => (None, None),
@@ -98,18 +98,16 @@ async fn store(app: &App, token: LeaseToken, bytes: Bytes) -> Result<Option<Data
     if bytes.len() as u64 > max {
         return Err(too_large(max));
     }
-    if bytes.len() > limits::INLINE_BODY_BYTES_MAX {
-        let task = app.engine.task(token.task).await?;
-        if !task.is_some_and(|task| is_held(&task, token)) {
-            return Ok(None);
-        }
+    if bytes.len() > limits::INLINE_BODY_BYTES_MAX && !holds(app, token).await? {
+        return Ok(None);
     }
     Ok(Some(app.engine.store_bytes(bytes).await?))
 }
 
-async fn was_settled(app: &App, token: LeaseToken) -> Result<bool, Refusal> {
+/// Whether a lease holds now.
+async fn holds(app: &App, token: LeaseToken) -> Result<bool, Refusal> {
     let task = app.engine.task(token.task).await?;
-    Ok(task.is_some_and(|task| task.life.settled_by.is_some_and(|by| by.nonce == token.nonce)))
+    Ok(task.is_some_and(|task| is_held(&task, token)))
 }
 
 fn head_of(
