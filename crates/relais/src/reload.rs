@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use relais_engine::Engine;
 use relais_server::Door;
-use relais_server::config::ServerConfig;
 
 use crate::cli::{show, variable};
 use crate::config::{self, Invalid, Overrides, Settings};
@@ -97,18 +96,22 @@ fn keep_fixed(now: &Settings, next: &mut Settings) -> Vec<&'static str> {
     keep("[server] listen", server.listen != changed.listen);
     keep("[server] admin_listen", server.admin_listen != changed.admin_listen);
     keep("[server] header_timeout", server.header_timeout != changed.header_timeout);
-    let has_tls = |server: &ServerConfig| (server.tls.is_some(), server.admin_tls.is_some());
-    let is_switched = has_tls(server) != has_tls(changed);
-    keep("whether [server] tls is on", is_switched);
     keep("[limits] connections", server.connections_max != changed.connections_max);
     keep("[store] url", now.store != next.store);
     changed.listen = server.listen;
     changed.admin_listen = server.admin_listen;
     changed.header_timeout = server.header_timeout;
     changed.connections_max = server.connections_max;
-    if is_switched {
-        changed.tls.clone_from(&server.tls);
-        changed.admin_tls.clone_from(&server.admin_tls);
+    // Each listener for itself: what holds one back is no reason for the other.
+    for (what, now, next) in [
+        ("whether [server] tls is on", &server.tls, &mut changed.tls),
+        ("whether [server] admin_tls is on", &server.admin_tls, &mut changed.admin_tls),
+    ] {
+        let is_switched = now.is_some() != next.is_some();
+        keep(what, is_switched);
+        if is_switched {
+            next.clone_from(now);
+        }
     }
     next.store.clone_from(&now.store);
     fixed

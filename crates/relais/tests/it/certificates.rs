@@ -84,6 +84,30 @@ fn a_hangup_exchanges_a_certificate_or_changes_nothing() {
 }
 
 #[test]
+fn a_listener_takes_its_certificate_whatever_the_other_waits_for() {
+    // TLS that was switched on for one, which takes a restart, kept the other at its old certificate.
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let tls = |key: &str, of: &str| {
+        format!("{key} = {{ cert = \"{of}cert.pem\", key = \"{of}key.pem\" }}\n")
+    };
+    let write = |text: String| {
+        std::fs::write(folder.join("relais.toml"), format!("[server]\n{text}[queue.q]\n")).unwrap();
+    };
+    write_certificate(folder, (2020, 2200));
+    write(tls("admin_tls", ""));
+    let server = Server::logging(folder, &["--config", "relais.toml"], &[]);
+    std::fs::create_dir(folder.join("new")).unwrap();
+    write_certificate(&folder.join("new"), (2020, 2021));
+    write(tls("admin_tls", "new/") + &tls("tls", ""));
+    server.process.signal("HUP");
+    let log = log_with(folder, "was read again");
+    assert!(log.contains("whether [server] tls is on has changed, which needs a restart"), "{log}");
+    assert!(!log.contains("whether [server] admin_tls is on"), "{log}");
+    assert!(log.contains("the certificate in new/cert.pem ended on 2021-01-01"), "{log}");
+}
+
+#[test]
 fn plain_http_to_a_port_that_speaks_https_cannot_fill_the_log() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
