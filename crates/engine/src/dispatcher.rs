@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use relais_core::{Command, Holder, Runner, State, TaskId, Timestamp};
+use relais_core::{Command, Holder, Runner, TaskId, Timestamp};
 use relais_store::{Claim, Claimed, Claims, DueQuery, Pool, RunBy};
 use tokio::sync::Notify;
 
@@ -14,6 +14,7 @@ use crate::engine::{Engine, EngineError};
 use crate::execute::push::conclude;
 use crate::execute::tap::TapEvent;
 use crate::origin::Room;
+use crate::trouble::Trouble;
 
 /// Attempts that one claim of the dispatcher starts at most.
 const CLAIM_MAX: u32 = 64;
@@ -28,6 +29,8 @@ const INLINE_MAX: u32 = 64;
 #[derive(Debug, Default)]
 pub(crate) struct Dispatcher {
     claiming: Mutex<HashMap<Pool, Again>>,
+    /// Pools that could not be claimed from.
+    trouble: Trouble<Pool>,
     /// Where workers wait for tasks, by pool.
     desks: Mutex<HashMap<Pool, Desk>>,
 }
@@ -182,10 +185,18 @@ impl Engine {
             RunBy::Inline | RunBy::Workers => INLINE_MAX,
         };
         let holder = Holder::Relais { epoch: self.inner().epoch };
+        let trouble = &self.inner().dispatcher.trouble;
         let claims = match self.claim(pool, holder, reserved as usize).await {
-            Ok(claims) => claims,
+            Ok(claims) => {
+                if trouble.is_over(pool) {
+                    tracing::info!("tasks can be claimed again");
+                }
+                claims
+            }
             Err(error) => {
-                tracing::warn!(%error, "could not claim; trying again in a second");
+                if trouble.begins(pool) {
+                    tracing::warn!(%error, "could not claim; trying again each second");
+                }
                 self.alarm_pool(pool, now.plus(Duration::from_secs(1)));
                 Claims::default()
             }
@@ -228,13 +239,7 @@ impl Engine {
             self.feed().publish(&[started_entry(claimed)], claimed.pos);
             self.propose_alarm(claimed.task.due_at());
         }
-        for spoiled in &claims.spoiled {
-            if let State::Failed { failure, .. } = &spoiled.task.life.state {
-                let detail = failure.detail.as_deref().unwrap_or_default();
-                tracing::error!(task = %spoiled.task.spec.id, "failed for good: {detail}");
-            }
-            self.act(spoiled);
-        }
+        claims.spoiled.iter().for_each(|spoiled| self.act(spoiled));
         if !claims.started.is_empty() {
             let firsts = claims.started.iter().map(|claimed| &claimed.task);
             let firsts = firsts.filter(|task| task.life.attempt == 1);

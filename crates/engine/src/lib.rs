@@ -26,6 +26,7 @@ mod submit;
 pub mod tally;
 mod timekeeper;
 mod told;
+mod trouble;
 mod undefined;
 mod why;
 mod work;

@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 use crate::clock::{Gap, LOOK_EVERY};
 use crate::engine::{Engine, EngineError};
 use crate::meters::Meters;
+use crate::trouble::Trouble;
 
 /// Overdue tasks ended in one write.
 const TICKS_MAX: usize = 256;
@@ -40,6 +41,8 @@ pub(crate) struct Alarm {
     here_since_ms: AtomicI64,
     /// The machine's time was set, and what waits was not yet reckoned anew.
     has_leapt: AtomicBool,
+    /// What is due could not be looked for.
+    trouble: Trouble<()>,
 }
 
 impl Default for Alarm {
@@ -50,6 +53,7 @@ impl Default for Alarm {
             pools: Mutex::default(),
             here_since_ms: AtomicI64::new(i64::MAX),
             has_leapt: AtomicBool::new(false),
+            trouble: Trouble::default(),
         }
     }
 }
@@ -150,12 +154,19 @@ impl Engine {
         alarm.next_ms.store(i64::MAX, Ordering::Release);
         let reckoned = self.reckon_anew().await.map(|()| Timestamp::MAX);
         let now = self.now();
+        let looked = [reckoned, self.act_on_due(now).await];
+        match looked.iter().find_map(|looked| looked.as_ref().err()) {
+            Some(error) if alarm.trouble.begins(&()) => {
+                tracing::warn!(%error, "could not look for what is due; trying again each second");
+            }
+            None if alarm.trouble.is_over(&()) => {
+                tracing::info!("what is due is looked for again");
+            }
+            Some(_) | None => {}
+        }
         // What fails is tried again, and keeps the other from nothing.
-        for next in [reckoned, self.act_on_due(now).await] {
-            let next = next.unwrap_or_else(|error| {
-                tracing::warn!(%error, "could not look for what is due; trying again");
-                now.plus(Duration::from_secs(1))
-            });
+        for next in looked {
+            let next = next.unwrap_or_else(|_| now.plus(Duration::from_secs(1)));
             alarm.next_ms.fetch_min(next.as_ms(), Ordering::AcqRel);
         }
     }

@@ -152,15 +152,7 @@ impl Dialer {
     ) -> Result<Wire, Unreachable> {
         let connect = self.connect(upstream, generation);
         let connecting = tokio::time::timeout(limits::CONNECT_MAX, connect);
-        let connected = connecting.await.unwrap_or(Err(Unreachable::Slow));
-        if let Err(error @ (Unreachable::Certificate(_) | Unreachable::ClientCertificate(_))) =
-            &connected
-        {
-            // Somebody must change a file; trying again does not help.
-            let upstream = upstream.authority().map_or("", http::uri::Authority::as_str);
-            tracing::warn!(upstream, "could not call an upstream: {error}");
-        }
-        connected
+        connecting.await.unwrap_or(Err(Unreachable::Slow))
     }
 
     async fn connect(&self, upstream: &Uri, generation: Generation) -> Result<Wire, Unreachable> {

@@ -7,6 +7,7 @@ mod calls;
 mod configure;
 mod drain;
 mod inline;
+mod log;
 mod moody;
 mod pauses;
 mod push;

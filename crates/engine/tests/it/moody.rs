@@ -18,6 +18,7 @@ use relais_store::{
 };
 use tokio::sync::watch;
 
+use crate::log::Log;
 use crate::world::{
     START, Upstream, World, for_upstream, for_workers, policy, queue, with_handler,
 };
@@ -25,12 +26,15 @@ use crate::world::{
 struct Moody {
     store: MemoryStore,
     is_away: AtomicBool,
+    /// Nothing can be claimed.
+    is_shut: AtomicBool,
     /// Until when calls that look for what is due wait.
     is_slow: watch::Sender<bool>,
     /// What a claim hands over cannot be read.
     is_unreadable: AtomicBool,
     due_calls: AtomicU64,
     refused_commits: AtomicU64,
+    refused_claims: AtomicU64,
 }
 
 /// A body on a disk that does not answer.
@@ -50,10 +54,12 @@ impl Moody {
         Arc::new(Self {
             store: MemoryStore::new(),
             is_away: AtomicBool::new(false),
+            is_shut: AtomicBool::new(false),
             is_slow: watch::Sender::new(false),
             is_unreadable: AtomicBool::new(false),
             due_calls: AtomicU64::new(0),
             refused_commits: AtomicU64::new(0),
+            refused_claims: AtomicU64::new(0),
         })
     }
 
@@ -83,6 +89,10 @@ impl Store for Moody {
         self.or_away(|| self.store.commit(commits))
     }
     fn claim(&self, claim: Claim) -> StoreFuture<'_, Claims> {
+        if self.is_shut.load(Ordering::SeqCst) {
+            self.refused_claims.fetch_add(1, Ordering::SeqCst);
+            return Box::pin(async { Err(StoreError::Unavailable("shut".to_owned())) });
+        }
         let claims = self.or_away(|| self.store.claim(claim));
         Box::pin(async {
             let mut claims = claims.await?;
@@ -159,6 +169,44 @@ async fn every_loop_goes_on_after_the_store_was_away() {
     upstream.answer("200 OK", "", "late, but there").await;
     let task = world.until(task.spec.id, EventKind::Succeeded).await;
     assert_eq!(task.life.status(), Status::Succeeded);
+}
+
+/// Resolves when this counts more than `before`.
+async fn grown(counter: &AtomicU64, before: u64) {
+    while counter.load(Ordering::SeqCst) <= before {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_is_told_once_and_once_that_it_is_back() {
+    // There was a line each second, for each pool, as long as it lasted.
+    let store = Moody::new();
+    let world = world(&store).await;
+    let upstream = Upstream::start().await;
+    let log = Log::here();
+    store.is_shut.store(true, Ordering::SeqCst);
+    let task = world.submit(for_upstream(&upstream, "GET", true)).await;
+    for refused in 0..4 {
+        grown(&store.refused_claims, refused).await;
+        world.clock.advance(Duration::from_secs(1));
+    }
+    store.is_away.store(true, Ordering::SeqCst);
+    for _ in 0..4 {
+        grown(&store.due_calls, store.due_calls.load(Ordering::SeqCst)).await;
+        world.clock.advance(Duration::from_secs(1));
+    }
+    for line in ["could not claim", "could not look for what is due"] {
+        assert_eq!(log.with(line).len(), 1, "{}", log.text());
+    }
+    store.is_away.store(false, Ordering::SeqCst);
+    store.is_shut.store(false, Ordering::SeqCst);
+    world.clock.advance(Duration::from_secs(60));
+    upstream.answer("200 OK", "", "late, but there").await;
+    world.until(task.spec.id, EventKind::Succeeded).await;
+    for line in ["tasks can be claimed again", "what is due is looked for again"] {
+        assert_eq!(log.with(line).len(), 1, "{}", log.text());
+    }
 }
 
 #[tokio::test]

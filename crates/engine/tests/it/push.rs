@@ -10,6 +10,7 @@ use relais_engine::{Config, TapEvent};
 use relais_store::{MemoryStore, QueueChange};
 use tokio::io::AsyncWriteExt as _;
 
+use crate::log::Log;
 use crate::world::{Upstream, World, for_upstream, policy, queue, tenant};
 
 #[tokio::test]
@@ -256,6 +257,7 @@ async fn a_damaged_input_is_not_sent_and_ends_its_task_alone() {
     let good = world.submit(for_upstream(&upstream, "POST", false)).await.spec.id;
     store.damage(bad, BodyKind::Input);
     world.engine.change_queue(tenant(), queue("push"), QueueChange::Resume).await.unwrap();
+    let log = Log::here();
     let call = upstream.answer("200 OK", "", "").await;
     assert_eq!(call.field("relais-task"), Some(good.to_string().as_str()));
     world.until(good, EventKind::Succeeded).await;
@@ -263,6 +265,7 @@ async fn a_damaged_input_is_not_sent_and_ends_its_task_alone() {
     let State::Failed { failure, .. } = &task.life.state else { panic!("{task:?}") };
     assert_eq!(failure.code.as_str(), "body-damaged");
     assert_eq!(world.kinds(bad).await, [EventKind::Accepted, EventKind::Failed]);
+    assert_eq!(log.with(&bad.to_string()).len(), 1, "one line for one failure: {}", log.text());
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
+use crate::log::Log;
 use crate::world::{Upstream, World, for_upstream, policy};
 
 /// A private authority, and what it vouches for.
@@ -116,10 +117,12 @@ async fn a_private_authority_is_trusted_where_its_file_is_named() {
     assert_eq!(task.life.status(), Status::Succeeded);
     // "Check that the upstream runs" sent the operator the wrong way.
     let without = world(&upstream, None).await;
+    let log = Log::here();
     let task = post(&without, &upstream).await;
     let detail = failure(&without, &task).await;
     assert!(detail.contains("its certificate is not trusted"), "{detail}");
     assert!(detail.contains("UnknownIssuer"), "{detail}");
+    assert_eq!(log.with("UnknownIssuer").len(), 1, "one line for one failure: {}", log.text());
 }
 
 #[tokio::test]
