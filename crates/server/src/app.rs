@@ -10,6 +10,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::HOST;
+use relais_api::Problem;
 use relais_core::Task;
 use relais_engine::{Context, Engine, EngineError, envelope};
 use tokio_util::sync::CancellationToken;
@@ -227,8 +228,21 @@ impl App {
     #[must_use]
     pub(crate) fn refuse(&self, refusal: &Refusal, path: &str) -> Response {
         self.metrics.refused(refusal.code());
-        self.refusals.note(refusal, path, self.engine.now());
+        self.note(refusal, Some(path));
         self.own(refusal.response(self.base(), Some(path)))
+    }
+
+    /// The document of an item of a call that is refused.
+    #[must_use]
+    pub(crate) fn refuse_item(&self, refusal: &Refusal) -> Problem {
+        self.note(refusal, None);
+        refusal.problem(self.base(), None)
+    }
+
+    /// Lets the log tell of a refusal that no answer of its own comes of. `path` is that of the request,
+    /// where it is known.
+    pub(crate) fn note(&self, refusal: &Refusal, path: Option<&str>) {
+        self.refusals.note(refusal, path, self.engine.elapsed());
     }
 
     /// Marks an answer as made by Relais itself, if it matters who made it.

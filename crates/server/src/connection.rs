@@ -142,7 +142,7 @@ async fn begin(
     };
     let mut first = [0];
     if stream.peek(&mut first).await.ok()? == 1 && first[0] != TLS_HANDSHAKE {
-        door.app.refusals.note_not_tls(peer.address, door.app.engine.now());
+        door.app.refusals.note_not_tls(peer.address, door.app.engine.elapsed());
         stream.write_all(NOT_TLS).await.ok()?;
         linger(stream).await;
         return None;

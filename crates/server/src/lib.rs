@@ -21,6 +21,7 @@ mod idempotency;
 mod incoming;
 mod links;
 mod listen;
+mod logged;
 mod metrics;
 mod pace;
 mod pages;

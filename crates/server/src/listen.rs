@@ -9,7 +9,7 @@ use relais_core::limits;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 
-use crate::app::Side;
+use crate::app::{App, Side};
 use crate::connection::{self, Peer};
 use crate::service::Door;
 
@@ -59,19 +59,19 @@ async fn accept(door: &Arc<Door>, listener: TcpListener, side: Side, room: Arc<S
     loop {
         // Beyond the cap connections wait in the system's queue: nothing is accepted to be dropped.
         let permit = room.clone().acquire_owned().await.expect("never closed");
-        let (stream, address) = accept_one(&listener).await;
+        let (stream, address) = accept_one(&door.app, &listener).await;
         let peer = Peer::new(address, side, Arc::new(permit));
         door.tracker.spawn(connection::serve(door.clone(), stream, peer));
     }
 }
 
-async fn accept_one(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+async fn accept_one(app: &App, listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok(accepted) => return accepted,
             Err(error) => {
                 // Out of file descriptors, or a connection that ended before it was taken.
-                tracing::warn!(%error, "could not accept a connection");
+                app.refusals.note_not_accepted(&error, app.engine.elapsed());
                 tokio::time::sleep(PAUSE).await;
             }
         }

@@ -82,11 +82,18 @@ impl Refusal {
         Self::from(DecodeError::invalid(pointer, why.to_string()))
     }
 
-    /// Something that went wrong inside: the text is logged, and not told.
+    /// Something that went wrong inside: the text is for the log, and not told.
     #[must_use]
     pub(crate) fn internal(text: impl std::fmt::Display) -> Self {
-        tracing::error!("could not answer a request: {text}");
-        Self::new(&codes::INTERNAL)
+        Self::new(&codes::INTERNAL).caused_by(text)
+    }
+
+    /// Says for the log alone what went wrong inside. Nothing is written here: whoever repeats a request
+    /// repeats its refusal.
+    #[must_use]
+    pub(crate) fn caused_by(mut self, text: impl std::fmt::Display) -> Self {
+        self.parts.inside = Some(text.to_string());
+        self
     }
 
     /// Says what happened this time, for the developer who called.
@@ -272,16 +279,9 @@ impl IntoResponse for Refusal {
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(text) => {
-                let mut refusal = Self::new(&codes::STORE_UNAVAILABLE);
-                refusal.parts.inside = Some(text);
-                refusal
-            }
+            StoreError::Unavailable(text) => Self::new(&codes::STORE_UNAVAILABLE).caused_by(text),
             StoreError::Full => Self::new(&codes::STORE_FULL),
-            StoreError::BodyDamaged(text) => {
-                tracing::error!("a stored body is damaged: {text}");
-                Self::new(&codes::BODY_DAMAGED)
-            }
+            StoreError::BodyDamaged(text) => Self::new(&codes::BODY_DAMAGED).caused_by(text),
             StoreError::Corrupt(text) => {
                 Self::internal(format_args!("the store is corrupt: {text}"))
             }

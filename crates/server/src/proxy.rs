@@ -196,7 +196,9 @@ fn copy_of(request: &Request<Body>) -> Request<Body> {
 fn refusal_of(error: &CallError, loss: Loss) -> Refusal {
     let detail = error.to_string();
     match error {
-        CallError::Unreachable(_) => Refusal::new(&codes::UPSTREAM_UNREACHABLE).because(detail),
+        CallError::Unreachable(_) => {
+            Refusal::new(&codes::UPSTREAM_UNREACHABLE).caused_by(&detail).because(detail)
+        }
         CallError::HeadTooLarge => {
             Refusal::new(&codes::UPSTREAM_RESPONSE_TOO_LARGE).because(detail)
         }

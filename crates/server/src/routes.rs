@@ -111,6 +111,7 @@ impl OwnPaths {
         };
         let mut response = match response.extensions().get::<Refusal>() {
             Some(refusal) if is_stream && refusal.is_transient() => {
+                self.app.note(refusal, Some(path));
                 sse::busy_response(&self.app, refusal)
             }
             _ => self.app.finish(response, path),

@@ -98,8 +98,8 @@ impl Rules {
     }
 
     async fn answer(&self, request: Request<Body>) -> Response {
-        let now = || self.app.engine.now();
-        let noted = self.app.config.access_log.then(|| access::Asked::by(&request, now()));
+        let elapsed = || self.app.engine.elapsed();
+        let noted = self.app.config.access_log.then(|| access::Asked::by(&request, elapsed()));
         let path = request.uri().path().to_owned();
         let side = request.extensions().get::<Peer>().map_or(Side::Public, |peer| peer.side);
         let asked = match (&self.app.cors, side) {
@@ -122,7 +122,7 @@ impl Rules {
             asked.answer(&mut response);
         }
         if let Some(noted) = noted {
-            noted.answered(&response, now());
+            noted.answered(&response, elapsed());
         }
         response
     }

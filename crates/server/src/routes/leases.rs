@@ -140,7 +140,7 @@ fn heartbeat_item(app: &App, answer: Result<Stepped, Refusal>) -> HeartbeatItem 
         Err(refusal) => HeartbeatItem {
             status: refusal.code().status,
             canceled: *refusal.code() == codes::TASK_CANCELED,
-            problem: Some(refusal.problem(app.base(), None)),
+            problem: Some(app.refuse_item(&refusal)),
             ..HeartbeatItem::default()
         },
     }

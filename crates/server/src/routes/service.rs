@@ -37,10 +37,9 @@ pub(super) async fn readiness(State(app): State<Arc<App>>, uri: Uri) -> Result<R
             .because("the store is full: it settles, and takes nothing new")),
         StoreHealth::Unavailable(_) => Err(Refusal::new(&codes::STORE_UNAVAILABLE)
             .because("the files of the store are not in their places: nothing is accepted")),
-        StoreHealth::Corrupt(text) => {
-            tracing::error!("the store is corrupt: {text}");
-            Err(Refusal::new(&codes::STORE_UNAVAILABLE).because("the store is damaged"))
-        }
+        StoreHealth::Corrupt(text) => Err(Refusal::new(&codes::STORE_UNAVAILABLE)
+            .because("the store is damaged")
+            .caused_by(format_args!("the store is corrupt: {text}"))),
     }
 }
 

@@ -60,7 +60,10 @@ pub(super) async fn settle(
     }
     let next = match leased {
         // What became of the settles is told in any case; a call for leases alone says what is wrong.
-        Err(_) if !slots.is_empty() => Next::default(),
+        Err(refusal) if !slots.is_empty() => {
+            app.note(&refusal, None);
+            Next::default()
+        }
         leased => leased?,
     };
     let items = slots.into_iter().map(|slot| {
@@ -136,7 +139,7 @@ fn settle_item(app: &App, answer: Result<Stepped, Refusal>) -> SettleItem {
         Err(refusal) => SettleItem {
             status: refusal.code().status,
             canceled: *refusal.code() == codes::TASK_CANCELED,
-            problem: Some(refusal.problem(app.base(), None)),
+            problem: Some(app.refuse_item(&refusal)),
             ..SettleItem::default()
         },
     }

@@ -154,8 +154,7 @@ pub(super) async fn submit_batch(
             }
             Err(refusal) => Err(refusal),
         };
-        let refused = |refusal: Refusal| BatchItem::refused(refusal.problem(app.base(), None));
-        items.push(item.unwrap_or_else(refused));
+        items.push(item.unwrap_or_else(|refusal| BatchItem::refused(app.refuse_item(&refusal))));
     }
     json(StatusCode::OK, &BatchResponse { items })
 }

@@ -181,7 +181,7 @@ impl FollowMany {
                 Ok(Some(chunk)) => return Some(chunk),
                 Ok(None) => {}
                 Err(refusal) => {
-                    tracing::debug!("a stream over many tasks ends: {}", refusal.code().code);
+                    self.app.note(&refusal, None);
                     return None;
                 }
             }

@@ -176,6 +176,7 @@ impl Follow {
             Ok(chunk) => chunk,
             Err(refusal) => {
                 self.is_over = true;
+                self.app.note(&refusal, None);
                 Some(Chunk::of(&busy(&self.app, &refusal)))
             }
         }

@@ -24,6 +24,8 @@ mod http2;
 mod idempotency;
 mod links;
 mod local;
+mod log;
+mod logged;
 mod metrics;
 mod misplaced;
 mod odd_store;
