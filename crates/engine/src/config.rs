@@ -1,7 +1,7 @@
 //! What an engine is told at its start, and the policies of queues.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, RwLock, RwLockReadGuard};
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use relais_core::outcome::PauseScope;
@@ -76,7 +76,7 @@ impl Default for Config {
 const OWN_LEASE_MARGIN: Duration = Duration::from_secs(30);
 
 /// A policy as workers see it, and as this process claims by it.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Pair {
     policy: Arc<Policy>,
     own: Arc<Policy>,
@@ -93,27 +93,35 @@ impl From<Policy> for Pair {
 /// Which policy a queue has: that of the configuration, else that put by the API, else the template.
 #[derive(Debug)]
 pub struct Policies {
-    configured: RwLock<Configured>,
-    put: RwLock<HashMap<(TenantName, QueueName), Pair>>,
+    known: RwLock<Known>,
     /// Tasks may outlive the configuration of their queue.
     orphans: Pair,
 }
 
-/// What the configuration says of queues.
 #[derive(Debug)]
-struct Configured {
-    defined: HashMap<QueueName, Pair>,
+struct Known {
+    configured: HashMap<QueueName, Pair>,
+    put: HashMap<(TenantName, QueueName), Pair>,
     template: Option<Pair>,
 }
 
-impl Configured {
-    fn of(config: &Config) -> Self {
+impl Known {
+    /// What a configuration says, and what was put before.
+    fn of(config: &Config, put: HashMap<(TenantName, QueueName), Pair>) -> Self {
         let queues = config.queues.iter();
         let pair = |(queue, policy): (&QueueName, &Policy)| (queue.clone(), policy.clone().into());
-        Self {
-            defined: queues.map(pair).collect(),
-            template: config.template.clone().map(Pair::from),
+        let template = config.template.clone().map(Pair::from);
+        Self { configured: queues.map(pair).collect(), put, template }
+    }
+
+    fn pair(&self, tenant: &TenantName, queue: &QueueName) -> Option<&Pair> {
+        if let Some(pair) = self.configured.get(queue) {
+            return Some(pair);
         }
+        // Most have put none: no names are copied to ask then.
+        let is_any_put = !self.put.is_empty();
+        let put = is_any_put.then(|| self.put.get(&(tenant.clone(), queue.clone())));
+        put.flatten().or(self.template.as_ref())
     }
 }
 
@@ -121,71 +129,63 @@ impl Policies {
     /// The policies that a configuration says; none is put yet.
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        Self {
-            configured: RwLock::new(Configured::of(config)),
-            put: RwLock::default(),
-            orphans: Policy::default().into(),
-        }
+        let known = RwLock::new(Known::of(config, HashMap::new()));
+        Self { known, orphans: Policy::default().into() }
     }
 
     /// Goes by another configuration from now on; what was put by the API stays.
     pub(crate) fn configure(&self, config: &Config) {
-        let configured = Configured::of(config);
-        *self.configured.write().expect("nothing panics while it is held") = configured;
+        let mut known = self.change();
+        *known = Known::of(config, std::mem::take(&mut known.put));
     }
 
     /// The policy of a queue; `None` if there is no such queue and no template.
     #[must_use]
     pub fn find(&self, tenant: &TenantName, queue: &QueueName) -> Option<Arc<Policy>> {
-        self.pair(tenant, queue).map(|pair| pair.policy)
+        self.known().pair(tenant, queue).map(|pair| pair.policy.clone())
     }
 
     /// The policy that tasks already accepted live by, even if their queue is no longer configured.
     #[must_use]
     pub fn of(&self, tenant: &TenantName, queue: &QueueName) -> Arc<Policy> {
-        self.pair(tenant, queue).map_or_else(|| self.orphans.policy.clone(), |pair| pair.policy)
+        self.find(tenant, queue).unwrap_or_else(|| self.of_undefined())
+    }
+
+    /// The policy of tasks whose queue nothing defines any more.
+    pub(crate) fn of_undefined(&self) -> Arc<Policy> {
+        self.orphans.policy.clone()
     }
 
     /// The policy by which attempts of a pool are leased, and their leases extended: leases of this
     /// process outlive the attempt's timeout.
     pub(crate) fn leasing(&self, pool: &Pool) -> Arc<Policy> {
-        let pair = self.pair(&pool.tenant, &pool.queue);
-        let pair = pair.unwrap_or_else(|| self.orphans.clone());
+        let known = self.known();
+        let pair = known.pair(&pool.tenant, &pool.queue).unwrap_or(&self.orphans);
         match pool.run_by {
-            RunBy::Workers => pair.policy,
-            RunBy::Upstream(_) | RunBy::Inline => pair.own,
+            RunBy::Workers => pair.policy.clone(),
+            RunBy::Upstream(_) | RunBy::Inline => pair.own.clone(),
         }
     }
 
     /// Whether the configuration defines the queue, so that the API may not change it.
     #[must_use]
     pub fn is_defined(&self, queue: &QueueName) -> bool {
-        self.configured().defined.contains_key(queue)
-    }
-
-    fn pair(&self, tenant: &TenantName, queue: &QueueName) -> Option<Pair> {
-        let configured = self.configured();
-        if let Some(pair) = configured.defined.get(queue) {
-            return Some(pair.clone());
-        }
-        let put = self.put.read().expect("nothing panics while it is held");
-        if !put.is_empty()
-            && let Some(pair) = put.get(&(tenant.clone(), queue.clone()))
-        {
-            return Some(pair.clone());
-        }
-        configured.template.clone()
-    }
-
-    fn configured(&self) -> RwLockReadGuard<'_, Configured> {
-        self.configured.read().expect("nothing panics while it is held")
+        self.known().configured.contains_key(queue)
     }
 
     pub(crate) fn put(&self, tenant: TenantName, queue: QueueName, policy: Option<Policy>) {
-        let mut put = self.put.write().expect("nothing panics while it is held");
+        let put = &mut self.change().put;
         match policy {
             Some(policy) => put.insert((tenant, queue), policy.into()),
             None => put.remove(&(tenant, queue)),
         };
+    }
+
+    fn known(&self) -> RwLockReadGuard<'_, Known> {
+        self.known.read().expect("nothing panics while it is held")
+    }
+
+    fn change(&self) -> RwLockWriteGuard<'_, Known> {
+        self.known.write().expect("nothing panics while it is held")
     }
 }

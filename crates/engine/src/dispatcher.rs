@@ -245,9 +245,7 @@ impl Engine {
             let firsts = firsts.filter(|task| task.life.attempt == 1);
             let waits = firsts.map(|task| task.life.updated_at.since(task.spec.run_at));
             let started = claims.started.len() as u64;
-            let tallies = &self.meters().tallies;
-            tallies.note_starts(&pool.tenant, &pool.queue, started, waits.clone());
-            self.meters().paces.note_waits(&pool.tenant, &pool.queue, waits);
+            self.meters().note_starts(&pool.tenant, &pool.queue, started, waits);
         }
         Ok(claims)
     }

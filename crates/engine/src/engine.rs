@@ -1,6 +1,6 @@
 //! The handle of the engine: what servers, tests and embedding programs call.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, RwLock};
 
 use bytes::Bytes;
@@ -95,8 +95,6 @@ pub(crate) struct Inner {
     pub(crate) draining: CancellationToken,
     /// Fires when nothing runs any more: time stops.
     pub(crate) stop: CancellationToken,
-    /// Workers that asked for a lease since the start; zero means a task may wait for ever.
-    pub(crate) worker_calls: AtomicU64,
 }
 
 impl Engine {
@@ -130,7 +128,6 @@ impl Engine {
             is_draining: AtomicBool::new(false),
             draining: CancellationToken::new(),
             stop: CancellationToken::new(),
-            worker_calls: AtomicU64::new(0),
             config: RwLock::new(Arc::new(config)),
             store,
             clock,
@@ -324,7 +321,7 @@ impl Engine {
     pub async fn erase(&self, id: TaskId) -> Result<Task, EngineError> {
         let committed = self.commit_one(Commit::Erase { id }).await?;
         let Committed::Erased(task) = committed else { unreachable!("answered in kind") };
-        self.inner.meters.erased.fetch_add(1, Ordering::Relaxed);
+        Meters::count(&self.inner.meters.erased);
         self.inner.feed.publish_erased(&task);
         Ok(*task)
     }
@@ -400,10 +397,6 @@ impl Engine {
 
     pub(crate) fn feed(&self) -> &Feed {
         &self.inner.feed
-    }
-
-    pub(crate) fn has_handler(&self, queue: &QueueName) -> bool {
-        self.config().handlers.contains_key(queue)
     }
 
     /// The policy of a task's queue.

@@ -7,13 +7,13 @@
 
 use std::time::Duration;
 
-use relais_core::{Runner, State, Task, Timestamp};
+use relais_core::{Order, State, Task, Timestamp};
 use relais_store::Place;
 
 use crate::dispatcher::Staff;
 use crate::engine::{Engine, EngineError};
 use crate::pace::Quantiles;
-use crate::why::{Hold, Obstacle};
+use crate::why::{Lasts, Obstacle, Outlook, Readiness};
 
 /// How long an attempt takes when none was measured yet; also the shortest time to ask again after where
 /// nothing is known.
@@ -42,13 +42,6 @@ pub(crate) struct Slots {
 }
 
 impl Engine {
-    /// What is expected of a task that was just accepted. Reads nothing: all that is ready before counts
-    /// as ahead, also what the task will overtake.
-    #[must_use]
-    pub fn estimate_new(&self, task: &Task, place: &Place) -> Estimate {
-        self.estimate_at(task, place)
-    }
-
     /// What is expected of a task, for an answer that tells what is durable already: it must not fail,
     /// so that nothing is promised where the store cannot be read.
     pub async fn estimate_if_known(&self, task: &Task) -> Estimate {
@@ -71,13 +64,16 @@ impl Engine {
         Ok(self.estimate_at(task, &place))
     }
 
-    fn estimate_at(&self, task: &Task, place: &Place) -> Estimate {
+    /// What is expected of a task at this place of its queue. Reads nothing: of one that was just
+    /// accepted all that is ready before counts as ahead, also what it will overtake.
+    #[must_use]
+    pub fn estimate_at(&self, task: &Task, place: &Place) -> Estimate {
         match &task.life.state {
-            State::Queued { .. } => self.estimate_queued(task, place, &self.obstacles(task, place)),
+            State::Queued { .. } => self.why_queued(task, place).estimate,
             State::Running { started_at, .. } => {
                 let now = self.now();
                 let elapsed = now.since(*started_at);
-                running(self.run_of(task, elapsed), elapsed, now)
+                running(self.meters().run_of(&task.spec, elapsed), elapsed, now)
             }
             State::Waiting { .. } => Estimate {
                 again_in: backed_off(self.now().since(task.life.updated_at)),
@@ -93,41 +89,37 @@ impl Engine {
         &self,
         task: &Task,
         place: &Place,
+        outlook: &Outlook,
         obstacles: &[Obstacle],
     ) -> Estimate {
-        let now = self.now();
+        let now = outlook.now;
         let since = task.life.updated_at.max(task.life.run_at().unwrap_or(now));
-        let waited = now.since(since);
-        let run = self.run_of(task, Duration::ZERO);
-        queued(place.ahead, self.slots(task, place), obstacles, run, (now, waited))
+        let run = self.meters().run_of(&task.spec, Duration::ZERO);
+        queued(place.ahead, slots(place, outlook), obstacles, run, (now, now.since(since)))
     }
+}
 
-    fn run_of(&self, task: &Task, elapsed: Duration) -> Option<Quantiles> {
-        self.meters().paces.run(&task.spec.tenant, &task.spec.queue, elapsed)
-    }
-
-    fn slots(&self, task: &Task, place: &Place) -> Slots {
-        let policy = self.policy_of(task);
-        let free_of = |limit: Option<u32>, leases: u64| {
-            limit.map_or(u64::MAX, |limit| u64::from(limit).saturating_sub(leases))
-        };
-        let in_order = match policy.order {
-            relais_core::Order::Strict if place.is_held => 0,
-            relais_core::Order::Strict => 1,
-            relais_core::Order::Fair => u64::MAX,
-        };
-        let allowed = free_of(policy.concurrency, place.queue_leases)
-            .min(free_of(policy.concurrency_per_lane, place.lane_leases))
-            .min(in_order);
-        let taken_up = match &task.spec.runner {
-            Runner::Upstream { origin, .. } => self.inner().origins.free(origin),
-            Runner::Inline => u64::MAX,
-            // Nobody knows how many workers there are: those that wait, or else the next that is done.
-            Runner::Workers if self.staff(task) == Staff::Waits => 1,
-            Runner::Workers => u64::from(place.queue_leases == 0),
-        };
-        Slots { free: allowed.min(taken_up), taken: place.lane_leases }
-    }
+fn slots(place: &Place, outlook: &Outlook) -> Slots {
+    let policy = &outlook.policy;
+    let free_of = |limit: Option<u32>, leases: u64| {
+        limit.map_or(u64::MAX, |limit| u64::from(limit).saturating_sub(leases))
+    };
+    let in_order = match policy.order {
+        Order::Strict if place.is_held => 0,
+        Order::Strict => 1,
+        Order::Fair => u64::MAX,
+    };
+    let allowed = free_of(policy.concurrency, place.queue_leases)
+        .min(free_of(policy.concurrency_per_lane, place.lane_leases))
+        .min(in_order);
+    let taken_up = match &outlook.runner {
+        Readiness::Upstream(calls, _) => calls.free,
+        Readiness::Inline => u64::MAX,
+        // Nobody knows how many workers there are: those that wait, or else the next that is done.
+        Readiness::Workers(Staff::Waits) => 1,
+        Readiness::Workers(_) => u64::from(place.queue_leases == 0),
+    };
+    Slots { free: allowed.min(taken_up), taken: place.lane_leases }
 }
 
 /// What is expected of a task that waits with `ahead` before it; `moment` is now, and how long it waits.
@@ -140,11 +132,11 @@ fn queued(
 ) -> Estimate {
     let (mut begins, mut paced, mut is_open) = (now, now, false);
     for obstacle in obstacles {
-        match obstacle.hold() {
-            Hold::Until(moment) => begins = begins.max(moment),
-            Hold::Paced(moment) => paced = paced.max(moment),
-            Hold::Open => is_open = true,
-            Hold::Turn => {}
+        match obstacle.lasts() {
+            Lasts::Until(moment) => begins = begins.max(moment),
+            Lasts::Paced(moment) => paced = paced.max(moment),
+            Lasts::Open => is_open = true,
+            Lasts::Turn => {}
         }
     }
     let usual = run.unwrap_or(Quantiles { p50: UNKNOWN, p90: UNKNOWN });

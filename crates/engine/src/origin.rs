@@ -30,6 +30,19 @@ struct Origin {
     starved: BTreeSet<Pool>,
 }
 
+/// What the limits of an origin let start, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Calls {
+    /// Until when the origin is paused, if it is.
+    pub(crate) paused_until: Option<Timestamp>,
+    /// Until when its rate lets nothing start, if it does.
+    pub(crate) rate_until: Option<Timestamp>,
+    /// When its rate lets the call that was asked about start, unless it does now.
+    pub(crate) nth_at: Option<Timestamp>,
+    /// Calls that may start before one ends. What a claim has reserved and may give back is free.
+    pub(crate) free: u64,
+}
+
 /// How many calls may start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Room {
@@ -132,11 +145,21 @@ impl Origins {
         self.with(origin, |state| state.paused_until = state.paused_until.max(until));
     }
 
-    /// Until when the rate of the origin lets nothing start, if it does.
-    pub(crate) fn rate_until(&self, origin: &Arc<str>, now: Timestamp) -> Option<Timestamp> {
+    /// What the origin lets start from now on, and when its rate lets the `n`-th call.
+    pub(crate) fn calls(&self, origin: &Arc<str>, n: u64, now: Timestamp) -> Calls {
+        let later = |at: &Timestamp| *at > now;
         self.with(origin, |state| {
-            let (rate, bucket) = (state.limits.rate?, state.bucket?);
-            (bucket.available(rate, now) == 0).then(|| bucket.next_at(rate, now))
+            let rate = state.limits.rate;
+            let full = |rate| Bucket::full(rate, now);
+            let paced = rate.map(|rate| (rate, state.bucket.unwrap_or_else(|| full(rate))));
+            let spent = paced.filter(|(rate, bucket)| bucket.available(*rate, now) == 0);
+            let calls = state.in_flight.saturating_sub(state.claiming);
+            Calls {
+                paused_until: Some(state.paused_until).filter(later),
+                rate_until: spent.map(|(rate, bucket)| bucket.next_at(rate, now)),
+                nth_at: paced.map(|(rate, bucket)| bucket.nth_at(rate, n, now)).filter(later),
+                free: state.limits.concurrency.saturating_sub(calls).into(),
+            }
         })
     }
 
@@ -152,28 +175,6 @@ impl Origins {
             state.paused_until = state.paused_until.shifted(ms);
             state.bucket = state.bucket.map(|bucket| bucket.shifted(ms));
         }
-    }
-
-    /// Until when the origin is paused, if it is.
-    pub(crate) fn paused_until(&self, origin: &Arc<str>, now: Timestamp) -> Option<Timestamp> {
-        self.with(origin, |state| (state.paused_until > now).then_some(state.paused_until))
-    }
-
-    /// Calls that may start before one ends. What a claim has reserved and may give back is free.
-    pub(crate) fn free(&self, origin: &Arc<str>) -> u64 {
-        self.with(origin, |state| {
-            let calls = state.in_flight.saturating_sub(state.claiming);
-            state.limits.concurrency.saturating_sub(calls).into()
-        })
-    }
-
-    /// When the rate of the origin lets the `n`-th call from now on start.
-    pub(crate) fn nth_at(&self, origin: &Arc<str>, n: u64, now: Timestamp) -> Option<Timestamp> {
-        self.with(origin, |state| {
-            let rate = state.limits.rate?;
-            let bucket = state.bucket.unwrap_or_else(|| Bucket::full(rate, now));
-            Some(bucket.nth_at(rate, n, now)).filter(|at| *at > now)
-        })
     }
 
     fn limits_of(&self, origin: &Arc<str>) -> UpstreamLimits {
@@ -242,8 +243,9 @@ mod tests {
         let rate = Some(Rate { count: 10, period: Duration::from_secs(1) });
         let limits = UpstreamLimits { rate, ..UpstreamLimits::default() };
         let origins = Origins::new(BTreeMap::from([(origin.to_string(), limits)]));
-        assert_eq!(origins.nth_at(&origin, 10, NOW), None);
-        assert_eq!(origins.nth_at(&origin, 11, NOW), Some(NOW.plus(Duration::from_millis(100))));
+        assert_eq!(origins.calls(&origin, 10, NOW).nth_at, None);
+        let eleventh = origins.calls(&origin, 11, NOW).nth_at;
+        assert_eq!(eleventh, Some(NOW.plus(Duration::from_millis(100))));
     }
 
     /// A claim took all tokens for the one task it found, and gave back calls only.

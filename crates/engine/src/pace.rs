@@ -1,14 +1,10 @@
-//! How fast queues get work done: what came and ended lately, and how long that took. Measured, forgotten
-//! at a restart, and cheap: a few hundred bytes for each queue.
+//! How fast a queue gets work done: what came and ended lately, and how long that took. Measured,
+//! forgotten at a restart, and cheap: one and a half kilobytes for each queue.
 
-use std::collections::HashMap;
-use std::sync::Mutex;
 use std::time::Duration;
 
-use relais_core::{QueueName, TenantName, Timestamp};
+use relais_core::Timestamp;
 
-/// Queues whose pace is remembered; beyond, estimates fall back to the default.
-const QUEUES_MAX: usize = 10_000;
 /// Over which time things are counted.
 pub const WINDOW: Duration = Duration::from_secs(60);
 /// Into so many pieces the window is cut, so that it can move.
@@ -43,97 +39,43 @@ pub struct Quantiles {
     pub p90: Duration,
 }
 
-/// The paces of all queues.
+/// The pace of one queue.
 #[derive(Debug, Default)]
-pub(crate) struct Paces {
-    queues: Mutex<HashMap<TenantName, HashMap<QueueName, Queue>>>,
+pub(crate) struct Pace {
+    pub(crate) accepted: Window,
+    pub(crate) finished: Window,
+    pub(crate) wait: Spread,
+    pub(crate) run: Spread,
 }
 
-#[derive(Debug, Default)]
-struct Queue {
-    accepted: Window,
-    finished: Window,
-    wait: Spread,
-    run: Spread,
-}
-
-impl Paces {
-    /// A task was accepted.
-    pub(crate) fn note_accepted(&self, tenant: &TenantName, queue: &QueueName, now: Timestamp) {
-        self.note(tenant, queue, |queue| queue.accepted.note(now));
+impl Pace {
+    /// How long an attempt takes, once one has ended; of one that has run for `elapsed`, how much
+    /// longer. `None` too for one that has outlived all that were measured.
+    pub(crate) fn run_after(&self, elapsed: Duration) -> Option<Quantiles> {
+        if elapsed.is_zero() { self.run.quantiles } else { self.run.left_after(elapsed) }
     }
 
-    /// First attempts started after these waits.
-    pub(crate) fn note_waits(
-        &self,
-        tenant: &TenantName,
-        queue: &QueueName,
-        waits: impl Iterator<Item = Duration>,
-    ) {
-        self.note(tenant, queue, |queue| waits.for_each(|wait| queue.wait.note(wait)));
-    }
-
-    /// An attempt ended after this long.
-    pub(crate) fn note_run(&self, tenant: &TenantName, queue: &QueueName, run: Duration) {
-        self.note(tenant, queue, |queue| queue.run.note(run));
-    }
-
-    /// A task became terminal.
-    pub(crate) fn note_finished(&self, tenant: &TenantName, queue: &QueueName, now: Timestamp) {
-        self.note(tenant, queue, |queue| queue.finished.note(now));
-    }
-
-    /// How long an attempt in this queue takes, once one has ended; of one that has run for `elapsed`,
-    /// how much longer. `None` too for one that has outlived all that were measured.
-    pub(crate) fn run(
-        &self,
-        tenant: &TenantName,
-        queue: &QueueName,
-        elapsed: Duration,
-    ) -> Option<Quantiles> {
-        let queues = self.queues.lock().expect("nothing panics while it is held");
-        let run = &queues.get(tenant)?.get(queue)?.run;
-        if elapsed.is_zero() { run.quantiles } else { run.left_after(elapsed) }
-    }
-
-    /// What a queue did lately, if anything came into it.
-    pub(crate) fn lately(
-        &self,
-        tenant: &TenantName,
-        queue: &QueueName,
-        now: Timestamp,
-    ) -> Option<Lately> {
-        let queues = self.queues.lock().expect("nothing panics while it is held");
-        let queue = queues.get(tenant)?.get(queue)?;
-        Some(Lately {
-            accepted_per_s: queue.accepted.per_second(now),
-            finished_per_s: queue.finished.per_second(now),
-            wait: queue.wait.quantiles,
-            run: queue.run.quantiles,
-        })
-    }
-
-    fn note(&self, tenant: &TenantName, queue: &QueueName, what: impl FnOnce(&mut Queue)) {
-        let mut queues = self.queues.lock().expect("nothing panics while it is held");
-        if let Some(known) = queues.get_mut(tenant).and_then(|queues| queues.get_mut(queue)) {
-            return what(known);
-        }
-        if queues.values().map(HashMap::len).sum::<usize>() < QUEUES_MAX {
-            what(queues.entry(tenant.clone()).or_default().entry(queue.clone()).or_default());
+    /// What the queue did lately.
+    pub(crate) fn lately(&self, now: Timestamp) -> Lately {
+        Lately {
+            accepted_per_s: self.accepted.per_second(now),
+            finished_per_s: self.finished.per_second(now),
+            wait: self.wait.quantiles,
+            run: self.run.quantiles,
         }
     }
 }
 
 /// A count over the last minute, in slots.
 #[derive(Debug, Default)]
-struct Window {
+pub(crate) struct Window {
     slots: [u32; SLOTS],
     /// The number of the latest slot, counted since 1970.
     latest: i64,
 }
 
 impl Window {
-    fn note(&mut self, now: Timestamp) {
+    pub(crate) fn note(&mut self, now: Timestamp) {
         self.move_to(slot_of(now));
         let slot = &mut self.slots[index_of(self.latest)];
         *slot = slot.saturating_add(1);
@@ -173,7 +115,7 @@ fn index_of(slot: i64) -> usize {
 
 /// How long something took, in buckets that grow with the time.
 #[derive(Debug)]
-struct Spread {
+pub(crate) struct Spread {
     buckets: Box<[u16; BUCKETS]>,
     measured: u32,
     quantiles: Option<Quantiles>,
@@ -186,7 +128,7 @@ impl Default for Spread {
 }
 
 impl Spread {
-    fn note(&mut self, took: Duration) {
+    pub(crate) fn note(&mut self, took: Duration) {
         if self.measured >= MEASURED_MAX {
             self.buckets.iter_mut().for_each(|count| *count /= 2);
             self.measured = self.buckets.iter().copied().map(u32::from).sum();

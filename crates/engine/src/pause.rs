@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use relais_core::outcome::PauseScope;
 use relais_core::{LaneKey, Runner, Task, Timestamp, limits};
-use relais_store::{Pool, RunBy};
+use relais_store::Pool;
 
 use crate::engine::Engine;
+use crate::origin::Calls;
 
 /// How long an upstream wants to be left alone, and by whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,8 +87,16 @@ impl Pauses {
         }
     }
 
-    fn lane_until(&self, pool: &Pool, lane: &LaneKey, now: Timestamp) -> Option<Timestamp> {
-        self.lock().get(pool)?.lanes.get(lane).copied().filter(|until| *until > now)
+    /// Until when the queue of a task, and its lane, are left alone.
+    fn of(&self, task: &Task, now: Timestamp) -> [Option<Timestamp>; 2] {
+        let by_pool = self.lock();
+        // Most of the time nothing is: then no pool is made up to ask.
+        if by_pool.is_empty() {
+            return [None; 2];
+        }
+        let Some(paused) = by_pool.get(&Pool::of(task)) else { return [None; 2] };
+        let lane = task.spec.lane.as_ref().and_then(|lane| paused.lanes.get(lane));
+        [paused.until, lane.copied()].map(|until| until.filter(|until| *until > now))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Pool, Paused>> {
@@ -124,19 +133,26 @@ impl Engine {
     /// it. The latest end counts.
     #[must_use]
     pub fn hold_of(&self, task: &Task) -> Option<(Timestamp, Hold)> {
-        let pool = Pool::of(task);
-        let RunBy::Upstream(origin) = &pool.run_by else { return None };
+        let Runner::Upstream { origin, .. } = &task.spec.runner else { return None };
         let now = self.now();
+        self.hold_by(task, &self.inner().origins.calls(origin, 1, now), now)
+    }
+
+    /// The same where what the origin lets start is known.
+    pub(crate) fn hold_by(
+        &self,
+        task: &Task,
+        calls: &Calls,
+        now: Timestamp,
+    ) -> Option<(Timestamp, Hold)> {
         let paused =
             |scope, until: Option<Timestamp>| until.map(|until| (until, Hold::Paused(scope)));
-        let lane = task.spec.lane.as_ref();
-        let lane = lane.and_then(|lane| self.inner().pauses.lane_until(&pool, lane, now));
-        let rate = self.inner().origins.rate_until(origin, now);
+        let [queue, lane] = self.inner().pauses.of(task, now);
         [
-            paused(PauseScope::Origin, self.inner().origins.paused_until(origin, now)),
-            paused(PauseScope::Queue, self.inner().pauses.pool_until(&pool, now)),
+            paused(PauseScope::Origin, calls.paused_until),
+            paused(PauseScope::Queue, queue),
             paused(PauseScope::Lane, lane),
-            rate.map(|until| (until, Hold::Rate)),
+            calls.rate_until.map(|until| (until, Hold::Rate)),
         ]
         .into_iter()
         .flatten()
@@ -146,6 +162,8 @@ impl Engine {
 
 #[cfg(test)]
 mod tests {
+    use relais_store::RunBy;
+
     use super::*;
 
     fn at(ms: i64) -> Timestamp {
@@ -168,9 +186,9 @@ mod tests {
         let pauses = Pauses::default();
         pauses.pause(&pool(), Some(&lane(1)), at(100));
         pauses.pause(&pool(), Some(&lane(1)), at(50));
-        assert_eq!(pauses.lane_until(&pool(), &lane(1), at(99)), Some(at(100)), "the later end");
+        let paused = BTreeMap::from([(lane(1), at(100))]);
+        assert_eq!(*pauses.lanes(&pool(), at(99)), paused, "the later end");
         assert_eq!(pauses.pool_until(&pool(), at(0)), None);
-        assert_eq!(pauses.lanes(&pool(), at(99)).len(), 1);
         assert!(pauses.lanes(&pool(), at(100)).is_empty());
         assert!(pauses.lock().is_empty());
     }
@@ -182,7 +200,9 @@ mod tests {
         pauses.pause(&pool(), None, at(100));
         pauses.shift(-3_600_000);
         assert_eq!(pauses.pool_until(&pool(), at(-3_600_000)), Some(at(100 - 3_600_000)));
-        assert_eq!(pauses.lane_until(&pool(), &lane(1), at(100 - 3_600_000)), None);
+        let lanes = |now| pauses.lanes(&pool(), at(now));
+        assert_eq!(lanes(-3_600_000).get(&lane(1)), Some(&at(100 - 3_600_000)));
+        assert!(lanes(100 - 3_600_000).is_empty());
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! From a request to a task: what the rules leave to the engine is decided here, then committed.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,8 +9,10 @@ use relais_core::{
 };
 use relais_store::{Accept, Body, Commit, Committed, Data, Idempotency, Place, Pool, Rejected};
 
+use crate::config::Config;
 use crate::engine::{Engine, EngineError};
 use crate::envelope::{self, Context, Field, RequestHead};
+use crate::meters::Meters;
 
 /// A request that is to become a task. Names and sizes are checked already.
 #[derive(Debug, Clone)]
@@ -93,7 +94,7 @@ impl Engine {
         submission: Submission,
     ) -> impl Future<Output = Result<Submitted, EngineError>> + Send {
         // At once, so that nobody holds room for the submission while the write is waited for.
-        let prepared = self.prepare(id, submission, self.now());
+        let prepared = self.prepare(id, submission, &self.config(), self.now());
         async move {
             let (commit, kept) = prepared?;
             let mut committed = self.commit_accepts(vec![commit]).await?;
@@ -109,10 +110,10 @@ impl Engine {
         &self,
         submissions: Vec<(TaskId, Submission)>,
     ) -> Result<Vec<Result<Submitted, EngineError>>, EngineError> {
-        let now = self.now();
+        let (config, now) = (self.config(), self.now());
         let mut commits = Vec::with_capacity(submissions.len());
         let mut prepare = |(id, submission)| {
-            let (commit, kept) = self.prepare(id, submission, now)?;
+            let (commit, kept) = self.prepare(id, submission, &config, now)?;
             commits.push(commit);
             Ok(kept)
         };
@@ -167,16 +168,14 @@ impl Engine {
         same: bool,
         exists: bool,
     ) -> Result<Submitted, EngineError> {
-        self.meters().attached.fetch_add(1, Ordering::Relaxed);
+        Meters::count(&self.meters().attached);
         let task = if exists { self.task(id).await? } else { None };
         Ok(Submitted::Attached { task, same })
     }
 
     fn accepted(&self, task: Task, entry: &Entry, pos: u64) -> Task {
         self.feed().publish(std::slice::from_ref(entry), pos);
-        let spec = &task.spec;
-        self.meters().tallies.note(&spec.tenant, &spec.queue, |tally| tally.accepted += 1);
-        self.meters().paces.note_accepted(&spec.tenant, &spec.queue, spec.created_at);
+        self.meters().note_accepted(&task.spec);
         self.propose_alarm(task.due_at());
         self.wake(&Pool::of(&task), task.spec.run_at);
         task
@@ -186,6 +185,7 @@ impl Engine {
         &self,
         id: TaskId,
         submission: Submission,
+        config: &Config,
         now: Timestamp,
     ) -> Result<(Commit, Kept), EngineError> {
         let policy = self
@@ -194,7 +194,7 @@ impl Engine {
             .ok_or(EngineError::UnknownQueue)?;
         self.admit_queue(&submission.tenant, &submission.queue)?;
         let runner = match submission.runner {
-            Runner::Workers if self.has_handler(&submission.queue) => Runner::Inline,
+            Runner::Workers if config.handlers.contains_key(&submission.queue) => Runner::Inline,
             runner => runner,
         };
         let run_at = submission.run_at.unwrap_or(now).max(now);
@@ -203,7 +203,7 @@ impl Engine {
             Body { head: envelope::encode(&submission.head), data: submission.input },
         )];
         let input_bytes = bodies[0].1.data.len();
-        if let Some(sealed) = self.seal(id, &submission.secrets)? {
+        if let Some(sealed) = self.seal(id, &submission.secrets, config)? {
             bodies.push((BodyKind::Sealed, inline(sealed)));
         }
         let credentials = if bodies.len() > 1 { Credentials::Sealed } else { Credentials::None };
@@ -244,17 +244,21 @@ impl Engine {
             bodies,
             idempotency,
             queue_capacity: policy.capacity,
-            tenant_capacity: self.config().tenant_capacity,
+            tenant_capacity: config.tenant_capacity,
             source_capacity: policy.source_capacity(),
         };
         Ok((Commit::Accept(Box::new(accept)), kept))
     }
 
-    fn seal(&self, task: TaskId, secrets: &[Field]) -> Result<Option<Bytes>, EngineError> {
+    fn seal(
+        &self,
+        task: TaskId,
+        secrets: &[Field],
+        config: &Config,
+    ) -> Result<Option<Bytes>, EngineError> {
         if secrets.is_empty() {
             return Ok(None);
         }
-        let config = self.config();
         let key = config.seal_key.as_ref().ok_or(EngineError::NoSealKey)?;
         let text = envelope::encode(&secrets.to_vec());
         Ok(Some(key.seal(task, self.chance().bits(), &text)))

@@ -5,7 +5,7 @@
 //! set, and nobody's silence counts while this process did not run (see `Command::Tick`). It does so while
 //! it waits for the store, too: a store that is slow is no process that was away.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -36,7 +36,7 @@ pub(crate) struct Alarm {
     next_ms: AtomicI64,
     earlier: Notify,
     /// Pools to wake at a moment that only the engine knows of: a paused origin, an empty bucket.
-    pools: Mutex<BTreeMap<(Timestamp, Pool), ()>>,
+    pools: Mutex<BTreeSet<(Timestamp, Pool)>>,
     /// Since when this process has been there without a break, milliseconds.
     here_since_ms: AtomicI64,
     /// The machine's time was set, and what waits was not yet reckoned anew.
@@ -73,7 +73,7 @@ impl Engine {
         {
             let pools = &self.inner().alarm.pools;
             let mut pools = pools.lock().expect("nothing panics while it is held");
-            pools.insert((moment, pool.clone()), ());
+            pools.insert((moment, pool.clone()));
         }
         self.propose_alarm(moment);
     }
@@ -213,11 +213,11 @@ impl Engine {
             let pool = {
                 let pools = &self.inner().alarm.pools;
                 let mut pools = pools.lock().expect("nothing panics while it is held");
-                let Some(first) = pools.first_entry() else { return Timestamp::MAX };
-                if first.key().0 > now {
-                    return first.key().0;
+                match pools.first() {
+                    None => return Timestamp::MAX,
+                    Some((moment, _)) if *moment > now => return *moment,
+                    Some(_) => pools.pop_first().expect("there is a first").1,
                 }
-                first.remove_entry().0.1
             };
             self.wake(&pool, now);
         }

@@ -1,14 +1,17 @@
 //! Why a task waits: promise 5, nothing waits without an explanation.
 
+use std::sync::Arc;
+
 use relais_core::lane::{Bucket, nth_free_at};
 use relais_core::outcome::PauseScope;
-use relais_core::{Order, Rate, Runner, State, Task, Timestamp};
+use relais_core::{Order, Policy, Rate, Runner, State, Task, Timestamp};
 use relais_store::{Place, Pool};
 
 use crate::dispatcher::Staff;
 use crate::engine::{Engine, EngineError};
 use crate::estimate::Estimate;
-use crate::pause;
+use crate::origin::Calls;
+use crate::pause::Hold;
 
 /// One thing that keeps a task from starting.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +79,7 @@ pub enum Obstacle {
 
 /// How long an obstacle stands in the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Hold {
+pub(crate) enum Lasts {
     /// Until a moment, and those that wait start then.
     Until(Timestamp),
     /// Until a moment at which it is this task's turn.
@@ -88,23 +91,43 @@ pub(crate) enum Hold {
 }
 
 impl Obstacle {
-    pub(crate) const fn hold(&self) -> Hold {
+    pub(crate) const fn lasts(&self) -> Lasts {
         match self {
             Self::Scheduled { until, .. }
             | Self::OriginPaused { until, .. }
-            | Self::Outside { until } => Hold::Until(*until),
+            | Self::Outside { until } => Lasts::Until(*until),
             Self::OriginRate { until } | Self::LaneRate { until } | Self::Rate { until } => {
-                Hold::Paced(*until)
+                Lasts::Paced(*until)
             }
             Self::OriginFull
             | Self::Concurrency { .. }
             | Self::LaneConcurrency { .. }
             | Self::LaneHeld
             | Self::QueueNotDefined
-            | Self::Position { .. } => Hold::Turn,
-            Self::QueuePaused | Self::NoWorker => Hold::Open,
+            | Self::Position { .. } => Lasts::Turn,
+            Self::QueuePaused | Self::NoWorker => Lasts::Open,
         }
     }
+}
+
+/// What a queued task depends on beside its place: read once, so that all that is told of it agrees.
+#[derive(Debug)]
+pub(crate) struct Outlook {
+    pub(crate) now: Timestamp,
+    pub(crate) policy: Arc<Policy>,
+    is_queue_defined: bool,
+    pub(crate) runner: Readiness,
+}
+
+/// How ready whoever runs a task is.
+#[derive(Debug)]
+pub(crate) enum Readiness {
+    /// What the upstream lets start, and until when it is not called for this task, and why.
+    Upstream(Calls, Option<(Timestamp, Hold)>),
+    /// What workers do about the task's pool.
+    Workers(Staff),
+    /// This process is.
+    Inline,
 }
 
 /// Why a task waits, and for how long, as far as one can tell.
@@ -125,9 +148,7 @@ impl Engine {
         match &task.life.state {
             State::Queued { .. } => {
                 let place = self.store().place(task.spec.id).await?.unwrap_or_default();
-                let obstacles = self.obstacles(task, &place);
-                let estimate = self.estimate_queued(task, &place, &obstacles);
-                Ok(Why { obstacles, estimate })
+                Ok(self.why_queued(task, &place))
             }
             State::Waiting { until, .. } => {
                 let obstacles = vec![Obstacle::Outside { until: *until }];
@@ -142,83 +163,106 @@ impl Engine {
         }
     }
 
-    /// What keeps a queued task from starting, the most decisive first; never nothing.
-    pub(crate) fn obstacles(&self, task: &Task, place: &Place) -> Vec<Obstacle> {
+    /// Explains why a task waits that is queued at this place.
+    pub(crate) fn why_queued(&self, task: &Task, place: &Place) -> Why {
+        let outlook = self.outlook(task, place);
+        let obstacles = obstacles(task, place, &outlook);
+        let estimate = self.estimate_queued(task, place, &outlook, &obstacles);
+        Why { obstacles, estimate }
+    }
+
+    fn outlook(&self, task: &Task, place: &Place) -> Outlook {
         let now = self.now();
-        let mut found = Vec::new();
-        if let Some(until) = task.life.run_at().filter(|run_at| *run_at > now) {
-            let is_retry = task.life.failures + task.life.crashes > 0;
-            found.push(Obstacle::Scheduled { until, is_retry });
-        }
-        if self.policies().find(&task.spec.tenant, &task.spec.queue).is_none() {
-            found.push(Obstacle::QueueNotDefined);
-        }
-        if place.is_paused {
-            found.push(Obstacle::QueuePaused);
-        }
-        self.add_limits(task, place, now, &mut found);
-        match &task.spec.runner {
-            Runner::Upstream { .. } => self.add_upstream(task, place, now, &mut found),
-            // A worker that has a lease of the queue asks again when it is done.
-            Runner::Workers if place.queue_leases == 0 && self.staff(task) == Staff::Nobody => {
-                found.push(Obstacle::NoWorker);
+        let runner = match &task.spec.runner {
+            Runner::Upstream { origin, .. } => {
+                let calls = self.inner().origins.calls(origin, turn_of(place), now);
+                Readiness::Upstream(calls, self.hold_by(task, &calls, now))
             }
-            Runner::Workers | Runner::Inline => {}
-        }
-        if place.ahead > 0 || found.is_empty() {
-            found.push(Obstacle::Position { ahead: place.ahead });
-        }
-        found
+            Runner::Workers => {
+                let dispatcher = &self.inner().dispatcher;
+                Readiness::Workers(dispatcher.staff(&Pool::of(task), self.elapsed()))
+            }
+            Runner::Inline => Readiness::Inline,
+        };
+        let policy = self.policies().find(&task.spec.tenant, &task.spec.queue);
+        let is_queue_defined = policy.is_some();
+        let policy = policy.unwrap_or_else(|| self.policies().of_undefined());
+        Outlook { now, policy, is_queue_defined, runner }
     }
+}
 
-    /// What the policy of the queue says.
-    fn add_limits(&self, task: &Task, place: &Place, now: Timestamp, found: &mut Vec<Obstacle>) {
-        let policy = self.policy_of(task);
-        let full = |limit: Option<u32>, leases| limit.filter(|limit| leases >= u64::from(*limit));
-        if let Some(limit) = full(policy.concurrency, place.queue_leases) {
-            found.push(Obstacle::Concurrency { limit });
-        }
-        if let Some(limit) = full(policy.concurrency_per_lane, place.lane_leases) {
-            found.push(Obstacle::LaneConcurrency { limit });
-        }
-        if policy.order == Order::Strict && place.is_held {
-            found.push(Obstacle::LaneHeld);
-        }
-        let turn = place.ahead.saturating_add(1);
-        let in_lane = policy.rate_per_lane;
-        if let Some(until) =
-            in_lane.and_then(|rate| nth_free_at(place.lane_full_at, rate, turn, now))
-        {
-            found.push(Obstacle::LaneRate { until });
-        }
-        if let Some(until) = policy.rate.and_then(|rate| spent_until(place, rate, now)) {
-            found.push(Obstacle::Rate { until });
-        }
+/// What keeps a queued task from starting, the most decisive first; never nothing.
+fn obstacles(task: &Task, place: &Place, outlook: &Outlook) -> Vec<Obstacle> {
+    let mut found = Vec::new();
+    if let Some(until) = task.life.run_at().filter(|run_at| *run_at > outlook.now) {
+        let is_retry = task.life.failures + task.life.crashes > 0;
+        found.push(Obstacle::Scheduled { until, is_retry });
     }
-
-    /// What protects the upstream.
-    fn add_upstream(&self, task: &Task, place: &Place, now: Timestamp, found: &mut Vec<Obstacle>) {
-        let Runner::Upstream { origin, .. } = &task.spec.runner else { return };
-        let origins = &self.inner().origins;
-        if let Some((until, pause::Hold::Paused(scope))) = self.hold_of(task) {
-            found.push(Obstacle::OriginPaused { scope, until });
-        }
-        if let Some(until) = origins.nth_at(origin, place.ahead.saturating_add(1), now) {
-            found.push(Obstacle::OriginRate { until });
-        }
-        if origins.free(origin) == 0 {
-            found.push(Obstacle::OriginFull);
-        }
+    if !outlook.is_queue_defined {
+        found.push(Obstacle::QueueNotDefined);
     }
+    if place.is_paused {
+        found.push(Obstacle::QueuePaused);
+    }
+    add_limits(&outlook.policy, place, outlook.now, &mut found);
+    match &outlook.runner {
+        Readiness::Upstream(calls, hold) => add_upstream(calls, *hold, &mut found),
+        // A worker that has a lease of the queue asks again when it is done.
+        Readiness::Workers(Staff::Nobody) if place.queue_leases == 0 => {
+            found.push(Obstacle::NoWorker);
+        }
+        Readiness::Workers(_) | Readiness::Inline => {}
+    }
+    if place.ahead > 0 || found.is_empty() {
+        found.push(Obstacle::Position { ahead: place.ahead });
+    }
+    found
+}
 
-    pub(crate) fn staff(&self, task: &Task) -> Staff {
-        self.inner().dispatcher.staff(&Pool::of(task), self.elapsed())
+/// What the policy of the queue says.
+fn add_limits(policy: &Policy, place: &Place, now: Timestamp, found: &mut Vec<Obstacle>) {
+    let full = |limit: Option<u32>, leases| limit.filter(|limit| leases >= u64::from(*limit));
+    if let Some(limit) = full(policy.concurrency, place.queue_leases) {
+        found.push(Obstacle::Concurrency { limit });
+    }
+    if let Some(limit) = full(policy.concurrency_per_lane, place.lane_leases) {
+        found.push(Obstacle::LaneConcurrency { limit });
+    }
+    if policy.order == Order::Strict && place.is_held {
+        found.push(Obstacle::LaneHeld);
+    }
+    let in_lane = policy.rate_per_lane;
+    let in_lane =
+        in_lane.and_then(|rate| nth_free_at(place.lane_full_at, rate, turn_of(place), now));
+    if let Some(until) = in_lane {
+        found.push(Obstacle::LaneRate { until });
+    }
+    if let Some(until) = policy.rate.and_then(|rate| spent_until(place, rate, now)) {
+        found.push(Obstacle::Rate { until });
+    }
+}
+
+/// What protects the upstream.
+fn add_upstream(calls: &Calls, hold: Option<(Timestamp, Hold)>, found: &mut Vec<Obstacle>) {
+    if let Some((until, Hold::Paused(scope))) = hold {
+        found.push(Obstacle::OriginPaused { scope, until });
+    }
+    if let Some(until) = calls.nth_at {
+        found.push(Obstacle::OriginRate { until });
+    }
+    if calls.free == 0 {
+        found.push(Obstacle::OriginFull);
     }
 }
 
 /// When the rate of a queue lets a task start, unless it does now.
 fn spent_until(place: &Place, rate: Rate, now: Timestamp) -> Option<Timestamp> {
     let bucket = place.bucket.unwrap_or_else(|| Bucket::full(rate, now));
-    let until = bucket.nth_at(rate, place.ahead.saturating_add(1), now);
+    let until = bucket.nth_at(rate, turn_of(place), now);
     Some(until).filter(|until| *until > now)
+}
+
+/// The number of a start, counted from now on, that is this task's.
+fn turn_of(place: &Place) -> u64 {
+    place.ahead.saturating_add(1)
 }

@@ -1,6 +1,5 @@
 //! What workers do: lease, report, settle.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -102,7 +101,6 @@ impl Engine {
         if !self.may_be_leased(tenant, queue).await? {
             return Err(EngineError::UnknownQueue);
         }
-        self.inner().worker_calls.fetch_add(1, Ordering::Relaxed);
         let pool = Pool { tenant: tenant.clone(), queue: queue.clone(), run_by: RunBy::Workers };
         let until = self.elapsed() + wait;
         let desk = self.inner().dispatcher.desk(&pool, self.elapsed());
@@ -258,9 +256,7 @@ impl Engine {
         // A heartbeat ends nothing, and what was given back says nothing of how long it would take.
         let has_ended = life.status().is_terminal() || life.failures > before.life.failures;
         if stepped.reply == Reply::Done && has_ended {
-            let (spec, run) = (&before.spec, life.updated_at.since(started_at));
-            self.meters().paces.note_run(&spec.tenant, &spec.queue, run);
-            self.meters().tallies.note_run(&spec.tenant, &spec.queue, run);
+            self.meters().note_run(&before.spec, life.updated_at.since(started_at));
         }
     }
 }

@@ -211,7 +211,7 @@ impl FrontDoor {
             }
         };
         let Some(ears) = ears else {
-            let estimate = app.engine.estimate_new(&task, &place);
+            let estimate = app.engine.estimate_at(&task, &place);
             return waiting.ticket(&task, estimate);
         };
         drop(task);

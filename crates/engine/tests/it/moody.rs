@@ -387,7 +387,7 @@ async fn an_accept_that_is_durable_is_told_whatever_the_store_does_next() {
     let submitted = world.engine.submit(world.engine.draw_id(), urgent).await.unwrap();
     let Submitted::New(task, place) = submitted else { panic!("a new task was expected") };
     store.is_away.store(true, Ordering::SeqCst);
-    assert_eq!(world.engine.estimate_new(&task, &place).ahead, Some(1), "told by its commit");
+    assert_eq!(world.engine.estimate_at(&task, &place).ahead, Some(1), "told by its commit");
     world.engine.estimate(&task).await.unwrap_err();
     let unknown = world.engine.estimate_if_known(&task).await;
     assert_eq!((unknown.ahead, unknown.eta), (None, None), "nothing is promised");

@@ -47,7 +47,7 @@ async fn a_task_whose_lane_is_held_by_its_rate_is_told_until_when() {
         assert!(why.obstacles.contains(&Obstacle::LaneRate { until }), "{why:?}");
         let (p50, _) = why.estimate.eta.expect("a run was measured");
         assert!(p50 >= until, "{why:?}");
-        assert_eq!(world.engine.estimate_new(task, place), why.estimate, "a 202");
+        assert_eq!(world.engine.estimate_at(task, place), why.estimate, "a 202");
         assert_eq!(world.engine.estimate(task).await.unwrap(), why.estimate, "a poll, a stream");
     }
     let (free, _) = submit(&world, "b").await;

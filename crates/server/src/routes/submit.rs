@@ -53,7 +53,7 @@ pub(super) async fn submit(
     let submitted = submitted.map_err(|error| refusal(&app, &tenant, &queue, error))?;
     match submitted {
         Submitted::New(task, place) if prefer.wait.is_none() => {
-            let estimate = app.engine.estimate_new(&task, &place);
+            let estimate = app.engine.estimate_at(&task, &place);
             let how = How { applied: applied(prefer, None), base, ..How::default() };
             accepted_response(&app, &task, estimate, &caller, &how)
         }
@@ -177,7 +177,7 @@ async fn batch_item(
 ) -> Result<BatchItem, Refusal> {
     match submitted {
         Submitted::New(task, place) => {
-            let estimate = app.engine.estimate_new(task, place);
+            let estimate = app.engine.estimate_at(task, place);
             let how = How { is_stranger: false, ..how.clone() };
             Ok(BatchItem::accepted(accepted(app, task, estimate, caller, &how)?))
         }
