@@ -1,5 +1,5 @@
-//! What an upstream's answer, or the want of one, means for a task (product.md, promise 2 and
-//! "Outcome").
+//! What an upstream's answer, or the want of one, means for a task. Work that may have been done is
+//! asked for again only where that does no harm; else its task fails and says that nobody knows.
 
 use std::time::Duration;
 

@@ -113,29 +113,9 @@ pub fn retry_after(headers: &HeaderMap) -> Option<std::time::Duration> {
         return Some(std::time::Duration::from_secs(seconds));
     }
     let date = headers.get(http::header::DATE)?.to_str().ok()?;
-    let (then, now) = (http_date(text)?, http_date(date.trim())?);
-    Some(std::time::Duration::from_secs(then.saturating_sub(now)))
-}
-
-/// Seconds since the epoch of an IMF-fixdate (RFC 9110, 5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
-fn http_date(text: &str) -> Option<u64> {
-    let mut parts = text.strip_suffix(" GMT")?.split_once(", ")?.1.split(' ');
-    let day: i64 = parts.next()?.parse().ok()?;
-    let months =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let name = parts.next()?;
-    let month = i64::try_from(months.iter().position(|month| *month == name)?).ok()? + 1;
-    let year: i64 = parts.next()?.parse().ok()?;
-    let mut time = parts.next()?.split(':').map(|part| part.parse::<i64>().ok());
-    let (hour, minute, second) = (time.next()??, time.next()??, time.next()??);
-    // Days from civil (Howard Hinnant's algorithm): March-based years of 400-year eras.
-    let shifted = if month <= 2 { year - 1 } else { year };
-    let era = shifted.div_euclid(400);
-    let year_of_era = shifted.rem_euclid(400);
-    let day_of_year = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    let days = era * 146_097 + day_of_era - 719_468;
-    u64::try_from(days * 86_400 + hour * 3_600 + minute * 60 + second).ok()
+    let then = httpdate::parse_http_date(text).ok()?;
+    let now = httpdate::parse_http_date(date.trim()).ok()?;
+    Some(then.duration_since(now).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -170,17 +150,19 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_understood_in_both_forms() {
+    fn retry_after_is_understood_in_seconds_and_as_every_form_of_a_date() {
         let parse = |after: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert("retry-after", HeaderValue::from_static(after));
             headers.insert("date", HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 GMT"));
             retry_after(&headers).map(|span| span.as_secs())
         };
-        assert_eq!(http_date("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
         assert_eq!(parse("120"), Some(120));
         assert_eq!(parse("Sun, 06 Nov 1994 08:50:07 GMT"), Some(30));
-        assert_eq!(parse("Sun, 06 Nov 1993 08:50:07 GMT"), Some(0), "the past is now");
+        assert_eq!(parse("Sat, 06 Nov 1993 08:50:07 GMT"), Some(0), "the past is now");
+        // Old forms that every recipient must read (RFC 9110, 5.6.7).
+        assert_eq!(parse("Sunday, 06-Nov-94 08:50:07 GMT"), Some(30));
+        assert_eq!(parse("Sun Nov  6 08:50:07 1994"), Some(30));
         for absurd in ["-1", "1e99", "NaN", "soon", "", "Sun, 99 Foo 1994 08:50:07 GMT"] {
             assert_eq!(parse(absurd), None, "{absurd}");
         }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use relais_core::{EventData, Failure, FailureCode};
+use relais_core::{Cause, EventData, Failure, FailureCode};
 use relais_store::Stepped;
 
 use crate::engine::Engine;
@@ -13,7 +13,8 @@ impl Engine {
     /// Logs what went wrong in a step that is durable now.
     pub(crate) fn tell(&self, stepped: &Stepped) {
         let spec = &stepped.task.spec;
-        let mut cause = "time";
+        // What no attempt ended, its deadline did.
+        let mut cause = Cause::Timeout.as_str();
         for entry in &stepped.entries {
             let took = stepped.started_at.map_or(Duration::ZERO, |start| entry.at.since(start));
             let attempt = entry.attempt;

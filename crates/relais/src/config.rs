@@ -31,7 +31,7 @@ pub use here::{Here, here};
 pub use problem::{Invalid, Problem};
 pub use url::StoreUrl;
 
-pub(crate) use keys::{add_scope, key_name, unhex};
+pub(crate) use keys::{add_scope, key_name};
 
 use problem::{Report, Source};
 

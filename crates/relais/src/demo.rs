@@ -44,11 +44,11 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let teller = Teller::for_terminal();
     let mut story = tokio::select! {
         opened = Story::open(options, teller) => opened?,
-        () = signals.next() => return Ok(ExitCode::from(INTERRUPTED)),
+        _ = signals.next() => return Ok(ExitCode::from(INTERRUPTED)),
     };
     let ended = tokio::select! {
         told = story.tell() => Some(told),
-        () = signals.next() => None,
+        _ = signals.next() => None,
     };
     let code = match ended {
         Some(Ok(())) if options.once => {
@@ -73,7 +73,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     // A second signal must not wait for programs that drain: dropping the story kills them.
     tokio::select! {
         closed = story.close() => closed.map(|()| code),
-        () = signals.next() => Ok(ExitCode::from(INTERRUPTED)),
+        _ = signals.next() => Ok(ExitCode::from(INTERRUPTED)),
     }
 }
 

@@ -145,7 +145,7 @@ fn make(path: &Path) -> anyhow::Result<SealKey> {
 
 fn decode(text: &str) -> Option<[u8; 32]> {
     let text = text.trim();
-    let bytes = crate::config::unhex(text).map(|bytes| bytes.to_vec());
+    let bytes = relais_server::auth::unhex(text).map(|bytes| bytes.to_vec());
     let bytes = bytes.or_else(|| {
         let alphabets = [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD];
         alphabets.iter().find_map(|alphabet| alphabet.decode(text).ok())

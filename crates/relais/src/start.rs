@@ -17,12 +17,12 @@ use relais_server::{App, Door};
 use relais_store::{Commit, Health, MemoryStore, Store, StoreError};
 use relais_store_sqlite::{Options, Report, SqliteStore};
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::variable;
 use crate::config::{Overrides, Settings, StoreUrl};
 use crate::reload::Reload;
 use crate::seal_file;
+use crate::signals::{Signals, Told};
 
 /// Runs a server until it is told to stop and has drained; told a second time, it ends at once.
 ///
@@ -282,41 +282,6 @@ async fn lost(store: Arc<dyn Store>) -> anyhow::Error {
         let nothing = Commit::Secret { name: "probe".to_owned(), value: None };
         if let Err(StoreError::Unavailable(_)) = store.commit(vec![nothing]).await {
             return anyhow::anyhow!("the store is lost, stopping at once: {text}");
-        }
-    }
-}
-
-/// What a signal tells a server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
-    /// SIGTERM, SIGINT.
-    Stop,
-    /// SIGHUP: also what the end of a terminal sends, which must not end a server with work in hand.
-    Reload,
-}
-
-/// What tells a server what to do.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hang_up: Signal,
-}
-
-impl Signals {
-    fn watch() -> anyhow::Result<Self> {
-        let watch = |kind| signal(kind).context("could not watch signals");
-        Ok(Self {
-            terminate: watch(SignalKind::terminate())?,
-            interrupt: watch(SignalKind::interrupt())?,
-            hang_up: watch(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> Told {
-        tokio::select! {
-            _ = self.terminate.recv() => Told::Stop,
-            _ = self.interrupt.recv() => Told::Stop,
-            _ = self.hang_up.recv() => Told::Reload,
         }
     }
 }

@@ -202,7 +202,8 @@ impl FrontDoor {
         }
         let submitting = submit(app, id, submission, cancels);
         let (submitted, abandon) = submitting.await.map_err(Refusal::internal)?;
-        let submitted = submitted.map_err(|error| task::refusal(app, &submitter, route, error))?;
+        let submitted = submitted
+            .map_err(|error| app.refuse_submission(&submitter.tenant, &route.queue, error))?;
         let waiting = Waiting { app, submitter: &submitter, patience, until };
         let (task, place) = match submitted {
             Submitted::New(task, place) => (task, place),

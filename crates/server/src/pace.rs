@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use relais_core::{QueueName, TenantName};
-use relais_engine::Estimate;
+use relais_engine::{EngineError, Estimate};
 
 use crate::app::App;
+use crate::problem::Refusal;
 
 /// The shortest and the longest `Retry-After`, seconds.
 const RANGE_S: std::ops::RangeInclusive<f64> = 1.0..=60.0;
@@ -20,9 +21,21 @@ impl App {
         self.jittered_s(estimate.again_in)
     }
 
-    /// Seconds after which a full queue may have room: the time between two ends, as measured.
+    /// A refused submission, with an honest time to come back where there is no room.
     #[must_use]
-    pub(crate) fn room_after_s(&self, tenant: &TenantName, queue: &QueueName) -> u32 {
+    pub(crate) fn refuse_submission(
+        &self,
+        tenant: &TenantName,
+        queue: &QueueName,
+        error: EngineError,
+    ) -> Refusal {
+        let is_full = matches!(&error, EngineError::Rejected(rejected) if rejected.is_for_room());
+        let refusal = Refusal::from(error);
+        if is_full { refusal.retry_after(self.room_after_s(tenant, queue)) } else { refusal }
+    }
+
+    /// Seconds after which a full queue may have room: the time between two ends, as measured.
+    fn room_after_s(&self, tenant: &TenantName, queue: &QueueName) -> u32 {
         let lately = self.engine.meters().lately(tenant, queue, self.engine.now());
         let finished_per_s = lately.map_or(0.0, |lately| lately.finished_per_s);
         let between = Duration::try_from_secs_f64(1.0 / finished_per_s);

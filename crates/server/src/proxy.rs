@@ -5,9 +5,7 @@ pub(crate) mod fields;
 pub(crate) mod source;
 mod tunnel;
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -29,6 +27,7 @@ use crate::app::App;
 use crate::config::HostHeader;
 use crate::connection::Peer;
 use crate::problem::{ORIGIN, Refusal};
+use crate::stored::no_body;
 
 /// How long a call goes on for a client that has closed its sending side, since the last byte that it
 /// was sent: it may wait for its answer, and most who do that are gone.
@@ -218,28 +217,5 @@ fn lost(code: &'static Code, loss: Loss, detail: &str) -> Refusal {
         Loss::Again => Refusal::new(code).because(detail),
         Loss::Unknown => Refusal::new(&codes::OUTCOME_UNKNOWN)
             .because(format!("{detail}; the upstream may have done the work")),
-    }
-}
-
-/// No body, and no word of its length: an answer to HEAD, or a 304, has one that is not sent.
-pub(crate) fn no_body() -> Body {
-    Body::new(Nothing)
-}
-
-struct Nothing;
-
-impl http_body::Body for Nothing {
-    type Data = bytes::Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<bytes::Bytes>, Self::Error>>> {
-        Poll::Ready(None)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        true
     }
 }

@@ -8,7 +8,6 @@ use std::task::{Context, Poll};
 
 use axum::body::Body;
 use bytes::Bytes;
-use futures_util::stream;
 use http_body::{Frame, SizeHint};
 use relais_store::{BodyRead, BodySource, StoreError, StoreFuture, StoredBody};
 
@@ -33,7 +32,25 @@ pub(crate) fn part_of(stored: &StoredBody, part: Range<u64>) -> Body {
 
 /// No body, and no length of one: an answer that has none must not say that it has an empty one.
 pub(crate) fn no_body() -> Body {
-    Body::from_stream(stream::empty::<Result<Bytes, Infallible>>())
+    Body::new(Nothing)
+}
+
+struct Nothing;
+
+impl http_body::Body for Nothing {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        true
+    }
 }
 
 /// A body that is read while it is sent. Ends in an error, so that the connection is aborted, when the

@@ -70,7 +70,7 @@ impl Bench {
             let plan = self.plan(connection.client()?);
             let figures = tokio::select! {
                 figures = bench::measure(plan) => figures?,
-                () = signals.next() => {
+                _ = signals.next() => {
                     show::note("interrupted: what is left in the queue fails within 30 minutes");
                     return Ok(ExitCode::from(INTERRUPTED));
                 }
@@ -79,7 +79,7 @@ impl Bench {
         }
         let own = tokio::select! {
             own = OwnServer::start(self.folder.as_deref()) => own?,
-            () = signals.next() => return Ok(ExitCode::from(INTERRUPTED)),
+            _ = signals.next() => return Ok(ExitCode::from(INTERRUPTED)),
         };
         let anonymous = Connection { url: own.url().to_owned(), ..Connection::default() };
         let plan = self.plan(anonymous.client()?);
@@ -88,7 +88,7 @@ impl Bench {
                 figures.map_err(|error| error.context(own.last_words()))?
             }
             // Dropping the server kills it.
-            () = signals.next() => return Ok(ExitCode::from(INTERRUPTED)),
+            _ = signals.next() => return Ok(ExitCode::from(INTERRUPTED)),
         };
         let code = self.tell(&figures, own.url(), Some(own.folder()), connection.json)?;
         own.close().await?;

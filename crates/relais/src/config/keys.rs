@@ -1,7 +1,7 @@
 //! `[[key]]`: API keys, of which the file knows hashes only.
 
 use relais_core::TenantName;
-use relais_server::auth::hash_key;
+use relais_server::auth::{hash_key, unhex};
 use relais_server::config::{ApiKey, Scopes};
 use toml::Spanned;
 
@@ -120,16 +120,4 @@ fn secret(variable: &str, environment: Environment<'_>) -> Result<[u8; 32], Stri
         ));
     }
     Ok(hash_key(key))
-}
-
-/// 32 bytes from hexadecimal digits.
-pub(crate) fn unhex(text: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    for (index, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&text[2 * index..2 * index + 2], 16).ok()?;
-    }
-    Some(bytes)
 }

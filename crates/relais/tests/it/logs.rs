@@ -23,7 +23,9 @@ fn each_failure_has_a_line_with_cause_duration_and_next_try() {
          queue = \"pushed\"\n[queue.pushed]\ncapacity = 1\n\
          retry = {{ max_attempts = 2, initial = \"1ms\", max = \"1ms\" }}\n\
          [[route]]\npath = \"/full\"\nupstream = \"http://{dead}\"\nmode = \"async\"\n\
-         queue = \"full\"\n[queue.full]\ncapacity = 1\n"
+         queue = \"full\"\n[queue.full]\ncapacity = 1\n\
+         [[route]]\npath = \"/late\"\nrun = \"workers\"\nmode = \"async\"\nqueue = \"late\"\n\
+         [queue.late]\ndeadline = \"100ms\"\nattempt_timeout = \"100ms\"\n"
     );
     std::fs::write(folder.join("relais.toml"), file).unwrap();
     let server = Server::logging(folder, &["--access-log"], &[]);
@@ -39,6 +41,10 @@ fn each_failure_has_a_line_with_cause_duration_and_next_try() {
     line(&log, &["a task failed", task, "attempt=2", "code=\"upstream-unreachable\""]);
     line(&log, &["relais::access", "method=GET", "path=\"/dead\"", "status=202", task]);
     assert!(!log.contains("the-secret"), "{log}");
+    // The cause of a deadline had a word of its own, "time", which no event knows.
+    server.get("/late");
+    let log = log_with(folder, "deadline-exceeded");
+    line(&log, &["a task failed", "code=\"deadline-exceeded\"", "cause=\"timeout\""]);
     for _ in 0..5 {
         server.get("/full");
     }

@@ -83,9 +83,11 @@ fn decode(name: &str, value: &[u8]) -> Option<ApiKey> {
     Some(ApiKey { name: name.to_owned(), hash, tenant: stored.tenant.parse().ok()?, scopes })
 }
 
-fn unhex(text: &str) -> Option<[u8; 32]> {
+/// 32 bytes from hexadecimal digits.
+#[must_use]
+pub fn unhex(text: &str) -> Option<[u8; 32]> {
     let mut bytes = [0; 32];
-    if text.len() != 64 || !text.is_ascii() {
+    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
     for (index, byte) in bytes.iter_mut().enumerate() {

@@ -1,6 +1,8 @@
 //! Response heads written without the HTTP library: the last word on a connection it gave up, and the
 //! first on one that was taken back from it.
 
+use std::time::{Duration, SystemTime};
+
 use axum::response::Response;
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
@@ -49,26 +51,8 @@ pub(crate) async fn whole(response: Response, now: Timestamp) -> Bytes {
 
 /// A moment as HTTP says it (RFC 9110, 5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
 fn http_date(moment: Timestamp) -> String {
-    let seconds = moment.as_ms().div_euclid(1_000);
-    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    let weekday = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"]
-        [usize::try_from(days.rem_euclid(7)).expect("below 7")];
-    // Civil from days (Howard Hinnant's algorithm): March-based years of 400-year eras.
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let (month, is_early) =
-        if shifted_month < 10 { (shifted_month + 3, 0) } else { (shifted_month - 9, 1) };
-    let year = year_of_era + era * 400 + is_early;
-    let months =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let month = months[usize::try_from(month - 1).expect("1 to 12")];
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
+    let since_1970 = Duration::from_millis(u64::try_from(moment.as_ms()).unwrap_or(0));
+    httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + since_1970)
 }
 
 #[cfg(test)]

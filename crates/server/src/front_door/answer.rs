@@ -21,7 +21,7 @@ use super::abandon::Abandon;
 use crate::accepted::{PREFERENCE_APPLIED, RELAIS_TASK};
 use crate::problem::{ORIGIN, Refusal};
 use crate::proxy::fields::vary_by_prefer;
-use crate::proxy::no_body;
+use crate::stored::no_body;
 
 /// Bytes read from the store at once.
 const PIECE_BYTES: usize = 64 << 10;

@@ -71,7 +71,7 @@ async fn prepare(
     if fields::wants_websocket(headers, parts.version) {
         return Err(Refusal::new(&codes::UPGRADE_NOT_SUPPORTED));
     }
-    if fields::is_loop(headers, &app.engine.config().via) {
+    if headers.contains_key(header::VIA) && fields::is_loop(headers, &app.engine.config().via) {
         return Err(Refusal::new(&codes::LOOP_DETECTED));
     }
     let submitter = Submitter::of(app, route, headers).await?;
@@ -144,21 +144,6 @@ impl Prepared {
         }
         Ok((self.submitter, self.submission))
     }
-}
-
-/// A refused submission, with an honest time to come back where there is no room.
-pub(super) fn refusal(
-    app: &App,
-    submitter: &Submitter,
-    route: &Route,
-    error: EngineError,
-) -> Refusal {
-    let is_full = matches!(&error, EngineError::Rejected(rejected) if rejected.is_for_room());
-    let refusal = Refusal::from(error);
-    if is_full {
-        return refusal.retry_after(app.room_after_s(&submitter.tenant, &route.queue));
-    }
-    refusal
 }
 
 fn runner(route: &Route, method: &str) -> Result<Runner, Refusal> {

@@ -25,7 +25,7 @@ use crate::incoming::{self, Large};
 use crate::params::Params;
 use crate::present;
 use crate::problem::Refusal;
-use crate::routes::submit::check_small;
+use crate::routes::submit::{check_len, check_small};
 use crate::routes::{OneQueue, json};
 use crate::worker::{Handover, Leased, Right, Wish, leases_of, take};
 
@@ -179,10 +179,8 @@ fn progress_of(progress: relais_api::Progress) -> Result<Progress, Refusal> {
     if progress.percent.is_some_and(|percent| !(0.0..=100.0).contains(&percent)) {
         return Err(Refusal::field("/progress/percent", "must be from 0 to 100"));
     }
-    if progress.message.as_ref().is_some_and(|text| text.len() > limits::MESSAGE_BYTES_MAX) {
-        let max = limits::MESSAGE_BYTES_MAX;
-        let why = format!("must have at most {max} bytes");
-        return Err(Refusal::field("/progress/message", why).limit(max as u64));
+    if let Some(text) = &progress.message {
+        check_len("/progress/message", text.len(), limits::MESSAGE_BYTES_MAX)?;
     }
     Ok(Progress {
         percent: progress.percent,

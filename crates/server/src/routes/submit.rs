@@ -14,8 +14,8 @@ use relais_api::{BatchItem, BatchResponse, Item, SubmitRequest, codes, decode_ba
 use relais_core::{QueueName, Task, TaskId, TenantName, limits};
 use relais_engine::{EngineError, Submission, Submitted};
 
-use self::decoded::{Origin, submission};
-pub(super) use self::decoded::{check_content_type, check_small};
+use self::decoded::{InCommon, submission};
+pub(super) use self::decoded::{check_content_type, check_len, check_small};
 use crate::accepted::{How, PREFERENCE_APPLIED, accepted, accepted_response};
 use crate::app::App;
 use crate::auth::{Caller, Scope, Visitor};
@@ -50,7 +50,7 @@ pub(super) async fn submit(
         handed_in;
     let id = app.engine.draw_id();
     let submitted = app.engine.submit(id, *submission).await;
-    let submitted = submitted.map_err(|error| refusal(&app, &tenant, &queue, error))?;
+    let submitted = submitted.map_err(|error| app.refuse_submission(&tenant, &queue, error))?;
     match submitted {
         Submitted::New(task, place) if prefer.wait.is_none() => {
             let estimate = app.engine.estimate_at(&task, &place);
@@ -85,8 +85,8 @@ async fn hand_in(app: &App, visitor: Visitor, uri: Uri, body: Body) -> Result<Ha
     let body = Large::read(app, &visitor, body, app.config.body_bytes_max).await?;
     let request: SubmitRequest = body.decode(relais_api::decode).await?;
     let body = body.into_bytes();
-    let origin = Origin::of(app, &visitor, key.as_ref().map(|key| key.text.as_str()));
-    let mut submission = Box::new(submission(app, &tenant, request, &origin).await?);
+    let in_common = InCommon::of(app, &visitor, key.as_ref().map(|key| key.text.as_str()));
+    let mut submission = Box::new(submission(app, &tenant, request, &in_common).await?);
     submission.idempotency =
         key.as_ref().map(|key| claim(&tenant, key, &key.text, "/v1/tasks", headers, &body));
     Ok(HandedIn {
@@ -117,12 +117,12 @@ pub(super) async fn submit_batch(
     let decode = move |bytes: &[u8]| decode_batch(bytes, lines == Lines::Many);
     let items: Vec<Item<SubmitRequest>> = body.decode(decode).await?;
     let body = body.into_bytes();
-    let origin = Origin::of(&app, &visitor, key.as_ref().map(|key| key.text.as_str()));
+    let in_common = InCommon::of(&app, &visitor, key.as_ref().map(|key| key.text.as_str()));
     let mut slots = Vec::with_capacity(items.len());
     let mut submissions = Vec::with_capacity(items.len());
     for (index, Item(item)) in items.into_iter().enumerate() {
         let prepared = match item {
-            Ok(request) => submission(&app, &tenant, request, &origin).await,
+            Ok(request) => submission(&app, &tenant, request, &in_common).await,
             Err(error) => Err(error.into()),
         };
         slots.push(match prepared {
@@ -147,7 +147,7 @@ pub(super) async fn submit_batch(
         let item = match slot {
             Ok(queue) => {
                 let submitted = submitted.next().expect("one answer per submission");
-                match submitted.map_err(|error| refusal(&app, &tenant, &queue, error)) {
+                match submitted.map_err(|error| app.refuse_submission(&tenant, &queue, error)) {
                     Ok(submitted) => batch_item(&app, &visitor.caller, &submitted, &how).await,
                     Err(refusal) => Err(refusal),
                 }
@@ -275,11 +275,4 @@ fn claim(
         content_type,
         body_sha256: idempotency::body_sha256(body),
     })
-}
-
-/// A refused submission, with an honest time to come back where the queue is full.
-fn refusal(app: &App, tenant: &TenantName, queue: &QueueName, error: EngineError) -> Refusal {
-    let is_full = matches!(&error, EngineError::Rejected(rejected) if rejected.is_for_room());
-    let refusal = Refusal::from(error);
-    if is_full { refusal.retry_after(app.room_after_s(tenant, queue)) } else { refusal }
 }

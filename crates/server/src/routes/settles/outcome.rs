@@ -16,7 +16,7 @@ use crate::heavy;
 use crate::incoming::too_large;
 use crate::problem::Refusal;
 use crate::routes::leases::token_of;
-use crate::routes::submit::check_content_type;
+use crate::routes::submit::{check_content_type, check_len};
 use crate::uploads::Taken;
 use crate::worker::is_held;
 
@@ -187,11 +187,4 @@ fn message_of(message: Option<Message>) -> Result<Option<Bytes>, Refusal> {
     let json = serde_json::to_vec(&message).map_err(Refusal::internal)?;
     check_len("/message", json.len(), limits::MESSAGE_BYTES_MAX)?;
     Ok(Some(json.into()))
-}
-
-fn check_len(pointer: &str, len: usize, max: usize) -> Result<(), Refusal> {
-    if len <= max {
-        return Ok(());
-    }
-    Err(Refusal::field(pointer, format_args!("must have at most {max} bytes")).limit(max as u64))
 }

@@ -19,14 +19,14 @@ use crate::routes::moments;
 const JSON: &str = "application/json";
 
 /// What all submissions of one call have in common.
-pub(super) struct Origin {
+pub(super) struct InCommon {
     idempotency_key: Option<String>,
     traceparent: Option<String>,
     called_as: String,
     source: Option<Source>,
 }
 
-impl Origin {
+impl InCommon {
     pub(super) fn of(app: &App, visitor: &Visitor, key: Option<&str>) -> Self {
         let traceparent = visitor.headers().get("traceparent").and_then(|line| line.to_str().ok());
         let base = app.base();
@@ -48,7 +48,7 @@ pub(super) async fn submission(
     app: &App,
     tenant: &TenantName,
     mut request: SubmitRequest,
-    origin: &Origin,
+    in_common: &InCommon,
 ) -> Result<Submission, Refusal> {
     request.check()?;
     let now = app.engine.now();
@@ -90,16 +90,16 @@ pub(super) async fn submission(
         context: Context {
             upstream: String::new(),
             host: None,
-            called_as: origin.called_as.clone(),
+            called_as: in_common.called_as.clone(),
             called_target: target,
-            idempotency_key: origin.idempotency_key.clone(),
+            idempotency_key: in_common.idempotency_key.clone(),
             access: Access::Ticket,
             grants: Grants { read: true, cancel: false, retry: false },
-            traceparent: origin.traceparent.clone(),
+            traceparent: in_common.traceparent.clone(),
             forwarded: String::new(),
             may_report: false,
         },
-        source: origin.source,
+        source: in_common.source,
     })
 }
 
@@ -179,8 +179,15 @@ fn checkpoint(checkpoint: Option<RawJson>) -> Result<Option<Bytes>, Refusal> {
 /// # Errors
 /// Names the member.
 pub(crate) fn check_small(pointer: &str, json: &[u8]) -> Result<(), Refusal> {
-    let max = limits::CHECKPOINT_BYTES_MAX;
-    if json.len() <= max {
+    check_len(pointer, json.len(), limits::CHECKPOINT_BYTES_MAX)
+}
+
+/// Refuses what has more bytes than its limit.
+///
+/// # Errors
+/// Names the member.
+pub(crate) fn check_len(pointer: &str, len: usize, max: usize) -> Result<(), Refusal> {
+    if len <= max {
         return Ok(());
     }
     Err(Refusal::field(pointer, format_args!("must have at most {max} bytes")).limit(max as u64))
