@@ -41,8 +41,8 @@ pub(crate) async fn measure(bench: &Bench, report: &mut Report) -> anyhow::Resul
     Ok(())
 }
 
-/// Connections submit one task at a time while workers lease and settle; counts what was settled, until
-/// the last task is.
+/// Connections submit one task at a time while workers lease and settle; counts what was
+/// settled, until the last task is.
 async fn cycles(
     address: &str,
     max: usize,

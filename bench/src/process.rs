@@ -17,7 +17,8 @@ pub(crate) struct Relais {
 }
 
 impl Relais {
-    /// Starts it on `folder`, with `more` appended to its configuration, and waits until it is ready.
+    /// Starts it on `folder`, with `more` appended to its configuration, and
+    /// waits until it is ready.
     pub(crate) async fn start(relais: &Path, folder: &Path, more: &str) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder).context("could not make a folder")?;
         let config = folder.join("relais.toml");

@@ -1,5 +1,6 @@
-//! Chance by seed: what the judge does is drawn here, so that a run can be asked for again. The order
-//! in which two processes meet is not, so that the same seed does not find the same bug each time.
+//! Chance by seed: what the judge does is drawn here, so that a run can be asked for
+//! again. The order in which two processes meet is not, so that the same seed does not
+//! find the same bug each time.
 
 use std::hash::{BuildHasher as _, Hasher as _};
 

@@ -160,8 +160,8 @@ async fn batch(world: &World, chance: &mut Chance) {
     hand_in_batch(world, &names, &key).await;
 }
 
-/// Hands one strict lane's tasks in, one by one: each only after the one before was answered, so that
-/// everybody agrees on their order.
+/// Hands one strict lane's tasks in, one by one: each only after the one before was answered, so
+/// that everybody agrees on their order.
 pub(crate) async fn strict_client(world: Arc<World>, lane: usize) {
     let mut chance = world.chance.fork("strict", lane);
     while world.phase() == Phase::Storm {

@@ -199,7 +199,8 @@ async fn compare_counts(world: &World, queue: &str, listed: &HashMap<String, u64
     let Some(answer) = world.http.get(&target, JSON).await.answer() else { return };
     let counts = &answer.json()["counts"];
     if LIVE.iter().any(|status| counts[*status] != 0) {
-        // What still moves was counted and listed at different moments; that it moves is said already.
+        // What still moves was counted and listed at different moments; that
+        // it moves is said already.
         return;
     }
     let mut ledger = world.ledger();

@@ -34,8 +34,8 @@ pub(crate) async fn hand(world: Arc<World>, number: usize) {
     }
 }
 
-/// Cancels what upstreams are busy with in queues with limits, and returns with the first answer: the
-/// server is killed then, when the slots of the others are about to be given back.
+/// Cancels what upstreams are busy with in queues with limits, and returns with the first answer:
+/// the server is killed then, when the slots of the others are about to be given back.
 pub(crate) async fn ambush(world: &Arc<World>) {
     let ids: Vec<String> = {
         let (ledger, life) = (world.ledger(), world.life());
@@ -55,7 +55,8 @@ pub(crate) async fn ambush(world: &Arc<World>) {
     cancels.detach_all();
 }
 
-/// One of the tasks that came in lately. Strict lanes are left alone: their order is what is watched.
+/// One of the tasks that came in lately. Strict lanes are left alone: their
+/// order is what is watched.
 fn draw(world: &World, chance: &mut Chance) -> Option<String> {
     let ledger = world.ledger();
     let recent = &ledger.recent[ledger.recent.len().saturating_sub(RECENT)..];

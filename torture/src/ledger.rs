@@ -244,7 +244,8 @@ pub(crate) struct Ledger {
     /// When the server's clock was set, and how many milliseconds ahead.
     pub(crate) clock: Vec<(Moment, i64)>,
     /// Spans of the server's time that came twice, because its clock was set back: from and to, as
-    /// events tell times. Which of two events of different tasks came first is not to be told there.
+    /// events tell times. Which of two events of different tasks came first
+    /// is not to be told there.
     pub(crate) twice: Vec<(String, String)>,
     /// What was counted.
     pub(crate) counts: Counts,

@@ -1,7 +1,8 @@
 //! The judge: kills Relais under load and checks from outside that it kept its promises.
 //!
-//! It knows only HTTP and what it did itself: it shares no code with what it judges, or it would share
-//! its mistakes. Its ledger has every 202, every settle and every call that reached an upstream.
+//! It knows only HTTP and what it did itself: it shares no code with what it judges, or
+//! it would share its mistakes. Its ledger has every 202, every settle and every call
+//! that reached an upstream.
 
 mod chance;
 mod checks;
@@ -51,7 +52,8 @@ struct Arguments {
     /// The program; by default the one beside this program.
     #[arg(long, value_name = "PATH")]
     relais: Option<PathBuf>,
-    /// Plants faults in a program built for it, one after the other, and fails unless each is caught.
+    /// Plants faults in a program built for it, one after the other, and
+    /// fails unless each is caught.
     #[arg(long)]
     prove: bool,
     /// With `--prove`: only these faults.

@@ -1,4 +1,5 @@
-//! Whether all slots are free: as many tasks as a queue may run are started, and all must run at once.
+//! Whether all slots are free: as many tasks as a queue may run are started,
+//! and all must run at once.
 //!
 //! A leaked slot is not seen by reading a count of Relais; it is seen by what does not start.
 

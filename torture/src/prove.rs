@@ -1,5 +1,5 @@
-//! Who judges the judge: faults are planted in Relais one by one, and each must be caught by a check
-//! that looks for it. The same program without a fault must pass.
+//! Who judges the judge: faults are planted in Relais one by one, and each must be caught by a
+//! check that looks for it. The same program without a fault must pass.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;

@@ -117,7 +117,8 @@ impl Relais {
         Ok(true)
     }
 
-    /// Looks at the store as an operator does, with a program of its own; false where there is none.
+    /// Looks at the store as an operator does, with a program of its own;
+    /// false where there is none.
     ///
     /// # Errors
     /// What that program complains of.

@@ -164,8 +164,9 @@ async fn join(mut actors: JoinSet<()>) -> Result<(), tokio::time::error::Elapsed
     .await
 }
 
-/// What Relais itself says of slots in use, now that there is nothing to do. Whoever was told to stop
-/// when a server died keeps a slot for as long as its lease lasts; all others have given theirs back.
+/// What Relais itself says of slots in use, now that there is nothing to do. Whoever was
+/// told to stop when a server died keeps a slot for as long as its lease lasts; all
+/// others have given theirs back.
 async fn check_leases(world: &World) {
     let until = world.now() + LEASES_END_WITHIN_S * SECOND;
     loop {

@@ -222,8 +222,8 @@ fn policy(promise: &Promise) -> String {
 
 /// Finds `count` free ports for a server that comes and goes.
 ///
-/// They lie below those that the system hands out by itself: while the server is down, a client that
-/// knocks could otherwise be given the server's own port to call from.
+/// They lie below those that the system hands out by itself: while the server is down, a client
+/// that knocks could otherwise be given the server's own port to call from.
 ///
 /// # Errors
 /// Where none is free.

@@ -70,8 +70,8 @@ pub(crate) async fn blow(
     Ok(())
 }
 
-/// What machines and operators do to a server that works, besides killing it: a look at its store, a
-/// clock that is set, a suspend.
+/// What machines and operators do to a server that works, besides killing it: a look at its store,
+/// a clock that is set, a suspend.
 async fn trouble(
     world: &Arc<World>,
     relais: &mut Relais,

@@ -209,7 +209,8 @@ fn interpret(world: &World, name: &str, answer: &Answer) -> Heard {
             Heard::Task(named)
         }
         _ if !named.is_empty() && ledger.is_at(name, Door::Auto) => {
-            // The hand-over: the answer is the outcome, and its end is only seen once that is stored.
+            // The hand-over: the answer is the outcome, and its end is only
+            // seen once that is stored.
             ledger.acknowledge(name, &named);
             ledger.counts.direct += 1;
             let call = index_of_answer(&answer.body);

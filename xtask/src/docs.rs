@@ -1,8 +1,8 @@
 //! `cargo xtask docs`: writes the generated files again.
 //!
-//! Each generated file is guarded by a golden test beside the code it is generated from. Such a test
-//! compares, or writes where the environment variable `UPDATE` is set. Naming that variable is what
-//! makes a package one of the golden ones, so there is no list here to forget.
+//! Each generated file is guarded by a golden test beside the code it is generated from. Such a
+//! test compares, or writes where the environment variable `UPDATE` is set. Naming that variable is
+//! what makes a package one of the golden ones, so there is no list here to forget.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
-//! `cargo xtask demo | bench | torture | soak`: builds the real programs, then hands over to the part.
+//! `cargo xtask demo | bench | torture | soak`: builds the real programs,
+//! then hands over to the part.
 
 use std::process::Stdio;
 

@@ -1,8 +1,8 @@
-//! What the tests take from PyPI and npm: installed below the target folder, and again only when the
-//! list of it changed.
+//! What the tests take from PyPI and npm: installed below the target folder, and again only
+//! when the list of it changed.
 //!
-//! `tests/peers/requirements.txt` and `tests/peers/package.json` are the lists. Each version is named
-//! there, so that a test that fails fails because of us.
+//! `tests/peers/requirements.txt` and `tests/peers/package.json` are the lists. Each version is
+//! named there, so that a test that fails fails because of us.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

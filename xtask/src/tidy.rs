@@ -1,7 +1,8 @@
 //! `cargo xtask tidy`: the house rules that no compiler knows, each a small pure check of the tree.
 //!
 //! A check reads the [`Tree`] and reports `path:line: rule: what to do`. Not here: what clippy
-//! (function length, unwrap) or a crate's own golden test (OpenAPI, lifecycle table) already checks.
+//! (function length, unwrap) or a crate's own golden test (OpenAPI,
+//! lifecycle table) already checks.
 //!
 //! A line may be excused by a comment on it or on the line before, `// tidy: allow(rule): reason`;
 //! an excuse that excuses nothing is itself refused, so that none outlives its cause.

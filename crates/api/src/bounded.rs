@@ -1,7 +1,8 @@
 //! Lists and objects that stop being read at the first entry too many.
 //!
-//! An entry in memory may take fifty times the bytes it has on the wire: what is counted only after it
-//! was read has cost its price already. The exact limits are the server's; these are what reading costs.
+//! An entry in memory may take fifty times the bytes it has on the wire: what is counted
+//! only after it was read has cost its price already. The exact limits are the server's;
+//! these are what reading costs.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -63,8 +64,8 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ListVisitor<T> {
     }
 }
 
-/// For objects whose members have free names: `#[serde(deserialize_with = "bounded::members")]`. None may
-/// be there twice: serde would keep the last in silence.
+/// For objects whose members have free names: `#[serde(deserialize_with = "bounded::members")]`.
+/// None may be there twice: serde would keep the last in silence.
 pub(crate) fn members<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<BTreeMap<String, T>, D::Error> {

@@ -1,5 +1,5 @@
-//! Reading documents, with errors that name the member and can be shown to a user: they never repeat
-//! a value that was sent, which may be a secret in the wrong member.
+//! Reading documents, with errors that name the member and can be shown to a user: they never
+//! repeat a value that was sent, which may be a secret in the wrong member.
 //!
 //! Limits on sizes are checked before; names and values are judged by `relais-core` afterwards.
 
@@ -98,8 +98,8 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
 
 /// Reads the body of `POST /v1/tasks/batch`: a JSON array, or one document a line (`ndjson`).
 ///
-/// A bad item spoils itself only. Empty lines are passed over. Reading stops at the first item beyond
-/// [`ENTRIES_MAX`](crate::ENTRIES_MAX).
+/// A bad item spoils itself only. Empty lines are passed over. Reading stops at the first item
+/// beyond [`ENTRIES_MAX`](crate::ENTRIES_MAX).
 ///
 /// # Errors
 /// [`DecodeKind::Syntax`] when a JSON array is not JSON; [`DecodeKind::InvalidField`] when it is

@@ -94,8 +94,8 @@ fn schemas() -> Value {
     schemas
 }
 
-/// The members that problems of Relais itself have beside those of every problem. In code they are with
-/// whatever else somebody's problem has, which has no type.
+/// The members that problems of Relais itself have beside those of every problem. In code they are
+/// with whatever else somebody's problem has, which has no type.
 fn more_of_problems(properties: &mut Value) {
     properties["limit"] = json!({
         "type": "integer", "minimum": 0,

@@ -38,8 +38,8 @@ pub fn write_comment(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(b"\n\n");
 }
 
-/// Appends how long the client waits before it connects again, in milliseconds: a line of the event that
-/// must follow. A block of its own would be an empty message to common readers.
+/// Appends how long the client waits before it connects again, in milliseconds: a line of the event
+/// that must follow. A block of its own would be an empty message to common readers.
 pub fn write_retry(out: &mut Vec<u8>, retry_ms: u32) {
     out.extend_from_slice(format!("retry: {retry_ms}\n").as_bytes());
 }

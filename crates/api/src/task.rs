@@ -108,7 +108,8 @@ pub struct Links {
     pub retry: Option<String>,
 }
 
-/// How the latest attempt failed, where that was not the end: what a task that is tried again tells.
+/// How the latest attempt failed, where that was not the end: what a task
+/// that is tried again tells.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(remote = "Self")]
 pub struct LastFailure {

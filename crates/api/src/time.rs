@@ -94,7 +94,8 @@ impl fmt::Display for Time {
     }
 }
 
-/// Text that is not a moment of RFC 3339. It is not repeated: it may be a secret in the wrong place.
+/// Text that is not a moment of RFC 3339. It is not repeated: it may be a
+/// secret in the wrong place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the text is not a time: write it as RFC 3339, for example \"2026-11-22T10:00:05Z\"")]
 pub struct InvalidTime;

@@ -47,8 +47,8 @@ pub struct ListQuery {
 
 impl Client {
     /// A client of the server at `base_url`: scheme, host and, if the server has one, its
-    /// `api_prefix`. Over `https` its certificate must be of an authority that everybody trusts (Mozilla's
-    /// roots, which are part of the program), or this machine.
+    /// `api_prefix`. Over `https` its certificate must be of an authority that everybody trusts
+    /// (Mozilla's roots, which are part of the program), or this machine.
     ///
     /// # Errors
     /// When the text is not such a URL.
@@ -59,8 +59,8 @@ impl Client {
         Ok(Self { transport, credentials, attempts: ATTEMPTS })
     }
 
-    /// The same client, over connections of its own, where the certificates of this PEM text are trusted
-    /// as well: those of authorities, or the server's own.
+    /// The same client, over connections of its own, where the certificates of this PEM text are
+    /// trusted as well: those of authorities, or the server's own.
     ///
     /// # Errors
     /// When there is no certificate in it, or something else.

@@ -1,8 +1,8 @@
 //! Following the log of one task: a stream that resumes by itself.
 //!
-//! Server-Sent Events where they come through, long-polls where something between does not let them.
-//! Nothing is buffered beyond one piece of the stream: who does not ask for the next event slows
-//! the server down, and loses nothing.
+//! Server-Sent Events where they come through, long-polls where something between does not let
+//! them. Nothing is buffered beyond one piece of the stream: who does not ask for the next event
+//! slows the server down, and loses nothing.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -30,8 +30,9 @@ pub(crate) fn authorities(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, In
     }
 }
 
-/// For a server with a certificate of an authority that everybody trusts, or this machine, or that is
-/// among the `named` ones. Where nothing is called over TLS the system's, which are many, are not read.
+/// For a server with a certificate of an authority that everybody trusts, or this
+/// machine, or that is among the `named` ones. Where nothing is called over TLS the
+/// system's, which are many, are not read.
 pub(crate) fn config(is_tls: bool, named: Vec<CertificateDer<'static>>) -> ClientConfig {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
@@ -55,8 +56,8 @@ pub(crate) fn config(is_tls: bool, named: Vec<CertificateDer<'static>>) -> Clien
 }
 
 /// Judges as everybody does, and besides takes a certificate that was named itself: the usual rules
-/// refuse it as a server's own where it calls itself an authority, as what `openssl req -x509` makes
-/// does, and where its issuer was not named.
+/// refuse it as a server's own where it calls itself an authority, as what `openssl req -x509`
+/// makes does, and where its issuer was not named.
 #[derive(Debug)]
 struct Verifier {
     usual: Arc<WebPkiServerVerifier>,

@@ -1,8 +1,8 @@
 //! A worker: leases tasks, runs a handler on each, keeps the leases alive, settles.
 //!
-//! The loop runs on the caller's runtime, together with the handlers. Heartbeats do not: they have a
-//! thread of their own ([`beats`]). Settles are sent together and lease the next tasks in the same
-//! round trip.
+//! The loop runs on the caller's runtime, together with the handlers. Heartbeats do not:
+//! they have a thread of their own ([`beats`]). Settles are sent together and lease the next
+//! tasks in the same round trip.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -71,7 +71,8 @@ impl Worker {
         self
     }
 
-    /// How long running attempts may go on once the worker is told to stop; then they are told, too.
+    /// How long running attempts may go on once the worker is told to stop;
+    /// then they are told, too.
     #[must_use]
     pub const fn drain_for(mut self, bound: Duration) -> Self {
         self.drain_for = bound;

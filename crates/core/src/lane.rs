@@ -14,8 +14,8 @@ pub const TURN: i64 = 1_000;
 
 /// The place of a task within its lane; the smallest starts first.
 ///
-/// A level of priority is worth a fixed time of waiting, so the order of two tasks never changes while
-/// they wait, ageing is free, and none starves.
+/// A level of priority is worth a fixed time of waiting, so the order of two tasks never changes
+/// while they wait, ageing is free, and none starves.
 #[must_use]
 pub fn rank(run_at: Timestamp, priority: Priority) -> i64 {
     let level = i64::try_from(limits::AGEING_PER_LEVEL.as_millis()).expect("a small constant");
@@ -24,8 +24,8 @@ pub fn rank(run_at: Timestamp, priority: Priority) -> i64 {
 
 /// The place of a lane among the lanes of its queue; the smallest is served first.
 ///
-/// `vtime` rises with each start (weighted fair queueing); the priority of the lane's head is a bounded
-/// credit of turns, so that a lane of urgent tasks goes first but never for ever.
+/// `vtime` rises with each start (weighted fair queueing); the priority of the lane's head is a
+/// bounded credit of turns, so that a lane of urgent tasks goes first but never for ever.
 #[must_use]
 pub fn turn(vtime: i64, head: Priority) -> i64 {
     vtime.saturating_sub(i64::from(head.get()) * limits::TURNS_PER_LEVEL * TURN)
@@ -37,24 +37,25 @@ pub fn vtime_after_start(vtime: i64, weight: u32) -> i64 {
     vtime.saturating_add((TURN / i64::from(weight.max(1))).max(1))
 }
 
-/// The virtual time of a queue after one of its lanes was served: `lane` is that lane's, the start paid
-/// for, and `head` the priority of the task that started. 0 before the first start.
+/// The virtual time of a queue after one of its lanes was served: `lane` is that lane's, the start
+/// paid for, and `head` the priority of the task that started. 0 before the first start.
 ///
-/// It never goes back. What urgency borrowed does not count: else a lane that arrives behind an urgent
-/// one would wait until all others had caught up with its credit.
+/// It never goes back. What urgency borrowed does not count: else a lane that arrives behind an
+/// urgent one would wait until all others had caught up with its credit.
 #[must_use]
 pub fn queue_vtime_after_start(queue: i64, lane: i64, head: Priority) -> i64 {
     queue.max(lane.min(turn(lane, head)))
 }
 
-/// The virtual time of a lane that gets work while none of its tasks is ready: it may not save up its
-/// turns, so it joins at the queue's own virtual time. A new lane starts there.
+/// The virtual time of a lane that gets work while none of its tasks is ready: it may not save up
+/// its turns, so it joins at the queue's own virtual time. A new lane starts there.
 #[must_use]
 pub fn vtime_on_arrival(lane: i64, queue: i64) -> i64 {
     lane.max(queue)
 }
 
-/// A token bucket over attempt starts. Counts in millionths of a token, so that no fraction is lost.
+/// A token bucket over attempt starts. Counts in millionths of a token, so
+/// that no fraction is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bucket {
     /// Millionths of a token in the bucket at `at`.
@@ -64,7 +65,8 @@ pub struct Bucket {
 }
 
 const MICRO: u64 = 1_000_000;
-/// From here on a bucket was counted by a clock that was set back, not by a claim that overtook another.
+/// From here on a bucket was counted by a clock that was set back, not by a
+/// claim that overtook another.
 const SET_BACK_MIN: Duration = Duration::from_secs(1);
 
 impl Bucket {
@@ -132,9 +134,9 @@ impl Bucket {
         Self { at: self.at.shifted(ms), ..self }
     }
 
-    /// The bucket of a clock that was set back since it was counted, counted anew; `None` if it was not.
-    /// Else nothing would start until the clock has come as far again. Looks that overtake each other
-    /// by less than a second change nothing.
+    /// The bucket of a clock that was set back since it was counted, counted anew; `None` if it was
+    /// not. Else nothing would start until the clock has come as far again. Looks that overtake
+    /// each other by less than a second change nothing.
     #[must_use]
     pub fn set_back(self, now: Timestamp) -> Option<Self> {
         (self.at.since(now) > SET_BACK_MIN).then_some(Self { at: now, ..self })
@@ -150,8 +152,8 @@ impl Bucket {
     }
 }
 
-/// When the bucket of a lane is full again after one more start at `now`, in microseconds; `full_at` is
-/// the same before it, `None` for a bucket that is full.
+/// When the bucket of a lane is full again after one more start at `now`, in microseconds;
+/// `full_at` is the same before it, `None` for a bucket that is full.
 ///
 /// One number is the whole bucket: a queue may have very many lanes.
 #[must_use]
@@ -165,8 +167,8 @@ pub fn free_at(full_at: Option<i64>, rate: Rate, now: Timestamp) -> Option<Times
     nth_free_at(full_at, rate, 1, now)
 }
 
-/// When a lane with such a bucket may make its `n`-th start from now on, if each is made as soon as it
-/// may; `None` if it may at `now`.
+/// When a lane with such a bucket may make its `n`-th start from now on, if each is made as soon as
+/// it may; `None` if it may at `now`.
 #[must_use]
 pub fn nth_free_at(full_at: Option<i64>, rate: Rate, n: u64, now: Timestamp) -> Option<Timestamp> {
     let now_us = micros(now);

@@ -9,8 +9,8 @@ use crate::time::Timestamp;
 /// Who holds a lease.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Holder {
-    /// A process of Relais that runs the attempt itself; `epoch` tells its processes apart, so that the
-    /// attempts of a dead one are found at the next start.
+    /// A process of Relais that runs the attempt itself; `epoch` tells its processes apart, so that
+    /// the attempts of a dead one are found at the next start.
     Relais {
         /// Drawn at the start of the process.
         epoch: u64,
@@ -44,9 +44,10 @@ impl Lease {
 
     /// Until when it holds, seen at `now`; `None` if it is over.
     ///
-    /// Silence proves that a holder is gone only if it could have spoken. Since `here_since` a server has
-    /// been there: a lease that ended before, or soon after, lasts one more from then on. And it is a
-    /// duration: if the clock was set back it ends a whole lease from now on at the latest.
+    /// Silence proves that a holder is gone only if it could have spoken. Since `here_since`
+    /// a server has been there: a lease that ended before, or soon after, lasts one more
+    /// from then on. And it is a duration: if the clock was set back it ends a whole lease
+    /// from now on at the latest.
     #[must_use]
     pub fn holds_until(&self, here_since: Timestamp, now: Timestamp) -> Option<Timestamp> {
         let longest = now.plus(self.span);
@@ -56,8 +57,8 @@ impl Lease {
         Some(here_since.plus(self.span).min(longest)).filter(|until| *until > now)
     }
 
-    /// Whether it ends later than one that begins at `now`: the clock was set back since its last sign
-    /// of life.
+    /// Whether it ends later than one that begins at `now`: the clock was set back
+    /// since its last sign of life.
     #[must_use]
     pub fn is_beyond(&self, now: Timestamp) -> bool {
         self.until > now.plus(self.span)

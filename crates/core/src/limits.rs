@@ -26,8 +26,8 @@ pub const BODY_PAUSE_MAX: Duration = Duration::from_secs(30);
 pub const BODY_GRACE: Duration = Duration::from_secs(60);
 /// Bytes a second that must have come on average once that is over.
 pub const BODY_RATE_MIN: u64 = 512;
-/// Largest body that is read whole, and compared with its checksum, before the first byte of it goes out:
-/// every input, and most results.
+/// Largest body that is read whole, and compared with its checksum, before the first byte of it
+/// goes out: every input, and most results.
 pub const BODY_VERIFIED_BYTES_MAX: u64 = REQUEST_BODY_BYTES_MAX;
 /// Largest request or response head, bytes.
 pub const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -35,29 +35,32 @@ pub const HEAD_BYTES_MAX: usize = 64 << 10;
 pub const HEAD_FIELDS_MAX: usize = 100;
 /// Longest path that a task tells of its request, bytes; a lease tells it whole.
 pub const PATH_TOLD_BYTES_MAX: usize = 2_048;
-/// Most header fields in an upstream's answer. More than [`HEAD_FIELDS_MAX`]: `Link`, `Set-Cookie` and
-/// traces come in hundreds.
+/// Most header fields in an upstream's answer. More than [`HEAD_FIELDS_MAX`]: `Link`, `Set-Cookie`
+/// and traces come in hundreds.
 pub const UPSTREAM_FIELDS_MAX: usize = 500;
 /// Longest that name, connection and TLS handshake of an upstream may take together.
 pub const CONNECT_MAX: Duration = Duration::from_secs(10);
-/// Longest that an idle connection to an upstream is kept; less where its `Keep-Alive: timeout` says so.
+/// Longest that an idle connection to an upstream is kept; less where its
+/// `Keep-Alive: timeout` says so.
 pub const IDLE_CONNECTION_MAX: Duration = Duration::from_secs(30);
-/// How long a connection may have been idle that is trusted with a request that cannot be sent twice.
+/// How long a connection may have been idle that is trusted with a request
+/// that cannot be sent twice.
 pub const TRUSTED_CONNECTION_MAX: Duration = Duration::from_secs(1);
 /// Idle connections kept for one upstream.
 pub const IDLE_CONNECTIONS_MAX: usize = 256;
 /// Largest JSON envelope of a batch, bytes.
 pub const BATCH_BODY_BYTES_MAX: u64 = 64 << 20;
-/// Largest JSON envelope of a lease call that has no key where there are keys, bytes: its tokens are
-/// known only once it is read. Larger results are stored by `PUT /v1/leases/result`, whose token is in
-/// its head.
+/// Largest JSON envelope of a lease call that has no key where there are keys, bytes: its
+/// tokens are known only once it is read. Larger results are stored by `PUT /v1/leases/result`,
+/// whose token is in its head.
 pub const KEYLESS_BATCH_BODY_BYTES_MAX: u64 = 1 << 20;
 /// Bytes of request bodies held in memory that are not whole yet, or not decoded.
 pub const UNFINISHED_MEMORY_BYTES_MAX: u64 = 512 << 20;
 /// Bytes of request bodies and results that are on their way into the store and not whole yet.
 pub const UNFINISHED_STORE_BYTES_MAX: u64 = 8 << 30;
-/// What part of these bytes one tenant's keys may send at once, and all addresses without a key together:
-/// half, so that nobody alone keeps the others out, and those without a key never those with one.
+/// What part of these bytes one tenant's keys may send at once, and all addresses without
+/// a key together: half, so that nobody alone keeps the others out, and those without a
+/// key never those with one.
 pub const UNFINISHED_SHARE_DIVISOR: u64 = 2;
 /// Most tasks, leases or settles in one call.
 pub const BATCH_MAX: usize = 1_000;
@@ -67,7 +70,8 @@ pub const LIST_PAGE_MAX: usize = 500;
 pub const EVENT_PAGE_MAX: usize = 500;
 /// Largest page of JSON, bytes, however few its items are then: one item always fits.
 pub const PAGE_BYTES_MAX: usize = 1 << 20;
-/// Largest part of an event stream that is made at once, bytes; the event that passes it is its last.
+/// Largest part of an event stream that is made at once, bytes; the event
+/// that passes it is its last.
 pub const STREAM_CHUNK_BYTES_MAX: usize = 64 << 10;
 /// Bytes of inputs in one answer to a lease call; the others are fetched by `input_url`.
 pub const LEASE_INPUTS_BYTES_MAX: u64 = 8 << 20;
@@ -75,7 +79,8 @@ pub const LEASE_INPUTS_BYTES_MAX: u64 = 8 << 20;
 pub const WAIT_MAX: Duration = Duration::from_secs(55);
 /// Most events in one task's log.
 pub const EVENTS_MAX: u64 = 10_000;
-/// From this number on, progress is kept in the task but no longer logged: room is left for outcomes.
+/// From this number on, progress is kept in the task but no longer logged:
+/// room is left for outcomes.
 pub const EVENTS_PROGRESS_MAX: u64 = 9_000;
 /// Most progress events a second and task.
 pub const PROGRESS_PER_SECOND_MAX: u32 = 10;
@@ -103,11 +108,11 @@ pub const PROBLEM_BYTES_MAX: usize = 16 << 10;
 pub const LEASE_MIN: Duration = Duration::from_secs(1);
 /// Longest lease.
 pub const LEASE_MAX: Duration = Duration::from_secs(12 * 3600);
-/// How long an attempt of Relais itself that was told to stop keeps its slot at most: it stops at once, or
-/// its process is dead, or its handler never yields.
+/// How long an attempt of Relais itself that was told to stop keeps its slot at most: it stops at
+/// once, or its process is dead, or its handler never yields.
 pub const ABORT_GRACE: Duration = Duration::from_secs(10);
-/// How long the pipes of a worker's program are read once it has ended, when a child that it left behind
-/// still holds them.
+/// How long the pipes of a worker's program are read once it has ended, when a child that it left
+/// behind still holds them.
 pub const PIPES_GRACE: Duration = Duration::from_secs(2);
 /// Crashes in a row after which a task fails as `worker-lost`.
 pub const CRASHES_MAX: u32 = 3;
@@ -125,7 +130,8 @@ pub const ORIGIN_PAUSE_MAX: Duration = Duration::from_secs(300);
 /// Most lanes of one queue that are paused by themselves, because each claim passes over all of
 /// them; more pause the queue's calls of that upstream.
 pub const PAUSED_LANES_MAX: usize = 100;
-/// Longest duration or most distant date anybody may ask for: ten years, as far as a duration can be written.
+/// Longest duration or most distant date anybody may ask for: ten years, as far as a
+/// duration can be written.
 pub const HORIZON_MAX: Duration = Duration::from_secs(3_650 * 86_400);
 /// How long an idempotency key is kept at least.
 pub const IDEMPOTENCY_MIN: Duration = Duration::from_secs(24 * 3600);
@@ -135,7 +141,8 @@ pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 pub const IDEMPOTENCY_KEY_UNGUESSABLE_BYTES: usize = 22;
 /// Most tickets one request for a stream over many tasks may carry.
 pub const STREAM_TASKS_MAX: usize = 50;
-/// Longest life of a stream of events, drawn between half of it and all: then the client comes back.
+/// Longest life of a stream of events, drawn between half of it and all:
+/// then the client comes back.
 pub const STREAM_LIFETIME_MAX: Duration = Duration::from_secs(600);
 /// Most erasures kept for the streams over many tasks that did not read them yet.
 pub const ERASED_WAITING_MAX: usize = 1_024;

@@ -73,7 +73,8 @@ name!(
     |text| identifier(text, limits::QUEUE_NAME_BYTES_MAX)
 );
 name!(
-    /// The value that the tasks of one lane share: any text without control characters, 1 to 128 bytes.
+    /// The value that the tasks of one lane share: any text without control
+    /// characters, 1 to 128 bytes.
     LaneKey,
     |text| free_text(text, limits::LANE_BYTES_MAX)
 );

@@ -1,7 +1,7 @@
 //! What a submitter asks of a task, judged by one rule whichever door it comes by.
 //!
-//! A door reads its own spelling (a header field, a member of JSON) into [`Asked`]; what may be asked
-//! is decided here, so that what one door refuses as senseless no other takes.
+//! A door reads its own spelling (a header field, a member of JSON) into [`Asked`]; what may be
+//! asked is decided here, so that what one door refuses as senseless no other takes.
 
 use std::time::Duration;
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::limits;
 
-/// Whether HTTP calls the method idempotent (RFC 9110, 9.2.2), so that a lost answer may be asked again.
-/// TRACE is never forwarded.
+/// Whether HTTP calls the method idempotent (RFC 9110, 9.2.2), so that a lost answer may be asked
+/// again. TRACE is never forwarded.
 #[must_use]
 pub fn is_idempotent_method(method: &str) -> bool {
     matches!(method, "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE")
@@ -28,8 +28,9 @@ pub enum Verdict {
 
 /// Judges a complete answer by its status.
 ///
-/// `repeatable` is [`Runner::is_repeatable`](crate::Runner::is_repeatable): whether the request may be sent
-/// again although it was carried out. Without it only 425, 429 and 503 are retried, which say that it was not.
+/// `repeatable` is [`Runner::is_repeatable`](crate::Runner::is_repeatable): whether the request
+/// may be sent again although it was carried out. Without it only 425, 429 and 503 are retried,
+/// which say that it was not.
 #[must_use]
 pub fn judge(status: u16, repeatable: bool, retry_after: Option<Duration>) -> Verdict {
     let pause = retry_after.map(|pause| pause.min(limits::ORIGIN_PAUSE_MAX));
@@ -56,8 +57,8 @@ pub enum PauseScope {
 
 /// What an answer with `Retry-After` is about, unless the configuration says it (`wished`).
 ///
-/// A 429 is meant for whoever called (RFC 6585, 4), which Relais knows as the lane of the task or else as
-/// the tenant's queue; everything else is said of the service (RFC 9110, 15.6.4).
+/// A 429 is meant for whoever called (RFC 6585, 4), which Relais knows as the lane of the task or
+/// else as the tenant's queue; everything else is said of the service (RFC 9110, 15.6.4).
 #[must_use]
 pub const fn pause_scope(status: u16, wished: Option<PauseScope>, has_lane: bool) -> PauseScope {
     let scope = match wished {
@@ -89,8 +90,8 @@ pub enum Loss {
     Unknown,
 }
 
-/// Judges a lost answer: the one place that decides it, for calls that broke off or took too long, for a
-/// stop, for a process that died, and for the plain proxy.
+/// Judges a lost answer: the one place that decides it, for calls that broke off or took too long,
+/// for a stop, for a process that died, and for the plain proxy.
 ///
 /// `repeatable` is [`Runner::is_repeatable`](crate::Runner::is_repeatable), or for the plain proxy
 /// [`is_idempotent_method`]. Who does not know how much was sent says [`Sent::Something`].

@@ -29,7 +29,8 @@ pub struct Rate {
     pub period: Duration,
 }
 
-/// What a queue allows its tasks. It is not copied into tasks: a change holds for those waiting, too.
+/// What a queue allows its tasks. It is not copied into tasks: a change
+/// holds for those waiting, too.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Policy {
     /// Leases live at once in the queue; `None` is no limit.

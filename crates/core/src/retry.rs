@@ -30,8 +30,9 @@ impl Default for RetryPolicy {
 
 /// The delay before the attempt that follows the `failures`-th failure (counted from 1).
 ///
-/// `jitter` is drawn by the caller in `0.0..1.0`: half of the delay is fixed, half is drawn, so that a
-/// thousand tasks that failed together do not come back together. `None` when no attempt is left.
+/// `jitter` is drawn by the caller in `0.0..1.0`: half of the delay is fixed, half is
+/// drawn, so that a thousand tasks that failed together do not come back together. `None`
+/// when no attempt is left.
 #[must_use]
 pub fn retry_delay(policy: &RetryPolicy, failures: u32, jitter: f64) -> Option<Duration> {
     assert!(failures >= 1, "failures count from 1");

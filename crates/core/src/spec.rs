@@ -11,8 +11,8 @@ use crate::name::{LaneKey, QueueName, TenantName};
 use crate::task::{Priority, Runner};
 use crate::time::Timestamp;
 
-/// What was asked of a route: enough to tell an import from an order. The query stays with the stored
-/// request, because it may hold secrets.
+/// What was asked of a route: enough to tell an import from an order. The query stays with the
+/// stored request, because it may hold secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestLine {
     /// The method.
@@ -39,7 +39,8 @@ impl RequestLine {
 
 /// What a task was when it was accepted. Never changes.
 ///
-/// Persisted: fields are appended, never reordered; a new layout gets a new version byte in the store.
+/// Persisted: fields are appended, never reordered; a new layout gets a new
+/// version byte in the store.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Spec {
     /// Public id.
@@ -70,14 +71,15 @@ pub struct Spec {
     pub input_bytes: u64,
     /// What the engine and the server need to know and the rules do not (route, access, target…).
     pub context: Bytes,
-    /// Whose share of its queue it takes until it is terminal; `None` is bounded by the queue alone.
+    /// Whose share of its queue it takes until it is terminal; `None` is
+    /// bounded by the queue alone.
     pub source: Option<Source>,
     /// What was asked; `None` where no route took it.
     pub request: Option<RequestLine>,
 }
 
-/// Where a task came from, as far as shares of a queue go: equal for those who have one share together.
-/// It says nothing else: an address is not kept.
+/// Where a task came from, as far as shares of a queue go: equal for those who have one share
+/// together. It says nothing else: an address is not kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Source(pub [u8; 16]);
 

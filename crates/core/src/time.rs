@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Milliseconds since 1970-01-01T00:00:00Z. Arithmetic saturates: absurd times stay absurd, never wrap.
+/// Milliseconds since 1970-01-01T00:00:00Z. Arithmetic saturates: absurd times
+/// stay absurd, never wrap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Timestamp(i64);
 
@@ -56,7 +57,8 @@ impl Timestamp {
     }
 }
 
-/// A bound of a duration as people read it, in the largest unit that leaves nothing over: `12h`, `1500ms`.
+/// A bound of a duration as people read it, in the largest unit that leaves
+/// nothing over: `12h`, `1500ms`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InWords(pub Duration);
 

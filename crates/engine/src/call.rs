@@ -1,8 +1,8 @@
 //! Calls of upstreams: one client, for tasks and for the plain proxy.
 //!
-//! It knows two things that a general client does not tell: whether anything of a request may have been
-//! sent, and how long its connection had been idle. Both decide whether a lost call may be repeated.
-//! Not here: what an answer means (`relais_core::outcome`), and HTTP/2 to upstreams.
+//! It knows two things that a general client does not tell: whether anything of a request may have
+//! been sent, and how long its connection had been idle. Both decide whether a lost call may be
+//! repeated. Not here: what an answer means (`relais_core::outcome`), and HTTP/2 to upstreams.
 
 mod dial;
 mod idle;
@@ -36,9 +36,9 @@ pub type Outgoing = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync
 pub enum Care {
     /// It can be sent again: any connection that lives is good enough.
     Repeatable,
-    /// It can be sent once only: an upstream closes idle connections when it likes, and what is sent into
-    /// one that is being closed is lost (RFC 9112, 9.3.1). The connection is fresh, or was in use a
-    /// moment ago.
+    /// It can be sent once only: an upstream closes idle connections when it likes, and what is
+    /// sent into one that is being closed is lost (RFC 9112, 9.3.1). The connection is fresh, or
+    /// was in use a moment ago.
     Once,
 }
 
@@ -116,8 +116,8 @@ impl Caller {
 
     /// Sends a request, and answers with the head of what comes back.
     ///
-    /// The request names its upstream by an absolute URI. `sent` says at any moment, also when this call
-    /// is given up, how much of it may be gone.
+    /// The request names its upstream by an absolute URI. `sent` says at any moment, also when this
+    /// call is given up, how much of it may be gone.
     ///
     /// # Errors
     /// When there is no head of an answer.

@@ -1,8 +1,8 @@
 //! The only place that asks the system for the time, and for randomness.
 //!
 //! There are two kinds of time. Moments (`run_at`, deadlines, `created_at`) are the machine's: they
-//! follow its clock when somebody sets it, and when it slept. Durations (timeouts, waits) are counted by
-//! a clock that nobody can set.
+//! follow its clock when somebody sets it, and when it slept. Durations (timeouts, waits) are
+//! counted by a clock that nobody can set.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -20,8 +20,8 @@ pub trait Clock: Send + Sync + 'static {
     /// The machine's time. May be set at any moment, forwards and back.
     fn now(&self) -> Timestamp;
 
-    /// Time counted since the clock was made. Nobody sets it, and it never goes back; while the machine
-    /// sleeps it may stand still.
+    /// Time counted since the clock was made. Nobody sets it, and it never goes back; while the
+    /// machine sleeps it may stand still.
     fn elapsed(&self) -> Duration;
 
     /// Resolves when [`elapsed`](Self::elapsed) has come to `moment`, or soon after.
@@ -32,8 +32,8 @@ pub trait Clock: Send + Sync + 'static {
     fn look(&self) -> Option<Gap>;
 }
 
-/// How often somebody looks at the clock while a moment is waited for: so soon is seen that it was set,
-/// or that the machine slept.
+/// How often somebody looks at the clock while a moment is waited for: so soon is seen that it was
+/// set, or that the machine slept.
 pub const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// What a clock may be off, and a look late, before it counts: less is slewing, or a busy machine.

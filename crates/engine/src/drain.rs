@@ -21,7 +21,8 @@ impl Engine {
     }
 
     /// Takes nothing new and starts nothing from now on; workers that wait for a task are sent away
-    /// without one. What runs goes on, and so does time: leases are extended and end, attempts settle.
+    /// without one. What runs goes on, and so does time: leases are extended
+    /// and end, attempts settle.
     pub fn begin_drain(&self) {
         self.inner().is_draining.store(true, Ordering::Relaxed);
         self.inner().draining.cancel();

@@ -175,8 +175,8 @@ impl Engine {
         self.inner.config.read().expect("nothing panics while it is held").clone()
     }
 
-    /// Goes by another configuration from now on, but for the key that seals and the handlers: those
-    /// are the process's. What may start now is found by [`look_again`](Self::look_again).
+    /// Goes by another configuration from now on, but for the key that seals and the handlers:
+    /// those are the process's. What may start now is found by [`look_again`](Self::look_again).
     pub fn configure(&self, config: Config) {
         let before = self.config();
         let (seal_key, handlers) = (before.seal_key.clone(), before.handlers.clone());
@@ -278,8 +278,8 @@ impl Engine {
         self.inner.feed.follow_all()
     }
 
-    /// Learns of each task that is erased from now on. An erasure has no place in any log: whoever is
-    /// too slow for it misses it.
+    /// Learns of each task that is erased from now on. An erasure has no place in any log: whoever
+    /// is too slow for it misses it.
     #[must_use]
     pub fn follow_erased(&self) -> tokio::sync::broadcast::Receiver<Arc<Task>> {
         self.inner.feed.follow_erased()

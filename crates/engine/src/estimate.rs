@@ -1,9 +1,9 @@
-//! When a task may be done, and when asking for it again makes sense: one estimate, for a 202, a poll, a
-//! stream and `why`.
+//! When a task may be done, and when asking for it again makes sense: one estimate, for a 202, a
+//! poll, a stream and `why`.
 //!
-//! It is made of the task's place, of what holds the task, and of how long attempts of its queue were
-//! measured to take; nothing but the place is read, and a 202 has that from its commit. What cannot
-//! be known is not told: a paused queue, or one whose workers are away, has no estimate.
+//! It is made of the task's place, of what holds the task, and of how long attempts of its queue
+//! were measured to take; nothing but the place is read, and a 202 has that from its commit. What
+//! cannot be known is not told: a paused queue, or one whose workers are away, has no estimate.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use crate::engine::{Engine, EngineError};
 use crate::pace::Quantiles;
 use crate::why::{Lasts, Obstacle, Outlook, Readiness};
 
-/// How long an attempt takes when none was measured yet; also the shortest time to ask again after where
-/// nothing is known.
+/// How long an attempt takes when none was measured yet; also the shortest time to ask again
+/// after where nothing is known.
 const UNKNOWN: Duration = Duration::from_secs(2);
 /// The longest time an attempt is expected to take.
 const RUN_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -42,8 +42,8 @@ pub(crate) struct Slots {
 }
 
 impl Engine {
-    /// What is expected of a task, for an answer that tells what is durable already: it must not fail,
-    /// so that nothing is promised where the store cannot be read.
+    /// What is expected of a task, for an answer that tells what is durable already: it must not
+    /// fail, so that nothing is promised where the store cannot be read.
     pub async fn estimate_if_known(&self, task: &Task) -> Estimate {
         self.estimate(task).await.unwrap_or_else(|error| {
             tracing::debug!(%error, task = %task.spec.id, "could not estimate");
@@ -122,7 +122,8 @@ fn slots(place: &Place, outlook: &Outlook) -> Slots {
     Slots { free: allowed.min(taken_up), taken: place.lane_leases }
 }
 
-/// What is expected of a task that waits with `ahead` before it; `moment` is now, and how long it waits.
+/// What is expected of a task that waits with `ahead` before it; `moment` is
+/// now, and how long it waits.
 fn queued(
     ahead: u64,
     slots: Slots,

@@ -1,8 +1,8 @@
 //! The one feed behind every transport: who follows a task learns of each event with its number.
 //!
-//! The log in the store is the truth; this only wakes followers and keeps the last events of followed
-//! tasks at hand, so that ten thousand followers of one task do not read it ten thousand times.
-//! Nothing is queued per follower: a slow one reads on from its number.
+//! The log in the store is the truth; this only wakes followers and keeps the last events of
+//! followed tasks at hand, so that ten thousand followers of one task do not read it ten thousand
+//! times. Nothing is queued per follower: a slow one reads on from its number.
 
 use std::collections::hash_map::{Entry as Slot, RandomState};
 use std::collections::{HashMap, VecDeque};
@@ -156,8 +156,8 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Resolves once an event after `seq` is known to exist. Events from before the follower came may
-    /// not be known here: read the log first.
+    /// Resolves once an event after `seq` is known to exist. Events from before the follower came
+    /// may not be known here: read the log first.
     pub async fn after(&mut self, seq: u64) {
         // The sender lives in the channel that this follower holds.
         let _ = self.version.wait_for(|version| *version > seq).await;

@@ -23,8 +23,8 @@ const HOP_BY_HOP: [&str; 9] = [
 /// Prefix of the fields of Relais itself.
 const OWN_PREFIX: &str = "relais-";
 
-/// A lower-case name as CGI, WSGI and PHP read it: they make one name of `Relais_Task` and `Relais-Task`,
-/// so that the rules of the one hold for the other.
+/// A lower-case name as CGI, WSGI and PHP read it: they make one name of `Relais_Task` and
+/// `Relais-Task`, so that the rules of the one hold for the other.
 #[must_use]
 pub fn folded(name: &str) -> Cow<'_, str> {
     if name.contains('_') { name.replace('_', "-").into() } else { name.into() }
@@ -42,8 +42,8 @@ pub fn is_own(name: &str) -> bool {
     folded(name).starts_with(OWN_PREFIX)
 }
 
-/// Fields by which an answer speaks for its whole origin, not for itself: what the browser keeps for it,
-/// sends to it, or lets others read of it.
+/// Fields by which an answer speaks for its whole origin, not for itself: what the browser keeps
+/// for it, sends to it, or lets others read of it.
 const OF_ORIGIN: [&str; 18] = [
     "accept-ch",
     "alt-svc",
@@ -88,7 +88,8 @@ pub fn named_by_connection(headers: &HeaderMap) -> Vec<String> {
         .collect()
 }
 
-/// The end-to-end fields, in order within each name, without `Content-Length` (framing is made anew).
+/// The end-to-end fields, in order within each name, without
+/// `Content-Length` (framing is made anew).
 #[must_use]
 pub fn end_to_end(headers: &HeaderMap) -> Vec<Field> {
     let named = named_by_connection(headers);
@@ -104,8 +105,8 @@ pub fn end_to_end(headers: &HeaderMap) -> Vec<Field> {
         .collect()
 }
 
-/// Parses `Retry-After`: seconds only; a date is measured against `Date` of the same answer, so that
-/// clocks that differ do no harm. Absurd values are bounded by whoever uses them.
+/// Parses `Retry-After`: seconds only; a date is measured against `Date` of the same answer, so
+/// that clocks that differ do no harm. Absurd values are bounded by whoever uses them.
 #[must_use]
 pub fn retry_after(headers: &HeaderMap) -> Option<std::time::Duration> {
     let text = headers.get(http::header::RETRY_AFTER)?.to_str().ok()?.trim();

@@ -1,7 +1,7 @@
 //! Which queues there are, so that a tenant makes no more of them than it may.
 //!
-//! A queue comes into being with its first task, and is kept. This process knows those of the start and
-//! its own; others that share its store may each make as many again.
+//! A queue comes into being with its first task, and is kept. This process knows those of the start
+//! and its own; others that share its store may each make as many again.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
@@ -29,7 +29,8 @@ impl Known {
 }
 
 impl Engine {
-    /// Refuses a queue that would be one too many of its tenant; those of the configuration never are.
+    /// Refuses a queue that would be one too many of its tenant; those of the
+    /// configuration never are.
     pub(crate) fn admit_queue(
         &self,
         tenant: &TenantName,

@@ -1,5 +1,5 @@
-//! What the engine counts, for metrics and for honest estimates. Cheap: atomics, and one record for each
-//! queue, in which all that a moment brings is noted at once.
+//! What the engine counts, for metrics and for honest estimates. Cheap: atomics, and one record for
+//! each queue, in which all that a moment brings is noted at once.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
@@ -33,8 +33,8 @@ pub struct Meters {
 
 /// The records of all queues.
 ///
-/// A label of a metric needs a bound: the first queues in which anything happens have a tally each, all
-/// later ones of a tenant share one. Which is which never changes, so that counters only rise.
+/// A label of a metric needs a bound: the first queues in which anything happens have a tally each,
+/// all later ones of a tenant share one. Which is which never changes, so that counters only rise.
 #[derive(Debug, Default)]
 struct Queues {
     tenants: HashMap<TenantName, OfTenant>,
@@ -63,8 +63,8 @@ impl Meters {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What happened in each queue of one tenant, or of all, by name; without a queue, in those together
-    /// that are not counted each for itself.
+    /// What happened in each queue of one tenant, or of all, by name; without a queue, in those
+    /// together that are not counted each for itself.
     #[must_use]
     pub fn tallies(
         &self,
@@ -149,7 +149,8 @@ impl Meters {
         });
     }
 
-    /// Notes what happened in a queue: in its tally, or that of the others, and in its pace, if it has one.
+    /// Notes what happened in a queue: in its tally, or that of the others, and in
+    /// its pace, if it has one.
     fn note(
         &self,
         tenant: &TenantName,

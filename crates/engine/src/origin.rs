@@ -109,8 +109,8 @@ impl Origins {
         })
     }
 
-    /// A claim for which calls were reserved has started so many of them: the others are free again, and
-    /// so are their tokens. Names the pools that waited for either.
+    /// A claim for which calls were reserved has started so many of them: the others are free
+    /// again, and so are their tokens. Names the pools that waited for either.
     pub(crate) fn end_claim(
         &self,
         origin: &Arc<str>,

@@ -1,8 +1,8 @@
 //! What stands still because an upstream asked to be left alone (`Retry-After`).
 //!
-//! In memory, like the limits of upstreams: a process that starts anew, or another one, asks once more and
-//! hears it for itself. Not here: pauses of whole upstreams (`origin`), and whose decision it is what a
-//! pause is about (`relais_core::outcome`).
+//! In memory, like the limits of upstreams: a process that starts anew, or another one, asks once
+//! more and hears it for itself. Not here: pauses of whole upstreams (`origin`), and whose decision
+//! it is what a pause is about (`relais_core::outcome`).
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -129,8 +129,8 @@ impl Engine {
         self.alarm_pool(&pool, until);
     }
 
-    /// Until when the upstream of a task is not called for it, and why; `None` if nothing like that holds
-    /// it. The latest end counts.
+    /// Until when the upstream of a task is not called for it, and why; `None` if nothing like that
+    /// holds it. The latest end counts.
     #[must_use]
     pub fn hold_of(&self, task: &Task) -> Option<(Timestamp, Hold)> {
         let Runner::Upstream { origin, .. } = &task.spec.runner else { return None };

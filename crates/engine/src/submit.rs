@@ -27,7 +27,8 @@ pub struct Submission {
     pub priority: Priority,
     /// Free labels.
     pub labels: Vec<(String, String)>,
-    /// Who runs it. Tasks for workers become those of the handler in the process, if the queue has one.
+    /// Who runs it. Tasks for workers become those of the handler in the
+    /// process, if the queue has one.
     pub runner: Runner,
     /// When it may start; `None` is at once.
     pub run_at: Option<Timestamp>,

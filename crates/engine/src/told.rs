@@ -1,6 +1,6 @@
-//! What the log says of tasks: a line for each failure, with its cause, how long the attempt took, and
-//! when the next one is. Codes and Relais' own words only: what callers, upstreams and workers sent has
-//! no place in a log.
+//! What the log says of tasks: a line for each failure, with its cause, how long the attempt took,
+//! and when the next one is. Codes and Relais' own words only: what callers, upstreams and workers
+//! sent has no place in a log.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Queues that tasks wait in and that nothing defines any more: taken out of the file meanwhile. What is
-//! left in them is worked off by the default policy; nothing new comes in.
+//! Queues that tasks wait in and that nothing defines any more: taken out of the file meanwhile.
+//! What is left in them is worked off by the default policy; nothing new comes in.
 
 use std::fmt;
 

@@ -63,7 +63,8 @@ pub enum Obstacle {
         /// When it lets this task start, those before it counted.
         until: Timestamp,
     },
-    /// Others start before it; with none ahead in its lane it starts in a moment, or after other lanes.
+    /// Others start before it; with none ahead in its lane it starts in a
+    /// moment, or after other lanes.
     Position {
         /// How many of its lane.
         ahead: u64,
@@ -110,7 +111,8 @@ impl Obstacle {
     }
 }
 
-/// What a queued task depends on beside its place: read once, so that all that is told of it agrees.
+/// What a queued task depends on beside its place: read once, so that all
+/// that is told of it agrees.
 #[derive(Debug)]
 pub(crate) struct Outlook {
     pub(crate) now: Timestamp,

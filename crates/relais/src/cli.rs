@@ -35,8 +35,8 @@ use argument::{Usage, WRONG};
 pub use connect::Connection;
 pub(crate) use serve::variable;
 
-/// The asynchronous front door for HTTP: hand a request in, get a ticket at once, collect the answer
-/// when it is done.
+/// The asynchronous front door for HTTP: hand a request in, get a ticket at once, collect
+/// the answer when it is done.
 #[derive(Debug, Parser)]
 #[command(name = "relais", version, max_term_width = 100, propagate_version = true)]
 #[command(
@@ -160,8 +160,8 @@ pub fn command() -> clap::Command {
     Cli::command()
 }
 
-/// The last words. Whoever does not read them must not keep the program from ending: then it could not be
-/// started again.
+/// The last words. Whoever does not read them must not keep the program from ending: then it
+/// could not be started again.
 fn fail(text: &str) -> ExitCode {
     let text = format!("relais: {text}");
     let (said, is_said) = std::sync::mpsc::sync_channel(1);

@@ -1,8 +1,8 @@
 //! The configuration: `relais.toml`, flags and environment, judged once and trusted afterwards.
 //!
-//! Flags win over the environment (`RELAIS_*`, which the command line reads), the environment over the
-//! file, the file over the defaults. All mistakes are reported at once, each with its line. Not here:
-//! what the values mean (`relais-engine`, `relais-server`).
+//! Flags win over the environment (`RELAIS_*`, which the command line reads), the environment over
+//! the file, the file over the defaults. All mistakes are reported at once, each with its line. Not
+//! here: what the values mean (`relais-engine`, `relais-server`).
 
 mod file;
 mod here;
@@ -83,7 +83,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Whether a call without a key may come from another machine only if there are keys in the store.
+    /// Whether a call without a key may come from another machine only if
+    /// there are keys in the store.
     #[must_use]
     pub fn needs_stored_keys(&self) -> bool {
         let is_open =
@@ -91,8 +92,8 @@ impl Settings {
         is_open && self.server.keys.is_empty() && !self.server.is_insecure
     }
 
-    /// Whether calls without credentials are refused on `listen`, because it has a public name, unless
-    /// there are keys in the store.
+    /// Whether calls without credentials are refused on `listen`, because it has a public name,
+    /// unless there are keys in the store.
     #[must_use]
     pub fn has_no_calls_at_listen(&self) -> bool {
         self.server.is_public() && self.server.keys.is_empty() && !self.server.is_insecure

@@ -1,7 +1,7 @@
 //! Any program as the handler of a task.
 //!
-//! The contract, also in `relais work --help`: the input is on standard input, the result is what the
-//! program writes to standard output, its exit status is the outcome, and lines of JSON on file
+//! The contract, also in `relais work --help`: the input is on standard input, the result is what
+//! the program writes to standard output, its exit status is the outcome, and lines of JSON on file
 //! descriptor 3 are its reports. Relais sends the heartbeats. Not here: leasing and settling.
 
 mod ending;

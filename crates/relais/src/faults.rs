@@ -1,7 +1,7 @@
 //! Faults that can be planted to prove that `relais-torture` would see them: a store that lies.
 //!
-//! Only built with the feature `faults`, and only when `RELAIS_FAULT` names one. Not here: faults of the
-//! disk below a real store.
+//! Only built with the feature `faults`, and only when `RELAIS_FAULT` names one. Not here: faults
+//! of the disk below a real store.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

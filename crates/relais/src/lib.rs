@@ -1,7 +1,7 @@
 //! The program `relais` as a library, so that its parts can be tested.
 //!
-//! Read [`config`] for what an operator may say, [`cli`] for what the command line does, and [`start`]
-//! for how the parts are wired together. Not here: what any of those parts does.
+//! Read [`config`] for what an operator may say, [`cli`] for what the command line does, and
+//! [`start`] for how the parts are wired together. Not here: what any of those parts does.
 
 mod bench;
 pub mod cli;

@@ -17,8 +17,8 @@ const VARIABLE: &str = "RELAIS_SEAL_KEY";
 /// The file beside the database.
 const FILE: &str = "relais.key";
 
-/// Finds the key, or makes it at the first start. `sealed` are the keys that sealed what the store has:
-/// what another key sealed cannot be opened, so that this is no start unless `may_be_lost`.
+/// Finds the key, or makes it at the first start. `sealed` are the keys that sealed what the store
+/// has: what another key sealed cannot be opened, so that this is no start unless `may_be_lost`.
 pub(crate) fn seal_key(
     store: &StoreUrl,
     environment: Environment<'_>,
@@ -126,8 +126,8 @@ fn of_file(path: &Path) -> anyhow::Result<Option<SealKey>> {
     }
 }
 
-/// Writes a new key so that it survives before anything is sealed with it: without it what is sealed
-/// is lost.
+/// Writes a new key so that it survives before anything is sealed with it: without
+/// it what is sealed is lost.
 fn make(path: &Path) -> anyhow::Result<SealKey> {
     let secret = draw();
     let text: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();

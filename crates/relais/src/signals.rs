@@ -8,12 +8,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub(crate) enum Told {
     /// SIGTERM, SIGINT.
     Stop,
-    /// SIGHUP: also what the end of a terminal sends, which must not end a server with work in hand.
+    /// SIGHUP: also what the end of a terminal sends, which must not end a
+    /// server with work in hand.
     Reload,
 }
 
-/// Ctrl-C, SIGTERM and the end of a terminal. Programs that a command started have process groups of
-/// their own, so that these reach them only through it, in the right order.
+/// Ctrl-C, SIGTERM and the end of a terminal. Programs that a command started have process groups
+/// of their own, so that these reach them only through it, in the right order.
 pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,

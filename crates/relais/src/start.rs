@@ -100,15 +100,15 @@ pub(crate) async fn warn_of_undefined(engine: &Engine) {
     }
 }
 
-/// Says a line on standard output. Whoever started the server may have closed the pipe, or never read
-/// it: no reason not to serve.
+/// Says a line on standard output. Whoever started the server may have closed the pipe, or never
+/// read it: no reason not to serve.
 fn say(line: String) {
     std::thread::spawn(move || drop(writeln!(std::io::stdout().lock(), "{line}")));
 }
 
-/// Takes a server out of service, in an order that nobody who uses it sees as an outage: whoever sends
-/// work here learns that it is not ready, then new work is refused, then what runs has ended, and only
-/// then streams and listeners close.
+/// Takes a server out of service, in an order that nobody who uses it sees as an outage: whoever
+/// sends work here learns that it is not ready, then new work is refused, then what runs has ended,
+/// and only then streams and listeners close.
 async fn leave(app: &App, engine: &Engine, delay: Duration) {
     app.leave();
     if !delay.is_zero() {
@@ -167,7 +167,8 @@ pub(crate) async fn open(url: &StoreUrl) -> anyhow::Result<Opened> {
     Ok(Opened { store: Arc::new(file.clone()), file: Some(file) })
 }
 
-/// Judges where a store is, or would be made: its file is made by the first start, its folder is not.
+/// Judges where a store is, or would be made: its file is made by the first
+/// start, its folder is not.
 ///
 /// # Errors
 /// When no store could be there.
@@ -220,8 +221,8 @@ pub(crate) async fn check_store(url: &StoreUrl) -> anyhow::Result<Report> {
     report.map_err(|error| anyhow::anyhow!("could not check {shown}: {error}"))
 }
 
-/// Takes an address, so that one that another program has is said before anything is opened. Whoever
-/// connects is refused until [`listen`]: an open port is taken for a server that answers.
+/// Takes an address, so that one that another program has is said before anything is opened.
+/// Whoever connects is refused until [`listen`]: an open port is taken for a server that answers.
 fn bind(address: SocketAddr) -> anyhow::Result<TcpSocket> {
     let bind = || {
         let socket = match address {
@@ -277,8 +278,9 @@ async fn lost(store: Arc<dyn Store>) -> anyhow::Error {
     loop {
         ticks.tick().await;
         let Health::Corrupt(text) = store.health() else { continue };
-        // Damage in one place leaves the rest readable and writable, for the operator to save. A store
-        // that cannot take even this has ended, and going on would make promises it cannot keep.
+        // Damage in one place leaves the rest readable and writable, for the operator to
+        // save. A store that cannot take even this has ended, and going on would make
+        // promises it cannot keep.
         let nothing = Commit::Secret { name: "probe".to_owned(), value: None };
         if let Err(StoreError::Unavailable(_)) = store.commit(vec![nothing]).await {
             return anyhow::anyhow!("the store is lost, stopping at once: {text}");

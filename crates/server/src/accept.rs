@@ -2,8 +2,8 @@
 
 use http::{HeaderMap, header};
 
-/// The place in `offers` of the form the client likes best; of equals the first. A client that accepts
-/// none of them gets the first: an answer it did not ask for is more use than a refusal.
+/// The place in `offers` of the form the client likes best; of equals the first. A client that
+/// accepts none of them gets the first: an answer it did not ask for is more use than a refusal.
 #[must_use]
 pub(crate) fn preferred(headers: &HeaderMap, offers: &[&str]) -> usize {
     let lines = headers.get_all(header::ACCEPT).iter().filter_map(|line| line.to_str().ok());
@@ -46,11 +46,11 @@ pub(crate) fn language(headers: &HeaderMap) -> Language {
     if liked[1].1 > liked[0].1 { Language::French } else { Language::English }
 }
 
-/// The language of the page that the client is to be shown instead of a document for programs; `None`
-/// where no person looks at the answer itself.
+/// The language of the page that the client is to be shown instead of a document for programs;
+/// `None` where no person looks at the answer itself.
 ///
-/// Browsers say `Sec-Fetch-Mode: navigate` of what they show, but over plain HTTP only to this machine:
-/// where nothing is said, what is accepted decides.
+/// Browsers say `Sec-Fetch-Mode: navigate` of what they show, but over plain HTTP only to this
+/// machine: where nothing is said, what is accepted decides.
 #[must_use]
 pub(crate) fn page_for(headers: &HeaderMap) -> Option<Language> {
     let is_shown = headers.get("sec-fetch-mode").is_none_or(|mode| mode == "navigate");

@@ -94,7 +94,8 @@ impl Scope {
     }
 }
 
-/// Who calls the front door: there only `Relais-Api-Key` is ours, `Authorization` is the upstream's.
+/// Who calls the front door: there only `Relais-Api-Key` is ours,
+/// `Authorization` is the upstream's.
 ///
 /// # Errors
 /// When a key is given that is not known.

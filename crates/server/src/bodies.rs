@@ -1,9 +1,9 @@
-//! How many bytes of bodies that are not whole yet are held: in all, for one tenant, for one address, and
-//! for all addresses together.
+//! How many bytes of bodies that are not whole yet are held: in all, for one tenant, for one
+//! address, and for all addresses together.
 //!
 //! Each body has a limit of its own, and a connection costs nothing: without a bound on their sum,
-//! whoever opens enough of them fills the memory, or the disk. A connection of HTTP/2 carries many at once,
-//! so that only the first few KiB of each are not counted.
+//! whoever opens enough of them fills the memory, or the disk. A connection of HTTP/2 carries many
+//! at once, so that only the first few KiB of each are not counted.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -51,7 +51,8 @@ impl Bodies {
         }
     }
 
-    /// A body that begins. Its bytes are counted from the first on that is more than a small one has.
+    /// A body that begins. Its bytes are counted from the first on that is
+    /// more than a small one has.
     pub(crate) fn begin(&self, place: Place, holder: Holder) -> Held {
         let books = match place {
             Place::Memory => &self.memory,

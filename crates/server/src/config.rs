@@ -1,5 +1,5 @@
-//! What a server is told at its start. The binary makes it from `relais.toml`, flags and environment;
-//! it is checked there, and trusted here.
+//! What a server is told at its start. The binary makes it from `relais.toml`, flags and
+//! environment; it is checked there, and trusted here.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -17,8 +17,8 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// Metrics and administration: another origin on purpose.
     pub admin_listen: SocketAddr,
-    /// Scheme and authority of absolute links, without a trailing slash; `None` on loopback only, where
-    /// links are made from the listening address.
+    /// Scheme and authority of absolute links, without a trailing slash; `None` on loopback only,
+    /// where links are made from the listening address.
     pub public_url: Option<String>,
     /// Whose `Forwarded` and `X-Forwarded-*` are believed: networks as (address, prefix length).
     pub trusted_proxies: Vec<(IpAddr, u8)>,
@@ -26,9 +26,11 @@ pub struct ServerConfig {
     pub fallback: Option<String>,
     /// Which `Host` the fallback is sent; `None` is [`HostHeader::usual_for`] its URL.
     pub upstream_host: Option<HostHeader>,
-    /// Goes before every path of Relais itself on `listen`; empty, or `/…` without a trailing slash.
+    /// Goes before every path of Relais itself on `listen`; empty, or `/…`
+    /// without a trailing slash.
     pub api_prefix: String,
-    /// Origins whose pages may read answers of Relais itself, as browsers write them; none by default.
+    /// Origins whose pages may read answers of Relais itself, as browsers
+    /// write them; none by default.
     pub cors_origins: Vec<String>,
     /// The routes, in the order of the file.
     pub routes: Vec<Route>,
@@ -36,8 +38,8 @@ pub struct ServerConfig {
     pub keys: Vec<ApiKey>,
     /// The tenant of callers without an API key, on `/v1`.
     pub default_tenant: TenantName,
-    /// Header fields sealed at rest, lower case and with `-` for `_`: `authorization`, `cookie` and those
-    /// configured.
+    /// Header fields sealed at rest, lower case and with `-` for `_`: `authorization`,
+    /// `cookie` and those configured.
     pub sealed_fields: Vec<String>,
     /// Whether calls without a key are taken off loopback too (`--insecure`).
     pub is_insecure: bool,
@@ -196,7 +198,8 @@ pub struct Route {
     pub grants: Grants,
     /// Whether a task is canceled when the caller that waits for it hangs up.
     pub cancel_on_abandon: bool,
-    /// Options that a caller may set by header: `delay`, `run-at`, `priority`, `lane`, `deadline`, `label`.
+    /// Options that a caller may set by header: `delay`, `run-at`, `priority`,
+    /// `lane`, `deadline`, `label`.
     pub allow: Vec<String>,
     /// Whether the upstream may heartbeat and report.
     pub report: bool,
@@ -229,9 +232,10 @@ pub enum HostHeader {
 impl HostHeader {
     /// Which one a service gets that stands behind Relais for everything and is not told otherwise.
     ///
-    /// A loopback or private address, or a name without a dot, is a name of the inside: no client knows
-    /// it, and a web application that checks `Origin` against it, or builds links of it, breaks. Such a
-    /// service gets the client's `Host`. Any other name may be what the service is found by.
+    /// A loopback or private address, or a name without a dot, is a name of the inside: no
+    /// client knows it, and a web application that checks `Origin` against it, or builds
+    /// links of it, breaks. Such a service gets the client's `Host`. Any other name may be
+    /// what the service is found by.
     #[must_use]
     pub fn usual_for(upstream: &str) -> Self {
         let uri = upstream.parse::<http::Uri>().ok();
@@ -291,8 +295,8 @@ pub enum RouteAccess {
 }
 
 impl Route {
-    /// The route that `--upstream` stands for: everything goes there; mode `prefer` for methods that only
-    /// read, `auto` for the others.
+    /// The route that `--upstream` stands for: everything goes there; mode `prefer` for methods
+    /// that only read, `auto` for the others.
     #[must_use]
     pub fn everything_to(upstream: &str) -> [Self; 2] {
         let reading = Self {

@@ -1,8 +1,8 @@
 //! Pages of other origins (CORS): which of them may read what Relais itself answers.
 //!
 //! Not here: what an upstream answers on the front door. Its fields and its preflights are its own,
-//! and are passed on as they are, unless its route says `cors = "relais"`: then they count as Relais'
-//! own. Nor who may call: an origin that is listed has no rights by that.
+//! and are passed on as they are, unless its route says `cors = "relais"`: then they count as
+//! Relais' own. Nor who may call: an origin that is listed has no rights by that.
 
 use axum::response::Response;
 use http::header::{
@@ -25,12 +25,13 @@ const READ: &str = "ETag, Location, Operation-Location, Link, Retry-After, Prefe
 /// How long a browser may remember a preflight, seconds: Chromium's most.
 const REMEMBERED_S: &str = "7200";
 
-/// Marks an answer for which Relais speaks: one that it has made itself, or of a route whose upstream
-/// leaves it to Relais. Without it, it is an upstream's.
+/// Marks an answer for which Relais speaks: one that it has made itself, or of a route whose
+/// upstream leaves it to Relais. Without it, it is an upstream's.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Own;
 
-/// The fields that a page wants to send to a route: which of them mean something, its service knows.
+/// The fields that a page wants to send to a route: which of them mean
+/// something, its service knows.
 #[derive(Debug, Clone)]
 struct Wanted(HeaderValue);
 
@@ -83,8 +84,8 @@ pub(crate) fn method_of_preflight<B>(request: &Request<B>) -> Option<&str> {
     (*request.method() == Method::OPTIONS).then_some(method)?.to_str().ok()
 }
 
-/// The answer to a preflight of a route for which Relais speaks: this method, and the fields that are
-/// asked for.
+/// The answer to a preflight of a route for which Relais speaks: this method, and the
+/// fields that are asked for.
 #[must_use]
 pub(crate) fn preflight(method: &str, asked: &HeaderMap) -> Response {
     let mut response = Response::new(no_body());
@@ -106,7 +107,8 @@ impl Asked {
         let wanted = response.extensions_mut().remove::<Wanted>().map(|Wanted(fields)| fields);
         let says_methods = response.status().is_success() && response.headers().contains_key(ALLOW);
         let headers = response.headers_mut();
-        // A stored answer may have brought its upstream's word, which was given for another address.
+        // A stored answer may have brought its upstream's word, which was
+        // given for another address.
         headers.remove(ACCESS_CONTROL_ALLOW_ORIGIN);
         headers.remove(ACCESS_CONTROL_ALLOW_CREDENTIALS);
         // Also where nothing else is said: no cache may give the answer for one page to another.

@@ -2,7 +2,8 @@
 //! route says.
 //!
 //! Read in this order: `table` (which route), `mode` (proxy or task), `task` (from a request to a
-//! task), `handover` (how long its client waits), `answer` (what it gets). Not here: Relais' own paths.
+//! task), `handover` (how long its client waits), `answer` (what it gets). Not
+//! here: Relais' own paths.
 
 mod abandon;
 mod answer;
@@ -220,8 +221,8 @@ impl FrontDoor {
     }
 }
 
-/// Submits a task to its end, even if the client leaves meanwhile: a task that is stored and not made
-/// known would wait for nobody.
+/// Submits a task to its end, even if the client leaves meanwhile: a task that is stored and not
+/// made known would wait for nobody.
 fn submit(
     app: &Arc<App>,
     id: TaskId,

@@ -1,4 +1,5 @@
-//! Work that takes long in proportion to its bytes: done aside, so that others are answered meanwhile.
+//! Work that takes long in proportion to its bytes: done aside, so that
+//! others are answered meanwhile.
 
 use relais_core::limits;
 

@@ -54,8 +54,9 @@ fn parse(line: &[u8]) -> Option<String> {
 
 /// Who sends a key: two callers never share one.
 ///
-/// An API key, else the HMAC that the task's access is bound to, else one of whatever credentials came
-/// along; `None` is nobody, who is trusted with an attached task only if the key cannot be guessed.
+/// An API key, else the HMAC that the task's access is bound to, else one of whatever
+/// credentials came along; `None` is nobody, who is trusted with an attached task only if
+/// the key cannot be guessed.
 #[must_use]
 pub(crate) fn caller_of(
     app: &App,
@@ -69,8 +70,8 @@ pub(crate) fn caller_of(
     }
 }
 
-/// Whether an attached task may be shown to whoever sent the key: somebody known, or nobody with a key
-/// that cannot be guessed.
+/// Whether an attached task may be shown to whoever sent the key: somebody known, or nobody with a
+/// key that cannot be guessed.
 #[must_use]
 pub(crate) fn is_trusted(caller: Option<[u8; 32]>, key: &str) -> bool {
     caller.is_some() || key.len() >= limits::IDEMPOTENCY_KEY_UNGUESSABLE_BYTES
@@ -95,8 +96,8 @@ pub(crate) struct Keyed<'a> {
     pub(crate) body_sha256: [u8; 32],
 }
 
-/// Scope and fingerprint of a request with a key: the first says which key it is, the second whether it
-/// is the same request.
+/// Scope and fingerprint of a request with a key: the first says which key it is, the second
+/// whether it is the same request.
 #[must_use]
 pub(crate) fn claim(keyed: &Keyed<'_>) -> ([u8; 32], [u8; 32]) {
     let path = keyed.target.split('?').next().unwrap_or_default();

@@ -1,4 +1,5 @@
-//! Bodies of requests to the task API: their media types and sizes are checked before they are read.
+//! Bodies of requests to the task API: their media types and sizes are
+//! checked before they are read.
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
@@ -103,7 +104,8 @@ impl Large {
     /// Reads a body of at most `max` bytes, on its sender's account.
     ///
     /// # Errors
-    /// When it is longer, too slow, or breaks off, or its sender, or all together, send too much at once.
+    /// When it is longer, too slow, or breaks off, or its sender, or all
+    /// together, send too much at once.
     pub(crate) async fn read(
         app: &App,
         visitor: &Visitor,

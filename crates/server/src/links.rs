@@ -76,8 +76,8 @@ pub(crate) fn absolute<'a>(reference: &'a str, origin: &str, target: &str) -> Co
     Cow::Owned(format!("{origin}{}{rest}", without_dots(&merged)))
 }
 
-/// A `Link` field (RFC 8288) whose targets are made absolute in the same way. What stands in quotes is a
-/// text, even if it looks like a target.
+/// A `Link` field (RFC 8288) whose targets are made absolute in the same way. What stands in quotes
+/// is a text, even if it looks like a target.
 #[must_use]
 pub(crate) fn absolute_targets(links: &str, origin: &str, target: &str) -> String {
     let mut out = String::with_capacity(links.len() + origin.len());

@@ -1,7 +1,8 @@
 //! All metrics, with their units and meanings. Counted where things happen; written here.
 //!
-//! Labels are bounded: of the queues the first, or those that hold most, are told each for itself, and the
-//! others of a tenant together as `(others)`, which is no name of a queue. Nothing here walks tasks.
+//! Labels are bounded: of the queues the first, or those that hold most, are told each for
+//! itself, and the others of a tenant together as `(others)`, which is no name of a queue.
+//! Nothing here walks tasks.
 
 mod text;
 
@@ -224,8 +225,8 @@ impl Standing {
     }
 }
 
-/// The queues that hold most tasks which are not over, then most of all, and the others of each tenant
-/// together.
+/// The queues that hold most tasks which are not over, then most of all, and the others
+/// of each tenant together.
 fn told(mut queues: Vec<QueueStats>, waiting: Vec<Waiting>) -> Vec<Standing> {
     let size = |stats: &QueueStats| {
         let live = stats.counts[..3].iter().sum::<u64>();

@@ -14,8 +14,8 @@ const RANGE_S: std::ops::RangeInclusive<f64> = 1.0..=60.0;
 const UNKNOWN: Duration = Duration::from_secs(10);
 
 impl App {
-    /// Seconds after which asking for a task again makes sense, jittered so that those who came together
-    /// do not come back together.
+    /// Seconds after which asking for a task again makes sense, jittered so that those who came
+    /// together do not come back together.
     #[must_use]
     pub(crate) fn retry_after_s(&self, estimate: Estimate) -> u32 {
         self.jittered_s(estimate.again_in)

@@ -37,8 +37,8 @@ static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     HeaderValue::from_str(&policy).expect("ASCII")
 });
 
-/// The page of a task, which leads to its answer if there is one. Its links are paths, because it is read
-/// under the origin that they lead to.
+/// The page of a task, which leads to its answer if there is one. Its links are paths, because it
+/// is read under the origin that they lead to.
 #[must_use]
 pub(crate) fn ticket(task: &Task, has_answer: bool, language: Language) -> Response {
     let words = Words::of(language);
@@ -50,7 +50,8 @@ pub(crate) fn ticket(task: &Task, has_answer: bool, language: Language) -> Respo
         // Without a value it moves, which says that something is being done.
         None => String::new(),
     };
-    // Without a script the page loads itself again, from its own address: not the form that made it.
+    // Without a script the page loads itself again, from its own address:
+    // not the form that made it.
     let refresh = match task.terminal {
         true => String::new(),
         false => format!(
@@ -213,7 +214,8 @@ fn escape(text: &str) -> String {
     out
 }
 
-/// The Markdown of the problems' pages, of which only headings, paragraphs and fenced blocks are used.
+/// The Markdown of the problems' pages, of which only headings, paragraphs
+/// and fenced blocks are used.
 fn rendered(text: &str) -> String {
     let mut out = String::new();
     let mut fenced = false;

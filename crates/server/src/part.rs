@@ -1,7 +1,7 @@
 //! Which part of a result a request asks for, and of which version (RFC 9110, 13 and 14). Pure.
 //!
-//! Not here: dates. A result has a tag and no date of its own, so that conditions by date do not hold
-//! (13.1.3, 13.1.4), and an `If-Range` with one asks for the whole.
+//! Not here: dates. A result has a tag and no date of its own, so that conditions by date do not
+//! hold (13.1.3, 13.1.4), and an `If-Range` with one asks for the whole.
 
 use std::ops::Range;
 
@@ -44,12 +44,14 @@ pub(crate) fn wanted(method: &Method, headers: &HeaderMap, tag: &HeaderValue, le
     }
 }
 
-/// Whether a range is wanted of whatever version there is, or of this one: compared strongly (13.1.5).
+/// Whether a range is wanted of whatever version there is, or of this one:
+/// compared strongly (13.1.5).
 fn is_of_this_version(headers: &HeaderMap, tag: &HeaderValue) -> bool {
     headers.get_all(header::IF_RANGE).iter().all(|line| line == tag)
 }
 
-/// A range that cannot be read, or several of them, ask for the whole, which is always right (14.2).
+/// A range that cannot be read, or several of them, ask for the whole,
+/// which is always right (14.2).
 fn range(line: &str, len: u64) -> Part {
     let Some((unit, set)) = line.split_once('=') else { return Part::Whole };
     let mut ranges = set.split(',').map(str::trim).filter(|one| !one.is_empty());

@@ -1,5 +1,5 @@
-//! A request's body, piece by piece, within bounds of time: whoever sends nothing, or hardly anything,
-//! does not hold its room for ever.
+//! A request's body, piece by piece, within bounds of time: whoever sends nothing, or hardly
+//! anything, does not hold its room for ever.
 //!
 //! Not here: results that a worker sends while it makes them; its lease bounds those.
 

@@ -96,8 +96,8 @@ pub(crate) fn task_of(app: &App, task: &Task, viewer: &Viewer, estimate: Estimat
     }
 }
 
-/// Whether there is an answer to be read as the result: of a canceled task there is none, and not of
-/// every failed one.
+/// Whether there is an answer to be read as the result: of a canceled task there is none, and
+/// not of every failed one.
 #[must_use]
 pub(crate) const fn has_answer(task: &Task) -> bool {
     match &task.life.state {

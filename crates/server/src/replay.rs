@@ -47,8 +47,8 @@ pub(crate) async fn replay_response(app: &App, task: &Task) -> Result<Response, 
     Ok(finished(task, response))
 }
 
-/// The same where it is read as a resource of Relais: one that is a 200 has a tag of its own, and is
-/// also given in part (RFC 9110, 13 and 14). What its maker offered, it offered elsewhere.
+/// The same where it is read as a resource of Relais: one that is a 200 has a tag of its own, and
+/// is also given in part (RFC 9110, 13 and 14). What its maker offered, it offered elsewhere.
 ///
 /// # Errors
 /// As above, and when the request's conditions do not hold.

@@ -6,8 +6,8 @@ use std::task::{Context, Poll};
 
 use tokio::runtime::Handle;
 
-/// A future that runs where it is awaited, without a task of its own; dropped before its end, it becomes
-/// one and runs on. After a panic it is gone.
+/// A future that runs where it is awaited, without a task of its own; dropped before its end, it
+/// becomes one and runs on. After a panic it is gone.
 pub(crate) struct RunToEnd<F: Future + Send + 'static>
 where
     F::Output: Send,

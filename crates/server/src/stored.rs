@@ -53,8 +53,8 @@ impl http_body::Body for Nothing {
     }
 }
 
-/// A body that is read while it is sent. Ends in an error, so that the connection is aborted, when the
-/// store has fewer bytes than it said.
+/// A body that is read while it is sent. Ends in an error, so that the connection is aborted, when
+/// the store has fewer bytes than it said.
 pub(crate) struct Pieces {
     reader: Arc<dyn BodyRead>,
     offset: u64,

@@ -14,8 +14,8 @@ use crate::replay::replay_response;
 /// Says that an earlier request made the task.
 pub(crate) const IDEMPOTENT_REPLAYED: &str = "idempotent-replayed";
 
-/// The answer to a request whose idempotency key belongs to a task already: its result if it is there,
-/// else a 202 with a fresh ticket. A stranger gets neither.
+/// The answer to a request whose idempotency key belongs to a task already: its result if it is
+/// there, else a 202 with a fresh ticket. A stranger gets neither.
 ///
 /// # Errors
 /// When the key came with another request, or the task is gone.

@@ -1,7 +1,7 @@
 //! Tickets: signed, scoped, expiring tokens that let their bearer follow one task (JWT, HS256).
 //!
-//! The signing keys live in the store: they survive a restart and are shared by nodes. Only the newest
-//! signs; older ones verify until their last ticket has ended.
+//! The signing keys live in the store: they survive a restart and are shared by nodes. Only the
+//! newest signs; older ones verify until their last ticket has ended.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -115,8 +115,8 @@ impl Tickets {
         Ok((created_ms, kid, secret))
     }
 
-    /// A ticket for a task: valid to its deadline and retention. Each 202 has one, so the signature is
-    /// made here (RFC 7515, 5.1), with a key that is set up once.
+    /// A ticket for a task: valid to its deadline and retention. Each 202 has one, so the signature
+    /// is made here (RFC 7515, 5.1), with a key that is set up once.
     #[must_use]
     pub(crate) fn mint(&self, task: &Task, grants: Grants) -> String {
         let ends =

@@ -17,7 +17,8 @@ use crate::config::ServerConfig;
 
 /// What is offered, the first first: browsers speak HTTP/2 over TLS only.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
-/// How long before its end a certificate is called expiring; shorter ones, for the last third of theirs.
+/// How long before its end a certificate is called expiring; shorter ones, for
+/// the last third of theirs.
 const EXPIRING: Duration = Duration::from_secs(14 * 86_400);
 
 /// The files of a listener's certificate, both PEM.
@@ -202,8 +203,8 @@ const VERSION: u8 = 0xa0;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 
-/// From when until when a certificate is valid (RFC 5280, 4.1): the one thing that is read of it here.
-/// `None` if it is none.
+/// From when until when a certificate is valid (RFC 5280, 4.1): the one thing that is read of it
+/// here. `None` if it is none.
 fn validity(der: &[u8]) -> Option<(Timestamp, Timestamp)> {
     let inside = |bytes| match element(bytes)? {
         (SEQUENCE, content, rest) => Some((content, rest)),

@@ -1,5 +1,5 @@
-//! Views of one feed: long-poll, pages of the log, and event streams. All read the same log with the
-//! same numbers; nothing is queued per follower.
+//! Views of one feed: long-poll, pages of the log, and event streams. All read the same log with
+//! the same numbers; nothing is queued per follower.
 
 pub(crate) mod chunk;
 pub(crate) mod encode;

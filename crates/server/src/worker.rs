@@ -185,8 +185,8 @@ async fn lease_of(app: &App, claimed: &Claimed, room: &mut u64) -> Result<Lease,
     Ok(lease)
 }
 
-/// The head of a route's request as it travels. What is sealed is not in it: credentials stay where they
-/// are.
+/// The head of a route's request as it travels. What is sealed is not in it:
+/// credentials stay where they are.
 fn request_of(head: RequestHead) -> lease::RequestHead {
     let (path, query) = match head.target.split_once('?') {
         Some((path, query)) => (path.to_owned(), Some(query.to_owned())),
@@ -253,8 +253,8 @@ pub(crate) struct Leased {
     pub(crate) handover: Option<Handover>,
 }
 
-/// Leases tasks so that none is lost when the worker leaves in the middle: a claim on its way to the
-/// store is heard to its end, and what it brought is given back.
+/// Leases tasks so that none is lost when the worker leaves in the middle: a claim on its way to
+/// the store is heard to its end, and what it brought is given back.
 ///
 /// # Errors
 /// When there is no such queue, the server stops, or the store cannot.

@@ -1,7 +1,7 @@
 //! How fast the store is: accepts by many submitters at once, and whole lives in batches.
 //!
-//! `cargo run --release -p relais-store-sqlite --example cycles [SECONDS [PART]]` prints one line per
-//! measurement; PART (as `accept-64` or `cycle-256-1`) leaves the others out.
+//! `cargo run --release -p relais-store-sqlite --example cycles [SECONDS [PART]]` prints one line
+//! per measurement; PART (as `accept-64` or `cycle-256-1`) leaves the others out.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,5 +1,5 @@
-//! Tasks whose rows cannot be decoded. None of them can be settled, but none holds up its queue either:
-//! it is set aside, where no claim and no alarm meets it, with all that is stored of it.
+//! Tasks whose rows cannot be decoded. None of them can be settled, but none holds up its queue
+//! either: it is set aside, where no claim and no alarm meets it, with all that is stored of it.
 
 use relais_core::{Status, TaskId};
 use rusqlite::Connection;
@@ -15,8 +15,8 @@ use crate::sql;
 const NAMED_MAX: i64 = 100;
 
 impl Scribe<'_> {
-    /// Sets a task aside, and answers which; `None` if it is aside already. It keeps its status, and its
-    /// room in the queue.
+    /// Sets a task aside, and answers which; `None` if it is aside already. It keeps its status,
+    /// and its room in the queue.
     pub(crate) fn set_aside(&mut self, n: i64) -> Result<Option<TaskId>, Fault> {
         let mut select = self.conn.prepare_cached(sql::READ_STRANGE)?;
         let mut rows = select.query([n])?;

@@ -1,7 +1,7 @@
 //! Looking over a store without changing it: for `relais check`, and for tests.
 //!
-//! The quick look asks whether the file can be opened. The deep one reads every row and every body, and
-//! counts again what is kept as a count. It sees one moment, even beside a running server.
+//! The quick look asks whether the file can be opened. The deep one reads every row and every body,
+//! and counts again what is kept as a count. It sees one moment, even beside a running server.
 
 mod counts;
 
@@ -90,8 +90,8 @@ impl View {
     }
 }
 
-/// A connection that changes nothing. The last to close would copy the log and remove it: after a crash
-/// this may be the only one to look at it.
+/// A connection that changes nothing. The last to close would copy the log and remove it: after a
+/// crash this may be the only one to look at it.
 fn connect_viewer(path: &Path) -> rusqlite::Result<Connection> {
     let conn = connect_reader(path)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;

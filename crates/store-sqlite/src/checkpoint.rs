@@ -1,7 +1,8 @@
-//! Copies the write-ahead log into the database beside the writer, and removes files of erased bodies.
+//! Copies the write-ahead log into the database beside the writer, and
+//! removes files of erased bodies.
 //!
-//! Most is copied while the writer goes on. Only the last few pages are copied while it waits, because
-//! the log begins anew only when all of it is copied at the moment of the next write.
+//! Most is copied while the writer goes on. Only the last few pages are copied while it waits,
+//! because the log begins anew only when all of it is copied at the moment of the next write.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -101,7 +102,8 @@ pub(crate) struct Log {
     wait_at: AtomicU32,
     /// Whether that is under way already.
     is_asked: AtomicBool,
-    /// The usual values of both: a log that is longer than the reserve could not be copied on a full disk.
+    /// The usual values of both: a log that is longer than the reserve could not
+    /// be copied on a full disk.
     pages_min: u32,
     pages_max: u32,
 }

@@ -1,8 +1,9 @@
 //! A copy of a store beside its running server: what a backup is, and a restore as well.
 //!
-//! SQLite copies the database, over a connection of its own and as of one moment; no descriptor of ours
-//! touches it. The bodies beside it are copied after that: while somebody holds their folder, the server
-//! erases rows but no files (see `bodies`), so that all that the copy names are still there.
+//! SQLite copies the database, over a connection of its own and as of one moment; no
+//! descriptor of ours touches it. The bodies beside it are copied after that: while somebody
+//! holds their folder, the server erases rows but no files (see `bodies`), so that all that
+//! the copy names are still there.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
@@ -57,8 +58,8 @@ impl From<rusqlite::Error> for CopyError {
     }
 }
 
-/// Copies the store in `from`, with its bodies, to `to` and beside it; reads the copy back whole, and only
-/// then gives it its name.
+/// Copies the store in `from`, with its bodies, to `to` and beside it; reads the copy back whole,
+/// and only then gives it its name.
 pub(crate) fn copy(from: &Path, to: &Path) -> Result<Report, CopyError> {
     for path in [to.to_owned(), BodyFiles::folder_of(to), beside(to, "-wal")] {
         if path.symlink_metadata().is_ok() {
@@ -110,7 +111,8 @@ fn copy_database(conn: &Connection, part: &Path) -> Result<(), CopyError> {
     file.sync_all().map_err(failed(part))
 }
 
-/// Copies the files that the rows of the copy name. What is missing or damaged shows when it is read back.
+/// Copies the files that the rows of the copy name. What is missing or damaged
+/// shows when it is read back.
 fn copy_bodies(from: &Path, part: &Path) -> Result<(), CopyError> {
     let (from, to) = (BodyFiles::folder_of(from), BodyFiles::folder_of(part));
     fs::DirBuilder::new().mode(0o700).create(&to).map_err(failed(&to))?;

@@ -18,7 +18,8 @@ const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 impl NumberHasher {
     fn mix(&mut self, number: u64) {
         let wide = u128::from(self.0 ^ number) * u128::from(SPREAD);
-        // Folding brings the well-mixed middle to both ends, of which hash maps take some bits each.
+        // Folding brings the well-mixed middle to both ends, of which hash
+        // maps take some bits each.
         self.0 = (wide as u64) ^ ((wide >> 64) as u64);
     }
 }

@@ -1,7 +1,7 @@
 //! What the writer remembers between transactions: tenants, queues, pools and lanes.
 //!
-//! It is the only writer, so what it remembers is what is stored; each row that a transaction touches is
-//! written back once. After a failure all of it is read anew. Not here: tasks.
+//! It is the only writer, so what it remembers is what is stored; each row that a transaction
+//! touches is written back once. After a failure all of it is read anew. Not here: tasks.
 
 mod front;
 mod lanes;

@@ -18,8 +18,8 @@ pub(crate) fn newest() -> i32 {
     i32::try_from(MIGRATIONS.len()).expect("a short list")
 }
 
-/// Whether a store began with the first schema that was released. Builds before it changed their schema,
-/// and how rows are encoded, in place: what they wrote would be read wrong.
+/// Whether a store began with the first schema that was released. Builds before it changed their
+/// schema, and how rows are encoded, in place: what they wrote would be read wrong.
 pub(crate) fn began_as_released(conn: &Connection) -> rusqlite::Result<bool> {
     let first: u32 = conn.query_row(sql::FIRST_MIGRATION, [], |row| row.get(0))?;
     Ok(first == checksum_of(MIGRATIONS[0]))

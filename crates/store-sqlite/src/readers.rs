@@ -1,7 +1,8 @@
 //! Connections that only read: a few for single rows, a few for pages.
 //!
-//! A single row takes microseconds, less than handing the question to another thread would. Pages are
-//! read in the blocking pool, over connections of their own, so that they never hold up single rows.
+//! A single row takes microseconds, less than handing the question to another thread
+//! would. Pages are read in the blocking pool, over connections of their own, so that they
+//! never hold up single rows.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};

@@ -1,4 +1,5 @@
-//! Tasks the writer has seen lately: most are started soon after they came, and settled soon after that.
+//! Tasks the writer has seen lately: most are started soon after they came, and
+//! settled soon after that.
 //!
 //! Only rows that are exactly what is stored are kept; whoever changes one takes it out first.
 

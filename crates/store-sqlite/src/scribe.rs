@@ -1,6 +1,7 @@
 //! Applies commits and claims within a transaction: the one place where rows change.
 //!
-//! Not here: transactions, threads, replies (see `writer`), and any decision (see `relais_core::step`).
+//! Not here: transactions, threads, replies (see `writer`), and any decision
+//! (see `relais_core::step`).
 
 use relais_core::{BodyKind, Entry, Life, TaskId, Timestamp};
 use relais_store::{Body, Commit, Committed, Data, QueueChange, Rejected, Unclaimed};

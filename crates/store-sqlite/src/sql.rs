@@ -1,6 +1,7 @@
 //! Every statement of the driver. `now` is always a parameter, every select has a limit.
 //!
-//! Not here: the schema, which is in `migrations/`. Statements in [`Hot`] are held prepared by the writer.
+//! Not here: the schema, which is in `migrations/`. Statements in [`Hot`] are
+//! held prepared by the writer.
 
 use rusqlite::{Connection, PrepFlags, Statement};
 
@@ -109,8 +110,8 @@ hot! {
     lane_delete = "delete from lane where id = ?1";
     lane_sweep = "select id from lane where queue_id = ?1 and tasks = 0 and vtime <= ?2
         and (full_at is null or full_at <= ?3) limit ?4";
-    /// Lanes that their rate has held back, and need not any more: their moment has come, or is further
-    /// away than the rate makes anybody wait.
+    /// Lanes that their rate has held back, and need not any more: their moment has come, or is
+    /// further away than the rate makes anybody wait.
     lane_due = "select id from lane
             where pool_id = ?1 and free_at is not null and ready > 0 and free_at <= ?2
         union all select id from lane
@@ -179,7 +180,8 @@ pub(crate) const COUNTER_PUT: &str = "insert into counter (name, value) values (
 pub(crate) const READ_TASK: &str = "select spec, life from task where id = ?1 limit 1";
 pub(crate) const READ_BODY: &str = "select len, crc, file, head, data from body
     where key = ?2 + 8 * (select n from task where id = ?1 limit 1) limit 1";
-/// The next id of a key, in order, of those that sealed what tasks hold: one step in its index each.
+/// The next id of a key, in order, of those that sealed what tasks hold:
+/// one step in its index each.
 pub(crate) const READ_SEAL_KEY: &str = "select substr(data, 1, 4) from body
     where key % 8 = 3 and substr(data, 1, 4) > ?1 order by substr(data, 1, 4) limit 1";
 pub(crate) const READ_SECRETS: &str = "select name, value from secret order by name limit -1";
@@ -187,8 +189,8 @@ pub(crate) const READ_QUEUES: &str = "select tenant.name, queue.name, is_paused,
     running, waiting, succeeded, failed, canceled, ready, leases
     from queue join tenant on tenant.id = tenant_id
     order by tenant.name, queue.name limit -1";
-/// The task of each queue that is first by rank, of those that are next in their lanes: a look at the
-/// order of the lanes, and one task for each queue.
+/// The task of each queue that is first by rank, of those that are next in their lanes: a look at
+/// the order of the lanes, and one task for each queue.
 pub(crate) const READ_WAITING: &str = "select tenant.name, queue.name, task.life from (
         select queue_id, min(rank) as rank, first from (
             select pool_id, min(rank) as rank, first from lane where turn is not null

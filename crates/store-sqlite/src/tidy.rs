@@ -1,5 +1,5 @@
-//! What becomes due without anybody asking for it by name: scheduled tasks, dead keys, idle lanes; and
-//! the order of a queue, when its policy changes it.
+//! What becomes due without anybody asking for it by name: scheduled tasks, dead keys, idle lanes;
+//! and the order of a queue, when its policy changes it.
 
 use relais_core::Timestamp;
 use relais_store::Pool;
@@ -19,8 +19,8 @@ const KEYS_MAX: i64 = 1_000;
 const LANES_MAX: i64 = 100;
 
 impl Scribe<'_> {
-    /// Makes scheduled tasks ready whose moment has come, in at most `limit` pools, which are named; and
-    /// cleans up a little.
+    /// Makes scheduled tasks ready whose moment has come, in at most `limit` pools, which are
+    /// named; and cleans up a little.
     pub(crate) fn tidy(&mut self, now: Timestamp, limit: usize) -> Result<Vec<Pool>, Fault> {
         self.hot.idem_sweep.execute((now.as_ms(), KEYS_MAX))?;
         let mut room = PROMOTED_MAX;
@@ -71,8 +71,8 @@ impl Scribe<'_> {
         Ok(count)
     }
 
-    /// Sets the order in which the tasks of each lane start. A change goes through all tasks of the queue
-    /// that are not terminal: policies seldom change their order.
+    /// Sets the order in which the tasks of each lane start. A change goes through all tasks of the
+    /// queue that are not terminal: policies seldom change their order.
     pub(crate) fn set_order(&mut self, queue: usize, is_strict: bool) -> Result<(), Fault> {
         if self.ledger.queue(queue).is_strict == is_strict {
             return Ok(());
@@ -96,7 +96,8 @@ impl Scribe<'_> {
         self.ledger.flush_lanes(&mut self.hot)
     }
 
-    /// A queued task gets its place; one that has started holds its lane from now on, or stays as it is.
+    /// A queued task gets its place; one that has started holds its lane from
+    /// now on, or stays as it is.
     fn set_order_of(&mut self, n: i64, is_strict: bool) -> Result<(), Fault> {
         let Some(mut row) = self.find_n(n)? else { return Ok(()) };
         let before = row.standing();

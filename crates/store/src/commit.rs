@@ -54,8 +54,9 @@ pub enum QueueChange {
 
 /// A new task, as [`relais_core::accept`] made it.
 ///
-/// Its idempotency key is looked at first, then the capacity of its queue, then that of its tenant, then
-/// the share of its source, if it has one. An accept that is repeated under the same id (its end was not known) is attached to the task it made.
+/// Its idempotency key is looked at first, then the capacity of its queue, then that of its tenant,
+/// then the share of its source, if it has one. An accept that is repeated under the same id (its
+/// end was not known) is attached to the task it made.
 #[derive(Debug, Clone)]
 pub struct Accept {
     /// The task.
@@ -96,8 +97,8 @@ pub struct StepOf {
     pub command: Command,
     /// The policy of its queue.
     pub policy: Arc<Policy>,
-    /// Bodies that come with it; stored if the reply is [`Reply::Done`], before the step's drops are
-    /// applied. Spilled bodies that are not stored are removed.
+    /// Bodies that come with it; stored if the reply is [`Reply::Done`], before the step's drops
+    /// are applied. Spilled bodies that are not stored are removed.
     pub bodies: Vec<(BodyKind, Body)>,
     /// When.
     pub now: Timestamp,

@@ -10,12 +10,12 @@
 //! }
 //! ```
 //!
-//! The second argument opens an empty store each time it is called, in a [`World`] that knows how a body of
-//! it is damaged. It is called from a module within: what it names begins with
-//! `crate::`, `super::` or a crate. Each case becomes a test of its own, so that a failure
-//! reads `stores::memory::a_claim_respects_the_lane_limit`. The driver's crate needs tokio with its
-//! macros. [`fixture`] is for drivers' own tests, too. Not here: what only a driver can show (crashes, full disks,
-//! damage).
+//! The second argument opens an empty store each time it is called, in a [`World`] that knows how a
+//! body of it is damaged. It is called from a module within: what it names begins with `crate::`,
+//! `super::` or a crate. Each case becomes a test of its own, so that a failure reads
+//! `stores::memory::a_claim_respects_the_lane_limit`. The driver's crate needs tokio with its
+//! macros. [`fixture`] is for drivers' own tests, too. Not here: what only a driver can show
+//! (crashes, full disks, damage).
 
 #![expect(clippy::missing_panics_doc, reason = "a case panics when the store is not one")]
 

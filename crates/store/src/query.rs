@@ -103,8 +103,8 @@ pub struct Waiting {
     pub tenant: TenantName,
     /// Which.
     pub queue: QueueName,
-    /// Since when the task might run that is first by priority and age, of those whose moment has come.
-    /// Found by the order in which tasks start, never by looking at all of them.
+    /// Since when the task might run that is first by priority and age, of those whose moment has
+    /// come. Found by the order in which tasks start, never by looking at all of them.
     pub since: Timestamp,
 }
 
@@ -120,13 +120,13 @@ pub struct Disk {
 /// The place of a waiting task, and how its queue and its lane stand: what tells how long it waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Place {
-    /// Tasks of its lane that start before it, counted up to 10,000. Told of a task that was just accepted:
-    /// those of its lane that were ready before, whatever their priority is.
+    /// Tasks of its lane that start before it, counted up to 10,000. Told of a task that was just
+    /// accepted: those of its lane that were ready before, whatever their priority is.
     pub ahead: u64,
     /// Whether its queue is paused.
     pub is_paused: bool,
-    /// Whether another task of its lane has started and is not over, in a queue that was in strict order
-    /// when somebody last claimed from it.
+    /// Whether another task of its lane has started and is not over, in a queue that was in strict
+    /// order when somebody last claimed from it.
     pub is_held: bool,
     /// Leases live in its queue.
     pub queue_leases: u64,

@@ -2,8 +2,8 @@
 //!
 //! Nothing is stored: the work is the pause of each line. On a resume the lines before the
 //! checkpoint are read and checked again, without the pause. So the duplicates of a resumed import
-//! are those of the whole file, its counts are proved against the checkpoint, and the bad lines found
-//! before the crash are in the result.
+//! are those of the whole file, its counts are proved against the checkpoint, and the bad lines
+//! found before the crash are in the result.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -103,8 +103,8 @@ pub trait Pace {
     fn elapsed(&self) -> Duration;
 }
 
-/// Imports `input`, from the start or after `checkpoint`; progress and checkpoints go to `reports` as
-/// lines of JSON.
+/// Imports `input`, from the start or after `checkpoint`; progress and checkpoints go to
+/// `reports` as lines of JSON.
 ///
 /// # Errors
 /// Bad lines are not errors; [`ImportError`] says what is.

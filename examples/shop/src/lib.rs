@@ -1,8 +1,8 @@
 //! The demo shop: a slow HTTP service and an import worker.
 //!
-//! Nothing here knows Relais: no crate of it is used and no `Relais-*` field is read. The service is
-//! what one finds in the wild, and the worker is a plain program: input on standard input, result on
-//! standard output, where to go on in an environment variable.
+//! Nothing here knows Relais: no crate of it is used and no `Relais-*` field is read. The service
+//! is what one finds in the wild, and the worker is a plain program: input on standard input,
+//! result on standard output, where to go on in an environment variable.
 
 pub mod import;
 pub mod invoice;

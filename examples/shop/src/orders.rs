@@ -1,7 +1,7 @@
 //! `POST /orders` and `GET /orders`: not idempotent, and honest about it.
 //!
-//! An `Idempotency-Key` is deliberately not read: each call that arrives makes a new order, also one
-//! whose caller leaves before the answer.
+//! An `Idempotency-Key` is deliberately not read: each call that arrives makes a new order, also
+//! one whose caller leaves before the answer.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -9,8 +9,8 @@ use crate::random::Random;
 pub struct Options {
     /// Lines after the header.
     pub lines: u64,
-    /// Every how many lines one is bad, in turns in each way that a line can be; at least 2, because
-    /// a double needs a good line before it. Without it, none is.
+    /// Every how many lines one is bad, in turns in each way that a line can be; at least 2,
+    /// because a double needs a good line before it. Without it, none is.
     pub bad_every: Option<u64>,
     /// The same seed gives the same file.
     pub seed: u64,

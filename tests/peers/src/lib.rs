@@ -1,9 +1,9 @@
 //! Programs that nobody here wrote, against a running Relais: clients, services, browsers, proxies.
 //!
-//! Each test starts one script of this folder. A script starts the Relais that the variable `RELAIS`
-//! names, prints a line for each thing that does not hold, and ends with `N passed, N failed` and an
-//! exit status of 1 if anything failed. What scripts use from PyPI and npm is installed by
-//! `cargo xtask test`. Not here: what the scripts try.
+//! Each test starts one script of this folder. A script starts the Relais that the variable
+//! `RELAIS` names, prints a line for each thing that does not hold, and ends with `N passed, N
+//! failed` and an exit status of 1 if anything failed. What scripts use from PyPI and npm is
+//! installed by `cargo xtask test`. Not here: what the scripts try.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -15,7 +15,8 @@ pub(super) fn check(ledger: &Ledger, facts: &Facts, verdict: &mut Verdict) {
     check_caps(ledger, verdict);
 }
 
-/// A request that must not be repeated is sent again only after an answer that says it was not done.
+/// A request that must not be repeated is sent again only after an answer
+/// that says it was not done.
 fn check_once(ledger: &Ledger, verdict: &mut Verdict) {
     let mut runs: HashMap<(&str, &str), Vec<&Call>> = HashMap::new();
     for call in ledger.calls.iter().filter(|call| !call.door.promise().repeatable) {
@@ -139,7 +140,8 @@ fn check_caps(ledger: &Ledger, verdict: &mut Verdict) {
     }
 }
 
-/// When a call ended for sure: from the first hand laid on its task on, it may be stopped at any time.
+/// When a call ended for sure: from the first hand laid on its task on, it
+/// may be stopped at any time.
 fn end_of(ledger: &Ledger, call: &Call) -> Moment {
     call.ended.unwrap_or(Moment::MAX).min(touched(ledger, &call.task))
 }

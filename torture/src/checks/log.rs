@@ -30,8 +30,8 @@ pub(super) fn check(ledger: &Ledger, facts: &Facts, verdict: &mut Verdict) {
     }
 }
 
-/// What a follower saw over all its connections is the log: nothing twice, nothing skipped but thinned
-/// progress, nothing that was not kept.
+/// What a follower saw over all its connections is the log: nothing twice, nothing skipped but
+/// thinned progress, nothing that was not kept.
 fn check_follow(follow: &Follow, facts: &Facts, verdict: &mut Verdict) {
     let Some(fact) = facts.tasks.get(&follow.task).filter(|fact| fact.is_there()) else { return };
     let seen = followed(&follow.seen, &fact.log);

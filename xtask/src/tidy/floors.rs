@@ -105,7 +105,8 @@ const FLOORS: &[Floor] = &[
     Floor { package: "relais-store-sqlite", may_see: &["relais-core", "relais-store"] },
     Floor { package: "relais-store-postgres", may_see: &["relais-core", "relais-store"] },
     Floor { package: "relais-engine", may_see: &["relais-core", "relais-store"] },
-    // The contract of stores, never a driver: a page, a filter and a stored body are its words (ADR 0004).
+    // The contract of stores, never a driver: a page, a filter and a stored body
+    // are its words (ADR 0004).
     Floor {
         package: "relais-server",
         may_see: &["relais-api", "relais-core", "relais-engine", "relais-store"],

@@ -24,7 +24,8 @@ pub(super) fn check(tree: &Tree, report: &mut Report) {
     }
 }
 
-/// Whether `folder` begins a path in `line`; in the midst of one (`/v1/work/…`) it is another thing.
+/// Whether `folder` begins a path in `line`; in the midst of one
+/// (`/v1/work/…`) it is another thing.
 fn has_absolute(line: &str, folder: &str) -> bool {
     let goes_on = |c: char| c.is_alphanumeric() || "_-.}".contains(c);
     line.match_indices(folder).any(|(at, _)| !line[..at].ends_with(goes_on))

@@ -192,7 +192,8 @@ const MAY_OPEN: &[&str] = &[
     "crates/store-sqlite/src/reserve.rs",
 ];
 
-/// A statement's first word and one that must follow. In pairs, so that this table is no SQL itself.
+/// A statement's first word and one that must follow. In pairs, so that
+/// this table is no SQL itself.
 const STATEMENTS: &[(&str, &str)] = &[
     ("select", "from"),
     ("with", "select"),

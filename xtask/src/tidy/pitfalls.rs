@@ -1,7 +1,7 @@
 //! `docs/pitfalls.md` says for each known way to fail which test guards against it.
 //!
-//! A row is `| P1 | what happened | tests |`. Its tests are names in backticks, or one of two words:
-//! `owed` (this stage owes them) and `later` (a later stage does).
+//! A row is `| P1 | what happened | tests |`. Its tests are names in backticks, or one of two
+//! words: `owed` (this stage owes them) and `later` (a later stage does).
 
 use std::collections::{BTreeMap, BTreeSet};
 

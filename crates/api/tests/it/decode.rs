@@ -136,7 +136,8 @@ fn nesting_is_bounded_and_brackets_in_text_do_not_count() {
     assert!(submit(&text).is_ok());
 }
 
-/// A password typed into the wrong member came back in the answer, and in whoever's log that kept it.
+/// A password typed into the wrong member came back in the answer, and in
+/// whoever's log that kept it.
 #[test]
 fn a_message_never_repeats_a_value_that_was_sent() {
     for (json, detail) in [

@@ -1,4 +1,5 @@
-//! The client against a scripted server: it answers what a test says, and remembers what it was asked.
+//! The client against a scripted server: it answers what a test says, and
+//! remembers what it was asked.
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 

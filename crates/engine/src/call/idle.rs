@@ -9,7 +9,8 @@ use relais_core::limits;
 use super::wire::Wire;
 use super::{Care, Origin};
 
-/// The idle connections, by upstream: upstreams come from the configuration, so their number is bounded.
+/// The idle connections, by upstream: upstreams come from the configuration, so
+/// their number is bounded.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Idle {
     state: Arc<Mutex<State>>,
@@ -66,7 +67,8 @@ impl Idle {
         state.by_origin.clear();
     }
 
-    /// Takes a connection back as soon as its answer was read. `hint` is how long its upstream keeps it.
+    /// Takes a connection back as soon as its answer was read. `hint` is how
+    /// long its upstream keeps it.
     pub(super) fn await_return(&self, origin: Origin, mut wire: Wire, hint: Option<Duration>) {
         let idle = self.clone();
         tokio::spawn(async move {
@@ -121,8 +123,8 @@ fn life(hint: Option<Duration>) -> Duration {
     hint.unwrap_or(limits::IDLE_CONNECTION_MAX).min(limits::IDLE_CONNECTION_MAX)
 }
 
-/// How long a connection may have been idle for a request. Half of the upstream's own word, because its
-/// closing may be under way already.
+/// How long a connection may have been idle for a request. Half of the upstream's own word, because
+/// its closing may be under way already.
 fn trusted_for(care: Care, life: Duration) -> Duration {
     match care {
         Care::Repeatable => life,

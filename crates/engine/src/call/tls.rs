@@ -28,16 +28,16 @@ pub enum TlsFault {
 }
 
 impl UpstreamTls {
-    /// For upstreams with a certificate of an authority that everybody trusts, or this machine: the roots
-    /// of Mozilla's programme, which are part of the program, and those of the system.
+    /// For upstreams with a certificate of an authority that everybody trusts, or this machine: the
+    /// roots of Mozilla's programme, which are part of the program, and those of the system.
     #[must_use]
     pub fn public() -> Self {
         Self { config: Arc::new(builder().with_root_certificates(roots()).with_no_client_auth()) }
     }
 
-    /// For one upstream: `ca` is a PEM file of the only authorities that are trusted with it, those of
-    /// [`public`](Self::public) if there is none; `identity` is a certificate to call with, its chain
-    /// behind it, and its key, as PEM files.
+    /// For one upstream: `ca` is a PEM file of the only authorities that are trusted with it, those
+    /// of [`public`](Self::public) if there is none; `identity` is a certificate to call with, its
+    /// chain behind it, and its key, as PEM files.
     ///
     /// # Errors
     /// What is wrong with which file.

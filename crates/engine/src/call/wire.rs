@@ -51,8 +51,8 @@ impl Wire {
         Ok(Self { sender, generation, socket })
     }
 
-    /// Whether an idle connection still lives and has nothing to read: bytes that nobody asked for, or
-    /// the upstream's end of it, mean that it must not be used.
+    /// Whether an idle connection still lives and has nothing to read: bytes that nobody asked for,
+    /// or the upstream's end of it, mean that it must not be used.
     ///
     /// The kernel is asked, because the runtime may not have heard yet of what has arrived.
     pub(super) fn is_quiet(&self) -> bool {

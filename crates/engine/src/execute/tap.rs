@@ -1,7 +1,7 @@
 //! The hand-over: whoever waits for a task's answer taps its executor.
 //!
-//! The listener gets the head as soon as it is known not to be retried, then reads the stored copy as it
-//! grows, and holds back the end until the outcome is committed. It never slows the executor.
+//! The listener gets the head as soon as it is known not to be retried, then reads the stored copy
+//! as it grows, and holds back the end until the outcome is committed. It never slows the executor.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -23,8 +23,8 @@ pub enum TapEvent {
     Streaming(Arc<Answer>, u64),
     /// The answer is whole and the outcome is committed.
     Committed(Arc<Answer>, u64),
-    /// The attempt failed; the next may start at this moment. Whoever has no patience left until then
-    /// need not wait.
+    /// The attempt failed; the next may start at this moment. Whoever has no patience left
+    /// until then need not wait.
     Retrying(Timestamp),
     /// The run ended without an answer that can be streamed: look at the task.
     Settled,

@@ -105,7 +105,8 @@ async fn a_lease_does_not_last_longer_because_the_clock_was_set_back() {
 
 #[tokio::test]
 async fn a_slot_of_a_task_that_is_over_comes_back_although_the_clock_was_set_back() {
-    // Canceled or overdue while its worker ran, it kept its slot for an hour more once that had died.
+    // Canceled or overdue while its worker ran, it kept its slot for an hour
+    // more once that had died.
     let world = World::new().await;
     let canceled = leased(&world).await;
     let mut submission = for_workers();

@@ -9,7 +9,8 @@ use tokio::net::TcpListener;
 
 use crate::world::{Upstream, World, for_upstream, policy};
 
-/// An upstream that takes connections and never ends a handshake: the call stays without a connection.
+/// An upstream that takes connections and never ends a handshake: the call
+/// stays without a connection.
 struct Deaf {
     listener: TcpListener,
     upstream: Upstream,
@@ -72,7 +73,8 @@ async fn a_post_is_not_sent_into_a_connection_that_its_upstream_closed() {
     }
 }
 
-/// What the upstream says of its patience is heeded, and bytes that nobody asked for are not an answer.
+/// What the upstream says of its patience is heeded, and bytes that nobody
+/// asked for are not an answer.
 #[tokio::test]
 async fn a_post_does_not_trust_a_connection_that_may_be_closing_or_has_spoken() {
     let world = World::new().await;

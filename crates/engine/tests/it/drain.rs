@@ -36,7 +36,8 @@ async fn a_drain_starts_nothing_and_waits_for_workers_to_settle() {
 
 #[tokio::test]
 async fn time_goes_on_while_a_worker_is_waited_for() {
-    // The clock's keeper stopped with the first word of a drain: a lease that ended then ended nothing.
+    // The clock's keeper stopped with the first word of a drain: a lease that
+    // ended then ended nothing.
     let world = World::new().await;
     let task = world.submit(for_workers()).await;
     assert_eq!(world.lease(Duration::ZERO).await.len(), 1);

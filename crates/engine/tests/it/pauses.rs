@@ -70,7 +70,8 @@ async fn a_429_pauses_its_lane_and_the_others_go_on() {
     world.until(second.spec.id, EventKind::Succeeded).await;
 }
 
-/// The pause moved along with the clock, and what wakes its lane did not: it slept for an hour more.
+/// The pause moved along with the clock, and what wakes its lane did not:
+/// it slept for an hour more.
 #[tokio::test]
 async fn a_paused_lane_is_woken_although_the_clock_was_set_back() {
     let world = World::new().await;

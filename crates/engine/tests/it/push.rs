@@ -212,7 +212,8 @@ async fn credentials_are_sealed_at_rest_sent_to_the_upstream_and_erased_on_succe
 
 #[tokio::test]
 async fn credentials_of_a_key_that_is_not_there_blame_no_upstream() {
-    // A store that was restored without its key: the tasks ended as upstream-error, and nobody was asked.
+    // A store that was restored without its key: the tasks ended as
+    // upstream-error, and nobody was asked.
     let config = |key| Config {
         seal_key: Some(SealKey::new([key; 32])),
         template: Some(policy()),
@@ -310,8 +311,8 @@ async fn a_drain_gives_back_what_it_cannot_finish_and_burns_no_attempt() {
 
 #[tokio::test]
 async fn the_slot_of_a_canceled_attempt_comes_back_although_its_process_died() {
-    // P10, found by the judge: canceled, then killed before the attempt had stopped, it kept its slot for
-    // as long as an attempt may take, and blocked its queue.
+    // P10, found by the judge: canceled, then killed before the attempt had stopped, it kept its
+    // slot for as long as an attempt may take, and blocked its queue.
     let store = Arc::new(MemoryStore::new());
     let config = Config { template: Some(policy()), ..Config::default() };
     let upstream = Upstream::start().await;

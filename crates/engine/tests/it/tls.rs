@@ -51,8 +51,8 @@ impl Authority {
         (self.file("cert.pem", &cert.pem()), self.file("key.pem", &key.serialize_pem()))
     }
 
-    /// Takes connections for `localhost`, and answers one call on each; `asks_who` wants a certificate
-    /// of the same authority.
+    /// Takes connections for `localhost`, and answers one call on each; `asks_who` wants a
+    /// certificate of the same authority.
     async fn serve(&self, asks_who: bool) -> Upstream {
         let (cert, key) = self.issue("localhost");
         let mut roots = RootCertStore::empty();

@@ -32,8 +32,8 @@ async fn run_one(world: &World) {
 
 #[tokio::test]
 async fn a_task_whose_lane_is_held_by_its_rate_is_told_until_when() {
-    // The third of a lane was "probably done now" although it started a minute later, and `why` told
-    // its position only.
+    // The third of a lane was "probably done now" although it started a minute later, and
+    // `why` told its position only.
     let world = world(Policy { rate_per_lane: Some(TWO_A_MINUTE), ..policy() }).await;
     submit(&world, "a").await;
     run_one(&world).await;

@@ -1,4 +1,5 @@
-//! An engine to play with: memory store, manual clock, seeded chance, an upstream that does as told.
+//! An engine to play with: memory store, manual clock, seeded chance, an
+//! upstream that does as told.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -12,8 +12,8 @@ use relais_core::{TaskId, limits};
 
 use crate::config::{self, StoreUrl};
 
-/// A command line that is wrong, where clap cannot see it: in what arguments mean together, and in values
-/// that may hold a secret, which clap would repeat.
+/// A command line that is wrong, where clap cannot see it: in what arguments mean together, and in
+/// values that may hold a secret, which clap would repeat.
 #[derive(Debug)]
 pub(super) struct Usage(String);
 

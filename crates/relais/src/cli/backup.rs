@@ -16,8 +16,8 @@ use crate::config::{self, Overrides, StoreUrl};
 
 /// Copies the store into FILE while its server goes on, and reads the copy back to the last byte.
 ///
-/// FILE is a store itself, of one moment: `relais restore FILE` puts it back. Large bodies are beside it
-/// in the folder FILE.bodies. The key that seals credentials is not in it: keep it apart.
+/// FILE is a store itself, of one moment: `relais restore FILE` puts it back. Large bodies are
+/// beside it in the folder FILE.bodies. The key that seals credentials is not in it: keep it apart.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  relais backup /backups/relais-monday.db")]
 pub(super) struct Backup {

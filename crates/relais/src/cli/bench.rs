@@ -15,8 +15,8 @@ use super::{Connection, show};
 use crate::bench::{self, Figures, OwnServer, Plan, Rate, Until, Waiting};
 use crate::signals::Signals;
 
-/// Measures how much a server accepts durably, how many tasks it sees from submit to settle, and how
-/// long one waits.
+/// Measures how much a server accepts durably, how many tasks it sees from submit to
+/// settle, and how long one waits.
 ///
 /// Without --url it starts a server of its own, with a store in a temporary folder that is removed
 /// afterwards. RELAIS_URL is not heeded here: no load by accident.

@@ -19,9 +19,9 @@ use super::table::Table;
 use crate::config::{self, Settings, StoreUrl};
 use crate::start;
 
-/// Judges the configuration and says what it means: routes, queues, what survives what. All mistakes
-/// are shown, each with its line. Looks at the store as well, if it is there, and changes nothing.
-/// Successful only if there is nothing that `serve` would not start with.
+/// Judges the configuration and says what it means: routes, queues, what survives what. All
+/// mistakes are shown, each with its line. Looks at the store as well, if it is there, and changes
+/// nothing. Successful only if there is nothing that `serve` would not start with.
 #[derive(Debug, Args)]
 pub(super) struct Check {
     #[command(flatten)]

@@ -32,8 +32,8 @@ pub struct Connection {
         hide_env_values = true
     )]
     pub ticket: Option<String>,
-    /// A PEM file of authorities that the server's certificate may be of, or that certificate itself;
-    /// beside the public roots and the system's
+    /// A PEM file of authorities that the server's certificate may be of, or that certificate
+    /// itself; beside the public roots and the system's
     #[arg(long, global = true, env = "RELAIS_CA", value_name = "FILE")]
     pub ca: Option<OsString>,
     /// The file of the certificate of this folder's server, where it is the one that is called.
@@ -45,8 +45,8 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// The same, to the server of this folder where nobody says which. A variable that is empty counts
-    /// as not set.
+    /// The same, to the server of this folder where nobody says which. A variable that is
+    /// empty counts as not set.
     #[must_use]
     pub fn located(mut self) -> Self {
         if self.url.is_empty() {
@@ -75,9 +75,9 @@ impl Connection {
         self.trusting(client.map_err(|error| Usage::value("--url <URL>", error))?)
     }
 
-    /// The same client, trusting whom it is told to. Whoever says nothing trusts the certificate of the
-    /// server whose file says where to call: it is the word of the same file. That one cannot be read
-    /// is the server's matter.
+    /// The same client, trusting whom it is told to. Whoever says nothing trusts the certificate of
+    /// the server whose file says where to call: it is the word of the same file. That one cannot
+    /// be read is the server's matter.
     fn trusting(&self, client: Client) -> anyhow::Result<Client> {
         let wrong = |why: String| Usage::value("--ca <FILE>", why);
         let Some(file) = self.ca.as_ref().filter(|file| !file.is_empty()) else {

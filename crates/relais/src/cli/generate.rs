@@ -1,5 +1,5 @@
-//! `relais completions` and `relais man`: generated from the command line itself, so that they cannot
-//! drift from it.
+//! `relais completions` and `relais man`: generated from the command line itself, so that
+//! they cannot drift from it.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

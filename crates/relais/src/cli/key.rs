@@ -24,8 +24,8 @@ use crate::start::{self, Opened};
 
 /// Makes, lists and revokes API keys.
 ///
-/// A key lives in the configuration file, as the lines that `add` prints, or in the store of a server
-/// that is stopped (--store).
+/// A key lives in the configuration file, as the lines that `add` prints, or in the store of a
+/// server that is stopped (--store).
 #[derive(Debug, Args)]
 pub(super) struct Key {
     #[command(subcommand)]
@@ -46,7 +46,8 @@ enum Action {
         #[arg(long = "scope", value_name = "SCOPE", required = true, value_delimiter = ',')]
         #[arg(value_parser = argument::scope)]
         scopes: Vec<String>,
-        /// Also writes its hash into this store, such as sqlite:relais.db; its server must be stopped
+        /// Also writes its hash into this store, such as sqlite:relais.db;
+        /// its server must be stopped
         #[arg(long, value_name = "URL")]
         store: Option<String>,
     },

@@ -19,8 +19,8 @@ pub(super) struct OutputFile {
 }
 
 impl OutputFile {
-    /// Looks whether a file could be written there, and leaves nothing behind: nobody wants to learn
-    /// after the wait that it cannot.
+    /// Looks whether a file could be written there, and leaves nothing behind: nobody wants to
+    /// learn after the wait that it cannot.
     ///
     /// # Errors
     /// When it could not be written.
@@ -42,8 +42,8 @@ impl OutputFile {
         Ok(output)
     }
 
-    /// Writes an answer: beside the file, which is replaced once all of it is there; into what is no
-    /// file, such as a pipe, as it comes.
+    /// Writes an answer: beside the file, which is replaced once all of it is there; into what is
+    /// no file, such as a pipe, as it comes.
     ///
     /// # Errors
     /// When the answer breaks off, or cannot be written.

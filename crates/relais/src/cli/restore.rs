@@ -13,8 +13,8 @@ use crate::{seal_file, start};
 
 /// Makes a backup the store again, and reads it to the last byte. Overwrites nothing.
 ///
-/// Tasks are as they were then: what was running is taken back by the next start as after a crash, and what
-/// was done since is done again.
+/// Tasks are as they were then: what was running is taken back by the next start as after a crash,
+/// and what was done since is done again.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  mv relais.db aside.db && mv relais.db.bodies aside.db.bodies\n  \

@@ -9,9 +9,9 @@ use super::cancel::{bulk, change_all};
 use super::tasks::Filter;
 use super::{Connection, argument, show};
 
-/// Runs failed or canceled tasks again: those named, or all that fit a filter. A task that is not done
-/// is left alone; one that succeeded cannot be retried. A filter leaves out tasks of which nobody knows
-/// whether their work was done, unless `--code outcome-unknown` asks for them.
+/// Runs failed or canceled tasks again: those named, or all that fit a filter. A task that is not
+/// done is left alone; one that succeeded cannot be retried. A filter leaves out tasks of which
+/// nobody knows whether their work was done, unless `--code outcome-unknown` asks for them.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  relais retry task_01jdk3v5x8e2rbk0t6q9z4m7ha --from-start\n  \

@@ -12,12 +12,12 @@ use super::argument::{self, Usage};
 use crate::config::{self, Overrides};
 use crate::{logs, start};
 
-/// Runs the server until SIGTERM or SIGINT, then drains: `/readyz` is 503 at once, after `drain_delay`
-/// nothing new is taken, and what runs may end within `drain`. A second signal ends it at once. SIGHUP
-/// reads the file again: if it is wrong, nothing changes and the log says why.
+/// Runs the server until SIGTERM or SIGINT, then drains: `/readyz` is 503 at once, after
+/// `drain_delay` nothing new is taken, and what runs may end within `drain`. A second signal ends
+/// it at once. SIGHUP reads the file again: if it is wrong, nothing changes and the log says why.
 ///
-/// Flags win over the environment, the environment over the file, the file over the defaults. When both
-/// listeners are ready one line says so on standard output: `relais ready: api URL admin URL`.
+/// Flags win over the environment, the environment over the file, the file over the defaults. When
+/// both listeners are ready one line says so on standard output: `relais ready: api URL admin URL`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  relais serve --upstream http://127.0.0.1:9000\n  \
                         relais serve --config relais.toml --log json")]
@@ -57,8 +57,9 @@ pub(super) struct Flags {
     /// http://127.0.0.1:9000
     #[arg(long, env = "RELAIS_UPSTREAM", value_name = "URL")]
     upstream: Option<String>,
-    /// Which Host that service is sent: `client`, `upstream`, or a name. Said of the file's fallback,
-    /// too [default: client for a loopback or private address or a name without a dot, else upstream]
+    /// Which Host that service is sent: `client`, `upstream`, or a name. Said of the
+    /// file's fallback, too [default: client for a loopback or private address or a name
+    /// without a dot, else upstream]
     #[arg(
         long,
         env = "RELAIS_UPSTREAM_HOST",
@@ -69,7 +70,8 @@ pub(super) struct Flags {
     /// Takes calls without an API key off loopback, too: for trusted networks only
     #[arg(long, env = "RELAIS_INSECURE", value_parser = FalseyValueParser::new())]
     insecure: bool,
-    /// Goes on although credentials in the store are sealed with a key that is not there: their tasks fail
+    /// Goes on although credentials in the store are sealed with a key that is
+    /// not there: their tasks fail
     #[arg(long, env = "RELAIS_ALLOW_LOST_SEAL_KEY", value_parser = FalseyValueParser::new())]
     allow_lost_seal_key: bool,
 }

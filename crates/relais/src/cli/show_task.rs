@@ -8,7 +8,8 @@ use relais_client::Task;
 use super::tasks::{labels_of, request_of};
 use super::{Connection, argument, show};
 
-/// Shows one task: what was asked, where it stands, what went wrong. With --json its whole document.
+/// Shows one task: what was asked, where it stands, what went wrong. With
+/// --json its whole document.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  relais show task_01jdk3v5x8e2rbk0t6q9z4m7ha")]
 pub(super) struct ShowTask {

@@ -42,7 +42,8 @@ pub(super) struct Submit {
     /// Where the result goes with --wait; it is complete or not there [default: standard output]
     #[arg(long, short, value_name = "FILE", requires = "wait")]
     output: Option<PathBuf>,
-    /// The media type of the input, such as text/csv [default: by the file's name, or JSON if it is]
+    /// The media type of the input, such as text/csv [default: by the
+    /// file's name, or JSON if it is]
     #[arg(long, value_name = "TYPE", value_parser = argument::media_type)]
     content_type: Option<String>,
     /// The lane, up to 128 bytes, such as a customer's id
@@ -138,7 +139,8 @@ impl Submit {
         Ok(request)
     }
 
-    /// Says what came of it before anything can go wrong: an id that is lost is a task that is lost.
+    /// Says what came of it before anything can go wrong: an id that is
+    /// lost is a task that is lost.
     fn tell(&self, accepted: &Accepted, connection: &Connection) -> anyhow::Result<()> {
         let id = &accepted.task.id;
         if self.wait {

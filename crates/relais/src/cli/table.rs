@@ -1,6 +1,6 @@
-//! Tables that fit the terminal and lose nothing: columns that have no room go to lines of their own
-//! below their row, each value with its heading. In a pipe a row is one line. Columns that are empty in
-//! each row are left out.
+//! Tables that fit the terminal and lose nothing: columns that have no room go to lines of their
+//! own below their row, each value with its heading. In a pipe a row is one line. Columns that are
+//! empty in each row are left out.
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 

@@ -11,8 +11,8 @@ use super::table::Table;
 use super::{Connection, argument, show};
 use crate::start;
 
-/// Lists tasks, newest first, in a table that fits the terminal, without columns that are empty; with
-/// --json one document a line.
+/// Lists tasks, newest first, in a table that fits the terminal, without columns that are empty;
+/// with --json one document a line.
 #[derive(Debug, Args)]
 pub(super) struct Tasks {
     #[command(flatten)]

@@ -63,7 +63,8 @@ async fn follow(
     events: mpsc::Sender<Event>,
 ) -> anyhow::Result<bool> {
     match client.task(&id).await {
-        // A server that is away may come back; whoever mistyped its address should not wait in silence.
+        // A server that is away may come back; whoever mistyped its address
+        // should not wait in silence.
         Err(error) if error.is_transient() => show::note(&format!("{error}; trying on")),
         asked => drop(asked.with_context(|| format!("could not follow {id}"))?),
     }

@@ -9,8 +9,8 @@ use relais_client::Task;
 
 use super::{Connection, argument, show};
 
-/// Says what a task waits for, the most decisive first; when it will probably be done; and what went
-/// wrong with it before. Of one that failed: why, why nothing follows, and what to do.
+/// Says what a task waits for, the most decisive first; when it will probably be done; and what
+/// went wrong with it before. Of one that failed: why, why nothing follows, and what to do.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  relais why task_01jdk3v5x8e2rbk0t6q9z4m7ha")]
 pub(super) struct WhyCommand {

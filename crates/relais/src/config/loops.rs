@@ -8,8 +8,8 @@ use relais_server::config::ServerConfig;
 use super::problem::Report;
 use super::{Overrides, file, url};
 
-/// Refuses upstreams that are one of the server's own listeners. Behind a proxy in between a loop cannot
-/// be seen here: it is noticed by its first request (`loop-detected`).
+/// Refuses upstreams that are one of the server's own listeners. Behind a proxy in between a loop
+/// cannot be seen here: it is noticed by its first request (`loop-detected`).
 pub(super) fn refuse(
     file: &file::File,
     overrides: &Overrides,
@@ -40,8 +40,8 @@ fn why_own(text: &str, server: &ServerConfig) -> Option<String> {
         .then(|| format!("{text} is this server's own administration: everybody would reach it"))
 }
 
-/// Whether a call of this URL from this machine arrives at that listener. Names other than `localhost`
-/// are not looked up: what they mean may change.
+/// Whether a call of this URL from this machine arrives at that listener. Names other than
+/// `localhost` are not looked up: what they mean may change.
 fn is_at(url: &str, listener: SocketAddr) -> bool {
     let Ok(uri) = url.parse::<Uri>() else { return false };
     let default_port = if uri.scheme_str() == Some("https") { 443 } else { 80 };

@@ -7,8 +7,8 @@ use toml::Spanned;
 
 use super::file::File;
 
-/// Hosts for upstreams that look like a word that was meant. A name in a private network may be short:
-/// it is sent, with a warning.
+/// Hosts for upstreams that look like a word that was meant. A name in a private network may be
+/// short: it is sent, with a warning.
 pub(super) fn hosts(server: &ServerConfig) -> Vec<String> {
     let of_routes = server.routes.iter().map(|route| &route.upstream_host);
     let odd: BTreeSet<&str> = (server.upstream_host.iter().chain(of_routes))
@@ -27,8 +27,8 @@ pub(super) fn hosts(server: &ServerConfig) -> Vec<String> {
     odd.into_iter().map(warning).collect()
 }
 
-/// A table that no route uses, beside a route whose queue has none: either alone is usual (workers and
-/// the task API need no route, and a queue without a table has the default policy).
+/// A table that no route uses, beside a route whose queue has none: either alone is usual (workers
+/// and the task API need no route, and a queue without a table has the default policy).
 pub(super) fn queues(file: &File) -> Option<String> {
     let tables: BTreeSet<&str> = file.queue.keys().map(|name| name.get_ref().as_str()).collect();
     if tables.contains("*") {

@@ -101,8 +101,8 @@ impl<'a> Report<'a> {
         self.holes.push(span);
     }
 
-    /// Something that the table at `span` must have and has not. If anything of it was left out it may
-    /// have been just that, which is reported already.
+    /// Something that the table at `span` must have and has not. If anything of it was left out it
+    /// may have been just that, which is reported already.
     pub(crate) fn missing(
         &mut self,
         span: Range<usize>,

@@ -1,5 +1,5 @@
-//! Reads the file as far as it can be read: what is wrong is reported and left out, so that one mistake
-//! does not hide the next.
+//! Reads the file as far as it can be read: what is wrong is reported and left out, so that one
+//! mistake does not hide the next.
 
 use std::ops::Range;
 
@@ -35,8 +35,8 @@ pub(super) fn file(source: &Source, report: &mut Report<'_>) -> File {
     }
 }
 
-/// Removes the innermost entry at `place`, be it wrong in its key or in its value, from a table that is
-/// at `own`; answers where the table is that misses it now.
+/// Removes the innermost entry at `place`, be it wrong in its key or in its value, from a table
+/// that is at `own`; answers where the table is that misses it now.
 fn leave_out(
     table: &mut DeTable<'_>,
     own: &Range<usize>,

@@ -1,5 +1,5 @@
-//! Every key of `relais.toml`, its default and its meaning: what `docs/guide/configuration.md` is made
-//! from. Tests hold it against the reader of the file and against the defaults.
+//! Every key of `relais.toml`, its default and its meaning: what `docs/guide/configuration.md` is
+//! made from. Tests hold it against the reader of the file and against the defaults.
 
 use std::fmt::Write as _;
 

@@ -52,8 +52,8 @@ impl FromStr for StoreUrl {
     }
 }
 
-/// The URL of an upstream: scheme, authority and maybe a base path; as it is compared, without a slash
-/// at the end.
+/// The URL of an upstream: scheme, authority and maybe a base path; as it is compared,
+/// without a slash at the end.
 pub(crate) fn upstream(text: &str) -> Result<String, String> {
     let (origin, path) = parts(text)?;
     Ok(format!("{origin}{}", path.trim_end_matches('/')))

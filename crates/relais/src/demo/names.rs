@@ -45,8 +45,8 @@ impl Names {
         written.with_context(|| format!("could not write {}", self.file.display()))
     }
 
-    /// A text in which `$NAME` stands for each value that has a name; the longest goes first, because
-    /// one URL may begin with another.
+    /// A text in which `$NAME` stands for each value that has a name; the longest goes first,
+    /// because one URL may begin with another.
     pub(super) fn shorten(&self, text: &str) -> String {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let mut names: Vec<&(String, String)> = known.iter().collect();

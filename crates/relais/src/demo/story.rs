@@ -122,8 +122,8 @@ impl Story {
         Ok(answer)
     }
 
-    /// Sends a request that is to become a task, and checks that the 202 has all that it takes. From
-    /// now on `name` stands for its location, `name`_EVENTS for its events.
+    /// Sends a request that is to become a task, and checks that the 202 has all that it takes.
+    /// From now on `name` stands for its location, `name`_EVENTS for its events.
     pub(super) async fn hand_in(
         &self,
         name: &str,

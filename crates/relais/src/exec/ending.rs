@@ -8,7 +8,8 @@ use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::watch;
 
-/// Reads a pipe to its end, or, once it is told that nothing more is to come, what is in it already.
+/// Reads a pipe to its end, or, once it is told that nothing more is to
+/// come, what is in it already.
 pub(super) struct EndingPipe<P> {
     pipe: P,
     /// Resolves when only what is in the pipe is still wanted.

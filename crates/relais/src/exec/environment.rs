@@ -12,7 +12,8 @@ const SECRETS: [&str; 3] = ["RELAIS_API_KEY", "RELAIS_TICKET", "RELAIS_SEAL_KEY"
 const PARAM: &str = "RELAIS_PARAM_";
 const HEADER: &str = "RELAIS_HEADER_";
 
-/// Tells a program its task. What is not known of it is not there, whatever the worker itself was told.
+/// Tells a program its task. What is not known of it is not there, whatever
+/// the worker itself was told.
 pub(super) fn tell(command: &mut Command, task: &LeasedTask) {
     for secret in SECRETS {
         command.env_remove(secret);
@@ -51,8 +52,8 @@ pub(super) fn tell(command: &mut Command, task: &LeasedTask) {
     }
 }
 
-/// The variables of a request's path parameters and fields. The lines of one field are joined as HTTP
-/// allows (RFC 9110, 5.3).
+/// The variables of a request's path parameters and fields. The lines of one field are joined as
+/// HTTP allows (RFC 9110, 5.3).
 fn of_request(asked: &RequestHead) -> BTreeMap<String, String> {
     let mut variables = BTreeMap::new();
     for (name, value) in &asked.params {
@@ -71,8 +72,8 @@ fn of_request(asked: &RequestHead) -> BTreeMap<String, String> {
     variables
 }
 
-/// Whether a field has a variable of its own: `x_user` and `x.user` would make that of `x-user`, and
-/// speak for it. Names of requests are lower case.
+/// Whether a field has a variable of its own: `x_user` and `x.user` would make that of `x-user`,
+/// and speak for it. Names of requests are lower case.
 fn has_variable(name: &str) -> bool {
     name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
 }

@@ -67,8 +67,8 @@ impl Program {
         self.child.wait().await.context("could not wait for it")
     }
 
-    /// For a program that has ended: what it wrote is in its pipes already, so that they come to an end
-    /// soon, even if a child that it left behind still holds them.
+    /// For a program that has ended: what it wrote is in its pipes already, so that they come to an
+    /// end soon, even if a child that it left behind still holds them.
     pub(super) async fn end_pipes(self) {
         let _ = tokio::time::timeout(PIPES_GRACE, self.is_read.closed()).await;
     }
@@ -92,7 +92,8 @@ impl Program {
     }
 
     fn signal(&self, signal: Signal) {
-        // A group has its number for as long as anything is in it; one that is empty needs no signal.
+        // A group has its number for as long as anything is in it; one that
+        // is empty needs no signal.
         if let Some(group) = self.group {
             let _ = kill_process_group(group, signal);
         }
@@ -113,8 +114,8 @@ fn receiver(reader: PipeReader) -> anyhow::Result<Receiver> {
     reader.context("no pipe for its reports")
 }
 
-/// What a task that serves a pipe found, if it comes to an end soon. Only for what the outcome can do
-/// without: the results and the last words are read from an [`EndingPipe`].
+/// What a task that serves a pipe found, if it comes to an end soon. Only for what the outcome can
+/// do without: the results and the last words are read from an [`EndingPipe`].
 pub(super) async fn soon<T>(mut serving: JoinHandle<T>) -> Option<T> {
     let done = tokio::time::timeout(2 * PIPES_GRACE, &mut serving).await;
     serving.abort();

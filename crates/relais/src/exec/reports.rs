@@ -17,8 +17,8 @@ struct Report {
     output: Option<RawJson>,
 }
 
-/// Sends reports on until the program closes the descriptor. A line that makes no sense is complained
-/// about and passed over: a report is no reason to fail.
+/// Sends reports on until the program closes the descriptor. A line that makes no sense is
+/// complained about and passed over: a report is no reason to fail.
 pub(super) async fn forward(reports: Option<impl AsyncRead + Unpin>, reporter: Reporter) {
     let Some(reports) = reports else { return };
     let mut reader = BufReader::new(reports);

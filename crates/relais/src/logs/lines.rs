@@ -1,5 +1,5 @@
-//! The way of log lines to where they are read: a bounded queue and a thread of its own, so that a pipe
-//! that nobody reads costs lines, and never a request.
+//! The way of log lines to where they are read: a bounded queue and a thread of its own, so that a
+//! pipe that nobody reads costs lines, and never a request.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -31,8 +31,8 @@ struct Queue {
 }
 
 impl Lines {
-    /// A queue that is written to `sink`. `tell` is called, on the writing thread, with the number of
-    /// lines that were lost once there is room again.
+    /// A queue that is written to `sink`. `tell` is called, on the writing thread, with the number
+    /// of lines that were lost once there is room again.
     pub(super) fn to(sink: impl Write + Send + 'static, tell: fn(u64)) -> io::Result<Self> {
         let shared = Arc::<Shared>::default();
         let lines = Self { shared: shared.clone() };

@@ -1,5 +1,5 @@
-//! `[server] tls`: what is said of a certificate before it is served, what a reload makes of it, and
-//! which ones the commands trust.
+//! `[server] tls`: what is said of a certificate before it is served, what a reload makes of it,
+//! and which ones the commands trust.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
@@ -9,7 +9,8 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 use crate::process::{Server, log_with, output, relais, stderr, stdout};
 
-/// Writes a self-signed certificate that is valid from the first day of one year to that of another.
+/// Writes a self-signed certificate that is valid from the first day of one
+/// year to that of another.
 fn write_certificate(folder: &Path, years: (i32, i32)) {
     let key = KeyPair::generate().unwrap();
     let mut asked = CertificateParams::new(["localhost".to_owned()]).unwrap();
@@ -85,7 +86,8 @@ fn a_hangup_exchanges_a_certificate_or_changes_nothing() {
 
 #[test]
 fn a_listener_takes_its_certificate_whatever_the_other_waits_for() {
-    // TLS that was switched on for one, which takes a restart, kept the other at its old certificate.
+    // TLS that was switched on for one, which takes a restart, kept the
+    // other at its old certificate.
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let tls = |key: &str, of: &str| {

@@ -125,7 +125,8 @@ fn flags_win_over_the_file() {
     assert_eq!(settings.server.listen.port(), 1);
     assert_eq!(settings.store, StoreUrl::Memory);
     assert!(settings.warnings.iter().any(|warning| warning.contains("in memory")));
-    // What no route takes goes there, in mode prefer or auto by its method; the fallback is replaced.
+    // What no route takes goes there, in mode prefer or auto by its method;
+    // the fallback is replaced.
     let modes: Vec<_> =
         settings.server.routes.iter().map(|route| (route.path.as_str(), route.mode)).collect();
     assert_eq!(
@@ -352,7 +353,8 @@ fn absurd_durations_and_numbers_are_refused() {
     assert_eq!(policy.retry.max, Duration::from_secs(600));
 }
 
-/// P6: the server dictates a third of the lease, so no configuration can ask for less than it needs.
+/// P6: the server dictates a third of the lease, so no configuration can
+/// ask for less than it needs.
 #[test]
 fn heartbeats_are_always_shorter_than_the_lease() {
     for lease in ["1s", "30s", "12h"] {

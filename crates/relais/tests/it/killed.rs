@@ -63,7 +63,8 @@ fn is_task_of_unknown_outcome(folder: &Path) {
 struct Case {
     request: &'static str,
     answer: &'static str,
-    /// All that may be seen of the answer's body, its framing included; `None` where not even the head.
+    /// All that may be seen of the answer's body, its framing included; `None`
+    /// where not even the head.
     seen: Option<&'static str>,
     ends_with_reset: bool,
 }

@@ -1,4 +1,5 @@
-//! Large bodies through the whole program: they pass, byte for byte, and it does not grow with them.
+//! Large bodies through the whole program: they pass, byte for byte, and it
+//! does not grow with them.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -13,8 +14,8 @@ const PIECE: usize = 64 << 10;
 /// The most that a stored request may have.
 const REQUEST_BYTES: usize = 64 << 20;
 const LARGE_BYTES: usize = 200 << 20;
-/// How much the program may grow: less than any of the bodies has, more than buffers, caches and what
-/// the allocator keeps.
+/// How much the program may grow: less than any of the bodies has, more than buffers, caches and
+/// what the allocator keeps.
 const GROWTH_KIB_MAX: u64 = 56 << 10;
 
 /// A piece of a body, unlike those before it.
@@ -57,7 +58,8 @@ fn open(stream: TcpStream) -> BufReader<TcpStream> {
     BufReader::with_capacity(PIECE, stream)
 }
 
-/// Takes one request of `request` bytes, and answers it with `answer` bytes; hands out its task's id.
+/// Takes one request of `request` bytes, and answers it with `answer` bytes;
+/// hands out its task's id.
 fn answer(upstream: &TcpListener, request: usize, answer: usize) -> Option<String> {
     let mut stream = open(upstream.accept().unwrap().0);
     let head = read_head(&mut stream);

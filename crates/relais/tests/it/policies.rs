@@ -48,8 +48,8 @@ fn why(text: &str) -> String {
     text.split_once(": ").unwrap().1.to_owned()
 }
 
-/// The file took `attempt_timeout = "1ms"` and half of the capacities that the API took, which in turn took
-/// lane weights of any size.
+/// The file took `attempt_timeout = "1ms"` and half of the capacities that the API took, which in
+/// turn took lane weights of any size.
 #[test]
 fn what_the_file_refuses_the_api_refuses_and_both_say_the_same_why() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! Secrets that callers, workers and upstreams entrust to a server: planted everywhere, found nowhere
-//! they do not belong.
+//! Secrets that callers, workers and upstreams entrust to a server: planted everywhere, found
+//! nowhere they do not belong.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};

@@ -7,8 +7,8 @@ use relais_engine::headers::folded;
 
 use crate::problem::Refusal;
 
-/// Fields that proxies add, beside all that begin with `x-forwarded-`: a call with one of them was made
-/// by whoever reached the proxy, however local the connection is.
+/// Fields that proxies add, beside all that begin with `x-forwarded-`: a call with one of them was
+/// made by whoever reached the proxy, however local the connection is.
 const OF_PROXIES: [&str; 11] = [
     "cdn-loop",
     "cf-connecting-ip",
@@ -25,8 +25,8 @@ const OF_PROXIES: [&str; 11] = [
 
 /// Refuses a call that came through a proxy, as far as it shows.
 ///
-/// Proxies speak HTTP/1.0 to their upstreams unless they are told otherwise (nginx), and then most often
-/// send a `Host` that looks local; nobody else uses it any more.
+/// Proxies speak HTTP/1.0 to their upstreams unless they are told otherwise (nginx), and then most
+/// often send a `Host` that looks local; nobody else uses it any more.
 pub(super) fn check_direct(version: Version, headers: &HeaderMap) -> Result<(), Refusal> {
     if version < Version::HTTP_11 {
         let why = "without API keys, calls to `/v1` by HTTP/1.0 are taken for those of a proxy";

@@ -46,7 +46,8 @@ impl CallerMac {
         given.then(|| self.of_fields(headers, &names))
     }
 
-    /// The HMAC of the network a caller is in, as bytes of its address, shortened to what a task keeps.
+    /// The HMAC of the network a caller is in, as bytes of its address,
+    /// shortened to what a task keeps.
     #[must_use]
     pub(crate) fn of_network(&self, network: &[u8]) -> Source {
         let mut context = hmac::Context::with_key(&self.key);

@@ -205,7 +205,8 @@ impl Visitor {
         }
     }
 
-    /// Whether the task is one of those that the visitor's key, or its being on this machine, reach.
+    /// Whether the task is one of those that the visitor's key, or its
+    /// being on this machine, reach.
     pub(crate) fn reaches(&self, app: &App, task: &Task, access: &Access) -> bool {
         match &self.caller {
             Caller::Key(key) => key.tenant == task.spec.tenant,

@@ -12,8 +12,9 @@ use super::guard::Watch;
 pub(crate) struct Client(pub(super) Option<Arc<Watch>>);
 
 impl Client {
-    /// Resolves when the client has closed its sending side. It may still read, or be gone: which of them
-    /// only a write would tell. HTTP/2 has no such state, and drops the request of a client that is gone.
+    /// Resolves when the client has closed its sending side. It may still read, or be gone:
+    /// which of them only a write would tell. HTTP/2 has no such state, and drops the request
+    /// of a client that is gone.
     pub(crate) async fn half_closed(&self) {
         match &self.0 {
             Some(watch) => watch.half_closed().await,
@@ -21,9 +22,9 @@ impl Client {
         }
     }
 
-    /// Resolves when an answer that was asked to be held back for `wait` need not be any longer: a client
-    /// that closed its sending side loses nothing by having it early, and one that is gone would keep its
-    /// connection for all of that time.
+    /// Resolves when an answer that was asked to be held back for `wait` need not be any longer: a
+    /// client that closed its sending side loses nothing by having it early, and one that is gone
+    /// would keep its connection for all of that time.
     pub(crate) async fn has_waited(&self, wait: Duration) {
         // Late or early: both end the wait.
         let _ = timeout(wait, self.half_closed()).await;

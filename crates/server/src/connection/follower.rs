@@ -1,6 +1,6 @@
-//! An idle follower is the commonest thing there is, so it must cost almost nothing: its connection is
-//! taken back from the HTTP library, and one small task writes the events to the bare stream, as chunks that all
-//! followers share.
+//! An idle follower is the commonest thing there is, so it must cost almost nothing: its connection
+//! is taken back from the HTTP library, and one small task writes the events to the bare stream, as
+//! chunks that all followers share.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use super::{Permit, linger};
 use crate::watch::chunk::LAST;
 use crate::watch::sse::{Follow, Following, KEEPALIVE};
 
-/// How long a follower may take to read what was written: a slow one is closed, and reads on from the
-/// log when it comes back.
+/// How long a follower may take to read what was written: a slow one is closed, and reads on from
+/// the log when it comes back.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes that a follower may send although nobody reads them.
 const NOISE_BYTES_MAX: usize = 64 << 10;

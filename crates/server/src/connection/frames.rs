@@ -1,5 +1,5 @@
-//! Where the heads of an HTTP/2 connection begin and end (RFC 9113, 4.1): what its driver needs to bound how
-//! long one takes. Not here: whether anything is right, which the HTTP library judges.
+//! Where the heads of an HTTP/2 connection begin and end (RFC 9113, 4.1): what its driver needs to
+//! bound how long one takes. Not here: whether anything is right, which the HTTP library judges.
 
 /// What comes before the first frame.
 const PREFACE_BYTES: usize = 24;

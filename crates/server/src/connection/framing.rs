@@ -1,16 +1,16 @@
-//! Where the heads and bodies of an HTTP/1.1 connection begin and end, found before the HTTP library
-//! sees the bytes.
+//! Where the heads and bodies of an HTTP/1.1 connection begin and end, found before the
+//! HTTP library sees the bytes.
 //!
 //! The library resolves ambiguous heads (`Content-Length` with `Transfer-Encoding`) as the standard
-//! permits; Relais refuses them, because the hop before it may have resolved them otherwise. Whatever
-//! cannot be told for certain is a fault: this errs on the side of closing. Not here: I/O.
+//! permits; Relais refuses them, because the hop before it may have resolved them otherwise.
+//! Whatever cannot be told for certain is a fault: this errs on the side of closing. Not here: I/O.
 
 use relais_core::limits;
 
 use crate::proxy::fields::is_never_taken;
 
-/// The largest length that a body may announce: beyond it some of the programs on the way count signed,
-/// and the HTTP library keeps its last numbers for itself.
+/// The largest length that a body may announce: beyond it some of the programs on the way count
+/// signed, and the HTTP library keeps its last numbers for itself.
 const LENGTH_MAX: u64 = i64::MAX as u64;
 /// Longest line with the size of a chunk, its extensions included.
 const CHUNK_LINE_BYTES_MAX: usize = 1 << 10;
@@ -55,8 +55,8 @@ enum State {
         line: usize,
         cr: bool,
     },
-    /// What follows is another protocol's, if the request to upgrade is granted; else the connection is
-    /// closed after the answer.
+    /// What follows is another protocol's, if the request to upgrade is granted; else the
+    /// connection is closed after the answer.
     Foreign,
 }
 
@@ -210,7 +210,8 @@ fn step(state: State, byte: u8) -> Option<State> {
     })
 }
 
-/// Parses a head as the HTTP library does, and decides what follows it. `None` while it is incomplete.
+/// Parses a head as the HTTP library does, and decides what follows it.
+/// `None` while it is incomplete.
 fn parse(bytes: &[u8]) -> Result<Option<(usize, State)>, Fault> {
     let mut fields = [httparse::EMPTY_HEADER; limits::HEAD_FIELDS_MAX];
     let mut request = httparse::Request::new(&mut fields);

@@ -1,5 +1,5 @@
-//! A TCP stream whose bytes are looked at on their way to the HTTP library: broken framing never gets
-//! there, and whoever drives the connection knows what it waits for.
+//! A TCP stream whose bytes are looked at on their way to the HTTP library: broken framing never
+//! gets there, and whoever drives the connection knows what it waits for.
 
 use std::io;
 use std::pin::Pin;
@@ -53,8 +53,8 @@ pub(crate) enum Wait {
     Sender(u64),
     /// Relais itself.
     Answer,
-    /// The same, for a client that will send nothing more and may be gone; so many bytes were written,
-    /// and for so long it is waited without another.
+    /// The same, for a client that will send nothing more and may be gone; so many bytes were
+    /// written, and for so long it is waited without another.
     HalfClosed(u64, Duration),
 }
 
@@ -89,8 +89,8 @@ impl Watch {
         self.is_in_body.load(Ordering::Relaxed)
     }
 
-    /// Whether what came last may be another protocol's, so that nothing behind it is looked at: unless
-    /// the change is granted, no further request may be read here.
+    /// Whether what came last may be another protocol's, so that nothing behind it is looked at:
+    /// unless the change is granted, no further request may be read here.
     pub(crate) fn is_foreign(&self) -> bool {
         self.is_foreign.load(Ordering::Relaxed)
     }
@@ -220,8 +220,8 @@ impl Guard {
         if is_early { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
 
-    /// The client sends nothing more. The library would take that for a hang-up; unless a body broke off
-    /// the request being answered goes on, and the driver bounds for how long.
+    /// The client sends nothing more. The library would take that for a hang-up; unless a body
+    /// broke off the request being answered goes on, and the driver bounds for how long.
     fn half_close(&self, context: &Context<'_>) -> Poll<io::Result<()>> {
         self.watch.is_half_closed.store(true, Ordering::Relaxed);
         self.watch.half_close.notify_waiters();
@@ -306,8 +306,8 @@ impl AsyncWrite for Guard {
 }
 
 impl Guard {
-    /// Before the first byte of an answer that ends with its connection: should the process die from
-    /// now on, the system must not make a clean end of it.
+    /// Before the first byte of an answer that ends with its connection: should the process die
+    /// from now on, the system must not make a clean end of it.
     fn beware(&mut self) {
         if !self.breaks && self.watch.ends_by_closing.load(Ordering::Relaxed) {
             self.breaks = self.stream.tcp().set_zero_linger().is_ok();

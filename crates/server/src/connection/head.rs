@@ -1,5 +1,5 @@
-//! Response heads written without the HTTP library: the last word on a connection it gave up, and the
-//! first on one that was taken back from it.
+//! Response heads written without the HTTP library: the last word on a connection it gave up, and
+//! the first on one that was taken back from it.
 
 use std::time::{Duration, SystemTime};
 

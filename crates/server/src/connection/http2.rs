@@ -1,5 +1,5 @@
-//! Drives an HTTP/2 connection, within the bounds that HTTP/1.1 has. PINGs keep none alive: whoever answers
-//! them may still want nothing.
+//! Drives an HTTP/2 connection, within the bounds that HTTP/1.1 has. PINGs keep none alive: whoever
+//! answers them may still want nothing.
 
 use std::convert::Infallible;
 use std::pin::{Pin, pin};

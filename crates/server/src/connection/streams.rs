@@ -1,5 +1,6 @@
-//! What an HTTP/2 connection holds for its client, and for how long: many requests share one connection, so
-//! that what bounds HTTP/1.1 by itself (one answer at a time, a blocked socket) has to be counted here.
+//! What an HTTP/2 connection holds for its client, and for how long: many requests share one
+//! connection, so that what bounds HTTP/1.1 by itself (one answer at a time, a blocked
+//! socket) has to be counted here.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -23,11 +24,11 @@ use super::Peer;
 use super::guard::{Wait, Watch};
 use super::timing::STALL_MAX;
 
-/// Bytes of answers that are held for a client that does not read them: beyond, the connection's next
-/// requests wait.
+/// Bytes of answers that are held for a client that does not read them: beyond, the
+/// connection's next requests wait.
 const HELD_BYTES_MAX: usize = 1 << 20;
-/// Answers that are made whole in memory, such as a page of a list, at once: the next ones wait until one
-/// of them was sent.
+/// Answers that are made whole in memory, such as a page of a list, at once: the next ones wait
+/// until one of them was sent.
 const PAGES_MAX: usize = 4;
 
 /// What is known of an HTTP/2 connection: shared by its requests and its driver.
@@ -190,8 +191,8 @@ impl Drop for Held {
     }
 }
 
-/// The right to make a page for the client of this request; any number at once where a connection serves
-/// one request at a time.
+/// The right to make a page for the client of this request; any number at once where a connection
+/// serves one request at a time.
 #[derive(Debug)]
 pub(crate) struct Turns(Option<Arc<Semaphore>>);
 

@@ -8,7 +8,8 @@ use tokio::time::{Instant, Sleep};
 
 use super::guard::Wait;
 
-/// How long a connection may lie idle between two requests: longer than the common proxies keep theirs.
+/// How long a connection may lie idle between two requests: longer than the
+/// common proxies keep theirs.
 pub(super) const IDLE_MAX: Duration = Duration::from_secs(75);
 /// How soon an idle connection is parked: it costs a little to take it up again.
 pub(super) const PARK_AFTER: Duration = Duration::from_secs(2);

@@ -1,7 +1,8 @@
 //! An upstream's answer, fed to the client from the stored copy while it grows.
 //!
-//! What says that the answer is whole is held back until its outcome is committed: with a length the
-//! last byte, without one the end of the body. If it breaks off, so does this: never a clean end.
+//! What says that the answer is whole is held back until its outcome is committed: with
+//! a length the last byte, without one the end of the body. If it breaks off, so does
+//! this: never a clean end.
 
 use std::io;
 use std::sync::Arc;

@@ -42,8 +42,8 @@ impl Submitter {
     /// Reads who calls from a request's head.
     ///
     /// # Errors
-    /// For an API key that is unknown, or lacks the scope, or is missing where the route needs one; and
-    /// for an idempotency key that is none.
+    /// For an API key that is unknown, or lacks the scope, or is missing where the route needs one;
+    /// and for an idempotency key that is none.
     pub(super) async fn of(app: &App, route: &Route, headers: &HeaderMap) -> Result<Self, Refusal> {
         let caller = auth::front_door_caller(app, headers).await?;
         if let Caller::Key(key) = &caller

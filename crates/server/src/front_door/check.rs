@@ -1,4 +1,5 @@
-//! What is wrong with the routes of a configuration: `relais check` tells it before anybody is served.
+//! What is wrong with the routes of a configuration: `relais check` tells it
+//! before anybody is served.
 
 use std::fmt;
 
@@ -69,8 +70,8 @@ impl fmt::Display for RouteProblem {
     }
 }
 
-/// What is wrong with the routes of a configuration: paths that make no sense, routes that Relais' own
-/// paths or other routes hide, upstreams that are no addresses.
+/// What is wrong with the routes of a configuration: paths that make no sense, routes that Relais'
+/// own paths or other routes hide, upstreams that are no addresses.
 #[must_use]
 pub fn validate_routes(config: &ServerConfig) -> Vec<RouteProblem> {
     let mut problems = Vec::new();

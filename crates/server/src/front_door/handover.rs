@@ -1,5 +1,5 @@
-//! The hand-over from synchronous to asynchronous: the client waits for the answer itself as long as
-//! it has patience, then it gets a ticket. A timeout, not a second way of running tasks.
+//! The hand-over from synchronous to asynchronous: the client waits for the answer itself as long
+//! as it has patience, then it gets a ticket. A timeout, not a second way of running tasks.
 
 use std::sync::Arc;
 
@@ -214,8 +214,8 @@ impl Ears {
         matches!(self.heard(), Heard::Head(_) | Heard::Whole(_))
     }
 
-    /// Whether the log says, or does not rule out, that the task is over. Moves `seq` past the events
-    /// that say it is not.
+    /// Whether the log says, or does not rule out, that the task is over. Moves `seq` past the
+    /// events that say it is not.
     fn may_be_over(&mut self, seq: &mut u64) -> bool {
         if self.follower.after(*seq).now_or_never().is_none() {
             return false;

@@ -1,7 +1,7 @@
 //! The routes, compiled once: which of them takes a request.
 //!
-//! The most specific path first (a literal segment before a named one, both before a catch-all), then
-//! the method. Segments are compared decoded, so that `/%61dmin` is `/admin`.
+//! The most specific path first (a literal segment before a named one, both before a catch-all),
+//! then the method. Segments are compared decoded, so that `/%61dmin` is `/admin`.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;

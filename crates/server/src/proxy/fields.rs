@@ -24,9 +24,9 @@ pub(crate) enum PreferIs {
     Theirs,
 }
 
-/// The end-to-end fields of a request, as an upstream may see them: without what is Relais' own, and
-/// without what only a trusted proxy may say. Framing, `Host` and `Forwarded` are made anew, and so is
-/// what `X-Forwarded-*` say of the same.
+/// The end-to-end fields of a request, as an upstream may see them: without what is Relais' own,
+/// and without what only a trusted proxy may say. Framing, `Host` and `Forwarded` are made anew,
+/// and so is what `X-Forwarded-*` say of the same.
 pub(crate) fn of_request(headers: &HeaderMap, source: &Source, prefer: PreferIs) -> HeaderMap {
     let named = named_by_connection(headers);
     let mut out = HeaderMap::with_capacity(headers.len() + 4);
@@ -70,7 +70,8 @@ pub(crate) fn of_request(headers: &HeaderMap, source: &Source, prefer: PreferIs)
 /// Takes from an answer what belonged to its connection only, and what only Relais may say.
 pub(crate) fn clean_response(headers: &mut HeaderMap, method: &Method, has_body: bool) {
     let named = named_by_connection(headers);
-    // Beside a transfer coding a length is no length (RFC 9112, 6.3): passed on, it would cut the body.
+    // Beside a transfer coding a length is no length (RFC 9112, 6.3): passed
+    // on, it would cut the body.
     let is_coded = headers.contains_key(TRANSFER_ENCODING);
     let names: Vec<HeaderName> = headers
         .keys()
@@ -126,16 +127,16 @@ pub(crate) fn upgrade_of(headers: &HeaderMap, version: Version) -> Option<Header
     asks.then(|| wanted.clone())
 }
 
-/// Whether a request can only be answered as a WebSocket. Any other offer to change the protocol may be
-/// ignored (RFC 9110, 7.8).
+/// Whether a request can only be answered as a WebSocket. Any other offer to change the protocol
+/// may be ignored (RFC 9110, 7.8).
 pub(crate) fn wants_websocket(headers: &HeaderMap, version: Version) -> bool {
     upgrade_of(headers, version).is_some_and(|line| {
         protocols(line.as_bytes()).any(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
     })
 }
 
-/// Whether a line of `Upgrade` offers nothing but what no part of Relais ever takes: the same connection
-/// as HTTP/2 or with TLS, which some clients offer with each request. It stays as it is.
+/// Whether a line of `Upgrade` offers nothing but what no part of Relais ever takes: the same
+/// connection as HTTP/2 or with TLS, which some clients offer with each request. It stays as it is.
 pub(crate) fn is_never_taken(line: &[u8]) -> bool {
     protocols(line).all(|protocol| {
         let name = protocol.split(|byte| *byte == b'/').next().unwrap_or_default();
@@ -168,8 +169,8 @@ fn is_forwarding(name: &str) -> bool {
     name.starts_with("x-forwarded-") || name == "x-real-ip"
 }
 
-/// Whether an address is that of a task of Relais with its ticket. Where Relais is does not matter: a
-/// proxy before it may give it another name or another prefix.
+/// Whether an address is that of a task of Relais with its ticket. Where Relais is does not matter:
+/// a proxy before it may give it another name or another prefix.
 fn has_ticket(address: &HeaderValue) -> bool {
     let address = String::from_utf8_lossy(address.as_bytes());
     let Some((path, query)) = address.split_once('?') else { return false };

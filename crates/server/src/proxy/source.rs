@@ -24,8 +24,8 @@ pub(crate) struct Source {
     pub(crate) is_trusted: bool,
     /// The client itself, as far as it can be told.
     pub(crate) client: IpAddr,
-    /// The way the request took, without `peer`: the client first, then trusted proxies. `None` is a
-    /// node that a trusted proxy did not name by an address.
+    /// The way the request took, without `peer`: the client first, then trusted proxies. `None` is
+    /// a node that a trusted proxy did not name by an address.
     way: Vec<Option<IpAddr>>,
     proto: String,
     host: String,
@@ -60,12 +60,12 @@ impl Source {
         source
     }
 
-    /// Takes over what the proxies before us say, from our end on. What stands before the first node
-    /// that is no proxy of ours is that client's own word, and counts for nothing.
+    /// Takes over what the proxies before us say, from our end on. What stands before the first
+    /// node that is no proxy of ours is that client's own word, and counts for nothing.
     ///
-    /// `X-Forwarded-For` outweighs `Forwarded`: nearly all proxies write the first, and many of them let
-    /// a `Forwarded` of their client pass untouched. A proxy that does not write it wrote the others of
-    /// its kind neither: `X-Forwarded-Proto` and `-Host` without it are the client's.
+    /// `X-Forwarded-For` outweighs `Forwarded`: nearly all proxies write the first, and many of
+    /// them let a `Forwarded` of their client pass untouched. A proxy that does not write it wrote
+    /// the others of its kind neither: `X-Forwarded-Proto` and `-Host` without it are the client's.
     fn believe(&mut self, config: &ServerConfig, headers: &HeaderMap) {
         let mut hops = if headers.contains_key(X_FORWARDED_FOR) {
             old_hops(headers)
@@ -140,8 +140,8 @@ impl Source {
 
     /// Whose share of a queue a task takes that this caller hands in: that of its address.
     ///
-    /// A holder of an API key is known to the operator, and so is whoever is on this machine: neither
-    /// is bounded but by the queue.
+    /// A holder of an API key is known to the operator, and so is whoever is on this machine:
+    /// neither is bounded but by the queue.
     pub(crate) fn share(&self, app: &App, caller: &Caller) -> Option<relais_core::Source> {
         if caller.has_key() || self.is_on_this_machine() {
             return None;
@@ -152,8 +152,8 @@ impl Source {
         })
     }
 
-    /// What one subscriber has of addresses: of IPv6 a whole network of 64 bits (RFC 6177), any of whose
-    /// addresses it can call from.
+    /// What one subscriber has of addresses: of IPv6 a whole network of 64 bits (RFC 6177), any of
+    /// whose addresses it can call from.
     pub(crate) fn network(&self) -> IpAddr {
         match self.client {
             IpAddr::V4(_) => self.client,
@@ -175,13 +175,14 @@ impl Source {
         Self::of(&app.config, peer, headers).share(app, caller)
     }
 
-    /// Whether the client is, without a proxy that says so: what one passes on may be the client's word.
+    /// Whether the client is, without a proxy that says so: what one passes on
+    /// may be the client's word.
     fn is_on_this_machine(&self) -> bool {
         self.peer.is_loopback() && self.way.is_empty()
     }
 
-    /// Scheme and authority under which the client called: what relative links are made absolute with.
-    /// A foreign `Host` is not believed.
+    /// Scheme and authority under which the client called: what relative links are made absolute
+    /// with. A foreign `Host` is not believed.
     pub(crate) fn called_as(&self, app: &App) -> String {
         let own = app.base();
         let own = own.strip_suffix(&app.config.api_prefix).unwrap_or(own);

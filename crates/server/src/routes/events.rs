@@ -46,8 +46,8 @@ pub(super) async fn of_task(
     Ok(response)
 }
 
-/// Whether a request asks for a stream: then a refusal that will pass is told as `relais.busy`, because
-/// browsers never come back after an error status.
+/// Whether a request asks for a stream: then a refusal that will pass is told as `relais.busy`,
+/// because browsers never come back after an error status.
 pub(super) fn asks_for_stream(method: &Method, path: &str, headers: &HeaderMap) -> bool {
     if *method != Method::GET {
         return false;
@@ -93,8 +93,8 @@ async fn page(
     let follower = app.engine.follow(id);
     let Seen { task, .. } = visitor.task(app, id, Action::Read).await?;
     if after > task.life.version {
-        // A number of another store, or of a time that a restore undid: waiting there would miss all that
-        // comes before. A stream tells it as `relais.reset`.
+        // A number of another store, or of a time that a restore undid: waiting there would miss
+        // all that comes before. A stream tells it as `relais.reset`.
         let why = format_args!("beyond the end of the log, which is {}", task.life.version);
         return Err(Refusal::parameter("after", why));
     }

@@ -1,5 +1,5 @@
-//! A piece of a stream together with its framing as a chunk of HTTP/1.1 (RFC 9112, 7.1): made once, and
-//! shared by all followers, whether a bare socket carries it or the HTTP library.
+//! A piece of a stream together with its framing as a chunk of HTTP/1.1 (RFC 9112, 7.1): made once,
+//! and shared by all followers, whether a bare socket carries it or the HTTP library.
 
 use bytes::Bytes;
 

@@ -1,5 +1,5 @@
-//! Entries of the log as events that travel. Every transport encodes with this, so that all show the
-//! same.
+//! Entries of the log as events that travel. Every transport encodes with this,
+//! so that all show the same.
 
 use bytes::Bytes;
 use relais_api::event::{
@@ -44,7 +44,8 @@ pub(crate) async fn sse_of(app: &App, entry: &Entry) -> Result<Bytes, Refusal> {
     Ok(out.into())
 }
 
-/// A published entry as an event of a stream over one task: encoded once, shared by all its followers.
+/// A published entry as an event of a stream over one task: encoded once,
+/// shared by all its followers.
 ///
 /// # Errors
 /// See [`event_of`].
@@ -124,8 +125,8 @@ async fn accepted_data(app: &App, id: TaskId) -> Result<RawJson, Refusal> {
     }
 }
 
-/// Why an attempt failed. Whether trying again may help is not in its entry: an attempt follows, or the
-/// outcome does, which has what the holder said.
+/// Why an attempt failed. Whether trying again may help is not in its entry: an attempt follows, or
+/// the outcome does, which has what the holder said.
 async fn attempt_problem(
     app: &App,
     entry: &Entry,

@@ -1,7 +1,7 @@
 //! What followers of a queued task are told while it waits: its place, and when it may be done.
 //!
-//! An estimate is no event: it has no number, and is neither stored nor resumed. It is made once for all
-//! followers of a task, however many they are.
+//! An estimate is no event: it has no number, and is neither stored nor resumed. It is made once
+//! for all followers of a task, however many they are.
 
 use std::collections::HashMap;
 use std::sync::Mutex;

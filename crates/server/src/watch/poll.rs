@@ -7,8 +7,8 @@ use relais_engine::Follower;
 use crate::app::App;
 use crate::problem::Refusal;
 
-/// Waits until `is_enough` of a task, or `end` resolves. Answers the task as it is then; `None` if it is
-/// gone. `follower` must have come before the task was read.
+/// Waits until `is_enough` of a task, or `end` resolves. Answers the task as it is then; `None` if
+/// it is gone. `follower` must have come before the task was read.
 ///
 /// # Errors
 /// When the store cannot be read.

@@ -1,5 +1,5 @@
-//! What one caller costs the others: items, bodies, results and pages have bounds that hold while they
-//! are read, and what is refused leaves nothing behind.
+//! What one caller costs the others: items, bodies, results and pages have bounds that hold while
+//! they are read, and what is refused leaves nothing behind.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -120,7 +120,8 @@ async fn unfinished_bodies_of_one_tenant_do_not_fill_the_memory() {
     assert!(first.await.is_err() && second.await.is_err());
 }
 
-/// Bodies of up to 64 KiB were not counted, and one connection of HTTP/2 carries two hundred of them.
+/// Bodies of up to 64 KiB were not counted, and one connection of HTTP/2
+/// carries two hundred of them.
 #[tokio::test]
 async fn many_unfinished_bodies_that_are_not_large_do_not_fill_the_memory() {
     for path in ["/v1/tasks", "/v1/queues/work/leases"] {

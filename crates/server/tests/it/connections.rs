@@ -71,7 +71,8 @@ async fn half_closed(house: &House, request: &str) -> Client {
 
 #[tokio::test]
 async fn a_half_closed_client_gets_its_answer() {
-    // RFC 9293, 3.6: who closes one side may go on receiving. The task was taken, the 202 was not sent.
+    // RFC 9293, 3.6: who closes one side may go on receiving. The task was
+    // taken, the 202 was not sent.
     for mode in [Mode::Auto, Mode::Sync] {
         let house = House::with(mode).await;
         let mut client = half_closed(&house, POST).await;
@@ -99,8 +100,8 @@ async fn a_half_closed_client_gets_its_answer() {
 
 #[tokio::test]
 async fn an_answer_that_is_held_back_comes_at_once_to_a_half_closed_client() {
-    // Most who close one side are gone: each of them kept its connection for all of its wait, so that
-    // eight of them kept everybody else out for 50 s where eight connections were allowed.
+    // Most who close one side are gone: each of them kept its connection for all of its wait, so
+    // that eight of them kept everybody else out for 50 s where eight connections were allowed.
     let house = House::with(Mode::Async).await;
     let accepted = house.call(SUBMIT).await.json();
     let (id, ticket) = (accepted["id"].as_str().unwrap(), accepted["ticket"].as_str().unwrap());

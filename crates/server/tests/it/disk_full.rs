@@ -1,5 +1,5 @@
-//! A disk that is full, from the door to the file: what is new is refused, what is there goes on, and
-//! it ends by itself.
+//! A disk that is full, from the door to the file: what is new is refused, what is there goes
+//! on, and it ends by itself.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! A server that stops: seen by balancers first, by whoever brings new work next, by the others last.
+//! A server that stops: seen by balancers first, by whoever brings new work
+//! next, by the others last.
 
 use relais_core::Status;
 use relais_server::config::Mode;
@@ -18,7 +19,8 @@ async fn readiness(house: &House) -> [u16; 2] {
 
 #[tokio::test]
 async fn who_leaves_says_so_on_both_listeners_and_takes_all_that_comes() {
-    // A stop closed both listeners at once: each deploy was an outage for whoever was still sent here.
+    // A stop closed both listeners at once: each deploy was an outage for
+    // whoever was still sent here.
     let house = House::with(Mode::Async).await;
     assert_eq!(readiness(&house).await, [200, 200]);
     house.app.leave();

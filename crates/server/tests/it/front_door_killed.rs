@@ -1,5 +1,6 @@
 //! The hand-over when the process ends in the middle: whoever waits has the beginning of the answer
-//! early, and never its end before the outcome is committed. One table, for every framing and protocol.
+//! early, and never its end before the outcome is committed. One table, for
+//! every framing and protocol.
 
 use std::sync::Arc;
 
@@ -113,8 +114,8 @@ enum Protocol {
 
 const PROTOCOLS: [Protocol; 3] = [Protocol::Http10, Protocol::Http11, Protocol::H2];
 
-/// A house in a runtime of its own: when that ends, all its sockets close in the middle of what they
-/// were doing, as those of a process that is killed.
+/// A house in a runtime of its own: when that ends, all its sockets close in the middle of what
+/// they were doing, as those of a process that is killed.
 struct Process {
     house: House,
     gate: Arc<Gate>,

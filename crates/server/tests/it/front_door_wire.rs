@@ -244,8 +244,8 @@ async fn a_follower_is_taken_back_from_the_http_library() {
     assert_eq!((head.field("connection"), head.field("transfer-encoding")), ("close", "chunked"));
     assert_eq!((head.field("content-length"), head.all("date").len()), ("", 1));
     call.answer("200 OK", "", "done").await;
-    // Each event is a chunk, and the end shows: without it a cut looked like one, and clients that read
-    // by blocks held every event back.
+    // Each event is a chunk, and the end shows: without it a cut looked like one, and clients that
+    // read by blocks held every event back.
     let mut chunks = Vec::new();
     loop {
         let chunk = String::from_utf8(client.chunk().await).unwrap();

@@ -1,5 +1,5 @@
-//! A whole server on real sockets, an upstream that does what the test says, and clients that see every
-//! byte. Nothing here waits for time to pass: whatever is waited for is an event.
+//! A whole server on real sockets, an upstream that does what the test says, and clients that see
+//! every byte. Nothing here waits for time to pass: whatever is waited for is an event.
 
 mod client;
 mod gate;

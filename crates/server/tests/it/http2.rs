@@ -1,4 +1,5 @@
-//! HTTP/2 has the bounds of HTTP/1.1. Time is the runtime's: it jumps to the next timer when nothing moves.
+//! HTTP/2 has the bounds of HTTP/1.1. Time is the runtime's: it jumps to the next
+//! timer when nothing moves.
 
 use relais_server::config::Mode;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -29,8 +30,8 @@ fn fields(method: u8, path: &str) -> Vec<u8> {
 const GET: u8 = 0x82;
 const POST: u8 = 0x83;
 
-/// How long a connection that begins so, and then only answers PINGs, waits for its first answer, and for
-/// its end.
+/// How long a connection that begins so, and then only answers PINGs, waits for its first
+/// answer, and for its end.
 async fn patience(house: &House, settings: &[u8], then: &[u8]) -> (Option<u64>, u64) {
     let mut stream = TcpStream::connect(house.address).await.unwrap();
     let began = Instant::now();

@@ -36,7 +36,8 @@ fn refusal(reply: &Reply) -> Option<String> {
     Some(detail.split_once(": ").unwrap().1.to_owned())
 }
 
-/// A deadline in the past was a 202 for a task that was dead at birth, and `a=` only a label in JSON.
+/// A deadline in the past was a 202 for a task that was dead at birth, and
+/// `a=` only a label in JSON.
 #[tokio::test]
 async fn what_one_door_refuses_no_other_takes_and_both_say_the_same_why() {
     let house = house().await;

@@ -49,8 +49,8 @@ async fn no_key_is_forgotten_however_many_there_are() {
     }
 }
 
-/// P33: a key swallows nothing that is new: it holds while its task does and a day at least, whether
-/// the task is scheduled or between two attempts; then it is free.
+/// P33: a key swallows nothing that is new: it holds while its task does and a day at least,
+/// whether the task is scheduled or between two attempts; then it is free.
 #[tokio::test]
 async fn a_key_holds_as_long_as_promised_and_no_longer() {
     const KEY: &str = "8e03978e-40d5-43dd-bc93-6894a57f9324";
@@ -163,7 +163,8 @@ async fn the_counts_of_a_queue_are_those_of_a_recount() {
     assert_eq!((&shown["scheduled"], &shown["canceled"]), (&json!(20), &json!(20)));
 }
 
-/// P69: many tasks of one moment are listed once each, in one order, and start in the order they came.
+/// P69: many tasks of one moment are listed once each, in one order, and
+/// start in the order they came.
 #[tokio::test]
 async fn tasks_of_one_moment_have_one_order() {
     let api = Api::new().await;
@@ -198,8 +199,8 @@ async fn tasks_of_one_moment_have_one_order() {
     assert_eq!(started, came);
 }
 
-/// P76: a deadline is kept before the start, during the call, and towards whoever waits; and then the
-/// upstream is left in peace.
+/// P76: a deadline is kept before the start, during the call, and towards whoever waits; and then
+/// the upstream is left in peace.
 #[tokio::test]
 async fn a_callers_deadline_ends_the_work_and_the_wait() {
     let mut plan = Plan::with(Mode::Auto).await;

@@ -129,8 +129,8 @@ async fn a_part_of_a_large_result_is_read_where_it_stands() {
     }
 }
 
-/// A HEAD and a 304 read the whole file, 64 MiB at most, to compare it with its checksum: here one that is
-/// not whole tells whether it was read.
+/// A HEAD and a 304 read the whole file, 64 MiB at most, to compare it with its checksum: here one
+/// that is not whole tells whether it was read.
 #[tokio::test]
 async fn only_what_sends_bytes_reads_the_whole_result() {
     let folder = tempfile::tempdir().unwrap();

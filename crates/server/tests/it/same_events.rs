@@ -1,4 +1,5 @@
-//! Promise 4: whichever way somebody follows a task, the events are the same, with the same numbers.
+//! Promise 4: whichever way somebody follows a task, the events are the
+//! same, with the same numbers.
 
 use relais_api::{SseFrame, SseParser};
 use relais_server::Following;

@@ -1,4 +1,5 @@
-//! TLS on a listener: what is agreed on, what certificates do at run time, and who comes without it.
+//! TLS on a listener: what is agreed on, what certificates do at run time,
+//! and who comes without it.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -15,7 +15,8 @@ use crate::api::{Api, call, get, post};
 use crate::house::Gate;
 use crate::odd_store::OddStore;
 
-/// An attempt whose large result is stored: the API, the task, and the settle that names the result.
+/// An attempt whose large result is stored: the API, the task, and the
+/// settle that names the result.
 async fn stored(store: Arc<dyn Store>) -> (Api, Value, Value) {
     let api = Api::on(store, ServerConfig::on_loopback(), Config::default()).await;
     let task = api.submit().await;
@@ -34,8 +35,8 @@ async fn assert_result(api: &Api, task: &Value) {
     assert!(api.call(get(&path)).await.body == vec![7; 300_000]);
 }
 
-/// A store that was away, or full, for a moment cost the stored result: it was made durable only then. The
-/// settle said again was a 422.
+/// A store that was away, or full, for a moment cost the stored result: it was made durable only
+/// then. The settle said again was a 422.
 #[tokio::test]
 async fn a_settle_that_the_store_could_not_take_is_said_again_with_the_same_result() {
     let store = OddStore::new();
@@ -51,8 +52,8 @@ async fn a_settle_that_the_store_could_not_take_is_said_again_with_the_same_resu
     assert_result(&api, &task).await;
 }
 
-/// A result was called stored before it was durable: what the store could not take was missing at the
-/// settle, when its worker may have let go of it.
+/// A result was called stored before it was durable: what the store could not take was missing at
+/// the settle, when its worker may have let go of it.
 #[tokio::test]
 async fn a_result_is_stored_once_it_is_durable() {
     let store = OddStore::new();
@@ -76,7 +77,8 @@ async fn a_result_is_stored_once_it_is_durable() {
     assert_result(&api, &task).await;
 }
 
-/// What a lease had stored ended after an hour, although its worker still ran: the settle was a 422.
+/// What a lease had stored ended after an hour, although its worker still
+/// ran: the settle was a 422.
 #[tokio::test]
 async fn a_stored_result_lasts_as_long_as_its_lease() {
     let (api, task, settle) = stored(OddStore::new()).await;
@@ -89,7 +91,8 @@ async fn a_stored_result_lasts_as_long_as_its_lease() {
     assert_result(&api, &task).await;
 }
 
-/// It was a 422 for a result that is no more, which no worker can mend, instead of a lease that is over.
+/// It was a 422 for a result that is no more, which no worker can mend, instead
+/// of a lease that is over.
 #[tokio::test]
 async fn a_settle_that_comes_too_late_for_its_result_is_told_of_its_lease() {
     let (api, _, settle) = stored(OddStore::new()).await;
@@ -99,8 +102,8 @@ async fn a_settle_that_comes_too_late_for_its_result_is_told_of_its_lease() {
     assert_eq!((&late["status"], &late["problem"]["code"]), (&json!(409), &json!("stale-lease")));
 }
 
-/// A task that could not be read at the moment of one of its events cost the stored result, although its
-/// lease held: the settle was a 422.
+/// A task that could not be read at the moment of one of its events cost the stored result,
+/// although its lease held: the settle was a 422.
 #[tokio::test]
 async fn a_task_that_cannot_be_read_for_a_moment_keeps_its_stored_result() {
     let store = OddStore::new();

@@ -1,9 +1,9 @@
 //! Golden exchanges: what travels, byte for byte, as it also stands in the documentation.
 //!
-//! Each file of `tests/wire` is a story: requests (after `>>>`) and their answers (after `<<<`). With
-//! `UPDATE=1` the answers are written anew; the diff is the review. Clock and chance stand still, so
-//! that they are the same each time. `{id}`, `{ticket}` and `{token}` stand for those of the answers
-//! before.
+//! Each file of `tests/wire` is a story: requests (after `>>>`) and their answers (after
+//! `<<<`). With `UPDATE=1` the answers are written anew; the diff is the review. Clock and
+//! chance stand still, so that they are the same each time. `{id}`, `{ticket}` and `{token}`
+//! stand for those of the answers before.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

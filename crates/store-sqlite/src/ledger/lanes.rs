@@ -1,7 +1,7 @@
 //! Lanes as the writer remembers them, and which of their tasks is next.
 //!
-//! A lane belongs to its queue; its *lines* are its tasks within one pool each, and there is seldom more
-//! than one. A row is stored per line, with what holds for the whole lane repeated in each.
+//! A lane belongs to its queue; its *lines* are its tasks within one pool each, and there is seldom
+//! more than one. A row is stored per line, with what holds for the whole lane repeated in each.
 
 use std::collections::HashMap;
 
@@ -48,7 +48,8 @@ pub(crate) struct Lane {
     pub(crate) vtime: i64,
     /// When the bucket of its rate is full again, in microseconds, if it is not.
     pub(crate) full_at: Option<i64>,
-    /// When it may start the next, if its rate holds it back: until then it has no place in the order.
+    /// When it may start the next, if its rate holds it back: until then it
+    /// has no place in the order.
     pub(crate) free_at: Option<i64>,
     pub(crate) leases: u64,
     pub(crate) lines: Vec<Line>,
@@ -322,7 +323,8 @@ impl Lanes {
         Ok(())
     }
 
-    /// Forgets all lanes if there are too many in mind; they are read again when they are met. Only after a commit: all are written back then.
+    /// Forgets all lanes if there are too many in mind; they are read again when they are met. Only
+    /// after a commit: all are written back then.
     pub(crate) fn trim(&mut self, kept_max: usize) {
         if self.by_key.len() > kept_max {
             *self = Self::after(self.last_line);
@@ -446,7 +448,8 @@ impl Lane {
             }
         }
         if is_strict {
-            // Only one task of a strict lane is next: that which holds it, or else the first to arrive.
+            // Only one task of a strict lane is next: that which holds it, or
+            // else the first to arrive.
             let next = match first_holder {
                 Some((n, at)) => ready_task(hot, n)?.map(|task| (at, task)),
                 None => {

@@ -30,7 +30,8 @@ async fn a_backup_under_load_is_whole() {
     }
     let world = Arc::new(world);
     let is_over = Arc::new(AtomicBool::new(false));
-    // Tasks come, end and are erased, with their files, from before the copy begins until it is done.
+    // Tasks come, end and are erased, with their files, from before the copy
+    // begins until it is done.
     let (busy, until) = (world.clone(), is_over.clone());
     let load = tokio::spawn(async move {
         let mut rounds = 0;

@@ -1,4 +1,5 @@
-//! A crash is what a copy of the files is taken in the middle of: nothing that was answered is missing.
+//! A crash is what a copy of the files is taken in the middle of: nothing that
+//! was answered is missing.
 
 use std::fs;
 use std::path::Path;
@@ -78,8 +79,9 @@ async fn a_crash_in_mid_write_leaves_whole_commits() {
     }
 }
 
-/// A copy of the log begins with the first page, which says how many pages there are: killed right then,
-/// the file is shorter than it says, and the log has the rest. The check took it for truncated.
+/// A copy of the log begins with the first page, which says how many pages there are:
+/// killed right then, the file is shorter than it says, and the log has the rest. The
+/// check took it for truncated.
 #[tokio::test]
 async fn a_crash_while_the_log_is_copied_is_no_damage() {
     let folder = new_folder();

@@ -71,7 +71,8 @@ async fn a_bad_claim_is_cheap() {
     assert!(steps < 250, "{steps} steps to find that there is no slot");
 }
 
-/// The steps of a claim that starts one task beside so many lanes that wait for a token of their rate.
+/// The steps of a claim that starts one task beside so many lanes that wait
+/// for a token of their rate.
 async fn steps_beside(waiting: usize) -> i64 {
     let folder = new_folder();
     let (world, store) = world_in(&folder);

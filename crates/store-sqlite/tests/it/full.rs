@@ -64,8 +64,8 @@ async fn a_full_store_refuses_what_is_new_and_recovers() {
 
 #[tokio::test]
 async fn room_is_held_back_from_the_first_byte() {
-    // The reserve came with the first 16 MiB of the log: bodies in files had filled the disk long before,
-    // and no outcome could be written.
+    // The reserve came with the first 16 MiB of the log: bodies in files had filled the disk long
+    // before, and no outcome could be written.
     let folder = new_folder();
     let store = crate::open_in(&folder);
     let reserve = folder.path().join("relais.db.reserve");
@@ -99,8 +99,8 @@ async fn one_that_does_not_fit_harms_none_that_do() {
     assert_sound(&file_in(&folder));
 }
 
-/// What the store said of its room, in order. Its writer is a thread of its own, so that this is the log
-/// of the process.
+/// What the store said of its room, in order. Its writer is a thread of its own, so that this
+/// is the log of the process.
 static SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 struct Listener;

@@ -149,8 +149,8 @@ async fn a_changed_migration_is_refused() {
 
 #[tokio::test]
 async fn a_file_from_before_the_first_release_is_refused() {
-    // It was opened and brought up to the schema, but its rows were encoded otherwise under the same
-    // version: tasks could not be read, or were read wrong.
+    // It was opened and brought up to the schema, but its rows were encoded otherwise under the
+    // same version: tasks could not be read, or were read wrong.
     let folder = new_folder();
     open_in(&folder).close().await;
     let conn = rusqlite::Connection::open(file_in(&folder)).expect("it opens");
@@ -213,8 +213,8 @@ async fn a_store_is_opened_again_after_each_thing_it_can_hold() {
 
 #[tokio::test]
 async fn a_file_that_lost_power_while_it_was_made_is_made_again() {
-    // Its first page is there as zeros, and the journal that takes it back was synced before: this was
-    // refused as no database, for ever.
+    // Its first page is there as zeros, and the journal that takes it back was synced before: this
+    // was refused as no database, for ever.
     let folder = new_folder();
     fs::write(file_in(&folder), [0; 4096]).expect("it is ours");
     let mut journal = vec![0; 512];

@@ -1,16 +1,18 @@
 //! Power loss: what was acknowledged is there whenever the power goes, whatever was not synced.
 //!
-//! A process that is killed loses nothing it wrote, because the page cache lives on: a missing fsync is
-//! not seen that way. So a load runs in a process of its own (`load`), under a shim that records what it
-//! does to its files (`shim.c`, `journal`). Then a disk is built for one moment of the journal after the
-//! other, which keeps what was synced until then and of the rest what chance leaves (`disk`), and the
-//! store that opens it is asked for everything that had been answered by then (`promises`).
+//! A process that is killed loses nothing it wrote, because the page cache lives on: a missing
+//! fsync is not seen that way. So a load runs in a process of its own (`load`), under a shim that
+//! records what it does to its files (`shim.c`, `journal`). Then a disk is built for one moment
+//! of the journal after the other, which keeps what was synced until then and of the rest what
+//! chance leaves (`disk`), and the store that opens it is asked for everything that had been
+//! answered by then (`promises`).
 //!
-//! The moments are: while the store is made, around each record that is no write; after each note of an
-//! answer, with a disk that loses all it may lose; and as many as `RELAIS_POWER_CUTS` says (200 unless it
-//! is set), by seed, with every mixture of what is lost, kept and torn. Recordings differ, because threads
-//! do: a failure keeps its journal and names it, and `RELAIS_POWER_REPLAY=path` tries that one again.
-//! Not here: disks that lie about a sync, or spoil what was synced.
+//! The moments are: while the store is made, around each record that is no write; after each
+//! note of an answer, with a disk that loses all it may lose; and as many as
+//! `RELAIS_POWER_CUTS` says (200 unless it is set), by seed, with every mixture of what is
+//! lost, kept and torn. Recordings differ, because threads do: a failure keeps its journal and
+//! names it, and `RELAIS_POWER_REPLAY=path` tries that one again. Not here: disks that lie
+//! about a sync, or spoil what was synced.
 
 mod disk;
 mod journal;
@@ -128,7 +130,8 @@ fn after_notes(recording: &Recording) -> Vec<Cut> {
     cuts
 }
 
-/// While the store is made, which happens once and is soon over: around all but writes, every mixture.
+/// While the store is made, which happens once and is soon over: around all
+/// but writes, every mixture.
 fn before_notes(recording: &Recording) -> Vec<Cut> {
     let first = after_notes(recording)[0].after;
     let mut seeds = SEED..;

@@ -90,7 +90,8 @@ pub async fn a_spilled_body_is_read_in_pieces(world: World) {
     }
 }
 
-/// The answer of an upstream is read while it still comes in: from memory and from where it spills to.
+/// The answer of an upstream is read while it still comes in: from memory and
+/// from where it spills to.
 pub async fn a_growing_spool_is_read_as_it_grows(world: World) {
     let bytes = noise(150_000);
     let mut spool = world.store.spool().await.expect("the store works");

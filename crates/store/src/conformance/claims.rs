@@ -34,7 +34,8 @@ pub async fn a_claim_brings_lease_and_bodies(world: World) {
     assert!(world.started(&from("mail").at(21)).await.is_empty(), "it runs already");
 }
 
-/// A claim looks at one pool: the others of its queue, other queues and other tenants are not its own.
+/// A claim looks at one pool: the others of its queue, other queues and other
+/// tenants are not its own.
 pub async fn a_claim_takes_from_its_own_pool_only(world: World) {
     let pushed = upstream(true);
     let other = Runner::Upstream { origin: "http://127.0.0.1:9001".into(), repeatable: true };
@@ -74,8 +75,9 @@ pub async fn the_nonces_bound_a_claim(world: World) {
     assert_eq!(order, ids);
 }
 
-/// A claim waits for the store while others are served. On a busy machine a task came in between, one
-/// millisecond after the claim had looked at the clock: it was taken for overdue, and never started.
+/// A claim waits for the store while others are served. On a busy machine a task came in
+/// between, one millisecond after the claim had looked at the clock: it was taken for
+/// overdue, and never started.
 pub async fn a_claim_that_looked_at_the_clock_too_early_starts_what_is_ready(world: World) {
     for queue in ["mail", "slow"] {
         let new = task().queue(queue).created_at(20);
@@ -116,7 +118,8 @@ pub async fn urgent_tasks_start_first(world: World) {
     assert_eq!(world.started(&from("mail")).await, [urgent, raised, usual, calm]);
 }
 
-/// P39: a level of priority is worth a fixed time of waiting, so a task that waited longer goes first.
+/// P39: a level of priority is worth a fixed time of waiting, so a task that
+/// waited longer goes first.
 pub async fn a_task_that_has_waited_long_enough_overtakes_urgent_ones(world: World) {
     let level = i64::try_from(limits::AGEING_PER_LEVEL.as_millis()).expect("a small constant");
     let now = 2 * level;

@@ -177,7 +177,8 @@ pub async fn a_stale_token_never_changes_anything(world: World) {
     world.step(id, Command::succeed(live), 42_000).await;
 }
 
-/// A settle whose answer was lost may be said again: it is recorded once, and its body is the first.
+/// A settle whose answer was lost may be said again: it is recorded once,
+/// and its body is the first.
 pub async fn a_settle_said_twice_is_recorded_once(world: World) {
     let id = world.accept(task()).await;
     let (_, nonce) = world.start_one(&from("mail")).await;

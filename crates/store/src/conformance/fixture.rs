@@ -1,5 +1,5 @@
-//! What tests of stores are written with: tasks and claims with defaults, so that only what matters is
-//! said. Time is in milliseconds, and starts at 0.
+//! What tests of stores are written with: tasks and claims with defaults, so that only what matters
+//! is said. Time is in milliseconds, and starts at 0.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

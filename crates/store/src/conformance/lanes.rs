@@ -142,7 +142,8 @@ pub async fn the_bucket_of_a_lane_outlives_its_tasks(world: World) {
     assert_eq!(world.started(&paced(1).at(1_000)).await, [last]);
 }
 
-/// A lane whose rate held it while it was empty starts what comes later: it had lost its turn for good.
+/// A lane whose rate held it while it was empty starts what comes later: it
+/// had lost its turn for good.
 pub async fn a_lane_that_was_empty_while_its_rate_held_it_starts_again(world: World) {
     let first = world.accept(task().lane("a")).await;
     let (id, nonce) = world.start_one(&paced(1)).await;
@@ -206,8 +207,8 @@ pub async fn a_strict_lane_ignores_priority(world: World) {
     assert_eq!(world.run(&strict("mail")).await, second);
 }
 
-/// P44: between two tries of the task before it, the next does not start; nor while it is released, or
-/// waits for an outside system.
+/// P44: between two tries of the task before it, the next does not start; nor while it is released,
+/// or waits for an outside system.
 pub async fn a_strict_lane_is_held_through_retries_releases_and_waiting(world: World) {
     let ids = world.accept_many(2, &task().lane("a")).await;
     let (_, nonce) = world.start_one(&strict("mail")).await;
@@ -250,7 +251,8 @@ pub async fn a_strict_lane_steps_over_what_is_gone(world: World) {
     assert_eq!(world.started(&strict("mail")).await, [ids[2]]);
 }
 
-/// Nor does one whose deadline has passed before it started; but the holder does, until time ends it.
+/// Nor does one whose deadline has passed before it started; but the holder
+/// does, until time ends it.
 pub async fn a_strict_lane_steps_over_what_may_not_start_any_more(world: World) {
     let late = world.accept(task().lane("a").deadline_after(10)).await;
     let held = world.accept(task().lane("a").deadline_after(100)).await;
@@ -263,8 +265,8 @@ pub async fn a_strict_lane_steps_over_what_may_not_start_any_more(world: World) 
     assert_eq!(world.started(&strict("mail").at(101)).await, [last]);
 }
 
-/// A scheduled task takes its place in a strict lane at its moment: before those that came later, and
-/// after whoever holds the lane then.
+/// A scheduled task takes its place in a strict lane at its moment: before those that came later,
+/// and after whoever holds the lane then.
 pub async fn a_scheduled_task_holds_no_strict_lane_before_its_moment(world: World) {
     let scheduled = world.accept(task().lane("a").run_at(100)).await;
     let others = world.accept_many(2, &task().lane("a")).await;

@@ -178,7 +178,8 @@ impl Run {
         task
     }
 
-    /// The fences a claim brought may be used from now on, and those of whoever is told to call back.
+    /// The fences a claim brought may be used from now on, and those of
+    /// whoever is told to call back.
     fn learn(&mut self, claims: &Claims) {
         for claimed in &claims.started {
             let id = claimed.task.spec.id;

@@ -278,8 +278,8 @@ pub async fn a_place_says_how_its_queue_stands(world: World) {
     assert_eq!((bucket.available(rate, at(0)), bucket.next_at(rate, at(0))), (0, at(500)));
 }
 
-/// A place says how the rate of the task's lane stands, whoever runs the task, and also when the lane was
-/// empty meanwhile.
+/// A place says how the rate of the task's lane stands, whoever runs the task, and also when the
+/// lane was empty meanwhile.
 pub async fn a_place_says_how_the_rate_of_its_lane_stands(world: World) {
     let rate = Rate { count: 2, period: ms(60_000) };
     let paced = from("mail").policy(&Policy { rate_per_lane: Some(rate), ..policy() });

@@ -52,8 +52,8 @@ async fn ended(world: &World, way: usize) -> TaskId {
     id
 }
 
-/// Succeeded, failed, canceled while it waits or runs, past its deadline, or erased: there is room again,
-/// once, and erasing what had ended gives nothing back twice.
+/// Succeeded, failed, canceled while it waits or runs, past its deadline, or erased: there is room
+/// again, once, and erasing what had ended gives nothing back twice.
 pub async fn a_share_is_given_back_however_a_task_ends(world: World) {
     for way in 0..6 {
         let id = ended(&world, way).await;

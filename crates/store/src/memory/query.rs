@@ -106,7 +106,8 @@ impl Queue {
         self.seen.as_ref().is_some_and(|policy| policy.order == Order::Strict)
     }
 
-    /// How the queue and one of its lanes stand, as a task sees it; `None` is one that is not there yet.
+    /// How the queue and one of its lanes stand, as a task sees it; `None` is
+    /// one that is not there yet.
     pub(super) fn place(&self, lane: Option<&LaneKey>, task: Option<(u64, TaskId)>) -> Place {
         let lane = self.lanes.get(&lane.cloned());
         let holder = lane.and_then(|lane| lane.started.first()).copied();

@@ -1,6 +1,7 @@
 //! CSV records with the line of the file on which each begins.
 //!
-//! The line that the `csv` crate gives is not used: after CRLF or a blank line it is the one before.
+//! The line that the `csv` crate gives is not used: after CRLF or a blank
+//! line it is the one before.
 
 use csv::{ByteRecord, Reader, ReaderBuilder};
 

@@ -16,8 +16,8 @@ use crate::{seal_file, start};
 
 /// What is known of the store.
 enum Found {
-    /// How many API keys there are in it, what is in its queues, which keys sealed credentials, and which
-    /// tasks cannot be read.
+    /// How many API keys there are in it, what is in its queues, which keys sealed credentials, and
+    /// which tasks cannot be read.
     Seen { keys: usize, queues: Vec<QueueStats>, sealed: Vec<SealKeyId>, aside: Vec<TaskId> },
     /// It could not be looked at just now, and why.
     Unknown(String),
@@ -28,8 +28,8 @@ impl Found {
         Self::Seen { keys: 0, queues: Vec::new(), sealed: Vec::new(), aside: Vec::new() };
 }
 
-/// Judges the place of the store, what is there already, and whether routes and listeners have the keys
-/// that they need; answers what is worth a second look.
+/// Judges the place of the store, what is there already, and whether routes and listeners have the
+/// keys that they need; answers what is worth a second look.
 ///
 /// # Errors
 /// What `serve` would not start with.

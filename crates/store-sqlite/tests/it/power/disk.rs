@@ -1,9 +1,9 @@
 //! A disk that keeps what was synced, and of the rest what chance leaves.
 //!
-//! Files: each sector of 512 bytes was last written back at a moment of its own after the last sync, and
-//! so was the length. Folders: each entry that was made, moved or removed since the last sync of the
-//! folder is there or not, whatever became of the file itself. That is more than most file systems would
-//! do, and no more than they may.
+//! Files: each sector of 512 bytes was last written back at a moment of its own after the last
+//! sync, and so was the length. Folders: each entry that was made, moved or removed since the last
+//! sync of the folder is there or not, whatever became of the file itself. That is more than most
+//! file systems would do, and no more than they may.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;

@@ -1,7 +1,7 @@
 //! What is recorded: a store at work, and a note of each answer it gave.
 //!
-//! A note is a line in a file beside the store, written after the answer came. So it has its place in the
-//! journal: what the world outside knew when the power went.
+//! A note is a line in a file beside the store, written after the answer came. So it has its place
+//! in the journal: what the world outside knew when the power went.
 
 use std::env;
 use std::fs::File;
@@ -36,8 +36,8 @@ const BULK_COMMITS: u64 = 36;
 const BULK_TASKS: usize = 8;
 const BULK_BYTES: usize = 64_000;
 
-/// With power all the time it is an ordinary test. With the environment of a recording it is one life of
-/// the recorded load: the first is killed, the second closes its store and opens it again.
+/// With power all the time it is an ordinary test. With the environment of a recording it is one
+/// life of the recorded load: the first is killed, the second closes its store and opens it again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_load_with_power_leaves_a_sound_store() {
     let told = env::var_os(FOLDER).zip(env::var(LIFE).ok());
