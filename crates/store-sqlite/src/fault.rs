@@ -24,9 +24,6 @@ pub(crate) enum Fault {
     /// One body, and nothing else.
     #[error("{0}")]
     Body(String),
-    /// A file is not in its place: whatever were written, no start would find it.
-    #[error("{0}")]
-    Away(String),
     #[error("the writer stopped: this is a bug of Relais")]
     Bug,
 }
@@ -58,7 +55,6 @@ impl Fault {
             Self::Damaged(_) => Meaning::Damaged,
             Self::Task { .. } => Meaning::Unreadable,
             Self::Body(_) => Meaning::Spoiled,
-            Self::Away(_) => Meaning::Passing,
             Self::Bug => Meaning::Fatal,
             Self::Io(error) => meaning_of_io(error),
             // A file without room is not missed: nobody was told of it yet. Any other failure says that
@@ -185,11 +181,6 @@ impl Condition {
     /// Whether a file was found out of its place.
     pub(crate) fn is_away(&self) -> bool {
         self.is_away.load(Ordering::Relaxed)
-    }
-
-    /// Stops what is being written while a file is out of its place.
-    pub(crate) fn stand(&self) -> Result<(), Fault> {
-        self.away().map_or(Ok(()), |what| Err(Fault::Away(what)))
     }
 
     /// Why nothing may be written, for good or until the files are back.

@@ -6,15 +6,16 @@
 //! look at it takes itself for the last, and removes the log. So nothing but this module opens the
 //! database (`cargo xtask tidy` holds it), before SQLite does, and closes it after SQLite has.
 
-use std::fs::{self, File, Metadata, Permissions, TryLockError};
+use std::fs::{self, File, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use relais_store::Disk;
 
 use crate::open::OpenError;
-use crate::reserve::volume_of;
+use crate::system::{Identity, System};
 
 /// A database whose file is open.
 ///
@@ -102,30 +103,30 @@ impl Held {
     }
 
     /// Remembers which files SQLite works on, once it has opened all of them.
-    pub(crate) fn places(&self) -> Result<Places, OpenError> {
+    pub(crate) fn places(&self, system: Arc<dyn System>) -> Result<Places, OpenError> {
         let database = self.file.metadata().map_err(failed(&self.path))?;
         let mut files = vec![(self.path.clone(), Identity::of(&database))];
         for end in [LOG, INDEX] {
             let path = beside(&self.path, end);
-            let found = fs::metadata(&path).map_err(failed(&path))?;
-            files.push((path, Identity::of(&found)));
+            let found = system.identity(&path).map_err(failed(&path))?;
+            files.push((path, found));
         }
-        Ok(Places { files })
+        Ok(Places { files, system })
     }
 }
 
 /// Which files SQLite works on, and where.
-#[derive(Debug)]
 pub(crate) struct Places {
     files: Vec<(PathBuf, Identity)>,
+    system: Arc<dyn System>,
 }
 
 impl Places {
     /// The file that is not in its place any more, and what is wrong: whatever is written goes where no
     /// start would find it. Opens nothing.
     pub(crate) fn missing(&self) -> Option<String> {
-        self.files.iter().find_map(|(path, identity)| match fs::metadata(path) {
-            Ok(found) if Identity::of(&found) == *identity => None,
+        self.files.iter().find_map(|(path, identity)| match self.system.identity(path) {
+            Ok(found) if found == *identity => None,
             Ok(_) => Some(format!("{} is another file now", path.display())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Some(format!("{} was moved or removed", path.display()))
@@ -133,30 +134,15 @@ impl Places {
             Err(error) => Some(format!("{}: {error}", path.display())),
         })
     }
-}
 
-impl Places {
     /// The room that there is and that these files take; `None` where the system does not say. Opens
     /// nothing.
     pub(crate) fn disk(&self) -> Option<Disk> {
         let (database, _) = self.files.first()?;
-        let free = volume_of(database)?.free;
+        let free = self.system.volume(database)?.free;
         let used =
             self.files.iter().map(|(path, _)| fs::metadata(path).map_or(0, |file| file.len()));
         Some(Disk { free, used: used.sum() })
-    }
-}
-
-/// What tells files apart, whatever they are called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Identity {
-    device: u64,
-    inode: u64,
-}
-
-impl Identity {
-    fn of(file: &Metadata) -> Self {
-        Self { device: file.dev(), inode: file.ino() }
     }
 }
 

@@ -30,6 +30,7 @@ mod shared;
 mod spool;
 mod sql;
 mod step;
+mod system;
 mod tidy;
 mod writer;
 
@@ -52,6 +53,7 @@ use fault::Fault;
 use open::Parts;
 pub use open::{OpenError, Options};
 use spool::FileSpool;
+use system::Machine;
 use writer::Request;
 
 /// A store in one SQLite file.
@@ -80,7 +82,7 @@ impl SqliteStore {
     /// # Errors
     /// [`OpenError`] says whether the file is in use, not ours, too new, or damaged.
     pub fn open(options: &Options) -> Result<Self, OpenError> {
-        Ok(Self { parts: Arc::new(open::open(options)?) })
+        Ok(Self { parts: Arc::new(open::open(options, Arc::new(Machine))?) })
     }
 
     /// Looks over the store in a file, beside a running server as well; deeply, every row and body.

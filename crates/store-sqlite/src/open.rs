@@ -19,6 +19,7 @@ use crate::reserve::Reserve;
 use crate::scribe::counter;
 use crate::shared::Shared;
 use crate::sql;
+use crate::system::System;
 use crate::writer::Writer;
 
 /// How to open a store.
@@ -145,13 +146,13 @@ const READER_CACHE_KIB: i64 = 2 << 10;
 const STATEMENTS_MAX: usize = 64;
 const PAGE_BYTES: i64 = 4_096;
 
-pub(crate) fn open(options: &Options) -> Result<Parts, OpenError> {
+pub(crate) fn open(options: &Options, system: Arc<dyn System>) -> Result<Parts, OpenError> {
     // The first that is made is the last that is dropped: after all connections, whatever fails.
     let held = Held::lock(&options.path)?;
     held.check_size()?;
     let path = held.path();
     // A size of one's own choosing has nothing to do with the room on the disk.
-    let reserve = Reserve::new(path, options.pages_max.is_none());
+    let reserve = Reserve::new(path, options.pages_max.is_none(), system.clone());
     reserve.open_up();
     let mut conn = connect_writer(path)?;
     check_identity(&conn)?;
@@ -172,7 +173,7 @@ pub(crate) fn open(options: &Options) -> Result<Parts, OpenError> {
     }
     let files = BodyFiles::open(path, boot)
         .map_err(|error| OpenError::Io(BodyFiles::folder_of(path), error))?;
-    let shared = Arc::new(Shared::new(files, reserve, held.places()?));
+    let shared = Arc::new(Shared::new(files, reserve, held.places(system)?));
     // From the first byte on: a disk may be filled by others, or by bodies, long before the log is long.
     if !shared.reserve.fill() {
         shared.note_full();

@@ -9,9 +9,11 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::held::beside;
+use crate::system::System;
 
 /// More than the log holds when it is copied.
 const BYTES_MAX: u64 = 32 << 20;
@@ -21,6 +23,9 @@ const VOLUME_PART: u64 = 8;
 /// What stays of it for the next start.
 const START_BYTES: u64 = 512 << 10;
 const PIECE: u64 = 64 << 10;
+/// What is new may take this part of the room beside the reserve before the disk is asked again: between
+/// 64 KiB and 2 MiB.
+const UNASKED_PART: u64 = 8;
 
 /// The room that is held back.
 pub(crate) struct Reserve {
@@ -29,15 +34,25 @@ pub(crate) struct Reserve {
     bytes: u64,
     /// Given up, or never had: what is new must wait until there is room for it again.
     is_spent: AtomicBool,
+    /// Bytes that what is new may still take before the disk is asked again.
+    unasked: AtomicU64,
     /// Without one, room is found by trying.
     is_kept: bool,
+    system: Arc<dyn System>,
 }
 
 impl Reserve {
-    pub(crate) fn new(database: &Path, is_kept: bool) -> Self {
+    pub(crate) fn new(database: &Path, is_kept: bool, system: Arc<dyn System>) -> Self {
         let path = beside(database, ".reserve");
-        let total = volume_of(&path).map_or(u64::MAX, |volume| volume.total);
-        Self { path, bytes: size_on(total), is_spent: AtomicBool::new(false), is_kept }
+        let total = system.volume(&path).map_or(u64::MAX, |volume| volume.total);
+        Self {
+            path,
+            bytes: size_on(total),
+            is_spent: AtomicBool::new(false),
+            unasked: AtomicU64::new(0),
+            is_kept,
+            system,
+        }
     }
 
     /// Gives all of it up where a start could not do without: on a disk that is full.
@@ -56,22 +71,36 @@ impl Reserve {
         u32::try_from(self.bytes >> 12).expect("a reserve is small")
     }
 
-    /// Whether something new of this length leaves as much as the log may need before it is copied: so
-    /// that outcomes do not meet a full disk at once.
-    pub(crate) fn has_room_for(&self, bytes: u64) -> bool {
-        !self.is_kept || (!self.is_spent() && self.free() >= bytes.saturating_add(self.headroom()))
+    /// How many bytes what is new may take and still leave as much as the log may need before it is copied,
+    /// so that outcomes do not meet a full disk at once; `None` where nothing new may come. Asks the disk.
+    pub(crate) fn room(&self) -> Option<u64> {
+        if !self.is_kept {
+            return Some(u64::MAX);
+        }
+        // One that was spent comes back first: so bodies may be taken in before it is filled.
+        let missing = if self.is_spent() { self.missing() } else { 0 };
+        self.free().checked_sub(self.headroom().saturating_add(missing))
+    }
+
+    /// Takes so many bytes of what may come unasked, if there are as many. Free.
+    pub(crate) fn take_unasked(&self, bytes: u64) -> bool {
+        let rest = |left: u64| left.checked_sub(bytes);
+        self.unasked.fetch_update(Ordering::Relaxed, Ordering::Relaxed, rest).is_ok()
+    }
+
+    /// Lets some of the room that the disk told come unasked.
+    pub(crate) fn leave_unasked(&self, room: u64) {
+        self.unasked.store(room.min(self.headroom() / UNASKED_PART), Ordering::Relaxed);
     }
 
     /// Whether the reserve could be had again, and something new as well. Asks the disk, and takes nothing.
     pub(crate) fn could_return(&self) -> bool {
-        let missing = self.bytes - self.found().min(self.bytes);
-        self.is_kept && self.free() >= missing.saturating_add(self.headroom())
+        self.is_kept && self.room().is_some()
     }
 
     /// What is missing, for people.
     pub(crate) fn bytes_wanted(&self) -> u64 {
-        let missing = self.bytes - self.found().min(self.bytes);
-        missing.saturating_add(self.headroom()).saturating_sub(self.free())
+        self.missing().saturating_add(self.headroom()).saturating_sub(self.free())
     }
 
     /// Takes up the room; answers whether there was that much.
@@ -103,13 +132,17 @@ impl Reserve {
         self.bytes / 2
     }
 
+    fn missing(&self) -> u64 {
+        self.bytes.saturating_sub(self.found())
+    }
+
     fn found(&self) -> u64 {
         fs::metadata(&self.path).map_or(0, |file| file.len())
     }
 
     /// Where the disk does not say, there is room until a write fails.
     fn free(&self) -> u64 {
-        volume_of(&self.path).map_or(u64::MAX, |volume| volume.free)
+        self.system.volume(&self.path).map_or(u64::MAX, |volume| volume.free)
     }
 
     /// Not synced: nobody is promised this file. One that a loss of power cut short has another length, so
@@ -163,35 +196,22 @@ fn size_on(total: u64) -> u64 {
     (total / VOLUME_PART).clamp(BYTES_MIN, BYTES_MAX) / PIECE * PIECE
 }
 
-/// The disk that a file is, or would be, on; bytes.
-pub(crate) struct Volume {
-    total: u64,
-    pub(crate) free: u64,
-}
-
-pub(crate) fn volume_of(file: &Path) -> Option<Volume> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let found = rustix::fs::statvfs(folder.unwrap_or(Path::new("."))).ok()?;
-    let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
-    Some(Volume { total: bytes(found.f_blocks), free: bytes(found.f_bavail) })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::system::Machine;
 
     #[test]
     fn the_reserve_is_spent_once_and_can_be_filled_again() {
         let folder = tempfile::tempdir().expect("a folder for the test");
         let database = folder.path().join("relais.db");
-        let reserve = Reserve::new(&database, true);
+        let reserve = Reserve::new(&database, true, Arc::new(Machine));
         assert!(reserve.fill() && !reserve.is_spent());
         let file = folder.path().join("relais.db.reserve");
         let len = || fs::metadata(&file).expect("it is there").len();
         assert_eq!(len(), BYTES_MAX);
-        assert!(reserve.has_room_for(1) && !reserve.has_room_for(u64::MAX));
+        assert!(reserve.room().is_some_and(|room| room < u64::MAX));
         assert!(reserve.spend() && reserve.is_spent());
-        assert!(!reserve.has_room_for(1), "what is new waits");
         assert_eq!(len(), START_BYTES, "the next start has its part");
         assert!(!reserve.spend() && reserve.could_return());
         assert!(reserve.fill() && !reserve.is_spent());

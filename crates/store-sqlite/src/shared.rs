@@ -22,13 +22,23 @@ impl Shared {
         Self { condition, files: Arc::new(files), reserve, places }
     }
 
-    /// Whether something new of this length may be taken; where not, that is known from then on.
+    /// Whether something new of this length may be taken. One that is too long says nothing about others;
+    /// that nothing new fits is known from then on. While there is room, the disk is asked once for many
+    /// bytes, and for none at all never: whoever writes looks.
     pub(crate) fn has_room_for(&self, bytes: u64) -> bool {
-        let has_room = self.reserve.has_room_for(bytes);
-        if !has_room {
-            self.note_full();
+        self.look_for_room();
+        if self.condition.is_full() {
+            return false;
         }
-        has_room
+        if self.reserve.take_unasked(bytes) {
+            return true;
+        }
+        let Some(room) = self.reserve.room() else {
+            self.note_full();
+            return false;
+        };
+        let rest = room.checked_sub(bytes);
+        rest.inspect(|rest| self.reserve.leave_unasked(*rest)).is_some()
     }
 
     /// Notes that there is too little room for what is new.
@@ -38,7 +48,8 @@ impl Shared {
         self.condition.note(&Fault::Io(io::Error::new(io::ErrorKind::StorageFull, text)));
     }
 
-    /// Notices that there is room again, so that nobody has to be refused to find out.
+    /// Notices that there is room again, so that nobody has to be refused to find out. Free while the disk
+    /// is not known to be full.
     pub(crate) fn look_for_room(&self) {
         if self.condition.is_full() && self.reserve.could_return() {
             self.condition.has_room();
@@ -46,7 +57,7 @@ impl Shared {
     }
 
     /// Notices files that were moved, removed or replaced, and that they are back. Three calls of the
-    /// system, a few microseconds.
+    /// system, a few microseconds: once for what is written together, and for who asks how the store is.
     pub(crate) fn look_at_places(&self) {
         self.condition.note_place(self.places.missing());
     }

@@ -14,7 +14,7 @@ use relais_store::{BodyRead, Data, Spool, StoreError, StoreFuture, Unclaimed};
 use tokio::task::JoinHandle;
 
 use crate::bodies::read_file;
-use crate::fault::Fault;
+use crate::fault::{Fault, Meaning};
 use crate::shared::Shared;
 
 /// How much gathers before it is written to the file.
@@ -66,13 +66,21 @@ impl FileSpool {
         }
     }
 
+    /// Remembers what a fault says about the store. That one body found no room says nothing about others:
+    /// what it took is free again, and the writer asks the disk itself before it takes anything new.
+    pub(crate) fn note(&self, fault: &Fault) {
+        if fault.meaning() != Meaning::Full {
+            self.bytes.shared.condition.note(fault);
+        }
+    }
+
     /// Waits for the write that is under way.
     async fn land(&mut self) -> Result<(), StoreError> {
         if let Some(flight) = &mut self.flight {
             let landed = flight.await;
             self.flight = None;
             if let Err(fault) = landed.unwrap_or_else(|_| Err(stopped())) {
-                self.bytes.shared.condition.note(&fault);
+                self.note(&fault);
                 self.failed = Some(fault.as_error());
             }
         }
@@ -109,7 +117,7 @@ impl FileSpool {
         };
         let published = tokio::task::spawn_blocking(publish).await;
         if let Err(fault) = published.unwrap_or_else(|_| Err(stopped())) {
-            self.bytes.shared.condition.note(&fault);
+            self.note(&fault);
             return Err(fault.as_error());
         }
         let crc = std::mem::take(&mut self.hasher).finalize();

@@ -187,6 +187,7 @@ impl Desk<'_> {
             return;
         }
         let shared = self.scribe.shared;
+        // What was found away may be back. Otherwise the one look is that after the commit.
         if shared.condition.is_away() {
             shared.look_at_places();
         }
@@ -201,8 +202,9 @@ impl Desk<'_> {
                 if shared.condition.is_full() && self.has_room_after(&requests) {
                     shared.condition.has_room();
                 }
-                // What is new and no start would find is not promised to anybody. All else is stored, and
-                // answered so: nobody would run what is claimed if its claim were told otherwise.
+                // What is new and no start would find is not promised to anybody, whenever its file went.
+                // All else is stored, and answered so: nobody would run what is claimed if its claim were
+                // told otherwise. The next is refused before it is written.
                 let refusal = shared.condition.refusal();
                 for (request, answer) in requests.into_iter().zip(answers) {
                     match &refusal {
@@ -218,7 +220,8 @@ impl Desk<'_> {
     /// Whether there is room for what is new, if anything is.
     fn may_accept(&mut self, requests: &[Request]) -> bool {
         let shared = self.scribe.shared;
-        if !requests.iter().any(brings_something_new) || shared.reserve.has_room_for(0) {
+        let (is_spent, has_room) = (shared.reserve.is_spent(), || shared.reserve.room().is_some());
+        if !requests.iter().any(brings_something_new) || (!is_spent && has_room()) {
             return true;
         }
         // The file never shrinks: what was erased within it is room as well.
@@ -226,7 +229,7 @@ impl Desk<'_> {
             return true;
         }
         shared.note_full();
-        if !shared.reserve.is_spent() || !shared.reserve.could_return() {
+        if !is_spent || !shared.reserve.could_return() {
             return false;
         }
         let (waits, left) = self.patience;
@@ -244,7 +247,7 @@ impl Desk<'_> {
     /// room as well, which no disk tells of.
     fn has_room_after(&self, written: &[Request]) -> bool {
         let is_new = written.iter().any(brings_something_new);
-        (is_new && self.scribe.shared.reserve.has_room_for(0)) || self.has_free_pages()
+        (is_new && self.scribe.shared.reserve.room().is_some()) || self.has_free_pages()
     }
 
     /// Whether a good part of the file is unused.
@@ -357,10 +360,6 @@ impl Desk<'_> {
         self.scribe.hot.begin.execute([])?;
         let done = work(&mut self.scribe)?;
         self.scribe.flush()?;
-        // Before it is durable: afterwards a refusal would be wrong about what is stored.
-        let shared = self.scribe.shared;
-        shared.look_at_places();
-        shared.condition.stand()?;
         self.scribe.hot.commit.execute([])?;
         Ok(done)
     }

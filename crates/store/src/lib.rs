@@ -85,12 +85,11 @@ pub trait Store: Send + Sync + 'static {
     /// Small named values that survive: signing keys, API keys.
     fn secrets(&self) -> StoreFuture<'_, Vec<(String, bytes::Bytes)>>;
 
-    /// Whether the store can be relied on right now. Cheap.
+    /// Whether the store can be relied on right now. It may look: for whoever watches, not for each request.
     fn health(&self) -> Health;
 
-    /// Whether a body of so many bytes may be spooled for something new: what is left after it must do for
-    /// the outcomes of what is there. Cheap.
-    fn has_room_for(&self, _bytes: u64) -> bool {
-        true
-    }
+    /// Whether something new may bring a body of so many bytes, or with none: whether anything new may come.
+    /// What is left after it must do for the outcomes of what is there. Asked for each request and each
+    /// piece of a body: as good as free while there is room.
+    fn has_room_for(&self, bytes: u64) -> bool;
 }

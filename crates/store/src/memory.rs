@@ -121,4 +121,8 @@ impl Store for MemoryStore {
     fn health(&self) -> Health {
         Health::Ready
     }
+
+    fn has_room_for(&self, _: u64) -> bool {
+        true
+    }
 }

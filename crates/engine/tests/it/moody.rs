@@ -142,6 +142,9 @@ impl Store for Moody {
     fn health(&self) -> Health {
         self.store.health()
     }
+    fn has_room_for(&self, bytes: u64) -> bool {
+        self.store.has_room_for(bytes)
+    }
 }
 
 async fn world(store: &Arc<Moody>) -> World {

@@ -9,7 +9,6 @@ use relais_core::outcome::is_idempotent_method;
 use relais_core::{RequestLine, Runner};
 use relais_engine::headers::folded;
 use relais_engine::{Context, EngineError, Field, RequestHead, Submission};
-use relais_store::Health;
 
 use super::caller::{self, Submitter};
 use super::check::upstream;
@@ -65,9 +64,8 @@ async fn prepare(
     if app.engine.is_draining() {
         return Err(EngineError::Draining.into());
     }
-    if app.engine.health() == Health::Full {
-        return Err(Refusal::new(&codes::STORE_FULL));
-    }
+    // Before the body is read, and whatever its length.
+    app.engine.require_room(0)?;
     if fields::wants_websocket(headers, parts.version) {
         return Err(Refusal::new(&codes::UPGRADE_NOT_SUPPORTED));
     }

@@ -207,4 +207,8 @@ impl Store for OddStore {
             Some(StoreError::Full | StoreError::Unavailable(_)) => Health::Full,
         }
     }
+
+    fn has_room_for(&self, _: u64) -> bool {
+        *self.error.lock().unwrap() != Some(StoreError::Full)
+    }
 }

@@ -92,21 +92,17 @@ async fn a_store_that_is_moved_away_takes_nothing_until_it_is_back() {
 }
 
 #[tokio::test]
-async fn what_is_refused_because_a_file_is_away_is_not_stored() {
-    // Files were looked at after the commit only: tasks of a claim that was refused were running, and nobody
-    // ran them until their lease was over.
+async fn what_is_refused_once_a_file_is_known_to_be_away_is_not_stored() {
+    // Tasks of a claim that was refused after it was stored were running, and nobody ran them until their
+    // lease was over.
     let folder = new_folder();
     let (world, store) = world_in(&folder);
     let waiting = world.accept(task()).await;
     let (path, aside) = (file_in(&folder), folder.path().join("aside.db"));
     fs::rename(&path, &aside).expect("it is ours");
+    assert_eq!(world.started(&from("mail")).await, [waiting], "it finds out, and it is stored");
     let refused = store.claim(world.claiming(&from("mail"))).await;
     assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
-    fs::rename(&aside, &path).expect("it is ours");
-    assert_eq!(store.health(), Health::Ready);
-    assert_eq!(world.started(&from("mail")).await, [waiting]);
-
-    fs::rename(&path, &aside).expect("it is ours");
     let accept = task().build(world.id());
     let new = accept.task.spec.id;
     let refused = store.commit(vec![Commit::Accept(Box::new(accept))]).await;

@@ -117,4 +117,8 @@ impl Store for Gate {
     fn health(&self) -> Health {
         self.store.health()
     }
+
+    fn has_room_for(&self, bytes: u64) -> bool {
+        self.store.has_room_for(bytes)
+    }
 }
