@@ -30,7 +30,7 @@ pub(crate) fn part_of(stored: &StoredBody, part: Range<u64>) -> Body {
     }
 }
 
-/// No body, and no length of one: an answer that has none must not say that it has an empty one.
+/// No body, and no length of one: an answer to HEAD, a 204 and a 304 must not say that it is empty.
 pub(crate) fn no_body() -> Body {
     Body::new(Nothing)
 }
