@@ -1,5 +1,5 @@
-//! Trouble that lasts, like a store that is away: the log has a line when it begins and one when it is
-//! over, not one for each time that something is tried again.
+//! Trouble that lasts, like a store that is away: the log has a line when it begins and one when it
+//! is over, not one for each time that something is tried again.
 
 use std::collections::HashSet;
 use std::hash::Hash;

@@ -1,4 +1,5 @@
-//! SIGHUP: the configuration is read again and judged as at the start; it is taken whole, or not at all.
+//! SIGHUP: the configuration is read again and judged as at the start; it is
+//! taken whole, or not at all.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -76,7 +77,8 @@ impl Reload {
         for warning in next.warnings.iter().chain(&rules.certificate_warnings()) {
             tracing::warn!("{warning}");
         }
-        // From here on nothing fails, and nothing waits in between: queues and routes change together.
+        // From here on nothing fails, and nothing waits in between: queues
+        // and routes change together.
         self.engine.configure(next.engine.clone());
         self.door.go_by(rules);
         self.settings = next;

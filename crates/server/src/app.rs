@@ -56,8 +56,8 @@ pub(crate) enum Side {
     Admin,
 }
 
-/// What all requests share. Where the configuration is read again there is one more of it, which shares
-/// with the one before whatever outlives a request.
+/// What all requests share. Where the configuration is read again there is one more of it, which
+/// shares with the one before whatever outlives a request.
 pub struct App {
     pub(crate) config: ServerConfig,
     pub(crate) engine: Engine,
@@ -74,7 +74,8 @@ pub struct App {
     /// Which other origins' pages may read answers; `None` if no origin is listed.
     pub(crate) cors: Option<Cors>,
     is_leaving: Arc<AtomicBool>,
-    /// Fires when nothing runs any more: held requests are answered, streams close, then the listeners.
+    /// Fires when nothing runs any more: held requests are answered, streams
+    /// close, then the listeners.
     pub(crate) stop: CancellationToken,
     /// Where the public listener is.
     address: OnceLock<SocketAddr>,
@@ -111,8 +112,8 @@ impl App {
         Ok(Arc::new(app))
     }
 
-    /// The same by another configuration. What must not be lost is shared: keys of the store, figures,
-    /// uploads, room that bodies take, and how far a stop has come.
+    /// The same by another configuration. What must not be lost is shared: keys of the store,
+    /// figures, uploads, room that bodies take, and how far a stop has come.
     ///
     /// # Errors
     /// When a certificate that it names cannot be served.
@@ -148,15 +149,15 @@ impl App {
         self.certificates.warnings(self.engine.now())
     }
 
-    /// Says where the public listener is, if links are to be made from its address. The first call, and
-    /// the first link, decide.
+    /// Says where the public listener is, if links are to be made from its address. The first call,
+    /// and the first link, decide.
     pub fn listening_on(&self, address: SocketAddr) {
         let _ = self.address.set(address);
         let _ = self.base.set(self.base_on(address));
     }
 
-    /// The first step of a stop: says at `/readyz` that new work should go elsewhere, and still takes
-    /// all that comes. The second is [`Engine::drain`].
+    /// The first step of a stop: says at `/readyz` that new work should go elsewhere, and still
+    /// takes all that comes. The second is [`Engine::drain`].
     pub fn leave(&self) {
         self.is_leaving.store(true, Ordering::Relaxed);
     }
@@ -166,8 +167,8 @@ impl App {
         self.is_leaving.load(Ordering::Relaxed) || self.engine.is_draining()
     }
 
-    /// The last step of a stop: held requests are answered with what is known, streams close, then the
-    /// listeners; clients come back elsewhere or later.
+    /// The last step of a stop: held requests are answered with what is known, streams close, then
+    /// the listeners; clients come back elsewhere or later.
     pub fn close(&self) {
         self.leave();
         self.stop.cancel();
@@ -203,9 +204,10 @@ impl App {
         self.base.get_or_init(|| self.base_on(self.config.listen))
     }
 
-    /// The same for a caller who found Relais under another name of this machine, which its links keep:
-    /// to a page on `http://localhost:8080`, links on `http://127.0.0.1:8080` lead to another origin.
-    /// `None` where [`base`](Self::base) holds. A name that is not this machine's never makes a link.
+    /// The same for a caller who found Relais under another name of this machine, which its
+    /// links keep: to a page on `http://localhost:8080`, links on `http://127.0.0.1:8080` lead
+    /// to another origin. `None` where [`base`](Self::base) holds. A name that is not this
+    /// machine's never makes a link.
     #[must_use]
     pub(crate) fn base_for(&self, headers: &HeaderMap) -> Option<String> {
         let host = headers.get(HOST)?.to_str().ok()?;
@@ -239,8 +241,8 @@ impl App {
         refusal.problem(self.base(), None)
     }
 
-    /// Lets the log tell of a refusal that no answer of its own comes of. `path` is that of the request,
-    /// where it is known.
+    /// Lets the log tell of a refusal that no answer of its own comes of. `path` is that of the
+    /// request, where it is known.
     pub(crate) fn note(&self, refusal: &Refusal, path: Option<&str>) {
         self.refusals.note(refusal, path, self.engine.elapsed());
     }

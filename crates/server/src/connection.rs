@@ -98,8 +98,8 @@ impl Peer {
         Client(self.watch.clone())
     }
 
-    /// How long this request goes on once its client has closed its sending side: a minute unless this
-    /// says otherwise. HTTP/2 has no such state.
+    /// How long this request goes on once its client has closed its sending side: a minute unless
+    /// this says otherwise. HTTP/2 has no such state.
     pub(crate) fn be_patient(&self, patience: Duration) {
         if let Some(watch) = &self.watch {
             watch.be_patient(patience);
@@ -129,8 +129,8 @@ pub(crate) async fn serve(door: Arc<Door>, stream: TcpStream, peer: Peer) {
     }
 }
 
-/// Makes the handshake of a listener with a certificate, and tells the protocols apart. Answers bytes that
-/// had to be read for that, too.
+/// Makes the handshake of a listener with a certificate, and tells the protocols apart. Answers
+/// bytes that had to be read for that, too.
 async fn begin(
     door: &Door,
     mut stream: TcpStream,
@@ -192,8 +192,9 @@ enum End {
     TimedOut(Wait),
 }
 
-/// Serves an HTTP/1.1 connection. While it lies idle the HTTP library's state and buffers are given up:
-/// most connections do most of the time, and 15 KiB each would be the larger part of a server's memory.
+/// Serves an HTTP/1.1 connection. While it lies idle the HTTP library's state and buffers
+/// are given up: most connections do most of the time, and 15 KiB each would be the larger
+/// part of a server's memory.
 async fn http1(door: Arc<Door>, mut stream: Transport, mut first: Bytes, peer: Peer) {
     while let Some((idle, rest)) = Box::pin(converse(&door, stream, first, &peer)).await {
         let begun = timeout(timing::IDLE_MAX, idle.tcp().readable());
@@ -358,8 +359,8 @@ async fn answer(
     let watch = busy.watch();
     let is_foreign = watch.is_foreign() && response.status() != StatusCode::SWITCHING_PROTOCOLS;
     if is_foreign || (has_body && watch.is_in_body()) {
-        // What follows may be another protocol's, or the rest of a body that nobody wants: neither is
-        // read as a request, and the client is told so.
+        // What follows may be another protocol's, or the rest of a body that nobody wants: neither
+        // is read as a request, and the client is told so.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     if !is_http_11 && response.headers().contains_key(CONNECTION) {

@@ -2,8 +2,8 @@
 //!
 //! Read in this order: [`app`] (what all requests share), `routes` (the task API, one file per
 //! resource), `problem` (the one conversion of errors to HTTP), `auth` and `ticket` (who calls),
-//! `accepted` and `replay` (the two answers about a task), `watch` (its followers). Not here: what may
-//! happen to a task (`relais-core`), and what makes it happen (`relais-engine`).
+//! `accepted` and `replay` (the two answers about a task), `watch` (its followers). Not here: what
+//! may happen to a task (`relais-core`), and what makes it happen (`relais-engine`).
 
 mod accept;
 mod accepted;

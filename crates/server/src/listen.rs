@@ -18,9 +18,9 @@ const DRAIN_FOR: Duration = Duration::from_secs(20);
 /// How long to wait when the system has no room for another connection.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Lets clients connect. Those that come in a burst wait in the system's queue, which is as long as the
-/// system permits (`net.core.somaxconn`): beyond it a client's first packet is dropped, and it tries again
-/// a second later.
+/// Lets clients connect. Those that come in a burst wait in the system's queue, which is as long as
+/// the system permits (`net.core.somaxconn`): beyond it a client's first packet is dropped, and it
+/// tries again a second later.
 ///
 /// # Errors
 /// When the socket cannot be listened on.
@@ -28,8 +28,8 @@ pub fn listen(socket: TcpSocket) -> io::Result<TcpListener> {
     socket.listen(limits::BACKLOG_MAX)
 }
 
-/// Serves both listeners until [`App::close`](crate::App::close) is called and the connections have ended, within
-/// bounds.
+/// Serves both listeners until [`App::close`](crate::App::close) is called and the connections
+/// have ended, within bounds.
 pub async fn serve(door: Arc<Door>, public: TcpListener, admin: TcpListener) {
     let app = &door.app;
     if let Ok(address) = public.local_addr() {

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-/// Where the outcomes of waiting tasks are handed in. What follows is a secret: whoever knows it may.
+/// Where the outcomes of waiting tasks are handed in. What follows is a
+/// secret: whoever knows it may.
 const CALLBACKS: &str = "/v1/callbacks";
 
 /// The path of a request, without a secret that is part of it, wherever Relais' own paths begin and

@@ -63,8 +63,8 @@ impl Refusal {
         Self { parts: Box::new(parts) }
     }
 
-    /// New work at a server that is about to stop: the connection ends, too, so that the client does not
-    /// come back to this one.
+    /// New work at a server that is about to stop: the connection ends, too, so that the client
+    /// does not come back to this one.
     #[must_use]
     pub(crate) fn draining() -> Self {
         Self::new(&codes::SERVER_DRAINING).closing()
@@ -88,8 +88,8 @@ impl Refusal {
         Self::new(&codes::INTERNAL).caused_by(text)
     }
 
-    /// Says for the log alone what went wrong inside. Nothing is written here: whoever repeats a request
-    /// repeats its refusal.
+    /// Says for the log alone what went wrong inside. Nothing is written here: whoever repeats a
+    /// request repeats its refusal.
     #[must_use]
     pub(crate) fn caused_by(mut self, text: impl std::fmt::Display) -> Self {
         self.parts.inside = Some(text.to_string());
@@ -193,8 +193,8 @@ impl Refusal {
         self.parts.retry_after_s
     }
 
-    /// Whether the same request may be served a little later: what an event stream may not answer with
-    /// an error status, because browsers would never come back.
+    /// Whether the same request may be served a little later: what an event stream may not answer
+    /// with an error status, because browsers would never come back.
     #[must_use]
     pub(crate) fn is_transient(&self) -> bool {
         matches!(self.parts.code.status, 408 | 429 | 500 | 503 | 507)

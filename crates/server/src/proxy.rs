@@ -1,5 +1,5 @@
-//! The plain streaming proxy: mode `sync` and the fallback. No task; the call ends with its client. No
-//! retry, but of a GET or HEAD that was lost to an old connection.
+//! The plain streaming proxy: mode `sync` and the fallback. No task; the call ends with its client.
+//! No retry, but of a GET or HEAD that was lost to an old connection.
 
 pub(crate) mod fields;
 pub(crate) mod source;
@@ -29,8 +29,8 @@ use crate::connection::Peer;
 use crate::problem::{ORIGIN, Refusal};
 use crate::stored::no_body;
 
-/// How long a call goes on for a client that has closed its sending side, since the last byte that it
-/// was sent: it may wait for its answer, and most who do that are gone.
+/// How long a call goes on for a client that has closed its sending side, since the last byte that
+/// it was sent: it may wait for its answer, and most who do that are gone.
 const HALF_CLOSED_FOR: Duration = Duration::from_secs(5);
 
 /// Where a request is passed on to.

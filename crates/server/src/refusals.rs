@@ -1,5 +1,5 @@
-//! What the log says of requests that are refused: one line for each kind now and then, with how many
-//! there were, so that whoever sends the most cannot fill the log.
+//! What the log says of requests that are refused: one line for each kind now and then, with how
+//! many there were, so that whoever sends the most cannot fill the log.
 
 use std::collections::HashMap;
 use std::io;
@@ -27,15 +27,16 @@ pub(crate) struct Refusals {
 
 #[derive(Debug)]
 struct Told {
-    /// Of the time that is counted: nobody's setting of the clock silences a kind, or lets it speak.
+    /// Of the time that is counted: nobody's setting of the clock silences
+    /// a kind, or lets it speak.
     at: Duration,
     /// Refusals of the kind since.
     since: u64,
 }
 
 impl Refusals {
-    /// Logs a refusal, if it is of a kind that operators look for and its kind's turn. `path` is that of
-    /// the request, where it is known.
+    /// Logs a refusal, if it is of a kind that operators look for and its kind's turn. `path` is
+    /// that of the request, where it is known.
     pub(crate) fn note(&self, refusal: &Refusal, path: Option<&str>, now: Duration) {
         let code = refusal.code();
         if !is_worth_a_line(code) {

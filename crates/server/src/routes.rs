@@ -47,7 +47,8 @@ const ACT: &str = "POST, OPTIONS";
 
 /// Relais' own paths on one listener, and what their answers have in common.
 ///
-/// This is not a stack of layers: each would clone its service and box its answer, for every request.
+/// This is not a stack of layers: each would clone its service and box its
+/// answer, for every request.
 pub(crate) struct OwnPaths {
     app: Arc<App>,
     side: Side,
@@ -100,8 +101,8 @@ impl OwnPaths {
         let answer = if reads {
             AssertUnwindSafe(answering).catch_unwind().await
         } else {
-            // What changes something is not left half done when the caller leaves: what was stored is
-            // acted on. A lease sees to that itself.
+            // What changes something is not left half done when the caller leaves: what was stored
+            // is acted on. A lease sees to that itself.
             AssertUnwindSafe(RunToEnd::new(answering)).catch_unwind().await
         };
         let response = match answer {

@@ -26,8 +26,8 @@ use crate::routes::OwnPaths;
 /// Methods that Relais knows how to pass on; others pass, too, where a route names them.
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
-/// Where all requests come in. Its rules may change while it is open; a request goes by those that it
-/// found, to its end.
+/// Where all requests come in. Its rules may change while it is open; a request goes by those
+/// that it found, to its end.
 pub struct Door {
     /// What the server was started with: connections go by it.
     pub(crate) app: Arc<App>,
@@ -157,8 +157,8 @@ enum Routed<'a> {
     Front(Request<Body>),
 }
 
-/// Brings a request into one form, whatever protocol it came by: an origin-form target, one `Host`, one
-/// `Cookie`.
+/// Brings a request into one form, whatever protocol it came by: an origin-form target,
+/// one `Host`, one `Cookie`.
 fn normalise(request: &mut Request<Body>) -> Result<(), Refusal> {
     join_cookies(request.headers_mut())?;
     if request.headers().len() > limits::HEAD_FIELDS_MAX {

@@ -1,9 +1,9 @@
 //! Results that workers store before they settle: kept here, bounded and owned by their lease.
 //!
-//! A result is durable before its worker is told its name: a settle has nothing left to write but itself.
-//! It ends with its lease, or with the settle that the engine answered; one that no settle was recorded
-//! with leaves nothing behind. A settle that the store could not take, in passing, leaves it where it was:
-//! it is said again, with the same result.
+//! A result is durable before its worker is told its name: a settle has nothing left to write but
+//! itself. It ends with its lease, or with the settle that the engine answered; one that no settle
+//! was recorded with leaves nothing behind. A settle that the store could not take, in passing,
+//! leaves it where it was: it is said again, with the same result.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -25,8 +25,8 @@ const PREFIX: &str = "result_";
 
 /// A stored result.
 struct Upload {
-    /// Its bytes; `None` while a settle has them: a commit that decides about them takes them, whatever
-    /// it decides, so that no two may have them.
+    /// Its bytes; `None` while a settle has them: a commit that decides about them takes them,
+    /// whatever it decides, so that no two may have them.
     data: Option<Data>,
     content_type: Option<String>,
     id: u128,
@@ -102,8 +102,9 @@ impl Uploads {
     }
 }
 
-/// Keeps a result for the settle of the lease `token` of `task`; it replaces the one before. Answers
-/// the name by which the settle asks for it. `follower` must have come before the task was read.
+/// Keeps a result for the settle of the lease `token` of `task`; it replaces the one
+/// before. Answers the name by which the settle asks for it. `follower` must have come
+/// before the task was read.
 ///
 /// # Errors
 /// See [`Uploads::admit`].

@@ -57,8 +57,8 @@ impl Fault {
             Self::Body(_) => Meaning::Spoiled,
             Self::Bug => Meaning::Fatal,
             Self::Io(error) => meaning_of_io(error),
-            // A file without room is not missed: nobody was told of it yet. Any other failure says that
-            // the disk cannot be believed.
+            // A file without room is not missed: nobody was told of it yet. Any other failure says
+            // that the disk cannot be believed.
             Self::Fsync(error) => match meaning_of_io(error) {
                 Meaning::Full => Meaning::Full,
                 _ => Meaning::Fatal,

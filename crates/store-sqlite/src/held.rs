@@ -1,10 +1,11 @@
-//! The only descriptor of the database that is ours, and what it tells: that the file is whole, that no
-//! other server has it, and that it still is where it was.
+//! The only descriptor of the database that is ours, and what it tells: that the file is whole,
+//! that no other server has it, and that it still is where it was.
 //!
 //! POSIX takes all locks of a process on a file away when *any* of its descriptors of that file is
-//! closed, and SQLite tells other programs by such locks that it has the file: without them the next to
-//! look at it takes itself for the last, and removes the log. So nothing but this module opens the
-//! database (`cargo xtask tidy` holds it), before SQLite does, and closes it after SQLite has.
+//! closed, and SQLite tells other programs by such locks that it has the file: without them
+//! the next to look at it takes itself for the last, and removes the log. So nothing but
+//! this module opens the database (`cargo xtask tidy` holds it), before SQLite does, and
+//! closes it after SQLite has.
 
 use std::fs::{self, File, Permissions, TryLockError};
 use std::io;
@@ -27,9 +28,9 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// Makes the file if it is new, ours to read only, and keeps every other server away: two would each
-    /// remember only what they wrote themselves. The lock is on the file, not on a name: links, bind
-    /// mounts and other spellings lead to the same.
+    /// Makes the file if it is new, ours to read only, and keeps every other server away: two would
+    /// each remember only what they wrote themselves. The lock is on the file, not on a name:
+    /// links, bind mounts and other spellings lead to the same.
     pub(crate) fn lock(path: &Path) -> Result<Self, OpenError> {
         let mut options = File::options();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
@@ -66,9 +67,9 @@ impl Held {
         &self.path
     }
 
-    /// Whether the end of the file is missing, unless that cannot be said yet: what a power loss left
-    /// half written is made whole from the files beside it first, a new file's first page too. In the
-    /// middle of a copy of the log, the header tells of pages that only the log has.
+    /// Whether the end of the file is missing, unless that cannot be said yet: what a power loss
+    /// left half written is made whole from the files beside it first, a new file's first page too.
+    /// In the middle of a copy of the log, the header tells of pages that only the log has.
     pub(crate) fn check_size(&self) -> Result<(), OpenError> {
         let is_empty =
             |end: &str| fs::metadata(beside(&self.path, end)).map_or(true, |file| file.len() == 0);
@@ -122,8 +123,8 @@ pub(crate) struct Places {
 }
 
 impl Places {
-    /// The file that is not in its place any more, and what is wrong: whatever is written goes where no
-    /// start would find it. Opens nothing.
+    /// The file that is not in its place any more, and what is wrong: whatever is written goes
+    /// where no start would find it. Opens nothing.
     pub(crate) fn missing(&self) -> Option<String> {
         self.files.iter().find_map(|(path, identity)| match self.system.identity(path) {
             Ok(found) if found == *identity => None,
@@ -135,8 +136,8 @@ impl Places {
         })
     }
 
-    /// The room that there is and that these files take; `None` where the system does not say. Opens
-    /// nothing.
+    /// The room that there is and that these files take; `None` where the system
+    /// does not say. Opens nothing.
     pub(crate) fn disk(&self) -> Option<Disk> {
         let (database, _) = self.files.first()?;
         let free = self.system.volume(database)?.free;

@@ -1,8 +1,8 @@
 //! The embedded store: one SQLite file, its log, and a folder of large bodies beside it.
 //!
-//! One thread writes, in transactions that gather whatever has arrived (`writer`); one copies the log
-//! beside it (`checkpoint`); a few connections read (`readers`). What changes a task is decided by
-//! `relais_core::step`, inside the transaction (`scribe`). Not here: HTTP, clocks, randomness.
+//! One thread writes, in transactions that gather whatever has arrived (`writer`); one copies the
+//! log beside it (`checkpoint`); a few connections read (`readers`). What changes a task is decided
+//! by `relais_core::step`, inside the transaction (`scribe`). Not here: HTTP, clocks, randomness.
 
 mod accept;
 mod aside;
@@ -74,10 +74,12 @@ const READ_HERE_MAX: usize = 32;
 const EVENTS_HERE_MAX: u64 = 200;
 
 impl SqliteStore {
-    /// Opens the file, and makes it if it is new. Blocks; a store of millions of tasks takes a second.
+    /// Opens the file, and makes it if it is new. Blocks; a store of millions
+    /// of tasks takes a second.
     ///
-    /// A process has one file open once: a second attempt is refused, and closes a descriptor of it, which
-    /// costs the first its locks (see `held`). So does a look at it by the functions below.
+    /// A process has one file open once: a second attempt is refused, and closes a
+    /// descriptor of it, which costs the first its locks (see `held`). So does a look at
+    /// it by the functions below.
     ///
     /// # Errors
     /// [`OpenError`] says whether the file is in use, not ours, too new, or damaged.
@@ -89,13 +91,14 @@ impl SqliteStore {
     /// Blocks; a deep look takes as long as reading everything.
     ///
     /// # Errors
-    /// [`OpenError`] if the file could not be opened as a store. What is wrong within is in the report.
+    /// [`OpenError`] if the file could not be opened as a store. What is wrong
+    /// within is in the report.
     pub fn check(path: &Path, is_deep: bool) -> Result<Report, OpenError> {
         check::check(path, is_deep)
     }
 
-    /// Copies the store in a file with its bodies to another place, as of one moment and beside a running
-    /// server as well; reads the copy back whole, and answers what there is. Blocks.
+    /// Copies the store in a file with its bodies to another place, as of one moment and beside a
+    /// running server as well; reads the copy back whole, and answers what there is. Blocks.
     ///
     /// # Errors
     /// [`CopyError`] says what could not be read or written; then there is no file `to`.
@@ -119,8 +122,8 @@ impl SqliteStore {
         check::queues(path)
     }
 
-    /// The ids of the keys that sealed the credentials of tasks, running or kept; a few steps in an index
-    /// each.
+    /// The ids of the keys that sealed the credentials of tasks, running or kept; a
+    /// few steps in an index each.
     ///
     /// # Errors
     /// [`StoreError`] when the store cannot be read.
@@ -136,8 +139,8 @@ impl SqliteStore {
         check::seal_keys(path)
     }
 
-    /// Tasks in a file that were set aside, because their rows are damaged: at most a hundred. Their
-    /// queues go on without them. Beside a running server as well; blocks.
+    /// Tasks in a file that were set aside, because their rows are damaged: at most a hundred.
+    /// Their queues go on without them. Beside a running server as well; blocks.
     ///
     /// # Errors
     /// [`OpenError`] if the file could not be opened as a store, or they could not be read.
@@ -145,8 +148,8 @@ impl SqliteStore {
         check::aside(path)
     }
 
-    /// Finishes what was begun, and leaves the file whole and free for the next process. Nothing can be
-    /// read any more.
+    /// Finishes what was begun, and leaves the file whole and free for the next process.
+    /// Nothing can be read any more.
     pub async fn close(&self) {
         self.parts.writer.close().await;
         let parts = self.parts.clone();

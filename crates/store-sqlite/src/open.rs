@@ -1,4 +1,5 @@
-//! Opening a file: is it ours, is it whole, is it free; then everything that works on it is started.
+//! Opening a file: is it ours, is it whole, is it free; then everything
+//! that works on it is started.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -29,9 +30,11 @@ pub struct Options {
     pub path: PathBuf,
     /// When: noted where the schema changes.
     pub now: Timestamp,
-    /// Tasks that the writer keeps in mind, about a kilobyte each; lanes as well. Others are read again.
+    /// Tasks that the writer keeps in mind, about a kilobyte each; lanes as
+    /// well. Others are read again.
     pub tasks_kept: usize,
-    /// The size beyond which nothing new is accepted, in pages of 4 KiB; `None` is as large as the disk.
+    /// The size beyond which nothing new is accepted, in pages of 4 KiB; `None`
+    /// is as large as the disk.
     pub pages_max: Option<u32>,
 }
 
@@ -139,8 +142,8 @@ const POINT_READERS: usize = 4;
 const PAGE_READERS: usize = 2;
 /// How long to wait for a lock that only another connection of ours can hold.
 const BUSY: Duration = Duration::from_secs(5);
-/// The writer's page cache: what was written lately. SQLite looks through all of it at each commit, so
-/// that more is not better.
+/// The writer's page cache: what was written lately. SQLite looks through all of it at each commit,
+/// so that more is not better.
 const WRITER_CACHE_KIB: i64 = 16 << 10;
 const READER_CACHE_KIB: i64 = 2 << 10;
 const STATEMENTS_MAX: usize = 64;
@@ -174,7 +177,8 @@ pub(crate) fn open(options: &Options, system: Arc<dyn System>) -> Result<Parts, 
     let files = BodyFiles::open(path, boot)
         .map_err(|error| OpenError::Io(BodyFiles::folder_of(path), error))?;
     let shared = Arc::new(Shared::new(files, reserve, held.places(system)?));
-    // From the first byte on: a disk may be filled by others, or by bodies, long before the log is long.
+    // From the first byte on: a disk may be filled by others, or by bodies,
+    // long before the log is long.
     if !shared.reserve.fill() {
         shared.note_full();
     }

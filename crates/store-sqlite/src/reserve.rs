@@ -1,9 +1,10 @@
-//! A file that only takes up room: given up when the disk is full, so that outcomes can still be written
-//! while nothing new is accepted. Being able to have it again is how the store knows that there is room.
+//! A file that only takes up room: given up when the disk is full, so that outcomes can still
+//! be written while nothing new is accepted. Being able to have it again is how the store
+//! knows that there is room.
 //!
-//! It has room for all that the log usually holds. So the log can be copied even then, and begun anew in
-//! the room it has already: from there on outcomes take no more. A last part of it stays for the next
-//! start, which needs room for the index of the log and a note.
+//! It has room for all that the log usually holds. So the log can be copied even then, and begun
+//! anew in the room it has already: from there on outcomes take no more. A last part of it stays
+//! for the next start, which needs room for the index of the log and a note.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -23,8 +24,8 @@ const VOLUME_PART: u64 = 8;
 /// What stays of it for the next start.
 const START_BYTES: u64 = 512 << 10;
 const PIECE: u64 = 64 << 10;
-/// What is new may take this part of the room beside the reserve before the disk is asked again: between
-/// 64 KiB and 2 MiB.
+/// What is new may take this part of the room beside the reserve before the disk is asked again:
+/// between 64 KiB and 2 MiB.
 const UNASKED_PART: u64 = 8;
 
 /// The room that is held back.
@@ -71,8 +72,9 @@ impl Reserve {
         u32::try_from(self.bytes >> 12).expect("a reserve is small")
     }
 
-    /// How many bytes what is new may take and still leave as much as the log may need before it is copied,
-    /// so that outcomes do not meet a full disk at once; `None` where nothing new may come. Asks the disk.
+    /// How many bytes what is new may take and still leave as much as the log may need before
+    /// it is copied, so that outcomes do not meet a full disk at once; `None` where nothing new
+    /// may come. Asks the disk.
     pub(crate) fn room(&self) -> Option<u64> {
         if !self.is_kept {
             return Some(u64::MAX);
@@ -93,7 +95,8 @@ impl Reserve {
         self.unasked.store(room.min(self.headroom() / UNASKED_PART), Ordering::Relaxed);
     }
 
-    /// Whether the reserve could be had again, and something new as well. Asks the disk, and takes nothing.
+    /// Whether the reserve could be had again, and something new as well. Asks the
+    /// disk, and takes nothing.
     pub(crate) fn could_return(&self) -> bool {
         self.is_kept && self.room().is_some()
     }
@@ -145,8 +148,8 @@ impl Reserve {
         self.system.volume(&self.path).map_or(u64::MAX, |volume| volume.free)
     }
 
-    /// Not synced: nobody is promised this file. One that a loss of power cut short has another length, so
-    /// that it is made anew.
+    /// Not synced: nobody is promised this file. One that a loss of power cut short has another
+    /// length, so that it is made anew.
     fn take(&self, bytes: u64) -> bool {
         self.try_take(bytes).is_ok()
     }
@@ -220,7 +223,8 @@ mod tests {
 
     #[test]
     fn a_small_volume_has_a_small_reserve() {
-        // 32 MiB of 24 were never to be had: once full, such a store took nothing new until a restart.
+        // 32 MiB of 24 were never to be had: once full, such a store took
+        // nothing new until a restart.
         for (total, bytes) in [(0, 1 << 20), (24 << 20, 3 << 20), (1 << 40, 32 << 20)] {
             assert_eq!(size_on(total), bytes, "{total}");
         }

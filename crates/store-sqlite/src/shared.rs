@@ -22,9 +22,9 @@ impl Shared {
         Self { condition, files: Arc::new(files), reserve, places }
     }
 
-    /// Whether something new of this length may be taken. One that is too long says nothing about others;
-    /// that nothing new fits is known from then on. While there is room, the disk is asked once for many
-    /// bytes, and for none at all never: whoever writes looks.
+    /// Whether something new of this length may be taken. One that is too long says nothing about
+    /// others; that nothing new fits is known from then on. While there is room, the disk is asked
+    /// once for many bytes, and for none at all never: whoever writes looks.
     pub(crate) fn has_room_for(&self, bytes: u64) -> bool {
         self.look_for_room();
         if self.condition.is_full() {
@@ -48,16 +48,17 @@ impl Shared {
         self.condition.note(&Fault::Io(io::Error::new(io::ErrorKind::StorageFull, text)));
     }
 
-    /// Notices that there is room again, so that nobody has to be refused to find out. Free while the disk
-    /// is not known to be full.
+    /// Notices that there is room again, so that nobody has to be refused to find out. Free while
+    /// the disk is not known to be full.
     pub(crate) fn look_for_room(&self) {
         if self.condition.is_full() && self.reserve.could_return() {
             self.condition.has_room();
         }
     }
 
-    /// Notices files that were moved, removed or replaced, and that they are back. Three calls of the
-    /// system, a few microseconds: once for what is written together, and for who asks how the store is.
+    /// Notices files that were moved, removed or replaced, and that they are back. Three
+    /// calls of the system, a few microseconds: once for what is written together, and for
+    /// who asks how the store is.
     pub(crate) fn look_at_places(&self) {
         self.condition.note_place(self.places.missing());
     }

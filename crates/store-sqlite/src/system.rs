@@ -1,5 +1,6 @@
-//! What the store asks the system about its files: which file a name leads to, and how much room there is
-//! on a volume. Each question is a call of the system, so that tests count them and answer themselves.
+//! What the store asks the system about its files: which file a name leads to, and how much
+//! room there is on a volume. Each question is a call of the system, so that tests count
+//! them and answer themselves.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -72,7 +73,8 @@ mod tests {
     use crate::held::beside;
     use crate::{Options, SqliteStore, open};
 
-    /// A volume of 64 MiB has a reserve of 8 and leaves 4 besides, of which an eighth comes unasked.
+    /// A volume of 64 MiB has a reserve of 8 and leaves 4 besides, of which
+    /// an eighth comes unasked.
     const TOTAL: u64 = 64 << 20;
     const HEADROOM: u64 = 4 << 20;
     const UNASKED: u64 = 512 << 10;
@@ -184,8 +186,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_look_comes_after_what_it_vouches_for() {
-        // A file that goes while a commit is written would take an acknowledged task with it, had the
-        // files been looked at before.
+        // A file that goes while a commit is written would take an acknowledged task with it, had
+        // the files been looked at before.
         let (told, world, _store, folder) = open_on(TOTAL);
         let log = || fs::metadata(log_of(folder.path().join("x").as_path())).expect("it is there");
         for _ in 0..3 {
@@ -252,7 +254,8 @@ mod tests {
 
     #[tokio::test]
     async fn large_bodies_are_taken_again_once_a_spent_reserve_could_be_had() {
-        // Only a small task brought the reserve back: until one came, large ones were refused for ever.
+        // Only a small task brought the reserve back: until one came, large
+        // ones were refused for ever.
         let (told, world, store, _folder) = open_on(TOTAL);
         let shared = &store.parts.shared;
         told.set_free(0);

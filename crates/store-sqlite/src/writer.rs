@@ -1,4 +1,5 @@
-//! The one thread that writes: gathers what has arrived, writes it in one transaction, then answers.
+//! The one thread that writes: gathers what has arrived, writes it in one
+//! transaction, then answers.
 //!
 //! Nothing waits for company: while a transaction is made durable, the next gathers by itself.
 
@@ -155,8 +156,8 @@ struct Desk<'c> {
     patience: (u32, u32),
 }
 
-/// Taking the reserve again may write all of it, and fail although the disk says there is room (a quota):
-/// seldom enough, and never too seldom.
+/// Taking the reserve again may write all of it, and fail although the disk says there is room (a
+/// quota): seldom enough, and never too seldom.
 const PATIENCE_MAX: u32 = 16;
 
 impl Desk<'_> {
@@ -181,7 +182,8 @@ impl Desk<'_> {
         }
     }
 
-    /// Writes what was gathered; if that fails, in smaller parts, so that one bad request harms no other.
+    /// Writes what was gathered; if that fails, in smaller parts, so that one
+    /// bad request harms no other.
     fn write(&mut self, requests: Vec<Request>) {
         if requests.is_empty() {
             return;
@@ -202,9 +204,9 @@ impl Desk<'_> {
                 if shared.condition.is_full() && self.has_room_after(&requests) {
                     shared.condition.has_room();
                 }
-                // What is new and no start would find is not promised to anybody, whenever its file went.
-                // All else is stored, and answered so: nobody would run what is claimed if its claim were
-                // told otherwise. The next is refused before it is written.
+                // What is new and no start would find is not promised to anybody, whenever its file
+                // went. All else is stored, and answered so: nobody would run what is claimed if
+                // its claim were told otherwise. The next is refused before it is written.
                 let refusal = shared.condition.refusal();
                 for (request, answer) in requests.into_iter().zip(answers) {
                     match &refusal {
@@ -243,8 +245,8 @@ impl Desk<'_> {
         has_room
     }
 
-    /// Whether what was just written says that there is room again. What was erased within the file is
-    /// room as well, which no disk tells of.
+    /// Whether what was just written says that there is room again. What was erased within the file
+    /// is room as well, which no disk tells of.
     fn has_room_after(&self, written: &[Request]) -> bool {
         let is_new = written.iter().any(brings_something_new);
         (is_new && self.scribe.shared.reserve.room().is_some()) || self.has_free_pages()
@@ -303,7 +305,8 @@ impl Desk<'_> {
         self.write(rest);
     }
 
-    /// Attempts what is asked; each task in the way that cannot be read is set aside, and named once.
+    /// Attempts what is asked; each task in the way that cannot be read is
+    /// set aside, and named once.
     fn attempt_past_strange(&mut self, requests: &[Request]) -> Result<Vec<Answer>, Fault> {
         loop {
             let fault = match self.attempt(|scribe| answer_all(scribe, requests)) {

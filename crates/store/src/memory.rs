@@ -1,6 +1,7 @@
 //! The reference: a store in memory, in plain code that is obviously right.
 //!
-//! Not here: speed and survival. Everything is gone with the process; drivers are compared with this.
+//! Not here: speed and survival. Everything is gone with the process;
+//! drivers are compared with this.
 
 mod body;
 mod claim;

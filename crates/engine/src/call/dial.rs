@@ -118,8 +118,8 @@ fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> 
 #[derive(Debug)]
 pub(super) struct Dialer {
     tcp: TowerToHyperService<HttpConnector>,
-    /// Upstreams, as scheme and authority, that are trusted by other roots than everybody's, or that want
-    /// to know who calls.
+    /// Upstreams, as scheme and authority, that are trusted by other roots than everybody's, or
+    /// that want to know who calls.
     own: RwLock<BTreeMap<String, UpstreamTls>>,
     /// For all others; made when the first is called, because the system's roots are many files.
     public: OnceCell<UpstreamTls>,

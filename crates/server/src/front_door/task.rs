@@ -1,5 +1,5 @@
-//! From a request to a task: all that can be refused is refused before its body is read, and the body
-//! is durable before the upstream hears of it.
+//! From a request to a task: all that can be refused is refused before its body is read, and the
+//! body is durable before the upstream hears of it.
 
 use axum::body::Body;
 use bytes::Bytes;

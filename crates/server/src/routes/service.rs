@@ -43,8 +43,8 @@ pub(super) async fn readiness(State(app): State<Arc<App>>, uri: Uri) -> Result<R
     }
 }
 
-/// `GET /metrics`, on the admin listener: an operator's key, or a call from this machine where there are no
-/// keys, shows all tenants; another key its own.
+/// `GET /metrics`, on the admin listener: an operator's key, or a call from this machine where
+/// there are no keys, shows all tenants; another key its own.
 pub(super) async fn metrics(
     State(app): State<Arc<App>>,
     visitor: Visitor,

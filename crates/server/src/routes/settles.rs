@@ -59,7 +59,8 @@ pub(super) async fn settle(
         leased = lease_next(&app, next.as_ref()).await;
     }
     let next = match leased {
-        // What became of the settles is told in any case; a call for leases alone says what is wrong.
+        // What became of the settles is told in any case; a call for leases
+        // alone says what is wrong.
         Err(refusal) if !slots.is_empty() => {
             app.note(&refusal, None);
             Next::default()

@@ -44,7 +44,8 @@ pub(super) async fn submit(
     uri: Uri,
     body: Body,
 ) -> Result<Response, Refusal> {
-    // What was read of the request is let go of before the commit is waited for: thousands may wait.
+    // What was read of the request is let go of before the commit is waited
+    // for: thousands may wait.
     let handed_in = hand_in(&app, visitor, uri, body).await?;
     let HandedIn { tenant, queue, submission, caller, base, prefer, client, is_trusted } =
         handed_in;

@@ -148,8 +148,8 @@ pub(crate) async fn open(
     })
 }
 
-/// Whether a position lies within the log: beyond its end is that of another store, or of a time that was
-/// undone by a restore, and whoever waited there would miss all that comes before.
+/// Whether a position lies within the log: beyond its end is that of another store, or of a time
+/// that was undone by a restore, and whoever waited there would miss all that comes before.
 async fn is_in_log(app: &App, wanted: &Wanted, after: u64) -> Result<bool, Refusal> {
     let Some(before) = after.checked_sub(1) else { return Ok(true) };
     let tenant = wanted.tenant.clone();
@@ -255,8 +255,8 @@ impl FollowMany {
         Ok(is_open(&task))
     }
 
-    /// An erasure that this follower may know of. It is in no log: whoever was too slow missed it, and
-    /// finds the task gone.
+    /// An erasure that this follower may know of. It is in no log: whoever was too slow missed it,
+    /// and finds the task gone.
     fn erasure(&self, erased: Result<Arc<Task>, RecvError>) -> Option<Bytes> {
         let task = erased.ok()?;
         let Wanted { tenant, tasks, label, only_open, .. } = &self.wanted;

@@ -1,5 +1,5 @@
-//! A stream of one task's events (Server-Sent Events), whatever carries its bytes: hyper's body, or a
-//! bare socket that was taken back from hyper.
+//! A stream of one task's events (Server-Sent Events), whatever carries its bytes: hyper's body, or
+//! a bare socket that was taken back from hyper.
 //!
 //! A browser closes an `EventSource` for ever after any error status: whatever may pass is told as
 //! `relais.busy` in a 200 instead.
@@ -34,8 +34,8 @@ const END_EACH: Duration = Duration::from_micros(50);
 const END_SPREAD_MIN: Duration = Duration::from_millis(20);
 /// Streams that end together have ended after this, however many there are.
 const END_SPREAD_MAX: Duration = Duration::from_secs(2);
-/// How long a client waits before it comes back: drawn in this range, so that a thousand streams that
-/// end together do not come back together. Browsers do not go under 500 ms.
+/// How long a client waits before it comes back: drawn in this range, so that a thousand streams
+/// that end together do not come back together. Browsers do not go under 500 ms.
 const RETRY_MS: std::ops::Range<u32> = 1_000..5_000;
 
 /// From where a client wants to read on.
@@ -146,7 +146,8 @@ pub(crate) async fn open(
 }
 
 impl Follow {
-    /// The next piece of the stream; `None` at its end. After `keepalive` of silence it is a comment.
+    /// The next piece of the stream; `None` at its end. After `keepalive` of
+    /// silence it is a comment.
     ///
     /// May be dropped at any time: the next call goes on where the last one that returned left off.
     pub async fn next(&mut self, keepalive: Duration) -> Option<Chunk> {
@@ -182,8 +183,8 @@ impl Follow {
         }
     }
 
-    /// How long an ended stream stays open, where many followers of one task end together: ending one
-    /// costs as much as telling it, and those that come back do not all come at once.
+    /// How long an ended stream stays open, where many followers of one task end together: ending
+    /// one costs as much as telling it, and those that come back do not all come at once.
     pub(crate) fn ends_after(&self) -> Option<Duration> {
         ends_after(self.follower.count(), self.app.engine.chance().unit())
     }
@@ -226,8 +227,8 @@ impl Follow {
         Ok(Some(Chunk::of(&chunk)))
     }
 
-    /// Gives out events of a page, as many as one piece of a stream may have: a follower that does not
-    /// read holds no more than that.
+    /// Gives out events of a page, as many as one piece of a stream may have: a follower that does
+    /// not read holds no more than that.
     async fn give(&mut self, page: &[Entry], chunk: &mut Vec<u8>) -> Result<(), Refusal> {
         let mut given = 0;
         while given < page.len() && chunk.len() < limits::STREAM_CHUNK_BYTES_MAX {
@@ -248,8 +249,8 @@ impl Follow {
         Ok(page.into_iter().map(|logged| logged.entry).collect())
     }
 
-    /// Moves the cursor past `last`. A terminal event that nothing follows yet ends the stream: a retry
-    /// by hand begins another.
+    /// Moves the cursor past `last`. A terminal event that nothing follows yet ends the stream: a
+    /// retry by hand begins another.
     fn given(&mut self, last: Option<&Entry>) {
         let Some(last) = last else { return };
         self.after = last.seq;
@@ -266,8 +267,8 @@ impl Drop for Follow {
     }
 }
 
-/// Marks a response whose events may be written without hyper: whoever takes the [`Follow`] out writes
-/// the head and the events; otherwise the response's body gives them.
+/// Marks a response whose events may be written without hyper: whoever takes the [`Follow`] out
+/// writes the head and the events; otherwise the response's body gives them.
 #[derive(Clone)]
 pub struct Following(Arc<Mutex<Option<Follow>>>);
 
@@ -345,9 +346,9 @@ fn busy(app: &App, refusal: &Refusal) -> Bytes {
     out.into()
 }
 
-/// When a stream that opens now ends: drawn in a range, so that those that opened together do not end
-/// together, and not after the right to it, which `until` bounds. Whoever still may comes back, and
-/// misses nothing.
+/// When a stream that opens now ends: drawn in a range, so that those that opened together do not
+/// end together, and not after the right to it, which `until` bounds. Whoever still may comes
+/// back, and misses nothing.
 #[must_use]
 pub(crate) fn ends_at(app: &App, until: Option<Timestamp>) -> Duration {
     let most = limits::STREAM_LIFETIME_MAX;

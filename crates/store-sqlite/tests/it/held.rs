@@ -34,8 +34,8 @@ fn look_from_outside(path: &Path) {
 
 #[tokio::test]
 async fn a_look_from_outside_costs_the_store_nothing() {
-    // Opening closed a descriptor of the file, and with it the locks of SQLite: `sqlite3 relais.db` took
-    // itself for the last and removed the log, into which the server went on to acknowledge.
+    // Opening closed a descriptor of the file, and with it the locks of SQLite: `sqlite3 relais.db`
+    // took itself for the last and removed the log, into which the server went on to acknowledge.
     let folder = new_folder();
     let (world, store) = world_in(&folder);
     world.accept(task()).await;
@@ -93,8 +93,8 @@ async fn a_store_that_is_moved_away_takes_nothing_until_it_is_back() {
 
 #[tokio::test]
 async fn what_is_refused_once_a_file_is_known_to_be_away_is_not_stored() {
-    // Tasks of a claim that was refused after it was stored were running, and nobody ran them until their
-    // lease was over.
+    // Tasks of a claim that was refused after it was stored were running, and nobody ran them
+    // until their lease was over.
     let folder = new_folder();
     let (world, store) = world_in(&folder);
     let waiting = world.accept(task()).await;

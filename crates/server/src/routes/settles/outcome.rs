@@ -25,8 +25,8 @@ const JSON: &str = "application/json";
 /// The media type of a result of which nobody said.
 const BYTES: &str = "application/octet-stream";
 
-/// The settle that a document asks for. The result stored before, which it names, is put into `taken`: it
-/// must be kept there until the engine has answered.
+/// The settle that a document asks for. The result stored before, which it names, is put into
+/// `taken`: it must be kept there until the engine has answered.
 ///
 /// # Errors
 /// Names the member that is not valid.
@@ -91,8 +91,8 @@ async fn succeed(
     Ok(Outcome::Succeed { result, message })
 }
 
-/// Makes a result ready to be stored; `None` if nobody will store it, because it is large and its lease
-/// is over: the engine answers what became of that.
+/// Makes a result ready to be stored; `None` if nobody will store it, because it is large and its
+/// lease is over: the engine answers what became of that.
 async fn store(app: &App, token: LeaseToken, bytes: Bytes) -> Result<Option<Data>, Refusal> {
     let max = app.engine.config().result_bytes_max;
     if bytes.len() as u64 > max {
@@ -148,8 +148,8 @@ fn content_type_field(kind: String) -> Field {
     ("content-type".to_owned(), Bytes::from(kind))
 }
 
-/// A field that an answer may have: not one that frames it, not one of ours, and not one that speaks
-/// for the origin it is told from, which is Relais' own.
+/// A field that an answer may have: not one that frames it, not one of ours, and not one that
+/// speaks for the origin it is told from, which is Relais' own.
 fn field_name(name: &str) -> Option<HeaderName> {
     let parsed = HeaderName::from_bytes(name.as_bytes()).ok()?;
     let text = parsed.as_str();
