@@ -28,6 +28,7 @@ use counts::Counts;
 
 /// Problems described; a store with more is beyond listing them.
 const PROBLEMS_MAX: usize = 100;
+const LAST_DAMAGED: usize = PROBLEMS_MAX - 1;
 
 /// What a look over a store found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,20 +44,49 @@ pub struct Report {
     pub spilled: u64,
     /// Bytes of all bodies.
     pub body_bytes: u64,
-    /// What is wrong, one sentence each; at most a hundred.
+    /// What is wrong with the store as a whole, one sentence each; at most a hundred.
     pub problems: Vec<String>,
+    /// What is damaged of single tasks and harms no others, one sentence each; at most a hundred.
+    /// With more, that is a problem of the whole.
+    pub damaged: Vec<String>,
+    /// The files among that.
+    pub(crate) damaged_files: Vec<StoredFile>,
+}
+
+/// The file of a body, as its row says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StoredFile {
+    pub(crate) name: String,
+    pub(crate) len: u64,
+    pub(crate) crc: u32,
 }
 
 impl Report {
     /// Whether nothing is wrong.
     #[must_use]
     pub fn is_sound(&self) -> bool {
-        self.problems.is_empty()
+        self.problems.is_empty() && self.damaged.is_empty()
+    }
+
+    /// All that is wrong, one sentence each.
+    pub fn sentences(&self) -> impl Iterator<Item = &str> {
+        self.problems.iter().chain(&self.damaged).map(String::as_str)
     }
 
     fn blame(&mut self, problem: String) {
         if self.problems.len() < PROBLEMS_MAX {
             self.problems.push(problem);
+        }
+    }
+
+    fn blame_task(&mut self, damage: String) {
+        match self.damaged.len() {
+            PROBLEMS_MAX => {}
+            LAST_DAMAGED => {
+                self.damaged.push(damage);
+                self.blame(format!("{PROBLEMS_MAX} tasks or more are damaged"));
+            }
+            _ => self.damaged.push(damage),
         }
     }
 
@@ -210,8 +240,15 @@ impl Look<'_> {
 
     fn task(&mut self, row: &Row<'_>, counts: &mut Counts) -> Result<(), Fault> {
         let id = codec::id_of(row.get_ref("id")?.as_blob()?)?;
-        let named = |fault: Fault| Fault::damaged(format!("{id}: {fault}"));
-        let read = TaskRow::read(row).map_err(named)?;
+        let read = match TaskRow::read(row) {
+            Ok(read) => read,
+            Err(fault @ Fault::Task { .. }) => {
+                counts.leave_out(row.get("lane_id")?);
+                self.report.blame_task(format!("{id}: {fault}"));
+                return Ok(());
+            }
+            Err(fault) => return Err(Fault::damaged(format!("{id}: {fault}"))),
+        };
         let task = &read.task;
         let Some(line) = counts.line(read.line_id) else {
             return Err(Fault::damaged(format!("{id} is in no lane")));
@@ -246,7 +283,10 @@ impl Look<'_> {
     fn event(&mut self, row: &Row<'_>) -> Result<(), Fault> {
         self.report.events += 1;
         let (pos, prev): (i64, i64) = (row.get(0)?, row.get(2)?);
-        codec::decode_entry(TaskId::from_u128(0), 0, row.get_ref(3)?.as_blob()?)?;
+        if let Err(fault) = codec::decode_entry(TaskId::from_u128(0), 0, row.get_ref(3)?.as_blob()?)
+        {
+            self.report.blame_task(format!("event {pos}: {fault}"));
+        }
         // The previous event is that with the number before, of the same task.
         let (n, seq): (i64, i64) = (row.get(1)?, row.get(4)?);
         let before: Option<(i64, i64)> = match row.get::<_, Option<i64>>(5)? {
@@ -271,18 +311,22 @@ impl Look<'_> {
         self.report.body_bytes += len;
         let Some(file) = row.get_ref(3)?.as_str_or_null()? else {
             let bytes = row.get_ref(4)?.as_blob()?;
-            let is_same = bytes.len() as u64 == len && crc32fast::hash(bytes) == crc;
-            let damaged = || Fault::damaged(format!("{} is not what was stored", name_of(row)));
-            return if is_same { Ok(()) } else { Err(damaged()) };
+            if bytes.len() as u64 != len || crc32fast::hash(bytes) != crc {
+                self.report.blame_task(format!("{} is not what was stored", name_of(row)));
+            }
+            return Ok(());
         };
         self.report.spilled += 1;
-        match BodyFiles::verify(self.path, file, len, crc) {
-            // Beside a running server, a file may go between the moment that is looked at and now.
-            Err(fault) if self.is_still_there(file)? => {
-                Err(Fault::damaged(format!("{}: {fault}", name_of(row))))
+        // Beside a running server, a file may go between the moment that is looked at and now.
+        if let Err(fault) = BodyFiles::verify(self.path, file, len, crc)
+            && self.is_still_there(file)?
+        {
+            self.report.blame_task(format!("{}: {fault}", name_of(row)));
+            if self.report.damaged.len() < PROBLEMS_MAX {
+                self.report.damaged_files.push(StoredFile { name: file.to_owned(), len, crc });
             }
-            _ => Ok(()),
         }
+        Ok(())
     }
 
     fn is_still_there(&self, file: &str) -> Result<bool, Fault> {

@@ -15,7 +15,7 @@ use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 
 use crate::bodies::{BodyFiles, is_name};
-use crate::check::{Report, View, check};
+use crate::check::{Report, StoredFile, View, check};
 use crate::fault::Fault;
 use crate::held::beside;
 use crate::ledger::each;
@@ -73,8 +73,15 @@ pub(crate) fn copy(from: &Path, to: &Path) -> Result<Report, CopyError> {
     copy_database(&view.conn, &part)?;
     copy_bodies(view.held.path(), &part)?;
     let report = check(&part, true)?;
-    if let Some(problem) = report.problems.first() {
-        return Err(CopyError::Damaged(part, problem.clone()));
+    // What is damaged of single tasks is so in the original: whoever has such a store needs a copy
+    // most. A file that is whole there was damaged on the way.
+    let is_whole = |file: &&StoredFile| {
+        BodyFiles::verify(view.held.path(), &file.name, file.len, file.crc).is_ok()
+    };
+    let lost = report.damaged_files.iter().find(is_whole);
+    let lost = lost.map(|file| format!("the file {} was not copied whole", file.name));
+    if let Some(problem) = report.problems.first().cloned().or(lost) {
+        return Err(CopyError::Damaged(part, problem));
     }
     // The database comes last: where it is, all of it is.
     let bodies = BodyFiles::folder_of(to);
@@ -112,7 +119,7 @@ fn copy_database(conn: &Connection, part: &Path) -> Result<(), CopyError> {
 }
 
 /// Copies the files that the rows of the copy name. What is missing or damaged
-/// shows when it is read back.
+/// shows when it is read back; where their folder is missing, somebody forgot it.
 fn copy_bodies(from: &Path, part: &Path) -> Result<(), CopyError> {
     let (from, to) = (BodyFiles::folder_of(from), BodyFiles::folder_of(part));
     fs::DirBuilder::new().mode(0o700).create(&to).map_err(failed(&to))?;
@@ -122,24 +129,25 @@ fn copy_bodies(from: &Path, part: &Path) -> Result<(), CopyError> {
         names.push(row.get(0)?);
         Ok(())
     })?;
+    if !names.is_empty() {
+        fs::metadata(&from).map_err(failed(&from))?;
+    }
     for name in names.iter().filter(|name| is_name(name)) {
         let path = to.join(name);
-        match copy_file(&from.join(name), &path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            copied => copied.map_err(failed(&path))?,
-        }
+        copy_file(&from.join(name), &path).map_err(failed(&path))?;
     }
     File::open(&to).and_then(|folder| folder.sync_all()).map_err(failed(&to))
 }
 
+/// Fails where the copy cannot be written: what cannot be read is damaged in the original.
 fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
-    let mut from = File::open(from)?;
+    let Ok(mut from) = File::open(from) else { return Ok(()) };
     let mut to = File::options().write(true).create_new(true).mode(0o600).open(to)?;
     let mut piece = vec![0; PIECE];
     loop {
-        match from.read(&mut piece)? {
-            0 => return to.sync_all(),
-            count => to.write_all(&piece[..count])?,
+        match from.read(&mut piece) {
+            Ok(0) | Err(_) => return to.sync_all(),
+            Ok(count) => to.write_all(&piece[..count])?,
         }
     }
 }

@@ -98,7 +98,8 @@ impl SqliteStore {
     }
 
     /// Copies the store in a file with its bodies to another place, as of one moment and beside a
-    /// running server as well; reads the copy back whole, and answers what there is. Blocks.
+    /// running server as well; reads the copy back whole, and answers what there is. What is
+    /// damaged of single tasks is copied as it is, and in the report. Blocks.
     ///
     /// # Errors
     /// [`CopyError`] says what could not be read or written; then there is no file `to`.

@@ -66,8 +66,9 @@ impl FileSpool {
         }
     }
 
-    /// Remembers what a fault says about the store. That one body found no room says nothing about others:
-    /// what it took is free again, and the writer asks the disk itself before it takes anything new.
+    /// Remembers what a fault says about the store. That one body found no room says nothing about
+    /// others: what it took is free again, and the writer asks the disk itself before it takes
+    /// anything new.
     pub(crate) fn note(&self, fault: &Fault) {
         if fault.meaning() != Meaning::Full {
             self.bytes.shared.condition.note(fault);

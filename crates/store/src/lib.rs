@@ -85,11 +85,12 @@ pub trait Store: Send + Sync + 'static {
     /// Small named values that survive: signing keys, API keys.
     fn secrets(&self) -> StoreFuture<'_, Vec<(String, bytes::Bytes)>>;
 
-    /// Whether the store can be relied on right now. It may look: for whoever watches, not for each request.
+    /// Whether the store can be relied on right now. It may look: for whoever watches, not for
+    /// each request.
     fn health(&self) -> Health;
 
-    /// Whether something new may bring a body of so many bytes, or with none: whether anything new may come.
-    /// What is left after it must do for the outcomes of what is there. Asked for each request and each
-    /// piece of a body: as good as free while there is room.
+    /// Whether something new may bring a body of so many bytes, or with none: whether anything new
+    /// may come. What is left after it must do for the outcomes of what is there. Asked for each
+    /// request and each piece of a body: as good as free while there is room.
     fn has_room_for(&self, bytes: u64) -> bool;
 }

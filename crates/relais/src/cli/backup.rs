@@ -16,8 +16,9 @@ use crate::config::{self, Overrides, StoreUrl};
 
 /// Copies the store into FILE while its server goes on, and reads the copy back to the last byte.
 ///
-/// FILE is a store itself, of one moment: `relais restore FILE` puts it back. Large bodies are
-/// beside it in the folder FILE.bodies. The key that seals credentials is not in it: keep it apart.
+/// FILE is a store itself, of one moment: `relais restore FILE` puts it back. Tasks that are
+/// damaged in the store are copied as they are, and named. Large bodies are beside it in the
+/// folder FILE.bodies. The key that seals credentials is not in it: keep it apart.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  relais backup /backups/relais-monday.db")]
 pub(super) struct Backup {
@@ -100,13 +101,17 @@ pub(super) fn tell(
     keys: &[String],
     as_json: bool,
 ) -> anyhow::Result<()> {
-    let Report { tasks, events, bodies, body_bytes, .. } = report;
+    let Report { tasks, events, bodies, body_bytes, damaged, .. } = report;
     if as_json {
         return show::json(&json!({"file": file, "tasks": tasks, "events": events,
-            "bodies": bodies, "body_bytes": body_bytes, "seal_keys": keys}));
+            "bodies": bodies, "body_bytes": body_bytes, "damaged": damaged, "seal_keys": keys}));
     }
+    for damage in damaged {
+        show::note(&format!("warning: damaged already in what was copied: {damage}"));
+    }
+    let state = if damaged.is_empty() { "is whole" } else { "is a true copy" };
     show::line(&format!(
-        "{} is whole: {tasks} tasks, {events} events, {bodies} bodies ({body_bytes} bytes)",
+        "{} {state}: {tasks} tasks, {events} events, {bodies} bodies ({body_bytes} bytes)",
         file.display()
     ))
 }

@@ -62,7 +62,7 @@ impl Check {
                     "events": report.events,
                     "bodies": report.bodies,
                     "body_bytes": report.body_bytes,
-                    "problems": report.problems,
+                    "problems": report.sentences().collect::<Vec<_>>(),
                 });
             }
             show::json(&summary)?;
@@ -74,7 +74,7 @@ impl Check {
 
 /// What a deep look found, on standard error as all judgements.
 fn judge(store: &StoreUrl, report: &Report) -> anyhow::Result<ExitCode> {
-    for problem in &report.problems {
+    for problem in report.sentences() {
         show::note(&format!("  {problem}"));
     }
     if !report.is_sound() {

@@ -185,6 +185,27 @@ fn a_backup_beside_a_running_server_is_a_store_with_all_that_was_acknowledged() 
     assert!(!listed.contains(&late), "it came after the copy");
 }
 
+/// One row that could not be read, and there was no backup any more.
+#[test]
+fn a_backup_of_a_store_with_a_damaged_task_is_made_and_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let submit = server.command(folder.path(), &["submit", "-", "--queue", "later"]);
+    let id = stdout(&output(submit, b"1")).trim().to_owned();
+    server.process.signal("TERM");
+    server.process.end();
+    let conn = rusqlite::Connection::open(folder.path().join("relais.db")).unwrap();
+    conn.execute("update task set life = x'0909'", []).unwrap();
+    drop(conn);
+    let made = output(relais(folder.path(), &["backup", "copy.db"]), b"");
+    assert!(made.status.success(), "{}", stderr(&made));
+    assert!(stderr(&made).contains(&format!("damaged already in what was copied: {id}")));
+    assert!(stdout(&made).contains("copy.db is a true copy: 1 tasks"), "{}", stdout(&made));
+    let there =
+        output(relais(folder.path(), &["restore", "copy.db", "--store", "sqlite:b.db"]), b"");
+    assert!(there.status.success(), "{}", stderr(&there));
+}
+
 /// Whoever watches the port took the server for ready, and lost what it sent.
 #[test]
 fn nobody_can_connect_before_the_store_is_open() {

@@ -21,6 +21,8 @@ pub(super) struct Counts {
     /// Live tasks by queue and source.
     sources: BTreeMap<(i64, Source), Kept<i64>>,
     lines: BTreeMap<i64, Line>,
+    /// Queues with tasks that cannot be read, and so not be counted.
+    left_out: HashSet<i64>,
 }
 
 #[derive(Default)]
@@ -67,6 +69,7 @@ impl Counts {
             pools: BTreeMap::new(),
             sources: BTreeMap::new(),
             lines: BTreeMap::new(),
+            left_out: HashSet::new(),
         };
         each(conn, sql::CHECK_QUEUES, |row| {
             let mut kept = [0; 9];
@@ -97,6 +100,14 @@ impl Counts {
         self.lines.get(&id)
     }
 
+    /// Leaves out the queue of a task that cannot be read: which of its counts the task is part of
+    /// is not known.
+    pub(super) fn leave_out(&mut self, line_id: i64) {
+        if let Some(line) = self.lines.get(&line_id) {
+            self.left_out.insert(line.queue_id);
+        }
+    }
+
     /// Counts a task.
     pub(super) fn add(&mut self, row: &TaskRow) {
         let standing = row.standing();
@@ -119,6 +130,14 @@ impl Counts {
 
     /// What is kept otherwise than it was counted.
     pub(super) fn problems(mut self) -> Vec<String> {
+        let left_out = std::mem::take(&mut self.left_out);
+        let is_counted = |queue: &i64| !left_out.contains(queue);
+        for line in self.lines.values().filter(|line| !is_counted(&line.queue_id)) {
+            self.pools.remove(&line.pool_id);
+        }
+        self.queues.retain(|id, _| is_counted(id));
+        self.sources.retain(|(queue, _), _| is_counted(queue));
+        self.lines.retain(|_, line| is_counted(&line.queue_id));
         let mut problems = Vec::new();
         for (id, queue) in &self.queues {
             if queue.kept != queue.counted {

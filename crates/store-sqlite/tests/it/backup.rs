@@ -93,12 +93,65 @@ async fn a_copy_overwrites_nothing_and_leaves_the_original_alone() {
     assert_eq!(std::fs::read(file_in(&folder)).expect("it is there"), before);
     let again = SqliteStore::copy(&file_in(&folder), &target);
     assert!(matches!(again, Err(CopyError::Exists(_))), "{again:?}");
-    // One that is not whole does not get its name.
-    for file in std::fs::read_dir(folder.path().join("relais.db.bodies")).expect("it is there") {
-        std::fs::remove_file(file.expect("it is there").path()).expect("it is ours");
-    }
+    // One without all its bodies does not get its name: somebody forgot their folder.
     let second = folder.path().join("second.db");
-    let damaged = SqliteStore::copy(&file_in(&folder), &second);
+    std::fs::remove_dir_all(folder.path().join("relais.db.bodies")).expect("it is ours");
+    let without = SqliteStore::copy(&file_in(&folder), &second);
+    assert!(matches!(without, Err(CopyError::Io(..))), "{without:?}");
+    assert!(!second.exists());
+    // Nor one whose counts are wrong.
+    let conn = rusqlite::Connection::open(&target).expect("it opens");
+    conn.execute("update queue set queued = queued + 1", []).expect("it works");
+    drop(conn);
+    let damaged = SqliteStore::copy(&target, &second);
     assert!(matches!(damaged, Err(CopyError::Damaged(..))), "{damaged:?}");
     assert!(!second.exists());
+}
+
+#[tokio::test]
+async fn a_store_with_damaged_tasks_is_copied_and_that_is_said() {
+    // One row that was set aside, or one body without its file, and there was no backup any more.
+    let folder = new_folder();
+    let (world, store) = world_in(&folder);
+    let running = world.accept(task().source(1, 9)).await;
+    world.claim(&from("mail").limit(1)).await;
+    let met = world.accept(task().source(1, 9)).await;
+    let over = world.accept(task()).await;
+    world.step(over, Command::Cancel, 1).await;
+    let bodiless = accept_large(&world).await;
+    let good = accept_large(&world).await;
+    store.close().await;
+    drop((world, store));
+    let conn = rusqlite::Connection::open(file_in(&folder)).expect("it opens");
+    conn.execute("update task set life = x'0909' where n <= 3", []).expect("it works");
+    let file: String = conn
+        .query_row("select file from body where key / 8 = 4 and file is not null", [], |row| {
+            row.get(0)
+        })
+        .expect("it has one");
+    drop(conn);
+    let bodies = folder.path().join("relais.db.bodies");
+    std::fs::remove_file(bodies.join(file)).expect("it is ours");
+
+    let (world, store) = world_in(&folder);
+    assert_eq!(
+        world.started(&from("mail").limit(1)).await,
+        [good],
+        "one is set aside, one is spoiled"
+    );
+    let (copy, restored) = (folder.path().join("copy.db"), folder.path().join("restored.db"));
+    for (source, target) in [(file_in(&folder), &copy), (copy.clone(), &restored)] {
+        let report = SqliteStore::copy(&source, target).expect("it is copied");
+        assert_eq!((report.tasks, report.problems.len()), (5, 0), "{report:#?}");
+        for id in [running, met, over, bodiless] {
+            let of_it = report.damaged.iter().filter(|damage| damage.contains(&id.to_string()));
+            assert_eq!(of_it.count(), 1, "{id}: {report:#?}");
+        }
+        assert_eq!(report.damaged.len(), 4, "{report:#?}");
+    }
+    store.close().await;
+    let restored = try_open(&restored).expect("it opens");
+    let body = restored.body(good, BodyKind::Input).await.expect("it reads");
+    body.expect("it is there").verify().await.expect("it is whole");
+    restored.close().await;
 }

@@ -116,8 +116,8 @@ async fn a_file_that_changed_is_noticed() {
     assert!(matches!(read, Err(StoreError::BodyDamaged(_))), "{read:?}");
     let report = relais_store_sqlite::SqliteStore::check(&file_in(&folder), true);
     let report = report.expect("it is a store");
-    assert_eq!(report.problems.len(), 1, "{report:?}");
-    assert!(report.problems[0].contains(&format!("the input of {id}")), "{report:?}");
+    assert_eq!(report.damaged.len(), 1, "{report:?}");
+    assert!(report.damaged[0].contains(&format!("the input of {id}")), "{report:?}");
     fs::remove_file(file).expect("it is ours");
     let read = world.store.body(id, BodyKind::Input).await;
     assert!(matches!(read, Err(StoreError::BodyDamaged(_))), "{read:?}");

@@ -30,8 +30,9 @@ async fn a_task_that_cannot_be_read_harms_no_other() {
     assert!(second.is_ok(), "its neighbour is served");
     assert_eq!(store.health(), Health::Ready, "it says nothing about the rest");
     let report = SqliteStore::check(&file_in(&folder), true).expect("it is a store");
-    let is_named = |problem: &String| problem.contains(&format!("{bad}: a task has the layout 9"));
-    assert!(report.problems.iter().any(is_named), "{report:?}");
+    let is_named = |damage: &String| damage.contains(&format!("{bad}: a task has the layout 9"));
+    assert!(report.damaged.iter().any(is_named), "{report:?}");
+    assert!(report.problems.is_empty() && !report.is_sound(), "it harms no other: {report:?}");
     world.accept(task().id(TaskId::from_u128(77))).await;
 }
 
@@ -116,7 +117,7 @@ async fn a_deep_look_finds_what_is_wrong() {
         let conn = rusqlite::Connection::open(file_in(&folder)).expect("it opens");
         conn.execute(damage, []).expect("it works");
         let report = SqliteStore::check(&file_in(&folder), true).expect("it is a store");
-        let is_found = report.problems.iter().any(|problem| problem.contains(expected));
-        assert!(is_found, "{damage}: {:?}", report.problems);
+        let is_found = report.sentences().any(|problem| problem.contains(expected));
+        assert!(is_found, "{damage}: {report:?}");
     }
 }

@@ -57,5 +57,5 @@ fn new_store() -> (SqliteStore, TempDir) {
 /// Looks over everything in the file.
 fn assert_sound(path: &Path) {
     let report = SqliteStore::check(path, true).expect("it is a store");
-    assert!(report.is_sound(), "{:#?}", report.problems);
+    assert!(report.is_sound(), "{report:#?}");
 }

@@ -77,7 +77,7 @@ impl Promises {
         runtime.block_on(store.close());
         looked?;
         let report = report.map_err(|error| format!("it cannot be checked: {error}"))?;
-        if report.is_sound() { Ok(()) } else { Err(report.problems.join("\n")) }
+        if report.is_sound() { Ok(()) } else { Err(format!("{report:#?}")) }
     }
 
     async fn look(&self, store: &SqliteStore) -> Result<(), String> {
