@@ -60,9 +60,11 @@ impl BodyFiles {
     }
 
     /// The name becomes visible; durable when this returns.
-    pub(crate) fn publish(&self, name: &str) -> io::Result<()> {
+    pub(crate) fn publish(&self, name: &str) -> Result<(), Fault> {
+        // First, so that the name is not changed yet where there are no descriptors left.
+        let folder = File::open(&self.folder)?;
         fs::rename(self.unfinished(name), self.folder.join(name))?;
-        File::open(&self.folder)?.sync_all()
+        folder.sync_all().map_err(Fault::Fsync)
     }
 
     pub(crate) fn remove_unfinished(&self, name: &str) {

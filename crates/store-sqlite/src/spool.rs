@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use bytes::{Bytes, BytesMut};
 use relais_core::limits;
 use relais_store::{BodyRead, Data, Spool, StoreError, StoreFuture, Unclaimed};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 use crate::bodies::read_file;
 use crate::fault::{Fault, Meaning};
@@ -29,7 +29,8 @@ pub(crate) struct FileSpool {
     len: u64,
     /// The write that is under way.
     flight: Option<JoinHandle<Result<(), Fault>>>,
-    failed: Option<StoreError>,
+    /// The disk did not keep what it had taken: the bytes are nowhere any more.
+    is_lost: bool,
 }
 
 /// The bytes so far, and where they are.
@@ -42,7 +43,7 @@ struct Growing {
 #[derive(Default)]
 struct Place {
     file: Option<Arc<File>>,
-    /// The piece that is being written, and where it begins.
+    /// The piece that is being written, or could not be, and where it begins.
     flying: Option<(u64, Bytes)>,
     /// Bytes that are in the file or under way to it.
     sent: u64,
@@ -62,51 +63,67 @@ impl FileSpool {
             hasher: crc32fast::Hasher::new(),
             len: 0,
             flight: None,
-            failed: None,
+            is_lost: false,
         }
     }
 
-    /// Remembers what a fault says about the store. That one body found no room says nothing about
-    /// others: what it took is free again, and the writer asks the disk itself before it takes
-    /// anything new.
+    /// Waits until the piece that was sent last is in the file; one that could not be written is sent once
+    /// more.
+    async fn land(&mut self) -> Result<(), StoreError> {
+        if self.flight.is_none() {
+            self.fly();
+        }
+        let Some(flight) = &mut self.flight else { return Ok(()) };
+        let landed = flight.await;
+        self.flight = None;
+        self.judge(landed)
+    }
+
+    /// Sends what has gathered to the file, once the piece before has landed.
+    fn send(&mut self) {
+        {
+            let mut place = self.bytes.place();
+            let piece = place.pending.split().freeze();
+            let offset = place.sent;
+            place.sent += piece.len() as u64;
+            place.flying = Some((offset, piece));
+        }
+        self.fly();
+    }
+
+    fn fly(&mut self) {
+        let Some((offset, piece)) = self.bytes.place().flying.clone() else { return };
+        let bytes = self.bytes.clone();
+        self.flight = Some(tokio::task::spawn_blocking(move || bytes.write(offset, &piece)));
+    }
+
+    /// Remembers what a fault says about the store. That one body found no room says nothing about others:
+    /// the writer asks the disk itself before it takes anything new.
     pub(crate) fn note(&self, fault: &Fault) {
         if fault.meaning() != Meaning::Full {
             self.bytes.shared.condition.note(fault);
         }
     }
 
-    /// Waits for the write that is under way.
-    async fn land(&mut self) -> Result<(), StoreError> {
-        if let Some(flight) = &mut self.flight {
-            let landed = flight.await;
-            self.flight = None;
-            if let Err(fault) = landed.unwrap_or_else(|_| Err(stopped())) {
-                self.note(&fault);
-                self.failed = Some(fault.as_error());
-            }
+    /// What came of a write, or of the end.
+    fn judge(&mut self, done: Result<Result<(), Fault>, JoinError>) -> Result<(), StoreError> {
+        done.unwrap_or_else(|_| Err(stopped())).map_err(|fault| {
+            self.note(&fault);
+            // A file that was not made durable once is not to be believed the next time.
+            self.is_lost |= matches!(fault, Fault::Fsync(_));
+            fault.as_error()
+        })
+    }
+
+    async fn finish_file(&mut self) -> Result<Data, StoreError> {
+        if self.is_lost {
+            return Err(StoreError::BodyDamaged("the disk did not keep it".to_owned()));
         }
-        self.failed.clone().map_or(Ok(()), Err)
-    }
-
-    /// Sends what has gathered to the file.
-    async fn send(&mut self) -> Result<(), StoreError> {
         self.land().await?;
-        let (offset, piece) = {
-            let mut place = self.bytes.place();
-            let piece = place.pending.split().freeze();
-            let offset = place.sent;
-            place.sent += piece.len() as u64;
-            place.flying = Some((offset, piece.clone()));
-            (offset, piece)
-        };
-        let bytes = self.bytes.clone();
-        self.flight = Some(tokio::task::spawn_blocking(move || bytes.write(offset, &piece)));
-        Ok(())
-    }
-
-    async fn finish_file(mut self) -> Result<Data, StoreError> {
-        self.send().await?;
-        self.land().await?;
+        if !self.bytes.place().pending.is_empty() {
+            self.send();
+            self.land().await?;
+        }
         let (shared, name) = (self.bytes.shared.clone(), self.bytes.name.clone());
         let unclaimed = Unclaimed::new(move || shared.files.remove(&name));
         // Held until the file has its name, too: whoever leaves meanwhile leaves nothing behind.
@@ -117,10 +134,7 @@ impl FileSpool {
             published
         };
         let published = tokio::task::spawn_blocking(publish).await;
-        if let Err(fault) = published.unwrap_or_else(|_| Err(stopped())) {
-            self.note(&fault);
-            return Err(fault.as_error());
-        }
+        self.judge(published)?;
         let crc = std::mem::take(&mut self.hasher).finalize();
         Ok(Data::Spilled { name: self.bytes.name.clone(), len: self.len, crc, unclaimed })
     }
@@ -133,17 +147,18 @@ fn stopped() -> Fault {
 impl Spool for FileSpool {
     fn write(&mut self, chunk: Bytes) -> StoreFuture<'_, ()> {
         Box::pin(async move {
-            if let Some(failed) = &self.failed {
-                return Err(failed.clone());
+            let is_enough = self.bytes.place().pending.len() + chunk.len() >= PIECE;
+            if is_enough {
+                // Before any of the chunk is taken: it may have to be said again.
+                self.land().await?;
             }
             self.hasher.update(&chunk);
             self.len += chunk.len() as u64;
-            let gathered = {
-                let mut place = self.bytes.place();
-                place.pending.extend_from_slice(&chunk);
-                place.pending.len()
-            };
-            if gathered >= PIECE { self.send().await } else { Ok(()) }
+            self.bytes.place().pending.extend_from_slice(&chunk);
+            if is_enough {
+                self.send();
+            }
+            Ok(())
         })
     }
 
@@ -155,7 +170,7 @@ impl Spool for FileSpool {
         self.len
     }
 
-    fn finish(self: Box<Self>) -> StoreFuture<'static, Data> {
+    fn finish(&mut self) -> StoreFuture<'_, Data> {
         Box::pin(async move {
             if self.len > limits::INLINE_BODY_BYTES_MAX as u64 {
                 return self.finish_file().await;
@@ -207,7 +222,7 @@ impl Growing {
     fn publish(&self) -> Result<(), Fault> {
         let file = self.place().file.clone().expect("the last piece was written");
         file.sync_all().map_err(Fault::Fsync)?;
-        self.shared.files.publish(&self.name).map_err(Fault::Fsync)?;
+        self.shared.files.publish(&self.name)?;
         self.place().is_finished = true;
         Ok(())
     }

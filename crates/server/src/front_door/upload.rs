@@ -101,7 +101,7 @@ impl Kept {
     }
 
     async fn finish(mut self) -> Result<Data, Refusal> {
-        if let Some(spool) = self.spool.take() {
+        if let Some(mut spool) = self.spool.take() {
             return Ok(spool.finish().await?);
         }
         if self.rest.is_empty() {

@@ -124,7 +124,7 @@ impl Spool for OddSpool {
         self.whole.len()
     }
 
-    fn finish(self: Box<Self>) -> StoreFuture<'static, Data> {
+    fn finish(&mut self) -> StoreFuture<'_, Data> {
         match self.error.lock().unwrap().clone() {
             Some(error) => Box::pin(async move { Err(error) }),
             None => self.whole.finish(),

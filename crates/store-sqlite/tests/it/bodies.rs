@@ -39,6 +39,36 @@ async fn a_large_body_goes_through_a_file_and_comes_back() {
 }
 
 #[tokio::test]
+async fn what_a_spool_could_not_write_is_written_when_it_is_said_again() {
+    // A folder that was away for a moment cost an answer that had come whole.
+    let folder = new_folder();
+    let (world, _store) = world_in(&folder);
+    let bodies = folder.path().join("relais.db.bodies");
+    let aside = folder.path().join("aside");
+    let mut spool = world.store.spool().await.expect("it works");
+    fs::rename(&bodies, &aside).expect("it can be moved");
+    let mut bytes = Vec::new();
+    let mut refused = 0;
+    for round in 0..8_u8 {
+        let piece = vec![round; 100_000];
+        while let Err(error) = spool.write(piece.clone().into()).await {
+            assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+            refused += 1;
+            fs::rename(&aside, &bodies).expect("it can be moved back");
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    fs::rename(&bodies, &aside).expect("it can be moved");
+    let error = spool.finish().await.expect_err("its name has no folder");
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+    fs::rename(&aside, &bodies).expect("it can be moved back");
+    let data = spool.finish().await.expect("it works again");
+    let id = world.accept(task().input(Body { head: Bytes::new(), data })).await;
+    assert_eq!(world.body(id, BodyKind::Input).await, bytes);
+    assert_eq!((refused, files_in(&folder)), (1, 1));
+}
+
+#[tokio::test]
 async fn an_erased_task_takes_its_file_along() {
     let folder = new_folder();
     let (world, store) = world_in(&folder);

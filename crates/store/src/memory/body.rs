@@ -73,7 +73,7 @@ impl Spool for MemorySpool {
         self.buffer.with(|bytes| bytes.len() as u64)
     }
 
-    fn finish(self: Box<Self>) -> StoreFuture<'static, Data> {
+    fn finish(&mut self) -> StoreFuture<'_, Data> {
         let (len, crc) = self.buffer.with(|bytes| (bytes.len(), crc32fast::hash(bytes)));
         if len <= limits::INLINE_BODY_BYTES_MAX {
             return answer(Data::Inline(self.buffer.with(|bytes| Bytes::copy_from_slice(bytes))));
