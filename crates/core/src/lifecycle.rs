@@ -126,8 +126,10 @@ pub enum Command {
         /// Drawn in `0.0..1.0`.
         jitter: f64,
     },
-    /// An attempt was about to begin, and cannot: a body that it needs is damaged or missing.
+    /// A body that an attempt needs is damaged or missing: no other attempt would find it better.
     Spoil {
+        /// The fence of the attempt that found it; none if it was found before one began.
+        nonce: Option<u128>,
         /// Which one.
         body: BodyKind,
     },
@@ -229,7 +231,7 @@ pub fn step(
         }
         Command::Defer { nonce, until, callback } => attempt::defer(draft, nonce, until, callback),
         Command::Release { nonce } => attempt::release(draft, nonce),
-        Command::Spoil { body } => Ok(attempt::spoil(draft, body)),
+        Command::Spoil { nonce, body } => attempt::spoil(draft, nonce, body, policy),
         Command::Free { nonce } => attempt::free(draft, nonce),
         Command::Succeed { nonce, message } => settle::succeed(draft, nonce, message),
         Command::Fail { nonce, cause, failure, retryable, retry_after, jitter } => settle::fail(

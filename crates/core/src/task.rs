@@ -135,7 +135,7 @@ pub enum FailureCode {
     BodyDamaged,
     /// The stored credentials were sealed with a key that is not there.
     SealKeyMissing,
-    /// The store could not be read when an attempt needed its bodies.
+    /// The store could not be read when an attempt needed its bodies, or could not keep its answer.
     StoreUnavailable,
 }
 

@@ -311,7 +311,7 @@ impl Walk<'_> {
         let bodies = match scribe.claimed_bodies(&row)? {
             Ok(bodies) => bodies,
             Err(body) => {
-                let spoilt = Command::Spoil { body };
+                let spoilt = Command::Spoil { nonce: None, body };
                 let step = relais_core::step(&row.task, spoilt, &claim.policy, now)
                     .map_err(|refused| Fault::damaged(refused.to_string()))?;
                 let stepped = scribe.take(row, step, &[], now)?;

@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 
-use super::settle::{end_failed, settled_before};
+use super::settle::{Fall, end_failed, fail, settled_before};
 use super::{BodyKind, Draft, Reply, Step};
-use crate::event::{EventData, RequeueReason};
+use crate::event::{Cause, EventData, RequeueReason};
 use crate::lease::Lease;
+use crate::policy::Policy;
 use crate::refusal::Refused;
 use crate::task::{Failure, FailureCode, Progress, Settled, Settlement, State};
 use crate::time::Timestamp;
@@ -27,14 +28,25 @@ pub(super) fn start(mut draft: Draft<'_>, lease: Lease) -> Result<Step, Refused>
 
 /// Trying again would find the same: the task ends, so that those behind it get their turn. By hand it
 /// may be tried again, once the body was restored or, for a checkpoint, from the start.
-pub(super) fn spoil(mut draft: Draft<'_>, body: BodyKind) -> Step {
-    if !matches!(draft.task.life.state, State::Queued { .. }) {
-        return draft.replying(Reply::Nothing);
-    }
+pub(super) fn spoil(
+    mut draft: Draft<'_>,
+    nonce: Option<u128>,
+    body: BodyKind,
+    policy: &Policy,
+) -> Result<Step, Refused> {
     let detail = format!("the stored {} of the task is damaged or missing", body.as_str());
-    end_failed(&mut draft, Failure::new(FailureCode::BodyDamaged, Some(&detail)), None);
+    let failure = Failure::new(FailureCode::BodyDamaged, Some(&detail));
+    if let Some(nonce) = nonce {
+        let (retryable, retry_after) = (false, None);
+        let fall = Fall { cause: Cause::Error, failure, retryable, retry_after, jitter: 0.0 };
+        return fail(draft, nonce, fall, policy);
+    }
+    if !matches!(draft.task.life.state, State::Queued { .. }) {
+        return Ok(draft.replying(Reply::Nothing));
+    }
+    end_failed(&mut draft, failure, None);
     draft.wake_now();
-    draft.done()
+    Ok(draft.done())
 }
 
 pub(super) struct Report {

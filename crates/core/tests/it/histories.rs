@@ -210,8 +210,8 @@ fn fence_of(command: &Command) -> Option<u128> {
         | Command::Release { nonce }
         | Command::Crash { nonce, .. }
         | Command::Free { nonce } => Some(*nonce),
+        Command::Spoil { nonce, .. } => *nonce,
         Command::Start { .. }
-        | Command::Spoil { .. }
         | Command::Cancel
         | Command::Abandon
         | Command::Retry { .. }

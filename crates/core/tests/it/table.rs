@@ -159,7 +159,8 @@ fn commands(nonce: u128) -> Vec<Command> {
     let until = at(NOW + 30_000);
     vec![
         Command::Start { lease: lease(NEW, NOW + 30_000) },
-        Command::Spoil { body: BodyKind::Input },
+        Command::Spoil { nonce: None, body: BodyKind::Input },
+        Command::Spoil { nonce: Some(nonce), body: BodyKind::Input },
         Command::Report { nonce, until, progress, output: Some("{}".into()), checkpoint: true },
         Command::Defer { nonce, until: at(NOW + 9_000), callback: NEW },
         Command::succeed(nonce),
@@ -193,7 +194,8 @@ fn name_of(command: &Command) -> (&'static str, bool) {
         Command::Postpone { .. } => ("postpone", true),
         Command::Release { .. } => ("release", true),
         Command::Crash { .. } => ("crash", true),
-        Command::Spoil { .. } => ("spoil", false),
+        Command::Spoil { nonce: None, .. } => ("spoil", false),
+        Command::Spoil { nonce: Some(_), .. } => ("spoil in mid-attempt", true),
         Command::Free { .. } => ("free", true),
         Command::Cancel => ("cancel", false),
         Command::Abandon => ("abandon", false),
@@ -355,7 +357,7 @@ How to read the tables:
 - **then**: bodies that are dropped with it; and, after it is durable: *wake* who may start tasks (*later*: at
   the new moment), *abort* the attempt that runs.
 - **answer**: what the caller hears; a refusal is in italics, and changes nothing.
-- A command that carries a fence (`report` to `free`) is said by the holder of the attempt: the one that runs,
+- A command that carries a fence is said by the holder of the attempt: the one that runs,
   waits to be called back, has not stopped, or was settled last. Marked with ° it is said with a fence that
   nobody has any more; *any other°* is all of these but those with a row of their own.
 - The policy tries an attempt again 10 s later, 5 times in all; `report` brings progress, output and a
@@ -401,7 +403,7 @@ fn every_status_and_every_command_is_in_the_table() {
         assert!(cases().any(|case| case.task.life.status() == status), "{status:?}");
     }
     let names: BTreeSet<&str> = commands(HOLDER).iter().map(|command| name_of(command).0).collect();
-    assert_eq!(names.len(), 16, "a command with a name of its own is in the list: {names:?}");
+    assert_eq!(names.len(), 17, "a command with a name of its own is in the list: {names:?}");
 }
 
 #[test]

@@ -127,7 +127,7 @@ impl Inner {
 
     fn spoil(&mut self, id: TaskId, body: BodyKind, claim: &Claim) -> Stepped {
         let policy = claim.policy.clone();
-        let command = Command::Spoil { body };
+        let command = Command::Spoil { nonce: None, body };
         let of = StepOf { id, tenant: None, command, policy, bodies: Vec::new(), now: claim.now };
         self.step(&of).expect("the rules never refuse it")
     }
