@@ -71,8 +71,9 @@ impl Default for Config {
     }
 }
 
-/// How long the lease of an attempt that this process runs outlives the attempt's timeout: it only ends
-/// the attempts of a process that hangs; those of a dead one are taken back at the next start.
+/// How long the lease of an attempt that this process runs outlives the attempt's timeout. It ends
+/// no attempt that this process knows of: for another process it does; those of a dead one are
+/// taken back at the next start.
 const OWN_LEASE_MARGIN: Duration = Duration::from_secs(30);
 
 /// A policy as workers see it, and as this process claims by it.

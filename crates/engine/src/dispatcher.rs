@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use relais_core::{Command, Holder, Runner, TaskId, Timestamp};
+use relais_core::{Command, Holder, LeaseToken, Runner, Timestamp};
 use relais_store::{Claim, Claimed, Claims, DueQuery, Pool, RunBy};
 use tokio::sync::Notify;
 
@@ -254,15 +254,14 @@ impl Engine {
         let engine = self.clone();
         let stop = self.inner().running.begin(claimed.nonce);
         self.inner().attempts.spawn(async move {
-            let id = claimed.task.spec.id;
+            let token = LeaseToken { task: claimed.task.spec.id, nonce: claimed.nonce };
             let runner = claimed.task.spec.runner.clone();
-            let nonce = claimed.nonce;
             let attempt = AssertUnwindSafe(engine.execute(claimed, stop)).catch_unwind();
             if attempt.await.is_err() {
-                tracing::error!(task = %id, "an attempt panicked; it counts as a crash");
-                engine.crashed(id, nonce).await;
+                tracing::error!(task = %token.task, "an attempt panicked; it counts as a crash");
+                engine.crashed(token).await;
             }
-            engine.inner().running.end(nonce);
+            engine.inner().running.end(token.nonce);
             if let Runner::Upstream { origin, .. } = runner {
                 let now = engine.now();
                 for pool in engine.inner().origins.end_call(&origin) {
@@ -273,12 +272,13 @@ impl Engine {
     }
 
     /// An attempt ended by a bug of ours: its task, its slot and whoever listens must not wait for ever.
-    async fn crashed(&self, id: TaskId, nonce: u128) {
-        let jitter = self.chance().unit();
-        if let Err(error) = self.step(None, id, Command::Crash { nonce, jitter }).await {
-            tracing::warn!(%error, task = %id, "could not record a crash; its lease will end");
+    async fn crashed(&self, token: LeaseToken) {
+        let crash = Command::Crash { nonce: token.nonce, jitter: self.chance().unit() };
+        if let Err(error) = self.end_stopped(token, crash).await {
+            let task = token.task;
+            tracing::warn!(%error, %task, "could not record a crash; its lease will end");
         }
-        if let Some(tap) = self.inner().taps.of(id) {
+        if let Some(tap) = self.inner().taps.of(token.task) {
             conclude(&tap, TapEvent::Settled);
         }
     }

@@ -46,4 +46,4 @@ pub use pause::Hold;
 pub use submit::{Submission, Submitted};
 pub use undefined::{Undefined, undefined};
 pub use why::{Obstacle, Why};
-pub use work::{Outcome, Report, Settle};
+pub use work::{Outcome, Report, Settle, Unread};

@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
-use relais_core::{Command, Holder, Lease, Reply, Status, TaskId, Timestamp};
+use relais_core::{Command, Holder, Lease, Reply, State, Status, Task, TaskId, Timestamp};
 use relais_store::{Commit, Committed, DueQuery, Filter, Pool};
 use tokio::sync::Notify;
 
@@ -229,7 +229,7 @@ impl Engine {
         let steps = tasks
             .iter()
             .flatten()
-            .map(|task| self.step_of(task, None, self.tick_command()))
+            .map(|task| self.step_of(task, None, self.due_command(task)))
             .collect();
         let mut expired = Vec::new();
         for answer in self.take(steps).await? {
@@ -326,6 +326,24 @@ impl Engine {
             }
         }
         Ok(count)
+    }
+
+    /// What time does to a task. An attempt of this process is there for as long as it runs, or
+    /// tells a store that was away how it ended: its lease goes on.
+    fn due_command(&self, task: &Task) -> Command {
+        let now = self.now();
+        match &task.life.state {
+            State::Running { lease, .. }
+                if lease.until <= now
+                    && now < task.life.deadline
+                    && self.inner().running.has(lease.nonce) =>
+            {
+                let until = now.plus(self.policies().leasing(&Pool::of(task)).lease);
+                let (nonce, progress, output) = (lease.nonce, None, None);
+                Command::Report { nonce, until, progress, output, checkpoint: false }
+            }
+            _ => self.tick_command(),
+        }
     }
 
     fn tick_command(&self) -> Command {

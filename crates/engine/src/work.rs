@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use relais_core::{
-    BodyKind, Cause, Command, Failure, Holder, LeaseToken, Progress, QueueName, Reply, State, Task,
-    TenantName,
+    BodyKind, Cause, Command, Failure, FailureCode, Holder, LeaseToken, Progress, QueueName, Reply,
+    State, Task, TenantName,
 };
-use relais_store::{Body, Claimed, Data, Pool, Rejected, RunBy, StepOf, Stepped};
+use relais_store::{Body, Claimed, Data, Pool, Rejected, RunBy, StepOf, Stepped, StoreError};
 
 use crate::engine::{Engine, EngineError};
 
@@ -56,6 +56,11 @@ pub enum Outcome {
         /// The answer, should there be no room for another attempt.
         result: Option<Body>,
     },
+    /// A stored body that it needs is damaged or missing.
+    Spoil {
+        /// Which one.
+        body: BodyKind,
+    },
     /// It is given back untouched.
     Release,
 }
@@ -65,6 +70,37 @@ impl Outcome {
     #[must_use]
     pub const fn success(result: Option<Body>) -> Self {
         Self::Succeed { result, message: None }
+    }
+}
+
+/// A stored body that an attempt needs cannot be read. The text is for logs: it holds the store's
+/// own words.
+#[derive(Debug, thiserror::Error)]
+#[error("could not read the stored {}: {error}", .body.as_str())]
+pub struct Unread {
+    /// Which one.
+    pub body: BodyKind,
+    /// Why.
+    pub error: StoreError,
+}
+
+impl Unread {
+    /// How the attempt ends. What cannot be read just now may be there for the next one; what is
+    /// damaged stays so, and ends the task.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        let body = self.body;
+        if !self.error.may_pass() {
+            return Outcome::Spoil { body };
+        }
+        let detail = format!("the stored {} of the task could not be read", body.as_str());
+        Outcome::Fail {
+            failure: Failure::new(FailureCode::StoreUnavailable, Some(&detail)),
+            cause: Cause::Error,
+            retryable: true,
+            retry_after: None,
+            result: None,
+        }
     }
 }
 
@@ -212,6 +248,7 @@ impl Engine {
         let nonce = settle.token.nonce;
         let (command, result) = match settle.outcome {
             Outcome::Succeed { result, message } => (Command::Succeed { nonce, message }, result),
+            Outcome::Spoil { body } => (Command::Spoil { nonce: Some(nonce), body }, None),
             Outcome::Release => (Command::Release { nonce }, None),
             Outcome::Postpone { mut failure, pause, result } => {
                 failure.has_result = result.is_some();

@@ -67,8 +67,8 @@ impl FileSpool {
         }
     }
 
-    /// Waits until the piece that was sent last is in the file; one that could not be written is sent once
-    /// more.
+    /// Waits until the piece that was sent last is in the file; one that could not be written is
+    /// sent once more.
     async fn land(&mut self) -> Result<(), StoreError> {
         if self.flight.is_none() {
             self.fly();
@@ -97,8 +97,8 @@ impl FileSpool {
         self.flight = Some(tokio::task::spawn_blocking(move || bytes.write(offset, &piece)));
     }
 
-    /// Remembers what a fault says about the store. That one body found no room says nothing about others:
-    /// the writer asks the disk itself before it takes anything new.
+    /// Remembers what a fault says about the store. That one body found no room says nothing about
+    /// others: the writer asks the disk itself before it takes anything new.
     pub(crate) fn note(&self, fault: &Fault) {
         if fault.meaning() != Meaning::Full {
             self.bytes.shared.condition.note(fault);

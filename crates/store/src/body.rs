@@ -136,8 +136,9 @@ pub trait BodyRead: Send + Sync {
 
 /// A body in the making: kept in memory while small, in a file beyond `limits::INLINE_BODY_BYTES_MAX`.
 ///
-/// Dropped before [`finish`](Self::finish), it leaves nothing behind. What could not be done because the
-/// store is away or full may be said again, as if it had not been said: nothing before it is lost.
+/// Dropped before [`finish`](Self::finish), it leaves nothing behind. What could not be done
+/// because the store is away or full may be said again, as if it had not been said: nothing before
+/// it is lost.
 pub trait Spool: Send {
     /// Appends a chunk. The bytes can be read as soon as this returns; they are durable after `finish`.
     fn write(&mut self, chunk: Bytes) -> StoreFuture<'_, ()>;
@@ -154,8 +155,8 @@ pub trait Spool: Send {
     }
 
     /// Makes the bytes durable (a spilled file and its folder are fsynced) and ready for a commit. They
-    /// are the answer's own: whoever drops it without a commit, or this future, removes them. Once it was
-    /// answered with them, the spool has had its day.
+    /// are the answer's own: whoever drops it without a commit, or this future, removes them. Once
+    /// it was answered with them, the spool has had its day.
     fn finish(&mut self) -> StoreFuture<'_, Data>;
 }
 

@@ -44,6 +44,18 @@ pub enum StoreError {
     Corrupt(String),
 }
 
+impl StoreError {
+    /// Whether the same call may do better later: the store is away, or full. What is damaged stays
+    /// so.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        match self {
+            Self::Unavailable(_) | Self::Full => true,
+            Self::BodyDamaged(_) | Self::Corrupt(_) => false,
+        }
+    }
+}
+
 /// A place where tasks survive.
 ///
 /// Every call is bounded, batches are applied in order, and `now` is always the caller's.

@@ -9,11 +9,11 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use relais_core::outcome::{Verdict, judge, pause_scope};
 use relais_core::{Cause, Failure, FailureCode, Progress, Runner};
-use relais_store::{Body, Claimed, StoreError};
+use relais_store::{Body, Claimed, Spool, StoreError};
 use tokio::sync::watch;
 
 use super::tap::{Answer, TapEvent};
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineError};
 use crate::envelope::{self, ResultHead};
 use crate::headers;
 use crate::pause::Pause;
@@ -33,8 +33,19 @@ pub(crate) enum Lost {
     Malformed,
     /// It is larger than a result may be.
     TooLarge,
-    /// The store could not take it.
-    Store(StoreError),
+    /// It did not come in time.
+    Late,
+    /// It has this status, and the store could not keep it.
+    Store(u16, EngineError),
+}
+
+/// An answer that has come whole, and that the store has yet to keep.
+pub(crate) struct Received {
+    head: ResultHead,
+    verdict: Verdict,
+    spool: Box<dyn Spool>,
+    /// What a listener reads along.
+    answer: Option<Arc<Answer>>,
 }
 
 /// A complete answer, judged.
@@ -47,14 +58,17 @@ pub(crate) struct Complete {
 }
 
 impl Engine {
-    /// Takes an answer whole: spools it, and lets `tap` read along once it is known to stand.
+    /// Takes an answer whole, by `until`: spools it, and lets `tap` read along once it is known to
+    /// stand.
     pub(crate) async fn take_answer(
         &self,
         claimed: &Claimed,
         is_head: bool,
         response: Response<Incoming>,
         tap: Option<&watch::Sender<TapEvent>>,
-    ) -> Result<Complete, Lost> {
+        until: Duration,
+    ) -> Result<Received, Lost> {
+        let task = claimed.task.spec.id;
         let (parts, mut incoming) = response.into_parts();
         let status = parts.status.as_u16();
         if parts.status.is_informational() {
@@ -75,7 +89,8 @@ impl Engine {
         let head = ResultHead { status, fields, has_body };
         let repeatable = claimed.task.spec.runner.is_repeatable();
         let verdict = judge(status, repeatable, headers::retry_after(&parts.headers));
-        let mut spool = self.store().spool().await.map_err(Lost::Store)?;
+        let spool = self.until_stored(task, || self.spool()).await;
+        let mut spool = spool.map_err(|error| Lost::Store(status, error))?;
         // An answer that would be retried stands all the same when no attempt is left.
         let attempts = self.policy_of(&claimed.task).retry.max_attempts;
         let is_last = claimed.task.life.failures + 1 >= attempts;
@@ -93,19 +108,37 @@ impl Engine {
             answer
         });
         let mut reported = (0, self.elapsed());
-        while let Some(frame) = incoming.frame().await {
+        while let Some(frame) = self.by(until, incoming.frame()).await.ok_or(Lost::Late)? {
             let Ok(chunk) = frame.map_err(Lost::Broken)?.into_data() else { continue };
             if spool.len() + chunk.len() as u64 > max {
                 return Err(Lost::TooLarge);
             }
-            spool.write(chunk).await.map_err(Lost::Store)?;
+            let write = self.until_spooled(task, &mut *spool, |spool| spool.write(chunk.clone()));
+            // Bounded like the upstream: what has not come whole holds a call, and room on a disk
+            // that may be full of just that.
+            let written = self.by(until, write).await.unwrap_or_else(|| Err(out_of_time()));
+            written.map_err(|error| Lost::Store(status, error.into()))?;
             if let (Some(tap), Some(answer)) = (tap, &answer) {
                 tap.send_replace(TapEvent::Streaming(answer.clone(), spool.len()));
             }
             self.report_bytes(claimed, spool.len(), announced, &mut reported).await;
         }
-        let len = spool.len();
-        let data = spool.finish().await.map_err(Lost::Store)?;
+        Ok(Received { head, verdict, spool, answer })
+    }
+
+    /// Makes an answer durable, and says what it means. From here on neither the time of its
+    /// attempt nor a stop takes it away.
+    pub(crate) async fn keep_answer(
+        &self,
+        claimed: &Claimed,
+        received: Received,
+    ) -> Result<Complete, Lost> {
+        let Received { head, verdict, mut spool, answer } = received;
+        let (status, len) = (head.status, spool.len());
+        let data = self
+            .until_spooled(claimed.task.spec.id, &mut *spool, |spool| spool.finish())
+            .await
+            .map_err(|error| Lost::Store(status, error.into()))?;
         let result = Body { head: envelope::encode(&head), data };
         Ok(Complete {
             outcome: outcome_of(verdict, status, result),
@@ -147,6 +180,10 @@ impl Engine {
         // Progress is a courtesy: if it cannot be stored, the attempt goes on.
         drop(self.report(&claimed.task.spec.tenant, vec![report]).await);
     }
+}
+
+fn out_of_time() -> StoreError {
+    StoreError::Unavailable("not in the time that the attempt had".to_owned())
 }
 
 fn outcome_of(verdict: Verdict, status: u16, result: Body) -> Outcome {

@@ -4,8 +4,8 @@
 use std::future::Future;
 use std::time::Duration;
 
-use relais_core::{Command, LeaseToken, State, Task};
-use relais_store::{Rejected, Stepped, StoreError};
+use relais_core::{Command, LeaseToken, State, Task, TaskId};
+use relais_store::{Rejected, Spool, Stepped, StoreError, StoreFuture};
 
 use crate::engine::{Engine, EngineError};
 use crate::work::Settle;
@@ -19,13 +19,14 @@ impl Engine {
     /// Settles an attempt of this process; `task` is its task while it ran.
     ///
     /// # Errors
-    /// When the outcome is refused, or the store could not take it while the lease held.
+    /// When the outcome is refused, what is stored is damaged, or Relais stops before the store
+    /// takes it.
     pub(crate) async fn end_attempt(
         &self,
         task: &Task,
         settle: Settle,
     ) -> Result<Stepped, EngineError> {
-        self.until_stored(task, || self.settle_own(task, settle.clone())).await
+        self.until_stored(task.spec.id, || self.settle_own(task, settle.clone())).await
     }
 
     /// Ends an attempt of this process that was told to stop, by a cancel or the deadline, or because
@@ -35,11 +36,10 @@ impl Engine {
     /// See [`Engine::end_attempt`].
     pub(crate) async fn end_stopped(
         &self,
-        task: &Task,
         token: LeaseToken,
         lost: Command,
     ) -> Result<Stepped, EngineError> {
-        self.until_stored(task, || self.call_off(token, lost.clone())).await
+        self.until_stored(token.task, || self.call_off(token, lost.clone())).await
     }
 
     async fn call_off(&self, token: LeaseToken, lost: Command) -> Result<Stepped, EngineError> {
@@ -52,36 +52,84 @@ impl Engine {
         self.take(vec![step]).await?.pop().expect("one answer per step")
     }
 
-    /// Repeats `store` while the store cannot do it and may be able to later, as long as the lease holds.
-    /// Repeating is harmless: a store that did it the first time says so. Damage does not pass.
-    async fn until_stored<F>(
+    /// Repeats `store` until the store answers, or Relais stops. No time bounds it: whether the
+    /// attempt may still say its word is for the fence alone to decide, and a store that has
+    /// answered has asked it. Repeating is harmless: a store that did it the first time says so.
+    /// Damage does not pass.
+    ///
+    /// # Errors
+    /// What the store answered, or its trouble when Relais stopped.
+    pub(crate) async fn until_stored<T, F>(
         &self,
-        task: &Task,
+        task: TaskId,
         store: impl Fn() -> F,
-    ) -> Result<Stepped, EngineError>
+    ) -> Result<T, EngineError>
     where
-        F: Future<Output = Result<Stepped, EngineError>>,
+        F: Future<Output = Result<T, EngineError>>,
     {
-        let lease = task.life.lease().map(|lease| lease.until.since(self.now()));
-        let until = self.elapsed() + lease.unwrap_or_default();
-        let mut pause = PAUSE_MIN;
+        let mut tries = Tries::of(task);
         loop {
-            let ended = store().await;
-            let again_at = self.elapsed() + pause;
-            match &ended {
-                Err(EngineError::Store(
-                    error @ (StoreError::Unavailable(_) | StoreError::Full),
-                )) if again_at < until => tracing::warn!(
-                    %error, task = %task.spec.id, again_in = ?pause,
-                    "could not store how an attempt ended; trying again"
-                ),
-                _ => return ended,
+            let done = store().await;
+            let error = match &done {
+                Err(EngineError::Store(error)) => Some(error),
+                Ok(_) | Err(_) => None,
+            };
+            if !self.is_to_be_repeated(&mut tries, error).await {
+                return done;
             }
-            tokio::select! {
-                () = self.clock().sleep_to(again_at) => {}
-                () = self.inner().stop.cancelled() => return ended,
-            }
-            pause = (pause * 2).min(PAUSE_MAX);
         }
+    }
+
+    /// The same for what is said to a body in the making, which keeps what it has meanwhile.
+    ///
+    /// # Errors
+    /// See [`Engine::until_stored`].
+    pub(crate) async fn until_spooled<T>(
+        &self,
+        task: TaskId,
+        spool: &mut dyn Spool,
+        say: impl for<'a> Fn(&'a mut dyn Spool) -> StoreFuture<'a, T>,
+    ) -> Result<T, StoreError> {
+        let mut tries = Tries::of(task);
+        loop {
+            let done = say(spool).await;
+            if !self.is_to_be_repeated(&mut tries, done.as_ref().err()).await {
+                return done;
+            }
+        }
+    }
+
+    /// Whether to say something again that failed by `error`, if it did; waits before that.
+    async fn is_to_be_repeated(&self, tries: &mut Tries, error: Option<&StoreError>) -> bool {
+        let Tries { task, pause } = *tries;
+        let is_first = pause == PAUSE_MIN;
+        let Some(error) = error.filter(|error| error.may_pass()) else {
+            if !is_first {
+                tracing::info!(%task, "the store was told what an attempt brought, after all");
+            }
+            return false;
+        };
+        if is_first {
+            tracing::warn!(%error, %task, "could not store what an attempt brought; trying again");
+        } else {
+            tracing::debug!(%error, %task, again_in = ?pause, "still could not store it");
+        }
+        tries.pause = (pause * 2).min(PAUSE_MAX);
+        tokio::select! {
+            () = self.clock().sleep_to(self.elapsed() + pause) => true,
+            () = self.inner().stop.cancelled() => false,
+        }
+    }
+}
+
+/// How often something was said to the store, as the pause before it is said again.
+struct Tries {
+    task: TaskId,
+    pause: Duration,
+}
+
+impl Tries {
+    const fn of(task: TaskId) -> Self {
+        Self { task, pause: PAUSE_MIN }
     }
 }

@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use relais_core::{
-    BodyKind, Cause, Command, Failure, FailureCode, LeaseToken, Progress, Task, limits,
+    BodyKind, Cause, Command, Failure, FailureCode, LeaseToken, Progress, Task, TaskId, limits,
 };
-use relais_store::{Body, Claimed, Data, Spool, StoreError, StoredBody};
+use relais_store::{Body, Claimed, Data, StoreError, StoredBody};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Engine, EngineError};
 use crate::envelope::{self, ResultHead};
-use crate::execute::request::judge_unread;
-use crate::work::{Outcome, Report, Settle};
+use crate::execute::request::input_of;
+use crate::work::{Outcome, Report, Settle, Unread};
 
 /// Runs the tasks of one queue.
 pub trait Handler: Send + Sync + 'static {
@@ -79,14 +79,17 @@ impl Engine {
     pub(crate) async fn run_inline(&self, claimed: Claimed, stop: CancellationToken) {
         let task = claimed.task.clone();
         let token = LeaseToken { task: task.spec.id, nonce: claimed.nonce };
-        let outcome = match self.inline_attempt(claimed, token, stop.clone()).await {
-            Ok((handler, attempt)) => self.watch_inline(&handler, attempt, &stop).await,
-            Err(EngineError::Store(error)) => {
-                let (code, retryable) = judge_unread(&error);
-                Some(ended(Failure::new(code, Some(&error.to_string())), Cause::Error, retryable))
-            }
-            Err(error) => {
-                tracing::warn!(%error, task = %task.spec.id, "could not begin an attempt");
+        let outcome = match self.config().handlers.get(&task.spec.queue).cloned() {
+            Some(handler) => match self.inline_attempt(claimed, token, stop.clone()).await {
+                Ok(attempt) => self.watch_inline(handler, attempt, &stop).await,
+                Err(unread) => {
+                    let task = task.spec.id;
+                    tracing::warn!(error = %unread, %task, "could not begin an attempt");
+                    Some(unread.outcome())
+                }
+            },
+            None => {
+                tracing::warn!(task = %task.spec.id, "there is no handler for a task; it waits");
                 Some(Outcome::Release)
             }
         };
@@ -94,7 +97,7 @@ impl Engine {
             Some(outcome) => self.end_attempt(&task, Settle { token, outcome }).await,
             None => {
                 let given_back = Command::Release { nonce: token.nonce };
-                self.end_stopped(&task, token, given_back).await
+                self.end_stopped(token, given_back).await
             }
         };
         if let Err(error) = ended {
@@ -107,37 +110,35 @@ impl Engine {
         claimed: Claimed,
         token: LeaseToken,
         stop: CancellationToken,
-    ) -> Result<(Arc<dyn Handler>, InlineAttempt), EngineError> {
-        let handler = self.config().handlers.get(&claimed.task.spec.queue).cloned();
-        let handler = handler.ok_or(EngineError::UnknownQueue)?;
+    ) -> Result<InlineAttempt, Unread> {
+        let unread = |body| move |error| Unread { body, error };
         let max = usize::try_from(limits::REQUEST_BODY_BYTES_MAX).unwrap_or(usize::MAX);
-        let input = match find(&claimed.bodies, BodyKind::Input) {
-            Some(body) => body.bytes(max).await?,
-            None => return Err(StoreError::Corrupt("a task without input".to_owned()).into()),
-        };
+        let input = input_of(&claimed)?.bytes(max).await.map_err(unread(BodyKind::Input))?;
         let checkpoint = match find(&claimed.bodies, BodyKind::Checkpoint) {
-            Some(body) => Some(body.bytes(limits::CHECKPOINT_BYTES_MAX).await?),
+            Some(body) => {
+                let read = body.bytes(limits::CHECKPOINT_BYTES_MAX).await;
+                Some(read.map_err(unread(BodyKind::Checkpoint))?)
+            }
             None => None,
         };
         let engine = self.clone();
-        let attempt = InlineAttempt { task: claimed.task, input, checkpoint, stop, engine, token };
-        Ok((handler, attempt))
+        Ok(InlineAttempt { task: claimed.task, input, checkpoint, stop, engine, token })
     }
 
     /// Runs the handler on a task of its own, so that a panic is a failed attempt and a handler that
     /// never yields cannot hold the engine. `None` when the attempt was called off.
     async fn watch_inline(
         &self,
-        handler: &Arc<dyn Handler>,
+        handler: Arc<dyn Handler>,
         attempt: InlineAttempt,
         stop: &CancellationToken,
     ) -> Option<Outcome> {
-        let handler = handler.clone();
+        let task = attempt.task.spec.id;
         let policy = self.policy_of(&attempt.task);
         let until = self.elapsed() + policy.attempt_timeout;
         let mut work = tokio::spawn(async move { handler.handle(attempt).await });
         let aborted = tokio::select! {
-            ended = &mut work => return Some(self.inline_outcome(ended).await),
+            ended = &mut work => return Some(self.inline_outcome(task, ended).await),
             () = stop.cancelled() => true,
             () = self.clock().sleep_to(until) => false,
         };
@@ -151,13 +152,19 @@ impl Engine {
 
     async fn inline_outcome(
         &self,
+        task: TaskId,
         ended: Result<InlineOutcome, tokio::task::JoinError>,
     ) -> Outcome {
         match ended {
             Ok(InlineOutcome::Succeed { content_type, result }) => {
-                match self.store_result(&content_type, result).await {
+                let store = || self.store_result(&content_type, result.clone());
+                match self.until_stored(task, store).await {
                     Ok(body) => Outcome::success(Some(body)),
-                    Err(error) => failed(Cause::Error, &format!("no result stored: {error}"), true),
+                    Err(error) => {
+                        tracing::error!(%error, %task, "a result is lost: it could not be stored");
+                        let detail = "the result of the handler could not be stored";
+                        ended_by(FailureCode::StoreUnavailable, Cause::Error, detail, true)
+                    }
                 }
             }
             Ok(InlineOutcome::Fail { detail, retryable }) => {
@@ -210,17 +217,18 @@ impl Engine {
         if bytes.len() <= limits::INLINE_BODY_BYTES_MAX {
             return Ok(Data::Inline(bytes));
         }
-        let mut spool: Box<dyn Spool> = self.spool().await?;
+        let mut spool = self.spool().await?;
         spool.write(bytes).await?;
         Ok(spool.finish().await?)
     }
 }
 
 fn failed(cause: Cause, detail: &str, retryable: bool) -> Outcome {
-    ended(Failure::new(FailureCode::HandlerFailed, Some(detail)), cause, retryable)
+    ended_by(FailureCode::HandlerFailed, cause, detail, retryable)
 }
 
-fn ended(failure: Failure, cause: Cause, retryable: bool) -> Outcome {
+fn ended_by(code: FailureCode, cause: Cause, detail: &str, retryable: bool) -> Outcome {
+    let failure = Failure::new(code, Some(detail));
     Outcome::Fail { failure, cause, retryable, retry_after: None, result: None }
 }
 

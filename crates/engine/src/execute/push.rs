@@ -1,29 +1,32 @@
 //! Runs an attempt by calling the upstream.
 
+use std::error::Error as _;
+use std::time::Duration;
+
 use http::Method;
 use http_body_util::BodyExt as _;
 use relais_core::outcome::{Loss, Sent, judge_lost};
-use relais_core::{Cause, Command, Failure, FailureCode, LeaseToken, Reply, Status};
+use relais_core::{BodyKind, Cause, Command, Failure, FailureCode, LeaseToken, Reply, Status};
 use relais_store::{Claimed, Stepped, StoreError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::answer::{Complete, Lost};
+use super::answer::{Complete, Lost, Received};
 use super::request::{self, Unsendable};
 use super::tap::TapEvent;
 use crate::call::{CallError, Care};
-use crate::engine::Engine;
-use crate::envelope::{self, Context};
-use crate::work::{Outcome, Settle};
+use crate::engine::{Engine, EngineError};
+use crate::envelope::Context;
+use crate::work::{Outcome, Settle, Unread};
 
 /// How a call ended.
 enum Ended {
-    /// By an answer, or by a failure that is one outcome.
-    Outcome(Box<Complete>),
+    /// By an answer.
+    Answer(Box<Received>),
+    /// By a failure that is one outcome.
+    Failure(Box<Complete>),
     /// It was told to stop.
     Stopped,
-    /// It took longer than it may.
-    Late,
 }
 
 impl Engine {
@@ -34,13 +37,15 @@ impl Engine {
         let until = self.elapsed() + self.policy_of(&claimed.task).attempt_timeout;
         let mut sent = Sent::Nothing;
         let ended = tokio::select! {
-            ended = self.call(&claimed, tap.as_ref(), &mut sent) => ended,
+            ended = self.call(&claimed, tap.as_ref(), until, &mut sent) => ended,
             () = stop.cancelled() => Ended::Stopped,
-            () = self.clock().sleep_to(until) => Ended::Late,
         };
         let complete = match ended {
-            Ended::Outcome(complete) => *complete,
-            Ended::Late => too_late(&claimed, sent),
+            Ended::Answer(received) => {
+                let kept = self.keep_answer(&claimed, *received).await;
+                kept.unwrap_or_else(|lost| broken_off(&claimed, lost))
+            }
+            Ended::Failure(complete) => *complete,
             Ended::Stopped => {
                 self.stopped(&claimed, token, sent).await;
                 if let Some(tap) = tap {
@@ -62,36 +67,52 @@ impl Engine {
         }
     }
 
-    /// Calls the upstream; `sent` says at any moment how much of the request may be gone.
+    /// Calls the upstream, which has time until `until`; `sent` says at any moment how much of the
+    /// request may be gone.
     async fn call(
         &self,
         claimed: &Claimed,
         tap: Option<&watch::Sender<TapEvent>>,
+        until: Duration,
         sent: &mut Sent,
     ) -> Ended {
-        let context: Context = match envelope::decode(&claimed.task.spec.context) {
+        let context: Context = match request::decode(&claimed.task.spec.context) {
             Ok(context) => context,
-            Err(error) => return unsendable(&error.into()),
+            Err(unread) => return unsendable(claimed, &unread.into()),
         };
-        if let Err(error) = verify(claimed).await {
-            return unsendable(&error.into());
+        match self.by(until, verify(claimed)).await {
+            Some(Ok(())) => {}
+            Some(Err(unread)) => return unsendable(claimed, &unread.into()),
+            None => return too_late(claimed, *sent).into(),
         }
         let trace = request::trace_of(&context, self.chance().bits());
         let request = match request::build(claimed, &self.config(), &trace) {
             Ok(request) => request.map(|upload| upload.map_err(Into::into).boxed_unsync()),
-            Err(error) => return unsendable(&error),
+            Err(error) => return unsendable(claimed, &error),
         };
         let is_head = request.method() == Method::HEAD;
         let is_repeatable = claimed.task.spec.runner.is_repeatable();
         let care = if is_repeatable { Care::Repeatable } else { Care::Once };
-        let complete = match self.caller().call(request, care, sent).await {
-            Err(error) => not_answered(claimed, &error, *sent),
-            Ok(response) => match self.take_answer(claimed, is_head, response, tap).await {
-                Ok(complete) => complete,
-                Err(lost) => broken_off(claimed, lost),
+        let response = match self.by(until, self.caller().call(request, care, sent)).await {
+            Some(Ok(response)) => response,
+            Some(Err(error)) => match unread_while_sent(&error) {
+                Some(unread) if is_repeatable => return unsendable(claimed, &unread.into()),
+                _ => return not_answered(claimed, &error, *sent).into(),
             },
+            None => return too_late(claimed, *sent).into(),
         };
-        Ended::Outcome(Box::new(complete))
+        match self.take_answer(claimed, is_head, response, tap, until).await {
+            Ok(received) => Ended::Answer(Box::new(received)),
+            Err(lost) => broken_off(claimed, lost).into(),
+        }
+    }
+
+    /// What comes by `until`, of the time that is counted.
+    pub(super) async fn by<T>(&self, until: Duration, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            done = work => Some(done),
+            () = self.clock().sleep_to(until) => None,
+        }
     }
 
     /// The attempt was told to stop: what becomes of its task depends on what may have been sent.
@@ -101,8 +122,15 @@ impl Engine {
             Loss::Again => Command::Release { nonce },
             Loss::Unknown => Command::Crash { nonce, jitter: self.chance().unit() },
         };
-        if let Err(error) = self.end_stopped(&claimed.task, token, lost).await {
-            tracing::debug!(%error, task = %token.task, "a stopped attempt had changed");
+        match self.end_stopped(token, lost).await {
+            Ok(_) => {}
+            Err(EngineError::Store(error)) => {
+                let task = token.task;
+                tracing::warn!(%error, %task, "could not store that an attempt stopped");
+            }
+            Err(error) => {
+                tracing::debug!(%error, task = %token.task, "a stopped attempt had changed");
+            }
         }
     }
 }
@@ -140,17 +168,30 @@ pub(crate) fn conclude(tap: &watch::Sender<TapEvent>, last: TapEvent) {
     });
 }
 
-fn unsendable(error: &Unsendable) -> Ended {
-    let (code, retryable) = error.judge();
-    Ended::Outcome(Box::new(failed(Cause::Error, code, &error.to_string(), retryable)))
+impl From<Complete> for Ended {
+    fn from(complete: Complete) -> Self {
+        Self::Failure(Box::new(complete))
+    }
+}
+
+fn unsendable(claimed: &Claimed, error: &Unsendable) -> Ended {
+    tracing::warn!(%error, task = %claimed.task.spec.id, "could not send a stored request");
+    Complete { outcome: error.outcome(), pause: None, streamed: None }.into()
 }
 
 /// Makes sure that the request is whole before any of it is sent.
-async fn verify(claimed: &Claimed) -> Result<(), StoreError> {
-    for (_, body) in &claimed.bodies {
-        body.verify().await?;
+async fn verify(claimed: &Claimed) -> Result<(), Unread> {
+    for (kind, body) in &claimed.bodies {
+        body.verify().await.map_err(|error| Unread { body: *kind, error })?;
     }
     Ok(())
+}
+
+/// Why a call broke, if that was because the input could not be read on.
+fn unread_while_sent(error: &CallError) -> Option<Unread> {
+    let CallError::Broken { error, .. } = error else { return None };
+    let error = error.source()?.downcast_ref::<StoreError>()?.clone();
+    Some(Unread { body: BodyKind::Input, error })
 }
 
 /// The upstream did not answer at all.
@@ -205,10 +246,13 @@ fn broken_off(claimed: &Claimed, lost: Lost) -> Complete {
                 detail,
             )
         }
-        Lost::Store(error) => {
-            tracing::warn!(%error, "an answer could not be stored");
-            let detail = "the upstream's answer could not be stored";
-            lost_answer(claimed, Sent::Something, Cause::Error, FailureCode::UpstreamError, detail)
+        Lost::Late => too_late(claimed, Sent::Something),
+        Lost::Store(status, error) => {
+            let task = claimed.task.spec.id;
+            tracing::error!(%error, %task, "an answer is lost: it could not be stored");
+            let detail = format!("the upstream answered {status}, but that could not be stored");
+            let code = FailureCode::StoreUnavailable;
+            lost_answer(claimed, Sent::Something, Cause::Error, code, &detail)
         }
     }
 }

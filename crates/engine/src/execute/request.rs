@@ -8,13 +8,15 @@ use bytes::Bytes;
 use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Uri};
 use http_body::{Body, Frame, SizeHint};
-use relais_core::{BodyKind, FailureCode, LeaseToken, Task};
+use relais_core::{BodyKind, Cause, Failure, FailureCode, LeaseToken, Task};
 use relais_store::{BodyRead, Claimed, StoreError, StoredBody};
+use serde::de::DeserializeOwned;
 
 use super::inline::find;
 use crate::config::Config;
 use crate::envelope::{self, Context, Field, RequestHead};
 use crate::seal::CannotOpen;
+use crate::work::{Outcome, Unread};
 
 /// Bytes read from a spilled body at a time.
 const PIECE_BYTES: usize = 64 << 10;
@@ -24,7 +26,7 @@ const PIECE_BYTES: usize = 64 << 10;
 pub(crate) enum Unsendable {
     /// What is stored cannot be read.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Unread(#[from] Unread),
     /// The credentials cannot be opened.
     #[error(transparent)]
     Sealed(#[from] CannotOpen),
@@ -37,28 +39,33 @@ pub(crate) enum Unsendable {
 }
 
 impl Unsendable {
-    /// What its attempt fails with, and whether another may follow. No upstream was asked: none of these
-    /// is its error.
-    pub(crate) const fn judge(&self) -> (FailureCode, bool) {
+    /// How its attempt ends. No upstream was asked: none of these is its error.
+    pub(crate) fn outcome(&self) -> Outcome {
         match self {
-            Self::Store(error) => judge_unread(error),
-            Self::Sealed(CannotOpen::OtherKey(_)) | Self::NoKey => {
-                (FailureCode::SealKeyMissing, false)
-            }
-            Self::Sealed(CannotOpen::Damaged) | Self::Malformed(_) => {
-                (FailureCode::BodyDamaged, false)
-            }
+            Self::Unread(unread) => unread.outcome(),
+            Self::Sealed(CannotOpen::Damaged) => Outcome::Spoil { body: BodyKind::Sealed },
+            Self::Malformed(_) => Outcome::Spoil { body: BodyKind::Input },
+            Self::Sealed(CannotOpen::OtherKey(_)) | Self::NoKey => Outcome::Fail {
+                failure: Failure::new(FailureCode::SealKeyMissing, Some(&self.to_string())),
+                cause: Cause::Error,
+                retryable: false,
+                retry_after: None,
+                result: None,
+            },
         }
     }
 }
 
-/// What an attempt fails with whose bodies could not be read, and whether another may follow: a store
-/// that is away may be back by then, but what is damaged stays so.
-pub(crate) const fn judge_unread(error: &StoreError) -> (FailureCode, bool) {
-    match error {
-        StoreError::Unavailable(_) | StoreError::Full => (FailureCode::StoreUnavailable, true),
-        StoreError::BodyDamaged(_) | StoreError::Corrupt(_) => (FailureCode::BodyDamaged, false),
-    }
+/// Reads what the engine remembers of the request that an input is.
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unread> {
+    envelope::decode(bytes).map_err(|error| Unread { body: BodyKind::Input, error })
+}
+
+/// The input that an attempt was handed.
+pub(crate) fn input_of(claimed: &Claimed) -> Result<&StoredBody, Unread> {
+    let missing = || StoreError::BodyDamaged("it is missing".to_owned());
+    find(&claimed.bodies, BodyKind::Input)
+        .ok_or_else(|| Unread { body: BodyKind::Input, error: missing() })
 }
 
 /// Builds the request of one attempt.
@@ -68,10 +75,9 @@ pub(crate) fn build(
     traceparent: &str,
 ) -> Result<Request<Upload>, Unsendable> {
     let task = &claimed.task;
-    let context: Context = envelope::decode(&task.spec.context)?;
-    let input = find(&claimed.bodies, BodyKind::Input)
-        .ok_or_else(|| StoreError::Corrupt("a task without input".to_owned()))?;
-    let head: RequestHead = envelope::decode(&input.head)?;
+    let context: Context = decode(&task.spec.context)?;
+    let input = input_of(claimed)?;
+    let head: RequestHead = decode(&input.head)?;
     let uri: Uri =
         format!("{}{}", context.upstream, head.target).parse().map_err(http::Error::from)?;
     let mut headers = HeaderMap::with_capacity(head.fields.len() + 8);
@@ -135,7 +141,8 @@ fn unseal(claimed: &Claimed, config: &Config) -> Result<Vec<Field>, Unsendable> 
     };
     let key = config.seal_key.as_ref().ok_or(Unsendable::NoKey)?;
     let text = key.open(claimed.task.spec.id, sealed)?;
-    Ok(envelope::decode(&text)?)
+    let unread = |error| Unread { body: BodyKind::Sealed, error };
+    Ok(envelope::decode(&text).map_err(unread)?)
 }
 
 /// The trace of an attempt: the stored one with a new parent, or a new one.

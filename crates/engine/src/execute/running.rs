@@ -24,6 +24,11 @@ impl Running {
         self.lock().remove(&nonce);
     }
 
+    /// Whether this process runs an attempt, or still tells the store how it ended.
+    pub(crate) fn has(&self, nonce: u128) -> bool {
+        self.lock().contains_key(&nonce)
+    }
+
     /// Tells an attempt to stop, if this process runs it.
     pub(crate) fn abort(&self, nonce: u128) {
         if let Some(stop) = self.lock().get(&nonce) {

@@ -6,6 +6,7 @@ mod absence;
 mod calls;
 mod configure;
 mod drain;
+mod ending;
 mod inline;
 mod log;
 mod moody;

@@ -1,62 +1,118 @@
 //! A store that fails or waits when told to, and counts how often time is looked at.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use relais_core::{BodyKind, EventKind, Priority, Status, Task, TaskId, Timestamp};
 use relais_engine::{
-    Clock, Config, Engine, Gap, Handler, InlineAttempt, InlineOutcome, LOOK_EVERY, ManualClock,
-    SeededChance, Sleep, Submission, Submitted,
+    Clock, Config, Engine, Gap, LOOK_EVERY, ManualClock, SeededChance, Sleep, Submission, Submitted,
 };
 use relais_store::{
-    BodyRead, BodySource, Claim, Claims, Commit, Committed, Due, DueQuery, EventQuery, Figures,
-    Filter, Health, Logged, MemoryStore, Page, Place, QueueStats, Rejected, Spool, Store,
+    BodyRead, BodySource, Claim, Claims, Commit, Committed, Data, Due, DueQuery, EventQuery,
+    Figures, Filter, Health, Logged, MemoryStore, Page, Place, QueueStats, Rejected, Spool, Store,
     StoreError, StoreFuture, StoredBody,
 };
 use tokio::sync::watch;
 
 use crate::log::Log;
-use crate::world::{
-    START, Upstream, World, for_upstream, for_workers, policy, queue, with_handler,
-};
+use crate::world::{START, Upstream, World, for_upstream, for_workers, policy};
 
-struct Moody {
+pub(crate) struct Moody {
     store: MemoryStore,
-    is_away: AtomicBool,
+    pub(crate) is_away: AtomicBool,
     /// Nothing can be claimed.
     is_shut: AtomicBool,
     /// Until when calls that look for what is due wait.
     is_slow: watch::Sender<bool>,
-    /// What a claim hands over cannot be read.
-    is_unreadable: AtomicBool,
+    /// Why what a claim hands over cannot be read.
+    pub(crate) unreadable: Mutex<Option<StoreError>>,
+    /// How bodies in the making fail, each once.
+    pub(crate) spooling: Arc<Spooling>,
     due_calls: AtomicU64,
-    refused_commits: AtomicU64,
+    pub(crate) refused_commits: AtomicU64,
     refused_claims: AtomicU64,
 }
 
-/// A body on a disk that does not answer.
-struct Away;
+/// A body that cannot be read.
+struct Unreadable(StoreError);
 
-impl BodyRead for Away {
-    fn read_at(&self, _: u64, _: usize) -> StoreFuture<'_, bytes::Bytes> {
-        Box::pin(async { Err(StoreError::Unavailable("away".to_owned())) })
+impl BodyRead for Unreadable {
+    fn read_at(&self, _: u64, _: usize) -> StoreFuture<'_, Bytes> {
+        Box::pin(async { Err(self.0.clone()) })
     }
     fn verify(&self) -> StoreFuture<'_, ()> {
-        Box::pin(async { Err(StoreError::Unavailable("away".to_owned())) })
+        Box::pin(async { Err(self.0.clone()) })
     }
 }
 
+/// How bodies in the making fail, each once: at their begin, at a write, at their end.
+#[derive(Default)]
+pub(crate) struct Spooling {
+    pub(crate) begin: Mutex<Option<StoreError>>,
+    pub(crate) write: Mutex<Option<StoreError>>,
+    pub(crate) finish: Mutex<Option<StoreError>>,
+    /// Every write fails.
+    pub(crate) is_stuck: AtomicBool,
+    /// The next one is begun by a bug.
+    pub(crate) panics: AtomicBool,
+}
+
+impl Spooling {
+    /// Everything fails once.
+    pub(crate) fn fail_once(&self) {
+        for place in [&self.begin, &self.write, &self.finish] {
+            *place.lock().unwrap() = Some(away());
+        }
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        let places = [&self.begin, &self.write, &self.finish];
+        places.into_iter().all(|place| place.lock().unwrap().is_none())
+    }
+}
+
+/// A body in the making that fails as told.
+struct MoodySpool(Box<dyn Spool>, Arc<Spooling>);
+
+impl Spool for MoodySpool {
+    fn write(&mut self, chunk: Bytes) -> StoreFuture<'_, ()> {
+        if self.1.is_stuck.load(Ordering::SeqCst) {
+            return Box::pin(async { Err(StoreError::Full) });
+        }
+        match self.1.write.lock().unwrap().take() {
+            Some(error) => Box::pin(async { Err(error) }),
+            None => self.0.write(chunk),
+        }
+    }
+    fn reader(&self) -> Arc<dyn BodyRead> {
+        self.0.reader()
+    }
+    fn len(&self) -> u64 {
+        self.0.len()
+    }
+    fn finish(&mut self) -> StoreFuture<'_, Data> {
+        match self.1.finish.lock().unwrap().take() {
+            Some(error) => Box::pin(async { Err(error) }),
+            None => self.0.finish(),
+        }
+    }
+}
+
+fn away() -> StoreError {
+    StoreError::Unavailable("away".to_owned())
+}
+
 impl Moody {
-    fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             store: MemoryStore::new(),
             is_away: AtomicBool::new(false),
             is_shut: AtomicBool::new(false),
             is_slow: watch::Sender::new(false),
-            is_unreadable: AtomicBool::new(false),
+            unreadable: Mutex::new(None),
+            spooling: Arc::default(),
             due_calls: AtomicU64::new(0),
             refused_commits: AtomicU64::new(0),
             refused_claims: AtomicU64::new(0),
@@ -64,7 +120,7 @@ impl Moody {
     }
 
     /// Is away until it has refused a commit, and back from then on.
-    async fn refuse_one_commit(&self) {
+    pub(crate) async fn refuse_one_commit(&self) {
         self.is_away.store(true, Ordering::SeqCst);
         while self.refused_commits.load(Ordering::SeqCst) == 0 {
             tokio::task::yield_now().await;
@@ -75,7 +131,7 @@ impl Moody {
     /// The call is not even begun while the store is away.
     fn or_away<'a, T: 'a>(&self, call: impl FnOnce() -> StoreFuture<'a, T>) -> StoreFuture<'a, T> {
         if self.is_away.load(Ordering::SeqCst) {
-            return Box::pin(async { Err(StoreError::Unavailable("away".to_owned())) });
+            return Box::pin(async { Err(away()) });
         }
         call()
     }
@@ -96,9 +152,9 @@ impl Store for Moody {
         let claims = self.or_away(|| self.store.claim(claim));
         Box::pin(async {
             let mut claims = claims.await?;
-            if self.is_unreadable.load(Ordering::SeqCst) {
+            if let Some(error) = &*self.unreadable.lock().unwrap() {
                 for (_, body) in claims.started.iter_mut().flat_map(|claimed| &mut claimed.bodies) {
-                    body.data = BodySource::Reader(Arc::new(Away));
+                    body.data = BodySource::Reader(Arc::new(Unreadable(error.clone())));
                 }
             }
             Ok(claims)
@@ -125,7 +181,14 @@ impl Store for Moody {
         self.store.body(task, kind)
     }
     fn spool(&self) -> StoreFuture<'_, Box<dyn Spool>> {
-        self.store.spool()
+        assert!(!self.spooling.panics.swap(false, Ordering::SeqCst), "a bug, as told");
+        if let Some(error) = self.spooling.begin.lock().unwrap().take() {
+            return Box::pin(async { Err(error) });
+        }
+        Box::pin(async {
+            let spool = self.store.spool().await?;
+            Ok(Box::new(MoodySpool(spool, self.spooling.clone())) as Box<dyn Spool>)
+        })
     }
     fn queues(&self) -> StoreFuture<'_, Vec<QueueStats>> {
         self.store.queues()
@@ -136,7 +199,7 @@ impl Store for Moody {
     fn place(&self, task: TaskId) -> StoreFuture<'_, Option<Place>> {
         self.or_away(|| self.store.place(task))
     }
-    fn secrets(&self) -> StoreFuture<'_, Vec<(String, bytes::Bytes)>> {
+    fn secrets(&self) -> StoreFuture<'_, Vec<(String, Bytes)>> {
         self.store.secrets()
     }
     fn health(&self) -> Health {
@@ -147,7 +210,7 @@ impl Store for Moody {
     }
 }
 
-async fn world(store: &Arc<Moody>) -> World {
+pub(crate) async fn world(store: &Arc<Moody>) -> World {
     let config = Config { template: Some(policy()), ..Config::default() };
     World::on(store.clone(), config, 1).await
 }
@@ -218,13 +281,15 @@ async fn an_input_that_cannot_be_read_now_is_not_called_damaged() {
     let store = Moody::new();
     let world = world(&store).await;
     let upstream = Upstream::start().await;
-    store.is_unreadable.store(true, Ordering::SeqCst);
+    *store.unreadable.lock().unwrap() = Some(away());
     let id = world.submit(for_upstream(&upstream, "POST", false)).await.spec.id;
     let task = world.until(id, EventKind::AttemptFailed).await;
     let failed = task.life.last_failure.as_ref().expect("it failed");
     assert_eq!(failed.failure.code.as_str(), "store-unavailable");
+    let detail = failed.failure.detail.as_deref();
+    assert_eq!(detail, Some("the stored input of the task could not be read"), "no more is told");
     assert_eq!(task.life.failures, 1, "it is tried again, as after any failure");
-    store.is_unreadable.store(false, Ordering::SeqCst);
+    *store.unreadable.lock().unwrap() = None;
     world.clock.advance(Duration::from_secs(60));
     upstream.answer("200 OK", "", "").await;
     world.until(id, EventKind::Succeeded).await;
@@ -307,77 +372,6 @@ async fn a_slow_store_is_no_process_that_was_away() {
     store.is_slow.send_replace(false);
     let task = world.until(task.spec.id, EventKind::AttemptFailed).await;
     assert_eq!(task.life.crashes, 1, "silent for a whole lease");
-}
-
-/// Lets time pass until the attempt of a task is over, and answers the task then.
-async fn until_settled(world: &World, id: TaskId) -> Task {
-    loop {
-        let task = world.engine.task(id).await.unwrap().unwrap();
-        if task.life.status() != Status::Running {
-            return task;
-        }
-        world.clock.advance(Duration::from_millis(100));
-        tokio::task::yield_now().await;
-    }
-}
-
-#[tokio::test]
-async fn an_answer_outlives_a_store_that_cannot_take_it_at_once() {
-    // The upstream had answered, one commit failed, and the task ended ten minutes later as unknown.
-    let store = Moody::new();
-    let world = world(&store).await;
-    let upstream = Upstream::start().await;
-    let task = world.submit(for_upstream(&upstream, "POST", false)).await;
-    let mut call = upstream.next().await;
-    let (_, ()) = tokio::join!(store.refuse_one_commit(), call.answer_and_stay("", "done"));
-    let task = until_settled(&world, task.spec.id).await;
-    assert_eq!(task.life.status(), Status::Succeeded);
-    assert_eq!(world.result(task.spec.id).await, "done");
-    assert!(world.clock.elapsed() < Duration::from_secs(10), "it was not long in coming");
-}
-
-#[tokio::test]
-async fn a_stopped_attempt_is_given_back_once_the_store_can_take_it() {
-    let store = Moody::new();
-    let config =
-        Config { template: Some(policy()), drain_for: Duration::ZERO, ..Config::default() };
-    let world = World::on(store.clone(), config, 1).await;
-    let upstream = Upstream::start().await;
-    let task = world.submit(for_upstream(&upstream, "GET", true)).await;
-    let _call = upstream.next().await;
-    let settled = async {
-        store.refuse_one_commit().await;
-        until_settled(&world, task.spec.id).await
-    };
-    let (task, ()) = tokio::join!(settled, world.engine.drain());
-    assert_eq!((task.life.status(), task.life.failures), (Status::Queued, 0));
-}
-
-/// A handler that is done at the moment at which the store goes away.
-struct Unlucky(Arc<Moody>);
-
-impl Handler for Unlucky {
-    fn handle(&self, _: InlineAttempt) -> Pin<Box<dyn Future<Output = InlineOutcome> + Send + '_>> {
-        Box::pin(async {
-            self.0.is_away.store(true, Ordering::SeqCst);
-            let content_type = "text/plain".to_owned();
-            InlineOutcome::Succeed { content_type, result: "done".into() }
-        })
-    }
-}
-
-#[tokio::test]
-async fn what_a_handler_did_outlives_a_store_that_cannot_take_it_at_once() {
-    let store = Moody::new();
-    let config = with_handler(Arc::new(Unlucky(store.clone())));
-    let world = World::on(store.clone(), config, 1).await;
-    let mut submission = for_workers();
-    submission.queue = queue("inline");
-    let task = world.submit(submission).await;
-    world.until(task.spec.id, EventKind::Started).await;
-    store.refuse_one_commit().await;
-    let task = until_settled(&world, task.spec.id).await;
-    assert_eq!((task.life.status(), task.life.failures), (Status::Succeeded, 0));
 }
 
 #[tokio::test]

@@ -10,8 +10,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use http_body_util::BodyExt as _;
 use relais_api::codes;
 use relais_api::lease::StoredResult;
-use relais_core::{BodyKind, Cause, Failure, FailureCode, LeaseToken, Task};
-use relais_engine::{EngineError, Outcome, RequestHead, Settle, envelope};
+use relais_core::{BodyKind, LeaseToken, Task};
+use relais_engine::{EngineError, RequestHead, Settle, Unread, envelope};
 use relais_store::{StoreError, StoredBody};
 
 use crate::app::App;
@@ -43,10 +43,13 @@ pub(super) async fn input(
     let token = token(visitor.headers())?;
     let task = leased_task(&app, &visitor, token).await?;
     let input = match whole_input(&app, &task).await {
-        Err(error @ EngineError::Store(StoreError::BodyDamaged(_))) => {
+        Err(EngineError::Store(error)) if !error.may_pass() => {
             // Its worker can do nothing about it, and neither could the next.
-            give_up(&app, &task, token).await?;
-            return Err(error.into());
+            let unread = Unread { body: BodyKind::Input, error };
+            tracing::error!(error = %unread, task = %token.task, "could not hand out an input");
+            let settle = Settle { token, outcome: unread.outcome() };
+            app.engine.settle(&task.spec.tenant, vec![settle]).await?;
+            return Err(Refusal::new(&codes::BODY_DAMAGED));
         }
         read => read?,
     };
@@ -70,24 +73,12 @@ pub(super) async fn input(
 
 async fn whole_input(app: &App, task: &Task) -> Result<Option<StoredBody>, EngineError> {
     let input = app.engine.body(task.spec.id, BodyKind::Input).await?;
-    if let Some(input) = &input {
-        input.verify().await?;
+    match &input {
+        Some(input) => input.verify().await?,
+        None if task.spec.input_bytes == 0 => {}
+        None => return Err(StoreError::BodyDamaged("it is missing".to_owned()).into()),
     }
     Ok(input)
-}
-
-/// Ends a task whose input cannot be read.
-async fn give_up(app: &App, task: &Task, token: LeaseToken) -> Result<(), Refusal> {
-    let detail = "the stored input of the task is damaged or missing";
-    let outcome = Outcome::Fail {
-        failure: Failure::new(FailureCode::BodyDamaged, Some(detail)),
-        cause: Cause::Error,
-        retryable: false,
-        retry_after: None,
-        result: None,
-    };
-    app.engine.settle(&task.spec.tenant, vec![Settle { token, outcome }]).await?;
-    Ok(())
 }
 
 /// `PUT /v1/leases/result`.
