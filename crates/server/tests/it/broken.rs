@@ -2,11 +2,12 @@
 
 use http::StatusCode;
 use relais_engine::Config;
-use relais_server::config::ServerConfig;
+use relais_server::config::{Mode, ServerConfig};
 use relais_store::StoreError;
 use serde_json::json;
 
 use crate::api::{Api, get, post};
+use crate::house::Plan;
 use crate::odd_store::OddStore;
 
 #[tokio::test]
@@ -32,6 +33,24 @@ async fn a_store_that_cannot_is_told_apart_and_its_words_are_kept_to_ourselves()
     store.break_with(None);
     assert_eq!(api.call(get("/readyz")).await.status, StatusCode::OK);
     api.submit().await;
+}
+
+#[tokio::test]
+async fn requests_of_the_front_door_cost_no_look_at_the_store() {
+    // Each had the store look at its files: only probes do.
+    let store = OddStore::new();
+    let mut plan = Plan::with(Mode::Async).await;
+    plan.store = store.clone();
+    let house = plan.build().await;
+    let head = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n";
+    let before = store.looks();
+    for _ in 0..3 {
+        assert_eq!(house.call(&format!("{head}hi")).await.status, 202);
+    }
+    store.break_with(Some(StoreError::Full));
+    let refused = house.call(head).await;
+    assert_eq!((refused.status, refused.code().as_str()), (507, "store-full"), "by the head alone");
+    assert_eq!(store.looks(), before);
 }
 
 #[tokio::test]

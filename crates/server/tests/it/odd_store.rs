@@ -1,6 +1,7 @@
 //! The store in memory, until it breaks, or is slow: then, like a real one, it carries out what it was
 //! asked whether or not somebody still waits for the answer.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use relais_core::{BodyKind, Task, TaskId};
@@ -24,6 +25,7 @@ pub(crate) struct OddStore {
     /// What every call fails with once the next commit is durable.
     error_to_come: Mutex<Option<StoreError>>,
     reads_failed: Semaphore,
+    looks: AtomicU64,
     slow: Mutex<Option<Slow>>,
     arrived: Arc<Semaphore>,
     opened: Arc<Semaphore>,
@@ -36,6 +38,7 @@ impl OddStore {
             error: Arc::default(),
             error_to_come: Mutex::default(),
             reads_failed: Semaphore::new(0),
+            looks: AtomicU64::new(0),
             slow: Mutex::default(),
             arrived: Arc::new(Semaphore::new(0)),
             opened: Arc::new(Semaphore::new(0)),
@@ -50,6 +53,11 @@ impl OddStore {
     /// Every call fails like this once the next commit is durable: before anybody learns of it.
     pub(crate) fn break_after_commit(&self, error: StoreError) {
         *self.error_to_come.lock().unwrap() = Some(error);
+    }
+
+    /// How often it was asked how it is.
+    pub(crate) fn looks(&self) -> u64 {
+        self.looks.load(Ordering::Relaxed)
     }
 
     /// Resolves when a task could not be read.
@@ -201,6 +209,7 @@ impl Store for OddStore {
     }
 
     fn health(&self) -> Health {
+        self.looks.fetch_add(1, Ordering::Relaxed);
         match &*self.error.lock().unwrap() {
             None | Some(StoreError::BodyDamaged(_)) => Health::Ready,
             Some(StoreError::Corrupt(text)) => Health::Corrupt(text.clone()),
