@@ -48,11 +48,13 @@ with Relais('[queue."*"]', args=["--upstream", f"http://127.0.0.1:{slow}"]) as r
     }
     service, worker = start("slow.py"), start("worker.py", stderr=subprocess.DEVNULL)
     try:
-        clients = {name: start(name, stdout=subprocess.PIPE, text=True) for name in sorted(files) if name.startswith("client.")}
-        check(sorted(clients) == ["client.mjs", "client.php", "client.py", "client.sh"], f"four clients: {sorted(clients)}")
-        for name, client in clients.items():
-            said = client.communicate(timeout=60)[0].strip()
-            check(said == '200 {"month": 11, "total": 1234}', f"{name} prints the service's answer: {said!r}")
+        # The second run repeats the first, key and all, and broke all four once: a 202 without `Retry-After`.
+        for run in ["first", "second"]:
+            clients = {name: start(name, stdout=subprocess.PIPE, text=True) for name in sorted(files) if name.startswith("client.")}
+            check(sorted(clients) == ["client.mjs", "client.php", "client.py", "client.sh"], f"four clients: {sorted(clients)}")
+            for name, client in clients.items():
+                said = client.communicate(timeout=60)[0].strip()
+                check(said == '200 {"month": 11, "total": 1234}', f"{name}, {run} run, prints the service's answer: {said!r}")
         done = subprocess.run(
             ["sh", os.path.join(folder, "submit.sh")], env=environment, cwd=folder, capture_output=True, text=True, timeout=60,
         )

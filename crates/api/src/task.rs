@@ -212,12 +212,16 @@ pub struct Accepted {
     #[serde(flatten)]
     pub task: Task,
     /// The token that lets its bearer follow the task. Left out where the route hands none out, and
-    /// for a repeated request by a caller nobody knows.
+    /// where `no_ticket` says why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<String>,
     /// A page for people: the task, live, in a browser.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watch_url: Option<String>,
+    /// Why a repeated request gets neither ticket nor answer: its caller is not known, is not on
+    /// this machine, and its `Idempotency-Key` is so short that it could be guessed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_ticket: Option<String>,
 }
 
 /// A page of tasks, newest first.

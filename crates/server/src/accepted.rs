@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, LINK, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use relais_api::Accepted;
-use relais_core::Task;
+use relais_core::{Task, limits};
 use relais_engine::{Access, Context, Estimate, Grants};
 
 use crate::accept::Language;
@@ -30,8 +30,10 @@ const BODY_BYTES_USUAL: usize = 2_560;
 /// How a task was accepted.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct How {
-    /// What was applied of `Prefer`, as `Preference-Applied` says it.
+    /// What was applied of `Prefer`, as `Preference-Applied` says it on a 202…
     pub(crate) applied: Option<String>,
+    /// …and on the answer itself.
+    pub(crate) applied_to_answer: Option<String>,
     /// Whether an earlier request with the same idempotency key made it.
     pub(crate) is_replayed: bool,
     /// Whether whoever called may not be who made it: the answer names the task, no more.
@@ -63,7 +65,8 @@ pub(crate) fn accepted_response(
     // It holds a ticket.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     follow_headers(task, &accepted.task.links, headers);
-    set_pace(app, task, estimate, headers);
+    // Also where the task is over: whoever is told 202 asks again.
+    headers.insert(RETRY_AFTER, app.retry_after_s(estimate).into());
     if let Some(applied) = how.applied.as_deref().and_then(|text| HeaderValue::from_str(text).ok())
     {
         headers.insert(PREFERENCE_APPLIED, applied);
@@ -104,7 +107,7 @@ pub(crate) fn accepted(
     let base = how.base.as_deref().unwrap_or_else(|| app.base());
     let watch_url =
         ticket.as_deref().map(|ticket| links::task_url(base, task.spec.id, "", Some(ticket)));
-    Ok(Accepted { task: presented, ticket, watch_url })
+    Ok(Accepted { task: presented, ticket, watch_url, no_ticket: None })
 }
 
 /// The header fields by which clients of all habits find their task.
@@ -160,5 +163,12 @@ fn for_stranger(app: &App, task: &Task, how: &How) -> Accepted {
     presented.problem = None;
     presented.last_failure = None;
     presented.message = None;
-    Accepted { task: presented, ticket: None, watch_url: None }
+    let no_ticket = format!(
+        "This request repeats an earlier one. Whoever sends the same without credentials may be \
+         somebody else, because its `Idempotency-Key` has fewer than {} characters and could be \
+         guessed: so it gets neither the ticket nor the answer. Follow the task with the ticket of \
+         the first answer; send a longer key next time, such as a random UUID, or an API key.",
+        limits::IDEMPOTENCY_KEY_UNGUESSABLE_BYTES
+    );
+    Accepted { task: presented, ticket: None, watch_url: None, no_ticket: Some(no_ticket) }
 }

@@ -16,7 +16,7 @@ pub(crate) use keys::Keys;
 pub use keys::{InvalidKey, decode_key, encode_key, hash_key, unhex};
 pub(crate) use local::is_loopback;
 pub(crate) use mac::{CallerMac, draw};
-pub(crate) use visitor::{Action, Seen, Visitor};
+pub(crate) use visitor::{Action, Seen, Visitor, sees_all_of};
 
 use crate::app::App;
 use crate::config::{ApiKey, Scopes};

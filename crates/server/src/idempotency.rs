@@ -70,8 +70,8 @@ pub(crate) fn caller_of(
     }
 }
 
-/// Whether an attached task may be shown to whoever sent the key: somebody known, or nobody with a
-/// key that cannot be guessed.
+/// Whether an attached task may be shown to whoever sent the key, wherever that was: somebody known,
+/// or nobody with a key that cannot be guessed.
 #[must_use]
 pub(crate) fn is_trusted(caller: Option<[u8; 32]>, key: &str) -> bool {
     caller.is_some() || key.len() >= limits::IDEMPOTENCY_KEY_UNGUESSABLE_BYTES

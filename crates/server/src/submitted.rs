@@ -5,7 +5,7 @@ use http::HeaderValue;
 use relais_api::codes;
 use relais_core::Task;
 
-use crate::accepted::{How, accepted_response};
+use crate::accepted::{How, PREFERENCE_APPLIED, accepted_response};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::problem::Refusal;
@@ -31,6 +31,10 @@ pub(crate) async fn attached_response(
         let mut response = replay_response(app, task).await?;
         let replayed = HeaderValue::from_static("true");
         response.headers_mut().insert(IDEMPOTENT_REPLAYED, replayed);
+        if let Some(applied) = how.applied_to_answer {
+            let applied = HeaderValue::from_str(&applied).map_err(Refusal::internal)?;
+            response.headers_mut().insert(PREFERENCE_APPLIED, applied);
+        }
         return Ok(response);
     }
     let estimate = app.engine.estimate_if_known(task).await;

@@ -256,6 +256,19 @@ impl Visitor {
     }
 }
 
+/// Whether whoever sends a request to the front door without credentials could see the tasks of
+/// this tenant that have a ticket, all the same: under `/v1`, being on this machine.
+///
+/// # Errors
+/// When the store cannot be read.
+pub(crate) async fn sees_all_of(
+    app: &App,
+    tenant: &TenantName,
+    parts: &request::Parts,
+) -> Result<bool, Refusal> {
+    Ok(*tenant == app.config.default_tenant && is_open(app, Side::Public, parts).await?.is_ok())
+}
+
 /// Whether calls without credentials are taken here, and if not, why.
 async fn is_open(
     app: &App,

@@ -116,9 +116,9 @@ impl Waiting<'_> {
 
     /// How the task was accepted, for the 202.
     pub(super) fn how(&self) -> How {
-        let applied = self.patience.applied_to_ticket.clone();
         How {
-            applied,
+            applied: self.patience.applied_to_ticket.clone(),
+            applied_to_answer: self.patience.applied_to_answer.clone(),
             page: self.submitter.page,
             base: self.submitter.base.clone(),
             ..How::default()

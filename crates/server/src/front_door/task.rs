@@ -72,7 +72,7 @@ async fn prepare(
     if headers.contains_key(header::VIA) && fields::is_loop(headers, &app.engine.config().via) {
         return Err(Refusal::new(&codes::LOOP_DETECTED));
     }
-    let submitter = Submitter::of(app, route, headers).await?;
+    let submitter = Submitter::of(app, route, parts).await?;
     if app.engine.policies().find(&submitter.tenant, &route.queue).is_none() {
         return Err(EngineError::UnknownQueue.into());
     }

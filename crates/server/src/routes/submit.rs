@@ -30,11 +30,11 @@ use crate::routes::json;
 use crate::submitted::{attached_response, attached_task};
 use crate::watch::poll;
 
-/// The idempotency key of a call, and whether its sender may be shown what it belongs to.
+/// The idempotency key of a call, and who sends it. Whoever may submit here may be shown what it
+/// belongs to: an API key is somebody, and who is taken without one sees all tasks in any case.
 struct Key {
     text: String,
     caller: Option<[u8; 32]>,
-    is_trusted: bool,
 }
 
 /// `POST /v1/tasks`.
@@ -47,8 +47,7 @@ pub(super) async fn submit(
     // What was read of the request is let go of before the commit is waited
     // for: thousands may wait.
     let handed_in = hand_in(&app, visitor, uri, body).await?;
-    let HandedIn { tenant, queue, submission, caller, base, prefer, client, is_trusted } =
-        handed_in;
+    let HandedIn { tenant, queue, submission, caller, base, prefer, client } = handed_in;
     let id = app.engine.draw_id();
     let submitted = app.engine.submit(id, *submission).await;
     let submitted = submitted.map_err(|error| app.refuse_submission(&tenant, &queue, error))?;
@@ -59,7 +58,7 @@ pub(super) async fn submit(
             accepted_response(&app, &task, estimate, &caller, &how)
         }
         submitted => {
-            let how = How { is_stranger: !is_trusted, base, ..How::default() };
+            let how = How { base, ..How::default() };
             Box::pin(answer(&app, &caller, &client, submitted, prefer, how)).await
         }
     }
@@ -74,7 +73,6 @@ struct HandedIn {
     base: Option<String>,
     prefer: Prefer,
     client: Client,
-    is_trusted: bool,
 }
 
 async fn hand_in(app: &App, visitor: Visitor, uri: Uri, body: Body) -> Result<HandedIn, Refusal> {
@@ -93,7 +91,6 @@ async fn hand_in(app: &App, visitor: Visitor, uri: Uri, body: Body) -> Result<Ha
     Ok(HandedIn {
         queue: submission.queue.clone(),
         prefer: Prefer::of(headers),
-        is_trusted: key.is_none_or(|key| key.is_trusted),
         caller: visitor.caller,
         client: visitor.client,
         base: visitor.base,
@@ -141,8 +138,7 @@ pub(super) async fn submit_batch(
         });
     }
     let mut submitted = submit_all(&app, submissions).await?.into_iter();
-    let is_stranger = key.is_some_and(|key| !key.is_trusted);
-    let how = How { is_stranger, base: visitor.base.clone(), ..How::default() };
+    let how = How { base: visitor.base.clone(), ..How::default() };
     let mut items = Vec::with_capacity(slots.len());
     for slot in slots {
         let item = match slot {
@@ -179,8 +175,7 @@ async fn batch_item(
     match submitted {
         Submitted::New(task, place) => {
             let estimate = app.engine.estimate_at(task, place);
-            let how = How { is_stranger: false, ..how.clone() };
-            Ok(BatchItem::accepted(accepted(app, task, estimate, caller, &how)?))
+            Ok(BatchItem::accepted(accepted(app, task, estimate, caller, how)?))
         }
         Submitted::Attached { task, same } => {
             let task = attached_task(task.as_ref(), *same)?;
@@ -211,17 +206,18 @@ async fn answer(
                 return with_applied(replay_response(app, &task).await?, applied);
             }
             let estimate = app.engine.estimate_if_known(&task).await;
-            let how = How { applied, is_stranger: false, ..how };
+            let how = How { applied, ..how };
             accepted_response(app, &task, estimate, caller, &how)
         }
         Submitted::Attached { task, same } => {
             let task = match (task, wait) {
-                (Some(task), Some(wait)) if same && !how.is_stranger => {
+                (Some(task), Some(wait)) if same => {
                     Some(wait_for(app, task, client.has_waited(wait)).await?)
                 }
                 (task, _) => task,
             };
-            let how = How { applied, ..how };
+            let applied_to_answer = wait.and(applied.clone());
+            let how = How { applied, applied_to_answer, ..how };
             attached_response(app, task.as_ref(), same, caller, how).await
         }
     }
@@ -254,8 +250,7 @@ fn with_applied(mut response: Response, applied: Option<String>) -> Result<Respo
 fn key_of(app: &App, visitor: &Visitor) -> Result<Option<Key>, Refusal> {
     let Some(text) = idempotency::key_of(visitor.headers())? else { return Ok(None) };
     let caller = idempotency::caller_of(app, &visitor.caller, None, visitor.headers());
-    let is_trusted = idempotency::is_trusted(caller, &text);
-    Ok(Some(Key { text, caller, is_trusted }))
+    Ok(Some(Key { text, caller }))
 }
 
 fn claim(
