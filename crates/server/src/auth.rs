@@ -104,7 +104,7 @@ pub(crate) async fn front_door_caller(app: &App, headers: &HeaderMap) -> Result<
     let Some(line) = lines.next() else { return Ok(Caller::Nobody) };
     match (line.to_str(), lines.next()) {
         (Ok(text), None) => find(app, text.trim()).await,
-        _ => Err(Refusal::invalid_token()),
+        _ => Err(Refusal::invalid_key()),
     }
 }
 
@@ -131,5 +131,5 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 async fn find(app: &App, text: &str) -> Result<Caller, Refusal> {
     let key = app.keys.find(&app.engine, text).await?;
-    key.map(Caller::Key).ok_or_else(Refusal::invalid_token)
+    key.map(Caller::Key).ok_or_else(Refusal::invalid_key)
 }

@@ -131,10 +131,23 @@ impl Refusal {
         self
     }
 
-    /// The credentials were given and are not valid (RFC 6750, 3.1).
+    /// An API key was sent, and is none (RFC 6750, 3.1).
     #[must_use]
-    pub(crate) fn invalid_token() -> Self {
-        let mut refusal = Self::new(&codes::UNAUTHORIZED);
+    pub(crate) fn invalid_key() -> Self {
+        Self::invalid_token("the API key that was sent is not valid: unknown here, or revoked")
+    }
+
+    /// A ticket was sent, and is none that is valid now (RFC 6750, 3.1).
+    #[must_use]
+    pub(crate) fn invalid_ticket() -> Self {
+        Self::invalid_token(
+            "the ticket that was sent is not valid: not whole, expired, or of another server (an API \
+             key begins with `rk_`)",
+        )
+    }
+
+    fn invalid_token(why: &str) -> Self {
+        let mut refusal = Self::new(&codes::UNAUTHORIZED).because(why);
         refusal.parts.challenge = Some("Bearer realm=\"relais\", error=\"invalid_token\"");
         refusal
     }

@@ -3,7 +3,7 @@
 mod bulk;
 mod change;
 mod events;
-mod later;
+pub(crate) mod later;
 mod lease_bodies;
 mod leases;
 mod list;

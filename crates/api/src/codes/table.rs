@@ -322,7 +322,7 @@ codes! {
          with an API key are not counted by their address.";
     }
     UNAUTHORIZED = "unauthorized", 401, final {
-        "Credentials are needed";
+        "Valid credentials are needed";
         "The call needs an API key, a ticket or a lease's token, and has none that is valid: it \
          is missing, unknown, revoked or has expired.";
         "Send the key as `Relais-Api-Key`, or the key or the ticket as `Authorization: Bearer`.";

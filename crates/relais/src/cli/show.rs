@@ -4,7 +4,8 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use relais_client::{Problem, Progress, Task};
+use relais_api::codes;
+use relais_client::{Error, Problem, Progress, Task};
 use serde::Serialize;
 
 /// Prints one line of the result.
@@ -47,7 +48,7 @@ pub(crate) fn error(text: &str) {
 /// An error and its causes on one line; what a text says already is not said again.
 pub(crate) fn causes(error: &anyhow::Error) -> String {
     let mut line = String::new();
-    for cause in error.chain().map(ToString::to_string) {
+    for cause in error.chain().map(words) {
         if line.ends_with(&cause) {
             continue;
         }
@@ -57,6 +58,26 @@ pub(crate) fn causes(error: &anyhow::Error) -> String {
         line.push_str(&cause);
     }
     line
+}
+
+/// One error. Of credentials that the server wants, it says where a command takes them: the server
+/// names fields of HTTP.
+fn words(error: &(dyn std::error::Error + 'static)) -> String {
+    let Some(Error::Refused { problem, .. }) = error.downcast_ref() else {
+        return error.to_string();
+    };
+    if problem.code != codes::UNAUTHORIZED.code {
+        return error.to_string();
+    }
+    let detail = problem.detail.as_deref();
+    let what = detail.filter(|detail| *detail != codes::UNAUTHORIZED.what_to_do);
+    format!(
+        "{} ({}, {}); pass an API key by --key or RELAIS_API_KEY, or the ticket of a task by \
+         --ticket or RELAIS_TICKET",
+        what.unwrap_or(&problem.title),
+        problem.code,
+        problem.status
+    )
 }
 
 /// Progress in a few words: `40% line 12,000`.

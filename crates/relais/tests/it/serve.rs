@@ -362,7 +362,15 @@ fn off_loopback_a_server_needs_a_key_in_the_file_or_the_store() {
     let list =
         |key: &str| output(relais(folder.path(), &["tasks", "--url", &api, "--key", key]), b"");
     assert!(list(&key).status.success(), "{}", stderr(&list(&key)));
-    assert!(stderr(&list("rk_0")).contains("unauthorized"));
+    // It named fields of HTTP, and said of a wrong key what it says of none.
+    for (key, what) in [("rk_0", "the API key that was sent is not valid"), ("", "are needed")] {
+        let said = stderr(&list(key));
+        assert!(said.contains("unauthorized") && said.contains(what), "{said}");
+        assert!(
+            said.contains("--key or RELAIS_API_KEY") && !said.contains("Relais-Api-Key"),
+            "{said}"
+        );
+    }
     process.signal("INT");
     assert_eq!(process.end().0, Some(0));
 

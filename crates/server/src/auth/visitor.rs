@@ -127,7 +127,7 @@ impl Visitor {
             Caller::Key(key) if scope.is_in(key.scopes) => Ok(key.tenant.clone()),
             Caller::Key(_) => Err(Refusal::missing_scope(scope)),
             Caller::Nobody => match (&self.offered, &self.open) {
-                (Offered::Invalid, _) => Err(Refusal::invalid_token()),
+                (Offered::Invalid, _) => Err(Refusal::invalid_ticket()),
                 (_, Ok(())) => Ok(app.config.default_tenant.clone()),
                 (Offered::Ticket(..), Err(_)) => Err(Refusal::not_granted(scope)),
                 (Offered::Nothing, Err(refusal)) => Err(refusal.clone()),
@@ -244,7 +244,7 @@ impl Visitor {
             Offered::Ticket(ticket, _) if ticket.task == id => {
                 Refusal::new(&codes::TASK_GONE).about(id)
             }
-            Offered::Invalid if !self.caller.has_key() => Refusal::invalid_token(),
+            Offered::Invalid if !self.caller.has_key() => Refusal::invalid_ticket(),
             Offered::Ticket(..) | Offered::Invalid => {
                 Refusal::new(&codes::TASK_NOT_FOUND).about(id)
             }

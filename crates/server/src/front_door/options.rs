@@ -8,17 +8,16 @@ use relais_api::{Deadline, Span, Time, codes};
 use relais_core::{Asked, InvalidOption, OptionName, Options, Timestamp};
 
 use crate::problem::Refusal;
-use crate::routes::moments;
+use crate::routes::{later, moments};
 
-/// The known options: the field, and the word by which a route allows it.
-const KNOWN: [(&str, &str); 7] = [
+/// The known options that there are: the field, and the word by which a route allows it.
+const KNOWN: [(&str, &str); 6] = [
     ("relais-delay", "delay"),
     ("relais-run-at", "run-at"),
     ("relais-priority", "priority"),
     ("relais-lane", "lane"),
     ("relais-deadline", "deadline"),
     ("relais-label", "label"),
-    ("relais-webhook", "webhook"),
 ];
 
 /// The field of an option. None sets how long a task is kept: that is the queue's.
@@ -37,21 +36,20 @@ const fn field_of(option: OptionName) -> &'static str {
 /// Reads the options of a request.
 ///
 /// # Errors
-/// For a known option that the route does not allow, and for one that cannot be read or had.
+/// For an option of a later order, for one that the route does not allow, and for one that cannot be
+/// read.
 pub(super) fn of(
     headers: &HeaderMap,
     allow: &[String],
     now: Timestamp,
 ) -> Result<Options, Refusal> {
+    // First: that the operator should allow it would be no help.
+    later::refuse_fields(headers)?;
     for (field, word) in KNOWN {
         if headers.contains_key(field) && !allow.iter().any(|allowed| allowed == word) {
             return Err(Refusal::new(&codes::OPTION_NOT_ALLOWED)
                 .because(format!("the route does not allow `{field}`")));
         }
-    }
-    if headers.contains_key("relais-webhook") {
-        return Err(Refusal::new(&codes::NOT_AVAILABLE)
-            .because("`relais-webhook` is not available in this version"));
     }
     asked(headers).and_then(|asked| asked.judge(now)).map_err(|error| {
         let field = field_of(error.option);
@@ -168,15 +166,26 @@ mod tests {
         assert_eq!(read(&twice), Err("invalid-option"));
         let both = [("relais-delay", "1s"), ("relais-run-at", "2030-01-01T00:00:00Z")];
         assert_eq!(read(&both), Err("invalid-option"));
-        assert_eq!(read(&[("relais-webhook", "http://x")]), Err("not-available"));
+    }
+
+    #[test]
+    fn options_of_later_orders_are_refused_and_never_ignored() {
+        // `Relais-Callback` and `Relais-Await` were dropped without a word.
+        for field in ["relais-webhook", "relais-callback", "relais-await"] {
+            assert_eq!(read(&[(field, "http://x")]), Err("not-available"), "{field}");
+            let mut headers = HeaderMap::new();
+            headers.insert(field, HeaderValue::from_static("http://x"));
+            let refused = of(&headers, &[], NOW).expect_err("not there, whatever a route allows");
+            assert_eq!(refused.code().code, "not-available", "{field}");
+        }
     }
 
     #[test]
     fn a_known_option_that_the_route_does_not_allow_is_refused() {
         let mut headers = HeaderMap::new();
-        headers.insert("relais-webhook", HeaderValue::from_static("http://x"));
+        headers.insert("relais-priority", HeaderValue::from_static("1"));
         let allow = ["delay".to_owned()];
-        let refused = of(&headers, &allow, NOW).expect_err("webhooks are off by default");
+        let refused = of(&headers, &allow, NOW).expect_err("only delays are allowed");
         assert_eq!(refused.code().code, "option-not-allowed");
     }
 }

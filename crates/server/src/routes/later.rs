@@ -1,15 +1,21 @@
-//! Paths of later orders: refused by name, so that nobody takes their absence for a typing mistake.
+//! What the contract names and this version does not have: paths, and fields of requests that are to
+//! become tasks. Refused by name, so that nobody takes them for done, or their absence for a typing
+//! mistake.
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::any;
+use http::HeaderMap;
 use relais_api::codes;
 
 use crate::app::App;
 use crate::problem::Refusal;
 
-/// What the contract names and this version does not have.
+/// Fields that ask for something of later orders.
+const FIELDS: [&str; 3] = ["relais-await", "relais-callback", "relais-webhook"];
+
+/// Paths of later orders.
 const PATHS: [&str; 13] = [
     "/v1/callbacks/{token}",
     "/v1/resources/{name}",
@@ -25,6 +31,18 @@ const PATHS: [&str; 13] = [
     "/v1/tasks/{id}/tickets",
     "/v1/tasks/{id}/deliveries",
 ];
+
+/// Refuses a request that asks by a field for what is not there.
+///
+/// # Errors
+/// Names the field.
+pub(crate) fn refuse_fields(headers: &HeaderMap) -> Result<(), Refusal> {
+    let Some(field) = FIELDS.into_iter().find(|field| headers.contains_key(*field)) else {
+        return Ok(());
+    };
+    let why = format!("`{field}` is not available in this version: leave it out");
+    Err(Refusal::new(&codes::NOT_AVAILABLE).because(why))
+}
 
 /// Adds the paths of later orders.
 pub(super) fn add(routes: Router<Arc<App>>) -> Router<Arc<App>> {

@@ -26,7 +26,7 @@ use crate::params::Params;
 use crate::prefer::Prefer;
 use crate::problem::Refusal;
 use crate::replay::replay_response;
-use crate::routes::json;
+use crate::routes::{json, later};
 use crate::submitted::{attached_response, attached_task};
 use crate::watch::poll;
 
@@ -79,6 +79,7 @@ async fn hand_in(app: &App, visitor: Visitor, uri: Uri, body: Body) -> Result<Ha
     Params::of(&uri, &[])?;
     let tenant = visitor.tenant(app, Scope::Submit)?;
     let headers = visitor.headers();
+    later::refuse_fields(headers)?;
     let key = key_of(app, &visitor)?;
     incoming::require_json(headers)?;
     let body = Large::read(app, &visitor, body, app.config.body_bytes_max).await?;
@@ -109,6 +110,7 @@ pub(super) async fn submit_batch(
     Params::of(&uri, &[])?;
     let tenant = visitor.tenant(&app, Scope::Submit)?;
     let headers = visitor.headers();
+    later::refuse_fields(headers)?;
     let key = key_of(&app, &visitor)?;
     let lines = incoming::batch_lines(headers)?;
     let body = Large::read(&app, &visitor, body, limits::BATCH_BODY_BYTES_MAX).await?;

@@ -49,7 +49,7 @@ impl Wanted {
         let mut first = |end: Timestamp| until = Some(until.map_or(end, |until| until.min(end)));
         for token in params.all("ticket") {
             let ticket = app.tickets.verify(token, app.engine.now());
-            let ticket = ticket.ok_or_else(Refusal::invalid_token)?;
+            let ticket = ticket.ok_or_else(Refusal::invalid_ticket)?;
             if !ticket.grants.read {
                 return Err(Refusal::not_granted(Scope::Read).about(ticket.task));
             }

@@ -48,15 +48,18 @@ async fn without_a_valid_key_nothing_is_done_once_there_are_keys() {
     let none = api.call(submission()).await;
     assert_eq!((none.status.as_u16(), none.code().as_str()), (401, "unauthorized"));
     assert_eq!(none.header("www-authenticate"), "Bearer realm=\"relais\"");
-    for (field, value) in [
-        ("relais-api-key", "rk_nobody"),
-        ("authorization", "Bearer rk_nobody"),
-        ("authorization", "Bearer nonsense"),
+    // What was sent and is wrong was answered as if nothing had been sent.
+    for (field, value, what) in [
+        ("relais-api-key", "rk_nobody", "the API key that was sent is not valid"),
+        ("authorization", "Bearer rk_nobody", "the API key that was sent is not valid"),
+        ("authorization", "Bearer nonsense", "the ticket that was sent is not valid"),
     ] {
         let answer = api.call(submission().field(field, value)).await;
         assert_eq!(answer.code(), "unauthorized", "{value}");
         let challenge = "Bearer realm=\"relais\", error=\"invalid_token\"";
         assert_eq!(answer.header("www-authenticate"), challenge, "{value}");
+        let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+        assert!(detail.starts_with(what) && !detail.contains("nonsense"), "{value}: {detail}");
     }
     let twice = submission().field("relais-api-key", "rk_all").field("relais-api-key", "rk_other");
     assert_eq!(api.call(twice).await.code(), "unauthorized");
@@ -197,6 +200,8 @@ async fn a_ticket_that_is_not_ours_is_refused() {
         let answer = api.call(get(&format!("{}?ticket={token}", self_target(&task)))).await;
         assert_eq!((answer.status.as_u16(), answer.code().as_str()), (401, "unauthorized"));
         assert!(answer.header("www-authenticate").contains("invalid_token"));
+        let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+        assert!(detail.starts_with("the ticket that was sent is not valid"), "{detail}");
     }
 }
 

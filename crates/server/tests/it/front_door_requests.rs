@@ -126,8 +126,11 @@ async fn options_are_taken_where_the_route_allows_them() {
     let absurd = house.call(&post("/", "relais-delay: 1e99\r\n")).await;
     assert_eq!((absurd.status, absurd.code().as_str()), (400, "invalid-option"));
     assert!(absurd.json()["detail"].as_str().unwrap().contains("relais-delay"));
-    let webhook = house.call(&post("/", "relais-webhook: http://x\r\n")).await;
-    assert_eq!((webhook.status, webhook.code().as_str()), (403, "option-not-allowed"));
+    for field in ["relais-webhook", "relais-callback", "relais-await"] {
+        let later = house.call(&post("/", &format!("{field}: http://x\r\n"))).await;
+        assert_eq!((later.status, later.code().as_str()), (501, "not-available"), "{field}");
+        assert!(later.json()["detail"].as_str().unwrap().contains(field));
+    }
 }
 
 #[tokio::test]
