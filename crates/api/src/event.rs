@@ -250,6 +250,8 @@ words! {
         Timeout = "timeout",
         /// Its holder vanished.
         Crash = "crash",
+        /// Relais was stopped by its operator, and it took longer than a stop waits.
+        Stop = "stop",
     }
 }
 

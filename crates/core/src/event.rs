@@ -8,7 +8,7 @@ use crate::lease::Holder;
 use crate::task::{Failure, FailureCode, Progress};
 use crate::time::Timestamp;
 
-/// Why an attempt ended without an outcome.
+/// Why an attempt ended without an outcome. Persisted: variants are appended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cause {
     /// It said so, or its answer did.
@@ -17,6 +17,8 @@ pub enum Cause {
     Timeout,
     /// Its holder vanished.
     Crash,
+    /// Relais was stopped by its operator, and it took longer than a stop waits.
+    Stop,
 }
 
 impl Cause {
@@ -27,6 +29,7 @@ impl Cause {
             Self::Error => "error",
             Self::Timeout => "timeout",
             Self::Crash => "crash",
+            Self::Stop => "stop",
         }
     }
 }

@@ -22,6 +22,19 @@ pub enum Holder {
     },
 }
 
+/// How it is known that a holder is gone, which left its attempt without an outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gone {
+    /// Relais itself gave the attempt up, because its operator stopped it and the time for that was over.
+    Stopped,
+    /// The process of Relais that ran the attempt is not there any more.
+    Died,
+    /// A fault of Relais itself broke the attempt off.
+    Broke,
+    /// Nothing was heard of the holder for a whole lease.
+    Silent,
+}
+
 /// The time-limited, fenced right to run one attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {

@@ -20,7 +20,7 @@ pub mod time;
 
 pub use event::{CancelReason, Cause, Entry, EventData, EventKind, RequeueReason};
 pub use id::{InvalidId, LeaseToken, TaskId};
-pub use lease::{Holder, Lease};
+pub use lease::{Gone, Holder, Lease};
 pub use lifecycle::{BodyKind, Command, Effect, Reply, Step, accept, step};
 pub use name::{InvalidName, LaneKey, QueueName, TenantName};
 pub use options::{Asked, Deadline, InvalidOption, OptionName, Options};

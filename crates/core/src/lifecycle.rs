@@ -16,7 +16,7 @@ use bytes::Bytes;
 
 use crate::Cause;
 use crate::event::{CancelReason, Entry, EventData, RequeueReason};
-use crate::lease::{Holder, Lease};
+use crate::lease::{Gone, Holder, Lease};
 use crate::limits;
 use crate::policy::Policy;
 use crate::refusal::Refused;
@@ -123,6 +123,8 @@ pub enum Command {
     Crash {
         /// The fence.
         nonce: u128,
+        /// How that is known.
+        gone: Gone,
         /// Drawn in `0.0..1.0`.
         jitter: f64,
     },
@@ -243,7 +245,7 @@ pub fn step(
         Command::Postpone { nonce, failure, pause } => {
             settle::postpone(draft, nonce, failure, pause)
         }
-        Command::Crash { nonce, jitter } => settle::crash(draft, nonce, jitter, policy),
+        Command::Crash { nonce, gone, jitter } => settle::crash(draft, nonce, gone, jitter, policy),
         Command::Cancel => hand::cancel(draft, CancelReason::Requested),
         Command::Abandon => hand::cancel(draft, CancelReason::Abandoned),
         Command::Retry { from_start } => hand::retry(draft, from_start),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use relais_core::{Command, Holder, LeaseToken, Runner, Timestamp};
+use relais_core::{Command, Gone, Holder, LeaseToken, Runner, Timestamp};
 use relais_store::{Claim, Claimed, Claims, DueQuery, Pool, RunBy};
 use tokio::sync::Notify;
 
@@ -273,7 +273,8 @@ impl Engine {
 
     /// An attempt ended by a bug of ours: its task, its slot and whoever listens must not wait for ever.
     async fn crashed(&self, token: LeaseToken) {
-        let crash = Command::Crash { nonce: token.nonce, jitter: self.chance().unit() };
+        let (gone, jitter) = (Gone::Broke, self.chance().unit());
+        let crash = Command::Crash { nonce: token.nonce, gone, jitter };
         if let Err(error) = self.end_stopped(token, crash).await {
             let task = token.task;
             tracing::warn!(%error, %task, "could not record a crash; its lease will end");

@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
-use relais_core::{Command, Holder, Lease, Reply, State, Status, Task, TaskId, Timestamp};
+use relais_core::{Command, Gone, Holder, Lease, Reply, State, Status, Task, TaskId, Timestamp};
 use relais_store::{Commit, Committed, DueQuery, Filter, Pool};
 use tokio::sync::Notify;
 
@@ -271,7 +271,11 @@ impl Engine {
         let is_dead = |holder: &Holder| matches!(holder, Holder::Relais { epoch } if *epoch != own);
         let taken_back = self.step_leased(Status::Running, usize::MAX, |lease| {
             let jitter = self.chance().unit();
-            is_dead(&lease.holder).then_some(Command::Crash { nonce: lease.nonce, jitter })
+            is_dead(&lease.holder).then_some(Command::Crash {
+                nonce: lease.nonce,
+                gone: Gone::Died,
+                jitter,
+            })
         });
         let count = taken_back.await?;
         if count > 0 {

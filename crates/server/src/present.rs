@@ -165,6 +165,30 @@ pub(crate) fn problem_of(base: &str, failure: &Failure) -> Problem {
     theirs
 }
 
+/// The same as the answer in place of a result: like every problem that Relais answers with, it
+/// names its task and says what to do next. What a worker said of its failure stays as it is.
+#[must_use]
+pub(crate) fn outcome_of(app: &App, task: &Task, failure: &Failure) -> Problem {
+    let mut problem = problem_of(app.base(), failure);
+    let to_do = code_of(failure.code).what_to_do;
+    problem.detail = Some(match problem.detail.take() {
+        Some(detail) if failure.problem.is_none() => format!("{detail}. {to_do}"),
+        Some(theirs) => theirs,
+        None => to_do.to_owned(),
+    });
+    problem.instance.get_or_insert_with(|| instance_of(app, task));
+    if problem.extra.contains_key("task") {
+        return problem;
+    }
+    problem.with_task(task.spec.id.to_string())
+}
+
+/// A task as the occurrence of its problem.
+#[must_use]
+pub(crate) fn instance_of(app: &App, task: &Task) -> String {
+    format!("{}/v1/tasks/{}", app.config.api_prefix, task.spec.id)
+}
+
 /// What went wrong before in the run of a task, where its outcome does not tell it.
 #[must_use]
 pub(crate) fn last_failure_of(base: &str, task: &Task) -> Option<task::LastFailure> {

@@ -128,10 +128,10 @@ fn without_answer(app: &App, task: &Task) -> Result<Option<Response>, Refusal> {
     Ok(match &task.life.state {
         State::Canceled { reason, .. } => {
             let refusal = Refusal::new(present::code_of_cancel(*reason)).about(task.spec.id);
-            Some(app.own(refusal.response(app.base(), None)))
+            Some(app.own(refusal.response(app.base(), Some(&present::instance_of(app, task)))))
         }
         State::Failed { failure, .. } if !failure.has_result => {
-            let problem = present::problem_of(app.base(), failure);
+            let problem = present::outcome_of(app, task, failure);
             Some(app.own(problem_response(&problem, origin_of_failure(task, failure.code))))
         }
         State::Failed { .. } | State::Succeeded { .. } => None,

@@ -181,7 +181,9 @@ codes! {
     OUTCOME_UNKNOWN = "outcome-unknown", 502, final {
         "Nobody knows whether the work was done";
         "The request was sent to the upstream, its answer was lost, and doing it twice might do \
-         harm: its method is not idempotent and the upstream is not declared so.";
+         harm: its method is not idempotent and the upstream is not declared so. `detail` says how \
+         the answer was lost: the connection broke, it took too long, or Relais itself was stopped or \
+         died.";
         "Find out at the upstream whether it was done. If it was not, retry the task by hand; a \
          request that was only passed on is sent again. If repeating does no harm, set `idempotent \
          = true` on the route of a task.";

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{BodyKind, Draft, Reply, Step};
 use crate::event::{Cause, EventData};
-use crate::lease::Lease;
+use crate::lease::{Gone, Holder, Lease};
 use crate::limits;
 use crate::outcome::{Loss, Sent, judge_lost};
 use crate::policy::Policy;
@@ -85,12 +85,13 @@ pub(super) fn postpone(
 pub(super) fn crash(
     mut draft: Draft<'_>,
     nonce: u128,
+    gone: Gone,
     jitter: f64,
     policy: &Policy,
 ) -> Result<Step, Refused> {
     match &draft.task.life.state {
         State::Running { lease, .. } if lease.nonce == nonce => {
-            vanish(&mut draft, jitter, policy);
+            vanish(&mut draft, gone, jitter, policy);
             Ok(draft.done())
         }
         _ if draft.is_held_over_by(nonce) => {
@@ -102,27 +103,46 @@ pub(super) fn crash(
 }
 
 /// The holder of the live attempt is gone.
-pub(super) fn vanish(draft: &mut Draft<'_>, jitter: f64, policy: &Policy) {
+pub(super) fn vanish(draft: &mut Draft<'_>, gone: Gone, jitter: f64, policy: &Policy) {
+    let cause = match gone {
+        Gone::Stopped => Cause::Stop,
+        Gone::Died | Gone::Broke | Gone::Silent => Cause::Crash,
+    };
+    let what = told_of(gone, draft.task.life.lease().map(|lease| &lease.holder));
     let life = &mut draft.step.life;
     life.crashes += 1;
     let crashes = life.crashes;
     // Whoever could tell how much was sent is gone with it.
     match judge_lost(Sent::Something, draft.task.spec.runner.is_repeatable()) {
         Loss::Unknown => {
-            let detail =
-                "the connection to the answer was lost; the upstream may have done the work";
-            let failure = Failure::new(FailureCode::OutcomeUnknown, Some(detail));
-            end_attempt(draft, Cause::Crash, failure, None);
+            let detail = format!("{what}; the upstream may have done the work");
+            let failure = Failure::new(FailureCode::OutcomeUnknown, Some(&detail));
+            end_attempt(draft, cause, failure, None);
         }
         Loss::Again => {
-            let detail = "the holder of the lease vanished";
-            let failure = Failure::new(FailureCode::WorkerLost, Some(detail));
+            let failure = Failure::new(FailureCode::WorkerLost, Some(what));
             let delay =
                 (crashes < limits::CRASHES_MAX).then(|| backoff(&policy.retry, crashes, jitter));
-            end_attempt(draft, Cause::Crash, failure, delay);
+            end_attempt(draft, cause, failure, delay);
         }
     }
     draft.wake_now();
+}
+
+/// What happened to a holder that is gone: whoever looks for the cause must not look at the upstream
+/// when Relais itself was stopped, or killed.
+const fn told_of(gone: Gone, holder: Option<&Holder>) -> &'static str {
+    match (gone, holder) {
+        (Gone::Stopped, _) => "Relais was stopped, and the attempt took longer than `drain` allows",
+        (Gone::Died, _) => "the process of Relais that ran the attempt ended in the middle of it",
+        (Gone::Broke, _) => "a fault of Relais itself broke the attempt off",
+        (Gone::Silent, Some(Holder::Relais { .. })) => {
+            "nothing was heard for a whole lease of the process of Relais that ran the attempt"
+        }
+        (Gone::Silent, Some(Holder::Worker { .. }) | None) => {
+            "nothing was heard of the worker for a whole lease"
+        }
+    }
 }
 
 /// Logs the failed attempt and requeues the task after `delay`, or fails it.

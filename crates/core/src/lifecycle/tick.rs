@@ -9,7 +9,7 @@
 use super::settle::{end_failed, vanish};
 use super::{Draft, Effect, Reply, Step};
 use crate::event::{Cause, EventData};
-use crate::lease::Lease;
+use crate::lease::{Gone, Lease};
 use crate::policy::Policy;
 use crate::refusal::Refused;
 use crate::task::{Failure, FailureCode, State};
@@ -36,7 +36,7 @@ pub(super) fn tick(
         }
         State::Running { lease, .. } => match held(lease) {
             Some(until) => return Ok(draft.hold_until(until)),
-            None => vanish(&mut draft, jitter, policy),
+            None => vanish(&mut draft, Gone::Silent, jitter, policy),
         },
         State::Failed { holder: Some(lease), .. } | State::Canceled { holder: Some(lease), .. } => {
             match held(lease) {
@@ -72,7 +72,15 @@ fn miss_deadline(draft: &mut Draft<'_>, holder: Option<Lease>) {
     if let Some(lease) = &holder {
         draft.step.effects.push(Effect::Abort { nonce: lease.nonce });
     }
-    let detail = "the task was not done by its deadline";
+    let life = &draft.task.life;
+    let detail = match &life.state {
+        State::Waiting { .. } => "an outside system had the task, and its outcome did not come",
+        State::Running { .. } => "the deadline passed while an attempt ran",
+        _ if life.failures + life.crashes > 0 => {
+            "the deadline passed while the task waited to be tried again"
+        }
+        _ => "the deadline passed while the task waited for its turn",
+    };
     end_failed(draft, Failure::new(FailureCode::DeadlineExceeded, Some(detail)), holder);
     draft.wake_now();
 }

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use relais_core::{
-    Command, Credentials, Effect, EventKind, Progress, Refused, Reply, Runner, State, Step, Task,
-    limits, step,
+    Command, Credentials, Effect, EventKind, Gone, Progress, Refused, Reply, Runner, State, Step,
+    Task, limits, step,
 };
 
 use crate::world::*;
@@ -130,7 +130,7 @@ impl History {
             Said::Succeed => Command::succeed(nonce),
             Said::Fail(retryable) => fail(nonce, retryable),
             Said::Release => Command::Release { nonce },
-            Said::Crash => Command::Crash { nonce, jitter: 0.5 },
+            Said::Crash => Command::Crash { nonce, gone: Gone::Silent, jitter: 0.5 },
             Said::Free => Command::Free { nonce },
             Said::Cancel => Command::Cancel,
             Said::Abandon => Command::Abandon,

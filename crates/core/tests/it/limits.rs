@@ -1,8 +1,8 @@
 //! What bounds a life: the log has an end, and absurd numbers stay bounded.
 
 use relais_core::{
-    Command, Credentials, EventKind, FailureCode, Refused, Reply, Runner, State, Status, Step,
-    Task, limits, step,
+    Command, Credentials, EventKind, FailureCode, Gone, Refused, Reply, Runner, State, Status,
+    Step, Task, limits, step,
 };
 
 use crate::world::*;
@@ -64,7 +64,7 @@ fn three_crashes_in_a_row_end_as_worker_lost_and_an_answer_in_between_counts_ane
         if nonce == 3 {
             take(&mut task, fail(nonce, true), now);
         } else {
-            take(&mut task, Command::Crash { nonce, jitter: 1.0 }, now);
+            take(&mut task, Command::Crash { nonce, gone: Gone::Silent, jitter: 1.0 }, now);
         }
         ends.push((task.life.crashes, task.life.failures, task.life.status()));
     }

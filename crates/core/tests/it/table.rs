@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use relais_core::{
-    BodyKind, CancelReason, Command, Credentials, Effect, Failure, FailureCode, Progress, Reply,
-    Runner, Settled, Settlement, State, Status, Step, Task, step,
+    BodyKind, CancelReason, Command, Credentials, Effect, Failure, FailureCode, Gone, Progress,
+    Reply, Runner, Settled, Settlement, State, Status, Step, Task, step,
 };
 
 use crate::world::*;
@@ -172,7 +172,7 @@ fn commands(nonce: u128) -> Vec<Command> {
             pause: ms(5_000),
         },
         Command::Release { nonce },
-        Command::Crash { nonce, jitter: 1.0 },
+        Command::Crash { nonce, gone: Gone::Silent, jitter: 1.0 },
         Command::Free { nonce },
         Command::Cancel,
         Command::Abandon,

@@ -6,7 +6,9 @@ use std::time::Duration;
 use http::Method;
 use http_body_util::BodyExt as _;
 use relais_core::outcome::{Loss, Sent, judge_lost};
-use relais_core::{BodyKind, Cause, Command, Failure, FailureCode, LeaseToken, Reply, Status};
+use relais_core::{
+    BodyKind, Cause, Command, Failure, FailureCode, Gone, LeaseToken, Reply, Status,
+};
 use relais_store::{Claimed, Stepped, StoreError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -120,7 +122,9 @@ impl Engine {
         let nonce = token.nonce;
         let lost = match judge_lost(sent, claimed.task.spec.runner.is_repeatable()) {
             Loss::Again => Command::Release { nonce },
-            Loss::Unknown => Command::Crash { nonce, jitter: self.chance().unit() },
+            Loss::Unknown => {
+                Command::Crash { nonce, gone: Gone::Stopped, jitter: self.chance().unit() }
+            }
         };
         match self.end_stopped(token, lost).await {
             Ok(_) => {}

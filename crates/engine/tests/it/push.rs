@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use relais_core::{BodyKind, EventKind, FailureCode, State, Status};
+use relais_core::{BodyKind, EventData, EventKind, FailureCode, State, Status};
 use relais_engine::seal::SealKey;
 use relais_engine::{Config, TapEvent};
-use relais_store::{MemoryStore, QueueChange};
+use relais_store::{EventQuery, MemoryStore, QueueChange};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::log::Log;
@@ -285,6 +285,9 @@ async fn a_dead_process_attempts_are_taken_back_at_the_next_start() {
     let task = alive.until(post.spec.id, EventKind::Failed).await;
     let State::Failed { failure, .. } = &task.life.state else { panic!("{task:?}") };
     assert_eq!(failure.code, FailureCode::OutcomeUnknown);
+    // It was said of both that the connection to the answer was lost, as if the upstream had done it.
+    let detail = failure.detail.as_deref().unwrap();
+    assert!(detail.starts_with("the process of Relais that ran the attempt ended"), "{detail}");
     let task = alive.until(get.spec.id, EventKind::AttemptFailed).await;
     assert_eq!((task.life.crashes, task.life.failures), (1, 0));
     drop((get_call, post_call));
@@ -307,6 +310,33 @@ async fn a_drain_gives_back_what_it_cannot_finish_and_burns_no_attempt() {
     assert_eq!((task.life.failures, task.life.crashes), (0, 0));
     let refused = world.engine.submit(world.engine.draw_id(), for_upstream(&upstream, "GET", true));
     assert_eq!(refused.await.unwrap_err(), relais_engine::EngineError::Draining);
+}
+
+#[tokio::test]
+async fn a_stop_that_leaves_an_outcome_unknown_says_that_it_was_the_stop() {
+    // It read like an accident of the connection, and was logged as a crash.
+    let config = Config {
+        template: Some(policy()),
+        drain_for: Duration::from_millis(1),
+        ..Config::default()
+    };
+    let world = World::with(config).await;
+    let upstream = Upstream::start().await;
+    let task = world.submit(for_upstream(&upstream, "POST", false)).await;
+    let _call = upstream.next().await;
+    world.engine.drain().await;
+    let task = world.engine.task(task.spec.id).await.unwrap().unwrap();
+    let State::Failed { failure, .. } = &task.life.state else { panic!("{task:?}") };
+    assert_eq!(failure.code, FailureCode::OutcomeUnknown);
+    let detail = failure.detail.as_deref().unwrap();
+    assert!(detail.starts_with("Relais was stopped") && detail.contains("`drain`"), "{detail}");
+    let query = EventQuery::Task { id: task.spec.id, after: 0, limit: 10 };
+    let log = world.engine.events(query).await.unwrap();
+    let causes = log.iter().filter_map(|logged| match &logged.entry.data {
+        EventData::AttemptFailed { cause, .. } => Some(cause.as_str()),
+        _ => None,
+    });
+    assert_eq!(causes.collect::<Vec<_>>(), ["stop"]);
 }
 
 #[tokio::test]

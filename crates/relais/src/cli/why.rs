@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use relais_api::Why;
 use relais_api::task::Status;
+use relais_api::{Why, codes};
 use relais_client::Task;
 
 use super::{Connection, argument, show};
@@ -54,17 +54,23 @@ fn text(why: &Why) -> String {
 /// Why a run failed, why no attempt follows, and what a person can do.
 fn failure(task: &Task) -> String {
     let mut lines = vec![format!("  {}", show::reason(task))];
-    lines.push(if task.failures < task.max_attempts {
-        format!(
-            "  nothing follows: a failure of this kind is not tried again by itself ({} of {} \
-             attempts failed)",
-            task.failures, task.max_attempts
-        )
-    } else {
-        format!("  nothing follows: all {} attempts failed", task.max_attempts)
+    let is_not_tried_again = "nothing follows: a failure of this kind is not tried again by itself";
+    lines.push(match (task.failures, task.max_attempts) {
+        // It ended otherwise than by a failed attempt: a stop, a deadline, a holder that vanished.
+        (0, _) => format!("  {is_not_tried_again}"),
+        (failures, max) if failures < max => {
+            format!("  {is_not_tried_again} ({failures} of {max} attempts failed)")
+        }
+        (_, max) => format!("  nothing follows: all {max} attempts failed"),
     });
-    lines.push(format!("  its answer, if there is one: relais result {}", task.id));
-    lines.push(format!("  once the cause is gone: relais retry {}", task.id));
+    let code = task.problem.as_ref().map(|problem| problem.code.as_str());
+    if code == Some(codes::OUTCOME_UNKNOWN.code) {
+        lines.push("  first look in the other system whether the work was done".to_owned());
+        lines.push(format!("  only if it was not: relais retry {}", task.id));
+    } else {
+        lines.push(format!("  its answer, if there is one: relais result {}", task.id));
+        lines.push(format!("  once the cause is gone: relais retry {}", task.id));
+    }
     if let Some(problem) = &task.problem {
         lines.push(format!("  more of it: {}", show::clean(&problem.type_uri)));
     }

@@ -58,6 +58,11 @@ fn is_task_of_unknown_outcome(folder: &Path) {
     let task: serde_json::Value = serde_json::from_str(listed.trim()).unwrap();
     assert_eq!(task["status"], "failed", "{task}");
     assert_eq!(task["problem"]["code"], "outcome-unknown", "{task}");
+    // Nothing said that it was Relais that had died, and the first advice was to do it once more.
+    let why = server.run(folder, &["why", task["id"].as_str().unwrap()]);
+    let at = |part: &str| why.find(part).unwrap_or_else(|| panic!("{part}: {why}"));
+    assert!(at("the process of Relais that ran the attempt ended") < at("first look in the other"));
+    assert!(at("first look in the other system") < at("relais retry") && !why.contains("0 of"));
 }
 
 struct Case {

@@ -85,6 +85,7 @@ async fn data_of(app: &App, entry: &Entry) -> Result<RawJson, Refusal> {
                 Cause::Error => AttemptCause::Error,
                 Cause::Timeout => AttemptCause::Timeout,
                 Cause::Crash => AttemptCause::Crash,
+                Cause::Stop => AttemptCause::Stop,
             },
             run_at: run_at.map(present::time),
             problem: Some(attempt_problem(app, entry, *code, detail.as_deref(), *run_at).await?),

@@ -18,6 +18,17 @@ async fn read(house: &House, target: &str) -> crate::house::Reply {
     house.call(&format!("GET {target} HTTP/1.1\r\nhost: {}\r\n\r\n", house.address)).await
 }
 
+/// Whatever ended a task without an answer, its problem names the task and says what happened and
+/// what to do next. Some did not, and one said its title twice.
+fn assert_tells_all(problem: &Value, id: &str, detail: &str) {
+    assert_eq!(
+        (&problem["task"], &problem["instance"]),
+        (&json!(id), &json!(format!("/v1/tasks/{id}")))
+    );
+    let told = problem["detail"].as_str().unwrap();
+    assert!(told.contains(detail) && !told.contains(problem["title"].as_str().unwrap()), "{told}");
+}
+
 #[tokio::test]
 async fn a_task_whose_time_runs_out_says_so() {
     let api = Api::new().await;
@@ -31,6 +42,11 @@ async fn a_task_whose_time_runs_out_says_so() {
     assert_eq!(read["problem"]["code"], "deadline-exceeded");
     let result = api.call(get(&format!("/v1/tasks/{id}/result"))).await;
     assert_eq!((result.status.as_u16(), result.code().as_str()), (504, "deadline-exceeded"));
+    assert_tells_all(
+        &result.json(),
+        &id.to_string(),
+        "while the task waited for its turn. Look at",
+    );
     // Asked for by hand it starts anew, with as much time again.
     let again = api.call(call("POST", &format!("/v1/tasks/{id}/retry"))).await.json();
     assert_eq!((&again["status"], &again["run"]), (&json!("queued"), &json!(2)));
@@ -48,6 +64,8 @@ async fn a_lost_answer_to_what_must_not_be_sent_twice_is_an_unknown_outcome() {
     assert_eq!(problem["code"], "outcome-unknown");
     let result = read(&house, &format!("/v1/tasks/{id}/result")).await;
     assert_eq!(result.code(), "outcome-unknown");
+    let next = "may have done the work. Find out at the upstream";
+    assert_tells_all(&result.json(), &id.to_string(), next);
     assert!(house.upstream.is_silent().await, "only somebody who knows better sends it again");
     // Nor does a retry of all that failed, which used to send it again without a word.
     let bulk = async |filter: &str| {
@@ -83,6 +101,8 @@ async fn what_was_sealed_and_is_erased_cannot_be_sent_again() {
     let fields = format!("host: {}\r\ncontent-length: 0\r\n\r\n", house.address);
     let by_hand = |what: &str| format!("POST /v1/tasks/{id}/{what} HTTP/1.1\r\n{fields}");
     assert_eq!(house.call(&by_hand("cancel")).await.json()["status"], "canceled");
+    let result = read(&house, &format!("/v1/tasks/{id}/result")).await;
+    assert_tells_all(&result.json(), &id.to_string(), "retries the task by hand");
     let refused = house.call(&by_hand("retry")).await;
     assert_eq!((refused.status, refused.code().as_str()), (409, "credentials-erased"));
     // One without credentials is run again.

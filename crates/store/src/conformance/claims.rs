@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use relais_core::{
-    BodyKind, Command, EventKind, Holder, Order, Policy, Rate, Runner, Status, limits,
+    BodyKind, Command, EventKind, Gone, Holder, Order, Policy, Rate, Runner, Status, limits,
 };
 
 use super::fixture::*;
@@ -212,7 +212,7 @@ pub async fn every_end_of_an_attempt_frees_its_slot(world: World) {
         fail,
         give_up,
         |nonce| Command::Release { nonce },
-        |nonce| Command::Crash { nonce, jitter: 0.0 },
+        |nonce| Command::Crash { nonce, gone: Gone::Silent, jitter: 0.0 },
         |nonce| Command::Defer { nonce, until: at(i64::MAX), callback: !nonce },
         |_| TICK,
     ];

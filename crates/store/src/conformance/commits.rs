@@ -1,7 +1,7 @@
 //! Commits are whole, in order, and decided by the rules alone.
 
 use bytes::Bytes;
-use relais_core::{BodyKind, Command, Effect, EventKind, Refused, Reply, Status, TaskId};
+use relais_core::{BodyKind, Command, Effect, EventKind, Gone, Refused, Reply, Status, TaskId};
 
 use super::fixture::*;
 use super::world::World;
@@ -159,7 +159,7 @@ pub async fn a_stale_token_never_changes_anything(world: World) {
         fail(old),
         give_up(old),
         Command::Release { nonce: old },
-        Command::Crash { nonce: old, jitter: 1.0 },
+        Command::Crash { nonce: old, gone: Gone::Silent, jitter: 1.0 },
         Command::Free { nonce: old },
         Command::Defer { nonce: old, until: at(99_000), callback: 3 },
         heartbeat(old, 99_000),
@@ -200,7 +200,7 @@ pub async fn a_rescue_that_comes_after_the_completion_changes_nothing(world: Wor
     assert_eq!(world.due(30_000).await.tasks, [id]);
     world.step(id, Command::succeed(nonce), 30_000).await;
     let before = world.read(id).await;
-    for command in [TICK, Command::Crash { nonce, jitter: 1.0 }] {
+    for command in [TICK, Command::Crash { nonce, gone: Gone::Silent, jitter: 1.0 }] {
         let late = world.step(id, command, 30_001).await;
         assert_eq!(late.reply, Reply::Nothing);
     }

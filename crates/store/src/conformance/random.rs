@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use relais_core::{
-    Command, EventKind, Failure, FailureCode, Order, Policy, Progress, Rate, Task, TaskId,
+    Command, EventKind, Failure, FailureCode, Gone, Order, Policy, Progress, Rate, Task, TaskId,
     TenantName,
 };
 
@@ -135,7 +135,7 @@ impl Run {
                 Command::Postpone { nonce, failure, pause: ms(30) }
             }
             5 => Command::Release { nonce },
-            6 => Command::Crash { nonce, jitter: 0.5 },
+            6 => Command::Crash { nonce, gone: Gone::Silent, jitter: 0.5 },
             7 => {
                 let callback = nonce ^ (1 << 99);
                 Command::Defer { nonce, until: at(now + 250), callback }
