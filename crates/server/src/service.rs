@@ -99,7 +99,8 @@ impl Rules {
 
     async fn answer(&self, request: Request<Body>) -> Response {
         let elapsed = || self.app.engine.elapsed();
-        let noted = self.app.config.access_log.then(|| access::Asked::by(&request, elapsed()));
+        let config = &self.app.config;
+        let noted = config.access_log.then(|| access::Asked::by(config, &request, elapsed()));
         let path = request.uri().path().to_owned();
         let side = request.extensions().get::<Peer>().map_or(Side::Public, |peer| peer.side);
         let asked = match (&self.app.cors, side) {

@@ -116,7 +116,8 @@ const SERVER: Section = Section {
             "access_log",
             "false",
             "Whether each request has a line in the log once its answer stands: method, path, status, how \
-             long it took, who asked.",
+             long it took, who asked (`client`, and \
+             `peer`, the trusted proxy by which it came).",
         ),
         key(
             "name",

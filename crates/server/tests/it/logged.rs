@@ -71,6 +71,28 @@ async fn a_clock_that_is_set_changes_no_duration_in_the_log() {
     assert_eq!(log.with("a request was refused").len(), 1, "{}", log.text());
 }
 
+/// Behind a trusted proxy each line named the proxy: nobody could see who asked.
+#[tokio::test]
+async fn the_access_log_names_the_caller_and_the_proxy_it_came_by() {
+    let asked = "GET /healthz HTTP/1.1\r\nhost: relais.test\r\n\
+                 x-forwarded-for: 203.0.113.9\r\n\r\n";
+    let log = Log::here();
+    let trusted = "127.0.0.0".parse().unwrap();
+    for (proxies, told) in [
+        (vec![(trusted, 8)], "client=203.0.113.9 peer=127.0.0.1"),
+        // Nobody's proxy is not believed.
+        (vec![], "took_ms=0 client=127.0.0.1"),
+    ] {
+        let mut plan = Plan::with(Mode::Auto).await;
+        plan.server.access_log = true;
+        plan.server.trusted_proxies = proxies;
+        let house = plan.build().await;
+        assert_eq!(house.call(asked).await.status, 200);
+        let lines = log.with("relais::access");
+        assert!(lines.last().unwrap().ends_with(told), "{told}: {}", log.text());
+    }
+}
+
 /// The token of a callback stood in two lines, that of its refusal and that of the access log.
 #[tokio::test]
 async fn the_token_in_the_path_of_a_callback_is_not_logged() {
