@@ -29,7 +29,7 @@ pub(crate) struct Few<T>(pub(crate) Vec<T>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Few<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(ListVisitor(PhantomData)).map(Self)
+        deserializer.deserialize_seq(ListVisitor::of("a sequence")).map(Self)
     }
 }
 
@@ -40,13 +40,31 @@ pub(crate) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     Few::deserialize(deserializer).map(|few| few.0)
 }
 
-struct ListVisitor<T>(PhantomData<T>);
+/// For fields of a head, of which many expect an object: says what they are instead.
+pub(crate) fn fields<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<(String, String)>, D::Error> {
+    let expected = "an array of pairs of name and value, such as [[\"x-a\", \"b\"]]";
+    deserializer.deserialize_seq(ListVisitor::of(expected))
+}
+
+struct ListVisitor<T> {
+    /// What is said where something else comes.
+    expected: &'static str,
+    items: PhantomData<T>,
+}
+
+impl<T> ListVisitor<T> {
+    const fn of(expected: &'static str) -> Self {
+        Self { expected, items: PhantomData }
+    }
+}
 
 impl<'de, T: Deserialize<'de>> Visitor<'de> for ListVisitor<T> {
     type Value = Vec<T>;
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("a sequence")
+        out.write_str(self.expected)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<T>, A::Error> {

@@ -232,7 +232,7 @@ fn escaped(key: &str) -> String {
 
 /// serde's words, without the names of our types.
 fn plain(message: &str) -> String {
-    const WORDS: [(&str, &str); 11] = [
+    const WORDS: [(&str, &str); 12] = [
         ("missing field `", "missing member `"),
         ("unknown field `", "unknown member `"),
         ("duplicate field `", "member named twice `"),
@@ -244,6 +244,7 @@ fn plain(message: &str) -> String {
         ("a borrowed string", "a string"),
         ("expected f64", "expected a number"),
         ("expected unit", "expected null"),
+        ("expected a tuple of size 2", "expected an array of two"),
     ];
     let mut text = message.to_owned();
     for (theirs, ours) in WORDS {

@@ -243,7 +243,7 @@ pub struct Settle {
     #[schema(minimum = 200, maximum = 599)]
     pub status: Option<u16>,
     /// `succeed`: more fields of that answer, as pairs of name and value, in order.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounded::list")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "bounded::fields")]
     #[schema(value_type = Vec<Vec<String>>, required = false)]
     pub headers: Vec<(String, String)>,
     /// `fail`: why, as a problem (RFC 9457) whose members may all be left out; without a `code` it

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::TaskId;
 use crate::lease::Holder;
-use crate::task::{Failure, FailureCode, Progress};
+use crate::task::{Failure, Progress};
 use crate::time::Timestamp;
 
 /// Why an attempt ended without an outcome. Persisted: variants are appended.
@@ -86,10 +86,8 @@ pub enum EventData {
     AttemptFailed {
         /// How.
         cause: Cause,
-        /// Why.
-        code: FailureCode,
-        /// For operators.
-        detail: Option<String>,
+        /// Why: all that its holder said, as the outcome and the task have it.
+        failure: Failure,
         /// When the next attempt may start, if there is one.
         run_at: Option<Timestamp>,
     },

@@ -51,8 +51,8 @@ impl Tally {
     pub(crate) fn note(&mut self, event: &EventData) {
         match event {
             EventData::Started { .. } => self.started += 1,
-            EventData::AttemptFailed { code, .. } => {
-                *self.attempts_failed.entry(*code).or_default() += 1;
+            EventData::AttemptFailed { failure, .. } => {
+                *self.attempts_failed.entry(failure.code).or_default() += 1;
             }
             EventData::Succeeded { .. } => self.succeeded += 1,
             EventData::Failed(failure) => *self.failed.entry(failure.code).or_default() += 1,

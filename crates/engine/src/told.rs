@@ -19,10 +19,10 @@ impl Engine {
             let took = stepped.started_at.map_or(Duration::ZERO, |start| entry.at.since(start));
             let attempt = entry.attempt;
             match &entry.data {
-                EventData::AttemptFailed { cause: how, code, detail, run_at: Some(run_at) } => {
+                EventData::AttemptFailed { cause: how, failure, run_at: Some(run_at) } => {
                     tracing::warn!(
                         task = %spec.id, queue = %spec.queue, attempt, cause = how.as_str(),
-                        code = code.as_str(), detail = own_words(*code, detail.as_deref()), ?took,
+                        code = failure.code.as_str(), detail = own_words(failure), ?took,
                         next_in = ?run_at.since(entry.at), "an attempt failed"
                     );
                 }
@@ -30,8 +30,7 @@ impl Engine {
                 EventData::Failed(failure) => {
                     tracing::warn!(
                         task = %spec.id, queue = %spec.queue, attempt, cause,
-                        code = failure.code.as_str(),
-                        detail = own_words(failure.code, failure.detail.as_deref()), ?took,
+                        code = failure.code.as_str(), detail = own_words(failure), ?took,
                         "{}", how_it_ended(failure)
                     );
                 }
@@ -56,6 +55,6 @@ const fn how_it_ended(failure: &Failure) -> &'static str {
 }
 
 /// The detail of a failure, unless it is the words of a worker.
-fn own_words(code: FailureCode, detail: Option<&str>) -> Option<&str> {
-    detail.filter(|_| code != FailureCode::HandlerFailed)
+fn own_words(failure: &Failure) -> Option<&str> {
+    failure.detail.as_deref().filter(|_| failure.code != FailureCode::HandlerFailed)
 }

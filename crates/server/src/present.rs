@@ -141,7 +141,8 @@ pub(crate) fn code_of(code: FailureCode) -> &'static Code {
 /// Why a task failed: what its worker said, or the code's own text.
 #[must_use]
 pub(crate) fn problem_of(base: &str, failure: &Failure) -> Problem {
-    let own = problem_of_code(base, failure.code, failure.detail.as_deref());
+    let mut own = code_of(failure.code).problem(base);
+    own.detail.clone_from(&failure.detail);
     let Some(bytes) = &failure.problem else { return own };
     // It was a problem document when it was settled with.
     let Ok(mut theirs) = serde_json::from_slice::<Problem>(bytes) else { return own };
@@ -198,14 +199,6 @@ pub(crate) fn last_failure_of(base: &str, task: &Task) -> Option<task::LastFailu
         problem: problem_of(base, &last.failure),
         upstream_status: last.failure.upstream_status,
     })
-}
-
-/// The problem of a failed attempt, of which only code and detail are kept.
-#[must_use]
-pub(crate) fn problem_of_code(base: &str, code: FailureCode, detail: Option<&str>) -> Problem {
-    let mut problem = code_of(code).problem(base);
-    problem.detail = detail.map(str::to_owned);
-    problem
 }
 
 /// What end users read of a failure.

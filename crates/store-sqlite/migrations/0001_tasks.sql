@@ -99,7 +99,7 @@ create index task_apart on task (pool_id, apart, id) where apart is not null;
 create index task_holder on task (lane_id) where holds is not null;
 
 -- The log. The events of one task are chained backwards: the index that would find them costs more than
--- all that is ever read through it.
+-- all that is ever read through it. A failed attempt has all of its failure, as its task does.
 create table event (
   pos integer primary key,
   n integer not null,

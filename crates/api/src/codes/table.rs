@@ -82,8 +82,9 @@ codes! {
     }
     HANDLER_FAILED = "handler-failed", 500, retryable {
         "The worker could not do the task";
-        "The worker, or the queue's own handler, settled the attempt as failed and gave no code \
-         of its own, and no attempt is left.";
+        "A worker, or the queue's own handler, settled an attempt as failed and gave no code of its \
+         own. A code that a worker gives is told in the task and in its events instead; metrics \
+         and the log know all of these failures as `handler-failed`.";
         "Read `detail` and the task's events, mend the cause, and retry the task by hand.";
         "It could not be done.";
         "Le traitement a échoué.";

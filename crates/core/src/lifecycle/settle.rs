@@ -150,12 +150,7 @@ fn end_attempt(draft: &mut Draft<'_>, cause: Cause, failure: Failure, delay: Opt
     // The log must keep room for the outcome: an endless retry ends here at the latest.
     let delay = delay.filter(|_| draft.has_room_for_attempt());
     let run_at = delay.map(|delay| draft.now.plus(delay));
-    draft.log(EventData::AttemptFailed {
-        cause,
-        code: failure.code,
-        detail: failure.detail.clone(),
-        run_at,
-    });
+    draft.log(EventData::AttemptFailed { cause, failure: failure.clone(), run_at });
     match run_at {
         Some(run_at) => {
             // The answer of an attempt that is tried again is nobody's outcome.

@@ -64,8 +64,7 @@ fn miss_deadline(draft: &mut Draft<'_>, holder: Option<Lease>) {
     if matches!(draft.task.life.state, State::Running { .. } | State::Waiting { .. }) {
         draft.log(EventData::AttemptFailed {
             cause: Cause::Timeout,
-            code: FailureCode::DeadlineExceeded,
-            detail: None,
+            failure: Failure::new(FailureCode::DeadlineExceeded, None),
             run_at: None,
         });
     }

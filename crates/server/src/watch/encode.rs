@@ -8,10 +8,10 @@ use relais_api::event::{
 };
 use relais_api::{Event, EventType, Problem, RawJson};
 use relais_core::{
-    BodyKind, Cause, Entry, EventData, EventKind, FailureCode, TaskId, Timestamp, limits,
+    BodyKind, Cause, Entry, EventData, EventKind, Failure, TaskId, Timestamp, limits,
 };
 use relais_engine::{EngineError, Published, ResultHead, envelope};
-use relais_store::{EventQuery, StoreError};
+use relais_store::StoreError;
 use serde::Serialize;
 
 use crate::app::App;
@@ -80,7 +80,7 @@ async fn data_of(app: &App, entry: &Entry) -> Result<RawJson, Refusal> {
         EventData::Progressed(progress) => json(&present::progress(progress)),
         EventData::Output(output) => json(&OutputData { output: carried(output)? }),
         EventData::Deferred { until } => json(&DeferredData { deadline: present::time(*until) }),
-        EventData::AttemptFailed { cause, code, detail, run_at } => json(&AttemptFailedData {
+        EventData::AttemptFailed { cause, failure, run_at } => json(&AttemptFailedData {
             cause: match cause {
                 Cause::Error => AttemptCause::Error,
                 Cause::Timeout => AttemptCause::Timeout,
@@ -88,7 +88,7 @@ async fn data_of(app: &App, entry: &Entry) -> Result<RawJson, Refusal> {
                 Cause::Stop => AttemptCause::Stop,
             },
             run_at: run_at.map(present::time),
-            problem: Some(attempt_problem(app, entry, *code, detail.as_deref(), *run_at).await?),
+            problem: Some(attempt_problem(app, failure, *run_at)),
         }),
         EventData::Requeued { reason, run, run_at } => json(&RequeuedData {
             reason: match reason {
@@ -126,28 +126,11 @@ async fn accepted_data(app: &App, id: TaskId) -> Result<RawJson, Refusal> {
     }
 }
 
-/// Why an attempt failed. Whether trying again may help is not in its entry: an attempt follows, or
-/// the outcome does, which has what the holder said.
-async fn attempt_problem(
-    app: &App,
-    entry: &Entry,
-    code: FailureCode,
-    detail: Option<&str>,
-    run_at: Option<Timestamp>,
-) -> Result<Problem, Refusal> {
-    let mut problem = present::problem_of_code(app.base(), code, detail);
-    if run_at.is_some() {
-        problem.retryable = true;
-        return Ok(problem);
-    }
-    let query = EventQuery::Task { id: entry.task, after: entry.seq, limit: 1 };
-    let next = app.engine.events(query).await?.pop().map(|logged| logged.entry.data);
-    if let Some(EventData::Failed(failure)) = next
-        && failure.code == code
-    {
-        problem.retryable = present::problem_of(app.base(), &failure).retryable;
-    }
-    Ok(problem)
+/// Why an attempt failed. Where another one follows, trying again is what is done about it.
+fn attempt_problem(app: &App, failure: &Failure, run_at: Option<Timestamp>) -> Problem {
+    let mut problem = present::problem_of(app.base(), failure);
+    problem.retryable |= run_at.is_some();
+    problem
 }
 
 /// The result of a task that succeeded, when it is JSON and small.

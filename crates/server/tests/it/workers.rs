@@ -219,7 +219,7 @@ async fn a_workers_own_202_does_not_look_like_ours() {
     assert_eq!(answer.header("relais-upstream-status"), "202");
 }
 
-/// The event said that a retry may help although the worker had said that none would.
+/// The event told another code than the task, and also said that a retry may help although the worker had said that none would.
 #[tokio::test]
 async fn whether_a_retry_may_help_is_what_the_worker_says_everywhere() {
     let api = Api::new().await;
@@ -227,9 +227,9 @@ async fn whether_a_retry_may_help_is_what_the_worker_says_everywhere() {
     for (members, code, retryable) in [
         (json!({"retryable": false}), "handler-failed", false),
         (json!({"retryable": false, "problem": problem}), "no-file", false),
-        (json!({"retryable": true, "problem": problem}), "", true),
-        (json!({"problem": problem}), "", true),
-        (json!({}), "", true),
+        (json!({"retryable": true, "problem": problem}), "no-file", true),
+        (json!({"problem": problem}), "no-file", true),
+        (json!({}), "handler-failed", true),
     ] {
         let task = api.submit().await;
         let mut item = members.clone();
@@ -242,9 +242,11 @@ async fn whether_a_retry_may_help_is_what_the_worker_says_everywhere() {
         let (attempt, end) = (&log["events"][0], &log["events"][1]);
         assert_eq!(attempt["type"], "attempt_failed", "{log}");
         assert_eq!(attempt["data"]["problem"]["retryable"], retryable, "{members}: {attempt}");
-        assert_eq!(attempt["data"]["problem"]["code"], "handler-failed");
+        assert_eq!(attempt["data"]["problem"]["code"], code, "{members}: {attempt}");
         assert_eq!(end.is_null(), retryable, "{members}: {log}");
         if end.is_null() {
+            let told = api.call(get(&path)).await.json();
+            assert_eq!(attempt["data"]["problem"], told["last_failure"]["problem"], "{members}");
             api.call(post(&format!("{path}/cancel"), &json!({}))).await;
             continue;
         }
@@ -318,6 +320,17 @@ async fn what_a_settle_cannot_mean_is_refused_in_its_place() {
         let answer = api.settle(item.clone()).await;
         assert_eq!(answer["problem"]["code"], code, "{item}");
         assert_eq!(answer["problem"]["errors"][0]["pointer"], pointer, "{item}");
+    }
+    // Most clients have fields in an object: the error said "expected an array", and not of what.
+    for (headers, pointer, expected) in [
+        (json!({"x-a": "b"}), "/headers", "an array of pairs of name and value"),
+        (json!(["x-a: b"]), "/headers/0", "an array of two"),
+    ] {
+        let item = json!({"token": token, "outcome": "succeed", "headers": headers});
+        let answer = api.settle(item).await;
+        let error = &answer["problem"]["errors"][0];
+        assert_eq!(error["pointer"], pointer, "{answer}");
+        assert!(error["detail"].as_str().unwrap().contains(expected), "{answer}");
     }
     let item = json!({"token": token, "outcome": "succeed"});
     assert_eq!(api.settle(item).await["status"], 200, "nothing was recorded before");
