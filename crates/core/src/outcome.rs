@@ -55,6 +55,18 @@ pub enum PauseScope {
     Lane,
 }
 
+impl PauseScope {
+    /// The word of the configuration, and of the log.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Origin => "origin",
+            Self::Queue => "queue",
+            Self::Lane => "lane",
+        }
+    }
+}
+
 /// What an answer with `Retry-After` is about, unless the configuration says it (`wished`).
 ///
 /// A 429 is meant for whoever called (RFC 6585, 4), which Relais knows as the lane of the task or

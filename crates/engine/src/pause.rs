@@ -122,7 +122,7 @@ impl Engine {
         if !is_known {
             tracing::info!(
                 upstream = %origin, tenant = %task.spec.tenant, queue = %task.spec.queue,
-                scope = ?pause.scope, seconds = pause.span.as_secs(), task = %task.spec.id,
+                scope = pause.scope.as_str(), seconds = pause.span.as_secs(), task = %task.spec.id,
                 "an upstream asks to be left alone"
             );
         }

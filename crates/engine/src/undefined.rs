@@ -23,10 +23,11 @@ pub struct Undefined {
 impl fmt::Display for Undefined {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { tenant, queue, tasks } = self;
+        let tasks = if *tasks == 1 { "1 task".to_owned() } else { format!("{tasks} tasks") };
         write!(
             f,
-            "the queue {queue} of tenant {tenant} has {tasks} tasks and is not defined (any more): \
-             they run by the default policy, and nothing new is taken; write [queue.{queue}]"
+            "the queue {queue} of tenant {tenant} has {tasks} and is not defined (any more): what \
+             is there runs by the default policy, and nothing new is taken; write [queue.{queue}]"
         )
     }
 }

@@ -62,7 +62,10 @@ impl OwnPaths {
     pub(crate) fn new(app: &Arc<App>, side: Side) -> Self {
         let routes = match side {
             Side::Public => api(),
-            Side::Admin => api().route("/metrics", resource(get(service::metrics), READ)),
+            Side::Admin => {
+                let metrics = resource(get(service::metrics), READ);
+                api().route("/metrics", metrics).route("/ui", later::refused())
+            }
         };
         Self::with(app, side, routes)
     }

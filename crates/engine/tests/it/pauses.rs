@@ -7,6 +7,7 @@ use relais_core::outcome::PauseScope;
 use relais_core::{EventKind, Policy, RetryPolicy, Status, Task, Timestamp};
 use relais_engine::{Config, Hold, LOOK_EVERY, Submission, UpstreamLimits};
 
+use crate::log::Log;
 use crate::world::{Call, START, Upstream, World, for_upstream, policy};
 
 const BUSY: &str = "Retry-After: 30\r\n";
@@ -51,9 +52,13 @@ fn held(world: &World, task: &Task) -> Option<PauseScope> {
 #[tokio::test]
 async fn a_429_pauses_its_lane_and_the_others_go_on() {
     let world = World::new().await;
+    let log = Log::here();
     let upstream = Upstream::start().await;
     let first = limited(&world, &upstream, in_lane(&upstream, "a"), "429 Slow").await;
     assert_eq!(first.life.run_at(), Some(START.plus(Duration::from_secs(30))));
+    // The log had a name of the program's own, "Lane", and not the word of the configuration.
+    let told = log.with("asks to be left alone");
+    assert!(told[0].contains("scope=\"lane\""), "{told:?}");
     let second = world.submit(in_lane(&upstream, "a")).await;
     assert_eq!(held(&world, &second), Some(PauseScope::Lane));
     let other = world.submit(in_lane(&upstream, "b")).await;

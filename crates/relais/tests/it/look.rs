@@ -99,7 +99,7 @@ fn a_queue_that_was_taken_out_of_the_file_is_named_by_check_and_by_the_start() {
     let submit = server.command(folder, &["submit", "-", "--queue", "dropped"]);
     assert!(output(submit, b"{}").status.success());
     write("[queue.kept]\n");
-    let warning = "the queue dropped of tenant default has 1 tasks and is not defined";
+    let warning = "the queue dropped of tenant default has 1 task and is not defined";
     // Beside the running server as well.
     assert!(stderr(&here(folder, &["check"])).contains(warning));
     server.process.signal("TERM");
@@ -107,5 +107,54 @@ fn a_queue_that_was_taken_out_of_the_file_is_named_by_check_and_by_the_start() {
     let _server = Server::logging(folder, &[], &[]);
     while !std::fs::read_to_string(folder.join("log")).unwrap().contains(warning) {
         std::thread::yield_now();
+    }
+}
+
+/// `queues show` printed JSON to people, although nobody had asked for it.
+#[test]
+fn a_queue_is_shown_in_words_and_in_json_to_who_asks_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::write(folder.join("relais.toml"), "[queue.q]\nrate = \"5/s\"\n").unwrap();
+    let server = Server::start(folder, &[]);
+    let submit = server.command(folder, &["submit", "-", "--queue", "q"]);
+    assert!(output(submit, b"{}").status.success());
+    let words = server.run(folder, &["queues", "show", "q"]);
+    let said: Vec<_> =
+        words.lines().map(|line| line.rsplit_once("  ").unwrap_or_default()).collect();
+    for (name, value) in [
+        ("queue", "q"),
+        ("state", "open"),
+        ("tasks queued", "1"),
+        ("policy by", "the file"),
+        ("policy rate", "5/s"),
+        ("policy retry max_attempts", "5"),
+    ] {
+        assert!(said.iter().any(|one| (one.0.trim(), one.1) == (name, value)), "{name}: {words}");
+    }
+    let json = server.run(folder, &["queues", "show", "q", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&json["name"], &json["policy"]["rate"]), (&"q".into(), &"5/s".into()));
+}
+
+/// With a `public_url` and no keys each command in the folder of the file was refused.
+#[test]
+fn a_command_in_the_folder_of_a_public_server_without_keys_is_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let file = "[server]\npublic_url = \"https://api.example.com\"\n";
+    let queue = "[queue.q]\n";
+    std::fs::write(folder.join("relais.toml"), format!("{file}{queue}")).unwrap();
+    let server = Server::start(folder, &[]);
+    let listens = |name, url: &str| format!("{name} = {:?}\n", &url["http://".len()..]);
+    let admin = listens("admin_listen", &server.admin);
+    let file = format!("{file}{}{admin}{queue}", listens("listen", &server.api));
+    std::fs::write(folder.join("relais.toml"), file).unwrap();
+    let submit = output(relais(folder, &["submit", "-", "--queue", "q"]), b"{}");
+    assert!(submit.status.success(), "{}", stderr(&submit));
+    let task = stdout(&submit).trim().to_owned();
+    for args in [&["why", &task][..], &["tasks"]] {
+        let told = here(folder, args);
+        assert!(told.status.success() && stdout(&told).contains(&task), "{}", stderr(&told));
     }
 }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::any;
+use axum::routing::{MethodRouter, any};
 use http::HeaderMap;
 use relais_api::codes;
 
@@ -46,7 +46,10 @@ pub(crate) fn refuse_fields(headers: &HeaderMap) -> Result<(), Refusal> {
 
 /// Adds the paths of later orders.
 pub(super) fn add(routes: Router<Arc<App>>) -> Router<Arc<App>> {
-    PATHS.into_iter().fold(routes, |routes, path| {
-        routes.route(path, any(async || Refusal::new(&codes::NOT_AVAILABLE)))
-    })
+    PATHS.into_iter().fold(routes, |routes, path| routes.route(path, refused()))
+}
+
+/// Whatever is asked: it is not there yet.
+pub(super) fn refused() -> MethodRouter<Arc<App>> {
+    any(async || Refusal::new(&codes::NOT_AVAILABLE))
 }

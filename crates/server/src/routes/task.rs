@@ -112,7 +112,8 @@ pub(super) async fn why(
     Params::of(&uri, &[])?;
     let seen = visitor.task(&app, id, Action::Read).await?;
     let why = app.engine.why(&seen.task).await?;
-    let mut waiting_for: Vec<_> = why.obstacles.iter().map(waiting_for).collect();
+    let told = why.obstacles.iter().map(|obstacle| waiting_for(&seen.task, obstacle));
+    let mut waiting_for: Vec<_> = told.collect();
     if matches!(seen.task.life.state, Life::Running { .. }) {
         let detail = "an attempt is being made".to_owned();
         waiting_for.push(WaitingFor { reason: Reason::Running, detail, until: None });
@@ -128,7 +129,7 @@ pub(super) async fn why(
     json(StatusCode::OK, &document)
 }
 
-fn waiting_for(obstacle: &Obstacle) -> WaitingFor {
+fn waiting_for(task: &Task, obstacle: &Obstacle) -> WaitingFor {
     let (reason, detail, until) = match obstacle {
         Obstacle::Scheduled { until, is_retry: true } => {
             (Reason::Backoff, "a failed attempt is made again later".to_owned(), Some(*until))
@@ -161,6 +162,10 @@ fn waiting_for(obstacle: &Obstacle) -> WaitingFor {
         }
         Obstacle::Concurrency { limit } => {
             (Reason::Concurrency, format!("the queue runs as many as it may: {limit}"), None)
+        }
+        Obstacle::LaneConcurrency { limit } if task.spec.lane.is_none() => {
+            let detail = format!("tasks without a lane run as many as they may together: {limit}");
+            (Reason::Lane, detail, None)
         }
         Obstacle::LaneConcurrency { limit } => {
             (Reason::Lane, format!("its lane runs as many as it may: {limit}"), None)

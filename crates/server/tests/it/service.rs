@@ -4,6 +4,7 @@ use http::StatusCode;
 use relais_engine::Config;
 use relais_server::config::ServerConfig;
 use serde_json::json;
+use tower::ServiceExt as _;
 
 use crate::api::{Api, call, get, post};
 
@@ -72,6 +73,11 @@ async fn what_is_not_there_is_said() {
     assert_eq!((nowhere.status.as_u16(), nowhere.code().as_str()), (404, "not-found"));
     assert_eq!(nowhere.json()["instance"], "/nowhere", "never the query");
     assert_eq!(api.call(get("/metrics")).await.code(), "not-found", "only on the admin listener");
+    // The contract named `/ui`, and it was answered like a typing mistake.
+    let dashboard = http::Request::get("/ui").header("host", "localhost:8081");
+    let dashboard = dashboard.body(axum::body::Body::empty()).unwrap();
+    let answer = api.app.admin_router().oneshot(dashboard).await.unwrap();
+    assert_eq!(answer.status(), 501, "not-available");
     for path in ["/v1/ws", "/v1/push", "/v1/schedules", "/v1/webhooks", "/v1/nodes"] {
         let answer = api.call(call("POST", path)).await;
         assert_eq!((answer.status.as_u16(), answer.code().as_str()), (501, "not-available"));

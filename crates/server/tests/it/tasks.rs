@@ -1,6 +1,7 @@
 //! How a task stands, what came out, and changing it by hand.
 
 use http::StatusCode;
+use relais_core::Policy;
 use relais_engine::Config;
 use relais_server::config::ServerConfig;
 use serde_json::{Value, json};
@@ -410,7 +411,7 @@ async fn an_attempt_that_outlives_the_others_is_not_about_to_end_at_each_poll() 
 #[tokio::test]
 async fn why_is_never_empty_and_names_the_rate_that_holds_a_task() {
     let rate = relais_core::Rate { count: 1, period: std::time::Duration::from_secs(60) };
-    let policy = relais_core::Policy { rate: Some(rate), ..relais_core::Policy::default() };
+    let policy = Policy { rate: Some(rate), ..Policy::default() };
     let config = Config { template: Some(policy), ..Config::default() };
     let api = Api::with(ServerConfig::on_loopback(), config).await;
     api.submit().await;
@@ -424,4 +425,19 @@ async fn why_is_never_empty_and_names_the_rate_that_holds_a_task() {
         assert_eq!(reasons[0]["until"], json!(at), "those before it count");
         assert!(retry_after(&api.call(get(&target(task))).await) >= 45);
     }
+}
+
+/// A task without a lane waited for "its lane", which nobody had given it.
+#[tokio::test]
+async fn tasks_without_a_lane_wait_for_each_other_and_are_told_so() {
+    let policy = Policy { concurrency_per_lane: Some(1), ..Policy::default() };
+    let engine = Config { template: Some(policy), ..Config::default() };
+    let api = Api::with(ServerConfig::on_loopback(), engine).await;
+    api.submit().await;
+    let second = api.submit().await["id"].as_str().unwrap().to_owned();
+    api.lease().await;
+    let why = api.call(get(&format!("/v1/tasks/{second}/why"))).await.json();
+    let waiting = &why["waiting_for"][0];
+    let told = "tasks without a lane run as many as they may together: 1";
+    assert_eq!((&waiting["reason"], &waiting["detail"]), (&json!("lane"), &json!(told)), "{why}");
 }
