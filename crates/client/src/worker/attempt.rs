@@ -15,12 +15,23 @@ use crate::work::ResultSource;
 use crate::worker::handler::{Handler, LeasedTask, Outcome, Output};
 use crate::worker::reporter::{Reporter, Slot, Stop};
 
-/// An attempt that ended, and how to settle it.
+/// How an attempt ended.
 #[derive(Debug)]
-pub(crate) struct Finished {
+pub(crate) enum Finished {
+    /// With an outcome.
+    Ended(Box<Ending>),
+    /// The server took this lease away: there is nothing to settle.
+    Lost(String),
+}
+
+/// An outcome that is to be recorded.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    /// Of which task, for the log.
+    pub(crate) task: String,
     pub(crate) settle: Settle,
-    /// The server took the lease away: there is nothing to settle.
-    pub(crate) is_lost: bool,
+    /// Why the attempt was told to stop, if it was.
+    pub(crate) stop: Option<Stop>,
 }
 
 /// Runs one attempt to its end. A handler that was told to stop has `grace` to do so.
@@ -39,34 +50,44 @@ pub(crate) async fn run<H: Handler>(
     let mut running = tokio::spawn(handler.run(task, reporter.clone()));
     let out_of_time = async {
         let why = told.stopped().await;
+        match why {
+            Stop::Canceled => tracing::warn!(task.id = %id, "the task was canceled"),
+            Stop::Lost => tracing::warn!(
+                task.id = %id,
+                "the lease was lost: another worker may be doing the task, and what comes of this \
+                 attempt is not recorded"
+            ),
+            Stop::Draining => {}
+        }
         tokio::time::sleep(grace).await;
         why
     };
     let outcome = tokio::select! {
-        ended = &mut running => ended.unwrap_or_else(|error| {
-            tracing::error!(task.id = %id, "the handler panicked");
-            Outcome::fail(format!("the handler panicked: {}", panic_text(error)), true)
-        }),
+        // First, so that whoever stops because it was told is told in the log.
+        biased;
         why = out_of_time => {
             running.abort();
             tracing::warn!(task.id = %id, ?why, "the handler did not stop in time");
             Outcome::Release
         }
+        ended = &mut running => ended.unwrap_or_else(|error| {
+            tracing::error!(task.id = %id, "the handler panicked");
+            Outcome::fail(format!("the handler panicked: {}", panic_text(error)), true)
+        }),
     };
     reporter.flush().await;
-    let is_lost = reporter.stop() == Some(Stop::Lost);
-    let settle = if is_lost {
-        Settle::new(token, Word::Release)
-    } else {
-        match settle_of(&client, &token, outcome).await {
-            Ok(settle) => settle,
-            Err(error) => {
-                let detail = format!("could not store the result: {error}");
-                failed(&token, Outcome::fail(detail, error.is_transient()))
-            }
+    let stop = reporter.stop();
+    if stop == Some(Stop::Lost) {
+        return Finished::Lost(token);
+    }
+    let settle = match settle_of(&client, &token, outcome).await {
+        Ok(settle) => settle,
+        Err(error) => {
+            let detail = format!("could not store the result: {error}");
+            failed(&token, Outcome::fail(detail, error.is_transient()))
         }
     };
-    Finished { settle, is_lost }
+    Finished::Ended(Box::new(Ending { task: id, settle, stop }))
 }
 
 async fn settle_of(client: &Client, token: &str, outcome: Outcome) -> Result<Settle, Error> {

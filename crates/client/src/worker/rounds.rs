@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use relais_api::codes::TASK_CANCELED;
 use relais_api::lease::Outcome as Word;
 use relais_api::{Lease, LeaseRequest, Settle, SettleRequest, Span};
 use tokio::task::JoinSet;
@@ -16,7 +17,7 @@ use crate::error::{Error, is_transient};
 use crate::limits;
 use crate::work::{LeaseNext, SettleItem, SettleResponse};
 use crate::worker::Worker;
-use crate::worker::attempt::{self, Finished};
+use crate::worker::attempt::{self, Ending, Finished};
 use crate::worker::beats::Beats;
 use crate::worker::handler::{Handler, LeasedTask};
 use crate::worker::reporter::Stop;
@@ -30,19 +31,21 @@ pub struct Ended {
     pub failed: u64,
     /// Tasks given back.
     pub released: u64,
-    /// Attempts whose outcome was not recorded: canceled, or the lease was over.
+    /// Attempts of tasks that were canceled meanwhile.
+    pub canceled: u64,
+    /// Attempts whose outcome was not recorded for another reason: mostly, the lease was over.
     pub dropped: u64,
 }
 
 type Leasing = Pin<Box<dyn Future<Output = Result<Vec<Lease>, Error>> + Send>>;
-type Settling = Pin<Box<dyn Future<Output = (Vec<Settle>, Result<SettleResponse, Error>)> + Send>>;
+type Settling = Pin<Box<dyn Future<Output = (Vec<Ending>, Result<SettleResponse, Error>)> + Send>>;
 
 pub(crate) struct Rounds<H> {
     worker: Worker,
     handler: Arc<H>,
     beats: Beats,
     running: JoinSet<Finished>,
-    done: VecDeque<Settle>,
+    done: VecDeque<Ending>,
     leasing: Option<Leasing>,
     settling: Option<Settling>,
     /// Places kept for what the calls under way may bring.
@@ -182,7 +185,8 @@ impl<H: Handler> Rounds<H> {
         for lease in leases {
             if self.tell_at.is_some() {
                 // Nobody began it, so nothing is lost by giving it back.
-                self.done.push_back(Settle::new(lease.token, Word::Release));
+                let settle = Settle::new(lease.token, Word::Release);
+                self.done.push_back(Ending { task: lease.task, settle, stop: None });
                 continue;
             }
             let slot = self.beats.add(&lease.token, lease.heartbeat_every.as_duration());
@@ -195,11 +199,11 @@ impl<H: Handler> Rounds<H> {
 
     fn finished(&mut self, finished: Result<Finished, tokio::task::JoinError>) {
         match finished {
-            Ok(Finished { settle, is_lost: true }) => {
-                self.beats.remove(&settle.token);
+            Ok(Finished::Ended(ending)) => self.done.push_back(*ending),
+            Ok(Finished::Lost(token)) => {
+                self.beats.remove(&token);
                 self.ended.dropped += 1;
             }
-            Ok(finished) => self.done.push_back(finished.settle),
             Err(error) => tracing::error!(%error, "an attempt ended without an outcome"),
         }
     }
@@ -208,10 +212,11 @@ impl<H: Handler> Rounds<H> {
         let mut batch = Vec::new();
         let mut bytes = 0;
         while batch.len() < limits::BATCH_MAX && bytes < SETTLE_BYTES_MAX {
-            let Some(settle) = self.done.pop_front() else { break };
+            let Some(ending) = self.done.pop_front() else { break };
+            let settle = &ending.settle;
             bytes += settle.result.as_ref().map_or(0, |result| result.as_bytes().len());
             bytes += settle.result_base64.as_ref().map_or(0, String::len);
-            batch.push(settle);
+            batch.push(ending);
         }
         let free = if self.tell_at.is_none() { self.free() } else { 0 };
         self.reserved_by_settle = free;
@@ -223,20 +228,20 @@ impl<H: Handler> Rounds<H> {
         let client = self.worker.client.clone();
         self.settling = Some(Box::pin(async move {
             tokio::time::sleep(delay).await;
-            let items = batch.iter().cloned().map(Into::into).collect();
+            let items = batch.iter().map(|ending| ending.settle.clone().into()).collect();
             let answer = client.settle(&SettleRequest { items, lease_next }).await;
             (batch, answer)
         }));
     }
 
-    fn settled(&mut self, batch: Vec<Settle>, answer: Result<SettleResponse, Error>) {
+    fn settled(&mut self, batch: Vec<Ending>, answer: Result<SettleResponse, Error>) {
         self.settling = None;
         self.reserved_by_settle = 0;
         match answer {
             Ok(answer) => {
                 let mut again = Vec::new();
-                for (settle, item) in batch.into_iter().zip(answer.items) {
-                    again.extend(self.recorded(settle, item));
+                for (ending, item) in batch.into_iter().zip(answer.items) {
+                    again.extend(self.recorded(ending, item));
                 }
                 if again.is_empty() {
                     self.settle_pace.succeeded();
@@ -254,8 +259,8 @@ impl<H: Handler> Rounds<H> {
                 self.begin_settle(delay);
             }
             Err(error) => {
-                for settle in batch {
-                    self.beats.remove(&settle.token);
+                for ending in batch {
+                    self.beats.remove(&ending.settle.token);
                     self.ended.dropped += 1;
                 }
                 self.give_up(error);
@@ -264,7 +269,10 @@ impl<H: Handler> Rounds<H> {
     }
 
     /// Takes the answer to one settle; gives back what is to be settled once more.
-    fn recorded(&mut self, settle: Settle, item: SettleItem) -> Option<Settle> {
+    fn recorded(&mut self, ending: Ending, item: SettleItem) -> Option<Ending> {
+        let Ending { task, settle, stop } = &ending;
+        // Its slot is free, and what it gives back may be of a lease that is over by now.
+        let was_told = *stop == Some(Stop::Canceled);
         let code = item.problem.as_ref().map_or("", |problem| problem.code.as_str());
         match item.status {
             200 if !item.canceled => match settle.outcome {
@@ -272,17 +280,26 @@ impl<H: Handler> Rounds<H> {
                 Word::Fail => self.ended.failed += 1,
                 Word::Release => self.ended.released += 1,
             },
+            200 | 404 | 409 | 410 if was_told || item.canceled || code == TASK_CANCELED.code => {
+                if !was_told {
+                    tracing::warn!(task.id = %task, "the task was canceled before it was done");
+                }
+                self.ended.canceled += 1;
+            }
             200 | 404 | 409 | 410 => {
-                tracing::info!(code, "an outcome was not recorded: the lease is over");
+                tracing::warn!(
+                    task.id = %task, code, "the lease was over: the outcome is not recorded"
+                );
                 self.ended.dropped += 1;
             }
-            status if is_transient(status) || status >= 500 => return Some(settle),
+            status if is_transient(status) || status >= 500 => return Some(ending),
             _ if settle.outcome == Word::Succeed => {
                 let detail = item.problem.and_then(|problem| problem.detail).unwrap_or_default();
-                return Some(attempt::refused(&settle.token, &detail));
+                let settle = attempt::refused(&settle.token, &detail);
+                return Some(Ending { settle, ..ending });
             }
             status => {
-                tracing::error!(status, code, "an outcome was refused");
+                tracing::error!(task.id = %task, status, code, "an outcome was refused");
                 self.ended.dropped += 1;
             }
         }

@@ -191,8 +191,34 @@ async fn a_canceled_task_is_noticed_by_the_answer_to_a_heartbeat() {
         assert_eq!(reporter.stopped().await, Stop::Canceled);
         Outcome::Release
     };
-    assert_eq!(work(&server, 1, handler).await, Ended { dropped: 1, ..Ended::default() });
+    assert_eq!(work(&server, 1, handler).await, Ended { canceled: 1, ..Ended::default() });
     assert_eq!(server.asked().iter().filter(|asked| is_beat(asked)).count(), 1);
+}
+
+/// A lost lease and a canceled task were one number.
+#[tokio::test]
+async fn a_lease_that_was_lost_is_not_counted_as_canceled() {
+    let script = once(vec![lease(1, &json!({"heartbeat_every": "10ms"}))]);
+    let server = Arc::new(Server::start(move |_, asked| {
+        if is_beat(asked) {
+            return Answer::json(200, &json!({"items": [{"status": 409}]}));
+        }
+        script(asked)
+    }));
+    let told = Arc::new(Notify::new());
+    let stop = told.clone();
+    let handler = move |_: LeasedTask, reporter: Reporter| {
+        let told = told.clone();
+        async move {
+            assert_eq!(reporter.stopped().await, Stop::Lost);
+            told.notify_one();
+            Outcome::Release
+        }
+    };
+    let worker = Worker::new(server.client(), "imports");
+    let ended = worker.run(handler, async move { stop.notified().await }).await.unwrap();
+    assert_eq!(ended, Ended { dropped: 1, ..Ended::default() });
+    assert!(!server.asked().iter().any(is_settle), "there is nothing to settle");
 }
 
 /// P77: a worker that is told to stop burns no attempt.

@@ -67,8 +67,9 @@ impl Work {
         show::note(&format!("working on queue {} of {}", self.queue, connection.url));
         let ended = worker.run(exec, stop).await?;
         show::note(&format!(
-            "{} succeeded, {} failed, {} given back, {} not recorded",
-            ended.succeeded, ended.failed, ended.released, ended.dropped
+            "stopped: {} succeeded, {} failed, {} given back, {} canceled meanwhile, {} whose lease \
+             was lost",
+            ended.succeeded, ended.failed, ended.released, ended.canceled, ended.dropped
         ));
         Ok(ExitCode::SUCCESS)
     }

@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::process::{Running, Server, output, relais, stderr, stdout};
+use crate::process::{Running, Server, log_with, output, relais, stderr, stdout};
 
 /// A program for workers, as a script.
 fn script(folder: &Path, name: &str, lines: &str) -> String {
@@ -199,7 +199,10 @@ fn a_canceled_program_is_told_to_stop_with_all_that_it_started() {
         "stubborn.sh",
         "trap 'echo told > told; exit 3' TERM\necho begun > told\nsleep 1000 &\nwait",
     );
-    let _worker = work(&quick, folder.path(), &exec);
+    let args = ["work", "--queue", "q", "--exec", &exec];
+    let mut worker = quick.command(folder.path(), &args);
+    worker.stderr(std::fs::File::create(folder.path().join("log")).unwrap());
+    let worker = Running::start(worker);
     drop(server);
     let id = stdout(&submit(&quick, folder.path(), &[], b"x")).trim().to_owned();
     let read = || {
@@ -214,6 +217,12 @@ fn a_canceled_program_is_told_to_stop_with_all_that_it_started() {
     let watched = output(quick.command(folder.path(), &["watch", &id]), b"");
     assert_eq!(watched.status.code(), Some(1));
     assert!(stdout(&watched).lines().last().unwrap().contains(" canceled"), "{}", stdout(&watched));
+    // The worker said nothing of it, but "1 not recorded" at its end.
+    worker.signal("TERM");
+    assert_eq!(worker.end().0, Some(0));
+    let log = log_with(folder.path(), "1 canceled meanwhile");
+    let told: Vec<_> = log.lines().filter(|line| line.contains("the task was canceled")).collect();
+    assert!(told.len() == 1 && told[0].contains(&id), "{log}");
 }
 
 /// P77: a worker that is told to stop gives its task back, and no attempt is burnt.
