@@ -101,7 +101,10 @@ enum Command {
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
-    let matches = Cli::command().get_matches();
+    let mut command = Cli::command();
+    // Only then do subcommands know what they are called by.
+    command.build();
+    let matches = saying_whole_usage(command).get_matches();
     let is_server_named = matches
         .subcommand_matches("bench")
         .is_some_and(|bench| bench.value_source("url") == Some(ValueSource::CommandLine));
@@ -152,6 +155,14 @@ async fn run(cli: Cli, is_server_named: bool) -> anyhow::Result<ExitCode> {
         Command::Completions(command) => command.run(),
         Command::Man(command) => command.run(),
     }
+}
+
+/// The same, but for the usage that goes with an error: it names what was given as if it were
+/// needed, also what a variable gave.
+fn saying_whole_usage(mut command: clap::Command) -> clap::Command {
+    let usage = command.render_usage().to_string();
+    let usage = usage.trim_start_matches("Usage: ").to_owned();
+    command.override_usage(usage).mut_subcommands(saying_whole_usage)
 }
 
 /// The whole command line, for manual pages and completions.

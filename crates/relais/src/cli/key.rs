@@ -36,7 +36,7 @@ pub(super) struct Key {
 enum Action {
     /// Makes a key and prints it once, with the lines for the configuration file
     Add {
-        /// Its name, for people: 1 to 64 letters, digits, -, _ or .
+        /// Its name, for people: 1 to 64 letters, digits, dots, - and _
         #[arg(long, value_name = "NAME", value_parser = config::key_name)]
         name: String,
         /// Whose it is

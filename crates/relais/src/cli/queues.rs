@@ -6,7 +6,7 @@ use anyhow::bail;
 use clap::{Args, Subcommand};
 use relais_client::{Client, Queue};
 use relais_core::QueueName;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::table::Table;
 use super::{Connection, show};
@@ -93,7 +93,7 @@ async fn list(client: &Client, as_json: bool) -> anyhow::Result<()> {
         let done = queue.throughput.map(|throughput| format!("{:.1}", throughput.finished_per_s));
         table.row([
             queue.name.clone(),
-            if queue.paused { "paused" } else { "open" }.to_owned(),
+            state(&queue).to_owned(),
             counts.queued.to_string(),
             counts.scheduled.to_string(),
             counts.running.to_string(),
@@ -111,5 +111,40 @@ fn one(queue: &Queue, as_json: bool) -> anyhow::Result<()> {
     if as_json {
         return show::json(queue);
     }
-    show::line(&serde_json::to_string_pretty(queue)?)
+    show::line(&text(queue)?)
+}
+
+/// A line for each thing that there is to say.
+fn text(queue: &Queue) -> anyhow::Result<String> {
+    let mut lines = vec![
+        ("queue".to_owned(), queue.name.clone()),
+        ("state".to_owned(), state(queue).to_owned()),
+    ];
+    let by = if queue.defined_in_file { "the file" } else { "default, or by PUT" };
+    add("tasks", &serde_json::to_value(queue.counts)?, &mut lines);
+    add("throughput", &serde_json::to_value(queue.throughput)?, &mut lines);
+    add("latency", &serde_json::to_value(queue.latency)?, &mut lines);
+    lines.push(("policy by".to_owned(), by.to_owned()));
+    add("policy", &serde_json::to_value(&queue.policy)?, &mut lines);
+    let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    let lines = lines.iter().map(|(name, value)| format!("{name:<width$}  {}", show::clean(value)));
+    Ok(lines.collect::<Vec<_>>().join("\n"))
+}
+
+/// A line for each member, called by the names on the way to it.
+fn add(name: &str, value: &Value, lines: &mut Vec<(String, String)>) {
+    match value {
+        Value::Null => {}
+        Value::Object(members) => {
+            members
+                .iter()
+                .for_each(|(member, value)| add(&format!("{name} {member}"), value, lines));
+        }
+        Value::String(text) => lines.push((name.to_owned(), text.clone())),
+        other => lines.push((name.to_owned(), other.to_string())),
+    }
+}
+
+const fn state(queue: &Queue) -> &'static str {
+    if queue.paused { "paused" } else { "open" }
 }

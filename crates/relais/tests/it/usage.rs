@@ -1,8 +1,9 @@
 //! Wrong command lines: exit status 2, a message that names the argument, and nothing done.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
-use crate::process::{output, relais, stderr};
+use crate::process::{output, relais, stderr, stdout};
 
 /// A command line that would be right, but for what is added to it.
 const SUBMIT: &str = "submit - --queue q";
@@ -182,6 +183,19 @@ const WRONG_LINES: &[(&str, &str)] = &[
     ("completions", "<SHELL>"),
     ("man", "<FOLDER>"),
 ];
+
+/// What a variable gave was said to be needed: "relais why --url <URL> <ID>".
+#[test]
+fn a_usage_names_what_is_needed_and_not_what_was_given() {
+    let mut command = relais(Path::new("."), &["why"]);
+    command.env("RELAIS_URL", "http://127.0.0.1:1").env("RELAIS_API_KEY", "rk_x");
+    let told = stderr(&output(command, b""));
+    assert!(told.contains("\nUsage: relais why [OPTIONS] <ID>\n"), "{told}");
+    let help = relais(Path::new("."), &["key", "add", "--help"]);
+    let help = stdout(&output(help, b""));
+    // The last of the characters was the full stop, which help texts lose.
+    assert!(help.contains("letters, digits, dots, - and _\n"), "{help}");
+}
 
 /// Arguments that may be any text: files, and what is judged by others.
 const FREE: &[&str] = &[
