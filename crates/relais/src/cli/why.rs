@@ -61,6 +61,7 @@ fn failure(task: &Task) -> String {
         (failures, max) if failures < max => {
             format!("  {is_not_tried_again} ({failures} of {max} attempts failed)")
         }
+        (_, 1) => "  nothing follows: there is one attempt, and it failed".to_owned(),
         (_, max) => format!("  nothing follows: all {max} attempts failed"),
     });
     let code = task.problem.as_ref().map(|problem| problem.code.as_str());

@@ -129,6 +129,18 @@ pub(super) async fn why(
     json(StatusCode::OK, &document)
 }
 
+fn position(ahead: u64) -> String {
+    match ahead {
+        0 => "it is the next of its lane, and starts in its turn".to_owned(),
+        1 => "1 task of its lane starts before it".to_owned(),
+        ahead => format!("{ahead} tasks of its lane start before it"),
+    }
+}
+
+fn lane_of(task: &Task) -> &'static str {
+    if task.spec.lane.is_some() { "its lane" } else { "the lane of tasks without one" }
+}
+
 fn waiting_for(task: &Task, obstacle: &Obstacle) -> WaitingFor {
     let (reason, detail, until) = match obstacle {
         Obstacle::Scheduled { until, is_retry: true } => {
@@ -171,24 +183,18 @@ fn waiting_for(task: &Task, obstacle: &Obstacle) -> WaitingFor {
             (Reason::Lane, format!("its lane runs as many as it may: {limit}"), None)
         }
         Obstacle::LaneHeld => {
-            let detail = "its lane runs one after the other, and one before it is not over";
-            (Reason::Lane, detail.to_owned(), None)
+            let why = "runs one after the other, and one before it is not over";
+            (Reason::Lane, format!("{} {why}", lane_of(task)), None)
         }
         Obstacle::LaneRate { until } => {
-            let detail = "its lane starts as many as its rate allows".to_owned();
+            let detail = format!("{} starts as many as its rate allows", lane_of(task));
             (Reason::Lane, detail, Some(*until))
         }
         Obstacle::Rate { until } => {
             let detail = "the queue starts as many as its rate allows".to_owned();
             (Reason::Rate, detail, Some(*until))
         }
-        Obstacle::Position { ahead: 0 } => {
-            let detail = "it is the next of its lane, and starts in its turn".to_owned();
-            (Reason::Position, detail, None)
-        }
-        Obstacle::Position { ahead } => {
-            (Reason::Position, format!("{ahead} tasks of its lane start before it"), None)
-        }
+        Obstacle::Position { ahead } => (Reason::Position, position(*ahead), None),
         Obstacle::NoWorker => {
             (Reason::NoWorker, "no worker asks for tasks of this queue".to_owned(), None)
         }

@@ -438,6 +438,9 @@ async fn tasks_without_a_lane_wait_for_each_other_and_are_told_so() {
     api.lease().await;
     let why = api.call(get(&format!("/v1/tasks/{second}/why"))).await.json();
     let waiting = &why["waiting_for"][0];
+    let third = api.submit().await["id"].as_str().unwrap().to_owned();
+    let behind = api.call(get(&format!("/v1/tasks/{third}/why"))).await.text().to_owned();
+    assert!(behind.contains("1 task of its lane starts before it"), "{behind}");
     let told = "tasks without a lane run as many as they may together: 1";
     assert_eq!((&waiting["reason"], &waiting["detail"]), (&json!("lane"), &json!(told)), "{why}");
 }
