@@ -20,7 +20,7 @@ use crate::lease::{Gone, Holder, Lease};
 use crate::limits;
 use crate::policy::Policy;
 use crate::refusal::Refused;
-use crate::task::{Failure, Life, Progress, Settled, Settlement, State, Task};
+use crate::task::{Failure, Life, Progress, Settlement, State, Task};
 use crate::time::Timestamp;
 
 /// The bodies a task may have.
@@ -337,9 +337,13 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Whether the holder with this fence has said the same before, and was heard.
-    fn is_repeated(&self, nonce: u128, how: Settlement) -> bool {
-        self.task.life.settled_by == Some(Settled { nonce, how })
+    /// How the holder with this fence has settled before, if it was heard.
+    fn settled(&self, nonce: u128) -> Option<Settlement> {
+        self.task
+            .life
+            .settled_by
+            .filter(|settled| settled.nonce == nonce)
+            .map(|settled| settled.how)
     }
 
     /// The right of `nonce` to settle: the live attempt's, or that of the outcome being waited for.

@@ -6,6 +6,9 @@ pub enum Refused {
     /// The fencing token is not that of the live attempt: somebody else has the task, or nobody.
     #[error("the lease is over")]
     StaleLease,
+    /// The holder settled its attempt before, and said something else: what was recorded stays.
+    #[error("the lease was settled otherwise before")]
+    SettledOtherwise,
     /// The task was canceled while the holder ran it.
     #[error("the task was canceled")]
     TaskCanceled,

@@ -449,7 +449,9 @@ impl Engine {
                 }
                 Ok(_) => unreachable!("a step is answered as a step"),
                 Err(rejected) => {
-                    if rejected == Rejected::Refused(Refused::StaleLease) {
+                    if let Rejected::Refused(Refused::StaleLease | Refused::SettledOtherwise) =
+                        rejected
+                    {
                         Meters::count(&self.inner.meters.stale_settles);
                     }
                     Err(rejected.into())

@@ -311,6 +311,10 @@ impl From<Refused> for Refusal {
             Refused::CredentialsErased => &codes::CREDENTIALS_ERASED,
             Refused::NotTerminal => &codes::TASK_NOT_TERMINAL,
             Refused::TooManyEvents => &codes::TOO_MANY_EVENTS,
+            Refused::SettledOtherwise => {
+                let why = "this lease was settled before, and otherwise: what was recorded stays";
+                return Self::new(&codes::STALE_LEASE).because(why);
+            }
             // Only a store that starts attempts is told so.
             Refused::NotReady => return Self::internal("a task may not start now"),
         };

@@ -253,8 +253,8 @@ codes! {
     }
     STALE_LEASE = "stale-lease", 409, final {
         "The lease is over";
-        "The token is unknown, its lease has ended, or another attempt has taken its place. \
-         Nothing changed.";
+        "The token is unknown, its lease has ended, or another attempt has taken its place; or the \
+         lease was settled before, with another outcome or another result. Nothing changed.";
         "Stop the work: another worker has the task, or it is done. Send heartbeats more often if \
          this happens to live workers.";
     }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::settle::{Fall, end_failed, fail, settled_before};
+use super::settle::{End, Fall, end_failed, fail, settled_before};
 use super::{BodyKind, Draft, Reply, Step};
 use crate::event::{Cause, EventData, RequeueReason};
 use crate::lease::Lease;
@@ -93,10 +93,11 @@ pub(super) fn defer(
 ) -> Result<Step, Refused> {
     match &draft.task.life.state {
         State::Running { lease, .. } if lease.nonce == nonce => {}
-        _ if draft.is_repeated(nonce, Settlement::Deferred) => {
-            return Ok(draft.replying(Reply::Replayed));
-        }
-        _ => return Err(draft.refusal_of(nonce)),
+        _ => match draft.settled(nonce) {
+            Some(Settlement::Deferred) => return Ok(draft.replying(Reply::Replayed)),
+            Some(_) => return Err(Refused::SettledOtherwise),
+            None => return Err(draft.refusal_of(nonce)),
+        },
     }
     draft.step.life.settled_by = Some(Settled { nonce, how: Settlement::Deferred });
     draft.step.life.state = State::Waiting { until, nonce: callback };
@@ -112,7 +113,7 @@ pub(super) fn release(mut draft: Draft<'_>, nonce: u128) -> Result<Step, Refused
         State::Waiting { nonce: callback, .. } if *callback == nonce => {
             return Err(Refused::StaleLease);
         }
-        _ => return settled_before(draft, nonce, Settlement::Released),
+        _ => return settled_before(draft, nonce, End::Released),
     }
     draft.step.life.settled_by = Some(Settled { nonce, how: Settlement::Released });
     if !draft.has_room_for_attempt() {

@@ -12,7 +12,9 @@ use crate::outcome::{Loss, Sent, judge_lost};
 use crate::policy::Policy;
 use crate::refusal::Refused;
 use crate::retry::{backoff, retry_delay};
-use crate::task::{Credentials, Failure, FailureCode, LastFailure, Settled, Settlement, State};
+use crate::task::{
+    Credentials, Failure, FailureCode, LastFailure, Life, Settled, Settlement, State,
+};
 
 pub(super) fn succeed(
     mut draft: Draft<'_>,
@@ -20,7 +22,7 @@ pub(super) fn succeed(
     message: Option<Bytes>,
 ) -> Result<Step, Refused> {
     if !draft.may_settle(nonce) {
-        return settled_before(draft, nonce, Settlement::Succeeded);
+        return settled_before(draft, nonce, End::Succeeded(message.as_ref()));
     }
     let at = draft.step.life.updated_at.max(draft.now);
     let life = &mut draft.step.life;
@@ -51,7 +53,7 @@ pub(super) fn fail(
     policy: &Policy,
 ) -> Result<Step, Refused> {
     if !draft.may_settle(nonce) {
-        return settled_before(draft, nonce, Settlement::Failed);
+        return settled_before(draft, nonce, End::Failed(&fall.failure));
     }
     let life = &mut draft.step.life;
     life.settled_by = Some(Settled { nonce, how: Settlement::Failed });
@@ -72,7 +74,7 @@ pub(super) fn postpone(
     pause: Duration,
 ) -> Result<Step, Refused> {
     if !draft.may_settle(nonce) {
-        return settled_before(draft, nonce, Settlement::Failed);
+        return settled_before(draft, nonce, End::Failed(&failure));
     }
     let life = &mut draft.step.life;
     life.settled_by = Some(Settled { nonce, how: Settlement::Failed });
@@ -178,21 +180,64 @@ pub(super) fn end_failed(draft: &mut Draft<'_>, failure: Failure, holder: Option
     draft.log(EventData::Failed(failure));
 }
 
+/// An attempt's end as its holder says it, without the result, which rules never see.
+#[derive(Clone, Copy)]
+pub(super) enum End<'a> {
+    /// With a word for end users.
+    Succeeded(Option<&'a Bytes>),
+    /// Why.
+    Failed(&'a Failure),
+    /// Given back.
+    Released,
+}
+
+impl End<'_> {
+    const fn how(self) -> Settlement {
+        match self {
+            Self::Succeeded(_) => Settlement::Succeeded,
+            Self::Failed(_) => Settlement::Failed,
+            Self::Released => Settlement::Released,
+        }
+    }
+
+    /// Whether it is, in its content too, what was recorded of the same holder; what is not kept any
+    /// more is not compared.
+    fn is_recorded_in(self, life: &Life) -> bool {
+        match (self, &life.state) {
+            (Self::Succeeded(said), State::Succeeded { message, .. }) => said == message.as_ref(),
+            (Self::Failed(said), state) => {
+                let of_run = match state {
+                    State::Failed { failure, .. } => Some(failure),
+                    _ => None,
+                };
+                let of_attempt = life.last_failure.as_ref().map(|last| &last.failure);
+                // One of another kind is of what came later: a deadline, a holder that vanished.
+                let mut recorded = of_run.into_iter().chain(of_attempt);
+                recorded.find(|failure| failure.code == said.code).is_none_or(|it| it == said)
+            }
+            (Self::Succeeded(_) | Self::Released, _) => true,
+        }
+    }
+}
+
 /// Answers a holder that may not settle any more: it was called off, is too late, or says it again.
 pub(super) fn settled_before(
     mut draft: Draft<'_>,
     nonce: u128,
-    how: Settlement,
+    end: End<'_>,
 ) -> Result<Step, Refused> {
     if draft.is_held_over_by(nonce) {
         draft.free_holder();
         let was_canceled = matches!(draft.task.life.state, State::Canceled { .. });
         return Ok(draft.replying(if was_canceled { Reply::Canceled } else { Reply::TooLate }));
     }
-    if draft.is_repeated(nonce, how) {
-        return Ok(draft.replying(Reply::Replayed));
+    match draft.settled(nonce) {
+        Some(how) if how == end.how() && end.is_recorded_in(&draft.task.life) => {
+            Ok(draft.replying(Reply::Replayed))
+        }
+        Some(_) => Err(Refused::SettledOtherwise),
+        None => Err(draft.refusal_of(nonce)),
     }
-    Err(draft.refusal_of(nonce))
 }
 
 pub(super) fn erase_credentials(draft: &mut Draft<'_>) {

@@ -1,8 +1,8 @@
 //! What bounds a life: the log has an end, and absurd numbers stay bounded.
 
 use relais_core::{
-    Command, Credentials, EventKind, FailureCode, Gone, Refused, Reply, Runner, State, Status,
-    Step, Task, limits, step,
+    Command, Credentials, EventKind, Failure, FailureCode, Gone, Refused, Reply, Runner, State,
+    Status, Step, Task, limits, step,
 };
 
 use crate::world::*;
@@ -114,10 +114,48 @@ fn another_end_than_the_recorded_one_is_not_a_replay() {
                 let step = said.expect("it is heard again");
                 assert_eq!((step.reply, &step.life), (Reply::Replayed, &task.life));
             } else {
-                assert_eq!(said, Err(Refused::StaleLease), "{second:?} after {first:?}");
+                assert_eq!(said, Err(Refused::SettledOtherwise), "{second:?} after {first:?}");
             }
         }
     }
+}
+
+#[test]
+fn an_end_of_the_same_kind_with_another_content_is_not_a_replay() {
+    let succeed = |text: &'static str| Command::Succeed { nonce: 1, message: Some(text.into()) };
+    let failing = |detail: &str, retryable| {
+        let Command::Fail { nonce, cause, failure, retry_after, jitter, .. } = fail(1, retryable)
+        else {
+            unreachable!("it fails")
+        };
+        let failure = Failure { detail: Some(detail.to_owned()), ..failure };
+        Command::Fail { nonce, cause, failure, retryable, retry_after, jitter }
+    };
+    for (first, other) in [
+        (succeed("{}"), succeed("{\"en\":\"x\"}")),
+        (succeed("{}"), Command::succeed(1)),
+        (failing("a", false), failing("b", false)),
+        // Tried again: the failure is kept beside the state.
+        (failing("a", true), failing("b", true)),
+    ] {
+        let mut task = task(Runner::Workers, Credentials::None);
+        take(&mut task, Command::Start { lease: lease(1, 50_000) }, 1);
+        take(&mut task, first.clone(), 2);
+        let said = |command: &Command| step(&task, command.clone(), &policy(), at(3));
+        assert_eq!(said(&first).map(|step| step.reply), Ok(Reply::Replayed), "{first:?}");
+        assert_eq!(said(&other), Err(Refused::SettledOtherwise), "{other:?} after {first:?}");
+    }
+    // What came after the holder's word is not held against it.
+    let mut task = task(Runner::Workers, Credentials::None);
+    take(&mut task, Command::Start { lease: lease(1, 50_000) }, 1);
+    take(&mut task, failing("a", true), 2);
+    let next = task.life.run_at().expect("it is tried again");
+    task.life.state = State::Queued { run_at: at(3) };
+    assert!(next > at(3));
+    take(&mut task, Command::Start { lease: lease(2, 50_000) }, 3);
+    take(&mut task, Command::Crash { nonce: 2, gone: Gone::Silent, jitter: 1.0 }, 4);
+    let said = step(&task, failing("a", true), &policy(), at(5));
+    assert_eq!(said.map(|step| step.reply), Ok(Reply::Replayed));
 }
 
 #[test]

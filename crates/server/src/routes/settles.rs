@@ -1,5 +1,6 @@
 //! `POST /v1/leases/settle`: how attempts ended, and what comes next.
 
+mod again;
 mod outcome;
 
 use std::sync::Arc;
@@ -47,7 +48,10 @@ pub(super) async fn settle(
             Ok(settle) => outcome::settle_of(&app, settle, &mut taken).await,
             Err(error) => Err(error.into()),
         };
-        slots.push(settle.map(|settle| settles.push(settle)));
+        slots.push(settle.map(|(settle, brought)| {
+            settles.push(settle);
+            brought
+        }));
     }
     // At the same time, so that both share one durable write.
     let (answers, mut leased) =
@@ -67,12 +71,17 @@ pub(super) async fn settle(
         }
         leased => leased?,
     };
-    let items = slots.into_iter().map(|slot| {
-        let answer =
-            slot.and_then(|()| answers.next().expect("one answer per settle").map_err(refusal_of));
-        settle_item(&app, answer)
-    });
-    let items = items.collect();
+    let mut items = Vec::with_capacity(slots.len());
+    for slot in slots {
+        let answer = match slot {
+            Ok(brought) => {
+                let answer = answers.next().expect("one answer per settle").map_err(refusal_of);
+                again::checked(&app, answer, brought).await
+            }
+            Err(refusal) => Err(refusal),
+        };
+        items.push(settle_item(&app, answer));
+    }
     hand_over(next.handover, &SettleResponse { items, leases: next.leases })
 }
 

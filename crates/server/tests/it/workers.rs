@@ -151,6 +151,47 @@ async fn a_stale_token_changes_nothing_and_a_repeated_settle_is_replayed() {
 }
 
 #[tokio::test]
+async fn a_settle_said_again_with_another_content_is_refused_and_changes_nothing() {
+    // `{"x": 2}` after `{"x": 1}` was confirmed as `replayed`, and thrown away.
+    let api = Api::new().await;
+    let large = |last: &str| format!("{}{last}", "x".repeat(70_000));
+    let fail = |detail: &str| json!({"outcome": "fail", "problem": {"detail": detail}});
+    let succeed = |result: Value| json!({"outcome": "succeed", "result": result});
+    let bytes =
+        |kind: &str| json!({"result_base64": "eA==", "content_type": kind, "outcome": "succeed"});
+    for (first, other) in [
+        (succeed(json!({"x": 1})), succeed(json!({"x": 2}))),
+        (succeed(json!(large("a"))), succeed(json!(large("b")))),
+        (succeed(json!(1)), json!({"outcome": "succeed"})),
+        (json!({"outcome": "succeed"}), succeed(json!(1))),
+        (succeed(json!(1)), json!({"outcome": "succeed", "result": 1, "message": {"en": "ok"}})),
+        (bytes("text/plain"), bytes("text/csv")),
+        (succeed(json!(1)), fail("no")),
+        (fail("a"), fail("b")),
+    ] {
+        let task = api.submit().await;
+        let lease = api.lease().await;
+        let by = |mut settle: Value| {
+            settle["token"] = lease["token"].clone();
+            settle
+        };
+        assert_eq!(api.settle(by(first.clone())).await["status"], 200);
+        let told = |item: &Value| (item["status"].as_u64(), item["problem"]["code"].clone());
+        let refused = api.settle(by(other.clone())).await;
+        assert_eq!(told(&refused), (Some(409), json!("stale-lease")), "{}", other["outcome"]);
+        let detail = refused["problem"]["detail"].as_str().unwrap();
+        assert!(detail.contains("settled before"), "{detail}");
+        let again = api.settle(by(first.clone())).await;
+        assert_eq!((&again["status"], &again["replayed"]), (&json!(200), &json!(true)));
+        if first["result"].is_object() {
+            let path = format!("/v1/tasks/{}/result", task["id"].as_str().unwrap());
+            assert_eq!(api.call(get(&path)).await.json(), first["result"]);
+        }
+        api.call(call("POST", &format!("/v1/tasks/{}/cancel", task["id"].as_str().unwrap()))).await;
+    }
+}
+
+#[tokio::test]
 async fn a_settle_may_lease_the_next_tasks_in_the_same_call() {
     let policy = relais_core::Policy { concurrency: Some(1), ..relais_core::Policy::default() };
     let engine = Config { template: Some(policy), ..Config::default() };

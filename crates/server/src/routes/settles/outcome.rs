@@ -11,6 +11,7 @@ use relais_engine::headers::{folded, is_hop_by_hop, is_own, speaks_for_origin};
 use relais_engine::{Outcome, ResultHead, Settle};
 use relais_store::{Body, Data};
 
+use super::again::Brought;
 use crate::app::App;
 use crate::heavy;
 use crate::incoming::too_large;
@@ -25,7 +26,7 @@ const JSON: &str = "application/json";
 /// The media type of a result of which nobody said.
 const BYTES: &str = "application/octet-stream";
 
-/// The settle that a document asks for. The result stored before, which it names, is put into
+/// The settle that a document asks for, and the result that it brings. The result stored before, which it names, is put into
 /// `taken`: it must be kept there until the engine has answered.
 ///
 /// # Errors
@@ -34,19 +35,19 @@ pub(super) async fn settle_of(
     app: &App,
     settle: lease::Settle,
     taken: &mut Vec<Taken>,
-) -> Result<Settle, Refusal> {
+) -> Result<(Settle, Brought), Refusal> {
     settle.check()?;
     let token = token_of(&settle.token)?;
-    let outcome = match settle.outcome {
+    let (outcome, brought) = match settle.outcome {
         Word::Succeed => succeed(app, token, settle, taken).await?,
-        Word::Fail => fail(settle)?,
+        Word::Fail => (fail(settle)?, Brought::Unknown),
         Word::Release if settle.retry_after.is_some() => {
             let detail = "a release does not take `retry_after` yet";
             return Err(Refusal::new(&codes::NOT_AVAILABLE).because(detail));
         }
-        Word::Release => Outcome::Release,
+        Word::Release => (Outcome::Release, Brought::Unknown),
     };
-    Ok(Settle { token, outcome })
+    Ok((Settle { token, outcome }, brought))
 }
 
 async fn succeed(
@@ -54,41 +55,50 @@ async fn succeed(
     token: LeaseToken,
     settle: lease::Settle,
     taken: &mut Vec<Taken>,
-) -> Result<Outcome, Refusal> {
+) -> Result<(Outcome, Brought), Refusal> {
     let is_bare = settle.status.is_none() && settle.headers.is_empty();
     // Judged before an upload is taken: a refused settle is said again, with the same upload.
     let message = message_of(settle.message)?;
     let mut head = head_of(settle.status, settle.content_type, settle.headers)?;
-    let (data, kind) = match (settle.result, settle.result_base64, settle.result_id) {
+    let (data, kind, bytes) = match (settle.result, settle.result_base64, settle.result_id) {
         (Some(json), ..) => {
             let bytes = Bytes::from(json.into_string());
-            (store(app, token, bytes).await?, Some(JSON.to_owned()))
+            (store(app, token, bytes.clone()).await?, Some(JSON.to_owned()), Some(bytes))
         }
         (_, Some(text), _) => {
             let bytes = heavy::on(text.len(), move || STANDARD.decode(text)).await?;
             let bytes = bytes.map_err(|_| Refusal::field("/result_base64", "is not base64"))?;
-            (store(app, token, bytes.into()).await?, None)
+            let bytes = Bytes::from(bytes);
+            (store(app, token, bytes.clone()).await?, None, Some(bytes))
         }
         (_, _, Some(id)) => match app.uploads.take(token, &id)? {
             Some(upload) => {
                 let kind = upload.content_type.clone().unwrap_or_else(|| BYTES.to_owned());
                 let data = upload.data.clone();
                 taken.push(upload);
-                (Some(data), Some(kind))
+                (Some(data), Some(kind), None)
             }
             // It ended with its lease, or was recorded: the engine answers what became of that.
-            None if !holds(app, token).await? => (None, None),
+            None if !holds(app, token).await? => {
+                return Ok((Outcome::Succeed { result: None, message }, Brought::Unknown));
+            }
             None => return Err(Refusal::field("/result_id", "no result of this lease")),
         },
-        (None, None, None) if is_bare => (None, None),
-        (None, None, None) => (Some(Data::Inline(Bytes::new())), None),
+        (None, None, None) if is_bare => {
+            return Ok((Outcome::Succeed { result: None, message }, Brought::Nothing));
+        }
+        (None, None, None) => (Some(Data::Inline(Bytes::new())), None, Some(Bytes::new())),
     };
-    let Some(data) = data else { return Ok(Outcome::Succeed { result: None, message }) };
     if let Some(kind) = kind.filter(|_| head.content_type().is_none()) {
         head.fields.insert(0, content_type_field(kind));
     }
-    let result = Some(Body { head: envelope::encode(&head), data });
-    Ok(Outcome::Succeed { result, message })
+    let head = envelope::encode(&head);
+    let brought = match bytes {
+        Some(bytes) => Brought::Result(head.clone(), bytes),
+        None => Brought::Unknown,
+    };
+    let result = data.map(|data| Body { head, data });
+    Ok((Outcome::Succeed { result, message }, brought))
 }
 
 /// Makes a result ready to be stored; `None` if nobody will store it, because it is large and its
