@@ -11,6 +11,7 @@ mod large;
 mod latency;
 mod process;
 mod report;
+mod turns;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
+use crate::bare::Bare;
 use crate::process::Relais;
 use crate::report::Report;
 
@@ -38,6 +40,10 @@ struct Arguments {
     /// The program to measure; by default the one beside this program.
     #[arg(long)]
     relais: Option<PathBuf>,
+    /// Another program, such as the build before: both are measured in turns, in random order, so that
+    /// both see the same machine; the table tells both medians and their ratio.
+    #[arg(long, value_name = "PROGRAM")]
+    beside: Option<PathBuf>,
     /// Where the database lies while it is measured; by default a temporary folder on this disk.
     #[arg(long)]
     folder: Option<PathBuf>,
@@ -55,7 +61,35 @@ enum Part {
     Bare,
 }
 
+/// What is measured together.
+#[derive(Debug, Clone, Copy)]
+enum Measure {
+    Accept,
+    Cycles,
+    Door,
+    Latency,
+    Followers,
+    Large,
+}
+
+impl Measure {
+    const ALL: [Self; 6] =
+        [Self::Accept, Self::Cycles, Self::Door, Self::Latency, Self::Followers, Self::Large];
+
+    async fn run(self, bench: &Bench, bare: &Bare, report: &mut Report) -> anyhow::Result<()> {
+        match self {
+            Self::Accept => accept::measure(bench, bare, report).await,
+            Self::Cycles => cycles::measure(bench, report).await,
+            Self::Door => cycles::measure_door(bench, bare, report).await,
+            Self::Latency => latency::measure(bench, bare, report).await,
+            Self::Followers => followers::measure(bench, report).await,
+            Self::Large => large::measure(bench, report).await,
+        }
+    }
+}
+
 /// What every measurement needs.
+#[derive(Clone)]
 pub(crate) struct Bench {
     relais: PathBuf,
     folder: PathBuf,
@@ -101,15 +135,17 @@ async fn main() -> anyhow::Result<()> {
         large: arguments.large,
         only: arguments.only,
     };
-    let mut report = Report::default();
-    let bare = bare::Bare::start(&this).await?;
-    accept::measure(&bench, &bare, &mut report).await?;
-    cycles::measure(&bench, &mut report).await?;
-    cycles::measure_door(&bench, &bare, &mut report).await?;
-    latency::measure(&bench, &bare, &mut report).await?;
-    followers::measure(&bench, &mut report).await?;
-    large::measure(&bench, &mut report).await?;
-    let table = report.table();
+    let bare = Bare::start(&this).await?;
+    let table = match arguments.beside {
+        Some(other) => turns::measure(&bench, &other, &bare).await?,
+        None => {
+            let mut report = Report::default();
+            for measure in Measure::ALL {
+                measure.run(&bench, &bare, &mut report).await?;
+            }
+            report.table()
+        }
+    };
     println!("{table}");
     if let Some(path) = arguments.table {
         std::fs::write(path, table).context("could not write the table")?;

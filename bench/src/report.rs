@@ -1,5 +1,6 @@
 //! What was measured: a JSON line at once, a table at the end.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use hdrhistogram::Histogram;
@@ -8,9 +9,12 @@ use serde_json::{Value, json};
 /// One figure beside its goal.
 struct Row {
     name: String,
-    value: String,
+    value: f64,
+    unit: &'static str,
     goal: String,
     is_met: Option<bool>,
+    /// Whether less of it is better.
+    is_cost: bool,
 }
 
 /// All figures.
@@ -31,7 +35,14 @@ pub(crate) enum Goal {
 
 impl Report {
     /// Notes a figure: prints it as a JSON line, and keeps it for the table.
-    pub(crate) fn note(&mut self, name: &str, value: f64, unit: &str, goal: &Goal, more: &Value) {
+    pub(crate) fn note(
+        &mut self,
+        name: &str,
+        value: f64,
+        unit: &'static str,
+        goal: &Goal,
+        more: &Value,
+    ) {
         let (text, is_met) = match goal {
             Goal::AtLeast(least) => (format!("≥ {least}"), Some(value >= *least)),
             Goal::AtMost(most) => (format!("≤ {most}"), Some(value <= *most)),
@@ -43,9 +54,11 @@ impl Report {
         );
         self.rows.push(Row {
             name: name.to_owned(),
-            value: format!("{} {unit}", human(value)),
+            value,
+            unit,
             goal: text,
             is_met,
+            is_cost: unit != "/s" && !matches!(goal, Goal::AtLeast(_)),
         });
     }
 
@@ -58,10 +71,38 @@ impl Report {
                 Some(false) => "missed",
                 None => "",
             };
-            writeln!(text, "| {} | {} | {} | {mark} |", row.name, row.value, row.goal)
+            let value = human(row.value);
+            writeln!(text, "| {} | {value} {} | {} | {mark} |", row.name, row.unit, row.goal)
                 .expect("a string takes all");
         }
         text
+    }
+
+    /// A table of this program's medians beside another's, as Markdown. Both noted the same figures, as
+    /// often as they had turns. "Worse" says by how much a figure is, whether it should be high or low.
+    pub(crate) fn table_beside(&self, other: &Self) -> String {
+        let head = "| figure | this build | the other | this / other | worse by |";
+        let mut text = format!("{head}\n|---|---|---|---|---|\n");
+        let mut told = BTreeSet::new();
+        for row in &self.rows {
+            if !told.insert(row.name.as_str()) {
+                continue;
+            }
+            let (own, others) = (self.median_of(&row.name), other.median_of(&row.name));
+            let ratio = own / others;
+            let loss = if row.is_cost { ratio - 1.0 } else { 1.0 - ratio } * 100.0;
+            let worse = if loss > 0.0 { format!("{loss:.1} %") } else { String::new() };
+            let (name, unit) = (&row.name, row.unit);
+            let (own, others) = (human(own), human(others));
+            writeln!(text, "| {name} | {own} {unit} | {others} {unit} | {ratio:.3} | {worse} |")
+                .expect("a string takes all");
+        }
+        text
+    }
+
+    fn median_of(&self, name: &str) -> f64 {
+        let of_name = self.rows.iter().filter(|row| row.name == name);
+        median(of_name.map(|row| row.value).collect())
     }
 }
 
