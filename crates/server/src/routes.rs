@@ -216,30 +216,53 @@ impl FromRequestParts<Arc<App>> for OneQueue {
     }
 }
 
-/// What is left of a page: its items vary in size, and whoever asked for it may not read it.
+/// The items of a page, as JSON. They vary in size, and whoever asked for them may not read them, so
+/// that their bytes are bounded, not only their number. Each is encoded once.
 #[derive(Default)]
-struct PageRoom {
-    bytes: usize,
+struct PageItems {
+    json: Vec<u8>,
+    count: usize,
 }
 
-impl PageRoom {
-    /// Whether a page takes one more item. The first always fits.
+impl PageItems {
+    /// Takes one more item where there is room for it; the first always fits.
     fn takes<T: Serialize>(&mut self, item: &T) -> Result<bool, Refusal> {
-        let before = self.bytes;
-        self.bytes += serde_json::to_vec(item).map_err(Refusal::internal)?.len();
-        Ok(before == 0 || self.bytes <= limits::PAGE_BYTES_MAX)
+        let before = self.json.len();
+        if self.count > 0 {
+            self.json.push(b',');
+        }
+        serde_json::to_writer(&mut self.json, item).map_err(Refusal::internal)?;
+        if self.count > 0 && self.json.len() > limits::PAGE_BYTES_MAX {
+            self.json.truncate(before);
+            return Ok(false);
+        }
+        self.count += 1;
+        Ok(true)
+    }
+
+    /// The page: `rest` is its document with an empty list, which is the first member.
+    fn page<T: Serialize>(&self, rest: &T) -> Result<Response, Refusal> {
+        let mut body = serde_json::to_vec(rest).map_err(Refusal::internal)?;
+        let list = body.iter().position(|byte| *byte == b'[').ok_or("a page without a list");
+        let first = list.map_err(Refusal::internal)? + 1;
+        body.splice(first..first, self.json.iter().copied());
+        Ok(json_bytes(StatusCode::OK, body))
     }
 }
 
 /// A document as an answer.
 fn json<T: Serialize>(status: StatusCode, document: &T) -> Result<Response, Refusal> {
     let body = serde_json::to_vec(document).map_err(Refusal::internal)?;
+    Ok(json_bytes(status, body))
+}
+
+fn json_bytes(status: StatusCode, body: Vec<u8>) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    response
 }
 
 #[cfg(test)]

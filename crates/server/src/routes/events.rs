@@ -6,8 +6,8 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::response::Response;
 use http::header::VARY;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
-use relais_api::{Event, EventPage, codes};
+use http::{HeaderMap, HeaderValue, Method, Uri};
+use relais_api::{EventPage, codes};
 use relais_core::{Task, TaskId, limits};
 use relais_store::EventQuery;
 
@@ -19,7 +19,7 @@ use crate::connection::Turns;
 use crate::params::Params;
 use crate::prefer::Prefer;
 use crate::problem::Refusal;
-use crate::routes::{OneTask, PageRoom, json, task};
+use crate::routes::{OneTask, PageItems, task};
 use crate::watch::sse::{self, Opened, Resume};
 use crate::watch::{encode, many, poll};
 
@@ -106,7 +106,7 @@ async fn page(
     let turn = turns.take().await;
     let (events, next) = read_log(app, id, after, limit).await?;
     let terminal = task.life.status().is_terminal() && next >= task.life.version;
-    let mut response = json(StatusCode::OK, &EventPage { events, next, terminal })?;
+    let mut response = events.page(&EventPage { events: Vec::new(), next, terminal })?;
     if let Some(wait) = wait {
         let applied = format!("wait={}", wait.as_secs());
         let applied = HeaderValue::from_str(&applied).map_err(Refusal::internal)?;
@@ -121,20 +121,18 @@ async fn read_log(
     id: TaskId,
     after: u64,
     limit: usize,
-) -> Result<(Vec<Event>, u64), Refusal> {
-    let (mut events, mut next) = (Vec::new(), after);
-    let mut room = PageRoom::default();
-    while events.len() < limit {
-        let wanted = (limit - events.len()).min(AT_ONCE);
+) -> Result<(PageItems, u64), Refusal> {
+    let (mut events, mut next) = (PageItems::default(), after);
+    while events.count < limit {
+        let wanted = (limit - events.count).min(AT_ONCE);
         let query = EventQuery::Task { id, after: next, limit: wanted };
         let logged = app.engine.events(query).await?;
         for logged in &logged {
             let event = encode::event_of(app, &logged.entry).await?;
-            if !room.takes(&event)? {
+            if !events.takes(&event)? {
                 return Ok((events, next));
             }
             next = event.seq;
-            events.push(event);
         }
         if logged.len() < wanted {
             break;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use http::{StatusCode, Uri};
+use http::Uri;
 use relais_api::TaskList;
 use relais_core::{Status, Task, limits};
 use relais_engine::Estimate;
@@ -17,7 +17,7 @@ use crate::links::Viewer;
 use crate::params::Params;
 use crate::present;
 use crate::problem::Refusal;
-use crate::routes::{PageRoom, json};
+use crate::routes::PageItems;
 use crate::watch::many::label_of;
 
 /// Items on a page unless the caller says otherwise.
@@ -51,23 +51,21 @@ pub(super) async fn list(
         may_cancel: visitor.tenant(&app, Scope::Submit).is_ok(),
         may_retry: visitor.tenant(&app, Scope::Submit).is_ok(),
     };
-    let mut items = Vec::with_capacity(page.tasks.len());
-    let mut room = PageRoom::default();
+    let mut items = PageItems::default();
     let mut next = page.next;
     let mut last = None;
     for task in &page.tasks {
         if is_visible(&app, &visitor, task)? {
             let item = present::task_of(&app, task, &viewer, Estimate::default());
-            if !room.takes(&item)? {
+            if !items.takes(&item)? {
                 next = last;
                 break;
             }
-            items.push(item);
         }
         last = Some(task.spec.id);
     }
     let next = next.map(|next| next.to_string());
-    Ok(turn.until_sent(json(StatusCode::OK, &TaskList { items, next })?))
+    Ok(turn.until_sent(items.page(&TaskList { items: Vec::new(), next })?))
 }
 
 /// Whether the visitor sees a task of its tenant in a list: one that is bound to its caller, or to

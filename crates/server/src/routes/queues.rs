@@ -22,7 +22,7 @@ use crate::incoming;
 use crate::params::Params;
 use crate::problem::Refusal;
 use crate::routes::list::PAGE;
-use crate::routes::{OneQueue, PageRoom, json};
+use crate::routes::{OneQueue, PageItems, json};
 
 /// `GET /v1/queues`: those of the caller's tenant that anything came into, page by page.
 pub(super) async fn list(
@@ -38,19 +38,18 @@ pub(super) async fn list(
     let is_behind = |queue: &QueueName| after.as_ref().is_none_or(|after| queue > after);
     queues.retain(|stats| stats.tenant == tenant && is_behind(&stats.queue));
     queues.sort_by(|one, other| one.queue.cmp(&other.queue));
-    let mut items: Vec<Queue> = Vec::with_capacity(limit.min(queues.len()));
-    let mut room = PageRoom::default();
+    let mut items = PageItems::default();
+    let mut last = None;
     for stats in &queues {
         let policy = app.engine.policies().of(&tenant, &stats.queue);
         let item = document(&app, &tenant, &stats.queue, &policy, Some(stats));
-        if items.len() == limit || !room.takes(&item)? {
+        if items.count == limit || !items.takes(&item)? {
             break;
         }
-        items.push(item);
+        last = Some(item.name);
     }
-    let is_cut = items.len() < queues.len();
-    let next = items.last().filter(|_| is_cut).map(|last| last.name.clone());
-    json(StatusCode::OK, &QueueList { items, next })
+    let is_cut = items.count < queues.len();
+    items.page(&QueueList { items: Vec::new(), next: last.filter(|_| is_cut) })
 }
 
 /// `GET /v1/queues/{queue}`.
