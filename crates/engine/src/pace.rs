@@ -1,6 +1,7 @@
 //! How fast a queue gets work done: what came and ended lately, and how long that took. Measured,
 //! forgotten at a restart, and cheap: one and a half kilobytes for each queue.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use relais_core::Timestamp;
@@ -52,7 +53,7 @@ impl Pace {
     /// How long an attempt takes, once one has ended; of one that has run for `elapsed`, how much
     /// longer. `None` too for one that has outlived all that were measured.
     pub(crate) fn run_after(&self, elapsed: Duration) -> Option<Quantiles> {
-        if elapsed.is_zero() { self.run.quantiles } else { self.run.left_after(elapsed) }
+        if elapsed.is_zero() { self.run.quantiles() } else { self.run.left_after(elapsed) }
     }
 
     /// What the queue did lately.
@@ -60,8 +61,8 @@ impl Pace {
         Lately {
             accepted_per_s: self.accepted.per_second(now),
             finished_per_s: self.finished.per_second(now),
-            wait: self.wait.quantiles,
-            run: self.run.quantiles,
+            wait: self.wait.quantiles(),
+            run: self.run.quantiles(),
         }
     }
 }
@@ -118,12 +119,14 @@ fn index_of(slot: i64) -> usize {
 pub(crate) struct Spread {
     buckets: Box<[u16; BUCKETS]>,
     measured: u32,
-    quantiles: Option<Quantiles>,
+    /// What was found since the last measurement. Much is measured that nobody asks for: it is found
+    /// when somebody does.
+    found: Cell<Option<Quantiles>>,
 }
 
 impl Default for Spread {
     fn default() -> Self {
-        Self { buckets: Box::new([0; BUCKETS]), measured: 0, quantiles: None }
+        Self { buckets: Box::new([0; BUCKETS]), measured: 0, found: Cell::new(None) }
     }
 }
 
@@ -135,7 +138,16 @@ impl Spread {
         }
         self.buckets[bucket_of(took)] += 1;
         self.measured += 1;
-        self.quantiles = Some(Quantiles { p50: self.quantile(0, 5), p90: self.quantile(0, 9) });
+        self.found.set(None);
+    }
+
+    /// Of all; `None` where nothing was measured.
+    fn quantiles(&self) -> Option<Quantiles> {
+        if self.measured > 0 && self.found.get().is_none() {
+            let (p50, p90) = (self.quantile(0, 5), self.quantile(0, 9));
+            self.found.set(Some(Quantiles { p50, p90 }));
+        }
+        self.found.get()
     }
 
     /// The time that `tenths` of those in the buckets from `first` on did not exceed.
@@ -214,9 +226,9 @@ mod tests {
     fn a_spread_tells_its_middle_and_forgets_what_is_long_ago() {
         let mut spread = Spread::default();
         (1..=10).for_each(|n| spread.note(ms(n)));
-        assert_eq!(spread.quantiles, Some(Quantiles { p50: ms(5), p90: ms(9) }));
+        assert_eq!(spread.quantiles(), Some(Quantiles { p50: ms(5), p90: ms(9) }));
         (0..5_000).for_each(|_| spread.note(ms(100)));
-        let now = spread.quantiles.unwrap();
+        let now = spread.quantiles().unwrap();
         assert_eq!(now.p50, now.p90);
         assert!(now.p50 >= ms(100) && now.p50 <= ms(112), "{now:?}");
     }

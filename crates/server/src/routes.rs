@@ -242,10 +242,10 @@ impl PageItems {
 
     /// The page: `rest` is its document with an empty list, which is the first member.
     fn page<T: Serialize>(&self, rest: &T) -> Result<Response, Refusal> {
-        let mut body = serde_json::to_vec(rest).map_err(Refusal::internal)?;
-        let list = body.iter().position(|byte| *byte == b'[').ok_or("a page without a list");
-        let first = list.map_err(Refusal::internal)? + 1;
-        body.splice(first..first, self.json.iter().copied());
+        let rest = serde_json::to_vec(rest).map_err(Refusal::internal)?;
+        let list = rest.iter().position(|byte| *byte == b'[').ok_or("a page without a list");
+        let (before, after) = rest.split_at(list.map_err(Refusal::internal)? + 1);
+        let body = [before, &self.json, after].concat();
         Ok(json_bytes(StatusCode::OK, body))
     }
 }
