@@ -256,8 +256,9 @@ impl Engine {
         self.inner().attempts.spawn(async move {
             let token = LeaseToken { task: claimed.task.spec.id, nonce: claimed.nonce };
             let runner = claimed.task.spec.runner.clone();
-            let attempt = AssertUnwindSafe(engine.execute(claimed, stop)).catch_unwind();
-            if attempt.await.is_err() {
+            // In a box, because a task of the runtime is moved several times, with all that it may hold.
+            let attempt = AssertUnwindSafe(Box::pin(engine.execute(claimed, stop)));
+            if attempt.catch_unwind().await.is_err() {
                 tracing::error!(task = %token.task, "an attempt panicked; it counts as a crash");
                 engine.crashed(token).await;
             }

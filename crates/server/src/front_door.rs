@@ -168,7 +168,8 @@ impl FrontDoor {
             prefer,
             timeout: policy.attempt_timeout,
         };
-        let mut response = self.proxy.forward(request, peer, &target).await?;
+        // In a box, because it is large, and every connection has room for the largest answer in the making.
+        let mut response = Box::pin(self.proxy.forward(request, peer, &target)).await?;
         if depends_on_prefer {
             vary_by_prefer(response.headers_mut());
         }
