@@ -216,37 +216,53 @@ impl FromRequestParts<Arc<App>> for OneQueue {
     }
 }
 
-/// The items of a page, as JSON. They vary in size, and whoever asked for them may not read them, so
-/// that their bytes are bounded, not only their number. Each is encoded once.
-#[derive(Default)]
+/// A page in the making, as JSON. Each item is encoded once, before the next is made: a thousand of
+/// them hold megabytes.
 struct PageItems {
+    /// The page up to the latest item.
     json: Vec<u8>,
     count: usize,
 }
 
 impl PageItems {
-    /// Takes one more item where there is room for it; the first always fits.
+    /// An empty page, of which this member, the first, is the list.
+    fn of(list: &str) -> Self {
+        Self { json: ["{\"", list, "\":["].concat().into_bytes(), count: 0 }
+    }
+
+    /// Takes one more item where there is room for it; the first always fits. Items vary in size, and
+    /// whoever asked for them may not read them, so that their bytes are bounded, not only their number.
     fn takes<T: Serialize>(&mut self, item: &T) -> Result<bool, Refusal> {
         let before = self.json.len();
+        self.push(item)?;
+        if self.count > 1 && self.json.len() > limits::PAGE_BYTES_MAX {
+            self.json.truncate(before);
+            self.count -= 1;
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// Takes one more item: where their number is that of what was asked for.
+    fn push<T: Serialize>(&mut self, item: &T) -> Result<(), Refusal> {
         if self.count > 0 {
             self.json.push(b',');
         }
         serde_json::to_writer(&mut self.json, item).map_err(Refusal::internal)?;
-        if self.count > 0 && self.json.len() > limits::PAGE_BYTES_MAX {
-            self.json.truncate(before);
-            return Ok(false);
-        }
         self.count += 1;
-        Ok(true)
+        Ok(())
     }
 
-    /// The page: `rest` is its document with an empty list, which is the first member.
-    fn page<T: Serialize>(&self, rest: &T) -> Result<Response, Refusal> {
+    /// The page; `rest` is its document with an empty list, and says what comes behind.
+    fn page<T: Serialize>(mut self, rest: &T) -> Result<Response, Refusal> {
         let rest = serde_json::to_vec(rest).map_err(Refusal::internal)?;
-        let list = rest.iter().position(|byte| *byte == b'[').ok_or("a page without a list");
-        let (before, after) = rest.split_at(list.map_err(Refusal::internal)? + 1);
-        let body = [before, &self.json, after].concat();
-        Ok(json_bytes(StatusCode::OK, body))
+        let list = rest.iter().position(|byte| *byte == b'[').map_or(0, |bracket| bracket + 1);
+        let (before, behind) = rest.split_at(list);
+        if before.is_empty() || !self.json.starts_with(before) {
+            return Err(Refusal::internal("a page whose first member is another"));
+        }
+        self.json.extend_from_slice(behind);
+        Ok(json_bytes(StatusCode::OK, self.json))
     }
 }
 

@@ -122,7 +122,7 @@ async fn read_log(
     after: u64,
     limit: usize,
 ) -> Result<(PageItems, u64), Refusal> {
-    let (mut events, mut next) = (PageItems::default(), after);
+    let (mut events, mut next) = (PageItems::of("events"), after);
     while events.count < limit {
         let wanted = (limit - events.count).min(AT_ONCE);
         let query = EventQuery::Task { id, after: next, limit: wanted };

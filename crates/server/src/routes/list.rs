@@ -51,7 +51,7 @@ pub(super) async fn list(
         may_cancel: visitor.tenant(&app, Scope::Submit).is_ok(),
         may_retry: visitor.tenant(&app, Scope::Submit).is_ok(),
     };
-    let mut items = PageItems::default();
+    let mut items = PageItems::of("items");
     let mut next = page.next;
     let mut last = None;
     for task in &page.tasks {

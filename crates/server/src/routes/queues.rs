@@ -38,7 +38,7 @@ pub(super) async fn list(
     let is_behind = |queue: &QueueName| after.as_ref().is_none_or(|after| queue > after);
     queues.retain(|stats| stats.tenant == tenant && is_behind(&stats.queue));
     queues.sort_by(|one, other| one.queue.cmp(&other.queue));
-    let mut items = PageItems::default();
+    let mut items = PageItems::of("items");
     let mut last = None;
     for stats in &queues {
         let policy = app.engine.policies().of(&tenant, &stats.queue);

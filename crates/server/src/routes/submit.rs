@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Uri, header};
 use relais_api::{BatchItem, BatchResponse, Item, SubmitRequest, codes, decode_batch};
 use relais_core::{QueueName, Task, TaskId, TenantName, limits};
 use relais_engine::{EngineError, Submission, Submitted};
@@ -26,7 +26,7 @@ use crate::params::Params;
 use crate::prefer::Prefer;
 use crate::problem::Refusal;
 use crate::replay::replay_response;
-use crate::routes::{json, later};
+use crate::routes::{PageItems, later};
 use crate::submitted::{attached_response, attached_task};
 use crate::watch::poll;
 
@@ -141,7 +141,7 @@ pub(super) async fn submit_batch(
     }
     let mut submitted = submit_all(&app, submissions).await?.into_iter();
     let how = How { base: visitor.base.clone(), ..How::default() };
-    let mut items = Vec::with_capacity(slots.len());
+    let mut items = PageItems::of("items");
     for slot in slots {
         let item = match slot {
             Ok(queue) => {
@@ -153,9 +153,10 @@ pub(super) async fn submit_batch(
             }
             Err(refusal) => Err(refusal),
         };
-        items.push(item.unwrap_or_else(|refusal| BatchItem::refused(app.refuse_item(&refusal))));
+        let refused = |refusal| BatchItem::refused(app.refuse_item(&refusal));
+        items.push(&item.unwrap_or_else(refused))?;
     }
-    json(StatusCode::OK, &BatchResponse { items })
+    items.page(&BatchResponse { items: Vec::new() })
 }
 
 async fn submit_all(
