@@ -8,9 +8,9 @@ use relais_core::outcome::PauseScope;
 use relais_core::{Policy, QueueName, Rate, TenantName, limits};
 use relais_store::{Pool, RunBy};
 
-use crate::call::UpstreamTls;
 use crate::execute::inline::Handler;
 use crate::seal::SealKey;
+use crate::upstream::call::UpstreamTls;
 
 /// What protects one upstream, across queues and tenants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

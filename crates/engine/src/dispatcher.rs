@@ -13,8 +13,8 @@ use tokio::sync::Notify;
 use crate::engine::{Engine, EngineError};
 use crate::execute::push::conclude;
 use crate::execute::tap::TapEvent;
-use crate::origin::Room;
-use crate::trouble::Trouble;
+use crate::log::trouble::Trouble;
+use crate::upstream::origin::Room;
 
 /// Attempts that one claim of the dispatcher starts at most.
 const CLAIM_MAX: u32 = 64;

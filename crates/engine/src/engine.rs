@@ -15,7 +15,6 @@ use relais_store::{
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::call::Caller;
 use crate::clock::{Chance, Clock};
 use crate::coalesce::Coalescer;
 use crate::config::{Config, Policies};
@@ -23,11 +22,12 @@ use crate::dispatcher::Dispatcher;
 use crate::execute::running::Running;
 use crate::execute::tap::Taps;
 use crate::feed::{Feed, Follower};
-use crate::known::Known;
-use crate::meters::Meters;
-use crate::origin::Origins;
-use crate::pause::Pauses;
+use crate::measure::meters::Meters;
+use crate::queue::known::Known;
 use crate::timekeeper::Alarm;
+use crate::upstream::call::Caller;
+use crate::upstream::origin::Origins;
+use crate::upstream::pause::Pauses;
 
 /// Why the engine could not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

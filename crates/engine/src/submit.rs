@@ -12,7 +12,7 @@ use relais_store::{Accept, Body, Commit, Committed, Data, Idempotency, Place, Po
 use crate::config::Config;
 use crate::engine::{Engine, EngineError};
 use crate::envelope::{self, Context, Field, RequestHead};
-use crate::meters::Meters;
+use crate::measure::meters::Meters;
 
 /// A request that is to become a task. Names and sizes are checked already.
 #[derive(Debug, Clone)]

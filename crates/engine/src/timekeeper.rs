@@ -17,8 +17,8 @@ use tokio::sync::Notify;
 
 use crate::clock::{Gap, LOOK_EVERY};
 use crate::engine::{Engine, EngineError};
-use crate::meters::Meters;
-use crate::trouble::Trouble;
+use crate::log::trouble::Trouble;
+use crate::measure::meters::Meters;
 
 /// Overdue tasks ended in one write.
 const TICKS_MAX: usize = 256;

@@ -15,19 +15,19 @@ use relais_core::Task;
 use relais_engine::{Context, Engine, EngineError, envelope};
 use tokio_util::sync::CancellationToken;
 
+use crate::answer::cors::{Cors, Own};
+use crate::answer::problem::Refusal;
+use crate::auth::ticket::Tickets;
 use crate::auth::{CallerMac, Keys, is_loopback};
-use crate::bodies::Bodies;
 use crate::config::ServerConfig;
-use crate::cors::{Cors, Own};
-use crate::metrics::Metrics;
-use crate::problem::Refusal;
+use crate::connection::tls::{Certificates, TlsError};
+use crate::observe::metrics::Metrics;
+use crate::observe::refusals::Refusals;
 use crate::proxy::source::is_authority;
-use crate::refusals::Refusals;
+use crate::request::bodies::Bodies;
 use crate::routes::OwnPaths;
+use crate::routes::uploads::Uploads;
 use crate::service::RouteProblem;
-use crate::ticket::Tickets;
-use crate::tls::{Certificates, TlsError};
-use crate::uploads::Uploads;
 use crate::watch::estimate::Estimates;
 
 /// Why a server could not start.

@@ -2,9 +2,11 @@
 //!
 //! Not here: what a ticket looks like (`ticket`), and lease tokens, which the engine checks.
 
+pub(crate) mod idempotency;
 mod keys;
 mod local;
 mod mac;
+pub(crate) mod ticket;
 mod visitor;
 
 use std::sync::Arc;
@@ -18,9 +20,9 @@ pub(crate) use local::is_loopback;
 pub(crate) use mac::{CallerMac, draw};
 pub(crate) use visitor::{Action, Seen, Visitor, sees_all_of};
 
+use crate::answer::problem::Refusal;
 use crate::app::App;
 use crate::config::{ApiKey, Scopes};
-use crate::problem::Refusal;
 
 /// The field an API key travels in. Never forwarded, stored or logged.
 pub(crate) const API_KEY: &str = "relais-api-key";

@@ -8,7 +8,7 @@ use relais_core::{LaneKey, QueueName, TenantName, limits};
 use relais_engine::Grants;
 
 use crate::auth::is_loopback;
-use crate::tls::TlsFiles;
+use crate::connection::tls::TlsFiles;
 
 /// What a server is told at its start.
 #[derive(Debug, Clone)]

@@ -10,8 +10,10 @@ mod framing;
 mod guard;
 mod head;
 mod http2;
+pub(crate) mod listen;
 mod streams;
 mod timing;
+pub(crate) mod tls;
 mod transport;
 
 use std::net::SocketAddr;
@@ -44,8 +46,8 @@ use self::streams::Streams;
 pub(crate) use self::streams::Turns;
 use self::timing::Timing;
 use self::transport::Transport;
+use crate::answer::problem::Refusal;
 use crate::app::Side;
-use crate::problem::Refusal;
 use crate::service::Door;
 
 /// What every HTTP/2 connection begins with.

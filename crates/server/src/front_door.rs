@@ -35,18 +35,18 @@ use self::check::RouteProblem;
 use self::handover::{Ears, Waiting};
 use self::mode::{Patience, Way, way};
 use self::table::{Found, Table, is_ambiguous};
-use crate::accept::page_for;
-use crate::accepted::How;
+use crate::answer::accepted::How;
+use crate::answer::cors;
+use crate::answer::pages;
+use crate::answer::problem::Refusal;
+use crate::answer::submitted::attached_response;
 use crate::app::App;
 use crate::config::{CorsBy, HostHeader, Mode, Route};
 use crate::connection::Peer;
-use crate::cors;
-use crate::pages;
-use crate::prefer::Prefer;
-use crate::problem::Refusal;
 use crate::proxy::fields::{PreferIs, vary_by_prefer};
 use crate::proxy::{Proxy, Target};
-use crate::submitted::attached_response;
+use crate::request::accept::page_for;
+use crate::request::prefer::Prefer;
 
 /// How long the fallback's upstream may take to begin its answer.
 const FALLBACK_TIMEOUT: Duration = Duration::from_secs(600);

@@ -1,53 +1,28 @@
 //! HTTP: the front door, the task API, the followers. The only crate that knows status codes.
 //!
-//! Read in this order: [`app`] (what all requests share), `routes` (the task API, one file per
-//! resource), `problem` (the one conversion of errors to HTTP), `auth` and `ticket` (who calls),
-//! `accepted` and `replay` (the two answers about a task), `watch` (its followers). Not here: what
-//! may happen to a task (`relais-core`), and what makes it happen (`relais-engine`).
+//! Read in this order: [`app`] (what all requests share), `connection` (what comes in, and how it is
+//! bounded), `service` (who answers), `routes` (the task API, one file per resource) and `front_door`,
+//! `auth` (who calls), `request` (what is read), `answer` (what is said, with the one conversion of
+//! errors to HTTP), `watch` (followers), `observe` (metrics and log). Not here: what may happen to a
+//! task (`relais-core`), and what makes it happen (`relais-engine`).
 
-mod accept;
-mod accepted;
-mod access;
+mod answer;
 pub mod app;
 pub mod auth;
-mod bodies;
 pub mod config;
 mod connection;
-mod cors;
-mod etag;
 mod front_door;
-mod heavy;
-mod idempotency;
-mod incoming;
-mod links;
-mod listen;
-mod logged;
-mod metrics;
-mod pace;
-mod pages;
-mod params;
-mod part;
-mod pieces;
-mod prefer;
-mod present;
-mod problem;
+mod observe;
 mod proxy;
-mod refusals;
-mod replay;
+mod request;
 mod routes;
 mod run_to_end;
 mod service;
-mod stored;
-mod submitted;
-mod ticket;
-mod tls;
-mod uploads;
 mod watch;
-mod worker;
 
 pub use app::{App, ServeError};
-pub use listen::{listen, serve};
+pub use connection::listen::{listen, serve};
+pub use connection::tls::{Certificates, TlsError, TlsFault, TlsFiles};
 pub use service::{Door, RouteProblem, Rules, validate_routes};
-pub use tls::{Certificates, TlsError, TlsFault, TlsFiles};
 pub use watch::chunk::Chunk;
 pub use watch::sse::{Follow, Following};

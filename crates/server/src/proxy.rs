@@ -18,16 +18,16 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use relais_api::codes::{self, Code};
 use relais_core::outcome::{Loss, Sent, is_idempotent_method, judge_lost};
-use relais_engine::call::{CallError, Care};
+use relais_engine::upstream::call::{CallError, Care};
 use tokio_util::task::TaskTracker;
 
 use self::fields::PreferIs;
 use self::source::Source;
+use crate::answer::problem::{ORIGIN, Refusal};
+use crate::answer::stored::no_body;
 use crate::app::App;
 use crate::config::HostHeader;
 use crate::connection::Peer;
-use crate::problem::{ORIGIN, Refusal};
-use crate::stored::no_body;
 
 /// How long a call goes on for a client that has closed its sending side, since the last byte that
 /// it was sent: it may wait for its answer, and most who do that are gone.
@@ -203,7 +203,9 @@ fn refusal_of(error: &CallError, loss: Loss) -> Refusal {
         }
         CallError::NotHttp => lost(&codes::UPSTREAM_MALFORMED, loss, &detail),
         // The client's own upload broke off; most likely nobody hears this.
-        CallError::Broken { error, .. } if error.is_user() => crate::incoming::broken_off(),
+        CallError::Broken { error, .. } if error.is_user() => {
+            crate::request::incoming::broken_off()
+        }
         CallError::Broken { error, .. } => {
             tracing::debug!(%error, "an upstream did not answer");
             lost(&codes::UPSTREAM_MALFORMED, loss, &detail)

@@ -14,6 +14,8 @@ mod service;
 mod settles;
 mod submit;
 mod task;
+pub(crate) mod uploads;
+pub(crate) mod worker;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -32,12 +34,12 @@ use serde::Serialize;
 use tower::ServiceExt as _;
 
 pub(crate) use self::queues::travelling;
+use crate::answer::problem::Refusal;
+use crate::answer::stored::no_body;
 use crate::app::{App, Side};
 use crate::connection::Peer;
 use crate::front_door::check::OWN_PATHS;
-use crate::problem::Refusal;
 use crate::run_to_end::RunToEnd;
-use crate::stored::no_body;
 use crate::watch::sse::{self, Following};
 
 /// Methods of a resource that is only read.

@@ -14,13 +14,13 @@ use relais_core::limits;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
-use crate::access;
+use crate::answer::problem::Refusal;
 use crate::app::{App, ServeError, Side};
 use crate::config::ServerConfig;
 use crate::connection::Peer;
 use crate::front_door::FrontDoor;
 pub use crate::front_door::check::{RouteProblem, validate_routes};
-use crate::problem::Refusal;
+use crate::observe::access;
 use crate::routes::OwnPaths;
 
 /// Methods that Relais knows how to pass on; others pass, too, where a route names them.

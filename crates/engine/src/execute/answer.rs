@@ -16,7 +16,7 @@ use super::tap::{Answer, TapEvent};
 use crate::engine::{Engine, EngineError};
 use crate::envelope::{self, ResultHead};
 use crate::headers;
-use crate::pause::Pause;
+use crate::upstream::pause::Pause;
 use crate::work::{Outcome, Report};
 
 /// An answer of which more than this arrived reports its bytes as progress…

@@ -16,9 +16,9 @@ use tokio_util::sync::CancellationToken;
 use super::answer::{Complete, Lost, Received};
 use super::request::{self, Unsendable};
 use super::tap::TapEvent;
-use crate::call::{CallError, Care};
 use crate::engine::{Engine, EngineError};
 use crate::envelope::Context;
+use crate::upstream::call::{CallError, Care};
 use crate::work::{Outcome, Settle, Unread};
 
 /// How a call ended.

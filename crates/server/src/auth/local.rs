@@ -5,7 +5,7 @@ use http::{HeaderMap, Uri, Version, header};
 use relais_api::codes;
 use relais_engine::headers::folded;
 
-use crate::problem::Refusal;
+use crate::answer::problem::Refusal;
 
 /// Fields that proxies add, beside all that begin with `x-forwarded-`: a call with one of them was
 /// made by whoever reached the proxy, however local the connection is.

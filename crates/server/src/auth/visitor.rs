@@ -10,14 +10,14 @@ use relais_core::{Task, TaskId, TenantName, Timestamp};
 use relais_engine::{Access, Grants};
 
 use super::{Caller, Scope, api_caller, bearer, local};
+use crate::answer::links::Viewer;
+use crate::answer::problem::Refusal;
 use crate::app::{App, Side};
-use crate::bodies::Holder;
+use crate::auth::ticket::Ticket;
 use crate::connection::{Client, Peer};
-use crate::links::Viewer;
-use crate::params;
-use crate::problem::Refusal;
 use crate::proxy::source::Source;
-use crate::ticket::Ticket;
+use crate::request::bodies::Holder;
+use crate::request::params;
 
 /// The cookie a ticket may come in. Never reaches an upstream.
 pub(crate) const COOKIE: &str = "__Host-relais";

@@ -19,10 +19,10 @@ use relais_engine::headers::{is_hop_by_hop, is_own};
 use relais_engine::{ResultHead, Tap, TapEvent};
 
 use super::abandon::Abandon;
-use crate::accepted::{PREFERENCE_APPLIED, RELAIS_TASK};
-use crate::problem::{ORIGIN, Refusal};
+use crate::answer::accepted::{PREFERENCE_APPLIED, RELAIS_TASK};
+use crate::answer::problem::{ORIGIN, Refusal};
+use crate::answer::stored::no_body;
 use crate::proxy::fields::vary_by_prefer;
-use crate::stored::no_body;
 
 /// Bytes read from the store at once.
 const PIECE_BYTES: usize = 64 << 10;

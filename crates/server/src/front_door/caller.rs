@@ -6,13 +6,13 @@ use relais_core::{LaneKey, TenantName};
 use relais_engine::Access;
 
 use super::table::decoded;
-use crate::accept::{Language, page_for};
+use crate::answer::problem::Refusal;
 use crate::app::App;
+use crate::auth::idempotency;
 use crate::auth::{self, Caller, Scope};
 use crate::config::{LaneSource, Route, RouteAccess};
-use crate::idempotency;
-use crate::problem::Refusal;
 use crate::proxy::source::Source;
+use crate::request::accept::{Language, page_for};
 
 /// Who hands a request in.
 pub(super) struct Submitter {

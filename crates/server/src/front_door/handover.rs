@@ -16,11 +16,11 @@ use super::abandon::Abandon;
 use super::answer;
 use super::caller::Submitter;
 use super::mode::Patience;
-use crate::accepted::{How, accepted_response};
+use crate::answer::accepted::{How, accepted_response};
+use crate::answer::problem::Refusal;
+use crate::answer::replay::replay_response;
 use crate::app::App;
-use crate::problem::Refusal;
 use crate::proxy::fields::vary_by_prefer;
-use crate::replay::replay_response;
 use crate::watch::poll;
 
 /// A client that waits for the answer to the task it has made.

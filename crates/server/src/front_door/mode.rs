@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::{Mode, Route};
-use crate::prefer::Prefer;
+use crate::request::prefer::Prefer;
 
 /// How a request is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use http::HeaderMap;
 use relais_api::{Deadline, Span, Time, codes};
 use relais_core::{Asked, InvalidOption, OptionName, Options, Timestamp};
 
-use crate::problem::Refusal;
+use crate::answer::problem::Refusal;
 use crate::routes::{later, moments};
 
 /// The known options that there are: the field, and the word by which a route allows it.

@@ -15,14 +15,14 @@ use super::check::upstream;
 use super::options;
 use super::trace::traceparent;
 use super::upload::{self, Digest, Uploaded};
+use crate::answer::problem::Refusal;
 use crate::app::App;
-use crate::bodies::{Holder, Place};
+use crate::auth::idempotency::{self, Keyed};
 use crate::config::Route;
-use crate::idempotency::{self, Keyed};
-use crate::incoming::check_length;
-use crate::problem::Refusal;
 use crate::proxy::fields::{self, PreferIs};
 use crate::proxy::source::Source;
+use crate::request::bodies::{Holder, Place};
+use crate::request::incoming::check_length;
 
 /// A request that is about to become a task.
 struct Prepared {

@@ -7,10 +7,10 @@ use relais_core::limits;
 use relais_engine::Engine;
 use relais_store::{Data, Spool};
 
-use crate::bodies::Held;
-use crate::incoming::too_large;
-use crate::pieces::Pieces;
-use crate::problem::Refusal;
+use crate::answer::problem::Refusal;
+use crate::request::bodies::Held;
+use crate::request::incoming::too_large;
+use crate::request::pieces::Pieces;
 
 /// A body that came whole, and is durable as far as it is not small.
 #[derive(Debug)]

@@ -12,12 +12,12 @@ use relais_core::{self as core, FailureCode, Refused, Reply, Status, Task, Tenan
 use relais_engine::EngineError;
 use relais_store::{Filter, Rejected, Stepped};
 
+use crate::answer::present;
+use crate::answer::problem::Refusal;
 use crate::app::App;
 use crate::auth::{Scope, Visitor};
-use crate::incoming;
-use crate::params::Params;
-use crate::present;
-use crate::problem::Refusal;
+use crate::request::incoming;
+use crate::request::params::Params;
 use crate::routes::json;
 use crate::routes::list::is_visible;
 use crate::watch::many::label_of;

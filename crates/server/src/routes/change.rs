@@ -12,14 +12,14 @@ use relais_core::{Refused, Reply};
 use relais_engine::{EngineError, Estimate};
 use relais_store::Rejected;
 
-use crate::accepted::{How, accepted, accepted_response};
+use crate::answer::accepted::{How, accepted, accepted_response};
+use crate::answer::etag::{self, Form};
+use crate::answer::present;
+use crate::answer::problem::Refusal;
 use crate::app::App;
 use crate::auth::{Action, Visitor};
-use crate::etag::{self, Form};
-use crate::incoming;
-use crate::params::Params;
-use crate::present;
-use crate::problem::Refusal;
+use crate::request::incoming;
+use crate::request::params::Params;
 use crate::routes::{OneTask, json};
 
 /// `POST /v1/tasks/{id}/cancel`: a task that is over stays as it is, and the answer says how.

@@ -9,8 +9,8 @@ use axum::routing::{MethodRouter, any};
 use http::HeaderMap;
 use relais_api::codes;
 
+use crate::answer::problem::Refusal;
 use crate::app::App;
-use crate::problem::Refusal;
 
 /// Fields that ask for something of later orders.
 const FIELDS: [&str; 3] = ["relais-await", "relais-callback", "relais-webhook"];

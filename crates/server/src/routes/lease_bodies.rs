@@ -14,19 +14,19 @@ use relais_core::{BodyKind, LeaseToken, Task};
 use relais_engine::{EngineError, RequestHead, Settle, Unread, envelope};
 use relais_store::{StoreError, StoredBody};
 
+use crate::answer::problem::Refusal;
+use crate::answer::replay::protect;
+use crate::answer::stored::body_of;
 use crate::app::App;
 use crate::auth::Visitor;
-use crate::bodies::{Holder, Place};
-use crate::incoming;
-use crate::params::Params;
-use crate::problem::Refusal;
-use crate::replay::protect;
+use crate::request::bodies::{Holder, Place};
+use crate::request::incoming;
+use crate::request::params::Params;
 use crate::routes::json;
 use crate::routes::leases::token_of;
 use crate::routes::submit::check_content_type;
-use crate::stored::body_of;
-use crate::uploads;
-use crate::worker::leased_task;
+use crate::routes::uploads;
+use crate::routes::worker::leased_task;
 
 /// The field a lease's token travels in.
 const LEASE: &str = "relais-lease";

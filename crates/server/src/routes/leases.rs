@@ -19,15 +19,15 @@ use relais_store::{Rejected, Stepped};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::answer::present;
+use crate::answer::problem::Refusal;
 use crate::app::App;
 use crate::auth::{Scope, Visitor};
-use crate::incoming::{self, Large};
-use crate::params::Params;
-use crate::present;
-use crate::problem::Refusal;
+use crate::request::incoming::{self, Large};
+use crate::request::params::Params;
 use crate::routes::submit::{check_len, check_small};
+use crate::routes::worker::{Handover, Leased, Right, Wish, leases_of, take};
 use crate::routes::{OneQueue, json};
-use crate::worker::{Handover, Leased, Right, Wish, leases_of, take};
 
 /// `POST /v1/queues/{queue}/leases`.
 pub(super) async fn lease(

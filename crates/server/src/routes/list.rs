@@ -10,13 +10,13 @@ use relais_core::{Status, Task, limits};
 use relais_engine::Estimate;
 use relais_store::Filter;
 
+use crate::answer::links::Viewer;
+use crate::answer::present;
+use crate::answer::problem::Refusal;
 use crate::app::App;
 use crate::auth::{Scope, Visitor};
 use crate::connection::Turns;
-use crate::links::Viewer;
-use crate::params::Params;
-use crate::present;
-use crate::problem::Refusal;
+use crate::request::params::Params;
 use crate::routes::PageItems;
 use crate::watch::many::label_of;
 

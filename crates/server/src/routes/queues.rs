@@ -12,15 +12,15 @@ use http::{StatusCode, Uri};
 use relais_api::queue::{Latency, Quantiles, Throughput};
 use relais_api::{Counts, Queue, QueueList, Span, codes};
 use relais_core::{Policy, QueueName, TenantName, limits};
-use relais_engine::pace::WINDOW;
+use relais_engine::measure::pace::WINDOW;
 use relais_store::{QueueChange, QueueStats};
 
 pub(crate) use self::policy::travelling;
+use crate::answer::problem::Refusal;
 use crate::app::App;
 use crate::auth::{Scope, Visitor};
-use crate::incoming;
-use crate::params::Params;
-use crate::problem::Refusal;
+use crate::request::incoming;
+use crate::request::params::Params;
 use crate::routes::list::PAGE;
 use crate::routes::{OneQueue, PageItems, json};
 
@@ -167,7 +167,7 @@ fn document(
     }
 }
 
-fn quantiles(measured: relais_engine::pace::Quantiles) -> Quantiles {
+fn quantiles(measured: relais_engine::measure::pace::Quantiles) -> Quantiles {
     let span = |time: Duration| Span::from_ms(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
     Quantiles { p50: span(measured.p50), p90: span(measured.p90) }
 }

@@ -9,16 +9,16 @@ use relais_api::codes;
 use relais_core::limits;
 use relais_engine::Estimate;
 
-use crate::accept::page_for;
-use crate::accepted::{PREFERENCE_APPLIED, follow_headers, set_pace};
+use crate::answer::accepted::{PREFERENCE_APPLIED, follow_headers, set_pace};
+use crate::answer::pages;
+use crate::answer::present;
+use crate::answer::problem::Refusal;
+use crate::answer::replay::result_response;
 use crate::app::App;
 use crate::auth::{Action, Visitor};
-use crate::pages;
-use crate::params::Params;
-use crate::prefer::Prefer;
-use crate::present;
-use crate::problem::Refusal;
-use crate::replay::result_response;
+use crate::request::accept::page_for;
+use crate::request::params::Params;
+use crate::request::prefer::Prefer;
 use crate::routes::{OneTask, json};
 use crate::watch::poll;
 

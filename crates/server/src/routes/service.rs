@@ -10,13 +10,13 @@ use relais_api::codes::{self, Code};
 use relais_api::health::{Health, HealthStatus};
 use relais_store::Health as StoreHealth;
 
-use crate::accept::preferred;
+use crate::answer::pages;
+use crate::answer::problem::Refusal;
 use crate::app::App;
 use crate::auth::{Scope, Visitor};
-use crate::metrics::Format;
-use crate::pages;
-use crate::params::Params;
-use crate::problem::Refusal;
+use crate::observe::metrics::Format;
+use crate::request::accept::preferred;
+use crate::request::params::Params;
 use crate::routes::json;
 
 /// `GET /healthz`: the process lives.
@@ -58,7 +58,7 @@ pub(super) async fn metrics(
     };
     let (queues, figures) = (app.engine.queues().await?, app.engine.figures().await?);
     let format = Format::at(preferred(visitor.headers(), &Format::OFFERS));
-    let text = crate::metrics::text(&app, queues, figures, tenant.as_ref(), format);
+    let text = crate::observe::metrics::text(&app, queues, figures, tenant.as_ref(), format);
     let mut response = Response::new(text.into());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.media_type()));

@@ -16,16 +16,16 @@ use relais_core::Reply;
 use relais_engine::{EngineError, Estimate, Settle};
 use relais_store::Stepped;
 
+use crate::answer::links::Viewer;
+use crate::answer::present;
+use crate::answer::problem::Refusal;
 use crate::app::App;
 use crate::auth::{Scope, Visitor};
-use crate::links::Viewer;
-use crate::params::Params;
-use crate::present;
-use crate::problem::Refusal;
+use crate::request::params::Params;
 use crate::routes::leases::{
     Answers, groups, hand_over, lease_max, read_items, refusal_of, worker_name,
 };
-use crate::worker::{Handover, Right, Wish, leases_of, take};
+use crate::routes::worker::{Handover, Right, Wish, leases_of, take};
 
 /// `POST /v1/leases/settle`.
 pub(super) async fn settle(

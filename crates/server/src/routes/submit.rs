@@ -16,18 +16,18 @@ use relais_engine::{EngineError, Submission, Submitted};
 
 use self::decoded::{InCommon, submission};
 pub(super) use self::decoded::{check_content_type, check_len, check_small};
-use crate::accepted::{How, PREFERENCE_APPLIED, accepted, accepted_response};
+use crate::answer::accepted::{How, PREFERENCE_APPLIED, accepted, accepted_response};
+use crate::answer::problem::Refusal;
+use crate::answer::replay::replay_response;
+use crate::answer::submitted::{attached_response, attached_task};
 use crate::app::App;
+use crate::auth::idempotency::{self, Keyed};
 use crate::auth::{Caller, Scope, Visitor};
 use crate::connection::Client;
-use crate::idempotency::{self, Keyed};
-use crate::incoming::{self, Large, Lines};
-use crate::params::Params;
-use crate::prefer::Prefer;
-use crate::problem::Refusal;
-use crate::replay::replay_response;
+use crate::request::incoming::{self, Large, Lines};
+use crate::request::params::Params;
+use crate::request::prefer::Prefer;
 use crate::routes::{PageItems, later};
-use crate::submitted::{attached_response, attached_task};
 use crate::watch::poll;
 
 /// The idempotency key of a call, and who sends it. Whoever may submit here may be shown what it

@@ -12,17 +12,17 @@ use relais_core::outcome::PauseScope;
 use relais_core::{State as Life, Task, limits};
 use relais_engine::{Estimate, Obstacle};
 
-use crate::accept::{language, preferred};
-use crate::accepted::{PREFERENCE_APPLIED, set_pace};
+use crate::answer::accepted::{PREFERENCE_APPLIED, set_pace};
+use crate::answer::etag::{self, Form};
+use crate::answer::links::Viewer;
+use crate::answer::pages;
+use crate::answer::present;
+use crate::answer::problem::Refusal;
 use crate::app::App;
 use crate::auth::{Action, Seen, Visitor};
-use crate::etag::{self, Form};
-use crate::links::Viewer;
-use crate::pages;
-use crate::params::Params;
-use crate::prefer::Prefer;
-use crate::present;
-use crate::problem::Refusal;
+use crate::request::accept::{language, preferred};
+use crate::request::params::Params;
+use crate::request::prefer::Prefer;
 use crate::routes::{OneTask, events, json};
 use crate::watch::poll;
 

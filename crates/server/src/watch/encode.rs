@@ -14,9 +14,9 @@ use relais_engine::{EngineError, Published, ResultHead, envelope};
 use relais_store::StoreError;
 use serde::Serialize;
 
+use crate::answer::present;
+use crate::answer::problem::Refusal;
 use crate::app::App;
-use crate::present;
-use crate::problem::Refusal;
 use crate::watch::chunk::Chunk;
 
 /// An entry as an event.

@@ -11,9 +11,9 @@ use bytes::Bytes;
 use relais_api::Notice;
 use relais_core::{Status, TaskId, limits};
 
+use crate::answer::present;
+use crate::answer::problem::Refusal;
 use crate::app::App;
-use crate::present;
-use crate::problem::Refusal;
 use crate::watch::chunk::Chunk;
 
 /// How long an estimate is good enough for the next follower.

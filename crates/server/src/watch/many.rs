@@ -12,11 +12,11 @@ use relais_store::{EventQuery, Logged};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 
+use crate::answer::problem::Refusal;
 use crate::app::App;
 use crate::auth::{Action, Scope, Visitor};
 use crate::connection::Client;
-use crate::params::Params;
-use crate::problem::Refusal;
+use crate::request::params::Params;
 use crate::watch::chunk::Chunk;
 use crate::watch::encode::event_of;
 use crate::watch::sse::{KEEPALIVE, Resume, ends_at, retry_ms};

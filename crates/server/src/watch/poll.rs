@@ -4,8 +4,8 @@
 use relais_core::{Task, TaskId};
 use relais_engine::Follower;
 
+use crate::answer::problem::Refusal;
 use crate::app::App;
-use crate::problem::Refusal;
 
 /// Waits until `is_enough` of a task, or `end` resolves. Answers the task as it is then; `None` if
 /// it is gone. `follower` must have come before the task was read.

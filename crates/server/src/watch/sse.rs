@@ -18,9 +18,9 @@ use relais_core::{Entry, EventKind, Status, TaskId, Timestamp, limits};
 use relais_engine::Follower;
 use relais_store::EventQuery;
 
+use crate::answer::problem::Refusal;
 use crate::app::App;
 use crate::connection::Client;
-use crate::problem::Refusal;
 use crate::watch::chunk::Chunk;
 use crate::watch::encode::{shared_sse_of, sse_of};
 

@@ -6,7 +6,7 @@ use relais_api::{Policy as Document, Span};
 use relais_core::policy::Draft;
 use relais_core::{Order, Policy, Rate};
 
-use crate::problem::Refusal;
+use crate::answer::problem::Refusal;
 
 /// The policy that a document says.
 ///

@@ -6,11 +6,11 @@
 use bytes::Bytes;
 use relais_core::{BodyKind, Refused, Reply, TaskId};
 use relais_engine::EngineError;
-use relais_engine::meters::Meters;
+use relais_engine::measure::meters::Meters;
 use relais_store::{BodySource, Stepped, StoreError, StoredBody};
 
+use crate::answer::problem::Refusal;
 use crate::app::App;
-use crate::problem::Refusal;
 
 /// Bytes that are read and compared at once.
 const PIECE_BYTES: usize = 64 << 10;

@@ -12,14 +12,14 @@ use relais_engine::{Outcome, ResultHead, Settle};
 use relais_store::{Body, Data};
 
 use super::again::Brought;
+use crate::answer::problem::Refusal;
 use crate::app::App;
-use crate::heavy;
-use crate::incoming::too_large;
-use crate::problem::Refusal;
+use crate::request::heavy;
+use crate::request::incoming::too_large;
 use crate::routes::leases::token_of;
 use crate::routes::submit::{check_content_type, check_len};
-use crate::uploads::Taken;
-use crate::worker::is_held;
+use crate::routes::uploads::Taken;
+use crate::routes::worker::is_held;
 
 /// The media type of a result that was given as JSON.
 const JSON: &str = "application/json";

@@ -8,11 +8,11 @@ use relais_api::{RawJson, Span, SubmitRequest, codes};
 use relais_core::{Asked, InvalidOption, OptionName, Runner, Source, TenantName, limits};
 use relais_engine::{Access, Context, Grants, RequestHead, Submission};
 
+use crate::answer::problem::Refusal;
 use crate::app::App;
 use crate::auth::Visitor;
-use crate::heavy;
-use crate::incoming::too_large;
-use crate::problem::Refusal;
+use crate::request::heavy;
+use crate::request::incoming::too_large;
 use crate::routes::moments;
 
 /// The media type of an input that was given as JSON.

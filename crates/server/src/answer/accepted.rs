@@ -1,0 +1,174 @@
+//! The 202: the task, and all it takes to follow it.
+
+use axum::response::Response;
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, LINK, LOCATION, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use relais_api::Accepted;
+use relais_core::{Task, limits};
+use relais_engine::{Access, Context, Estimate, Grants};
+
+use crate::answer::links::{self, Viewer};
+use crate::answer::pages;
+use crate::answer::present;
+use crate::answer::problem::Refusal;
+use crate::answer::submitted::IDEMPOTENT_REPLAYED;
+use crate::app::App;
+use crate::auth::{Caller, Scope};
+use crate::request::accept::Language;
+
+/// Names the task of an answer.
+pub(crate) const RELAIS_TASK: &str = "relais-task";
+/// Where the state of the task is, for clients that know this field from elsewhere.
+const OPERATION_LOCATION: HeaderName = HeaderName::from_static("operation-location");
+/// Says what was done of what the client preferred.
+pub(crate) const PREFERENCE_APPLIED: &str = "preference-applied";
+
+/// Room for the document of a usual task.
+const BODY_BYTES_USUAL: usize = 2_560;
+
+/// How a task was accepted.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct How {
+    /// What was applied of `Prefer`, as `Preference-Applied` says it on a 202…
+    pub(crate) applied: Option<String>,
+    /// …and on the answer itself.
+    pub(crate) applied_to_answer: Option<String>,
+    /// Whether an earlier request with the same idempotency key made it.
+    pub(crate) is_replayed: bool,
+    /// Whether whoever called may not be who made it: the answer names the task, no more.
+    pub(crate) is_stranger: bool,
+    /// The language of the page that a person is shown instead of the document.
+    pub(crate) page: Option<Language>,
+    /// Where the caller found Relais, if its links lead there: see `App::base_for`.
+    pub(crate) base: Option<String>,
+}
+
+/// The answer to a request that became a task.
+///
+/// # Errors
+/// When the task's context cannot be read.
+pub(crate) fn accepted_response(
+    app: &App,
+    task: &Task,
+    estimate: Estimate,
+    caller: &Caller,
+    how: &How,
+) -> Result<Response, Refusal> {
+    let accepted = accepted(app, task, estimate, caller, how)?;
+    let mut response = match how.page {
+        Some(language) => pages::ticket(&accepted.task, present::has_answer(task), language),
+        None => document(&accepted),
+    };
+    *response.status_mut() = StatusCode::ACCEPTED;
+    let headers = response.headers_mut();
+    // It holds a ticket.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    follow_headers(task, &accepted.task.links, headers);
+    // Also where the task is over: whoever is told 202 asks again.
+    headers.insert(RETRY_AFTER, app.retry_after_s(estimate).into());
+    if let Some(applied) = how.applied.as_deref().and_then(|text| HeaderValue::from_str(text).ok())
+    {
+        headers.insert(PREFERENCE_APPLIED, applied);
+    }
+    if how.is_replayed {
+        headers.insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
+    }
+    Ok(app.own(response))
+}
+
+fn document(accepted: &Accepted) -> Response {
+    let mut body = Vec::with_capacity(BODY_BYTES_USUAL);
+    serde_json::to_writer(&mut body, accepted).expect("a task is plain data");
+    let mut response = Response::new(body.into());
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
+}
+
+/// The body of the 202, also an item of a batch.
+///
+/// # Errors
+/// When the task's context cannot be read.
+pub(crate) fn accepted(
+    app: &App,
+    task: &Task,
+    estimate: Estimate,
+    caller: &Caller,
+    how: &How,
+) -> Result<Accepted, Refusal> {
+    let context = App::context(task)?;
+    if how.is_stranger {
+        return Ok(for_stranger(app, task, how));
+    }
+    let ticket = ticket_of(app, task, &context);
+    let viewer = viewer_of(caller, context.grants, ticket.as_deref(), how);
+    let presented = present::task_of(app, task, &viewer, estimate);
+    let base = how.base.as_deref().unwrap_or_else(|| app.base());
+    let watch_url =
+        ticket.as_deref().map(|ticket| links::task_url(base, task.spec.id, "", Some(ticket)));
+    Ok(Accepted { task: presented, ticket, watch_url, no_ticket: None })
+}
+
+/// The header fields by which clients of all habits find their task.
+pub(crate) fn follow_headers(task: &Task, links: &relais_api::Links, headers: &mut HeaderMap) {
+    let mut insert = |name: HeaderName, value: String| {
+        let value = HeaderValue::from_maybe_shared(Bytes::from(value)).expect("URLs are ASCII");
+        headers.insert(name, value);
+    };
+    insert(OPERATION_LOCATION, links.this.clone());
+    insert(LOCATION, links.result.clone());
+    insert(LINK, ["<", &links.this, ">; rel=\"monitor\""].concat());
+    insert(HeaderName::from_static(RELAIS_TASK), task.spec.id.to_string());
+}
+
+/// `Retry-After`, while asking again makes sense.
+pub(crate) fn set_pace(app: &App, task: &Task, estimate: Estimate, headers: &mut HeaderMap) {
+    if !task.life.status().is_terminal() {
+        headers.insert(RETRY_AFTER, app.retry_after_s(estimate).into());
+    }
+}
+
+/// The ticket that a caller is handed, if the task's access is by ticket.
+fn ticket_of(app: &App, task: &Task, context: &Context) -> Option<String> {
+    match context.access {
+        Access::Ticket => Some(app.tickets.mint(task, context.grants)),
+        Access::Caller { .. } | Access::Key => None,
+    }
+}
+
+fn viewer_of(caller: &Caller, grants: Grants, ticket: Option<&str>, how: &How) -> Viewer {
+    let base = how.base.clone();
+    match caller {
+        Caller::Key(key) => {
+            let may_submit = Scope::Submit.is_in(key.scopes);
+            Viewer { base, ticket: None, may_cancel: may_submit, may_retry: may_submit }
+        }
+        Caller::Nobody => Viewer {
+            base,
+            ticket: ticket.map(str::to_owned),
+            may_cancel: grants.cancel,
+            may_retry: grants.retry,
+        },
+    }
+}
+
+/// The task's name and nothing that its maker alone should know.
+fn for_stranger(app: &App, task: &Task, how: &How) -> Accepted {
+    let viewer = Viewer { base: how.base.clone(), ..Viewer::default() };
+    let mut presented = present::task_of(app, task, &viewer, Estimate::default());
+    presented.lane = None;
+    presented.labels.clear();
+    presented.progress = None;
+    presented.problem = None;
+    presented.last_failure = None;
+    presented.message = None;
+    let no_ticket = format!(
+        "This request repeats an earlier one. Whoever sends the same without credentials may be \
+         somebody else, because its `Idempotency-Key` has fewer than {} characters and could be \
+         guessed: so it gets neither the ticket nor the answer. Follow the task with the ticket of \
+         the first answer; send a longer key next time, such as a random UUID, or an API key.",
+        limits::IDEMPOTENCY_KEY_UNGUESSABLE_BYTES
+    );
+    Accepted { task: presented, ticket: None, watch_url: None, no_ticket: Some(no_ticket) }
+}

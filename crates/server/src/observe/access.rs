@@ -1,0 +1,57 @@
+//! The access log: a line for each request once its answer stands, if the operator wants one.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use axum::response::Response;
+use http::{Method, Request};
+
+use crate::config::ServerConfig;
+use crate::connection::Peer;
+use crate::observe::logged;
+use crate::proxy::source::Source;
+
+/// A request that is to have its line.
+pub(crate) struct Asked {
+    method: Method,
+    /// Without the query: a ticket may be in it.
+    path: String,
+    /// Who called, as far as it can be told.
+    client: Option<IpAddr>,
+    /// The trusted proxy at the other end of the connection, if it was one that called for another.
+    peer: Option<IpAddr>,
+    /// When it came, of the time that is counted: nobody's setting of the clock makes it slow.
+    since: Duration,
+}
+
+impl Asked {
+    pub(crate) fn by<B>(config: &ServerConfig, request: &Request<B>, now: Duration) -> Self {
+        let peer = request.extensions().get::<Peer>();
+        let peer = peer.map(|peer| peer.address.ip().to_canonical());
+        let client = peer.map(|peer| Source::of(config, peer, request.headers()).client);
+        Self {
+            method: request.method().clone(),
+            path: request.uri().path().to_owned(),
+            client,
+            peer: peer.filter(|_| peer != client),
+            since: now,
+        }
+    }
+
+    /// Logs what was answered. A body, or a stream of events, may go on for long after that.
+    pub(crate) fn answered(&self, response: &Response, now: Duration) {
+        let task = response.headers().get(TASK).and_then(|task| task.to_str().ok());
+        let took = now.saturating_sub(self.since);
+        let path = logged::path(&self.path);
+        let [client, peer] = [self.client, self.peer].map(|one| one.map(tracing::field::display));
+        tracing::info!(
+            target: "relais::access",
+            method = %self.method, path = &*path, status = response.status().as_u16(),
+            took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX), client, peer, task,
+            "answered"
+        );
+    }
+}
+
+/// Names the task that a request made or asked for.
+const TASK: &str = "relais-task";
