@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::TaskId;
 use crate::lease::Holder;
+#[cfg(doc)]
+use crate::limits;
+use crate::name::QueueName;
 use crate::task::{Failure, Progress};
 use crate::time::Timestamp;
 
@@ -63,11 +66,17 @@ pub enum CancelReason {
     Abandoned,
 }
 
-/// What happened. Persisted: variants and fields are appended, never reordered.
+/// What happened, with all that is told of it: an event is shown from its entry alone, also when the
+/// task, its result or an entry before it is gone. Persisted: variants and fields are appended, never reordered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum EventData {
     /// The task exists.
-    Accepted,
+    Accepted {
+        /// Where it waits.
+        queue: QueueName,
+        /// When it may first start.
+        run_at: Timestamp,
+    },
     /// An attempt started.
     Started {
         /// The worker that holds its lease, if one does and gave a name.
@@ -102,6 +111,8 @@ pub enum EventData {
     },
     /// Done.
     Succeeded {
+        /// The result, if it is JSON and at most [`limits::EVENT_RESULT_BYTES_MAX`] long.
+        result: Option<Bytes>,
         /// For end users: a JSON object from language to text, as the worker gave it.
         message: Option<Bytes>,
     },
@@ -179,7 +190,7 @@ impl EventData {
     #[must_use]
     pub const fn kind(&self) -> EventKind {
         match self {
-            Self::Accepted => EventKind::Accepted,
+            Self::Accepted { .. } => EventKind::Accepted,
             Self::Started { .. } => EventKind::Started,
             Self::Progressed(_) => EventKind::Progressed,
             Self::Output(_) => EventKind::Output,

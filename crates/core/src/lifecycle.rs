@@ -86,6 +86,8 @@ pub enum Command {
     Succeed {
         /// The fence.
         nonce: u128,
+        /// The result for the log, if it is small and JSON.
+        result: Option<Bytes>,
         /// For end users: a JSON object from language to text.
         message: Option<Bytes>,
     },
@@ -160,10 +162,10 @@ pub enum Command {
 }
 
 impl Command {
-    /// The attempt with this fence succeeded, and has no word for end users.
+    /// The attempt with this fence succeeded, and has neither a result nor a word for end users.
     #[must_use]
     pub const fn succeed(nonce: u128) -> Self {
-        Self::Succeed { nonce, message: None }
+        Self::Succeed { nonce, result: None, message: None }
     }
 }
 
@@ -235,7 +237,9 @@ pub fn step(
         Command::Release { nonce } => attempt::release(draft, nonce),
         Command::Spoil { nonce, body } => attempt::spoil(draft, nonce, body, policy),
         Command::Free { nonce } => attempt::free(draft, nonce),
-        Command::Succeed { nonce, message } => settle::succeed(draft, nonce, message),
+        Command::Succeed { nonce, result, message } => {
+            settle::succeed(draft, nonce, result, message)
+        }
         Command::Fail { nonce, cause, failure, retryable, retry_after, jitter } => settle::fail(
             draft,
             nonce,

@@ -93,7 +93,7 @@ pub const CONTENT_TYPE_BYTES_MAX: usize = 256;
 /// Largest body of a call that says little: cancel, retry, lease, a queue's policy.
 pub const SMALL_BODY_BYTES_MAX: u64 = 64 << 10;
 /// Largest JSON result that rides in the terminal event, bytes.
-pub const EVENT_RESULT_BYTES_MAX: u64 = 4 << 10;
+pub const EVENT_RESULT_BYTES_MAX: usize = 4 << 10;
 /// Results stored ahead of their settle; each may hold an open file.
 pub const UPLOADS_MAX: usize = 1_000;
 /// Of these, those of one tenant's leases.
@@ -263,7 +263,7 @@ pub const LIMITS: &[Limit] = &[
     limit("name of a worker", WORKER_NAME_BYTES_MAX as u64, "bytes", "422 invalid-field"),
     limit("media type", CONTENT_TYPE_BYTES_MAX as u64, "bytes", "422 invalid-field"),
     limit("body of a small call", SMALL_BODY_BYTES_MAX, "bytes", "413 body-too-large"),
-    limit("result in an event", EVENT_RESULT_BYTES_MAX, "bytes", "left out, to be fetched"),
+    limit("result in an event", EVENT_RESULT_BYTES_MAX as u64, "bytes", "left out, to be fetched"),
     limit("results before settles", UPLOADS_MAX as u64, "results", "429 rate-limited"),
     limit("these per tenant", UPLOADS_PER_TENANT_MAX as u64, "results", "429 rate-limited"),
     limit("ticket", TICKET_BYTES_MAX as u64, "bytes", "401 unauthorized"),

@@ -2,10 +2,10 @@
 //! the context of a task. Stored as a version byte and postcard; opaque to rules and stores.
 
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
+use relais_core::limits;
+use relais_store::{Body, Data, StoreError};
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
-
-use relais_store::StoreError;
 
 /// The layout of every envelope below. Fields are appended only together with a new version.
 const VERSION: u8 = 1;
@@ -44,6 +44,32 @@ impl ResultHead {
         let (_, value) = self.fields.iter().find(|(name, _)| name == "content-type")?;
         std::str::from_utf8(value).ok()
     }
+
+    /// Whether the body is JSON as it stands, without a content coding around it.
+    #[must_use]
+    pub fn has_plain_json(&self) -> bool {
+        let is_coded = self.fields.iter().any(|(name, _)| name == "content-encoding");
+        !is_coded && self.content_type().is_some_and(is_json)
+    }
+}
+
+/// Whether a media type is JSON, or something written in it.
+#[must_use]
+pub fn is_json(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json" || (essence.contains('/') && essence.ends_with("+json"))
+}
+
+/// What the log tells of a result: all of it, if it is JSON and small.
+#[must_use]
+pub fn told_result(result: &Body) -> Option<Bytes> {
+    let Data::Inline(bytes) = &result.data else { return None };
+    if bytes.len() > limits::EVENT_RESULT_BYTES_MAX {
+        return None;
+    }
+    let head: ResultHead = decode(&result.head).ok()?;
+    let is_json = head.has_plain_json() && serde_json::from_slice::<IgnoredAny>(bytes).is_ok();
+    is_json.then(|| bytes.clone())
 }
 
 /// Who may see a task.

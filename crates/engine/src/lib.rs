@@ -2,12 +2,13 @@
 //!
 //! Read in this order: [`engine`] (the handle: submit, cancel, retry, lease, settle, follow),
 //! [`dispatcher`] (who starts what, when), [`timekeeper`] (what time does), [`execute`] (how an attempt
-//! runs), [`feed`] (how followers learn of it), [`drain`] (how it ends). Not here: the HTTP interface, SQL, the rules themselves.
+//! runs), [`feed`] (how followers learn of it), [`document`] (what they are shown), [`drain`] (how it ends). Not here: the HTTP interface, SQL, the rules themselves.
 
 pub mod clock;
 mod coalesce;
 pub mod config;
 mod dispatcher;
+pub mod document;
 mod drain;
 pub mod engine;
 pub mod envelope;

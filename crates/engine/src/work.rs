@@ -10,6 +10,7 @@ use relais_core::{
 use relais_store::{Body, Claimed, Data, Pool, Rejected, RunBy, StepOf, Stepped, StoreError};
 
 use crate::engine::{Engine, EngineError};
+use crate::envelope;
 
 /// A sign of life, and what it brings.
 #[derive(Debug, Clone)]
@@ -247,7 +248,10 @@ impl Engine {
     fn settle_step(&self, task: &Task, tenant: Option<&TenantName>, settle: Settle) -> StepOf {
         let nonce = settle.token.nonce;
         let (command, result) = match settle.outcome {
-            Outcome::Succeed { result, message } => (Command::Succeed { nonce, message }, result),
+            Outcome::Succeed { result: body, message } => {
+                let result = body.as_ref().and_then(envelope::told_result);
+                (Command::Succeed { nonce, result, message }, body)
+            }
             Outcome::Spoil { body } => (Command::Spoil { nonce: Some(nonce), body }, None),
             Outcome::Release => (Command::Release { nonce }, None),
             Outcome::Postpone { mut failure, pause, result } => {

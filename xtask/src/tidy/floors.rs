@@ -104,7 +104,8 @@ const FLOORS: &[Floor] = &[
     Floor { package: "relais-client", may_see: &["relais-api"] },
     Floor { package: "relais-store-sqlite", may_see: &["relais-core", "relais-store"] },
     Floor { package: "relais-store-postgres", may_see: &["relais-core", "relais-store"] },
-    Floor { package: "relais-engine", may_see: &["relais-core", "relais-store"] },
+    // The words that travel, so that an event is shown from its entry by whoever publishes it (ADR 0007).
+    Floor { package: "relais-engine", may_see: &["relais-api", "relais-core", "relais-store"] },
     // The contract of stores, never a driver: a page, a filter and a stored body
     // are its words (ADR 0004).
     Floor {

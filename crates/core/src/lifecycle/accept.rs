@@ -9,8 +9,8 @@ use crate::task::{Credentials, Life, State, Task};
 /// The task that an accepted request becomes, and the first entry of its log.
 #[must_use]
 pub fn accept(spec: Spec, credentials: Credentials, has_checkpoint: bool) -> (Task, Entry) {
-    let entry =
-        Entry { task: spec.id, seq: 1, at: spec.created_at, attempt: 0, data: EventData::Accepted };
+    let data = EventData::Accepted { queue: spec.queue.clone(), run_at: spec.run_at };
+    let entry = Entry { task: spec.id, seq: 1, at: spec.created_at, attempt: 0, data };
     let life = Life {
         version: 1,
         run: 1,

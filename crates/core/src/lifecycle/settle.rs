@@ -19,6 +19,7 @@ use crate::task::{
 pub(super) fn succeed(
     mut draft: Draft<'_>,
     nonce: u128,
+    result: Option<Bytes>,
     message: Option<Bytes>,
 ) -> Result<Step, Refused> {
     if !draft.may_settle(nonce) {
@@ -32,7 +33,7 @@ pub(super) fn succeed(
     life.state = State::Succeeded { at, message: message.clone() };
     erase_credentials(&mut draft);
     drop_checkpoint(&mut draft);
-    draft.log(EventData::Succeeded { message });
+    draft.log(EventData::Succeeded { result, message });
     draft.wake_now();
     Ok(draft.done())
 }

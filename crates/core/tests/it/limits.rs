@@ -122,7 +122,11 @@ fn another_end_than_the_recorded_one_is_not_a_replay() {
 
 #[test]
 fn an_end_of_the_same_kind_with_another_content_is_not_a_replay() {
-    let succeed = |text: &'static str| Command::Succeed { nonce: 1, message: Some(text.into()) };
+    let succeed = |text: &'static str| Command::Succeed {
+        nonce: 1,
+        result: None,
+        message: Some(text.into()),
+    };
     let failing = |detail: &str, retryable| {
         let Command::Fail { nonce, cause, failure, retry_after, jitter, .. } = fail(1, retryable)
         else {

@@ -34,7 +34,7 @@ impl Engine {
                         "{}", how_it_ended(failure)
                     );
                 }
-                EventData::Accepted
+                EventData::Accepted { .. }
                 | EventData::Started { .. }
                 | EventData::Progressed(_)
                 | EventData::Output(_)

@@ -57,7 +57,7 @@ impl Tally {
             EventData::Succeeded { .. } => self.succeeded += 1,
             EventData::Failed(failure) => *self.failed.entry(failure.code).or_default() += 1,
             EventData::Canceled { .. } => self.canceled += 1,
-            EventData::Accepted
+            EventData::Accepted { .. }
             | EventData::Progressed(_)
             | EventData::Output(_)
             | EventData::Deferred { .. }

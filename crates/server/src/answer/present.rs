@@ -1,20 +1,14 @@
 //! Tasks and failures as they travel: from the types of `core` to those of `api`. Decides nothing.
 
-use bytes::Bytes;
 use relais_api::codes::{self, Code};
-use relais_api::task::{Message, RequestLine};
-use relais_api::{Eta, Problem, Status, Time, task};
-use relais_core::{CancelReason, Failure, FailureCode, Progress, State, Task, Timestamp};
+use relais_api::task::RequestLine;
+use relais_api::{Eta, Problem, Status, task};
+use relais_core::{CancelReason, Failure, State, Task, Timestamp};
 use relais_engine::Estimate;
+use relais_engine::document::{code_of, message_of, problem_of, progress, said, time};
 
 use crate::answer::links::{self, Viewer};
 use crate::app::App;
-
-/// A moment as it travels.
-#[must_use]
-pub(crate) fn time(moment: Timestamp) -> Time {
-    Time::from_ms(moment.as_ms())
-}
 
 /// A status as it travels.
 #[must_use]
@@ -26,17 +20,6 @@ pub(crate) fn status(status: relais_core::Status) -> Status {
         relais_core::Status::Succeeded => Status::Succeeded,
         relais_core::Status::Failed => Status::Failed,
         relais_core::Status::Canceled => Status::Canceled,
-    }
-}
-
-/// Progress as it travels.
-#[must_use]
-pub(crate) fn progress(progress: &Progress) -> relais_api::Progress {
-    relais_api::Progress {
-        percent: progress.percent,
-        done: progress.done,
-        total: progress.total,
-        message: progress.message.clone(),
     }
 }
 
@@ -119,53 +102,6 @@ pub(crate) const fn code_of_cancel(reason: CancelReason) -> &'static Code {
     }
 }
 
-/// The registry's entry of a failure.
-#[must_use]
-pub(crate) fn code_of(code: FailureCode) -> &'static Code {
-    match code {
-        FailureCode::DeadlineExceeded => &codes::DEADLINE_EXCEEDED,
-        FailureCode::WorkerLost => &codes::WORKER_LOST,
-        FailureCode::OutcomeUnknown => &codes::OUTCOME_UNKNOWN,
-        FailureCode::UpstreamError => &codes::UPSTREAM_ERROR,
-        FailureCode::UpstreamTimeout => &codes::UPSTREAM_TIMEOUT,
-        FailureCode::UpstreamUnreachable => &codes::UPSTREAM_UNREACHABLE,
-        FailureCode::UpstreamResponseTooLarge => &codes::UPSTREAM_RESPONSE_TOO_LARGE,
-        FailureCode::UpstreamMalformed => &codes::UPSTREAM_MALFORMED,
-        FailureCode::HandlerFailed => &codes::HANDLER_FAILED,
-        FailureCode::BodyDamaged => &codes::BODY_DAMAGED,
-        FailureCode::SealKeyMissing => &codes::SEAL_KEY_MISSING,
-        FailureCode::StoreUnavailable => &codes::STORE_UNAVAILABLE,
-    }
-}
-
-/// Why a task failed: what its worker said, or the code's own text.
-#[must_use]
-pub(crate) fn problem_of(base: &str, failure: &Failure) -> Problem {
-    let mut own = code_of(failure.code).problem(base);
-    own.detail.clone_from(&failure.detail);
-    let Some(bytes) = &failure.problem else { return own };
-    // It was a problem document when it was settled with.
-    let Ok(mut theirs) = serde_json::from_slice::<Problem>(bytes) else { return own };
-    if theirs.code.is_empty() {
-        theirs.code = own.code;
-        if theirs.type_uri == "about:blank" {
-            theirs.type_uri = own.type_uri;
-        }
-    }
-    // Whoever made it may not know where the pages are: absolute for all who read it.
-    if theirs.type_uri.starts_with("/problems/") {
-        theirs.type_uri.insert_str(0, base);
-    }
-    if theirs.title.is_empty() {
-        theirs.title = own.title;
-    }
-    // An answer made of it must say that it is an error.
-    if !(400..600).contains(&theirs.status) {
-        theirs.status = own.status;
-    }
-    theirs
-}
-
 /// The same as the answer in place of a result: like every problem that Relais answers with, it
 /// names its task and says what to do next. What a worker said of its failure stays as it is.
 #[must_use]
@@ -199,16 +135,4 @@ pub(crate) fn last_failure_of(base: &str, task: &Task) -> Option<task::LastFailu
         problem: problem_of(base, &last.failure),
         upstream_status: last.failure.upstream_status,
     })
-}
-
-/// What end users read of a failure.
-#[must_use]
-pub(crate) fn message_of(failure: &Failure) -> Option<Message> {
-    said(failure.message.as_ref()).or_else(|| code_of(failure.code).message())
-}
-
-/// What a worker said for end users. It was a message when it was settled with.
-#[must_use]
-pub(crate) fn said(json: Option<&Bytes>) -> Option<Message> {
-    json.and_then(|json| serde_json::from_slice(json).ok())
 }

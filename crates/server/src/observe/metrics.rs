@@ -15,12 +15,12 @@ use std::time::Duration;
 use relais_api::Code;
 use relais_core::limits::{METRIC_QUEUES_MAX, METRIC_QUEUES_PER_TENANT_MAX};
 use relais_core::{FailureCode, Status, TenantName, Timestamp};
+use relais_engine::document;
 use relais_engine::measure::tally::{Histogram, Tally};
 use relais_store::{Disk, Figures, Health, QueueStats, Waiting};
 
 pub(crate) use self::text::Format;
 use self::text::Writer;
-use crate::answer::present;
 use crate::app::App;
 
 /// The label of the queues that are told together.
@@ -168,7 +168,7 @@ fn by_code(
         // A worker's own code is none of these: it would be a label without a bound.
         for code in FailureCode::ALL {
             if let Some(count) = counts(tally).get(&code) {
-                out.sample(&[tenant, queue, ("code", present::code_of(code).code)], count);
+                out.sample(&[tenant, queue, ("code", document::code_of(code).code)], count);
             }
         }
     }

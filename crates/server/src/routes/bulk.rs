@@ -9,10 +9,9 @@ use futures_util::{StreamExt as _, stream};
 use http::{StatusCode, Uri};
 use relais_api::{BulkRequest, BulkResponse};
 use relais_core::{self as core, FailureCode, Refused, Reply, Status, Task, TenantName, limits};
-use relais_engine::EngineError;
+use relais_engine::{EngineError, document};
 use relais_store::{Filter, Rejected, Stepped};
 
-use crate::answer::present;
 use crate::answer::problem::Refusal;
 use crate::app::App;
 use crate::auth::{Scope, Visitor};
@@ -91,7 +90,7 @@ async fn change(
 fn has_code(app: &App, task: &Task, code: Option<&str>) -> bool {
     let Some(code) = code else { return true };
     let core::State::Failed { failure, .. } = &task.life.state else { return false };
-    present::problem_of(app.base(), failure).code == code
+    document::problem_of(app.base(), failure).code == code
 }
 
 /// Whether the work of a failed task may be done already: many at a time are run again only by

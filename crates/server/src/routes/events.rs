@@ -9,6 +9,7 @@ use http::header::VARY;
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use relais_api::{EventPage, codes};
 use relais_core::{Task, TaskId, limits};
+use relais_engine::document::event_of;
 use relais_store::EventQuery;
 
 use crate::answer::accepted::PREFERENCE_APPLIED;
@@ -21,7 +22,7 @@ use crate::request::params::Params;
 use crate::request::prefer::Prefer;
 use crate::routes::{OneTask, PageItems, task};
 use crate::watch::sse::{self, Opened, Resume};
-use crate::watch::{encode, many, poll};
+use crate::watch::{many, poll};
 
 /// The forms a log has, in the order of Relais' own liking.
 const FORMS: [&str; 2] = ["text/event-stream", "application/json"];
@@ -128,7 +129,7 @@ async fn read_log(
         let query = EventQuery::Task { id, after: next, limit: wanted };
         let logged = app.engine.events(query).await?;
         for logged in &logged {
-            let event = encode::event_of(app, &logged.entry).await?;
+            let event = event_of(&logged.entry, app.base());
             if !events.takes(&event)? {
                 return Ok((events, next));
             }

@@ -14,12 +14,11 @@ use relais_api::lease::HeartbeatItem;
 use relais_api::{Heartbeat, HeartbeatRequest, HeartbeatResponse, Item, LeaseRequest, codes};
 use relais_core::name::free_text;
 use relais_core::{LeaseToken, Progress, Refused, TenantName, limits};
-use relais_engine::{EngineError, Report};
+use relais_engine::{EngineError, Report, document};
 use relais_store::{Rejected, Stepped};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::answer::present;
 use crate::answer::problem::Refusal;
 use crate::app::App;
 use crate::auth::{Scope, Visitor};
@@ -134,7 +133,7 @@ fn heartbeat_item(app: &App, answer: Result<Stepped, Refusal>) -> HeartbeatItem 
     match answer {
         Ok(stepped) => HeartbeatItem {
             status: 200,
-            lease_until: stepped.task.life.lease().map(|lease| present::time(lease.until)),
+            lease_until: stepped.task.life.lease().map(|lease| document::time(lease.until)),
             ..HeartbeatItem::default()
         },
         Err(refusal) => HeartbeatItem {

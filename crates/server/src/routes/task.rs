@@ -10,7 +10,7 @@ use relais_api::why::{Reason, WaitingFor};
 use relais_api::{Why, codes};
 use relais_core::outcome::PauseScope;
 use relais_core::{State as Life, Task, limits};
-use relais_engine::{Estimate, Obstacle};
+use relais_engine::{Estimate, Obstacle, document};
 
 use crate::answer::accepted::{PREFERENCE_APPLIED, set_pace};
 use crate::answer::etag::{self, Form};
@@ -202,5 +202,5 @@ fn waiting_for(task: &Task, obstacle: &Obstacle) -> WaitingFor {
             (Reason::OutsideSystem, "an outside system has it".to_owned(), Some(*until))
         }
     };
-    WaitingFor { reason, detail, until: until.map(present::time) }
+    WaitingFor { reason, detail, until: until.map(document::time) }
 }

@@ -12,16 +12,15 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use relais_api::{Lease, RawJson, codes, lease};
 use relais_core::{BodyKind, LeaseToken, QueueName, State, Task, TenantName, limits};
-use relais_engine::{Outcome, RequestHead, Settle, envelope};
+use relais_engine::envelope::is_json;
+use relais_engine::{Outcome, RequestHead, Settle, document, envelope};
 use relais_store::{Claimed, StoredBody};
 use tokio::sync::oneshot;
 
-use crate::answer::present;
 use crate::answer::problem::Refusal;
 use crate::app::App;
 use crate::auth::{Caller, Scope, Visitor};
 use crate::routes::travelling;
-use crate::watch::encode::is_json;
 
 /// How long a claim whose worker left is listened to.
 const CLAIM_PATIENCE: Duration = Duration::from_secs(2);
@@ -162,10 +161,10 @@ async fn lease_of(app: &App, claimed: &Claimed, room: &mut u64) -> Result<Lease,
         input_url: None,
         checkpoint: None,
         heartbeat_every: travelling(app.engine.heartbeat_every(task)),
-        lease_until: present::time(
+        lease_until: document::time(
             task.life.lease().map_or(task.life.updated_at, |lease| lease.until),
         ),
-        deadline: Some(present::time(task.life.deadline)),
+        deadline: Some(document::time(task.life.deadline)),
     };
     for (kind, body) in &claimed.bodies {
         match kind {

@@ -8,6 +8,7 @@ use futures_util::{Stream, stream};
 use relais_api::{Notice, codes, sse};
 use relais_core::{Entry, Task, TaskId, TenantName, Timestamp, limits};
 use relais_engine::Access;
+use relais_engine::document::event_of;
 use relais_store::{EventQuery, Logged};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
@@ -18,7 +19,6 @@ use crate::auth::{Action, Scope, Visitor};
 use crate::connection::Client;
 use crate::request::params::Params;
 use crate::watch::chunk::Chunk;
-use crate::watch::encode::event_of;
 use crate::watch::sse::{KEEPALIVE, Resume, ends_at, retry_ms};
 
 /// Events read from the store's log at once.
@@ -240,7 +240,7 @@ impl FollowMany {
                 break;
             }
             if self.is_shown(&logged.entry).await? {
-                event_of(&self.app, &logged.entry).await?.encode_sse_as(logged.pos, &mut out);
+                event_of(&logged.entry, self.app.base()).encode_sse_as(logged.pos, &mut out);
             }
             self.after = logged.pos;
         }

@@ -134,7 +134,7 @@ pub(crate) async fn open(
     if reset {
         Notice::Reset { reason: "unknown".to_owned(), from: 0 }.encode_sse(&mut opening);
     }
-    follow.give(&page, &mut opening).await?;
+    follow.give(&page, &mut opening);
     if follow.is_queued
         && !follow.has_more
         && let Some(estimate) = app.estimates.of(app, id).await?
@@ -203,11 +203,11 @@ impl Follow {
             let last = last.clone();
             let chunk = match recent.as_slice() {
                 // The commonest case: one event, shared without a copy.
-                [only] => shared_sse_of(&self.app, only).await?,
+                [only] => shared_sse_of(only, self.app.base()),
                 several => {
                     let mut chunk = Vec::new();
                     for published in several {
-                        let shared = shared_sse_of(&self.app, published).await?;
+                        let shared = shared_sse_of(published, self.app.base());
                         chunk.extend_from_slice(&shared.plain());
                     }
                     Chunk::of(&chunk)
@@ -223,21 +223,20 @@ impl Follow {
             return Ok(None);
         }
         let mut chunk = Vec::new();
-        self.give(&page, &mut chunk).await?;
+        self.give(&page, &mut chunk);
         Ok(Some(Chunk::of(&chunk)))
     }
 
     /// Gives out events of a page, as many as one piece of a stream may have: a follower that does
     /// not read holds no more than that.
-    async fn give(&mut self, page: &[Entry], chunk: &mut Vec<u8>) -> Result<(), Refusal> {
+    fn give(&mut self, page: &[Entry], chunk: &mut Vec<u8>) {
         let mut given = 0;
         while given < page.len() && chunk.len() < limits::STREAM_CHUNK_BYTES_MAX {
-            chunk.extend_from_slice(&sse_of(&self.app, &page[given]).await?);
+            chunk.extend_from_slice(&sse_of(&page[given], self.app.base()));
             given += 1;
         }
         self.has_more |= given < page.len();
         self.given(page[..given].last());
-        Ok(())
     }
 
     async fn read_log(&mut self) -> Result<Vec<Entry>, Refusal> {

@@ -26,6 +26,7 @@ pub(crate) struct OddStore {
     error_to_come: Mutex<Option<StoreError>>,
     reads_failed: Semaphore,
     looks: AtomicU64,
+    questions: AtomicU64,
     slow: Mutex<Option<Slow>>,
     arrived: Arc<Semaphore>,
     opened: Arc<Semaphore>,
@@ -39,6 +40,7 @@ impl OddStore {
             error_to_come: Mutex::default(),
             reads_failed: Semaphore::new(0),
             looks: AtomicU64::new(0),
+            questions: AtomicU64::new(0),
             slow: Mutex::default(),
             arrived: Arc::new(Semaphore::new(0)),
             opened: Arc::new(Semaphore::new(0)),
@@ -58,6 +60,11 @@ impl OddStore {
     /// How often it was asked how it is.
     pub(crate) fn looks(&self) -> u64 {
         self.looks.load(Ordering::Relaxed)
+    }
+
+    /// How often it was asked for something that is stored.
+    pub(crate) fn questions(&self) -> u64 {
+        self.questions.load(Ordering::Relaxed)
     }
 
     /// Resolves when a task could not be read.
@@ -81,6 +88,7 @@ impl OddStore {
     }
 
     fn or<'a, T: Send + 'a>(&'a self, future: StoreFuture<'a, T>) -> StoreFuture<'a, T> {
+        self.questions.fetch_add(1, Ordering::Relaxed);
         match self.error.lock().unwrap().clone() {
             Some(error) => Box::pin(async move { Err(error) }),
             None => future,

@@ -39,7 +39,7 @@ async fn a_backup_under_load_is_whole() {
             accept_large(&busy).await;
             for claimed in busy.claim(&from("mail").limit(1)).await.started {
                 let id = claimed.task.spec.id;
-                busy.step(id, Command::Succeed { nonce: claimed.nonce, message: None }, 1).await;
+                busy.step(id, Command::succeed(claimed.nonce), 1).await;
                 busy.commit(Commit::Erase { id }).await.expect("it is over");
             }
             rounds += 1;

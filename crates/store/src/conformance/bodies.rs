@@ -281,7 +281,7 @@ pub async fn a_damaged_result_is_an_error_of_its_own(world: World) {
     let id = world.accept(task()).await;
     let (_, nonce) = world.start_one(&from("mail").limit(1)).await;
     let result = (BodyKind::Result, inline("done"));
-    world.step_with(id, Command::Succeed { nonce, message: None }, result, 5).await;
+    world.step_with(id, Command::succeed(nonce), result, 5).await;
     world.damage(id, BodyKind::Result);
     let read = world.store.body(id, BodyKind::Result).await;
     assert!(matches!(read, Err(StoreError::BodyDamaged(_))), "{read:?}");

@@ -131,9 +131,7 @@ pub async fn the_bucket_of_a_lane_outlives_its_tasks(world: World) {
         match world.claim(&ask).await.started.first() {
             Some(claimed) => {
                 assert_eq!(moment, 0);
-                world
-                    .step(id, Command::Succeed { nonce: claimed.nonce, message: None }, moment)
-                    .await;
+                world.step(id, Command::succeed(claimed.nonce), moment).await;
             }
             None => _ = world.step(id, Command::Cancel, moment).await,
         }
