@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use relais_core::{LeaseToken, Progress, TenantName, limits};
+use relais_core::{LeaseToken, Progress, limits};
 
 use crate::engine::Engine;
 use crate::work::Report;
@@ -27,12 +27,7 @@ struct Recent {
 
 impl Engine {
     /// The progress to log now; what comes too soon is held, and logged a moment later.
-    pub(crate) fn coalesce(
-        &self,
-        tenant: &TenantName,
-        token: LeaseToken,
-        progress: Progress,
-    ) -> Option<Progress> {
+    pub(crate) fn coalesce(&self, token: LeaseToken, progress: Progress) -> Option<Progress> {
         let now = self.elapsed();
         let mut recent = self.inner().coalescer.lock();
         recent.retain(|_, one| one.held.is_some() || now < one.logged_at + EVERY);
@@ -43,14 +38,14 @@ impl Engine {
             }
             Some(one) => {
                 if one.held.replace(progress).is_none() {
-                    self.flush_later(tenant.clone(), token, one.logged_at + EVERY);
+                    self.flush_later(token, one.logged_at + EVERY);
                 }
                 None
             }
         }
     }
 
-    fn flush_later(&self, tenant: TenantName, token: LeaseToken, at: Duration) {
+    fn flush_later(&self, token: LeaseToken, at: Duration) {
         let engine = self.clone();
         self.inner().tracker.spawn(async move {
             tokio::select! {
@@ -60,7 +55,7 @@ impl Engine {
             let held = engine.inner().coalescer.lock().remove(&token).and_then(|one| one.held);
             let report = Report { token, progress: held, output: None, checkpoint: None };
             // The attempt may be over by now: then its outcome has been logged, which says more.
-            drop(engine.report(&tenant, vec![report]).await);
+            drop(engine.report(None, vec![report]).await);
         });
     }
 }

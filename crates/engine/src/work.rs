@@ -175,13 +175,14 @@ impl Engine {
         self.policy_of(task).heartbeat_every()
     }
 
-    /// Extends leases and stores what comes with the signs of life; one answer each, in order.
+    /// Extends leases and stores what comes with the signs of life; one answer each, in order. With a
+    /// `tenant`, tasks of others are not found.
     ///
     /// # Errors
     /// When the store could not take any.
     pub async fn report(
         &self,
-        tenant: &TenantName,
+        tenant: Option<&TenantName>,
         reports: Vec<Report>,
     ) -> Result<Vec<Result<Stepped, EngineError>>, EngineError> {
         let tokens: Vec<_> = reports.iter().map(|report| report.token).collect();
@@ -193,8 +194,10 @@ impl Engine {
             // of workers a clock that was set back would end it as lost although it runs.
             let until = self.now().plus(self.policies().leasing(&Pool::of(task)).lease);
             let mut bodies = Vec::new();
-            let progress =
-                report.progress.and_then(|progress| self.coalesce(tenant, report.token, progress));
+            // What is nobody's lease leaves no trace: ids are no secrets, and nonces are made up at will.
+            let is_held = task.life.lease().is_some_and(|lease| lease.nonce == report.token.nonce);
+            let progress = report.progress.filter(|_| is_held);
+            let progress = progress.and_then(|progress| self.coalesce(report.token, progress));
             let has_checkpoint = report.checkpoint.is_some();
             if let Some(checkpoint) = report.checkpoint {
                 let body = Body { head: Bytes::new(), data: Data::Inline(checkpoint) };
@@ -207,20 +210,21 @@ impl Engine {
                 output: report.output,
                 checkpoint: has_checkpoint,
             };
-            let mut step = self.step_of(task, Some(tenant), command);
+            let mut step = self.step_of(task, tenant, command);
             step.bodies = bodies;
             steps.push(step);
         }
         self.take_known(&tasks, steps).await
     }
 
-    /// Ends attempts; one answer each, in order. Saying it again is answered `Reply::Replayed`.
+    /// Ends attempts; one answer each, in order. Saying it again is answered `Reply::Replayed`. With a
+    /// `tenant`, tasks of others are not found.
     ///
     /// # Errors
     /// When the store could not take any.
     pub async fn settle(
         &self,
-        tenant: &TenantName,
+        tenant: Option<&TenantName>,
         settles: Vec<Settle>,
     ) -> Result<Vec<Result<Stepped, EngineError>>, EngineError> {
         let ids = settles.iter().map(|settle| settle.token.task).collect();
@@ -228,7 +232,7 @@ impl Engine {
         let mut steps = Vec::with_capacity(settles.len());
         for (settle, task) in settles.into_iter().zip(&tasks) {
             let Some(task) = task else { continue };
-            steps.push(self.settle_step(task, Some(tenant), settle));
+            steps.push(self.settle_step(task, tenant, settle));
         }
         self.take_known(&tasks, steps).await
     }

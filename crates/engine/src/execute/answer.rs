@@ -178,7 +178,7 @@ impl Engine {
         let token = relais_core::LeaseToken { task: claimed.task.spec.id, nonce: claimed.nonce };
         let report = Report { token, progress: Some(progress), output: None, checkpoint: None };
         // Progress is a courtesy: if it cannot be stored, the attempt goes on.
-        drop(self.report(&claimed.task.spec.tenant, vec![report]).await);
+        drop(self.report(None, vec![report]).await);
     }
 }
 

@@ -69,8 +69,7 @@ impl InlineAttempt {
         checkpoint: Option<Bytes>,
     ) -> Result<(), EngineError> {
         let report = Report { token: self.token, progress, output: None, checkpoint };
-        let tenant = self.task.spec.tenant.clone();
-        let mut answers = self.engine.report(&tenant, vec![report]).await?;
+        let mut answers = self.engine.report(None, vec![report]).await?;
         answers.pop().expect("one answer per report").map(drop)
     }
 }

@@ -29,7 +29,7 @@ async fn a_drain_starts_nothing_and_waits_for_workers_to_settle() {
     assert!(!draining.is_finished(), "a lease is an attempt that runs");
     let token = LeaseToken { task: task.spec.id, nonce: leased.nonce };
     let settle = Settle { token, outcome: Outcome::success(None) };
-    let mut answers = world.engine.settle(&tenant(), vec![settle]).await.unwrap();
+    let mut answers = world.engine.settle(Some(&tenant()), vec![settle]).await.unwrap();
     assert_eq!(answers.pop().unwrap().unwrap().reply, Reply::Done);
     tokio::time::timeout(LONG, draining).await.unwrap().unwrap();
 }

@@ -26,7 +26,7 @@ async fn what_is_left_in_a_queue_without_a_definition_is_worked_off_and_explaine
     assert!(world.lease(Duration::ZERO).await.is_empty());
     let token = LeaseToken { task: task.spec.id, nonce: leased.nonce };
     let settle = Settle { token, outcome: Outcome::Succeed { result: None, message: None } };
-    let mut answers = world.engine.settle(&tenant(), vec![settle]).await.unwrap();
+    let mut answers = world.engine.settle(Some(&tenant()), vec![settle]).await.unwrap();
     assert_eq!(answers.pop().unwrap().unwrap().reply, Reply::Done);
 
     assert_eq!(world.engine.undefined_queues().await.unwrap(), []);

@@ -27,7 +27,7 @@ async fn run_one(world: &World) {
     let leased = world.lease(Duration::ZERO).await.pop().unwrap();
     let token = LeaseToken { task: leased.task.spec.id, nonce: leased.nonce };
     let settle = Settle { token, outcome: Outcome::success(None) };
-    world.engine.settle(&tenant(), vec![settle]).await.unwrap().pop().unwrap().unwrap();
+    world.engine.settle(Some(&tenant()), vec![settle]).await.unwrap().pop().unwrap().unwrap();
 }
 
 #[tokio::test]

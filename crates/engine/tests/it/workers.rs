@@ -1,5 +1,6 @@
 //! Leases: waiting, reporting, settling, and what a stale holder may not do.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,7 +21,7 @@ fn token(claimed: &Claimed) -> LeaseToken {
 
 async fn settle(world: &World, token: LeaseToken) -> Result<Reply, EngineError> {
     let settle = Settle { token, outcome: Outcome::success(None) };
-    let mut answers = world.engine.settle(&tenant(), vec![settle]).await.unwrap();
+    let mut answers = world.engine.settle(Some(&tenant()), vec![settle]).await.unwrap();
     answers.pop().unwrap().map(|stepped| stepped.reply)
 }
 
@@ -80,7 +81,7 @@ async fn heartbeats_keep_a_lease_far_beyond_its_length() {
         let checkpoint = Some(Bytes::from(beat.to_string()));
         let report =
             Report { token: token(&leased[0]), progress: Some(progress), output: None, checkpoint };
-        let answers = world.engine.report(&tenant(), vec![report]).await.unwrap();
+        let answers = world.engine.report(Some(&tenant()), vec![report]).await.unwrap();
         assert!(answers[0].is_ok(), "{answers:?}");
     }
     let now = world.engine.task(task.spec.id).await.unwrap().unwrap();
@@ -94,7 +95,7 @@ async fn a_released_task_is_leased_again_at_once_and_burns_nothing() {
     world.submit(for_workers()).await;
     let leased = lease(&world, 0).await;
     let release = Settle { token: token(&leased[0]), outcome: Outcome::Release };
-    let answers = world.engine.settle(&tenant(), vec![release]).await.unwrap();
+    let answers = world.engine.settle(Some(&tenant()), vec![release]).await.unwrap();
     assert!(answers[0].is_ok());
     let again = lease(&world, 0).await;
     assert_eq!((again[0].task.life.failures, again[0].task.life.crashes), (0, 0));
@@ -124,7 +125,7 @@ async fn another_tenant_finds_nothing() {
     let cancel = world.engine.cancel(&stranger, task.spec.id).await;
     assert_eq!(cancel.map(|stepped| stepped.reply), not_found);
     let settle = Settle { token: token(&leased[0]), outcome: Outcome::success(None) };
-    let mut answers = world.engine.settle(&stranger, vec![settle]).await.unwrap();
+    let mut answers = world.engine.settle(Some(&stranger), vec![settle]).await.unwrap();
     assert_eq!(answers.pop().unwrap().map(|stepped| stepped.reply), not_found);
 }
 
@@ -137,7 +138,7 @@ async fn progress_is_coalesced_and_the_last_is_kept() {
         let progress = Progress { percent: Some(f64::from(percent)), ..Progress::default() };
         let token = token(&leased[0]);
         let report = Report { token, progress: Some(progress), output: None, checkpoint: None };
-        assert!(world.engine.report(&tenant(), vec![report]).await.unwrap()[0].is_ok());
+        assert!(world.engine.report(Some(&tenant()), vec![report]).await.unwrap()[0].is_ok());
     }
     world.clock.advance(Duration::from_millis(100));
     let mut follower = world.engine.follow(task.spec.id);
@@ -146,4 +147,21 @@ async fn progress_is_coalesced_and_the_last_is_kept() {
     assert_eq!(now.life.progress.and_then(|progress| progress.percent), Some(100.0));
     let kinds = world.kinds(task.spec.id).await;
     assert_eq!(kinds.len(), 4, "one at once, one a moment later: {kinds:?}");
+}
+
+/// Whoever knew a task's id could make up tokens for it, each of which had its progress held in memory
+/// and its write a moment later.
+#[tokio::test]
+async fn progress_of_no_lease_is_not_held() {
+    let world = World::new().await;
+    let task = world.submit(for_workers()).await;
+    let token = LeaseToken { task: task.spec.id, nonce: 7 };
+    let progress = Some(Progress::default());
+    let report = Report { token, progress, output: None, checkpoint: None };
+    for answer in world.engine.report(None, vec![report; 3]).await.unwrap() {
+        assert!(answer.is_err(), "{answer:?}");
+    }
+    // What is held is written at the latest now.
+    world.engine.drain().await;
+    assert_eq!(world.engine.meters().stale_settles.load(Ordering::Relaxed), 3);
 }

@@ -48,7 +48,7 @@ pub(super) async fn input(
             let unread = Unread { body: BodyKind::Input, error };
             tracing::error!(error = %unread, task = %token.task, "could not hand out an input");
             let settle = Settle { token, outcome: unread.outcome() };
-            app.engine.settle(&task.spec.tenant, vec![settle]).await?;
+            app.engine.settle(None, vec![settle]).await?;
             return Err(Refusal::new(&codes::BODY_DAMAGED));
         }
         read => read?,
@@ -96,9 +96,20 @@ pub(super) async fn store_result(
     let max = app.engine.config().result_bytes_max;
     incoming::check_length(visitor.headers(), max)?;
     app.uploads.admit(&task.spec.tenant, token)?;
-    let mut held = app.bodies.begin(Place::Store, Holder::Tenant(task.spec.tenant.clone()));
+    let tenant = task.spec.tenant.clone();
+    let mut held = app.bodies.begin(Place::Store, Holder::Tenant(tenant.clone()));
+    let mut is_over = Box::pin(uploads::end_of_lease(app.clone(), follower, task, token));
     let mut spool = app.engine.spool().await?;
-    while let Some(frame) = body.frame().await {
+    loop {
+        let frame = tokio::select! {
+            frame = body.frame() => frame,
+            // Nobody will settle with what comes now, however slowly.
+            () = &mut is_over => {
+                leased_task(&app, &visitor, token).await?;
+                return Err(Refusal::new(&codes::STALE_LEASE));
+            }
+        };
+        let Some(frame) = frame else { break };
         let frame = frame.map_err(|_| incoming::broken_off())?;
         let Ok(chunk) = frame.into_data() else { continue };
         let len = spool.len() + chunk.len() as u64;
@@ -111,7 +122,7 @@ pub(super) async fn store_result(
     let size = spool.len();
     // Its worker still has the bytes: what the store cannot take now is put again, or settled otherwise.
     let data = spool.finish().await?;
-    let result_id = uploads::keep(&app, (task, follower), token, data, content_type)?;
+    let result_id = uploads::keep(&app, tenant, token, is_over, (data, content_type))?;
     json(StatusCode::OK, &StoredResult { result_id, size })
 }
 

@@ -13,7 +13,7 @@ use relais_api::LeaseResponse;
 use relais_api::lease::HeartbeatItem;
 use relais_api::{Heartbeat, HeartbeatRequest, HeartbeatResponse, Item, LeaseRequest, codes};
 use relais_core::name::free_text;
-use relais_core::{LeaseToken, Progress, Refused, TenantName, limits};
+use relais_core::{LeaseToken, Progress, Refused, limits};
 use relais_engine::{EngineError, Report, document};
 use relais_store::{Rejected, Stepped};
 use serde::Serialize;
@@ -106,7 +106,7 @@ pub(super) async fn heartbeat(
     for report in read {
         slots.push(report.map(|report| reports.push(report)));
     }
-    let mut answers = report_all(&app, &right, reports).await?.into_iter();
+    let mut answers = app.engine.report(right.tenant(), reports).await?.into_iter();
     let items = slots.into_iter().map(|slot| {
         let answer = slot.and_then(|()| {
             let answer = answers.next().expect("one answer per report");
@@ -187,63 +187,4 @@ fn progress_of(progress: relais_api::Progress) -> Result<Progress, Refusal> {
         total: progress.total,
         message: progress.message,
     })
-}
-
-/// Reports for one or more tenants.
-async fn report_all(
-    app: &App,
-    right: &Right,
-    reports: Vec<Report>,
-) -> Result<Vec<Result<Stepped, EngineError>>, Refusal> {
-    let tokens: Vec<_> = reports.iter().map(|report| report.token).collect();
-    let tenants = right.tenants(app, &tokens).await?;
-    let mut answers = Answers::of(reports.len());
-    for group in groups(tenants, reports) {
-        answers.put(&group.places, app.engine.report(&group.tenant, group.items).await?);
-    }
-    Ok(answers.in_order())
-}
-
-/// The items of one tenant, and their places among all.
-pub(super) struct Group<T> {
-    pub(super) tenant: TenantName,
-    pub(super) places: Vec<usize>,
-    pub(super) items: Vec<T>,
-}
-
-/// Items by tenant: the engine takes those of one at a time.
-pub(super) fn groups<T>(tenants: Vec<TenantName>, items: Vec<T>) -> Vec<Group<T>> {
-    let mut groups: Vec<Group<T>> = Vec::new();
-    for (place, (tenant, item)) in tenants.into_iter().zip(items).enumerate() {
-        match groups.iter_mut().find(|group| group.tenant == tenant) {
-            Some(group) => {
-                group.places.push(place);
-                group.items.push(item);
-            }
-            None => groups.push(Group { tenant, places: vec![place], items: vec![item] }),
-        }
-    }
-    groups
-}
-
-/// Answers on their way back to the places of their items.
-pub(super) struct Answers<A> {
-    slots: Vec<Option<A>>,
-}
-
-impl<A> Answers<A> {
-    pub(super) fn of(count: usize) -> Self {
-        Self { slots: std::iter::repeat_with(|| None).take(count).collect() }
-    }
-
-    pub(super) fn put(&mut self, places: &[usize], answers: Vec<A>) {
-        for (place, answer) in places.iter().zip(answers) {
-            self.slots[*place] = Some(answer);
-        }
-    }
-
-    pub(super) fn in_order(self) -> Vec<A> {
-        let answered = |slot: Option<A>| slot.expect("each item was answered");
-        self.slots.into_iter().map(answered).collect()
-    }
 }

@@ -22,9 +22,7 @@ use crate::answer::problem::Refusal;
 use crate::app::App;
 use crate::auth::{Scope, Visitor};
 use crate::request::params::Params;
-use crate::routes::leases::{
-    Answers, groups, hand_over, lease_max, read_items, refusal_of, worker_name,
-};
+use crate::routes::leases::{hand_over, lease_max, read_items, refusal_of, worker_name};
 use crate::routes::worker::{Handover, Right, Wish, leases_of, take};
 
 /// `POST /v1/leases/settle`.
@@ -122,15 +120,9 @@ async fn settle_all(
         return Ok(Vec::new());
     }
     let tokens: Vec<_> = settles.iter().map(|settle| settle.token).collect();
-    let tenants = right.tenants(app, &tokens).await?;
-    let mut answers = Answers::of(settles.len());
-    for group in groups(tenants, settles) {
-        answers.put(&group.places, app.engine.settle(&group.tenant, group.items).await?);
-        for place in group.places {
-            app.uploads.forget(tokens[place]);
-        }
-    }
-    Ok(answers.in_order())
+    let answers = app.engine.settle(right.tenant(), settles).await?;
+    tokens.into_iter().for_each(|token| app.uploads.forget(token));
+    Ok(answers)
 }
 
 fn settle_item(app: &App, answer: Result<Stepped, Refusal>) -> SettleItem {

@@ -102,21 +102,19 @@ impl Uploads {
     }
 }
 
-/// Keeps a result for the settle of the lease `token` of `task`; it replaces the one
-/// before. Answers the name by which the settle asks for it. `follower` must have come
-/// before the task was read.
+/// Keeps a result for the settle of the lease `token`, a task's of `tenant`, until `is_over` resolves;
+/// it replaces the one before. Answers the name by which the settle asks for it.
 ///
 /// # Errors
 /// See [`Uploads::admit`].
 pub(crate) fn keep(
     app: &Arc<App>,
-    (task, follower): (Task, Follower),
+    tenant: TenantName,
     token: LeaseToken,
-    data: Data,
-    content_type: Option<String>,
+    is_over: impl Future<Output = ()> + Send + 'static,
+    (data, content_type): (Data, Option<String>),
 ) -> Result<String, Refusal> {
-    let id = app.engine.chance().bits();
-    let (over, tenant) = (CancellationToken::new(), task.spec.tenant.clone());
+    let (id, over) = (app.engine.chance().bits(), CancellationToken::new());
     {
         let mut by_lease = app.uploads.by_lease.lock().expect("nothing panics while it is held");
         has_room(&by_lease, &tenant, token)?;
@@ -130,14 +128,20 @@ pub(crate) fn keep(
             () = over.cancelled() => {}
             // A server that stops still takes settles.
             () = app.stop.cancelled() => {}
-            () = end_of_lease(&app, follower, task, token) => app.uploads.forget(token),
+            () = is_over => app.uploads.forget(token),
         }
     });
     Ok(name_of(id))
 }
 
-/// Resolves once a lease is over. A store that cannot be read just now says nothing of that.
-async fn end_of_lease(app: &App, mut follower: Follower, mut task: Task, token: LeaseToken) {
+/// Resolves once the lease `token` of `task` is over. A store that cannot be read just now says nothing
+/// of that. `follower` must have come before the task was read.
+pub(crate) async fn end_of_lease(
+    app: Arc<App>,
+    mut follower: Follower,
+    mut task: Task,
+    token: LeaseToken,
+) {
     while is_held(&task, token) {
         follower.after(task.life.version).await;
         match app.engine.task(token.task).await {

@@ -1,4 +1,4 @@
-//! What workers share: whose tasks a call is about, and leases whose answer must arrive.
+//! What workers share: with what right a call about leases comes, and leases whose answer must arrive.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -72,26 +72,13 @@ impl Right {
         }
     }
 
-    /// Whose tasks these tokens are for.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub(crate) async fn tenants(
-        &self,
-        app: &App,
-        tokens: &[LeaseToken],
-    ) -> Result<Vec<TenantName>, Refusal> {
-        let default = &app.config.default_tenant;
-        let is_single = app.config.routes.iter().all(|route| route.tenant == *default);
+    /// Whose tasks alone it reaches; `None` is all that it brings a token for, whatever the tenant: the
+    /// configuration may have changed since the token was given out.
+    pub(crate) fn tenant(&self) -> Option<&TenantName> {
         match self {
-            Self::Key(tenant) => return Ok(vec![tenant.clone(); tokens.len()]),
-            Self::Local if is_single => return Ok(vec![default.clone(); tokens.len()]),
-            Self::Local | Self::Tokens(_) => {}
+            Self::Key(tenant) => Some(tenant),
+            Self::Local | Self::Tokens(_) => None,
         }
-        let tasks = app.engine.tasks(tokens.iter().map(|token| token.task).collect()).await?;
-        let tenant =
-            |task: Option<Task>| task.map_or(default.clone(), |task| task.spec.tenant.clone());
-        Ok(tasks.into_iter().map(tenant).collect())
     }
 }
 
@@ -113,7 +100,7 @@ pub(crate) async fn leased_task(
     let stale = || Refusal::new(&codes::STALE_LEASE);
     let right = Right::of(visitor)?;
     let task = app.engine.task(token.task).await?.ok_or_else(stale)?;
-    let is_another_tenants = matches!(&right, Right::Key(tenant) if *tenant != task.spec.tenant);
+    let is_another_tenants = right.tenant().is_some_and(|tenant| *tenant != task.spec.tenant);
     let is_named = task.life.lease().is_some_and(|lease| lease.nonce == token.nonce);
     match &task.life.state {
         _ if is_another_tenants || !is_named => Err(stale()),
@@ -273,7 +260,7 @@ pub(crate) async fn take(app: &Arc<App>, wish: Wish) -> Result<Leased, Refusal> 
             },
         };
         let leased = claimed.map(|claimed| Leased {
-            handover: (!claimed.is_empty()).then(|| Handover::of(&app, &tenant, &claimed)),
+            handover: (!claimed.is_empty()).then(|| Handover::of(&app, &claimed)),
             claimed,
         });
         // Nobody there any more: what is dropped here is given back.
@@ -291,15 +278,13 @@ pub(crate) fn token_of(claimed: &Claimed) -> LeaseToken {
 /// Leases on their way to a worker: given back at once unless the whole answer was handed over.
 pub(crate) struct Handover {
     app: Arc<App>,
-    tenant: TenantName,
     tokens: Vec<LeaseToken>,
 }
 
 impl Handover {
     /// Leases that were just taken.
-    pub(crate) fn of(app: &Arc<App>, tenant: &TenantName, claimed: &[Claimed]) -> Self {
-        let tokens = claimed.iter().map(token_of).collect();
-        Self { app: app.clone(), tenant: tenant.clone(), tokens }
+    pub(crate) fn of(app: &Arc<App>, claimed: &[Claimed]) -> Self {
+        Self { app: app.clone(), tokens: claimed.iter().map(token_of).collect() }
     }
 
     /// The body that hands them over.
@@ -317,13 +302,13 @@ impl Drop for Handover {
         if tokens.is_empty() {
             return;
         }
-        let (app, tenant) = (self.app.clone(), self.tenant.clone());
+        let app = self.app.clone();
         // Without a runtime the process ends, and the leases end by themselves.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
             let release = |token| Settle { token, outcome: Outcome::Release };
             let settles = tokens.into_iter().map(release).collect();
-            if let Err(error) = app.engine.settle(&tenant, settles).await {
+            if let Err(error) = app.engine.settle(None, settles).await {
                 tracing::warn!(%error, "could not give back leases that never reached their worker");
             }
         });

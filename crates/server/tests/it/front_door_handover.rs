@@ -324,7 +324,7 @@ async fn who_waits_for_a_worker_gets_its_result() {
     let body = house.engine.store_result("text/plain", "done".into()).await.unwrap();
     let outcome = relais_engine::Outcome::success(Some(body));
     let settle = relais_engine::Settle { token, outcome };
-    house.engine.settle(&tenant, vec![settle]).await.unwrap();
+    house.engine.settle(Some(&tenant), vec![settle]).await.unwrap();
     let reply = client.reply().await;
     assert_eq!((reply.status, reply.text(), reply.task()), (200, "done", task));
 }

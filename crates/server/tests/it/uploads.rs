@@ -6,13 +6,14 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
+use relais_core::BodyKind;
 use relais_engine::Config;
 use relais_server::config::ServerConfig;
 use relais_store::{Store, StoreError};
 use serde_json::{Value, json};
 
 use crate::api::{Api, call, get, post};
-use crate::house::Gate;
+use crate::house::{Gate, SOON};
 use crate::odd_store::OddStore;
 
 /// An attempt whose large result is stored: the API, the task, and the
@@ -141,4 +142,44 @@ async fn a_settle_repeated_too_early_is_told_to_come_back() {
     gate.open();
     assert_eq!(api.settle(settle.clone()).await["replayed"], true);
     assert_result(&api, &task).await;
+}
+
+/// A worker that never ended its upload held its room, and its file, long after its lease.
+#[tokio::test]
+async fn an_upload_ends_with_its_lease() {
+    let (api, _, settle) = stored(OddStore::new()).await;
+    let clock = api.clock.clone();
+    let ends = stream::once(async move {
+        clock.advance(Duration::from_secs(31));
+        Ok::<_, std::io::Error>(Bytes::from(vec![7; 300_000]))
+    });
+    let put = call("PUT", "/v1/leases/result");
+    let put = put.field("relais-lease", settle["token"].as_str().unwrap());
+    let put = put.body(Body::from_stream(ends.chain(stream::pending())));
+    let answer = tokio::time::timeout(SOON, api.call(put)).await.expect("it is answered");
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (409, "stale-lease"));
+}
+
+/// A tenant's name that changed in the configuration cost its workers what they had done: a settle
+/// without a key was looked for among the tasks of the new name, and took the stored result with it.
+#[tokio::test]
+async fn work_that_was_begun_under_another_configuration_is_still_settled() {
+    let store: Arc<dyn Store> = OddStore::new();
+    let (_, task, settle) = stored(store.clone()).await;
+    let config =
+        ServerConfig { default_tenant: "renamed".parse().unwrap(), ..ServerConfig::on_loopback() };
+    let api = Api::on(store, config, Config::default()).await;
+    let sign = json!({"items": [{"token": settle["token"]}]});
+    let sign = api.call(post("/v1/leases/heartbeat", &sign)).await.json();
+    assert_eq!(sign["items"][0]["status"], 200, "{sign}");
+    let put = call("PUT", "/v1/leases/result");
+    let put = put.field("relais-lease", settle["token"].as_str().unwrap()).body(vec![7; 300_000]);
+    let stored = api.call(put).await.json();
+    let settle = json!({
+        "token": settle["token"], "outcome": "succeed", "result_id": stored["result_id"],
+    });
+    assert_eq!(api.settle(settle).await["status"], 200);
+    let id = task["id"].as_str().unwrap().parse().unwrap();
+    let stored = api.engine.body(id, BodyKind::Result).await.unwrap();
+    assert_eq!(stored.map(|body| body.len), Some(300_000));
 }
