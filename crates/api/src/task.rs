@@ -198,7 +198,8 @@ pub struct Task {
     /// How it ended, for end users: what the settle said, else the text of the problem's code.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<Message>,
-    /// URL of the result, under the name that clients of long-running operations look for.
+    /// URL of the result once there is one, under the name that clients of long-running operations
+    /// look for.
     #[serde(rename = "resourceLocation", skip_serializing_if = "Option::is_none")]
     pub resource_location: Option<String>,
     /// Where to go next.
@@ -215,9 +216,6 @@ pub struct Accepted {
     /// where `no_ticket` says why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<String>,
-    /// A page for people: the task, live, in a browser.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub watch_url: Option<String>,
     /// Why a repeated request gets neither ticket nor answer: its caller is not known, is not on
     /// this machine, and its `Idempotency-Key` is so short that it could be guessed.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -21,9 +21,6 @@ pub struct Accepted {
     /// The token that lets its bearer follow the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<String>,
-    /// A page for people.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub watch_url: Option<String>,
     /// Whether an earlier submit with the same idempotency key made the task.
     #[serde(skip)]
     pub replayed: bool,
@@ -96,7 +93,7 @@ impl Client {
             None => self.clone(),
         };
         let task = reader.task(&id).await?;
-        Ok(Accepted { task, ticket, watch_url: None, replayed: true })
+        Ok(Accepted { task, ticket, replayed: true })
     }
 }
 

@@ -71,7 +71,7 @@ pub struct Task {
     /// The same for end users.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<Message>,
-    /// URL of the result.
+    /// URL of the result once there is one.
     #[serde(default, rename = "resourceLocation", skip_serializing_if = "Option::is_none")]
     pub resource_location: Option<String>,
     /// Where to go next.

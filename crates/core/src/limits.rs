@@ -98,8 +98,8 @@ pub const EVENT_RESULT_BYTES_MAX: usize = 4 << 10;
 pub const UPLOADS_MAX: usize = 1_000;
 /// Of these, those of one tenant's leases.
 pub const UPLOADS_PER_TENANT_MAX: usize = 250;
-/// Longest token looked at as a ticket, bytes.
-pub const TICKET_BYTES_MAX: usize = 2_048;
+/// Longest ticket, bytes: what is longer is none.
+pub const TICKET_BYTES_MAX: usize = 64;
 /// Largest checkpoint or output, bytes.
 pub const CHECKPOINT_BYTES_MAX: usize = 64 << 10;
 /// Largest problem document a worker may settle with, bytes.

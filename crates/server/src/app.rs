@@ -17,8 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::answer::cors::{Cors, Own};
 use crate::answer::problem::Refusal;
-use crate::auth::ticket::Tickets;
-use crate::auth::{CallerMac, Keys, is_loopback};
+use crate::auth::{CallerMac, Keys, SigningKeys, is_loopback};
 use crate::config::ServerConfig;
 use crate::connection::tls::{Certificates, TlsError};
 use crate::observe::metrics::Metrics;
@@ -62,7 +61,7 @@ pub struct App {
     pub(crate) config: ServerConfig,
     pub(crate) engine: Engine,
     pub(crate) keys: Keys,
-    pub(crate) tickets: Arc<Tickets>,
+    pub(crate) signing: Arc<SigningKeys>,
     pub(crate) caller_mac: Arc<CallerMac>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) refusals: Arc<Refusals>,
@@ -92,7 +91,7 @@ impl App {
         let secrets = engine.secrets().await?;
         let app = Self {
             keys: Keys::new(&config.keys, &secrets)?,
-            tickets: Arc::new(Tickets::load(&engine, &secrets).await?),
+            signing: Arc::new(SigningKeys::load(&engine, &secrets).await?),
             caller_mac: Arc::new(CallerMac::load(&engine, &secrets).await?),
             metrics: Arc::default(),
             refusals: Arc::default(),
@@ -120,7 +119,7 @@ impl App {
     pub(crate) fn with(&self, config: ServerConfig) -> Result<Arc<Self>, TlsError> {
         let app = Self {
             keys: self.keys.with(&config.keys),
-            tickets: self.tickets.clone(),
+            signing: self.signing.clone(),
             caller_mac: self.caller_mac.clone(),
             metrics: self.metrics.clone(),
             refusals: self.refusals.clone(),

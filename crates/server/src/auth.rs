@@ -1,12 +1,13 @@
 //! Who calls: an API key, a ticket, the caller a task is bound to, or somebody on this machine.
 //!
-//! Not here: what a ticket looks like (`ticket`), and lease tokens, which the engine checks.
+//! Not here: lease tokens, which the engine checks.
 
 pub(crate) mod idempotency;
 mod keys;
 mod local;
 mod mac;
-pub(crate) mod ticket;
+mod signing;
+mod ticket;
 mod visitor;
 
 use std::sync::Arc;
@@ -17,8 +18,12 @@ use relais_core::TenantName;
 pub(crate) use keys::Keys;
 pub use keys::{InvalidKey, decode_key, encode_key, hash_key, unhex};
 pub(crate) use local::is_loopback;
-pub(crate) use mac::{CallerMac, draw};
-pub(crate) use visitor::{Action, Seen, Visitor, sees_all_of};
+pub(crate) use mac::CallerMac;
+use mac::draw;
+pub(crate) use signing::SigningKeys;
+pub(crate) use ticket::{BadTicket, mint};
+pub use ticket::{Ticket, read_unverified};
+pub(crate) use visitor::{Action, Seen, Visitor, read_by_ticket, sees_all_of};
 
 use crate::answer::problem::Refusal;
 use crate::app::App;

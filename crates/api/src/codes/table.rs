@@ -304,6 +304,13 @@ codes! {
         "Send the request again after `Retry-After`, shorten `retention`, or have the operator \
          raise the limit.";
     }
+    TICKET_EXPIRED = "ticket-expired", 401, final {
+        "The ticket has expired";
+        "The ticket was valid until its task's deadline and retention, as they were when it was \
+         handed out, and has ended since.";
+        "Read the task with the ticket of its latest retry, or with an API key. If the task is \
+         gone, too, submit a new one.";
+    }
     TOO_MANY_EVENTS = "too-many-events", 409, final {
         "The task's log is full";
         "The task has as many events as it may, so that no more output is taken. Its outcome \
@@ -327,7 +334,7 @@ codes! {
     UNAUTHORIZED = "unauthorized", 401, final {
         "Valid credentials are needed";
         "The call needs an API key, a ticket or a lease's token, and has none that is valid: it \
-         is missing, unknown, revoked or has expired.";
+         is missing, unknown or revoked.";
         "Send the key as `Relais-Api-Key`, or the key or the ticket as `Authorization: Bearer`.";
     }
     UNKNOWN_FIELD = "unknown-field", 422, final {

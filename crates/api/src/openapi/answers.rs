@@ -21,7 +21,8 @@ const EVERYWHERE: [&Code; 10] = [
     &codes::STORE_UNAVAILABLE,
 ];
 /// What may go wrong where credentials are looked at.
-const WITH_CREDENTIALS: [&Code; 3] = [&codes::UNAUTHORIZED, &codes::FORBIDDEN, &codes::CROSS_SITE];
+const WITH_CREDENTIALS: [&Code; 4] =
+    [&codes::UNAUTHORIZED, &codes::TICKET_EXPIRED, &codes::FORBIDDEN, &codes::CROSS_SITE];
 /// What may go wrong where a body is read.
 const WITH_BODY: [&Code; 2] = [&codes::BODY_TOO_LARGE, &codes::REQUEST_TIMEOUT];
 /// What may go wrong where the body is JSON.

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 const ID: &str = "task_01jdk3v5x8e2rbk0t6q9z4m7ha";
 const BASE: &str = "https://api.example.com/v1/tasks/task_01jdk3v5x8e2rbk0t6q9z4m7ha";
+const TICKET: &str = "rt_AX0hxOkBk2Y9l6hwsLmDRrp-Sh4qAQBrDBPCLXEWQrcmsEQBYnyp-6wy9Q";
 const TOKEN: &str = "lease_3Jk9dQ2m";
 
 pub(super) fn submit() -> Value {
@@ -23,7 +24,6 @@ pub(super) fn task(status: &str) -> Value {
         "labels": {"order": "A-1"},
         "created_at": "2026-11-22T10:00:00.000Z", "run_at": "2026-11-22T10:00:00.000Z",
         "updated_at": "2026-11-22T10:00:02.000Z", "deadline": "2026-11-22T11:00:00.000Z",
-        "resourceLocation": format!("{BASE}/result"),
         "links": {
             "self": BASE, "result": format!("{BASE}/result"), "events": format!("{BASE}/events"),
             "why": format!("{BASE}/why"),
@@ -31,6 +31,7 @@ pub(super) fn task(status: &str) -> Value {
         },
     });
     match status {
+        "succeeded" => task["resourceLocation"] = format!("{BASE}/result").into(),
         "queued" => {
             task["version"] = 1.into();
             task["attempt"] = 0.into();
@@ -43,15 +44,17 @@ pub(super) fn task(status: &str) -> Value {
                 "percent": 40.0, "done": 12_000, "total": 30_000, "message": "line 12,000",
             });
         }
-        _ => task["expires_at"] = "2026-11-29T10:00:02.000Z".into(),
+        _ => {}
+    }
+    if terminal {
+        task["expires_at"] = "2026-11-29T10:00:02.000Z".into();
     }
     task
 }
 
 pub(super) fn accepted() -> Value {
     let mut task = task("queued");
-    task["ticket"] = "eyJhbGciOiJIUzI1NiIsImtpZCI6IjEifQ.e30.c2ln".into();
-    task["watch_url"] = format!("{BASE}?ticket=eyJhbGciOiJIUzI1NiIsImtpZCI6IjEifQ.e30.c2ln").into();
+    task["ticket"] = TICKET.into();
     task
 }
 

@@ -153,12 +153,13 @@ impl Submit {
         if accepted.replayed {
             show::note("this task had been accepted before, under the same key");
         }
-        if !connection.json || self.wait {
-            if let Some(ticket) = &accepted.ticket {
-                show::note(&format!("ticket: {ticket}"));
-            }
-            if let Some(url) = &accepted.watch_url {
-                show::note(&format!("watch: {url}"));
+        if (!connection.json || self.wait)
+            && let Some(ticket) = &accepted.ticket
+        {
+            show::note(&format!("ticket: {ticket}"));
+            if connection.key.is_none() {
+                // The link has the ticket in it: a browser shows the page of the task.
+                show::note(&format!("watch: {}", accepted.task.links.this));
             }
         }
         Ok(())

@@ -293,7 +293,7 @@ mod tests {
     fn a_call_reads_as_a_command_line() {
         let call = Call::get("http://a/b").respond_async();
         assert_eq!(call.to_string(), "curl -H 'Prefer: respond-async' http://a/b");
-        let call = Call::post("http://a/b?ticket=e30.x-_y");
+        let call = Call::post("http://a/b?ticket=rt_x-_y");
         assert_eq!(call.to_string(), "curl -X POST \"http://a/b?ticket=…\"");
         let call = Call::post_json("http://a/b", "a.json", "{}");
         assert_eq!(call.to_string(), "curl http://a/b --json @a.json");

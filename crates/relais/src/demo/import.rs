@@ -26,10 +26,7 @@ pub(super) async fn tell(story: &mut Story) -> anyhow::Result<String> {
     let (handed, accepted) = story.hand_in("IMPORT", &call).await?;
     story.teller.fact(&format!("the file is safe after {}", time(accepted.took)));
     let task = &handed.accepted.task;
-    story.import = Some(ImportLinks {
-        id: task.id.clone(),
-        watch: handed.accepted.watch_url.clone().unwrap_or_else(|| task.links.this.clone()),
-    });
+    story.import = Some(ImportLinks { id: task.id.clone(), watch: task.links.this.clone() });
 
     story.show(&Call::events(&task.links.events));
     story.teller.begin_bar(LINES);

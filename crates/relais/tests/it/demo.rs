@@ -48,7 +48,7 @@ fn the_story_comes_true_and_leaves_nothing_behind() {
     }
     assert_eq!(story.matches("! kill -9").count(), 2, "{story}");
     assert!(!story.contains('\u{1b}'), "no colours in a file:\n{story}");
-    assert!(!story.contains("ticket=e"), "no ticket is shown:\n{story}");
+    assert!(!story.contains("ticket=r"), "no ticket is shown:\n{story}");
     assert!(files_in(folder.path()).is_empty(), "{:?}", files_in(folder.path()));
 }
 

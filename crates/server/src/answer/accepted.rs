@@ -6,15 +6,15 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, LINK, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use relais_api::Accepted;
 use relais_core::{Task, limits};
-use relais_engine::{Access, Context, Estimate, Grants};
+use relais_engine::{Access, Estimate, Grants};
 
-use crate::answer::links::{self, Viewer};
+use crate::answer::links::Viewer;
 use crate::answer::pages;
 use crate::answer::present;
 use crate::answer::problem::Refusal;
 use crate::answer::submitted::IDEMPOTENT_REPLAYED;
 use crate::app::App;
-use crate::auth::{Caller, Scope};
+use crate::auth::{self, Caller, Scope};
 use crate::request::accept::Language;
 
 /// Names the task of an answer.
@@ -25,7 +25,7 @@ const OPERATION_LOCATION: HeaderName = HeaderName::from_static("operation-locati
 pub(crate) const PREFERENCE_APPLIED: &str = "preference-applied";
 
 /// Room for the document of a usual task.
-const BODY_BYTES_USUAL: usize = 2_560;
+const BODY_BYTES_USUAL: usize = 1_536;
 
 /// How a task was accepted.
 #[derive(Debug, Clone, Default)]
@@ -64,7 +64,7 @@ pub(crate) fn accepted_response(
     let headers = response.headers_mut();
     // It holds a ticket.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    follow_headers(task, &accepted.task.links, headers);
+    follow_headers(accepted.task, headers);
     // Also where the task is over: whoever is told 202 asks again.
     headers.insert(RETRY_AFTER, app.retry_after_s(estimate).into());
     if let Some(applied) = how.applied.as_deref().and_then(|text| HeaderValue::from_str(text).ok())
@@ -101,25 +101,26 @@ pub(crate) fn accepted(
     if how.is_stranger {
         return Ok(for_stranger(app, task, how));
     }
-    let ticket = ticket_of(app, task, &context);
+    let ticket = match context.access {
+        Access::Ticket => Some(auth::mint(&app.signing, task, context.grants)),
+        Access::Caller { .. } | Access::Key => None,
+    };
     let viewer = viewer_of(caller, context.grants, ticket.as_deref(), how);
     let presented = present::task_of(app, task, &viewer, estimate);
-    let base = how.base.as_deref().unwrap_or_else(|| app.base());
-    let watch_url =
-        ticket.as_deref().map(|ticket| links::task_url(base, task.spec.id, "", Some(ticket)));
-    Ok(Accepted { task: presented, ticket, watch_url, no_ticket: None })
+    Ok(Accepted { task: presented, ticket, no_ticket: None })
 }
 
-/// The header fields by which clients of all habits find their task.
-pub(crate) fn follow_headers(task: &Task, links: &relais_api::Links, headers: &mut HeaderMap) {
+/// The header fields by which clients of all habits find their task. Its document is written by now,
+/// and gives its texts away.
+pub(crate) fn follow_headers(document: relais_api::Task, headers: &mut HeaderMap) {
     let mut insert = |name: HeaderName, value: String| {
         let value = HeaderValue::from_maybe_shared(Bytes::from(value)).expect("URLs are ASCII");
         headers.insert(name, value);
     };
-    insert(OPERATION_LOCATION, links.this.clone());
-    insert(LOCATION, links.result.clone());
-    insert(LINK, ["<", &links.this, ">; rel=\"monitor\""].concat());
-    insert(HeaderName::from_static(RELAIS_TASK), task.spec.id.to_string());
+    insert(LINK, ["<", &document.links.this, ">; rel=\"monitor\""].concat());
+    insert(OPERATION_LOCATION, document.links.this);
+    insert(LOCATION, document.links.result);
+    insert(HeaderName::from_static(RELAIS_TASK), document.id);
 }
 
 /// `Retry-After`, while asking again makes sense.
@@ -129,33 +130,27 @@ pub(crate) fn set_pace(app: &App, task: &Task, estimate: Estimate, headers: &mut
     }
 }
 
-/// The ticket that a caller is handed, if the task's access is by ticket.
-fn ticket_of(app: &App, task: &Task, context: &Context) -> Option<String> {
-    match context.access {
-        Access::Ticket => Some(app.tickets.mint(task, context.grants)),
-        Access::Caller { .. } | Access::Key => None,
-    }
-}
-
-fn viewer_of(caller: &Caller, grants: Grants, ticket: Option<&str>, how: &How) -> Viewer {
-    let base = how.base.clone();
+fn viewer_of<'a>(
+    caller: &Caller,
+    grants: Grants,
+    ticket: Option<&'a str>,
+    how: &'a How,
+) -> Viewer<'a> {
+    let base = how.base.as_deref();
     match caller {
         Caller::Key(key) => {
             let may_submit = Scope::Submit.is_in(key.scopes);
             Viewer { base, ticket: None, may_cancel: may_submit, may_retry: may_submit }
         }
-        Caller::Nobody => Viewer {
-            base,
-            ticket: ticket.map(str::to_owned),
-            may_cancel: grants.cancel,
-            may_retry: grants.retry,
-        },
+        Caller::Nobody => {
+            Viewer { base, ticket, may_cancel: grants.cancel, may_retry: grants.retry }
+        }
     }
 }
 
 /// The task's name and nothing that its maker alone should know.
 fn for_stranger(app: &App, task: &Task, how: &How) -> Accepted {
-    let viewer = Viewer { base: how.base.clone(), ..Viewer::default() };
+    let viewer = Viewer { base: how.base.as_deref(), ..Viewer::default() };
     let mut presented = present::task_of(app, task, &viewer, Estimate::default());
     presented.lane = None;
     presented.labels.clear();
@@ -170,5 +165,5 @@ fn for_stranger(app: &App, task: &Task, how: &How) -> Accepted {
          the first answer; send a longer key next time, such as a random UUID, or an API key.",
         limits::IDEMPOTENCY_KEY_UNGUESSABLE_BYTES
     );
-    Accepted { task: presented, ticket: None, watch_url: None, no_ticket: Some(no_ticket) }
+    Accepted { task: presented, ticket: None, no_ticket: Some(no_ticket) }
 }

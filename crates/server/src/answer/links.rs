@@ -3,46 +3,34 @@
 use std::borrow::Cow;
 
 use relais_api::Links;
-use relais_core::TaskId;
 
 /// For whom links are made: what rides in them, and what they lead to.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Viewer {
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Viewer<'a> {
     /// Where the caller found Relais, if its links lead there: see `App::base_for`.
-    pub(crate) base: Option<String>,
+    pub(crate) base: Option<&'a str>,
     /// The ticket that rides in the links, for callers without an API key.
-    pub(crate) ticket: Option<String>,
+    pub(crate) ticket: Option<&'a str>,
     /// Whether this caller may cancel the task.
     pub(crate) may_cancel: bool,
     /// Whether this caller may retry the task.
     pub(crate) may_retry: bool,
 }
 
-/// The URL of a task, or with `part` of something below it.
+/// All links of a task. Each 202 and each item of a batch has them: every URL is put together in
+/// one step.
 #[must_use]
-pub(crate) fn task_url(base: &str, id: TaskId, part: &str, ticket: Option<&str>) -> String {
-    url_below(&format!("{base}/v1/tasks/{id}"), part, ticket)
-}
-
-fn url_below(task: &str, part: &str, ticket: Option<&str>) -> String {
-    let slash = if part.is_empty() { "" } else { "/" };
+pub(crate) fn links(base: &str, id: &str, viewer: &Viewer<'_>) -> Links {
     // A ticket is made of characters that need no escape.
-    let (query, ticket) = ticket.map_or(("", ""), |ticket| ("?ticket=", ticket));
-    [task, slash, part, query, ticket].concat()
-}
-
-/// All links of a task.
-#[must_use]
-pub(crate) fn links(base: &str, id: TaskId, viewer: &Viewer) -> Links {
-    let task = format!("{base}/v1/tasks/{id}");
-    let url = |part| url_below(&task, part, viewer.ticket.as_deref());
+    let (query, ticket) = viewer.ticket.map_or(("", ""), |ticket| ("?ticket=", ticket));
+    let url = |part| [base, "/v1/tasks/", id, part, query, ticket].concat();
     Links {
         this: url(""),
-        result: url("result"),
-        events: url("events"),
-        why: url("why"),
-        cancel: viewer.may_cancel.then(|| url("cancel")),
-        retry: viewer.may_retry.then(|| url("retry")),
+        result: url("/result"),
+        events: url("/events"),
+        why: url("/why"),
+        cancel: viewer.may_cancel.then(|| url("/cancel")),
+        retry: viewer.may_retry.then(|| url("/retry")),
     }
 }
 

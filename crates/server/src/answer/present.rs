@@ -31,10 +31,15 @@ pub(crate) fn eta(eta: (Timestamp, Timestamp)) -> Eta {
 
 /// The task as `viewer` sees it.
 #[must_use]
-pub(crate) fn task_of(app: &App, task: &Task, viewer: &Viewer, estimate: Estimate) -> task::Task {
+pub(crate) fn task_of(
+    app: &App,
+    task: &Task,
+    viewer: &Viewer<'_>,
+    estimate: Estimate,
+) -> task::Task {
     let (spec, life) = (&task.spec, &task.life);
-    let base = viewer.base.as_deref().unwrap_or_else(|| app.base());
-    let links = links::links(base, spec.id, viewer);
+    let id = spec.id.to_string();
+    let links = links::links(viewer.base.unwrap_or_else(|| app.base()), &id, viewer);
     let policy = app.engine.policies().of(&spec.tenant, &spec.queue);
     let (problem, message) = match &life.state {
         State::Failed { failure, .. } => {
@@ -46,7 +51,7 @@ pub(crate) fn task_of(app: &App, task: &Task, viewer: &Viewer, estimate: Estimat
     };
     let is_queued = matches!(life.state, State::Queued { .. });
     task::Task {
-        id: spec.id.to_string(),
+        id,
         queue: spec.queue.to_string(),
         lane: spec.lane.as_ref().map(ToString::to_string),
         request: spec.request.as_ref().map(|request| RequestLine {
@@ -73,8 +78,7 @@ pub(crate) fn task_of(app: &App, task: &Task, viewer: &Viewer, estimate: Estimat
         problem,
         last_failure: last_failure_of(app.base(), task),
         message,
-        resource_location: matches!(life.state, State::Succeeded { .. })
-            .then(|| links.result.clone()),
+        resource_location: has_answer(task).then(|| links.result.clone()),
         links,
     }
 }

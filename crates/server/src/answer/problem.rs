@@ -14,7 +14,7 @@ use relais_core::{Refused, TaskId, limits};
 use relais_engine::EngineError;
 use relais_store::{Rejected, StoreError};
 
-use crate::auth::Scope;
+use crate::auth::{BadTicket, Scope};
 
 /// The name of the field that says who made an error.
 pub(crate) const ORIGIN: &str = "relais-origin";
@@ -137,19 +137,14 @@ impl Refusal {
         Self::invalid_token("the API key that was sent is not valid: unknown here, or revoked")
     }
 
-    /// A ticket was sent, and is none that is valid now (RFC 6750, 3.1).
-    #[must_use]
-    pub(crate) fn invalid_ticket() -> Self {
-        Self::invalid_token(
-            "the ticket that was sent is not valid: not whole, expired, or of another server (an API \
-             key begins with `rk_`)",
-        )
+    fn invalid_token(why: &str) -> Self {
+        Self::new(&codes::UNAUTHORIZED).because(why).with_invalid_token()
     }
 
-    fn invalid_token(why: &str) -> Self {
-        let mut refusal = Self::new(&codes::UNAUTHORIZED).because(why);
-        refusal.parts.challenge = Some("Bearer realm=\"relais\", error=\"invalid_token\"");
-        refusal
+    /// Credentials were sent, and are none that are valid now (RFC 6750, 3.1).
+    fn with_invalid_token(mut self) -> Self {
+        self.parts.challenge = Some("Bearer realm=\"relais\", error=\"invalid_token\"");
+        self
     }
 
     /// The API key is valid and lacks a scope (RFC 6750, 3.1).
@@ -286,6 +281,18 @@ impl IntoResponse for Refusal {
             .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         response.extensions_mut().insert(self);
         response
+    }
+}
+
+impl From<BadTicket> for Refusal {
+    fn from(bad: BadTicket) -> Self {
+        match bad {
+            BadTicket::Unknown => Self::invalid_token(
+                "the ticket that was sent is not valid: not whole, or of another server (a ticket \
+                 begins with `rt_`, an API key with `rk_`)",
+            ),
+            BadTicket::Expired => Self::new(&codes::TICKET_EXPIRED).with_invalid_token(),
+        }
     }
 }
 

@@ -229,7 +229,7 @@ mod tests {
         assert_eq!(name, "key/ci");
         assert_eq!(decode_key(&name, &value), Some(Ok(key)));
         assert!(!String::from_utf8_lossy(&value).contains("rk_secret"));
-        assert_eq!(decode_key("ticket-key/1", &value), None);
+        assert_eq!(decode_key("signing-key/1", &value), None);
         assert_eq!(decode_key("key/x", b"{}"), Some(Err(InvalidKey)));
     }
 }

@@ -1,197 +1,277 @@
-//! Tickets: signed, scoped, expiring tokens that let their bearer follow one task (JWT, HS256).
+//! Tickets: signed, scoped, expiring tokens that let their bearer follow one task.
 //!
-//! The signing keys live in the store: they survive a restart and are shared by nodes. Only the
-//! newest signs; older ones verify until their last ticket has ended.
+//! A ticket is `rt_` and base64url of these bytes, numbers with the highest byte first:
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 1 | the version of this form |
+//! | 4 | the name of the key that signed it |
+//! | 16 | the task |
+//! | 1 | what its bearer may do, a bit each |
+//! | 5 | when it ends, in seconds since 1970 |
+//! | 16 | the signature of all of these for [`Purpose::Ticket`] |
+//!
+//! It names no tenant: the tenant is the task's.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
-
-use aws_lc_rs::hmac;
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use bytes::Bytes;
-use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
-use relais_core::{Task, TaskId, TenantName, Timestamp, limits};
-use relais_engine::{Engine, EngineError, Grants};
-use serde::{Deserialize, Serialize};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use relais_core::{Task, TaskId, Timestamp, limits};
+use relais_engine::{Access, Grants};
 
-use crate::app::ServeError;
-use crate::auth::draw;
+use super::signing::{KeyId, MAC_BYTES, Purpose, SigningKeys};
 
-/// What the names of signing keys begin with among the engine's secrets.
-const SECRET_PREFIX: &str = "ticket-key/";
-/// Tells our tokens from other people's.
-const TYPE: &str = "relais+jwt";
-/// Room for a ticket whose names are of usual length.
-const TOKEN_BYTES_USUAL: usize = 320;
+/// What every ticket begins with.
+const PREFIX: &str = "rt_";
+/// The one form there is.
+const VERSION: u8 = 1;
+/// What is signed.
+const CLAIMS_BYTES: usize = 27;
+const RAW_BYTES: usize = CLAIMS_BYTES + MAC_BYTES;
+/// The length of every ticket.
+const TEXT_BYTES: usize = PREFIX.len() + (RAW_BYTES * 4).div_ceil(3);
+const _: () = assert!(TEXT_BYTES <= limits::TICKET_BYTES_MAX);
+/// The last second that five bytes can say, in the year 36812.
+const LAST_SECOND: i64 = (1 << 40) - 1;
 
-/// What a valid ticket says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Ticket {
+const READ: u8 = 1;
+const CANCEL: u8 = 1 << 1;
+const RETRY: u8 = 1 << 2;
+// 1 << 3 is kept for `answer`: to answer what a task asks its caller.
+
+/// What a ticket says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ticket {
     /// The one task it is for.
-    pub(crate) task: TaskId,
-    /// Whose task that is.
-    pub(crate) tenant: TenantName,
+    pub task: TaskId,
     /// What its bearer may do.
-    pub(crate) grants: Grants,
+    pub grants: Grants,
     /// When it ends.
-    pub(crate) expires_at: Timestamp,
+    pub expires_at: Timestamp,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Claims<'a> {
-    sub: Cow<'a, str>,
-    tenant: Cow<'a, str>,
-    scope: Cow<'a, str>,
-    exp: i64,
-}
-
-#[derive(Serialize, Deserialize)]
-struct StoredKey {
-    created_ms: i64,
-    secret: String,
-}
-
-/// Signs and verifies tickets.
-pub(crate) struct Tickets {
-    /// The first part of every ticket, with its dot: it is the same for all.
-    head: String,
-    signer: hmac::Key,
-    verifiers: HashMap<String, DecodingKey>,
-    validation: Validation,
-}
-
-impl std::fmt::Debug for Tickets {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The keys are secrets.
-        out.debug_struct("Tickets").finish_non_exhaustive()
-    }
-}
-
-impl Tickets {
-    /// Reads the signing keys, or makes one at the first start.
-    pub(crate) async fn load(
-        engine: &Engine,
-        secrets: &[(String, Bytes)],
-    ) -> Result<Self, ServeError> {
-        let mut keys = Vec::new();
-        for (name, value) in secrets {
-            let Some(kid) = name.strip_prefix(SECRET_PREFIX) else { continue };
-            let key = decode_key(value).ok_or_else(|| ServeError::UnreadableKey(name.clone()))?;
-            keys.push((key.0, kid.to_owned(), key.1));
-        }
-        if keys.is_empty() {
-            keys.push(Self::make(engine).await?);
-        }
-        keys.sort();
-        let (_, kid, secret) = keys.last().expect("one was made if there was none");
-        let mut header = Header::new(Algorithm::HS256);
-        header.typ = Some(TYPE.to_owned());
-        header.kid = Some(kid.clone());
-        let mut validation = Validation::new(Algorithm::HS256);
-        // The library would ask the machine's clock; `exp` is compared with the engine's.
-        validation.validate_exp = false;
-        validation.required_spec_claims.clear();
-        validation.validate_aud = false;
-        let head = serde_json::to_vec(&header).expect("plain data");
-        Ok(Self {
-            head: format!("{}.", URL_SAFE_NO_PAD.encode(head)),
-            signer: hmac::Key::new(hmac::HMAC_SHA256, secret),
-            verifiers: keys
-                .iter()
-                .map(|(_, kid, secret)| (kid.clone(), DecodingKey::from_secret(secret)))
-                .collect(),
-            validation,
-        })
-    }
-
-    async fn make(engine: &Engine) -> Result<(i64, String, Vec<u8>), EngineError> {
-        let created_ms = engine.now().as_ms();
-        let kid = format!("{:016x}", engine.chance().bits() >> 64);
-        let secret = draw(engine).to_vec();
-        let stored = StoredKey { created_ms, secret: STANDARD.encode(&secret) };
-        let json = serde_json::to_vec(&stored).expect("plain data");
-        engine.put_secret(&format!("{SECRET_PREFIX}{kid}"), Some(json.into())).await?;
-        Ok((created_ms, kid, secret))
-    }
-
-    /// A ticket for a task: valid to its deadline and retention. Each 202 has one, so the signature
-    /// is made here (RFC 7515, 5.1), with a key that is set up once.
+impl Ticket {
+    /// What the ticket grants on a task: nothing on any but its own, and nothing where the task is
+    /// not followed by ticket.
     #[must_use]
-    pub(crate) fn mint(&self, task: &Task, grants: Grants) -> String {
-        let ends =
-            task.expires_at().unwrap_or_else(|| task.life.deadline.plus(task.spec.retention));
-        let claims = Claims {
-            sub: task.spec.id.to_string().into(),
-            tenant: task.spec.tenant.as_str().into(),
-            scope: scope_of(grants).into(),
-            // Rounded up: a ticket ends with its task, not before it.
-            exp: ends.as_ms().div_euclid(1_000).saturating_add(1),
-        };
-        let claims = serde_json::to_vec(&claims).expect("plain data");
-        let mut token = String::with_capacity(TOKEN_BYTES_USUAL);
-        token.push_str(&self.head);
-        URL_SAFE_NO_PAD.encode_string(claims, &mut token);
-        let signature = hmac::sign(&self.signer, token.as_bytes());
-        token.push('.');
-        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
-        token
+    pub(crate) fn grants_on(&self, task: &Task, access: &Access) -> Option<Grants> {
+        let is_for_it = self.task == task.spec.id && matches!(access, Access::Ticket);
+        is_for_it.then_some(self.grants)
     }
 
-    /// What a token says, if it is a ticket that we signed and that has not ended.
-    #[must_use]
-    pub(crate) fn verify(&self, token: &str, now: Timestamp) -> Option<Ticket> {
-        if token.len() > limits::TICKET_BYTES_MAX {
-            return None;
-        }
-        let header = jsonwebtoken::decode_header(token).ok()?;
-        if header.typ.as_deref() != Some(TYPE) {
-            return None;
-        }
-        let verifier = self.verifiers.get(header.kid.as_deref()?)?;
-        let decoded =
-            jsonwebtoken::decode::<Claims<'static>>(token, verifier, &self.validation).ok()?.claims;
-        let expires_at = Timestamp::from_ms(decoded.exp.saturating_mul(1_000));
-        if expires_at <= now {
-            return None;
-        }
-        Some(Ticket {
-            task: decoded.sub.parse().ok()?,
-            tenant: decoded.tenant.parse().ok()?,
-            grants: grants_of(&decoded.scope),
-            expires_at,
-        })
+    fn claims(&self, key: KeyId) -> [u8; CLAIMS_BYTES] {
+        let mut claims = [VERSION; CLAIMS_BYTES];
+        let seconds = self.expires_at.as_ms().div_euclid(1_000).clamp(0, LAST_SECOND);
+        claims[1..5].copy_from_slice(&key.to_be_bytes());
+        claims[5..21].copy_from_slice(&self.task.as_u128().to_be_bytes());
+        claims[21] = bits_of(self.grants);
+        claims[22..].copy_from_slice(&seconds.to_be_bytes()[3..]);
+        claims
     }
 }
 
-fn decode_key(value: &[u8]) -> Option<(i64, Vec<u8>)> {
-    let stored: StoredKey = serde_json::from_slice(value).ok()?;
-    Some((stored.created_ms, STANDARD.decode(stored.secret).ok()?))
+/// Why a token is no ticket that is valid now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BadTicket {
+    /// We did not sign it, or not this.
+    Unknown,
+    /// We signed it, and it has ended.
+    Expired,
 }
 
-/// The grants as a space-separated list of words.
-fn scope_of(grants: Grants) -> &'static str {
-    match (grants.read, grants.cancel, grants.retry) {
-        (true, false, false) => "read",
-        (true, true, false) => "read cancel",
-        (true, false, true) => "read retry",
-        (true, true, true) => "read cancel retry",
-        (false, true, false) => "cancel",
-        (false, false, true) => "retry",
-        (false, true, true) => "cancel retry",
-        (false, false, false) => "",
+/// A text of the form of a ticket. Whether it is one, its signature says.
+struct Token {
+    claims: [u8; CLAIMS_BYTES],
+    signature: [u8; MAC_BYTES],
+}
+
+impl Token {
+    fn parse(text: &str) -> Option<Self> {
+        let text = text.strip_prefix(PREFIX).filter(|_| text.len() == TEXT_BYTES)?;
+        // Whole groups of four characters, of three bytes each.
+        let mut raw = [0; RAW_BYTES.next_multiple_of(3)];
+        let len = URL_SAFE_NO_PAD.decode_slice(text, &mut raw).ok()?;
+        let (claims, signature) = raw[..len].split_first_chunk()?;
+        Some(Self { claims: *claims, signature: signature.try_into().ok()? })
     }
-}
 
-fn grants_of(scope: &str) -> Grants {
-    let mut grants = Grants::default();
-    for word in scope.split(' ') {
-        match word {
-            "read" => grants.read = true,
-            "cancel" => grants.cancel = true,
-            "retry" => grants.retry = true,
-            _ => {}
+    const fn version(&self) -> u8 {
+        self.claims[0]
+    }
+
+    fn key(&self) -> KeyId {
+        KeyId::from_be_bytes(self.claims[1..5].try_into().expect("four bytes"))
+    }
+
+    fn ticket(&self) -> Ticket {
+        let mut seconds = [0; 8];
+        seconds[3..].copy_from_slice(&self.claims[22..]);
+        let task = u128::from_be_bytes(self.claims[5..21].try_into().expect("sixteen bytes"));
+        Ticket {
+            task: TaskId::from_u128(task),
+            grants: grants_of(self.claims[21]),
+            expires_at: Timestamp::from_ms(i64::from_be_bytes(seconds) * 1_000),
         }
     }
-    grants
+}
+
+/// What a text says that has the form of a ticket, and the name of the key that is said to have
+/// signed it. Whether that is true only the server knows.
+#[must_use]
+pub fn read_unverified(text: &str) -> Option<(Ticket, u32)> {
+    let token = Token::parse(text).filter(|token| token.version() == VERSION)?;
+    Some((token.ticket(), token.key()))
+}
+
+/// A ticket for a task: valid to its deadline and retention.
+#[must_use]
+pub(crate) fn mint(keys: &SigningKeys, task: &Task, grants: Grants) -> String {
+    let ends = task.expires_at().unwrap_or_else(|| task.life.deadline.plus(task.spec.retention));
+    // Rounded up: a ticket ends with its task, not before it.
+    let expires_at = Timestamp::from_ms(ends.as_ms().saturating_add(1_000));
+    write(keys, &Ticket { task: task.spec.id, grants, expires_at })
+}
+
+fn write(keys: &SigningKeys, ticket: &Ticket) -> String {
+    let claims = ticket.claims(keys.newest());
+    let mut raw = [0; RAW_BYTES];
+    raw[..CLAIMS_BYTES].copy_from_slice(&claims);
+    raw[CLAIMS_BYTES..].copy_from_slice(&keys.sign(Purpose::Ticket, &claims));
+    let mut text = String::with_capacity(TEXT_BYTES);
+    text.push_str(PREFIX);
+    URL_SAFE_NO_PAD.encode_string(raw, &mut text);
+    text
+}
+
+/// What a token says, if it is a ticket that we signed and that has not ended.
+///
+/// # Errors
+/// When it is not. A version or a key that is not known takes as long as a wrong signature.
+pub(crate) fn verify(keys: &SigningKeys, text: &str, now: Timestamp) -> Result<Ticket, BadTicket> {
+    let token = Token::parse(text).ok_or(BadTicket::Unknown)?;
+    let is_signed = keys.verify(token.key(), Purpose::Ticket, &token.claims, &token.signature);
+    if !is_signed || token.version() != VERSION {
+        return Err(BadTicket::Unknown);
+    }
+    let ticket = token.ticket();
+    if ticket.expires_at <= now { Err(BadTicket::Expired) } else { Ok(ticket) }
+}
+
+fn bits_of(grants: Grants) -> u8 {
+    let bit = |is_granted, bit| if is_granted { bit } else { 0 };
+    bit(grants.read, READ) | bit(grants.cancel, CANCEL) | bit(grants.retry, RETRY)
+}
+
+/// A bit that is not known grants nothing here.
+const fn grants_of(bits: u8) -> Grants {
+    Grants { read: bits & READ != 0, cancel: bits & CANCEL != 0, retry: bits & RETRY != 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::hmac;
+
+    use super::*;
+
+    const SECRET: &[u8] = b"a secret of the newest key";
+    const NOW: Timestamp = Timestamp::from_ms(1_700_000_000_000);
+
+    fn keys() -> SigningKeys {
+        SigningKeys::of(&[(7, SECRET), (6, b"an older one")])
+    }
+
+    fn ticket() -> Ticket {
+        let grants = Grants { read: true, cancel: false, retry: true };
+        let expires_at = Timestamp::from_ms(1_700_000_001_000);
+        Ticket { task: TaskId::from_u128(0x0123_4567), grants, expires_at }
+    }
+
+    /// A ticket made by hand: the test of `write` and `verify` that does not trust either.
+    fn signed(purpose: u8, claims: &[u8], secret: &[u8]) -> String {
+        let message = [&[purpose], claims].concat();
+        let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), &message);
+        let raw = [claims, &mac.as_ref()[..16]].concat();
+        format!("rt_{}", URL_SAFE_NO_PAD.encode(raw))
+    }
+
+    fn claims() -> Vec<u8> {
+        let mut claims = vec![1, 0, 0, 0, 7];
+        claims.extend(0x0123_4567_u128.to_be_bytes());
+        claims.extend([0b101, 0, 0x65, 0x53, 0xf1, 0x01]);
+        claims
+    }
+
+    #[test]
+    fn a_ticket_has_at_most_64_characters_and_says_what_was_put_in() {
+        let text = write(&keys(), &ticket());
+        assert_eq!(text, signed(1, &claims(), SECRET));
+        assert!(text.len() <= 64, "{text}");
+        assert_eq!(verify(&keys(), &text, NOW), Ok(ticket()));
+        assert_eq!(read_unverified(&text), Some((ticket(), 7)));
+        let late = Ticket { expires_at: Timestamp::from_ms(i64::MAX), ..ticket() };
+        let last = Timestamp::from_ms(LAST_SECOND * 1_000);
+        let read = verify(&keys(), &write(&keys(), &late), NOW).unwrap();
+        assert_eq!(read.expires_at, last, "the last moment that can be said");
+    }
+
+    #[test]
+    fn a_token_of_another_purpose_never_passes_for_a_ticket() {
+        for purpose in (0..=255).filter(|purpose| *purpose != Purpose::Ticket as u8) {
+            let text = signed(purpose, &claims(), SECRET);
+            assert_eq!(verify(&keys(), &text, NOW), Err(BadTicket::Unknown), "{purpose}");
+        }
+    }
+
+    #[test]
+    fn no_bit_of_a_ticket_can_be_changed() {
+        let text = write(&keys(), &ticket());
+        let raw = URL_SAFE_NO_PAD.decode(&text[3..]).unwrap();
+        for bit in 0..raw.len() * 8 {
+            let mut raw = raw.clone();
+            raw[bit / 8] ^= 1 << (bit % 8);
+            let forged = format!("rt_{}", URL_SAFE_NO_PAD.encode(raw));
+            assert_eq!(verify(&keys(), &forged, NOW), Err(BadTicket::Unknown), "bit {bit}");
+        }
+        let (head, last) = text.split_at(text.len() - 1);
+        let other_end = format!("{head}{}", if last == "A" { 'B' } else { 'A' });
+        for forged in [&text[3..], head, &format!("{text}A"), &other_end, "", "rt_", "rk_x"] {
+            assert_eq!(verify(&keys(), forged, NOW), Err(BadTicket::Unknown), "{forged}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_version_or_key_is_like_a_forgery_even_if_it_is_signed_well() {
+        let mut newer = claims();
+        newer[0] = 2;
+        let mut elsewhere = claims();
+        elsewhere[4] = 8;
+        for claims in [newer, elsewhere] {
+            let text = signed(1, &claims, SECRET);
+            assert_eq!(verify(&keys(), &text, NOW), Err(BadTicket::Unknown), "{claims:?}");
+        }
+    }
+
+    #[test]
+    fn an_older_key_verifies_and_the_newest_signs() {
+        let before = SigningKeys::of(&[(6, b"an older one")]);
+        let text = write(&before, &ticket());
+        assert_eq!(verify(&keys(), &text, NOW), Ok(ticket()));
+        assert_eq!(verify(&before, &write(&keys(), &ticket()), NOW), Err(BadTicket::Unknown));
+    }
+
+    #[test]
+    fn what_we_signed_and_has_ended_is_expired_and_a_forgery_of_it_is_not() {
+        let end = ticket().expires_at;
+        let text = write(&keys(), &ticket());
+        assert_eq!(verify(&keys(), &text, end), Err(BadTicket::Expired));
+        let forged = signed(1, &claims(), b"a guess");
+        assert_eq!(verify(&keys(), &forged, end), Err(BadTicket::Unknown));
+    }
+
+    #[test]
+    fn a_grant_that_is_not_known_grants_nothing() {
+        let mut later = claims();
+        later[21] = 0b1111_1000;
+        let read = verify(&keys(), &signed(1, &later, SECRET), NOW).unwrap();
+        assert_eq!(read.grants, Grants::default());
+    }
 }

@@ -9,11 +9,11 @@ use relais_api::codes;
 use relais_core::{Task, TaskId, TenantName, Timestamp};
 use relais_engine::{Access, Grants};
 
+use super::ticket::{BadTicket, Ticket, verify};
 use super::{Caller, Scope, api_caller, bearer, local};
 use crate::answer::links::Viewer;
 use crate::answer::problem::Refusal;
 use crate::app::{App, Side};
-use crate::auth::ticket::Ticket;
 use crate::connection::{Client, Peer};
 use crate::proxy::source::Source;
 use crate::request::bodies::Holder;
@@ -59,7 +59,7 @@ enum Offered {
     Nothing,
     /// It is valid; the text is kept if links are to carry it on.
     Ticket(Ticket, Option<String>),
-    Invalid,
+    Bad(BadTicket),
 }
 
 /// One call to `/v1` and its credentials.
@@ -80,11 +80,11 @@ pub(crate) struct Visitor {
 }
 
 /// A task that the visitor may do something with.
-pub(crate) struct Seen {
+pub(crate) struct Seen<'a> {
     /// The task.
     pub(crate) task: Task,
     /// For whom its links are made.
-    pub(crate) viewer: Viewer,
+    pub(crate) viewer: Viewer<'a>,
     /// When the right to see it ends.
     pub(crate) until: Option<Timestamp>,
 }
@@ -127,7 +127,7 @@ impl Visitor {
             Caller::Key(key) if scope.is_in(key.scopes) => Ok(key.tenant.clone()),
             Caller::Key(_) => Err(Refusal::missing_scope(scope)),
             Caller::Nobody => match (&self.offered, &self.open) {
-                (Offered::Invalid, _) => Err(Refusal::invalid_ticket()),
+                (Offered::Bad(bad), _) => Err((*bad).into()),
                 (_, Ok(())) => Ok(app.config.default_tenant.clone()),
                 (Offered::Ticket(..), Err(_)) => Err(Refusal::not_granted(scope)),
                 (Offered::Nothing, Err(refusal)) => Err(refusal.clone()),
@@ -170,17 +170,17 @@ impl Visitor {
         app: &App,
         id: TaskId,
         action: Action,
-    ) -> Result<Seen, Refusal> {
+    ) -> Result<Seen<'_>, Refusal> {
         let Some(task) = app.engine.task(id).await? else { return Err(self.missing(id)) };
         let context = App::context(&task)?;
         let grants = self.grants(app, &task, &context.access, context.grants);
         let (ticket, until) = match &self.offered {
             Offered::Ticket(ticket, text) if ticket.task == id => {
-                (text.clone(), (!self.caller.has_key()).then_some(ticket.expires_at))
+                (text.as_deref(), (!self.caller.has_key()).then_some(ticket.expires_at))
             }
             _ => (None, None),
         };
-        let base = self.base.clone();
+        let base = self.base.as_deref();
         let viewer = |may_cancel, may_retry| Viewer { base, ticket, may_cancel, may_retry };
         if self.reaches(app, &task, &context.access) {
             let Caller::Key(key) = &self.caller else {
@@ -212,7 +212,7 @@ impl Visitor {
             Caller::Key(key) => key.tenant == task.spec.tenant,
             Caller::Nobody => {
                 self.open.is_ok()
-                    && !matches!(self.offered, Offered::Invalid)
+                    && !matches!(self.offered, Offered::Bad(_))
                     && task.spec.tenant == app.config.default_tenant
                     && matches!(access, Access::Ticket)
             }
@@ -222,11 +222,9 @@ impl Visitor {
     /// What a ticket, or being the caller that the task is bound to, grants; `None` without either.
     fn grants(&self, app: &App, task: &Task, access: &Access, grants: Grants) -> Option<Grants> {
         if let Offered::Ticket(ticket, _) = &self.offered
-            && ticket.task == task.spec.id
-            && ticket.tenant == task.spec.tenant
-            && matches!(access, Access::Ticket)
+            && let Some(grants) = ticket.grants_on(task, access)
         {
-            return Some(ticket.grants);
+            return Some(grants);
         }
         match access {
             Access::Caller { field, mac: Some(mac) } => {
@@ -244,16 +242,29 @@ impl Visitor {
             Offered::Ticket(ticket, _) if ticket.task == id => {
                 Refusal::new(&codes::TASK_GONE).about(id)
             }
-            Offered::Invalid if !self.caller.has_key() => Refusal::invalid_ticket(),
-            Offered::Ticket(..) | Offered::Invalid => {
-                Refusal::new(&codes::TASK_NOT_FOUND).about(id)
-            }
+            Offered::Bad(bad) if !self.caller.has_key() => (*bad).into(),
+            Offered::Ticket(..) | Offered::Bad(_) => Refusal::new(&codes::TASK_NOT_FOUND).about(id),
             Offered::Nothing => match &self.open {
                 Ok(()) => Refusal::new(&codes::TASK_NOT_FOUND).about(id),
                 Err(refusal) => refusal.clone(),
             },
         }
     }
+}
+
+/// The task that one of several tickets of a call lets its bearer read, and until when.
+///
+/// # Errors
+/// When the ticket is not valid or does not grant it, or the task is gone.
+pub(crate) async fn read_by_ticket(app: &App, token: &str) -> Result<(Task, Timestamp), Refusal> {
+    let ticket = verify(&app.signing, token, app.engine.now())?;
+    let gone = || Refusal::new(&codes::TASK_GONE).about(ticket.task);
+    let task = app.engine.task(ticket.task).await?.ok_or_else(gone)?;
+    let grants = ticket.grants_on(&task, &App::context(&task)?.access).ok_or_else(gone)?;
+    if !Action::Read.is_granted(grants) {
+        return Err(Refusal::not_granted(Scope::Read).about(ticket.task));
+    }
+    Ok((task, ticket.expires_at))
 }
 
 /// Whether whoever sends a request to the front door without credentials could see the tasks of
@@ -300,9 +311,9 @@ async fn is_open(
 /// The ticket of a request: of several places the first that has one.
 fn offered(app: &App, parts: &request::Parts) -> Result<Offered, Refusal> {
     let now = app.engine.now();
-    let judge = |token: &str, rides: bool| match app.tickets.verify(token, now) {
-        Some(ticket) => Offered::Ticket(ticket, rides.then(|| token.to_owned())),
-        None => Offered::Invalid,
+    let judge = |token: &str, rides: bool| match verify(&app.signing, token, now) {
+        Ok(ticket) => Offered::Ticket(ticket, rides.then(|| token.to_owned())),
+        Err(bad) => Offered::Bad(bad),
     };
     if let Some(token) =
         bearer(&parts.headers).filter(|token| !token.starts_with(super::KEY_PREFIX))

@@ -46,7 +46,7 @@ pub(super) async fn list(
     let turn = turns.take().await;
     let page = app.engine.list(filter).await?;
     let viewer = Viewer {
-        base: visitor.base.clone(),
+        base: visitor.base.as_deref(),
         ticket: None,
         may_cancel: visitor.tenant(&app, Scope::Submit).is_ok(),
         may_retry: visitor.tenant(&app, Scope::Submit).is_ok(),

@@ -58,7 +58,7 @@ pub(super) async fn read(
         if let Some(language) = page {
             response = pages::in_place_of(response, pages::ticket(&document, false, language));
         }
-        follow_headers(&task, &document.links, response.headers_mut());
+        follow_headers(document, response.headers_mut());
         set_pace(&app, &task, estimate, response.headers_mut());
         response
     };

@@ -19,7 +19,7 @@ use crate::answer::pages;
 use crate::answer::present;
 use crate::answer::problem::Refusal;
 use crate::app::App;
-use crate::auth::{Action, Seen, Visitor};
+use crate::auth::{Action, Visitor};
 use crate::request::accept::{language, preferred};
 use crate::request::params::Params;
 use crate::request::prefer::Prefer;
@@ -72,8 +72,7 @@ pub(super) async fn read(
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response
     } else {
-        let seen = Seen { task: task.clone(), ..seen };
-        whole(&app, &seen.task, &seen.viewer, estimate, form)?
+        whole(&app, &task, &seen.viewer, estimate, form)?
     };
     let headers = response.headers_mut();
     headers.insert(ETAG, tag);
@@ -91,7 +90,7 @@ pub(super) async fn read(
 fn whole(
     app: &App,
     task: &Task,
-    viewer: &Viewer,
+    viewer: &Viewer<'_>,
     estimate: Estimate,
     form: Form,
 ) -> Result<Response, Refusal> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
-use relais_api::{Notice, codes, sse};
+use relais_api::{Notice, sse};
 use relais_core::{Entry, Task, TaskId, TenantName, Timestamp, limits};
 use relais_engine::Access;
 use relais_engine::document::event_of;
@@ -15,7 +15,7 @@ use tokio::sync::{broadcast, watch};
 
 use crate::answer::problem::Refusal;
 use crate::app::App;
-use crate::auth::{Action, Scope, Visitor};
+use crate::auth::{Action, Scope, Visitor, read_by_ticket};
 use crate::connection::Client;
 use crate::request::params::Params;
 use crate::watch::chunk::Chunk;
@@ -48,17 +48,10 @@ impl Wanted {
         let mut until: Option<Timestamp> = None;
         let mut first = |end: Timestamp| until = Some(until.map_or(end, |until| until.min(end)));
         for token in params.all("ticket") {
-            let ticket = app.tickets.verify(token, app.engine.now());
-            let ticket = ticket.ok_or_else(Refusal::invalid_ticket)?;
-            if !ticket.grants.read {
-                return Err(Refusal::not_granted(Scope::Read).about(ticket.task));
-            }
-            let task = app.engine.task(ticket.task).await?;
-            let gone = || Refusal::new(&codes::TASK_GONE).about(ticket.task);
-            let task = task.filter(|task| task.spec.tenant == ticket.tenant).ok_or_else(gone)?;
+            let (task, end) = read_by_ticket(app, token).await?;
             one_tenant(&mut tenant, &task.spec.tenant)?;
-            tasks.push(ticket.task);
-            first(ticket.expires_at);
+            tasks.push(task.spec.id);
+            first(end);
         }
         for text in params.all("task") {
             let id = text.parse().map_err(|_| Refusal::parameter("task", "no id of a task"))?;

@@ -168,40 +168,58 @@ async fn a_ticket_is_for_one_task() {
     assert_eq!(api.call(get(&target)).await.code(), "task-not-found");
 }
 
+/// A ticket with one of its bytes changed.
+fn with_byte(ticket: &str, at: usize, byte: u8) -> String {
+    let mut raw = URL_SAFE_NO_PAD.decode(&ticket["rt_".len()..]).unwrap();
+    raw[at] = byte;
+    format!("rt_{}", URL_SAFE_NO_PAD.encode(raw))
+}
+
 #[tokio::test]
 async fn a_ticket_that_is_not_ours_is_refused() {
     let api = two_tenants().await;
     let task = api.call(submission().field("relais-api-key", "rk_all")).await.json();
-    let parts: Vec<_> = ticket(&task).split('.').collect();
-    let header = |json: Value| URL_SAFE_NO_PAD.encode(json.to_string());
-    let kid = {
-        let head = URL_SAFE_NO_PAD.decode(parts[0]).unwrap();
-        serde_json::from_slice::<Value>(&head).unwrap()["kid"].clone()
-    };
-    let mut claims: Value =
-        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(parts[1]).unwrap()).unwrap();
-    claims["scope"] = json!("read cancel retry");
-    let wider = URL_SAFE_NO_PAD.encode(claims.to_string());
-    let none = header(json!({"typ": "relais+jwt", "alg": "none", "kid": kid}));
-    let other = header(json!({"typ": "relais+jwt", "alg": "HS384", "kid": kid}));
-    let stranger = header(json!({"typ": "relais+jwt", "alg": "HS256", "kid": "x"}));
-    let plain = header(json!({"typ": "JWT", "alg": "HS256", "kid": kid}));
+    let ours = ticket(&task);
+    assert!(ours.starts_with("rt_") && ours.len() <= 64, "{ours}");
     for token in [
-        format!("{none}.{}.", parts[1]),
-        format!("{none}.{}.{}", parts[1], parts[2]),
-        format!("{other}.{}.{}", parts[1], parts[2]),
-        format!("{stranger}.{}.{}", parts[1], parts[2]),
-        format!("{plain}.{}.{}", parts[1], parts[2]),
-        format!("{}.{wider}.{}", parts[0], parts[2]),
-        format!("{}.{}.{}x", parts[0], parts[1], parts[2]),
-        format!("{}.{}", parts[0], parts[1]),
+        // Another version, another key, more grants, a longer life, another signature.
+        with_byte(ours, 0, 2),
+        with_byte(ours, 1, 0),
+        with_byte(ours, 21, 0b1111),
+        with_byte(ours, 22, 1),
+        with_byte(ours, 42, 0),
+        ours["rt_".len()..].to_owned(),
+        ours[..ours.len() - 1].to_owned(),
+        format!("{ours}x"),
+        format!("rk_{}", &ours["rt_".len()..]),
+        "eyJhbGciOiJub25lIn0.e30.".to_owned(),
         "x".repeat(5_000),
     ] {
-        let answer = api.call(get(&format!("{}?ticket={token}", self_target(&task)))).await;
-        assert_eq!((answer.status.as_u16(), answer.code().as_str()), (401, "unauthorized"));
-        assert!(answer.header("www-authenticate").contains("invalid_token"));
-        let detail = answer.json()["detail"].as_str().unwrap().to_owned();
-        assert!(detail.starts_with("the ticket that was sent is not valid"), "{detail}");
+        for place in [self_target(&task), "/v1/events".to_owned()] {
+            let answer = api.call(get(&format!("{place}?ticket={token}"))).await;
+            assert_eq!((answer.status.as_u16(), answer.code().as_str()), (401, "unauthorized"));
+            assert!(answer.header("www-authenticate").contains("invalid_token"));
+            let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+            assert!(detail.starts_with("the ticket that was sent is not valid"), "{detail}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_older_key_verifies_its_tickets_and_the_newest_signs() {
+    let api = two_tenants().await;
+    let old = api.call(submission().field("relais-api-key", "rk_all")).await.json();
+    let secret = json!({"created_ms": i64::MAX, "secret": "bmV3ZXI="}).to_string();
+    api.engine.put_secret("signing-key/0000002a", Some(secret.into())).await.unwrap();
+    let config = relais_server::config::ServerConfig::on_loopback();
+    let again = Api::on(api.store.clone(), config, relais_engine::Config::default()).await;
+    let new = again.submit().await;
+    let (_, key) = relais_server::auth::read_unverified(ticket(&new)).unwrap();
+    assert_eq!(key, 0x2a);
+    for task in [&old, &new] {
+        let target = format!("{}?ticket={}", self_target(task), ticket(task));
+        let elsewhere = get(&target).field("host", "shop.example");
+        assert_eq!(again.call(elsewhere).await.status, StatusCode::OK);
     }
 }
 
@@ -220,8 +238,18 @@ async fn a_ticket_ends_with_its_task_and_a_gone_task_is_said_to_be_gone() {
     assert_eq!((gone.status.as_u16(), gone.code().as_str()), (410, "task-gone"));
     let by_key = api.call(get(&self_target(&task)).field("relais-api-key", "rk_all")).await;
     assert_eq!(by_key.code(), "task-not-found");
+    let by_ticket = get(&format!("/v1/events?ticket={}", ticket(&task)));
+    assert_eq!(api.call(by_ticket).await.code(), "task-gone", "on a stream over many, too");
     api.clock.advance(Duration::from_secs(2 * 3_600 + 1));
-    assert_eq!(api.call(get(&target)).await.code(), "unauthorized", "it has ended");
+    for target in [target, format!("/v1/events?ticket={}", ticket(&task)), "/v1/tasks".to_owned()] {
+        let by = get(&target).field("authorization", &format!("Bearer {}", ticket(&task)));
+        let ended = api.call(by).await;
+        assert_eq!((ended.status.as_u16(), ended.code().as_str()), (401, "ticket-expired"));
+        assert!(ended.header("www-authenticate").contains("invalid_token"), "{target}");
+    }
+    let more = with_byte(ticket(&task), 21, 0b111);
+    let forged = api.call(get(&format!("{}?ticket={more}", self_target(&task)))).await;
+    assert_eq!(forged.code(), "unauthorized", "of a forgery nothing is said to have ended");
 }
 
 #[tokio::test]

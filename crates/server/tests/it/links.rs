@@ -28,7 +28,6 @@ fn urls(reply: &Reply, task: &serde_json::Value) -> Vec<String> {
     let fields = ["location", "operation-location", "link"];
     let mut all: Vec<String> =
         fields.iter().map(|name| reply.field(name).trim_start_matches('<').to_owned()).collect();
-    all.extend(task["watch_url"].as_str().map(str::to_owned));
     let links = task["links"].as_object().unwrap();
     all.extend(links.values().map(|link| link.as_str().unwrap().to_owned()));
     all.retain(|url| !url.is_empty());
@@ -75,4 +74,26 @@ async fn no_link_is_made_of_a_foreign_host_nor_where_there_is_a_public_url() {
     let reply = house.call(post).await;
     let urls = urls(&reply, &reply.json());
     assert!(urls.iter().all(|url| url.starts_with("https://api.example.com/")), "{urls:?}");
+}
+
+/// The bytes of an answer, head and body, as `curl -i` shows them.
+fn len_as_shown(reply: &Reply) -> usize {
+    let line = "HTTP/1.1 202 Accepted\r\n".len();
+    let fields = reply.fields.iter().map(|(name, value)| name.len() + value.len() + ": \r\n".len());
+    line + fields.sum::<usize>() + "\r\n".len() + reply.body.len()
+}
+
+#[tokio::test]
+async fn a_202_has_at_most_1900_bytes() {
+    // It had 3.1 kB: eight tickets of 250 characters, which no terminal showed on one line.
+    let mut plan = Plan::with(Mode::Async).await;
+    plan.server.listen = "127.0.0.1:8080".parse().unwrap();
+    let house = plan.build().await;
+    for (reply, task) in accepted(&house, "127.0.0.1:8080").await.into_iter().take(2) {
+        assert_eq!(reply.status, 202);
+        assert!(task["links"]["self"].as_str().unwrap().starts_with("http://127.0.0.1:8080/v1/"));
+        assert!(!reply.field("date").is_empty());
+        let len = len_as_shown(&reply);
+        assert!(len <= 1_900, "{len} bytes: {reply:?}");
+    }
 }

@@ -28,7 +28,8 @@ async fn a_submission_is_answered_with_all_that_it_takes_to_follow_it() {
     assert_eq!(answer.header("relais-task"), id);
     let pace: u32 = answer.header("retry-after").parse().unwrap();
     assert!((1..=60).contains(&pace), "{pace}");
-    assert_eq!(task["watch_url"], url);
+    assert_eq!(task.get("watch_url"), None, "`links.self` leads there");
+    assert_eq!(task.get("resourceLocation"), None, "there is no result yet");
     assert_eq!(task["links"]["self"], url);
     assert_eq!(task["links"]["result"], result);
     assert!(task["links"].get("cancel").is_none(), "the ticket is read-only");

@@ -88,7 +88,8 @@ async fn people_get_a_page_that_runs_only_its_own_script() {
     let document = json!({"queue": "work", "labels": {"a": "<script>"}});
     let task = api.call(post("/v1/tasks", &document)).await.json();
     let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
-    let answer = api.call(get(task["watch_url"].as_str().unwrap()).field("accept", browser)).await;
+    let answer =
+        api.call(get(task["links"]["self"].as_str().unwrap()).field("accept", browser)).await;
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(answer.header("content-type"), "text/html; charset=utf-8");
     assert_eq!(answer.header("etag"), "W/\"v1-html\"");

@@ -1,0 +1,137 @@
+//! The keys that Relais signs its tokens with, and what each kind of token is for.
+//!
+//! The keys live in the store: they survive a restart and are shared by nodes. Only the newest
+//! signs; older ones verify until the last token that they signed has ended.
+
+use aws_lc_rs::{constant_time, hmac};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use relais_engine::{Engine, EngineError};
+use serde::{Deserialize, Serialize};
+
+use super::draw;
+use crate::app::ServeError;
+
+/// What the names of signing keys begin with among the engine's secrets.
+const SECRET_PREFIX: &str = "signing-key/";
+/// Bytes of a signature: 128 bits of an HMAC-SHA256.
+pub(crate) const MAC_BYTES: usize = 16;
+
+/// What a token is for. Its number is signed before all else, so that no token of one kind passes
+/// for one of another, whatever else is in them. A number is never given a second time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Purpose {
+    /// Follows one task.
+    Ticket = 1,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredKey {
+    created_ms: i64,
+    secret: String,
+}
+
+/// The name of a key within a token.
+pub(crate) type KeyId = u32;
+
+/// Signs and verifies tokens.
+pub(crate) struct SigningKeys {
+    newest: (KeyId, hmac::Key),
+    older: Vec<(KeyId, hmac::Key)>,
+}
+
+impl std::fmt::Debug for SigningKeys {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The keys are secrets.
+        out.debug_struct("SigningKeys").finish_non_exhaustive()
+    }
+}
+
+impl SigningKeys {
+    /// Reads the signing keys, or makes one at the first start.
+    ///
+    /// # Errors
+    /// When a key cannot be read, or the first not be stored.
+    pub(crate) async fn load(
+        engine: &Engine,
+        secrets: &[(String, Bytes)],
+    ) -> Result<Self, ServeError> {
+        let mut keys = Vec::new();
+        for (name, value) in secrets {
+            let Some(id) = name.strip_prefix(SECRET_PREFIX) else { continue };
+            let key = read(id, value).ok_or_else(|| ServeError::UnreadableKey(name.clone()))?;
+            keys.push(key);
+        }
+        if keys.is_empty() {
+            keys.push(Self::make(engine).await?);
+        }
+        keys.sort();
+        let key = |(_, id, secret): (i64, KeyId, Vec<u8>)| {
+            (id, hmac::Key::new(hmac::HMAC_SHA256, &secret))
+        };
+        let newest = key(keys.pop().expect("one was made if there was none"));
+        Ok(Self { newest, older: keys.into_iter().map(key).collect() })
+    }
+
+    async fn make(engine: &Engine) -> Result<(i64, KeyId, Vec<u8>), EngineError> {
+        let created_ms = engine.now().as_ms();
+        let id = KeyId::try_from(engine.chance().bits() >> 96).expect("32 bits are left");
+        let secret = draw(engine).to_vec();
+        let stored = StoredKey { created_ms, secret: STANDARD.encode(&secret) };
+        let json = serde_json::to_vec(&stored).expect("plain data");
+        engine.put_secret(&format!("{SECRET_PREFIX}{id:08x}"), Some(json.into())).await?;
+        Ok((created_ms, id, secret))
+    }
+
+    /// The name of the key that signs.
+    #[must_use]
+    pub(crate) const fn newest(&self) -> KeyId {
+        self.newest.0
+    }
+
+    /// Signs with the newest key.
+    #[must_use]
+    pub(crate) fn sign(&self, purpose: Purpose, message: &[u8]) -> [u8; MAC_BYTES] {
+        mac(&self.newest.1, purpose, message)
+    }
+
+    /// Whether this key signed the message for this purpose. A key that is not known takes as long
+    /// as a wrong signature, so that nobody learns which keys there are.
+    #[must_use]
+    pub(crate) fn verify(
+        &self,
+        id: KeyId,
+        purpose: Purpose,
+        message: &[u8],
+        signature: &[u8; MAC_BYTES],
+    ) -> bool {
+        let known = std::iter::once(&self.newest).chain(&self.older).find(|key| key.0 == id);
+        let (_, key) = known.unwrap_or(&self.newest);
+        let expected = mac(key, purpose, message);
+        constant_time::verify_slices_are_equal(&expected, signature).is_ok() && known.is_some()
+    }
+}
+
+fn mac(key: &hmac::Key, purpose: Purpose, message: &[u8]) -> [u8; MAC_BYTES] {
+    let mut context = hmac::Context::with_key(key);
+    context.update(&[purpose as u8]);
+    context.update(message);
+    context.sign().as_ref()[..MAC_BYTES].try_into().expect("HMAC-SHA256 has 32 bytes")
+}
+
+fn read(id: &str, value: &[u8]) -> Option<(i64, KeyId, Vec<u8>)> {
+    let stored: StoredKey = serde_json::from_slice(value).ok()?;
+    let id = KeyId::from_str_radix(id, 16).ok()?;
+    Some((stored.created_ms, id, STANDARD.decode(stored.secret).ok()?))
+}
+
+#[cfg(test)]
+impl SigningKeys {
+    /// These keys, the newest first.
+    pub(crate) fn of(keys: &[(KeyId, &[u8])]) -> Self {
+        let key = |&(id, secret): &(KeyId, &[u8])| (id, hmac::Key::new(hmac::HMAC_SHA256, secret));
+        Self { newest: key(&keys[0]), older: keys[1..].iter().map(key).collect() }
+    }
+}
