@@ -50,7 +50,7 @@ async fn a_repeated_submit_of_a_task_that_is_done_attaches_to_it() {
     let accepted = server.client().submit(request()).await.unwrap();
     assert!(accepted.replayed && accepted.task.succeeded());
     assert_eq!(accepted.ticket.as_deref(), Some("rt_tic"));
-    assert_eq!(server.asked()[1].field("authorization"), Some("Bearer t.i.c"));
+    assert_eq!(server.asked()[1].field("authorization"), Some("Bearer rt_tic"));
 }
 
 #[tokio::test]
