@@ -51,6 +51,8 @@ impl System for Machine {
     fn volume(&self, file: &Path) -> Option<Volume> {
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
         let found = rustix::fs::statvfs(folder.unwrap_or(Path::new("."))).ok()?;
+        // Some file systems, of networks and in user space, answer and know nothing.
+        let found = Some(found).filter(|found| found.f_blocks > 0)?;
         let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
         Some(Volume { total: bytes(found.f_blocks), free: bytes(found.f_bavail) })
     }
@@ -144,6 +146,13 @@ mod tests {
         spool.write(vec![7; bytes].into()).await?;
         let input = Body { head: "".into(), data: spool.finish().await? };
         world.store.commit(vec![world.accepting(task().input(input))]).await.map(drop)
+    }
+
+    /// A store on such a file system refused every task, because it looked full.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_system_that_says_nothing_of_its_room_is_not_full() {
+        assert!(Machine.volume(Path::new("/proc/relais.db")).is_none());
     }
 
     #[tokio::test]
