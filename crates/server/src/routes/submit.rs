@@ -24,6 +24,7 @@ use crate::app::App;
 use crate::auth::idempotency::{self, Keyed};
 use crate::auth::{Caller, Scope, Visitor};
 use crate::connection::Client;
+use crate::request::heavy;
 use crate::request::incoming::{self, Large, Lines};
 use crate::request::params::Params;
 use crate::request::prefer::Prefer;
@@ -84,11 +85,10 @@ async fn hand_in(app: &App, visitor: Visitor, uri: Uri, body: Body) -> Result<Ha
     incoming::require_json(headers)?;
     let body = Large::read(app, &visitor, body, app.config.body_bytes_max).await?;
     let request: SubmitRequest = body.decode(relais_api::decode).await?;
-    let body = body.into_bytes();
+    let keyed = keyed(key.as_ref(), headers, body.into_bytes()).await?;
     let in_common = InCommon::of(app, &visitor, key.as_ref().map(|key| key.text.as_str()));
     let mut submission = Box::new(submission(app, &tenant, request, &in_common).await?);
-    submission.idempotency =
-        key.as_ref().map(|key| claim(&tenant, key, &key.text, "/v1/tasks", headers, &body));
+    submission.idempotency = keyed.map(|keyed| keyed.claim(&tenant, "/v1/tasks", &keyed.key.text));
     Ok(HandedIn {
         queue: submission.queue.clone(),
         prefer: Prefer::of(headers),
@@ -116,7 +116,7 @@ pub(super) async fn submit_batch(
     let body = Large::read(&app, &visitor, body, limits::BATCH_BODY_BYTES_MAX).await?;
     let decode = move |bytes: &[u8]| decode_batch(bytes, lines == Lines::Many);
     let items: Vec<Item<SubmitRequest>> = body.decode(decode).await?;
-    let body = body.into_bytes();
+    let keyed = keyed(key.as_ref(), headers, body.into_bytes()).await?;
     let in_common = InCommon::of(&app, &visitor, key.as_ref().map(|key| key.text.as_str()));
     let mut slots = Vec::with_capacity(items.len());
     let mut submissions = Vec::with_capacity(items.len());
@@ -128,9 +128,9 @@ pub(super) async fn submit_batch(
         slots.push(match prepared {
             Ok(mut submission) => {
                 // Each item has a key of its own, so that a repeated batch finds each of its tasks.
-                submission.idempotency = key.as_ref().map(|key| {
-                    let text = format!("{}#{index}", key.text);
-                    claim(&tenant, key, &text, "/v1/tasks/batch", headers, &body)
+                submission.idempotency = keyed.as_ref().map(|keyed| {
+                    let text = format!("{}#{index}", keyed.key.text);
+                    keyed.claim(&tenant, "/v1/tasks/batch", &text)
                 });
                 let queue = submission.queue.clone();
                 submissions.push((app.engine.draw_id(), submission));
@@ -256,22 +256,36 @@ fn key_of(app: &App, visitor: &Visitor) -> Result<Option<Key>, Refusal> {
     Ok(Some(Key { text, caller }))
 }
 
-fn claim(
-    tenant: &TenantName,
-    key: &Key,
-    text: &str,
-    target: &str,
-    headers: &HeaderMap,
-    body: &Bytes,
-) -> ([u8; 32], [u8; 32]) {
+/// A call with an idempotency key: what its claims have in common.
+struct KeyedCall<'a> {
+    key: &'a Key,
+    content_type: &'a [u8],
+    body_sha256: [u8; 32],
+}
+
+/// Reads the whole body once, however many tasks are in it.
+async fn keyed<'a>(
+    key: Option<&'a Key>,
+    headers: &'a HeaderMap,
+    body: Bytes,
+) -> Result<Option<KeyedCall<'a>>, Refusal> {
+    let Some(key) = key else { return Ok(None) };
     let content_type = headers.get(header::CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
-    idempotency::claim(&Keyed {
-        tenant,
-        caller: key.caller,
-        method: "POST",
-        target,
-        key: text,
-        content_type,
-        body_sha256: idempotency::body_sha256(body),
-    })
+    let body_sha256 = heavy::on(body.len(), move || idempotency::body_sha256(&body)).await?;
+    Ok(Some(KeyedCall { key, content_type, body_sha256 }))
+}
+
+impl KeyedCall<'_> {
+    /// The claim of one task, whose key is `text`.
+    fn claim(&self, tenant: &TenantName, target: &str, text: &str) -> ([u8; 32], [u8; 32]) {
+        idempotency::claim(&Keyed {
+            tenant,
+            caller: self.key.caller,
+            method: "POST",
+            target,
+            key: text,
+            content_type: self.content_type,
+            body_sha256: self.body_sha256,
+        })
+    }
 }
