@@ -128,7 +128,7 @@ pub(crate) async fn load(
             let started = Instant::now();
             let answer = connection.call(request).await?;
             ensure!(answer.status < 300, "{}{}", answer.head, String::from_utf8_lossy(answer.body));
-            match crate::http::header(answer.head, "relais-task") {
+            match answer.id() {
                 Some(id) => ids.push(id.to_owned()),
                 None => ids.extend(ids_in(answer.body)),
             }
@@ -160,15 +160,26 @@ fn ids_in(body: &[u8]) -> impl Iterator<Item = String> {
 
 /// Every 202 is found again by its id.
 pub(crate) async fn found_again(address: &str, ids: &[String]) -> anyhow::Result<()> {
+    // Its log, not its state: that would count the tasks before it.
+    let log = |id: &str| get(&format!("/v1/tasks/{id}/events"), "Accept: application/json\r\n");
+    known(address, ids, log).await
+}
+
+/// Every id is known, as the answer to the request that `ask` makes of it shows: with 200, or with
+/// 470, by which Restate says that there is no result yet.
+pub(crate) async fn known(
+    address: &str,
+    ids: &[String],
+    ask: fn(&str) -> Vec<u8>,
+) -> anyhow::Result<()> {
     let look = |ids: &'_ [String]| {
         let ids = ids.to_vec();
         async move {
             let mut connection = Connection::open(address).await?;
             for id in ids {
-                // Its log, not its state: that would count the tasks before it.
-                let path = format!("/v1/tasks/{id}/events");
-                let answer = connection.call(&get(&path, "Accept: application/json\r\n")).await?;
-                ensure!(answer.status == 200, "{id} was accepted and is gone: {}", answer.head);
+                let answer = connection.call(&ask(&id)).await?;
+                let is_known = matches!(answer.status, 200 | 470);
+                ensure!(is_known, "{id} was accepted and is gone: {}", answer.head);
             }
             Ok(())
         }

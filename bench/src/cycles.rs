@@ -43,7 +43,7 @@ pub(crate) async fn measure(bench: &Bench, report: &mut Report) -> anyhow::Resul
 
 /// Connections submit one task at a time while workers lease and settle; counts what was
 /// settled, until the last task is.
-async fn cycles(
+pub(crate) async fn cycles(
     address: &str,
     max: usize,
     (workers, submitters): (usize, usize),

@@ -21,6 +21,11 @@ pub(crate) struct Answer<'a> {
 }
 
 impl Answer<'_> {
+    /// The task that a 202 names, in the field of Relais or in that of Restate.
+    pub(crate) fn id(&self) -> Option<&str> {
+        ["relais-task", "x-restate-id"].iter().find_map(|name| header(self.head, name))
+    }
+
     /// The body as JSON.
     pub(crate) fn json(&self) -> anyhow::Result<serde_json::Value> {
         serde_json::from_slice(self.body).context("the answer is not JSON")

@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: measures Relais, each figure beside a bare server in the same run.
+//! `cargo xtask bench`: measures Relais, each figure beside a bare server in the same run;
+//! `cargo xtask bench peers` measures what others wrote beside it.
 //!
 //! Prints one JSON line per measurement, then a table. The method is in `bench/README.md`.
 
@@ -9,6 +10,7 @@ mod followers;
 mod http;
 mod large;
 mod latency;
+mod peers;
 mod process;
 mod report;
 mod turns;
@@ -29,26 +31,26 @@ struct Arguments {
     #[command(subcommand)]
     part: Option<Part>,
     /// Runs per figure; the median counts.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, global = true, default_value_t = 3)]
     runs: usize,
     /// Seconds per run.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, global = true, default_value_t = 5)]
     seconds: u64,
     /// Only measurements whose name contains this.
-    #[arg(long)]
+    #[arg(long, global = true)]
     only: Option<String>,
     /// The program to measure; by default the one beside this program.
-    #[arg(long)]
+    #[arg(long, global = true)]
     relais: Option<PathBuf>,
     /// Another program, such as the build before: both are measured in turns, in random order, so that
     /// both see the same machine; the table tells both medians and their ratio.
     #[arg(long, value_name = "PROGRAM")]
     beside: Option<PathBuf>,
     /// Where the database lies while it is measured; by default a temporary folder on this disk.
-    #[arg(long)]
+    #[arg(long, global = true)]
     folder: Option<PathBuf>,
     /// Also write the table to this file.
-    #[arg(long)]
+    #[arg(long, global = true)]
     table: Option<PathBuf>,
     /// Finished tasks in the file of the large measurement; a quarter as many are queued.
     #[arg(long, default_value_t = 2_000_000)]
@@ -59,6 +61,8 @@ struct Arguments {
 enum Part {
     /// The ceiling: a bare axum server that parses the same JSON and answers 202.
     Bare,
+    /// Measures nchan, durable-streams and Restate beside Relais, those of them that are installed.
+    Peers(peers::Effort),
 }
 
 /// What is measured together.
@@ -120,6 +124,14 @@ async fn main() -> anyhow::Result<()> {
     if matches!(arguments.part, Some(Part::Bare)) {
         return bare::serve().await;
     }
+    // Whoever stops the bench stops what it started: dropping a server's process ends it.
+    tokio::select! {
+        measured = measure(arguments) => measured,
+        stopped = told_to_stop() => stopped,
+    }
+}
+
+async fn measure(arguments: Arguments) -> anyhow::Result<()> {
     let this = std::env::current_exe().context("could not find this program")?;
     let relais = match arguments.relais {
         Some(path) => path,
@@ -129,16 +141,18 @@ async fn main() -> anyhow::Result<()> {
     let folder = arguments.folder.unwrap_or_else(|| temporary.path().to_owned());
     let bench = Bench {
         relais,
-        folder,
+        // Servers read it from folders of their own.
+        folder: std::path::absolute(folder).context("could not name the folder")?,
         runs: arguments.runs.max(1),
         span: Duration::from_secs(arguments.seconds.max(1)),
         large: arguments.large,
         only: arguments.only,
     };
-    let bare = Bare::start(&this).await?;
-    let table = match arguments.beside {
-        Some(other) => turns::measure(&bench, &other, &bare).await?,
-        None => {
+    let table = match (arguments.part, arguments.beside) {
+        (Some(Part::Peers(effort)), _) => peers::measure(&bench, &effort, &this).await?,
+        (_, Some(other)) => turns::measure(&bench, &other, &Bare::start(&this).await?).await?,
+        (_, None) => {
+            let bare = Bare::start(&this).await?;
             let mut report = Report::default();
             for measure in Measure::ALL {
                 measure.run(&bench, &bare, &mut report).await?;
@@ -151,4 +165,15 @@ async fn main() -> anyhow::Result<()> {
         std::fs::write(path, table).context("could not write the table")?;
     }
     Ok(())
+}
+
+/// Waits for Ctrl-C, or for the signal that ends a program.
+async fn told_to_stop() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut end = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupt = tokio::signal::ctrl_c() => interrupt?,
+        _ = end.recv() => {}
+    }
+    anyhow::bail!("stopped")
 }

@@ -127,6 +127,7 @@ fn round(value: f64) -> f64 {
     (value * 1_000.0).round() / 1_000.0
 }
 
-fn human(value: f64) -> String {
+/// Two digits behind the point, or none where there are three before it.
+pub(crate) fn human(value: f64) -> String {
     if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.2}") }
 }

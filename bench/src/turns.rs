@@ -14,8 +14,7 @@ pub(crate) async fn measure(bench: &Bench, other: &Path, bare: &Bare) -> anyhow:
     let mut reports = [Report::default(), Report::default()];
     for measure in Measure::ALL {
         for turn in 0..bench.runs {
-            let first = coin(turn);
-            for program in [first, 1 - first] {
+            for program in order(turn, programs.len()) {
                 measure.run(&programs[program], bare, &mut reports[program]).await?;
             }
         }
@@ -24,7 +23,22 @@ pub(crate) async fn measure(bench: &Bench, other: &Path, bare: &Bare) -> anyhow:
     Ok(this.table_beside(&other))
 }
 
-/// Zero or one.
-fn coin(turn: usize) -> usize {
-    usize::from(RandomState::new().hash_one(turn).is_multiple_of(2))
+/// The numbers below `count` in random order, another one each turn.
+pub(crate) fn order(turn: usize, count: usize) -> Vec<usize> {
+    let chance = RandomState::new();
+    let mut order: Vec<usize> = (0..count).collect();
+    order.sort_by_cached_key(|number| chance.hash_one((turn, number)));
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_has_its_turn_once() {
+        let mut order = order(3, 5);
+        order.sort_unstable();
+        assert_eq!(order, [0, 1, 2, 3, 4]);
+    }
 }

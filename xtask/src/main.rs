@@ -12,6 +12,7 @@ mod docs;
 mod launch;
 mod needs;
 mod packages;
+mod peers;
 mod run;
 mod test;
 mod tidy;
@@ -39,7 +40,7 @@ enum Chore {
     Demo(Rest),
     /// Builds the program and puts it where cargo puts programs (`~/.cargo/bin`).
     Install(Rest),
-    /// Measures speed and prints a table.
+    /// Measures speed and prints a table; `bench peers` that of others, too, which it installs.
     Bench(Rest),
     /// Kills the server at random moments and judges what is left.
     Torture(Rest),
@@ -63,7 +64,7 @@ fn main() -> ExitCode {
         Chore::Docs => docs::docs(),
         Chore::Demo(rest) => launch::demo(&rest.args),
         Chore::Install(rest) => launch::install(&rest.args),
-        Chore::Bench(rest) => launch::part("bench", &rest.args),
+        Chore::Bench(rest) => peers::bench(&rest.args),
         Chore::Torture(rest) => launch::part("torture", &rest.args),
         Chore::Soak(rest) => launch::part("soak", &rest.args),
     };

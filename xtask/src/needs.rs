@@ -1,10 +1,10 @@
-//! What the tests need beyond Rust, and where it comes from: one table.
+//! What the tests and `bench peers` need beyond Rust, and where it comes from: a table for each.
 //!
 //! Debian packages are installed where we are root; what comes from PyPI and npm lies in the target
-//! folder (`packages.rs`). Not here: anything that no test uses yet. PostgreSQL joins the table
+//! folder (`packages.rs`). Not here: anything that nothing uses yet. PostgreSQL joins the table
 //! together with the first test that starts it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::bail;
@@ -12,7 +12,7 @@ use anyhow::bail;
 use crate::run::Steps;
 
 /// Something that a test starts or loads.
-struct Need {
+pub(crate) struct Need {
     /// How it is recognised where it is installed.
     sign: Sign,
     /// The Debian packages that bring it.
@@ -27,10 +27,32 @@ enum Sign {
     Program(&'static [&'static str]),
     /// This command line ends well.
     Runs(&'static [&'static str]),
+    /// This file is there.
+    File(&'static str),
 }
 
+const NODE: Need = Need {
+    sign: Sign::Program(&["node"]),
+    packages: &["nodejs"],
+    why: "runs clients and a service in JavaScript",
+};
+
+const NPM: Need =
+    Need { sign: Sign::Program(&["npm"]), packages: &["npm"], why: "installs what these use" };
+
+/// What `bench peers` starts beside Relais.
+pub(crate) const PEERS: &[Need] = &[
+    NODE,
+    NPM,
+    Need {
+        sign: Sign::File("/usr/lib/nginx/modules/ngx_nchan_module.so"),
+        packages: &["nginx-light", "libnginx-mod-nchan"],
+        why: "is the peer nchan",
+    },
+];
+
 /// Everything the tests need.
-const NEEDS: &[Need] = &[
+pub(crate) const TESTS: &[Need] = &[
     Need {
         sign: Sign::Program(&["cc", "gcc", "clang"]),
         packages: &["gcc", "libc6-dev"],
@@ -46,16 +68,8 @@ const NEEDS: &[Need] = &[
         packages: &["python3", "python3-venv"],
         why: "runs httpbin, schemathesis and clients in Python against Relais",
     },
-    Need {
-        sign: Sign::Program(&["node"]),
-        packages: &["nodejs"],
-        why: "runs clients in JavaScript",
-    },
-    Need {
-        sign: Sign::Program(&["npm"]),
-        packages: &["npm"],
-        why: "installs what these clients use",
-    },
+    NODE,
+    NPM,
     Need {
         sign: Sign::Program(&["php"]),
         packages: &["php-cli"],
@@ -108,12 +122,12 @@ const NEEDS: &[Need] = &[
     },
 ];
 
-/// Installs what is missing where we are root; else says which line to run.
+/// Installs what is missing of `needs` where we are root; else says which line to run.
 ///
 /// # Errors
 /// Where something is missing and could not be installed.
-pub(crate) fn install_missing(steps: &Steps) -> anyhow::Result<()> {
-    let missing: Vec<&Need> = NEEDS.iter().filter(|need| !is_there(&need.sign)).collect();
+pub(crate) fn install_missing(steps: &Steps, needs: &'static [Need]) -> anyhow::Result<()> {
+    let missing: Vec<&Need> = needs.iter().filter(|need| !is_there(&need.sign)).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -121,7 +135,7 @@ pub(crate) fn install_missing(steps: &Steps) -> anyhow::Result<()> {
         for need in &missing {
             eprintln!("missing: {} ({})", need.packages.join(", "), need.why);
         }
-        bail!("install what the tests need first: {}", install_line(&missing));
+        bail!("install first what is missing: {}", install_line(&missing));
     }
     steps.run("apt-get update", Command::new("apt-get").args(["update", "-q"]))?;
     let mut install = Command::new("apt-get");
@@ -148,6 +162,7 @@ fn is_there(sign: &Sign) -> bool {
             .stderr(Stdio::null())
             .status()
             .is_ok_and(|status| status.success()),
+        Sign::File(path) => Path::new(path).is_file(),
     }
 }
 
@@ -173,11 +188,13 @@ mod tests {
         assert!(!is_there(&Sign::Program(&["a-program-that-nobody-has"])));
         assert!(is_there(&Sign::Runs(&["sh", "-c", "exit 0"])));
         assert!(!is_there(&Sign::Runs(&["sh", "-c", "exit 1"])));
+        assert!(is_there(&Sign::File("/proc/self/stat")));
+        assert!(!is_there(&Sign::File("/proc/self/a-file-that-nobody-has")));
     }
 
     #[test]
     fn the_line_to_run_by_hand_names_every_missing_package() {
-        let some: Vec<&Need> = NEEDS.iter().take(2).collect();
+        let some: Vec<&Need> = TESTS.iter().take(2).collect();
         assert_eq!(install_line(&some), "sudo apt-get install gcc libc6-dev git");
     }
 }

@@ -10,7 +10,7 @@ use crate::{check, needs, packages};
 pub(crate) fn test() -> anyhow::Result<()> {
     let steps = Steps::start();
     steps.headline("what the tests need");
-    needs::install_missing(&steps)?;
+    needs::install_missing(&steps, needs::TESTS)?;
     packages::install(&steps)?;
     check::style(&steps)?;
     // The tests start the real programs, which cargo builds only for tests of their own package.
