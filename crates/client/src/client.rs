@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::header::{ETAG, IF_NONE_MATCH};
 use relais_api::bulk::{RetryFrom, RetryRequest};
-use relais_api::{BulkRequest, BulkResponse, Queue, Why};
+use relais_api::{BulkRequest, BulkResponse, Queue, Why, paths};
 
 use crate::answer::{Answer, TaskResult};
 use crate::backoff::Backoff;
@@ -246,7 +246,7 @@ impl Client {
         });
         let given = given.collect::<Vec<_>>().join("&");
         let mark = if given.is_empty() { "" } else { "?" };
-        self.document(&Call::get(format!("/v1/tasks{mark}{given}"))).await
+        self.document(&Call::get(format!("{}{mark}{given}", paths::TASKS))).await
     }
 
     /// Cancels many tasks at once, up to the limit of one call; go on with `next`.
@@ -254,7 +254,7 @@ impl Client {
     /// # Errors
     /// When the filter is empty or refused.
     pub async fn cancel_many(&self, filter: &BulkRequest) -> Result<BulkResponse, Error> {
-        self.document(&Call::post("/v1/tasks/cancel").repeatable().json(filter)?).await
+        self.document(&Call::post(paths::TASK_CANCEL_MANY).repeatable().json(filter)?).await
     }
 
     /// Retries many tasks at once, up to the limit of one call; go on with `next`.
@@ -262,7 +262,7 @@ impl Client {
     /// # Errors
     /// When the filter is empty or refused.
     pub async fn retry_many(&self, filter: &BulkRequest) -> Result<BulkResponse, Error> {
-        self.document(&Call::post("/v1/tasks/retry").repeatable().json(filter)?).await
+        self.document(&Call::post(paths::TASK_RETRY_MANY).repeatable().json(filter)?).await
     }
 
     /// All queues that this caller may see.
@@ -271,12 +271,13 @@ impl Client {
     /// When the server cannot be reached, or this caller may not.
     pub async fn queues(&self) -> Result<Vec<Queue>, Error> {
         let mut queues = Vec::new();
-        let mut path = "/v1/queues?limit=500".to_owned();
+        let first = [paths::QUEUES, "?limit=500"].concat();
+        let mut path = first.clone();
         loop {
             let page: QueueList = self.document(&Call::get(path)).await?;
             queues.extend(page.items);
             let Some(next) = page.next else { return Ok(queues) };
-            path = format!("/v1/queues?limit=500&after={}", escaped(&next));
+            path = format!("{first}&after={}", escaped(&next));
         }
     }
 
@@ -285,7 +286,7 @@ impl Client {
     /// # Errors
     /// When there is no such queue.
     pub async fn queue(&self, name: &str) -> Result<Queue, Error> {
-        self.document(&Call::get(format!("/v1/queues/{}", escaped(name)))).await
+        self.document(&Call::get(paths::QUEUE.replace("{queue}", &escaped(name)))).await
     }
 
     /// Lets no attempt of a queue start until it is resumed.
@@ -293,7 +294,8 @@ impl Client {
     /// # Errors
     /// When there is no such queue, or this caller may not.
     pub async fn pause(&self, name: &str) -> Result<(), Error> {
-        self.done(&Call::post(format!("/v1/queues/{}/pause", escaped(name))).repeatable()).await
+        self.done(&Call::post(paths::QUEUE_PAUSE.replace("{queue}", &escaped(name))).repeatable())
+            .await
     }
 
     /// Lets the attempts of a queue start again.
@@ -301,7 +303,8 @@ impl Client {
     /// # Errors
     /// When there is no such queue, or this caller may not.
     pub async fn resume(&self, name: &str) -> Result<(), Error> {
-        self.done(&Call::post(format!("/v1/queues/{}/resume", escaped(name))).repeatable()).await
+        self.done(&Call::post(paths::QUEUE_RESUME.replace("{queue}", &escaped(name))).repeatable())
+            .await
     }
 
     pub(crate) fn transport(&self) -> &Transport {
@@ -338,7 +341,7 @@ enum Seen {
 }
 
 pub(crate) fn path_of(id: &str, below: &str) -> String {
-    format!("/v1/tasks/{}{below}", escaped(id))
+    format!("{}/{}{below}", paths::TASKS, escaped(id))
 }
 
 const NOT_MODIFIED: u16 = 304;

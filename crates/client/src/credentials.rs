@@ -24,7 +24,9 @@ impl Credentials {
     pub(crate) fn field(&self) -> Result<Option<(HeaderName, HeaderValue)>, Error> {
         let (name, value) = match self {
             Self::Nobody => return Ok(None),
-            Self::ApiKey(key) => (HeaderName::from_static("relais-api-key"), key.clone()),
+            Self::ApiKey(key) => {
+                (HeaderName::from_static(relais_api::fields::API_KEY), key.clone())
+            }
             Self::Ticket(ticket) => (AUTHORIZATION, format!("Bearer {ticket}")),
         };
         let mut value = HeaderValue::from_str(value.trim())

@@ -7,7 +7,8 @@ use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, Method, Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use relais_api::Problem;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use relais_api::{Problem, fields};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -17,12 +18,14 @@ use crate::client::Client;
 use crate::error::{Error, is_transient};
 use crate::limits;
 
-pub(crate) const TASK: HeaderName = HeaderName::from_static("relais-task");
-pub(crate) const PREFER: HeaderName = HeaderName::from_static("prefer");
-pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-pub(crate) const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
-pub(crate) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
-pub(crate) const LEASE: HeaderName = HeaderName::from_static("relais-lease");
+pub(crate) const TASK: HeaderName = HeaderName::from_static(fields::TASK);
+pub(crate) const PREFER: HeaderName = HeaderName::from_static(fields::PREFER);
+pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static(fields::IDEMPOTENCY_KEY);
+pub(crate) const IDEMPOTENT_REPLAYED: HeaderName =
+    HeaderName::from_static(fields::IDEMPOTENT_REPLAYED);
+pub(crate) const PREFERENCE_APPLIED: HeaderName =
+    HeaderName::from_static(fields::PREFERENCE_APPLIED);
+pub(crate) const LEASE: HeaderName = HeaderName::from_static(fields::LEASE);
 
 /// One request, as often as it has to be sent.
 #[derive(Debug)]
@@ -253,26 +256,18 @@ pub(crate) fn has_type(fields: &HeaderMap, media_type: &str) -> bool {
     essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case(media_type))
 }
 
+/// What needs no escape in a URL (RFC 3986, 2.3).
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
 /// Text as one segment of a path, or as a value in a query.
 pub(crate) fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
-            escaped.push(byte.into());
-        } else {
-            escaped.push('%');
-            for digit in [byte >> 4, byte & 15] {
-                escaped.push(char::from_digit(digit.into(), 16).expect("four bits"));
-            }
-        }
-    }
-    escaped
+    utf8_percent_encode(text, UNRESERVED).to_string()
 }
 
 #[cfg(test)]
 mod tests {
     #[test]
     fn a_name_cannot_leave_its_place_in_the_url() {
-        assert_eq!(super::escaped("a/../b?c=d&é"), "a%2f..%2fb%3fc%3dd%26%c3%a9");
+        assert_eq!(super::escaped("a/../b?c=d&é"), "a%2F..%2Fb%3Fc%3Dd%26%C3%A9");
     }
 }

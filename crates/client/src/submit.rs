@@ -3,7 +3,7 @@
 use http::header::LINK;
 use http::{HeaderMap, HeaderValue, Response};
 use hyper::body::Incoming;
-use relais_api::SubmitRequest;
+use relais_api::{SubmitRequest, paths};
 use serde::{Deserialize, Serialize};
 
 use crate::backoff;
@@ -58,7 +58,7 @@ impl Client {
         }
         // A structured field's string: quotes around, backslashes before quotes.
         let quoted = format!("\"{}\"", key.replace('\\', "\\\\").replace('"', "\\\""));
-        let call = Call::post("/v1/tasks")
+        let call = Call::post(paths::TASKS)
             .repeatable()
             .json(request)?
             .text_field(send::IDEMPOTENCY_KEY, &quoted)?

@@ -5,9 +5,9 @@ use std::io::SeekFrom;
 use bytes::Bytes;
 use http::Method;
 use http::header::CONTENT_TYPE;
-use relais_api::Problem;
 pub use relais_api::lease::{Heartbeat, Lease, LeaseNext, LeaseRequest, Settle, SettleRequest};
 use relais_api::lease::{HeartbeatRequest, HeartbeatResponse, LeaseResponse, StoredResult};
+use relais_api::{Problem, paths};
 use serde::Deserialize;
 use tokio::io::AsyncSeekExt;
 
@@ -73,7 +73,8 @@ impl Client {
     /// When there is no such queue, this caller may not, or the server cannot be reached.
     pub async fn lease(&self, queue: &str, request: &LeaseRequest) -> Result<Vec<Lease>, Error> {
         let wait = request.wait.unwrap_or_default().as_duration();
-        let call = Call::post(format!("/v1/queues/{}/leases", escaped(queue))).patient(wait);
+        let call =
+            Call::post(paths::QUEUE_LEASES.replace("{queue}", &escaped(queue))).patient(wait);
         let response: LeaseResponse = self.document(&call.json(request)?).await?;
         Ok(response.leases)
     }
@@ -84,7 +85,7 @@ impl Client {
     /// When the whole call is refused, or the server cannot be reached.
     pub async fn heartbeat(&self, beats: Vec<Heartbeat>) -> Result<HeartbeatResponse, Error> {
         let items = beats.into_iter().map(Into::into).collect();
-        let call = Call::post("/v1/leases/heartbeat").json(&HeartbeatRequest { items })?;
+        let call = Call::post(paths::LEASES_HEARTBEAT).json(&HeartbeatRequest { items })?;
         self.document(&call).await
     }
 
@@ -94,7 +95,7 @@ impl Client {
     /// # Errors
     /// When the whole call is refused, or the server cannot be reached.
     pub async fn settle(&self, request: &SettleRequest) -> Result<SettleResponse, Error> {
-        self.document(&Call::post("/v1/leases/settle").repeatable().json(request)?).await
+        self.document(&Call::post(paths::LEASES_SETTLE).repeatable().json(request)?).await
     }
 
     /// The input of a leased task, to be read piece by piece; `None` if it has none.
@@ -102,7 +103,7 @@ impl Client {
     /// # Errors
     /// When the lease is over, or the server cannot be reached.
     pub async fn input(&self, token: &str) -> Result<Option<Answer>, Error> {
-        let call = Call::get("/v1/leases/input").text_field(send::LEASE, token)?;
+        let call = Call::get(paths::LEASES_INPUT).text_field(send::LEASE, token)?;
         let response = self.send(&call).await?;
         match response.status().as_u16() {
             204 => Ok(None),
@@ -122,7 +123,7 @@ impl Client {
         source: &ResultSource,
     ) -> Result<StoredResult, Error> {
         let mut backoff = Backoff::default();
-        let mut call = Call::post("/v1/leases/result")
+        let mut call = Call::post(paths::LEASES_RESULT)
             .text_field(send::LEASE, token)?
             .text_field(CONTENT_TYPE, content_type)?;
         call.set_method(Method::PUT);

@@ -74,6 +74,27 @@ pub enum OptionName {
     Retention,
 }
 
+impl OptionName {
+    /// Those that a caller may set by a header field, where the route allows it. How long a task is
+    /// kept is its queue's.
+    pub const BY_FIELD: [Self; 6] =
+        [Self::Delay, Self::RunAt, Self::Priority, Self::Lane, Self::Deadline, Self::Label];
+
+    /// The word as a configuration spells it, and as the header field has it after `Relais-`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::RunAt => "run-at",
+            Self::Delay => "delay",
+            Self::Priority => "priority",
+            Self::Lane => "lane",
+            Self::Deadline => "deadline",
+            Self::Label => "label",
+            Self::Retention => "retention",
+        }
+    }
+}
+
 /// An option that cannot be had, fit for "field x: {error}". It repeats no value that was sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{why}")]

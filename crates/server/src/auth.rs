@@ -10,6 +10,7 @@ mod signing;
 mod ticket;
 mod visitor;
 
+use relais_api::fields;
 use std::sync::Arc;
 
 use http::{HeaderMap, header};
@@ -29,8 +30,6 @@ use crate::answer::problem::Refusal;
 use crate::app::App;
 use crate::config::{ApiKey, Scopes};
 
-/// The field an API key travels in. Never forwarded, stored or logged.
-pub(crate) const API_KEY: &str = "relais-api-key";
 /// What every API key begins with.
 const KEY_PREFIX: &str = "rk_";
 
@@ -107,7 +106,7 @@ impl Scope {
 /// # Errors
 /// When a key is given that is not known.
 pub(crate) async fn front_door_caller(app: &App, headers: &HeaderMap) -> Result<Caller, Refusal> {
-    let mut lines = headers.get_all(API_KEY).iter();
+    let mut lines = headers.get_all(fields::API_KEY).iter();
     let Some(line) = lines.next() else { return Ok(Caller::Nobody) };
     match (line.to_str(), lines.next()) {
         (Ok(text), None) => find(app, text.trim()).await,

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use relais_core::{LaneKey, QueueName, TenantName, limits};
+use relais_core::{LaneKey, OptionName, QueueName, TenantName, limits};
 use relais_engine::Grants;
 
 use crate::auth::is_loopback;
@@ -200,7 +200,7 @@ pub struct Route {
     pub cancel_on_abandon: bool,
     /// Options that a caller may set by header: `delay`, `run-at`, `priority`,
     /// `lane`, `deadline`, `label`.
-    pub allow: Vec<String>,
+    pub allow: Vec<OptionName>,
     /// Whether the upstream may heartbeat and report.
     pub report: bool,
     /// Which `Host` the upstream is sent.
@@ -314,9 +314,7 @@ impl Route {
             access: RouteAccess::Ticket,
             grants: Grants { read: true, cancel: false, retry: false },
             cancel_on_abandon: false,
-            allow: ["delay", "run-at", "priority", "lane", "deadline", "label"]
-                .map(str::to_owned)
-                .to_vec(),
+            allow: OptionName::BY_FIELD.to_vec(),
             report: false,
             upstream_host: HostHeader::usual_for(upstream),
             cors: CorsBy::Upstream,

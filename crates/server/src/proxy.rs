@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use self::fields::PreferIs;
 use self::source::Source;
-use crate::answer::problem::{ORIGIN, Refusal};
+use crate::answer::problem::Refusal;
 use crate::answer::stored::no_body;
 use crate::app::App;
 use crate::config::HostHeader;
@@ -92,7 +92,9 @@ impl Proxy {
             return Ok(answer.map(|_| no_body()));
         }
         if answer.status().as_u16() >= 400 {
-            answer.headers_mut().insert(ORIGIN, HeaderValue::from_static("upstream"));
+            answer
+                .headers_mut()
+                .insert(relais_api::fields::ORIGIN, HeaderValue::from_static("upstream"));
         }
         Ok(answer.map(|body| if has_body { Body::new(body) } else { no_body() }))
     }

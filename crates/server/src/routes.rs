@@ -28,7 +28,7 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 use futures_util::FutureExt as _;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, Method, StatusCode, request};
-use relais_api::codes;
+use relais_api::{codes, paths};
 use relais_core::{QueueName, TaskId, limits};
 use serde::Serialize;
 use tower::ServiceExt as _;
@@ -38,7 +38,6 @@ use crate::answer::problem::Refusal;
 use crate::answer::stored::no_body;
 use crate::app::{App, Side};
 use crate::connection::Peer;
-use crate::front_door::check::OWN_PATHS;
 use crate::run_to_end::RunToEnd;
 use crate::watch::sse::{self, Following};
 
@@ -75,7 +74,7 @@ impl OwnPaths {
     fn with(app: &Arc<App>, side: Side, routes: Router<Arc<App>>) -> Self {
         let prefix = app.config.api_prefix.as_str();
         let mut paths = matchit::Router::new();
-        for path in OWN_PATHS {
+        for path in paths::ANSWERED.iter().chain(&paths::LATER) {
             paths.insert(format!("{prefix}{path}"), ()).expect("they do not conflict");
         }
         let routes = match side {
@@ -142,41 +141,41 @@ fn tasks() -> Router<Arc<App>> {
     let one = get(task::read).merge(delete(change::erase));
     Router::new()
         .route(
-            "/v1/tasks",
+            paths::TASKS,
             resource(get(list::list).post(submit::submit), "GET, HEAD, POST, OPTIONS"),
         )
-        .route("/v1/tasks/batch", resource(post(submit::submit_batch), ACT))
-        .route("/v1/tasks/cancel", resource(post(bulk::cancel), ACT))
-        .route("/v1/tasks/retry", resource(post(bulk::retry), ACT))
-        .route("/v1/tasks/{id}", resource(one, "GET, HEAD, DELETE, OPTIONS"))
-        .route("/v1/tasks/{id}/result", resource(get(result::read), READ))
-        .route("/v1/tasks/{id}/events", resource(get(events::of_task), READ))
-        .route("/v1/tasks/{id}/why", resource(get(task::why), READ))
-        .route("/v1/tasks/{id}/cancel", resource(post(change::cancel), ACT))
-        .route("/v1/tasks/{id}/retry", resource(post(change::retry), ACT))
-        .route("/v1/events", resource(get(events::of_many), READ))
+        .route(paths::TASK_BATCH, resource(post(submit::submit_batch), ACT))
+        .route(paths::TASK_CANCEL_MANY, resource(post(bulk::cancel), ACT))
+        .route(paths::TASK_RETRY_MANY, resource(post(bulk::retry), ACT))
+        .route(paths::TASK, resource(one, "GET, HEAD, DELETE, OPTIONS"))
+        .route(paths::TASK_RESULT, resource(get(result::read), READ))
+        .route(paths::TASK_EVENTS, resource(get(events::of_task), READ))
+        .route(paths::TASK_WHY, resource(get(task::why), READ))
+        .route(paths::TASK_CANCEL, resource(post(change::cancel), ACT))
+        .route(paths::TASK_RETRY, resource(post(change::retry), ACT))
+        .route(paths::EVENTS, resource(get(events::of_many), READ))
 }
 
 fn workers() -> Router<Arc<App>> {
     Router::new()
-        .route("/v1/queues/{queue}/leases", resource(post(leases::lease), ACT))
-        .route("/v1/leases/heartbeat", resource(post(leases::heartbeat), ACT))
-        .route("/v1/leases/settle", resource(post(settles::settle), ACT))
-        .route("/v1/leases/input", resource(get(lease_bodies::input), READ))
-        .route("/v1/leases/result", resource(put(lease_bodies::store_result), "PUT, OPTIONS"))
+        .route(paths::QUEUE_LEASES, resource(post(leases::lease), ACT))
+        .route(paths::LEASES_HEARTBEAT, resource(post(leases::heartbeat), ACT))
+        .route(paths::LEASES_SETTLE, resource(post(settles::settle), ACT))
+        .route(paths::LEASES_INPUT, resource(get(lease_bodies::input), READ))
+        .route(paths::LEASES_RESULT, resource(put(lease_bodies::store_result), "PUT, OPTIONS"))
 }
 
 fn others() -> Router<Arc<App>> {
     let queue = get(queues::read).put(queues::define);
     later::add(Router::new())
-        .route("/v1/queues", resource(get(queues::list), READ))
-        .route("/v1/queues/{queue}", resource(queue, "GET, HEAD, PUT, OPTIONS"))
-        .route("/v1/queues/{queue}/pause", resource(post(queues::pause), ACT))
-        .route("/v1/queues/{queue}/resume", resource(post(queues::resume), ACT))
-        .route("/v1/openapi.json", resource(get(service::openapi), READ))
-        .route("/healthz", resource(get(service::health), READ))
-        .route("/readyz", resource(get(service::readiness), READ))
-        .route("/problems/{code}", resource(get(service::problem), READ))
+        .route(paths::QUEUES, resource(get(queues::list), READ))
+        .route(paths::QUEUE, resource(queue, "GET, HEAD, PUT, OPTIONS"))
+        .route(paths::QUEUE_PAUSE, resource(post(queues::pause), ACT))
+        .route(paths::QUEUE_RESUME, resource(post(queues::resume), ACT))
+        .route(paths::OPENAPI, resource(get(service::openapi), READ))
+        .route(paths::HEALTH, resource(get(service::health), READ))
+        .route(paths::READY, resource(get(service::readiness), READ))
+        .route(paths::PROBLEM, resource(get(service::problem), READ))
 }
 
 /// A path: its methods, `OPTIONS`, and a refusal of all others that says which there are.

@@ -11,6 +11,7 @@ use crate::codes::{
     STALE_LEASE, STORE_FULL, TASK_CANCELED, TASK_GONE, TASK_NOT_FOUND, TASK_NOT_TERMINAL,
     TENANT_FULL, TOO_MANY_TASKS, UNSUPPORTED_MEDIA_TYPE,
 };
+use crate::paths;
 
 /// The header fields of a 202.
 const ACCEPTED: [&str; 7] = [
@@ -68,7 +69,7 @@ fn submitting() -> Vec<Operation> {
     let items = json!({"type": "array", "maxItems": 1000, "items": reference("SubmitRequest")});
     let lines = "{\"queue\":\"imports\",\"input\":1}\n{\"queue\":\"imports\",\"input\":2}\n";
     vec![
-        Operation::new("post", "/v1/tasks", "submitTask")
+        Operation::new("post", paths::TASKS, "submitTask")
             .says(
                 "Submit a task",
                 "Answers 202 at once, or with `Prefer: wait=N` the result if it is there in time: \
@@ -81,7 +82,7 @@ fn submitting() -> Vec<Operation> {
             .gives_any("default", "The outcome, with its own status.", any(), &[])
             .fails(&refusals)
             .fails(&[&TASK_GONE]),
-        Operation::new("post", "/v1/tasks/batch", "submitTasks")
+        Operation::new("post", paths::TASK_BATCH, "submitTasks")
             .says(
                 "Submit up to 1,000 tasks in one durable write",
                 "Each is accepted or refused by itself, in its place in `items`; an error status \
@@ -103,11 +104,11 @@ fn reading() -> Vec<Operation> {
     let page = json!({"schema": {"type": "string"}});
     let one = [&TASK_NOT_FOUND, &TASK_GONE];
     vec![
-        Operation::new("get", "/v1/tasks", "listTasks")
+        Operation::new("get", paths::TASKS, "listTasks")
             .says("List tasks, newest first", "All filters given must fit.")
             .takes(&["queue", "status", "label", "lane", "afterTask", "limit"])
             .gives("200", "A page.", "TaskList", examples::tasks(), &[]),
-        Operation::new("get", "/v1/tasks/{id}", "readTask")
+        Operation::new("get", paths::TASK, "readTask")
             .says(
                 "Read a task",
                 "Always 200, done or not. With `If-None-Match` and `Prefer: wait=N` it answers at \
@@ -134,7 +135,7 @@ fn reading() -> Vec<Operation> {
                 &["ETag", "Retry-After", "Preference-Applied"],
             )
             .fails(&one),
-        Operation::new("get", "/v1/tasks/{id}/result", "readResult")
+        Operation::new("get", paths::TASK_RESULT, "readResult")
             .says(
                 "Read a task's result",
                 "Done: the outcome with its own status, fields and bytes; of a failed task the \
@@ -151,7 +152,7 @@ fn reading() -> Vec<Operation> {
             .fails(&one)
             .fails(&[&TASK_CANCELED, &DEADLINE_EXCEEDED])
             .fails(&[&PRECONDITION_FAILED, &RANGE_NOT_SATISFIABLE]),
-        Operation::new("get", "/v1/tasks/{id}/why", "explainTask")
+        Operation::new("get", paths::TASK_WHY, "explainTask")
             .says("Read why a task waits", "Position, limits, pauses, or no worker.")
             .access(Access::Ticket)
             .takes(&["id"])
@@ -162,7 +163,7 @@ fn reading() -> Vec<Operation> {
 
 fn streams() -> Vec<Operation> {
     vec![
-        Operation::new("get", "/v1/tasks/{id}/events", "readEvents")
+        Operation::new("get", paths::TASK_EVENTS, "readEvents")
             .tag("events")
             .says(
                 "Follow a task",
@@ -185,7 +186,7 @@ fn streams() -> Vec<Operation> {
             )
             .gives_any("204", "The log is over and read.", Value::Null, &[])
             .fails(&[&TASK_NOT_FOUND, &TASK_GONE]),
-        Operation::new("get", "/v1/events", "followTasks")
+        Operation::new("get", paths::EVENTS, "followTasks")
             .tag("events")
             .says(
                 "Follow many tasks",
@@ -202,13 +203,13 @@ fn streams() -> Vec<Operation> {
 fn changing() -> Vec<Operation> {
     let one = [&TASK_NOT_FOUND, &TASK_GONE];
     vec![
-        Operation::new("post", "/v1/tasks/{id}/cancel", "cancelTask")
+        Operation::new("post", paths::TASK_CANCEL, "cancelTask")
             .says("Cancel a task", "Durable and idempotent; a task that is done stays as it is.")
             .access(Access::Ticket)
             .takes(&["id"])
             .gives("200", "The task now.", "Task", examples::task("canceled"), &["ETag"])
             .fails(&one),
-        Operation::new("post", "/v1/tasks/{id}/retry", "retryTask")
+        Operation::new("post", paths::TASK_RETRY, "retryTask")
             .says(
                 "Retry a task by hand",
                 "From `failed` or `canceled`: the next run starts, from the checkpoint unless the \
@@ -221,7 +222,7 @@ fn changing() -> Vec<Operation> {
             .gives("202", "The next run.", "Accepted", examples::accepted(), &ACCEPTED)
             .fails(&one)
             .fails(&[&ALREADY_SUCCEEDED, &CREDENTIALS_ERASED]),
-        Operation::new("delete", "/v1/tasks/{id}", "eraseTask")
+        Operation::new("delete", paths::TASK, "eraseTask")
             .says("Erase a task", "Terminal tasks only, unless `cancel=true`.")
             .takes(&["id", "cancel"])
             .gives_any("204", "It is erased.", Value::Null, &[])
@@ -239,9 +240,9 @@ fn in_bulk() -> Vec<Operation> {
             .gives("200", "How many.", "BulkResponse", examples::bulk_answer(), &[])
     };
     vec![
-        bulk("/v1/tasks/cancel", "cancelTasks", "Cancel the tasks that fit a filter", PAGES),
+        bulk(paths::TASK_CANCEL_MANY, "cancelTasks", "Cancel the tasks that fit a filter", PAGES),
         bulk(
-            "/v1/tasks/retry",
+            paths::TASK_RETRY_MANY,
             "retryTasks",
             "Retry by hand the tasks that fit a filter",
             "Up to 1,000 a call; go on with `after` set to `next`. Those that failed as \
@@ -252,7 +253,7 @@ fn in_bulk() -> Vec<Operation> {
 
 fn leasing() -> Vec<Operation> {
     vec![
-        Operation::new("post", "/v1/queues/{queue}/leases", "leaseTasks")
+        Operation::new("post", paths::QUEUE_LEASES, "leaseTasks")
             .tag("workers")
             .says(
                 "Lease tasks",
@@ -262,7 +263,7 @@ fn leasing() -> Vec<Operation> {
             .optional_json("LeaseRequest", examples::lease())
             .gives("200", "The leases, maybe none.", "LeaseResponse", examples::leases(), &[])
             .fails(&[&QUEUE_NOT_FOUND]),
-        Operation::new("post", "/v1/leases/heartbeat", "heartbeat")
+        Operation::new("post", paths::LEASES_HEARTBEAT, "heartbeat")
             .tag("workers")
             .says("Extend leases and report", "Each heartbeat is answered in its place.")
             .json("HeartbeatRequest", examples::heartbeat())
@@ -279,7 +280,7 @@ fn leasing() -> Vec<Operation> {
 
 fn settling() -> Vec<Operation> {
     vec![
-        Operation::new("post", "/v1/leases/settle", "settle")
+        Operation::new("post", paths::LEASES_SETTLE, "settle")
             .tag("workers")
             .says(
                 "Settle attempts",
@@ -294,7 +295,7 @@ fn settling() -> Vec<Operation> {
 
 fn bodies() -> Vec<Operation> {
     vec![
-        Operation::new("get", "/v1/leases/input", "readInput")
+        Operation::new("get", paths::LEASES_INPUT, "readInput")
             .tag("workers")
             .says("Read the input of a leased task", "Streamed, with its own media type.")
             .access(Access::Lease)
@@ -302,7 +303,7 @@ fn bodies() -> Vec<Operation> {
             .gives_any("200", "The input.", any(), &[])
             .gives_any("204", "The task has no input.", Value::Null, &[])
             .fails(&[&STALE_LEASE, &TASK_CANCELED]),
-        Operation::new("put", "/v1/leases/result", "storeResult")
+        Operation::new("put", paths::LEASES_RESULT, "storeResult")
             .tag("workers")
             .says("Store a large result", "Streamed; the settle then names it as `result_id`.")
             .access(Access::Lease)
@@ -323,17 +324,17 @@ fn queues() -> Vec<Operation> {
     let now = |operation: Operation, paused| {
         operation.gives("200", "The queue now.", "Queue", examples::queue(paused), &[])
     };
-    let read = queue("get", "/v1/queues/{queue}", "readQueue")
+    let read = queue("get", paths::QUEUE, "readQueue")
         .says("Read a queue", "Policy, counts, throughput and latency.");
-    let define = queue("put", "/v1/queues/{queue}", "defineQueue")
+    let define = queue("put", paths::QUEUE, "defineQueue")
         .says("Define a queue's policy", "Replaces it whole. Needs the scope `admin`.")
         .json("Policy", examples::policy())
         .fails(&[&QUEUE_DEFINED_IN_FILE]);
-    let pause = queue("post", "/v1/queues/{queue}/pause", "pauseQueue")
+    let pause = queue("post", paths::QUEUE_PAUSE, "pauseQueue")
         .says("Pause a queue", "No attempt starts; tasks are still accepted. Needs `admin`.");
-    let resume = queue("post", "/v1/queues/{queue}/resume", "resumeQueue")
+    let resume = queue("post", paths::QUEUE_RESUME, "resumeQueue")
         .says("Resume a queue", "Attempts start again. Needs `admin`.");
-    let list = Operation::new("get", "/v1/queues", "listQueues")
+    let list = Operation::new("get", paths::QUEUES, "listQueues")
         .tag("queues")
         .says("List the queues", "Those that anything came into, by name, page by page.")
         .takes(&["afterQueue", "limit"])
@@ -351,16 +352,16 @@ fn service() -> Vec<Operation> {
     let ok = json!({"status": "ok"});
     let page = |title: &str| json!({"schema": {"type": "string"}, "example": title});
     vec![
-        open("/healthz", "health", "Whether the process lives", "").gives(
+        open(paths::HEALTH, "health", "Whether the process lives", "").gives(
             "200",
             "It lives.",
             "Health",
             ok.clone(),
             &[],
         ),
-        open("/readyz", "readiness", "Whether it takes work", "The store answers, no drain.")
+        open(paths::READY, "readiness", "Whether it takes work", "The store answers, no drain.")
             .gives("200", "It takes work.", "Health", ok, &[]),
-        open("/problems/{code}", "readProblem", "Read about a problem", "A page for people.")
+        open(paths::PROBLEM, "readProblem", "Read about a problem", "A page for people.")
             .takes(&["code"])
             .gives_any(
                 "200",
@@ -372,7 +373,7 @@ fn service() -> Vec<Operation> {
                 &[],
             )
             .fails(&[&NOT_FOUND, &AMBIGUOUS_PATH]),
-        open("/v1/openapi.json", "readOpenApi", "This document", "").gives_any(
+        open(paths::OPENAPI, "readOpenApi", "This document", "").gives_any(
             "200",
             "OpenAPI 3.1.",
             json!({"application/json": {"schema": {"type": "object"}}}),

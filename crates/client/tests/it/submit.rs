@@ -137,6 +137,6 @@ async fn cancel_retry_list_and_pause_ask_what_the_contract_says() {
     assert_eq!(lines[0], format!("POST /v1/tasks/{ID}/cancel"));
     assert_eq!(lines[1], format!("POST /v1/tasks/{ID}/retry"));
     assert_eq!(asked[1].json(), json!({"from": "start"}));
-    assert_eq!(lines[2], "GET /v1/tasks?label=order%3dA%26B&limit=5");
+    assert_eq!(lines[2], "GET /v1/tasks?label=order%3DA%26B&limit=5");
     assert_eq!(lines[3], "POST /v1/queues/imports/pause");
 }

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use http::{HeaderName, Method};
-use relais_core::{LaneKey, QueueName, TenantName, limits};
+use relais_core::{LaneKey, OptionName, QueueName, TenantName, limits};
 use relais_engine::Grants;
 use relais_server::config::{CorsBy, HostHeader, LaneSource, Mode, Route, RouteAccess};
 use toml::Spanned;
@@ -259,12 +259,17 @@ fn grants(given: &file::Route, report: &mut Report<'_>) -> Grants {
     grants
 }
 
-fn allow(given: &file::Route, report: &mut Report<'_>) -> Vec<String> {
-    let Some(words) = &given.allow else { return OPTIONS.map(str::to_owned).to_vec() };
+fn allow(given: &file::Route, report: &mut Report<'_>) -> Vec<OptionName> {
+    let Some(words) = &given.allow else { return OptionName::BY_FIELD.to_vec() };
     let mut allowed = Vec::new();
     for word in words {
+        let known =
+            OptionName::BY_FIELD.into_iter().find(|option| option.as_str() == word.get_ref());
+        if let Some(option) = known {
+            allowed.push(option);
+            continue;
+        }
         match word.get_ref().as_str() {
-            option if OPTIONS.contains(&option) => allowed.push(option.to_owned()),
             later @ ("webhook" | "callback" | "await" | "follow") => {
                 report.at(
                     word.span(),
@@ -273,7 +278,10 @@ fn allow(given: &file::Route, report: &mut Report<'_>) -> Vec<String> {
                 );
             }
             other => {
-                let what = format!("{other:?} is no option: {}", OPTIONS.join(", "));
+                let what = format!(
+                    "{other:?} is no option: {}",
+                    OptionName::BY_FIELD.map(OptionName::as_str).join(", ")
+                );
                 report.at(word.span(), "[[route]] allow", what);
             }
         }
@@ -291,5 +299,3 @@ fn upstream_host(given: &file::Route, report: &mut Report<'_>) -> HostHeader {
 
 /// How long `auto` waits unless told.
 const DEFAULT_WAIT: Duration = Duration::from_secs(10);
-/// What a caller may set by header unless the route says less.
-const OPTIONS: [&str; 6] = ["delay", "run-at", "priority", "lane", "deadline", "label"];

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use relais::config::{Overrides, Settings, StoreUrl, judge};
-use relais_core::Order;
+use relais_core::{OptionName, Order};
 use relais_server::config::{HostHeader, LaneSource, Mode};
 
 fn read_with(text: &str, overrides: &Overrides) -> Result<Settings, String> {
@@ -88,7 +88,7 @@ fn the_file_of_the_contract_is_understood() {
     assert_eq!(route.wait_max, Duration::from_secs(55));
     assert_eq!(route.lane, Some(LaneSource::Header("x-customer".to_owned())));
     assert!(route.grants.read && route.grants.cancel && route.grants.retry);
-    assert_eq!(route.allow, ["delay", "deadline", "label"]);
+    assert_eq!(route.allow, [OptionName::Delay, OptionName::Deadline, OptionName::Label]);
     let upstream = settings.engine.upstreams["http://127.0.0.1:9000"];
     assert_eq!((upstream.concurrency, upstream.rate.unwrap().count), (64, 500));
     let policy = &settings.engine.queues[&"imports".parse().unwrap()];

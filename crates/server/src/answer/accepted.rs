@@ -4,7 +4,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, LINK, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use relais_api::Accepted;
+use relais_api::{Accepted, fields};
 use relais_core::{Task, limits};
 use relais_engine::{Access, Estimate, Grants};
 
@@ -12,17 +12,9 @@ use crate::answer::links::Viewer;
 use crate::answer::pages;
 use crate::answer::present;
 use crate::answer::problem::Refusal;
-use crate::answer::submitted::IDEMPOTENT_REPLAYED;
 use crate::app::App;
 use crate::auth::{self, Caller, Scope};
 use crate::request::accept::Language;
-
-/// Names the task of an answer.
-pub(crate) const RELAIS_TASK: &str = "relais-task";
-/// Where the state of the task is, for clients that know this field from elsewhere.
-const OPERATION_LOCATION: HeaderName = HeaderName::from_static("operation-location");
-/// Says what was done of what the client preferred.
-pub(crate) const PREFERENCE_APPLIED: &str = "preference-applied";
 
 /// Room for the document of a usual task.
 const BODY_BYTES_USUAL: usize = 1_536;
@@ -69,10 +61,10 @@ pub(crate) fn accepted_response(
     headers.insert(RETRY_AFTER, app.retry_after_s(estimate).into());
     if let Some(applied) = how.applied.as_deref().and_then(|text| HeaderValue::from_str(text).ok())
     {
-        headers.insert(PREFERENCE_APPLIED, applied);
+        headers.insert(fields::PREFERENCE_APPLIED, applied);
     }
     if how.is_replayed {
-        headers.insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
+        headers.insert(fields::IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
     }
     Ok(app.own(response))
 }
@@ -118,9 +110,9 @@ pub(crate) fn follow_headers(document: relais_api::Task, headers: &mut HeaderMap
         headers.insert(name, value);
     };
     insert(LINK, ["<", &document.links.this, ">; rel=\"monitor\""].concat());
-    insert(OPERATION_LOCATION, document.links.this);
+    insert(HeaderName::from_static(fields::OPERATION_LOCATION), document.links.this);
     insert(LOCATION, document.links.result);
-    insert(HeaderName::from_static(RELAIS_TASK), document.id);
+    insert(HeaderName::from_static(fields::TASK), document.id);
 }
 
 /// `Retry-After`, while asking again makes sense.

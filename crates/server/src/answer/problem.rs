@@ -9,15 +9,12 @@ use http::header::{
 };
 use http::{HeaderValue, StatusCode};
 use relais_api::codes::{self, Code};
-use relais_api::{DecodeError, DecodeKind, ENTRIES_MAX, FieldError, Problem, Span};
+use relais_api::{DecodeError, DecodeKind, ENTRIES_MAX, FieldError, Problem, Span, fields};
 use relais_core::{Refused, TaskId, limits};
 use relais_engine::EngineError;
 use relais_store::{Rejected, StoreError};
 
 use crate::auth::{BadTicket, Scope};
-
-/// The name of the field that says who made an error.
-pub(crate) const ORIGIN: &str = "relais-origin";
 
 const _: () = assert!(ENTRIES_MAX == limits::BATCH_MAX);
 
@@ -269,7 +266,7 @@ pub(crate) fn problem_response(problem: &Problem, origin: &'static str) -> Respo
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(relais_api::problem::MEDIA_TYPE));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(ORIGIN, HeaderValue::from_static(origin));
+    headers.insert(fields::ORIGIN, HeaderValue::from_static(origin));
     response
 }
 

@@ -8,24 +8,19 @@ use http::header::{
     X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use relais_api::codes;
+use relais_api::{codes, fields};
 use relais_core::{BodyKind, FailureCode, Runner, State, Task};
 use relais_engine::{Context, ResultHead, envelope, headers};
 use relais_store::StoredBody;
 
-use crate::answer::accepted::RELAIS_TASK;
 use crate::answer::etag;
 use crate::answer::links;
 use crate::answer::part::{self, Part};
 use crate::answer::present;
-use crate::answer::problem::{ORIGIN, Refusal, problem_response};
+use crate::answer::problem::{Refusal, problem_response};
 use crate::answer::stored::{body_of, no_body, part_of};
 use crate::app::App;
 
-/// The status of an upstream's own final 202, which would look like ours.
-const UPSTREAM_STATUS: &str = "relais-upstream-status";
-/// The tag that the answer's maker gave it, for the address where it was made.
-const UPSTREAM_ETAG: &str = "relais-upstream-etag";
 /// What is true of a whole content only.
 const OF_THE_WHOLE: [&str; 2] = ["content-md5", "content-digest"];
 
@@ -76,7 +71,7 @@ pub(crate) async fn result_response(
     let headers = response.headers_mut();
     headers.remove(ACCEPT_RANGES);
     if let Some(theirs) = headers.remove(ETAG) {
-        headers.insert(HeaderName::from_static(UPSTREAM_ETAG), theirs);
+        headers.insert(HeaderName::from_static(fields::UPSTREAM_ETAG), theirs);
     }
     if let Some(part) = part {
         response = in_part(response, &body, part).map_err(|refusal| refusal.about(task.spec.id))?;
@@ -167,10 +162,10 @@ fn replayed(task: &Task, head: &ResultHead, stored: &StoredBody) -> Result<Respo
     if head.status == 202 {
         *response.status_mut() = StatusCode::OK;
         let status = HeaderValue::from_static("202");
-        response.headers_mut().insert(HeaderName::from_static(UPSTREAM_STATUS), status);
+        response.headers_mut().insert(HeaderName::from_static(fields::UPSTREAM_STATUS), status);
     }
     if head.status >= 400 {
-        response.headers_mut().insert(ORIGIN, HeaderValue::from_static(maker(task)));
+        response.headers_mut().insert(fields::ORIGIN, HeaderValue::from_static(maker(task)));
     }
     Ok(response)
 }
@@ -178,7 +173,7 @@ fn replayed(task: &Task, head: &ResultHead, stored: &StoredBody) -> Result<Respo
 fn finished(task: &Task, mut response: Response) -> Response {
     protect(response.headers_mut());
     let id = HeaderValue::from_str(&task.spec.id.to_string()).expect("an id is ASCII");
-    response.headers_mut().insert(RELAIS_TASK, id);
+    response.headers_mut().insert(fields::TASK, id);
     response
 }
 

@@ -2,17 +2,14 @@
 
 use axum::response::Response;
 use http::HeaderValue;
-use relais_api::codes;
+use relais_api::{codes, fields};
 use relais_core::Task;
 
-use crate::answer::accepted::{How, PREFERENCE_APPLIED, accepted_response};
+use crate::answer::accepted::{How, accepted_response};
 use crate::answer::problem::Refusal;
 use crate::answer::replay::replay_response;
 use crate::app::App;
 use crate::auth::Caller;
-
-/// Says that an earlier request made the task.
-pub(crate) const IDEMPOTENT_REPLAYED: &str = "idempotent-replayed";
 
 /// The answer to a request whose idempotency key belongs to a task already: its result if it is
 /// there, else a 202 with a fresh ticket. A stranger gets neither.
@@ -30,10 +27,10 @@ pub(crate) async fn attached_response(
     if task.life.status().is_terminal() && !how.is_stranger {
         let mut response = replay_response(app, task).await?;
         let replayed = HeaderValue::from_static("true");
-        response.headers_mut().insert(IDEMPOTENT_REPLAYED, replayed);
+        response.headers_mut().insert(fields::IDEMPOTENT_REPLAYED, replayed);
         if let Some(applied) = how.applied_to_answer {
             let applied = HeaderValue::from_str(&applied).map_err(Refusal::internal)?;
-            response.headers_mut().insert(PREFERENCE_APPLIED, applied);
+            response.headers_mut().insert(fields::PREFERENCE_APPLIED, applied);
         }
         return Ok(response);
     }

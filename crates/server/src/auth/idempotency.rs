@@ -2,22 +2,19 @@
 
 use aws_lc_rs::digest;
 use http::HeaderMap;
-use relais_api::codes;
+use relais_api::{codes, fields};
 use relais_core::{TenantName, limits};
 
 use crate::answer::problem::Refusal;
 use crate::app::App;
 use crate::auth::Caller;
 
-/// The field the key travels in.
-pub(crate) const IDEMPOTENCY_KEY: &str = "idempotency-key";
-
 /// The key of a request, if it has one.
 ///
 /// # Errors
 /// When there are several, or it is not a string of 1 to 255 printable characters.
 pub(crate) fn key_of(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
-    let mut lines = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let mut lines = headers.get_all(fields::IDEMPOTENCY_KEY).iter();
     let Some(line) = lines.next() else { return Ok(None) };
     let invalid = || Refusal::new(&codes::INVALID_IDEMPOTENCY_KEY);
     if lines.next().is_some() {
@@ -157,18 +154,21 @@ mod tests {
             ("\"\"", None),
         ] {
             let mut headers = HeaderMap::new();
-            headers.insert(IDEMPOTENCY_KEY, HeaderValue::from_str(line).expect("a field"));
+            headers.insert(fields::IDEMPOTENCY_KEY, HeaderValue::from_str(line).expect("a field"));
             let key = key_of(&headers).ok().flatten();
             assert_eq!(key.as_deref(), expected, "{line:?}");
         }
         let mut headers = HeaderMap::new();
-        headers.insert(IDEMPOTENCY_KEY, HeaderValue::from_bytes(b"caf\xc3\xa9").expect("a field"));
+        headers.insert(
+            fields::IDEMPOTENCY_KEY,
+            HeaderValue::from_bytes(b"caf\xc3\xa9").expect("a field"),
+        );
         assert!(key_of(&headers).is_err(), "only ASCII");
-        headers.insert(IDEMPOTENCY_KEY, "a".repeat(255).parse().expect("a field"));
+        headers.insert(fields::IDEMPOTENCY_KEY, "a".repeat(255).parse().expect("a field"));
         assert!(key_of(&headers).is_ok());
-        headers.append(IDEMPOTENCY_KEY, "b".parse().expect("a field"));
+        headers.append(fields::IDEMPOTENCY_KEY, "b".parse().expect("a field"));
         assert!(key_of(&headers).is_err(), "only one");
-        headers.insert(IDEMPOTENCY_KEY, "a".repeat(256).parse().expect("a field"));
+        headers.insert(fields::IDEMPOTENCY_KEY, "a".repeat(256).parse().expect("a field"));
         assert!(key_of(&headers).is_err(), "only up to 255");
     }
 

@@ -4,6 +4,7 @@
 //! a length the last byte, without one the end of the body. If it breaks off, so does
 //! this: never a clean end.
 
+use relais_api::fields;
 use std::io;
 use std::sync::Arc;
 
@@ -19,8 +20,7 @@ use relais_engine::headers::{is_hop_by_hop, is_own};
 use relais_engine::{ResultHead, Tap, TapEvent};
 
 use super::abandon::Abandon;
-use crate::answer::accepted::{PREFERENCE_APPLIED, RELAIS_TASK};
-use crate::answer::problem::{ORIGIN, Refusal};
+use crate::answer::problem::Refusal;
 use crate::answer::stored::no_body;
 use crate::proxy::fields::vary_by_prefer;
 
@@ -78,7 +78,7 @@ fn with_head(
         headers.append(name, value);
     }
     if head.status >= 400 {
-        headers.insert(ORIGIN, HeaderValue::from_static("upstream"));
+        headers.insert(fields::ORIGIN, HeaderValue::from_static("upstream"));
     }
     add_fields(headers, task, applied);
     Ok(response)
@@ -87,9 +87,9 @@ fn with_head(
 /// What Relais adds to the answer of a task.
 pub(super) fn add_fields(headers: &mut HeaderMap, task: TaskId, applied: Option<&str>) {
     let id = HeaderValue::from_str(&task.to_string()).expect("an id is ASCII");
-    headers.insert(RELAIS_TASK, id);
+    headers.insert(fields::TASK, id);
     if let Some(applied) = applied.and_then(|text| HeaderValue::from_str(text).ok()) {
-        headers.insert(PREFERENCE_APPLIED, applied);
+        headers.insert(fields::PREFERENCE_APPLIED, applied);
     }
     vary_by_prefer(headers);
 }

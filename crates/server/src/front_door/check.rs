@@ -4,51 +4,11 @@
 use std::fmt;
 
 use http::Uri;
+use relais_api::paths;
 use relais_core::limits;
 
 use super::table::{Shape, parse};
 use crate::config::{LaneSource, Mode, Route, ServerConfig};
-
-/// Relais' own paths on the public listener, without `api_prefix`.
-pub(crate) const OWN_PATHS: [&str; 37] = [
-    "/v1/tasks",
-    "/v1/tasks/batch",
-    "/v1/tasks/cancel",
-    "/v1/tasks/retry",
-    "/v1/tasks/{id}",
-    "/v1/tasks/{id}/result",
-    "/v1/tasks/{id}/events",
-    "/v1/tasks/{id}/why",
-    "/v1/tasks/{id}/cancel",
-    "/v1/tasks/{id}/retry",
-    "/v1/tasks/{id}/tickets",
-    "/v1/tasks/{id}/deliveries",
-    "/v1/events",
-    "/v1/queues",
-    "/v1/queues/{queue}",
-    "/v1/queues/{queue}/leases",
-    "/v1/queues/{queue}/pause",
-    "/v1/queues/{queue}/resume",
-    "/v1/leases/heartbeat",
-    "/v1/leases/settle",
-    "/v1/leases/input",
-    "/v1/leases/result",
-    "/v1/callbacks/{token}",
-    "/v1/resources/{name}",
-    "/v1/schedules",
-    "/v1/schedules/{name}",
-    "/v1/webhooks",
-    "/v1/webhooks/{id}",
-    "/v1/push",
-    "/v1/push/{id}",
-    "/v1/ws",
-    "/v1/nodes",
-    "/v1/session",
-    "/v1/openapi.json",
-    "/healthz",
-    "/readyz",
-    "/problems/{code}",
-];
 
 /// A route that cannot be served as it stands.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -165,9 +125,8 @@ fn mistakes_of(route: &Route) -> Vec<String> {
 
 /// The own path that covers a route's, if there is one.
 fn own_path_over(shape: &Shape, prefix: &str) -> Option<String> {
-    OWN_PATHS
-        .iter()
-        .map(|own| format!("{prefix}{own}"))
+    let own = paths::ANSWERED.iter().chain(&paths::LATER);
+    own.map(|own| format!("{prefix}{own}"))
         .find(|own| parse(own).is_ok_and(|(own, _)| own.covers(shape)))
 }
 

@@ -10,17 +10,7 @@ use relais_core::{Asked, InvalidOption, OptionName, Options, Timestamp};
 use crate::answer::problem::Refusal;
 use crate::routes::{later, moments};
 
-/// The known options that there are: the field, and the word by which a route allows it.
-const KNOWN: [(&str, &str); 6] = [
-    ("relais-delay", "delay"),
-    ("relais-run-at", "run-at"),
-    ("relais-priority", "priority"),
-    ("relais-lane", "lane"),
-    ("relais-deadline", "deadline"),
-    ("relais-label", "label"),
-];
-
-/// The field of an option. None sets how long a task is kept: that is the queue's.
+/// The field of an option.
 const fn field_of(option: OptionName) -> &'static str {
     match option {
         OptionName::RunAt => "relais-run-at",
@@ -40,13 +30,14 @@ const fn field_of(option: OptionName) -> &'static str {
 /// read.
 pub(super) fn of(
     headers: &HeaderMap,
-    allow: &[String],
+    allow: &[OptionName],
     now: Timestamp,
 ) -> Result<Options, Refusal> {
     // First: that the operator should allow it would be no help.
     later::refuse_fields(headers)?;
-    for (field, word) in KNOWN {
-        if headers.contains_key(field) && !allow.iter().any(|allowed| allowed == word) {
+    for option in OptionName::BY_FIELD {
+        let field = field_of(option);
+        if headers.contains_key(field) && !allow.contains(&option) {
             return Err(Refusal::new(&codes::OPTION_NOT_ALLOWED)
                 .because(format!("the route does not allow `{field}`")));
         }
@@ -113,8 +104,7 @@ mod tests {
         for (name, value) in fields {
             headers.append(*name, HeaderValue::from_static(value));
         }
-        let allow = KNOWN.map(|(_, word)| word.to_owned());
-        of(&headers, &allow, NOW).map_err(|refusal| refusal.code().code)
+        of(&headers, &OptionName::BY_FIELD, NOW).map_err(|refusal| refusal.code().code)
     }
 
     #[test]
@@ -181,11 +171,17 @@ mod tests {
     }
 
     #[test]
+    fn the_field_of_an_option_is_its_word_after_the_prefix() {
+        for option in OptionName::BY_FIELD {
+            assert_eq!(field_of(option), ["relais-", option.as_str()].concat());
+        }
+    }
+
+    #[test]
     fn a_known_option_that_the_route_does_not_allow_is_refused() {
         let mut headers = HeaderMap::new();
         headers.insert("relais-priority", HeaderValue::from_static("1"));
-        let allow = ["delay".to_owned()];
-        let refused = of(&headers, &allow, NOW).expect_err("only delays are allowed");
+        let refused = of(&headers, &[OptionName::Delay], NOW).expect_err("only delays are allowed");
         assert_eq!(refused.code().code, "option-not-allowed");
     }
 }

@@ -1,5 +1,6 @@
 //! The access log: a line for each request once its answer stands, if the operator wants one.
 
+use relais_api::fields;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -40,7 +41,7 @@ impl Asked {
 
     /// Logs what was answered. A body, or a stream of events, may go on for long after that.
     pub(crate) fn answered(&self, response: &Response, now: Duration) {
-        let task = response.headers().get(TASK).and_then(|task| task.to_str().ok());
+        let task = response.headers().get(fields::TASK).and_then(|task| task.to_str().ok());
         let took = now.saturating_sub(self.since);
         let path = logged::path(&self.path);
         let [client, peer] = [self.client, self.peer].map(|one| one.map(tracing::field::display));
@@ -52,6 +53,3 @@ impl Asked {
         );
     }
 }
-
-/// Names the task that a request made or asked for.
-const TASK: &str = "relais-task";

@@ -5,6 +5,7 @@ use http::header::{
     HeaderValue, REFERER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::{Method, Version};
+use relais_api::fields;
 use relais_engine::headers::{folded, is_hop_by_hop, is_own, named_by_connection};
 
 use super::source::{self, Source};
@@ -13,7 +14,6 @@ use super::source::{self, Source};
 const OWN_COOKIE: &[u8] = b"__Host-relais";
 /// Fields that Relais writes itself.
 const MADE_ANEW: [HeaderName; 4] = [HOST, EXPECT, CONTENT_LENGTH, FORWARDED];
-const PREFER: HeaderName = HeaderName::from_static("prefer");
 
 /// What becomes of `Prefer`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub(crate) fn of_request(headers: &HeaderMap, source: &Source, prefer: PreferIs)
         }
         let value = if name == COOKIE {
             without_own_cookie(value)
-        } else if name == PREFER && prefer == PreferIs::Ours {
+        } else if name == fields::PREFER && prefer == PreferIs::Ours {
             without_own_preferences(value)
         } else {
             Some(value.clone())

@@ -7,12 +7,11 @@ use axum::extract::State;
 use axum::response::Response;
 use http::header::VARY;
 use http::{HeaderMap, HeaderValue, Method, Uri};
-use relais_api::{EventPage, codes};
+use relais_api::{EventPage, codes, fields};
 use relais_core::{Task, TaskId, limits};
 use relais_engine::document::event_of;
 use relais_store::EventQuery;
 
-use crate::answer::accepted::PREFERENCE_APPLIED;
 use crate::answer::problem::Refusal;
 use crate::app::App;
 use crate::auth::{Action, Seen, Visitor};
@@ -111,7 +110,7 @@ async fn page(
     if let Some(wait) = wait {
         let applied = format!("wait={}", wait.as_secs());
         let applied = HeaderValue::from_str(&applied).map_err(Refusal::internal)?;
-        response.headers_mut().insert(PREFERENCE_APPLIED, applied);
+        response.headers_mut().insert(fields::PREFERENCE_APPLIED, applied);
     }
     Ok(turn.until_sent(response))
 }

@@ -8,8 +8,8 @@ use axum::response::Response;
 use http::header::{CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use http_body_util::BodyExt as _;
-use relais_api::codes;
 use relais_api::lease::StoredResult;
+use relais_api::{codes, fields};
 use relais_core::{BodyKind, LeaseToken, Task};
 use relais_engine::{EngineError, RequestHead, Settle, Unread, envelope};
 use relais_store::{StoreError, StoredBody};
@@ -28,8 +28,6 @@ use crate::routes::submit::check_content_type;
 use crate::routes::uploads;
 use crate::routes::worker::leased_task;
 
-/// The field a lease's token travels in.
-const LEASE: &str = "relais-lease";
 /// The fields that say what the bytes of an input are.
 const OF_BYTES: [HeaderName; 3] = [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE];
 
@@ -127,7 +125,7 @@ pub(super) async fn store_result(
 }
 
 fn token(headers: &HeaderMap) -> Result<LeaseToken, Refusal> {
-    let line = headers.get(LEASE).ok_or_else(|| Refusal::new(&codes::UNAUTHORIZED))?;
+    let line = headers.get(fields::LEASE).ok_or_else(|| Refusal::new(&codes::UNAUTHORIZED))?;
     token_of(line.to_str().unwrap_or_default().trim())
 }
 

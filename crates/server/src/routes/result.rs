@@ -5,11 +5,11 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use http::{HeaderValue, Method, StatusCode, Uri};
-use relais_api::codes;
+use relais_api::{codes, fields};
 use relais_core::limits;
 use relais_engine::Estimate;
 
-use crate::answer::accepted::{PREFERENCE_APPLIED, follow_headers, set_pace};
+use crate::answer::accepted::{follow_headers, set_pace};
 use crate::answer::pages;
 use crate::answer::present;
 use crate::answer::problem::Refusal;
@@ -65,7 +65,7 @@ pub(super) async fn read(
     if let Some(wait) = wait {
         let applied = format!("wait={}", wait.as_secs());
         let applied = HeaderValue::from_str(&applied).map_err(Refusal::internal)?;
-        response.headers_mut().insert(PREFERENCE_APPLIED, applied);
+        response.headers_mut().insert(fields::PREFERENCE_APPLIED, applied);
     }
     Ok(response)
 }

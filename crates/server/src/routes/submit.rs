@@ -10,13 +10,15 @@ use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Uri, header};
-use relais_api::{BatchItem, BatchResponse, Item, SubmitRequest, codes, decode_batch};
+use relais_api::{
+    BatchItem, BatchResponse, Item, SubmitRequest, codes, decode_batch, fields, paths,
+};
 use relais_core::{QueueName, Task, TaskId, TenantName, limits};
 use relais_engine::{EngineError, Submission, Submitted};
 
 use self::decoded::{InCommon, submission};
 pub(super) use self::decoded::{check_content_type, check_len, check_small};
-use crate::answer::accepted::{How, PREFERENCE_APPLIED, accepted, accepted_response};
+use crate::answer::accepted::{How, accepted, accepted_response};
 use crate::answer::problem::Refusal;
 use crate::answer::replay::replay_response;
 use crate::answer::submitted::{attached_response, attached_task};
@@ -88,7 +90,7 @@ async fn hand_in(app: &App, visitor: Visitor, uri: Uri, body: Body) -> Result<Ha
     let keyed = keyed(key.as_ref(), headers, body.into_bytes()).await?;
     let in_common = InCommon::of(app, &visitor, key.as_ref().map(|key| key.text.as_str()));
     let mut submission = Box::new(submission(app, &tenant, request, &in_common).await?);
-    submission.idempotency = keyed.map(|keyed| keyed.claim(&tenant, "/v1/tasks", &keyed.key.text));
+    submission.idempotency = keyed.map(|keyed| keyed.claim(&tenant, paths::TASKS, &keyed.key.text));
     Ok(HandedIn {
         queue: submission.queue.clone(),
         prefer: Prefer::of(headers),
@@ -130,7 +132,7 @@ pub(super) async fn submit_batch(
                 // Each item has a key of its own, so that a repeated batch finds each of its tasks.
                 submission.idempotency = keyed.as_ref().map(|keyed| {
                     let text = format!("{}#{index}", keyed.key.text);
-                    keyed.claim(&tenant, "/v1/tasks/batch", &text)
+                    keyed.claim(&tenant, paths::TASK_BATCH, &text)
                 });
                 let queue = submission.queue.clone();
                 submissions.push((app.engine.draw_id(), submission));
@@ -245,7 +247,7 @@ fn applied(prefer: Prefer, wait: Option<Duration>) -> Option<String> {
 fn with_applied(mut response: Response, applied: Option<String>) -> Result<Response, Refusal> {
     if let Some(applied) = applied {
         let applied = HeaderValue::from_str(&applied).map_err(Refusal::internal)?;
-        response.headers_mut().insert(PREFERENCE_APPLIED, applied);
+        response.headers_mut().insert(fields::PREFERENCE_APPLIED, applied);
     }
     Ok(response)
 }

@@ -7,12 +7,12 @@ use axum::response::Response;
 use http::header::{CACHE_CONTROL, ETAG, VARY};
 use http::{HeaderValue, StatusCode, Uri};
 use relais_api::why::{Reason, WaitingFor};
-use relais_api::{Why, codes};
+use relais_api::{Why, codes, fields};
 use relais_core::outcome::PauseScope;
 use relais_core::{State as Life, Task, limits};
 use relais_engine::{Estimate, Obstacle, document};
 
-use crate::answer::accepted::{PREFERENCE_APPLIED, set_pace};
+use crate::answer::accepted::set_pace;
 use crate::answer::etag::{self, Form};
 use crate::answer::links::Viewer;
 use crate::answer::pages;
@@ -82,7 +82,7 @@ pub(super) async fn read(
     if let Some(wait) = wait {
         let applied = format!("wait={}", wait.as_secs());
         let applied = HeaderValue::from_str(&applied).map_err(Refusal::internal)?;
-        headers.insert(PREFERENCE_APPLIED, applied);
+        headers.insert(fields::PREFERENCE_APPLIED, applied);
     }
     Ok(response)
 }

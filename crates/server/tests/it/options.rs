@@ -8,8 +8,7 @@ use crate::house::{House, Plan, Reply};
 async fn house() -> House {
     let mut plan = Plan::with(Mode::Async).await;
     plan.route().run_by_workers = true;
-    plan.route().allow =
-        ["delay", "run-at", "priority", "lane", "deadline", "label"].map(str::to_owned).to_vec();
+    plan.route().allow = relais_core::OptionName::BY_FIELD.to_vec();
     plan.build().await
 }
 

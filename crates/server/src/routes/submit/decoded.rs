@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::HeaderValue;
-use relais_api::{RawJson, Span, SubmitRequest, codes};
+use relais_api::{RawJson, Span, SubmitRequest, codes, paths};
 use relais_core::{Asked, InvalidOption, OptionName, Runner, Source, TenantName, limits};
 use relais_engine::{Access, Context, Grants, RequestHead, Submission};
 
@@ -64,7 +64,7 @@ pub(super) async fn submission(
         .iter()
         .map(|kind| ("content-type".to_owned(), Bytes::copy_from_slice(kind.as_bytes())))
         .collect();
-    let target = format!("{}/v1/tasks", app.config.api_prefix);
+    let target = format!("{}{}", app.config.api_prefix, paths::TASKS);
     Ok(Submission {
         tenant: tenant.clone(),
         queue,

@@ -1,0 +1,30 @@
+//! Names of header fields that are Relais' own, or that the field's standard crates do not name. In lower
+//! case, as HTTP/2 has them.
+
+/// An API key.
+pub const API_KEY: &str = "relais-api-key";
+/// The task that an answer is about, or that a request to an upstream runs.
+pub const TASK: &str = "relais-task";
+/// To an upstream: which attempt this is, from 1 on.
+pub const ATTEMPT: &str = "relais-attempt";
+/// The token of a lease.
+pub const LEASE: &str = "relais-lease";
+/// Who made an error: `relais`, `upstream` or `worker`.
+pub const ORIGIN: &str = "relais-origin";
+/// The status of a stored answer that is shown as part of another.
+pub const UPSTREAM_STATUS: &str = "relais-upstream-status";
+/// The entity tag that an upstream gave its answer.
+pub const UPSTREAM_ETAG: &str = "relais-upstream-etag";
+/// Where the state of a task is, for clients that know this field from elsewhere.
+pub const OPERATION_LOCATION: &str = "operation-location";
+/// The key that makes a repeated request the same request.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// Says that an earlier request with the same key made the task.
+pub const IDEMPOTENT_REPLAYED: &str = "idempotent-replayed";
+/// What a client would like (RFC 7240).
+pub const PREFER: &str = "prefer";
+/// What was done of it.
+pub const PREFERENCE_APPLIED: &str = "preference-applied";
+
+/// Fields that ask for something that the contract names and this version does not have.
+pub const LATER: [&str; 3] = ["relais-await", "relais-callback", "relais-webhook"];

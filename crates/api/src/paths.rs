@@ -1,0 +1,97 @@
+//! Relais' own paths, each written once: the server routes them, and the description and the clients
+//! name them. A server with an `api_prefix` has them below it on its public listener.
+
+/// Tasks: submit one, list them.
+pub const TASKS: &str = "/v1/tasks";
+/// Submit many.
+pub const TASK_BATCH: &str = "/v1/tasks/batch";
+/// Cancel those that fit a filter.
+pub const TASK_CANCEL_MANY: &str = "/v1/tasks/cancel";
+/// Retry those that fit a filter.
+pub const TASK_RETRY_MANY: &str = "/v1/tasks/retry";
+/// One task.
+pub const TASK: &str = "/v1/tasks/{id}";
+/// Its result.
+pub const TASK_RESULT: &str = "/v1/tasks/{id}/result";
+/// Its events.
+pub const TASK_EVENTS: &str = "/v1/tasks/{id}/events";
+/// Why it waits.
+pub const TASK_WHY: &str = "/v1/tasks/{id}/why";
+/// Cancel it.
+pub const TASK_CANCEL: &str = "/v1/tasks/{id}/cancel";
+/// Retry it.
+pub const TASK_RETRY: &str = "/v1/tasks/{id}/retry";
+/// Events of many tasks.
+pub const EVENTS: &str = "/v1/events";
+/// Queues.
+pub const QUEUES: &str = "/v1/queues";
+/// One queue.
+pub const QUEUE: &str = "/v1/queues/{queue}";
+/// Lease tasks of it.
+pub const QUEUE_LEASES: &str = "/v1/queues/{queue}/leases";
+/// Pause it.
+pub const QUEUE_PAUSE: &str = "/v1/queues/{queue}/pause";
+/// Resume it.
+pub const QUEUE_RESUME: &str = "/v1/queues/{queue}/resume";
+/// Keep leases.
+pub const LEASES_HEARTBEAT: &str = "/v1/leases/heartbeat";
+/// Say how leased attempts ended.
+pub const LEASES_SETTLE: &str = "/v1/leases/settle";
+/// The input of a leased task.
+pub const LEASES_INPUT: &str = "/v1/leases/input";
+/// The result of a leased task, before its settle.
+pub const LEASES_RESULT: &str = "/v1/leases/result";
+/// The description of the calls.
+pub const OPENAPI: &str = "/v1/openapi.json";
+/// Whether the process lives.
+pub const HEALTH: &str = "/healthz";
+/// Whether new work should come here.
+pub const READY: &str = "/readyz";
+/// What a problem means.
+pub const PROBLEM: &str = "/problems/{code}";
+
+/// All paths that are answered. Whatever is not here, nor in [`LATER`], is the front door's.
+pub const ANSWERED: [&str; 24] = [
+    TASKS,
+    TASK_BATCH,
+    TASK_CANCEL_MANY,
+    TASK_RETRY_MANY,
+    TASK,
+    TASK_RESULT,
+    TASK_EVENTS,
+    TASK_WHY,
+    TASK_CANCEL,
+    TASK_RETRY,
+    EVENTS,
+    QUEUES,
+    QUEUE,
+    QUEUE_LEASES,
+    QUEUE_PAUSE,
+    QUEUE_RESUME,
+    LEASES_HEARTBEAT,
+    LEASES_SETTLE,
+    LEASES_INPUT,
+    LEASES_RESULT,
+    OPENAPI,
+    HEALTH,
+    READY,
+    PROBLEM,
+];
+
+/// Paths that the contract names and this version does not have. They are refused by name, so that
+/// nobody takes their absence for a typing mistake.
+pub const LATER: [&str; 13] = [
+    "/v1/callbacks/{token}",
+    "/v1/resources/{name}",
+    "/v1/schedules",
+    "/v1/schedules/{name}",
+    "/v1/webhooks",
+    "/v1/webhooks/{id}",
+    "/v1/push",
+    "/v1/push/{id}",
+    "/v1/ws",
+    "/v1/nodes",
+    "/v1/session",
+    "/v1/tasks/{id}/tickets",
+    "/v1/tasks/{id}/deliveries",
+];
