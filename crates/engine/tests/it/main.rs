@@ -10,6 +10,7 @@ mod ending;
 mod inline;
 mod log;
 mod moody;
+mod nodes;
 mod pauses;
 mod push;
 mod time;
