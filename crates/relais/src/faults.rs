@@ -10,13 +10,12 @@ use std::time::Duration;
 use anyhow::bail;
 use bytes::Bytes;
 use relais_core::{
-    BodyKind, Command, EventKind, Order, Policy, QueueName, Refused, Reply, Runner, State, Task,
-    TaskId, TenantName,
+    BodyKind, Command, EventKind, Order, Policy, Refused, Reply, Runner, State, Task, TaskId,
 };
 use relais_store::{
-    Accept, Beat, Body, BodySource, Claim, Claims, Commit, Committed, Data, Due, DueQuery,
-    EventQuery, Figures, Filter, Health, Logged, Nodes, Page, Place, Pool, QueueStats, Queues,
-    Rejected, Spool, StepOf, Stepped, Store, StoreError, StoreFuture, StoredBody,
+    Accept, Body, BodySource, Claim, Claims, Commit, Committed, Data, Due, DueQuery, EventQuery,
+    Figures, Filter, Health, Logged, Page, Place, QueueStats, Rejected, Spool, StepOf, Stepped,
+    Store, StoreError, StoreFuture, StoredBody,
 };
 
 /// The variable that names a fault.
@@ -270,17 +269,15 @@ impl Store for FaultyStore {
                 let kept = tasks.iter().flatten().filter(|task| is_kept(task));
                 due.tasks = kept.map(|task| task.spec.id).collect();
             }
-            // What is ready at the start is seen (`pools`), so that only time is lost.
-            Ok(if self.fault == Fault::AlarmLost { Due::default() } else { due })
+            let hides = self.fault == Fault::AlarmLost;
+            // What is ready at the start is seen, so that only time is lost.
+            let pools = if hides && !query.all_pools { Vec::new() } else { due.pools };
+            Ok(if hides {
+                Due { tasks: Vec::new(), pools, next: None }
+            } else {
+                Due { pools, ..due }
+            })
         })
-    }
-
-    fn beat(&self, beat: Beat) -> StoreFuture<'_, Nodes> {
-        self.inner.beat(beat)
-    }
-
-    fn pools(&self, of: Option<(TenantName, QueueName)>) -> StoreFuture<'_, Vec<Pool>> {
-        self.inner.pools(of)
     }
 
     fn read(&self, ids: Vec<TaskId>) -> StoreFuture<'_, Vec<Option<Task>>> {
@@ -312,6 +309,10 @@ impl Store for FaultyStore {
         })
     }
 
+    fn last_pos(&self) -> StoreFuture<'_, u64> {
+        self.inner.last_pos()
+    }
+
     fn body(&self, task: TaskId, kind: BodyKind) -> StoreFuture<'_, Option<StoredBody>> {
         Box::pin(async move {
             if kind != BodyKind::Result {
@@ -333,12 +334,8 @@ impl Store for FaultyStore {
         self.inner.spool()
     }
 
-    fn queue(&self, tenant: TenantName, queue: QueueName) -> StoreFuture<'_, Option<QueueStats>> {
-        self.inner.queue(tenant, queue)
-    }
-
-    fn queues(&self, which: Queues) -> StoreFuture<'_, Vec<QueueStats>> {
-        self.inner.queues(which)
+    fn queues(&self) -> StoreFuture<'_, Vec<QueueStats>> {
+        self.inner.queues()
     }
 
     fn figures(&self) -> StoreFuture<'_, Figures> {
@@ -349,8 +346,8 @@ impl Store for FaultyStore {
         self.inner.place(task)
     }
 
-    fn secrets(&self, prefix: &str) -> StoreFuture<'_, Vec<(String, Bytes)>> {
-        self.inner.secrets(prefix)
+    fn secrets(&self) -> StoreFuture<'_, Vec<(String, Bytes)>> {
+        self.inner.secrets()
     }
 
     fn health(&self) -> Health {

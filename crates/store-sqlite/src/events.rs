@@ -6,7 +6,7 @@ use rusqlite::{Connection, Row, params};
 
 use crate::codec;
 use crate::fault::Fault;
-use crate::scribe::position;
+use crate::scribe::{POS, position};
 use crate::sql;
 
 /// Tasks with a label whose logs are merged; with more, the whole log is read.
@@ -26,6 +26,12 @@ pub(crate) fn events(conn: &Connection, query: &EventQuery) -> Result<Vec<Logged
             }
         }
     }
+}
+
+/// The last place that was given, also to what was erased since.
+pub(crate) fn last_pos(conn: &Connection) -> Result<u64, Fault> {
+    let mut select = conn.prepare_cached(sql::READ_LAST_POS)?;
+    Ok(select.query_row([POS], |row| row.get(0).map(position))?)
 }
 
 /// How many numbers of a task's log come after one.

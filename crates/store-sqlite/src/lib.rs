@@ -12,8 +12,6 @@ mod checkpoint;
 mod claim;
 mod codec;
 mod copy;
-#[cfg(test)]
-mod cost;
 mod events;
 mod fault;
 mod hash;
@@ -21,7 +19,6 @@ mod held;
 mod ledger;
 mod list;
 mod migrate;
-mod nodes;
 mod open;
 mod read;
 mod readers;
@@ -42,11 +39,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use relais_core::{BodyKind, QueueName, Task, TaskId, TenantName};
+use relais_core::{BodyKind, Task, TaskId};
 use relais_store::{
-    Beat, Claim, Claims, Commit, Committed, Due, DueQuery, EventQuery, Figures, Filter, Health,
-    Logged, Nodes, Page, Place, Pool, QueueStats, Queues, Rejected, SEAL_KEY_ID_BYTES, Spool,
-    Store, StoreError, StoreFuture, StoredBody,
+    Claim, Claims, Commit, Committed, Due, DueQuery, EventQuery, Figures, Filter, Health, Logged,
+    Page, Place, QueueStats, Rejected, SEAL_KEY_ID_BYTES, Spool, Store, StoreError, StoreFuture,
+    StoredBody,
 };
 use rusqlite::Connection;
 
@@ -214,19 +211,6 @@ impl Store for SqliteStore {
         })
     }
 
-    fn pools(&self, of: Option<(TenantName, QueueName)>) -> StoreFuture<'_, Vec<Pool>> {
-        match of {
-            Some((tenant, queue)) => {
-                self.point(move |conn| read::ready_pools_of(conn, &tenant, &queue))
-            }
-            None => self.page(read::ready_pools),
-        }
-    }
-
-    fn beat(&self, beat: Beat) -> StoreFuture<'_, Nodes> {
-        Box::pin(self.parts.writer.ask(move |reply| Request::Beat { beat, reply }))
-    }
-
     fn read(&self, ids: Vec<TaskId>) -> StoreFuture<'_, Vec<Option<Task>>> {
         if ids.len() <= READ_HERE_MAX {
             self.point(move |conn| read::tasks(conn, &ids))
@@ -250,6 +234,10 @@ impl Store for SqliteStore {
         })
     }
 
+    fn last_pos(&self) -> StoreFuture<'_, u64> {
+        self.point(events::last_pos)
+    }
+
     fn body(&self, task: TaskId, kind: BodyKind) -> StoreFuture<'_, Option<StoredBody>> {
         let files = &self.parts.shared.files;
         self.point(move |conn| read::body(conn, files, task, kind))
@@ -260,12 +248,8 @@ impl Store for SqliteStore {
         Box::pin(std::future::ready(Ok(Box::new(spool) as Box<dyn Spool>)))
     }
 
-    fn queue(&self, tenant: TenantName, queue: QueueName) -> StoreFuture<'_, Option<QueueStats>> {
-        self.point(move |conn| read::queue(conn, &tenant, &queue))
-    }
-
-    fn queues(&self, which: Queues) -> StoreFuture<'_, Vec<QueueStats>> {
-        self.page(move |conn| read::queues(conn, &which))
+    fn queues(&self) -> StoreFuture<'_, Vec<QueueStats>> {
+        self.page(read::queues)
     }
 
     fn figures(&self) -> StoreFuture<'_, Figures> {
@@ -279,9 +263,8 @@ impl Store for SqliteStore {
         self.point(move |conn| read::place(conn, task))
     }
 
-    fn secrets(&self, prefix: &str) -> StoreFuture<'_, Vec<(String, Bytes)>> {
-        let prefix = prefix.to_owned();
-        self.page(move |conn| read::secrets(conn, &prefix))
+    fn secrets(&self) -> StoreFuture<'_, Vec<(String, Bytes)>> {
+        self.page(read::secrets)
     }
 
     fn health(&self) -> Health {

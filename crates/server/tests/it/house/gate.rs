@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use relais_core::{BodyKind, Command, QueueName, Task, TaskId, TenantName};
+use relais_core::{BodyKind, Command, Task, TaskId};
 use relais_store::{
-    Beat, Claim, Claims, Commit, Committed, Due, DueQuery, EventQuery, Figures, Filter, Health,
-    Logged, MemoryStore, Nodes, Page, Place, Pool, QueueStats, Queues, Rejected, Spool, Store,
-    StoreFuture, StoredBody,
+    Claim, Claims, Commit, Committed, Due, DueQuery, EventQuery, Figures, Filter, Health, Logged,
+    MemoryStore, Page, Place, QueueStats, Rejected, Spool, Store, StoreFuture, StoredBody,
 };
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -91,6 +90,10 @@ impl Store for Gate {
         self.store.events(query)
     }
 
+    fn last_pos(&self) -> StoreFuture<'_, u64> {
+        self.store.last_pos()
+    }
+
     fn body(&self, task: TaskId, kind: BodyKind) -> StoreFuture<'_, Option<StoredBody>> {
         self.store.body(task, kind)
     }
@@ -99,20 +102,8 @@ impl Store for Gate {
         self.store.spool()
     }
 
-    fn beat(&self, beat: Beat) -> StoreFuture<'_, Nodes> {
-        self.store.beat(beat)
-    }
-
-    fn pools(&self, of: Option<(TenantName, QueueName)>) -> StoreFuture<'_, Vec<Pool>> {
-        self.store.pools(of)
-    }
-
-    fn queue(&self, tenant: TenantName, queue: QueueName) -> StoreFuture<'_, Option<QueueStats>> {
-        self.store.queue(tenant, queue)
-    }
-
-    fn queues(&self, which: Queues) -> StoreFuture<'_, Vec<QueueStats>> {
-        self.store.queues(which)
+    fn queues(&self) -> StoreFuture<'_, Vec<QueueStats>> {
+        self.store.queues()
     }
 
     fn figures(&self) -> StoreFuture<'_, Figures> {
@@ -123,8 +114,8 @@ impl Store for Gate {
         self.store.place(task)
     }
 
-    fn secrets(&self, prefix: &str) -> StoreFuture<'_, Vec<(String, Bytes)>> {
-        self.store.secrets(prefix)
+    fn secrets(&self) -> StoreFuture<'_, Vec<(String, Bytes)>> {
+        self.store.secrets()
     }
 
     fn health(&self) -> Health {
