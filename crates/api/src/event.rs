@@ -68,15 +68,10 @@ pub struct Event {
 }
 
 impl Event {
-    /// Appends the event to an SSE stream of one task: its id is `seq`.
-    pub fn encode_sse(&self, out: &mut Vec<u8>) {
-        self.encode_sse_as(self.seq, out);
-    }
-
-    /// Appends the event to an SSE stream over many tasks, whose ids are positions in the log of
-    /// the whole store.
-    pub fn encode_sse_as(&self, id: u64, out: &mut Vec<u8>) {
-        crate::sse::write_event(out, Some(id), self.kind.as_str(), self);
+    /// The event as JSON on one line, which every transport carries.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        crate::sse::json_line(self)
     }
 }
 

@@ -10,6 +10,11 @@ pub const LINE_BYTES_MAX: usize = 1 << 20;
 
 /// Appends an event whose data is `data` as JSON on one line.
 pub(crate) fn write_event<T: Serialize>(out: &mut Vec<u8>, id: Option<u64>, name: &str, data: &T) {
+    write_json(out, id, name, &json_line(data));
+}
+
+/// Appends an event with these data, which stand on one line.
+pub fn write_json(out: &mut Vec<u8>, id: Option<u64>, name: &str, json: &[u8]) {
     if let Some(id) = id {
         out.extend_from_slice(b"id: ");
         out.extend_from_slice(id.to_string().as_bytes());
@@ -18,16 +23,21 @@ pub(crate) fn write_event<T: Serialize>(out: &mut Vec<u8>, id: Option<u64>, name
     out.extend_from_slice(b"event: ");
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b"\ndata: ");
-    let start = out.len();
-    serde_json::to_writer(&mut *out, data).expect("a vector takes every byte, keys are text");
+    out.extend_from_slice(json);
+    out.extend_from_slice(b"\n\n");
+}
+
+/// A document as JSON on one line.
+pub(crate) fn json_line<T: Serialize>(document: &T) -> Vec<u8> {
+    let mut json = serde_json::to_vec(document).expect("a vector takes every byte, keys are text");
     // Carried JSON may hold line ends as white space; inside a string they are always escaped. Left
     // alone, they would end the field and let the data write fields of its own.
-    for byte in &mut out[start..] {
+    for byte in &mut json {
         if matches!(byte, b'\n' | b'\r') {
             *byte = b' ';
         }
     }
-    out.extend_from_slice(b"\n\n");
+    json
 }
 
 /// Appends a comment, which keeps the connection alive and is seen by nobody; line ends in it

@@ -108,10 +108,6 @@ pub const PROBLEM_BYTES_MAX: usize = 16 << 10;
 pub const LEASE_MIN: Duration = Duration::from_secs(1);
 /// Longest lease.
 pub const LEASE_MAX: Duration = Duration::from_secs(12 * 3600);
-/// How often a node gives a sign of life.
-pub const NODE_BEAT_EVERY: Duration = Duration::from_secs(10);
-/// How long a node counts as alive after one: then another takes back what it held.
-pub const NODE_ALIVE_FOR: Duration = Duration::from_secs(30);
 /// How long an attempt of Relais itself that was told to stop keeps its slot at most: it stops at
 /// once, or its process is dead, or its handler never yields.
 pub const ABORT_GRACE: Duration = Duration::from_secs(10);
@@ -148,6 +144,11 @@ pub const STREAM_TASKS_MAX: usize = 50;
 /// Longest life of a stream of events, drawn between half of it and all:
 /// then the client comes back.
 pub const STREAM_LIFETIME_MAX: Duration = Duration::from_secs(600);
+/// Most events kept at hand for the followers of one task, or of one selection of tasks: whoever is
+/// further behind reads the log.
+pub const RECENT_EVENTS_MAX: usize = 1_024;
+/// Most bytes that these events carry together.
+pub const RECENT_BYTES_MAX: usize = 1 << 20;
 /// Most erasures kept for the streams over many tasks that did not read them yet.
 pub const ERASED_WAITING_MAX: usize = 1_024;
 /// Most estimates kept for the followers of queued tasks.
@@ -187,7 +188,6 @@ pub const CONNECTIONS_MAX: usize = 18_000;
 pub const BACKLOG_MAX: u32 = 4_096;
 
 const _: () = assert!(LEASE_MIN.as_millis() < LEASE_MAX.as_millis());
-const _: () = assert!(2 * NODE_BEAT_EVERY.as_millis() < NODE_ALIVE_FOR.as_millis());
 const _: () = assert!(EVENTS_PROGRESS_MAX < EVENTS_MAX);
 const _: () = assert!((INLINE_BODY_BYTES_MAX as u64) < REQUEST_BODY_BYTES_MAX);
 const _: () = assert!(CHECKPOINT_BYTES_MAX <= INLINE_BODY_BYTES_MAX);
@@ -290,7 +290,9 @@ pub const LIMITS: &[Limit] = &[
     ),
     limit("tasks of a stream", STREAM_TASKS_MAX as u64, "tasks", "400 invalid-parameter"),
     limit("life of a stream", STREAM_LIFETIME_MAX.as_secs(), "seconds", "closed, to be resumed"),
-    limit("erasures not yet read", ERASED_WAITING_MAX as u64, "erasures", "the oldest not told"),
+    limit("events at hand for followers", RECENT_EVENTS_MAX as u64, "events", "read from the log"),
+    limit("bytes of them", RECENT_BYTES_MAX as u64, "bytes", "read from the log"),
+    limit("erasures not yet read", ERASED_WAITING_MAX as u64, "erasures", "the latest not told"),
     limit("estimates kept", ESTIMATES_MAX as u64, "tasks", "made anew"),
     limit("log lines not yet read", LOG_WAITING_BYTES_MAX as u64, "bytes", "lost, counted, told"),
     limit("queue capacity", QUEUE_CAPACITY, "tasks", "429 queue-full"),

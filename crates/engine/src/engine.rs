@@ -4,13 +4,13 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, RwLock};
 
 use bytes::Bytes;
-use relais_core::limits::NODE_ALIVE_FOR;
 use relais_core::{
-    BodyKind, Command, Effect, Policy, Refused, Reply, Task, TaskId, TenantName, Timestamp,
+    BodyKind, Command, Effect, Policy, QueueName, Refused, Reply, Task, TaskId, TenantName,
+    Timestamp,
 };
 use relais_store::{
-    Commit, Committed, EventQuery, Figures, Filter, Health, Logged, Page, Pool, Queues, Rejected,
-    Spool, StepOf, Stepped, Store, StoreError, StoredBody,
+    Commit, Committed, EventQuery, Figures, Filter, Health, Logged, Page, Pool, QueueChange,
+    QueueStats, Rejected, Spool, StepOf, Stepped, Store, StoreError, StoredBody,
 };
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,7 +21,7 @@ use crate::config::{Config, Policies};
 use crate::dispatcher::Dispatcher;
 use crate::execute::running::Running;
 use crate::execute::tap::Taps;
-use crate::feed::{Feed, Follower};
+use crate::feed::Feed;
 use crate::measure::meters::Meters;
 use crate::queue::known::Known;
 use crate::timekeeper::Alarm;
@@ -84,8 +84,8 @@ pub(crate) struct Inner {
     pub(crate) taps: Taps,
     pub(crate) coalescer: Coalescer,
     caller: Caller,
-    /// The number of this node: the leases of its attempts name it.
-    pub(crate) node: u64,
+    /// Tells this process's attempts from those of dead ones.
+    pub(crate) epoch: u64,
     /// Claims and attempts of this process.
     pub(crate) attempts: TaskTracker,
     /// What else runs in the background.
@@ -98,7 +98,7 @@ pub(crate) struct Inner {
 }
 
 impl Engine {
-    /// Starts the engine: begins to take back the attempts of dead nodes, and to run what waits.
+    /// Starts the engine: takes back the attempts of dead processes, then begins to run what waits.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -108,7 +108,7 @@ impl Engine {
         clock: Arc<dyn Clock>,
         chance: Arc<dyn Chance>,
     ) -> Result<Self, EngineError> {
-        let node = u64::try_from(chance.bits() >> 64).expect("the upper half fits");
+        let epoch = u64::try_from(chance.bits() >> 64).expect("the upper half fits");
         let inner = Inner {
             policies: Policies::new(&config),
             feed: Feed::default(),
@@ -122,7 +122,7 @@ impl Engine {
             taps: Taps::default(),
             coalescer: Coalescer::default(),
             caller: Caller::new(config.upstream_tls.clone()),
-            node,
+            epoch,
             attempts: TaskTracker::new(),
             tracker: TaskTracker::new(),
             is_draining: AtomicBool::new(false),
@@ -134,15 +134,12 @@ impl Engine {
             chance,
         };
         let engine = Self { inner: Arc::new(inner) };
-        for stats in engine.store().queues(Queues::All).await? {
+        for stats in engine.store().queues().await? {
             engine.inner.known.admit(&stats.tenant, &stats.queue);
             engine.policies().put(stats.tenant, stats.queue, stats.policy);
         }
         engine.begin_time();
-        if engine.beat(NODE_ALIVE_FOR).await? {
-            engine.bound_leases().await?;
-        }
-        engine.wake_pools(None).await?;
+        engine.reclaim().await?;
         let keeper = engine.clone();
         engine.inner.tracker.spawn(async move { keeper.keep_time().await });
         Ok(engine)
@@ -196,7 +193,7 @@ impl Engine {
     /// # Errors
     /// When the store cannot be read.
     pub async fn look_again(&self) -> Result<(), EngineError> {
-        self.wake_pools(None).await
+        self.wake_all_pools().await
     }
 
     /// Who calls upstreams: for tasks, and for whoever passes requests on without one.
@@ -269,25 +266,6 @@ impl Engine {
         Ok(self.store().spool().await?)
     }
 
-    /// Follows a task: from now on no event of it is missed. Events before are in the log.
-    #[must_use]
-    pub fn follow(&self, id: TaskId) -> Follower {
-        self.inner.feed.follow(id)
-    }
-
-    /// Follows the whole store: changes whenever something was committed.
-    #[must_use]
-    pub fn follow_all(&self) -> tokio::sync::watch::Receiver<u64> {
-        self.inner.feed.follow_all()
-    }
-
-    /// Learns of each task that is erased from now on. An erasure has no place in any log: whoever
-    /// is too slow for it misses it.
-    #[must_use]
-    pub fn follow_erased(&self) -> tokio::sync::broadcast::Receiver<Arc<Task>> {
-        self.inner.feed.follow_erased()
-    }
-
     /// Calls a task off. `Reply::Nothing` if it was canceled already.
     ///
     /// # Errors
@@ -325,8 +303,16 @@ impl Engine {
         let committed = self.commit_one(Commit::Erase { id }).await?;
         let Committed::Erased(task) = committed else { unreachable!("answered in kind") };
         Meters::count(&self.inner.meters.erased);
-        self.inner.feed.publish_erased(&task);
+        self.publish_erased(&task);
         Ok(*task)
+    }
+
+    /// All queues with their counts.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn queues(&self) -> Result<Vec<QueueStats>, EngineError> {
+        Ok(self.store().queues().await?)
     }
 
     /// What operators watch, beside the counts of queues.
@@ -337,12 +323,36 @@ impl Engine {
         Ok(self.store().figures().await?)
     }
 
-    /// Small named values that survive, whose names begin so.
+    /// Changes the settings of a queue.
+    ///
+    /// # Errors
+    /// [`EngineError::QueueIsConfigured`] for a policy of a configured queue.
+    pub async fn change_queue(
+        &self,
+        tenant: TenantName,
+        queue: QueueName,
+        change: QueueChange,
+    ) -> Result<(), EngineError> {
+        if matches!(change, QueueChange::Policy(_)) && self.policies().is_defined(&queue) {
+            return Err(EngineError::QueueIsConfigured);
+        }
+        self.admit_queue(&tenant, &queue)?;
+        let commit =
+            Commit::Queue { tenant: tenant.clone(), queue: queue.clone(), change: change.clone() };
+        self.commit_one(commit).await?;
+        if let QueueChange::Policy(policy) = change {
+            self.policies().put(tenant, queue, policy.map(|policy| *policy));
+        }
+        // Whatever the change allows now may start.
+        self.wake_all_pools().await
+    }
+
+    /// Small named values that survive.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn secrets(&self, prefix: &str) -> Result<Vec<(String, Bytes)>, EngineError> {
-        Ok(self.store().secrets(prefix).await?)
+    pub async fn secrets(&self) -> Result<Vec<(String, Bytes)>, EngineError> {
+        Ok(self.store().secrets().await?)
     }
 
     /// Stores, or with `None` removes, a small named value.
@@ -435,7 +445,7 @@ impl Engine {
             .collect())
     }
 
-    pub(crate) async fn commit_one(&self, commit: Commit) -> Result<Committed, EngineError> {
+    async fn commit_one(&self, commit: Commit) -> Result<Committed, EngineError> {
         let mut answers = self.store().commit(vec![commit]).await?;
         Ok(answers.pop().expect("one answer per commit")?)
     }
@@ -444,8 +454,7 @@ impl Engine {
     pub(crate) fn act(&self, stepped: &Stepped) {
         let task = &stepped.task;
         if !stepped.entries.is_empty() {
-            let last = stepped.pos + stepped.entries.len() as u64 - 1;
-            self.inner.feed.publish(&stepped.entries, last);
+            self.publish(task, &stepped.entries, stepped.pos);
             self.inner.meters.note_step(stepped);
             self.tell(stepped);
         }

@@ -1,45 +1,44 @@
-//! The one feed behind every transport: who follows a task learns of each event with its number.
+//! The one feed behind every transport: who follows something learns what happens to it.
 //!
-//! The log in the store is the truth; this only wakes followers and keeps the last events of
-//! followed tasks at hand, so that ten thousand followers of one task do not read it ten thousand
-//! times. Nothing is queued per follower: a slow one reads on from its number.
+//! The log in the store is the truth. The feed wakes those whom a commit concerns and no others, and keeps
+//! the latest events at hand for them, so that ten thousand followers of one task do not read
+//! its log ten thousand times. Nothing is queued per follower: a slow one reads on from the log.
 
-use std::collections::hash_map::{Entry as Slot, RandomState};
+mod channel;
+mod subscription;
+
+use std::collections::hash_map::RandomState;
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use relais_core::{Entry, Task, TaskId, limits};
-use tokio::sync::{broadcast, watch};
+use relais_store::{EventQuery, Logged};
+use tokio::sync::watch;
 
-/// Followed tasks are spread over as many locks.
+pub use self::channel::{Channel, Happening, Inbox, Published, View};
+use self::channel::{Counted, News};
+use self::subscription::Key;
+pub use self::subscription::{Many, Subscription};
+use crate::{Engine, EngineError};
+
+/// What is followed is spread over as many locks.
 const SHARDS: usize = 64;
-/// Events of a followed task kept at hand.
-const RECENT_MAX: usize = 64;
+/// Events read from the log at once.
+const PAGE: usize = 64;
 
-/// An event, shared by all its followers, with room for what a transport made of it.
-#[derive(Debug)]
-pub struct Published {
-    /// The event.
-    pub entry: Entry,
-    /// The event as a transport encoded it; made once, by the first follower that needs it.
-    pub encoded: std::sync::OnceLock<bytes::Bytes>,
-}
+/// The channels that somebody follows, by what they are found by.
+type Channels = HashMap<u64, Vec<Weak<Channel>>>;
 
-/// The state of a followed task: its number, and its last events.
+/// Who follows what.
 #[derive(Debug)]
-struct Channel {
-    version: watch::Sender<u64>,
-    recent: Mutex<VecDeque<Arc<Published>>>,
-}
-
-/// Wakes followers.
-#[derive(Debug)]
-pub struct Feed {
-    shards: Vec<Mutex<HashMap<TaskId, Weak<Channel>>>>,
+pub(crate) struct Feed {
+    shards: Vec<Mutex<Channels>>,
     hasher: RandomState,
+    /// Channels that are not found by their tasks: without any, none is looked for.
+    wide: Arc<AtomicUsize>,
     pos: watch::Sender<u64>,
-    erased: broadcast::Sender<Arc<Task>>,
 }
 
 impl Default for Feed {
@@ -47,184 +46,249 @@ impl Default for Feed {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
+            wide: Arc::default(),
             pos: watch::Sender::new(0),
-            erased: broadcast::Sender::new(limits::ERASED_WAITING_MAX),
         }
     }
 }
 
 impl Feed {
-    /// Follows a task: from now on no event of it is missed.
-    #[must_use]
-    pub fn follow(&self, task: TaskId) -> Follower {
-        let mut shard = self.shard(task);
-        let channel = shard.get(&task).and_then(Weak::upgrade).unwrap_or_else(|| {
-            let channel =
-                Arc::new(Channel { version: watch::Sender::new(0), recent: Mutex::default() });
-            shard.insert(task, Arc::downgrade(&channel));
-            channel
+    /// The channel of a subscription: from now on nothing that happens to it is missed.
+    fn channel(&self, subscription: Subscription) -> Arc<Channel> {
+        let hashes: Vec<_> = subscription.keys().iter().map(|key| self.hash(key)).collect();
+        let (first, others) = hashes.split_first().expect("each subscription has a key");
+        if let Some(known) = find(&self.shard(*first), *first, &subscription) {
+            return known;
+        }
+        let counted = (!subscription.names_tasks()).then(|| Counted::by(&self.wide));
+        let channel = Arc::new(Channel::new(subscription, counted));
+        for hash in others {
+            self.shard(*hash).entry(*hash).or_default().push(Arc::downgrade(&channel));
+        }
+        // By its first key others find it: it must be complete by then.
+        let mut shard = self.shard(*first);
+        if let Some(known) = find(&shard, *first, channel.subscription()) {
+            return known;
+        }
+        shard.entry(*first).or_default().push(Arc::downgrade(&channel));
+        channel
+    }
+
+    /// Makes durable entries of one task known, of which the first has the place `pos` in the order of the
+    /// store and the others the next ones. Answers the channels that must be refreshed.
+    fn publish(&self, task: &Task, entries: &[Entry], pos: u64) -> Vec<Arc<Channel>> {
+        let mut stale = Vec::new();
+        let channels = self.concerned(task);
+        if !channels.is_empty() {
+            for (entry, pos) in entries.iter().zip(pos..) {
+                let event = Published::new(entry.clone(), pos);
+                for channel in &channels {
+                    match channel.subscription() {
+                        Subscription::Task(_) => channel.push(event.clone()),
+                        Subscription::Many(_) if channel.note(event.clone()) => {
+                            stale.push(channel.clone());
+                        }
+                        Subscription::Many(_) => {}
+                    }
+                }
+            }
+        }
+        if self.pos.receiver_count() > 0 && !entries.is_empty() {
+            let last = pos + entries.len() as u64 - 1;
+            self.pos.send_if_modified(|known| last > std::mem::replace(known, last.max(*known)));
+        }
+        stale
+    }
+
+    /// Makes it known that a task was erased. Answers the channels that must be refreshed.
+    fn publish_erased(&self, task: &Task) -> Vec<Arc<Channel>> {
+        let mut channels = self.concerned(task);
+        channels.retain(|channel| match channel.subscription() {
+            Subscription::Task(id) => {
+                channel.push_erased(*id);
+                false
+            }
+            Subscription::Many(_) => channel.note_erased(task.spec.id),
         });
-        Follower { version: channel.version.subscribe(), channel }
+        channels
     }
 
-    /// Follows the store's order: resolves whenever something was committed.
-    #[must_use]
-    pub fn follow_all(&self) -> watch::Receiver<u64> {
-        self.pos.subscribe()
-    }
-
-    /// Makes durable events known. `pos` is that of the last of them.
-    pub fn publish(&self, entries: &[Entry], pos: u64) {
-        if entries.is_empty() {
-            return;
-        }
-        for entry in entries {
-            self.publish_one(entry);
-        }
-        if self.pos.receiver_count() > 0 {
-            self.pos.send_if_modified(|last| {
-                let is_newer = pos > *last;
-                *last = pos.max(*last);
-                is_newer
-            });
-        }
-    }
-
-    /// Follows erasures.
-    #[must_use]
-    pub fn follow_erased(&self) -> broadcast::Receiver<Arc<Task>> {
-        self.erased.subscribe()
-    }
-
-    /// Makes it known that a task was erased.
-    pub(crate) fn publish_erased(&self, task: &Task) {
-        if self.erased.receiver_count() > 0 {
-            // Whoever left in between needs to know nothing.
-            let _ = self.erased.send(Arc::new(task.clone()));
-        }
-    }
-
-    fn publish_one(&self, entry: &Entry) {
-        let channel = {
-            let mut shard = self.shard(entry.task);
-            let Slot::Occupied(slot) = shard.entry(entry.task) else { return };
-            if let Some(channel) = slot.get().upgrade() {
-                channel
-            } else {
-                slot.remove();
-                return;
+    /// The channels that something happening to a task concerns.
+    fn concerned(&self, task: &Task) -> Vec<Arc<Channel>> {
+        let spec = &task.spec;
+        let mut channels = Vec::new();
+        self.gather(&Key::Task(spec.id), task, &mut channels);
+        if self.wide.load(Ordering::Relaxed) > 0 {
+            for label in &spec.labels {
+                self.gather(&Key::Label(&spec.tenant, label), task, &mut channels);
             }
-        };
-        {
-            let mut recent = channel.recent.lock().expect("nothing panics while it is held");
-            // Two commits may become known in the wrong order; then followers read the log instead.
-            if recent.back().is_some_and(|last| last.entry.seq + 1 != entry.seq) {
-                recent.clear();
-            }
-            if recent.len() == RECENT_MAX {
-                recent.pop_front();
-            }
-            let encoded = std::sync::OnceLock::new();
-            recent.push_back(Arc::new(Published { entry: entry.clone(), encoded }));
+            self.gather(&Key::Tenant(&spec.tenant), task, &mut channels);
         }
-        channel.version.send_if_modified(|version| {
-            let is_newer = entry.seq > *version;
-            *version = entry.seq.max(*version);
-            is_newer
-        });
+        channels
     }
 
-    fn shard(&self, task: TaskId) -> std::sync::MutexGuard<'_, HashMap<TaskId, Weak<Channel>>> {
-        let index = usize::try_from(self.hasher.hash_one(task) % SHARDS as u64).expect("small");
+    fn gather(&self, key: &Key<'_>, task: &Task, channels: &mut Vec<Arc<Channel>>) {
+        let hash = self.hash(key);
+        let shard = self.shard(hash);
+        let found = shard.get(&hash).into_iter().flatten().filter_map(Weak::upgrade);
+        channels.extend(found.filter(|channel| channel.subscription().takes(task)));
+    }
+
+    fn hash(&self, key: &Key<'_>) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
+    fn shard(&self, hash: u64) -> MutexGuard<'_, Channels> {
+        let index = usize::try_from(hash % SHARDS as u64).expect("small");
         self.shards[index].lock().expect("nothing panics while it is held")
     }
 
-    /// Forgets tasks that nobody follows any more; called from time to time.
+    /// Forgets what nobody follows any more; called from time to time.
     pub(crate) fn sweep(&self) {
         for shard in &self.shards {
             let mut shard = shard.lock().expect("nothing panics while it is held");
-            shard.retain(|_, channel| channel.strong_count() > 0);
+            shard.retain(|_, channels| {
+                channels.retain(|channel| channel.strong_count() > 0);
+                !channels.is_empty()
+            });
         }
     }
+}
+
+fn find(channels: &Channels, hash: u64, subscription: &Subscription) -> Option<Arc<Channel>> {
+    let mut known = channels.get(&hash)?.iter().filter_map(Weak::upgrade);
+    known.find(|channel| channel.subscription() == subscription)
+}
+
+/// A part of a log, in order.
+#[derive(Debug)]
+pub struct LogPart {
+    /// What is wanted of it.
+    pub events: Vec<Arc<Published>>,
+    /// The number up to which it was read.
+    pub end: u64,
+    /// Whether more comes behind.
+    pub has_more: bool,
 }
 
 /// One follower of one task.
 #[derive(Debug, Clone)]
-pub struct Follower {
-    channel: Arc<Channel>,
-    version: watch::Receiver<u64>,
-}
+pub struct Follower(Arc<Channel>);
 
 impl Follower {
     /// Resolves once an event after `seq` is known to exist. Events from before the follower came
     /// may not be known here: read the log first.
     pub async fn after(&mut self, seq: u64) {
-        // The sender lives in the channel that this follower holds.
-        let _ = self.version.wait_for(|version| *version > seq).await;
-    }
-
-    /// How many followers the task has, this one included.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        self.channel.version.receiver_count()
-    }
-
-    /// The events after `seq` that are at hand, if all of them are; otherwise the log must be read.
-    #[must_use]
-    pub fn recent(&self, seq: u64) -> Option<Vec<Arc<Published>>> {
-        let recent = self.channel.recent.lock().expect("nothing panics while it is held");
-        let first = recent.front()?.entry.seq;
-        if first > seq + 1 {
-            return None;
-        }
-        Some(recent.iter().filter(|event| event.entry.seq > seq).cloned().collect())
+        self.0.passes(seq).await;
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use relais_core::{EventData, Timestamp};
-
-    use super::*;
-
-    fn entry(task: TaskId, seq: u64) -> Entry {
-        let data = EventData::Started { worker: None };
-        Entry { task, seq, at: Timestamp::EPOCH, attempt: 0, data }
+impl Engine {
+    /// Follows a task: from now on no event of it is missed. Events before are in the log.
+    #[must_use]
+    pub fn follow(&self, id: TaskId) -> Follower {
+        Follower(self.channel(Subscription::Task(id)))
     }
 
-    #[tokio::test]
-    async fn a_follower_sees_every_event_in_order_and_others_see_nothing() {
-        let feed = Feed::default();
-        let (task, other) = (TaskId::from_u128(1), TaskId::from_u128(2));
-        let mut follower = feed.follow(task);
-        assert_eq!(follower.count(), 1);
-        feed.publish(&[entry(task, 1), entry(other, 1), entry(task, 2)], 3);
-        follower.after(0).await;
-        let seqs = |events: Vec<Arc<Published>>| {
-            events.iter().map(|event| event.entry.seq).collect::<Vec<_>>()
-        };
-        assert_eq!(follower.recent(0).map(seqs), Some(vec![1, 2]));
-        assert_eq!(follower.recent(1).map(seqs), Some(vec![2]));
-        assert!(feed.follow(other).recent(0).is_none(), "nobody followed it then");
+    /// The channel that all followers of a subscription share: from now on nothing that happens is
+    /// missed. What happened before is in the log. One over many tasks must be [begun](Self::begin).
+    #[must_use]
+    pub fn channel(&self, subscription: Subscription) -> Arc<Channel> {
+        self.feed().channel(subscription)
     }
 
-    #[tokio::test]
-    async fn events_made_known_in_the_wrong_order_are_read_from_the_log() {
-        let feed = Feed::default();
-        let task = TaskId::from_u128(1);
-        let follower = feed.follow(task);
-        feed.publish(&[entry(task, 1)], 1);
-        feed.publish(&[entry(task, 3)], 3);
-        assert!(follower.recent(1).is_none());
-    }
-
-    #[test]
-    fn tasks_nobody_follows_are_forgotten() {
-        let feed = Feed::default();
-        for id in 0..1_000 {
-            drop(feed.follow(TaskId::from_u128(id)));
+    /// Begins a channel over many tasks. Answers the last place that the store's order had before.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn begin(&self, channel: &Arc<Channel>) -> Result<u64, EngineError> {
+        let head = self.store().last_pos().await?;
+        if channel.begin_at(head) {
+            self.refresh(channel.clone());
         }
-        feed.sweep();
-        assert_eq!(feed.shards.iter().map(|shard| shard.lock().unwrap().len()).sum::<usize>(), 0);
+        Ok(head)
+    }
+
+    /// Follows the whole store: changes whenever something was committed.
+    #[must_use]
+    pub fn follow_all(&self) -> watch::Receiver<u64> {
+        self.feed().pos.subscribe()
+    }
+
+    /// What the log has of a subscription after a number, as much as is read at once.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn read_log(
+        &self,
+        subscription: &Subscription,
+        after: u64,
+    ) -> Result<LogPart, EngineError> {
+        // One more than is given out tells whether there is more.
+        let limit = PAGE + 1;
+        let query = match subscription {
+            Subscription::Task(id) => EventQuery::Task { id: *id, after, limit },
+            Subscription::Many(Many { tenant, tasks, label, .. }) => {
+                let (tenant, tasks, label) = (tenant.clone(), tasks.clone(), label.clone());
+                EventQuery::Store { tenant, tasks, label, after, limit }
+            }
+        };
+        let mut page = self.events(query).await?;
+        let has_more = page.len() == limit;
+        page.truncate(PAGE);
+        let event = |logged: Logged| Published::new(logged.entry, logged.pos);
+        let mut events: Vec<_> = page.into_iter().map(event).collect();
+        let end = events.last().map_or(after, |last| subscription.number_of(last));
+        if let Subscription::Many(Many { only_open: true, .. }) = subscription {
+            let tasks = self.tasks(events.iter().map(|event| event.entry.task).collect()).await?;
+            let is_wanted =
+                |task: &Option<Task>| task.as_ref().is_some_and(|task| subscription.takes(task));
+            let mut wanted = tasks.iter().map(is_wanted);
+            events.retain(|_| wanted.next().unwrap_or(false));
+        }
+        Ok(LogPart { events, end, has_more })
+    }
+
+    /// Makes durable entries of one task known to all whom they concern: of their places in the order of
+    /// the store `pos` is the first.
+    pub(crate) fn publish(&self, task: &Task, entries: &[Entry], pos: u64) {
+        let stale = self.feed().publish(task, entries, pos);
+        stale.into_iter().for_each(|channel| self.refresh(channel));
+    }
+
+    /// Makes it known that a task was erased.
+    pub(crate) fn publish_erased(&self, task: &Task) {
+        let stale = self.feed().publish_erased(task);
+        stale.into_iter().for_each(|channel| self.refresh(channel));
+    }
+
+    /// Brings a channel over many tasks up to date, once for all its followers.
+    fn refresh(&self, channel: Arc<Channel>) {
+        let engine = self.clone();
+        self.inner().tracker.spawn(async move {
+            while let Some(news) = channel.news() {
+                let read = engine.read_behind(&channel, &news).await;
+                channel.refreshed(news, read);
+            }
+        });
+    }
+
+    async fn read_behind(
+        &self,
+        channel: &Channel,
+        news: &News,
+    ) -> Result<(Vec<Arc<Published>>, u64), EngineError> {
+        let (mut events, mut head) = (VecDeque::new(), news.head);
+        loop {
+            let part = self.read_log(channel.subscription(), head).await?;
+            events.extend(part.events);
+            // One too many tells that there were more than can be at hand.
+            let excess = events.len().saturating_sub(limits::RECENT_EVENTS_MAX + 1);
+            events.drain(..excess);
+            head = part.end;
+            if !part.has_more {
+                return Ok((events.into(), head));
+            }
+        }
     }
 }

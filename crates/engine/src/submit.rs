@@ -175,7 +175,7 @@ impl Engine {
     }
 
     fn accepted(&self, task: Task, entry: &Entry, pos: u64) -> Task {
-        self.feed().publish(std::slice::from_ref(entry), pos);
+        self.publish(&task, std::slice::from_ref(entry), pos);
         self.meters().note_accepted(&task.spec);
         self.propose_alarm(task.due_at());
         self.wake(&Pool::of(&task), task.spec.run_at);

@@ -17,14 +17,14 @@ use http::{HeaderMap, header};
 use relais_core::TenantName;
 
 pub(crate) use keys::Keys;
-pub use keys::{InvalidKey, KEY_SECRETS, decode_key, encode_key, hash_key, unhex};
+pub use keys::{InvalidKey, decode_key, encode_key, hash_key, unhex};
 pub(crate) use local::is_loopback;
 pub(crate) use mac::CallerMac;
 use mac::draw;
 pub(crate) use signing::SigningKeys;
 pub(crate) use ticket::{BadTicket, mint};
 pub use ticket::{Ticket, read_unverified};
-pub(crate) use visitor::{Action, Seen, Visitor, read_by_ticket, sees_all_of};
+pub(crate) use visitor::{Action, Chooser, Seen, Visitor, read_by_ticket, sees_all_of};
 
 use crate::answer::problem::Refusal;
 use crate::app::App;

@@ -1,16 +1,17 @@
 //! One connection: which protocol it speaks, what it may wait for, and how it ends.
 //!
-//! HTTP/1.1 runs on hyper's own builder, because only that gives a connection back (followers).
+//! HTTP/1.1 runs on hyper's own builder, because only that gives a connection back (event streams).
 //! Not here: what is answered (`service`).
 
+mod chunk;
 mod client;
-mod follower;
 mod frames;
 mod framing;
 mod guard;
 mod head;
 mod http2;
 pub(crate) mod listen;
+mod shard;
 mod streams;
 mod timing;
 pub(crate) mod tls;
@@ -25,7 +26,7 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH};
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -39,9 +40,9 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 pub(crate) use self::client::Client;
-use self::follower::Taken;
 use self::framing::Fault;
 use self::guard::{Busy, Guard, Wait, Watch};
+pub(crate) use self::shard::Shards;
 use self::streams::Streams;
 pub(crate) use self::streams::Turns;
 use self::timing::Timing;
@@ -49,6 +50,7 @@ use self::transport::Transport;
 use crate::answer::problem::Refusal;
 use crate::app::Side;
 use crate::service::Door;
+use crate::watch::stream::{EventStream, Streaming};
 
 /// What every HTTP/2 connection begins with.
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -184,6 +186,14 @@ async fn preface(stream: &mut TcpStream) -> Option<(bool, Bytes)> {
     Some((seen == H2_PREFACE, Bytes::copy_from_slice(&seen[..read])))
 }
 
+/// A stream that goes on without the HTTP library.
+struct Taken {
+    stream: EventStream,
+    opening: Bytes,
+    status: StatusCode,
+    headers: HeaderMap,
+}
+
 /// How an HTTP/1.1 connection ended.
 enum End {
     /// It is to go on without hyper.
@@ -275,9 +285,10 @@ async fn finish(door: &Door, stream: Transport, watch: &Watch, end: End, permit:
         (End::Taken(taken), _) => {
             // Only a bare socket is taken back.
             let Transport::Plain(stream) = stream else { return };
-            let head = head::closing(taken.status, &taken.headers, None, app.engine.now());
-            door.tracker.spawn(follower::feed(stream, head, taken.follow, permit));
-            return;
+            let Taken { stream: events, opening, status, headers } = *taken;
+            let head = head::closing(status, &headers, None, app.engine.now());
+            let begun = (head, events, opening);
+            return door.shards.take(app, &door.tracker, stream, begun, permit);
         }
         (End::TimedOut(Wait::Head), _) => Refusal::new(&codes::REQUEST_TIMEOUT),
         (End::TimedOut(Wait::Reader(_) | Wait::Sender(_) | Wait::HalfClosed(..)), _) => {
@@ -351,10 +362,12 @@ async fn answer(
     let has_body = !request.body().is_end_stream();
     let mut response = door.answer(request.map(Body::new)).await;
     if let Some(slot) = slot
-        && let Some(follow) = follower::of(&mut response)
+        && let Some(streaming) = response.extensions_mut().remove::<Streaming>()
+        && let Some(stream) = streaming.take()
     {
         let (parts, _) = response.into_parts();
-        let taken = Taken { follow, status: parts.status, headers: parts.headers };
+        let (stream, opening) = *stream;
+        let taken = Taken { stream, opening, status: parts.status, headers: parts.headers };
         *slot.lock().expect("nothing panics while it is held") = Some(Box::new(taken));
         return std::future::pending().await;
     }

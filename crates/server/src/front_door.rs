@@ -42,11 +42,12 @@ use crate::answer::problem::Refusal;
 use crate::answer::submitted::attached_response;
 use crate::app::App;
 use crate::config::{CorsBy, HostHeader, Mode, Route};
-use crate::connection::Peer;
+use crate::connection::{Client, Peer};
 use crate::proxy::fields::{PreferIs, vary_by_prefer};
 use crate::proxy::{Proxy, Target};
 use crate::request::accept::page_for;
 use crate::request::prefer::Prefer;
+use crate::watch::follower::Follower;
 
 /// How long the fallback's upstream may take to begin its answer.
 const FALLBACK_TIMEOUT: Duration = Duration::from_secs(600);
@@ -196,7 +197,8 @@ impl FrontDoor {
         // Listening before the task exists, so that nothing of it is missed.
         let ears = waits.then(|| Ears {
             tap: (!route.run_by_workers).then(|| app.engine.tap(id)),
-            follower: app.engine.follow(id),
+            follower: Follower::of_task(app, id, patience.wait, Client::default()),
+            is_over: false,
         });
         let cancels = waits && route.cancel_on_abandon;
         if cancels {

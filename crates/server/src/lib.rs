@@ -24,5 +24,4 @@ pub use app::{App, ServeError};
 pub use connection::listen::{listen, serve};
 pub use connection::tls::{Certificates, TlsError, TlsFault, TlsFiles};
 pub use service::{Door, RouteProblem, Rules, validate_routes};
-pub use watch::chunk::Chunk;
-pub use watch::sse::{Follow, Following};
+pub use watch::stream::{EventStream, Streaming};

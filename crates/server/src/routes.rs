@@ -39,7 +39,7 @@ use crate::answer::stored::no_body;
 use crate::app::{App, Side};
 use crate::connection::Peer;
 use crate::run_to_end::RunToEnd;
-use crate::watch::sse::{self, Following};
+use crate::watch::stream::Streaming;
 
 /// Methods of a resource that is only read.
 const READ: &str = "GET, HEAD, OPTIONS";
@@ -93,7 +93,6 @@ impl OwnPaths {
     /// Answers a request. Refusals, and bugs, become problem documents.
     pub(crate) async fn answer(&self, path: &str, mut request: Request) -> Response {
         let is_head = request.method() == Method::HEAD;
-        let is_stream = events::asks_for_stream(request.method(), path, request.headers());
         let leases = request.method() == Method::POST && path.ends_with("/leases");
         let reads = is_head || request.method() == Method::GET || leases;
         if leases && let Some(peer) = request.extensions().get::<Peer>() {
@@ -114,15 +113,9 @@ impl OwnPaths {
             Ok(Err(never)) => match never {},
             Err(_) => Refusal::internal("a handler panicked").into_response(),
         };
-        let mut response = match response.extensions().get::<Refusal>() {
-            Some(refusal) if is_stream && refusal.is_transient() => {
-                self.app.note(refusal, Some(path));
-                sse::busy_response(&self.app, refusal)
-            }
-            _ => self.app.finish(response, path),
-        };
+        let mut response = self.app.finish(response, path);
         if is_head {
-            response.extensions_mut().remove::<Following>();
+            response.extensions_mut().remove::<Streaming>();
         }
         if matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
             // Neither has a body, nor a length of one (RFC 9110, 8.6).
@@ -236,22 +229,39 @@ impl PageItems {
     fn takes<T: Serialize>(&mut self, item: &T) -> Result<bool, Refusal> {
         let before = self.json.len();
         self.push(item)?;
-        if self.count > 1 && self.json.len() > limits::PAGE_BYTES_MAX {
+        Ok(self.has_room_since(before))
+    }
+
+    /// The same for an item that is JSON already.
+    fn takes_json(&mut self, item: &[u8]) -> bool {
+        let before = self.json.len();
+        self.separate();
+        self.json.extend_from_slice(item);
+        self.has_room_since(before)
+    }
+
+    /// Whether the item that began at `before` fits; it is taken back otherwise.
+    fn has_room_since(&mut self, before: usize) -> bool {
+        let fits = self.count == 1 || self.json.len() <= limits::PAGE_BYTES_MAX;
+        if !fits {
             self.json.truncate(before);
             self.count -= 1;
-            return Ok(false);
         }
-        Ok(true)
+        fits
+    }
+
+    /// Begins one more item.
+    fn separate(&mut self) {
+        if self.count > 0 {
+            self.json.push(b',');
+        }
+        self.count += 1;
     }
 
     /// Takes one more item: where their number is that of what was asked for.
     fn push<T: Serialize>(&mut self, item: &T) -> Result<(), Refusal> {
-        if self.count > 0 {
-            self.json.push(b',');
-        }
-        serde_json::to_writer(&mut self.json, item).map_err(Refusal::internal)?;
-        self.count += 1;
-        Ok(())
+        self.separate();
+        serde_json::to_writer(&mut self.json, item).map_err(Refusal::internal)
     }
 
     /// The page; `rest` is its document with an empty list, and says what comes behind.

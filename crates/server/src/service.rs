@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::answer::problem::Refusal;
 use crate::app::{App, ServeError, Side};
 use crate::config::ServerConfig;
-use crate::connection::Peer;
+use crate::connection::{Peer, Shards};
 use crate::front_door::FrontDoor;
 pub use crate::front_door::check::{RouteProblem, validate_routes};
 use crate::observe::access;
@@ -33,6 +33,8 @@ pub struct Door {
     pub(crate) app: Arc<App>,
     /// Connections, followers and tunnels: what a stop waits for.
     pub(crate) tracker: TaskTracker,
+    /// Event streams that were taken back from the HTTP library.
+    pub(crate) shards: Shards,
     rules: RwLock<Arc<Rules>>,
 }
 
@@ -52,7 +54,7 @@ impl Door {
     pub fn new(app: Arc<App>) -> Result<Arc<Self>, RouteProblem> {
         let tracker = TaskTracker::new();
         let rules = RwLock::new(Arc::new(Rules::new(app.clone(), tracker.clone())?));
-        Ok(Arc::new(Self { app, tracker, rules }))
+        Ok(Arc::new(Self { app, tracker, shards: Shards::default(), rules }))
     }
 
     /// Compiles other rules, which nothing goes by yet.

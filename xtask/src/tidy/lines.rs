@@ -155,6 +155,7 @@ const MAY_MEASURE: &[&str] = &[
     "crates/server/src/front_door",
     "crates/server/src/observe/metrics.rs",
     "crates/server/src/request/pieces.rs",
+    "crates/server/src/watch/",
     "crates/store-sqlite/examples/",
     "examples/",
     "xtask/",

@@ -96,6 +96,34 @@ impl FromRequestParts<Arc<App>> for Visitor {
         parts: &mut request::Parts,
         app: &Arc<App>,
     ) -> Result<Self, Refusal> {
+        Self::of(parts, app, offered).await
+    }
+}
+
+/// A visitor whose tickets say which tasks are wanted: the call itself reads those of its query.
+pub(crate) struct Chooser(pub(crate) Visitor);
+
+impl FromRequestParts<Arc<App>> for Chooser {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(
+        parts: &mut request::Parts,
+        app: &Arc<App>,
+    ) -> Result<Self, Refusal> {
+        let by_field = |app: &App, parts: &request::Parts| {
+            Ok(offered_by_field(app, parts).unwrap_or(Offered::Nothing))
+        };
+        Visitor::of(parts, app, by_field).await.map(Self)
+    }
+}
+
+impl Visitor {
+    /// A visitor, with the ticket that `offered` finds.
+    async fn of(
+        parts: &mut request::Parts,
+        app: &App,
+        offered: impl Fn(&App, &request::Parts) -> Result<Offered, Refusal>,
+    ) -> Result<Self, Refusal> {
         let side = parts.extensions.get::<Side>().copied().unwrap_or(Side::Public);
         let caller = api_caller(app, &parts.headers).await?;
         let offered = offered(app, parts)?;
@@ -115,9 +143,7 @@ impl FromRequestParts<Arc<App>> for Visitor {
         let headers = std::mem::take(&mut parts.headers);
         Ok(Self { caller, offered, open, headers, base, peer, client })
     }
-}
 
-impl Visitor {
     /// The tenant for which the visitor may do what needs `scope`.
     ///
     /// # Errors
@@ -310,24 +336,26 @@ async fn is_open(
 
 /// The ticket of a request: of several places the first that has one.
 fn offered(app: &App, parts: &request::Parts) -> Result<Offered, Refusal> {
-    let now = app.engine.now();
-    let judge = |token: &str, rides: bool| match verify(&app.signing, token, now) {
-        Ok(ticket) => Offered::Ticket(ticket, rides.then(|| token.to_owned())),
-        Err(bad) => Offered::Bad(bad),
-    };
-    if let Some(token) =
-        bearer(&parts.headers).filter(|token| !token.starts_with(super::KEY_PREFIX))
-    {
-        return Ok(judge(token, false));
-    }
-    if parts.uri.path().ends_with("/v1/events") {
-        // There they say which tasks, and are read by the call itself.
-        return Ok(Offered::Nothing);
+    if let Some(offered) = offered_by_field(app, parts) {
+        return Ok(offered);
     }
     if let Some(token) = params::first(&parts.uri, "ticket")? {
-        return Ok(judge(&token, true));
+        return Ok(judge(app, &token, true));
     }
-    Ok(cookie(&parts.headers).map_or(Offered::Nothing, |token| judge(token, false)))
+    Ok(cookie(&parts.headers).map_or(Offered::Nothing, |token| judge(app, token, false)))
+}
+
+fn offered_by_field(app: &App, parts: &request::Parts) -> Option<Offered> {
+    let token = bearer(&parts.headers)?;
+    (!token.starts_with(super::KEY_PREFIX)).then(|| judge(app, token, false))
+}
+
+/// What a token is. `rides` says whether links are to carry it on.
+fn judge(app: &App, token: &str, rides: bool) -> Offered {
+    match verify(&app.signing, token, app.engine.now()) {
+        Ok(ticket) => Offered::Ticket(ticket, rides.then(|| token.to_owned())),
+        Err(bad) => Offered::Bad(bad),
+    }
 }
 
 fn cookie(headers: &HeaderMap) -> Option<&str> {

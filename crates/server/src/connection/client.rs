@@ -1,9 +1,6 @@
 //! Who waits for an answer, as far as its connection tells whether it still listens.
 
 use std::sync::Arc;
-use std::time::Duration;
-
-use tokio::time::timeout;
 
 use super::guard::Watch;
 
@@ -20,13 +17,5 @@ impl Client {
             Some(watch) => watch.half_closed().await,
             None => std::future::pending().await,
         }
-    }
-
-    /// Resolves when an answer that was asked to be held back for `wait` need not be any longer: a
-    /// client that closed its sending side loses nothing by having it early, and one that is gone
-    /// would keep its connection for all of that time.
-    pub(crate) async fn has_waited(&self, wait: Duration) {
-        // Late or early: both end the wait.
-        let _ = timeout(wait, self.half_closed()).await;
     }
 }

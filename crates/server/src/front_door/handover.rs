@@ -1,14 +1,15 @@
 //! The hand-over from synchronous to asynchronous: the client waits for the answer itself as long
 //! as it has patience, then it gets a ticket. A timeout, not a second way of running tasks.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use axum::response::Response;
-use futures_util::FutureExt as _;
+use futures_util::future::{Either, select};
 use relais_api::codes;
-use relais_core::{Task, TaskId};
+use relais_core::{Task, TaskId, Timestamp};
 use relais_engine::execute::tap::Answer;
-use relais_engine::{Estimate, Follower, Tap, TapEvent};
+use relais_engine::{Estimate, Happening, Tap, TapEvent};
 use relais_store::Rejected;
 use tokio::time::Instant;
 
@@ -20,7 +21,10 @@ use crate::answer::accepted::{How, accepted_response};
 use crate::answer::problem::Refusal;
 use crate::answer::replay::replay_response;
 use crate::app::App;
+use crate::connection::Client;
 use crate::proxy::fields::vary_by_prefer;
+use crate::watch::cursor::{Batch, End};
+use crate::watch::follower::{Follower, News};
 use crate::watch::poll;
 
 /// A client that waits for the answer to the task it has made.
@@ -48,8 +52,10 @@ enum Ending {
 pub(super) struct Ears {
     /// The executor, if it runs in this process.
     pub(super) tap: Option<Tap>,
-    /// The log.
+    /// The log, while the client has patience.
     pub(super) follower: Follower,
+    /// Whether the log says that the task is over.
+    pub(super) is_over: bool,
 }
 
 impl Waiting<'_> {
@@ -95,11 +101,11 @@ impl Waiting<'_> {
     /// When the store cannot be read, or the task is gone.
     pub(super) async fn until_over(&self, task: Task) -> Result<Task, Refusal> {
         let id = task.spec.id;
-        let left = self.until.saturating_duration_since(Instant::now());
-        if left.is_zero() || task.life.status().is_terminal() {
+        if task.life.status().is_terminal() {
             return Ok(task);
         }
-        let over = poll::until_over(self.app, id, tokio::time::sleep(left)).await?;
+        let left = self.until.saturating_duration_since(Instant::now());
+        let over = poll::until_over(self.app, id, left, Client::default()).await?;
         over.ok_or_else(|| Refusal::new(&codes::TASK_GONE).about(id))
     }
 
@@ -126,8 +132,8 @@ impl Waiting<'_> {
     }
 
     async fn listen(&self, id: TaskId, ears: &mut Ears) -> Result<Ending, Refusal> {
-        // That it was accepted is no news.
-        let mut seq = 1;
+        // A listener knows that the task was accepted, which is its first event.
+        ears.follower.cursor.skip_to(1);
         loop {
             match ears.heard() {
                 Heard::Head(answer) if has_body(&answer) => return Ok(Ending::Streaming(answer)),
@@ -138,42 +144,44 @@ impl Waiting<'_> {
                     ears.spoken().await;
                     continue;
                 }
-                Heard::Retrying(at) => {
-                    let left = self.until.saturating_duration_since(Instant::now());
-                    if at.since(self.app.engine.now()) > left {
-                        return Ok(Ending::Ticket(Box::new(self.read(id).await?)));
-                    }
+                Heard::Retrying(at) if self.is_beyond_patience(at) => {
+                    return Ok(Ending::Ticket(Box::new(self.read(id).await?)));
                 }
-                Heard::Nothing | Heard::Settled => {
-                    if ears.may_be_over(&mut seq)
-                        && let Some(over) = self.over(id, &mut seq).await?
+                Heard::Retrying(_) | Heard::Nothing | Heard::Settled => {
+                    if std::mem::take(&mut ears.is_over)
+                        && let Some(over) = self.over(id).await?
                         && !ears.has_head()
                     {
                         return Ok(over);
                     }
                 }
             }
-            if ears.has_head() {
-                continue;
-            }
-            let is_late = tokio::select! {
-                () = ears.more(seq) => false,
-                () = tokio::time::sleep_until(self.until) => true,
-                () = self.app.stop.cancelled() => true,
-            };
-            if is_late && !ears.has_head() {
-                return Ok(match self.over(id, &mut seq).await? {
-                    Some(over) => over,
-                    None => Ending::Ticket(Box::new(self.read(id).await?)),
-                });
+            let news = ears.more().await;
+            match news {
+                None | Some(News::Quiet) => {}
+                Some(News::Happened(batch)) => ears.note(&batch),
+                Some(News::Failed(error)) => return Err(error.into()),
+                Some(News::End(End::Gone)) => return Err(Rejected::NotFound.into()),
+                Some(News::End(_)) if ears.has_head() => {}
+                // No more patience, or no more time: the task as it is.
+                Some(News::End(_)) => {
+                    return Ok(match self.over(id).await? {
+                        Some(over) => over,
+                        None => Ending::Ticket(Box::new(self.read(id).await?)),
+                    });
+                }
             }
         }
     }
 
+    fn is_beyond_patience(&self, moment: Timestamp) -> bool {
+        let left = self.until.saturating_duration_since(Instant::now());
+        moment.since(self.app.engine.now()) > left
+    }
+
     /// The end of the task, if it is over.
-    async fn over(&self, id: TaskId, seq: &mut u64) -> Result<Option<Ending>, Refusal> {
+    async fn over(&self, id: TaskId) -> Result<Option<Ending>, Refusal> {
         let task = self.read(id).await?;
-        *seq = task.life.version;
         let is_over = task.life.status().is_terminal();
         Ok(is_over.then(|| Ending::Over(Box::new(task))))
     }
@@ -193,7 +201,7 @@ enum Heard {
     /// The answer is whole and committed.
     Whole(Arc<Answer>),
     /// An attempt failed; the next starts then.
-    Retrying(relais_core::Timestamp),
+    Retrying(Timestamp),
     /// The attempt has ended without an answer to stream.
     Settled,
 }
@@ -214,16 +222,12 @@ impl Ears {
         matches!(self.heard(), Heard::Head(_) | Heard::Whole(_))
     }
 
-    /// Whether the log says, or does not rule out, that the task is over. Moves `seq` past the
-    /// events that say it is not.
-    fn may_be_over(&mut self, seq: &mut u64) -> bool {
-        if self.follower.after(*seq).now_or_never().is_none() {
-            return false;
+    /// Notes what the log says.
+    fn note(&mut self, batch: &Batch) {
+        self.follower.told(batch, batch.happenings.len());
+        if let Some(Happening::Event(last)) = batch.happenings.last() {
+            self.is_over = last.entry.data.kind().is_terminal();
         }
-        let recent = self.follower.recent(*seq).unwrap_or_default();
-        let Some(last) = recent.last() else { return true };
-        *seq = last.entry.seq;
-        last.entry.data.kind().is_terminal()
     }
 
     /// Resolves when the executor says more.
@@ -235,17 +239,21 @@ impl Ears {
         }
     }
 
-    /// Resolves when there is more to hear than the task's event `seq`.
-    async fn more(&mut self, seq: u64) {
-        let Some(tap) = &mut self.tap else { return self.follower.after(seq).await };
-        tokio::select! {
-            is_open = tap.changed() => {
-                if !is_open {
-                    self.tap = None;
-                }
+    /// Resolves when there is more to hear: of the log, or with `None` from the executor.
+    async fn more(&mut self) -> Option<News> {
+        let Some(tap) = &mut self.tap else { return Some(self.follower.news().await) };
+        let heard = {
+            let (said, news) = (pin!(tap.changed()), pin!(self.follower.news()));
+            match select(said, news).await {
+                Either::Left((is_open, _)) => Err(is_open),
+                Either::Right((news, _)) => Ok(news),
             }
-            () = self.follower.after(seq) => {}
+        };
+        if let Err(false) = heard {
+            // The executor says nothing more.
+            self.tap = None;
         }
+        heard.ok()
     }
 }
 

@@ -1,6 +1,9 @@
 //! `Accept`: which of several forms the client would rather have (RFC 9110, 12.5.1).
 
-use http::{HeaderMap, header};
+use std::convert::Infallible;
+
+use axum::extract::FromRequestParts;
+use http::{HeaderMap, Method, header, request};
 
 /// The place in `offers` of the form the client likes best; of equals the first. A client that
 /// accepts none of them gets the first: an answer it did not ask for is more use than a refusal.
@@ -17,6 +20,36 @@ pub(crate) fn preferred(headers: &HeaderMap, offers: &[&str]) -> usize {
         }
     }
     best.0
+}
+
+/// Which forms the client would have, for a handler that has no other use of the fields.
+#[derive(Debug)]
+pub(crate) struct Accepts {
+    /// Lines of `Accept` alone.
+    lines: HeaderMap,
+    is_get: bool,
+}
+
+impl Accepts {
+    /// See [`preferred`].
+    pub(crate) fn form(&self, offers: &[&str]) -> usize {
+        preferred(&self.lines, offers)
+    }
+
+    /// Whether the answer itself is asked for, and not its head alone.
+    pub(crate) const fn is_get(&self) -> bool {
+        self.is_get
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Accepts {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut request::Parts, _: &S) -> Result<Self, Infallible> {
+        let lines = parts.headers.get_all(header::ACCEPT).iter();
+        let lines = lines.map(|line| (header::ACCEPT, line.clone())).collect();
+        Ok(Self { lines, is_get: parts.method == Method::GET })
+    }
 }
 
 /// The languages of pages.

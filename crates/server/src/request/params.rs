@@ -5,6 +5,18 @@ use http::Uri;
 
 use crate::answer::problem::Refusal;
 
+/// Reads a label as `name=value`.
+///
+/// # Errors
+/// When there is no `=`.
+pub(crate) fn label_of(text: &str) -> Result<(String, String), Refusal> {
+    let (name, value) = text
+        .split_once('=')
+        .filter(|(name, _)| !name.is_empty())
+        .ok_or_else(|| Refusal::parameter("label", "expected name=value"))?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
 /// The query parameters of a call.
 #[derive(Debug, Default)]
 pub(crate) struct Params {

@@ -16,10 +16,9 @@ use crate::answer::problem::Refusal;
 use crate::app::App;
 use crate::auth::{Scope, Visitor};
 use crate::request::incoming;
-use crate::request::params::Params;
+use crate::request::params::{Params, label_of};
 use crate::routes::json;
 use crate::routes::list::is_visible;
-use crate::watch::many::label_of;
 
 /// Changes on their way at once: they share the store's durable writes.
 const AT_ONCE: usize = 256;
@@ -151,7 +150,6 @@ fn filter(tenant: &TenantName, request: &BulkRequest) -> Result<Filter, Refusal>
         lane: lane.map_err(|error| Refusal::field("/lane", error))?,
         after: after.map_err(|_| Refusal::field("/after", "not the `next` of the call before"))?,
         limit,
-        ..Filter::default()
     })
 }
 

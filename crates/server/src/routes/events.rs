@@ -1,32 +1,30 @@
 //! `GET /v1/tasks/{id}/events` and `/v1/events`: what happened, in order.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::Response;
 use http::header::VARY;
-use http::{HeaderMap, HeaderValue, Method, Uri};
+use http::{HeaderValue, Uri};
 use relais_api::{EventPage, codes, fields};
-use relais_core::{Task, TaskId, limits};
-use relais_engine::document::event_of;
-use relais_store::EventQuery;
+use relais_core::{Task, TaskId, TenantName, Timestamp, limits};
+use relais_engine::{Many, Subscription};
 
 use crate::answer::problem::Refusal;
 use crate::app::App;
-use crate::auth::{Action, Seen, Visitor};
+use crate::auth::{Action, Chooser, Scope, Seen, Visitor, read_by_ticket};
 use crate::connection::Turns;
-use crate::request::accept::preferred;
-use crate::request::params::Params;
+use crate::request::accept::Accepts;
+use crate::request::params::{Params, label_of};
 use crate::request::prefer::Prefer;
-use crate::routes::{OneTask, PageItems, task};
-use crate::watch::sse::{self, Opened, Resume};
-use crate::watch::{many, poll};
+use crate::routes::{OneTask, PageItems};
+use crate::watch::follower::Follower;
+use crate::watch::poll;
+use crate::watch::sse::{self, Sse};
+use crate::watch::stream::{self, Asked, EventStream};
 
 /// The forms a log has, in the order of Relais' own liking.
 const FORMS: [&str; 2] = ["text/event-stream", "application/json"];
-/// Events read from the log at once: a few times what a page has room for, if they are large.
-const AT_ONCE: usize = 50;
 /// Largest number of an event that every JSON reader can read.
 const SEQ_MAX: u64 = (1 << 53) - 1;
 
@@ -34,53 +32,63 @@ const SEQ_MAX: u64 = (1 << 53) - 1;
 pub(super) async fn of_task(
     State(app): State<Arc<App>>,
     OneTask(id): OneTask,
-    visitor: Visitor,
+    accepts: Accepts,
+    visitor: Result<Visitor, Refusal>,
     turns: Turns,
     uri: Uri,
 ) -> Result<Response, Refusal> {
-    let mut response = match preferred(visitor.headers(), &FORMS) {
-        0 => stream(&app, id, &visitor, &uri).await?,
-        _ => page(&app, id, &visitor, turns, &uri).await?,
+    let mut response = match accepts.form(&FORMS) {
+        0 => stream(&app, id, visitor, &uri, &accepts).await?,
+        _ => page(&app, id, &visitor?, turns, &uri).await?,
     };
     response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
     Ok(response)
-}
-
-/// Whether a request asks for a stream: then a refusal that will pass is told as `relais.busy`,
-/// because browsers never come back after an error status.
-pub(super) fn asks_for_stream(method: &Method, path: &str, headers: &HeaderMap) -> bool {
-    if *method != Method::GET {
-        return false;
-    }
-    let Some((_, part)) = path.split_once("/v1/tasks/") else {
-        return path.ends_with("/v1/events");
-    };
-    match part.split_once('/') {
-        None => preferred(headers, &task::FORMS) == task::STREAM,
-        Some((_, part)) => part == "events" && preferred(headers, &FORMS) == 0,
-    }
 }
 
 /// A stream of one task's events.
 pub(super) async fn stream(
     app: &Arc<App>,
     id: TaskId,
-    visitor: &Visitor,
+    visitor: Result<Visitor, Refusal>,
     uri: &Uri,
+    accepts: &Accepts,
 ) -> Result<Response, Refusal> {
-    let params = Params::of(uri, &["after", "limit"])?;
-    let resume = Resume::of(visitor.headers(), params.number("after", 0..=SEQ_MAX)?);
-    let seen = visitor.task(app, id, Action::Read).await?;
-    refuse_while_stopping(app)?;
-    match sse::open(app, id, resume, seen.until).await? {
-        Opened::Follow(follow) => Ok(sse::response(follow, visitor.client.clone())),
-        Opened::Over => Ok(sse::over_response()),
+    let asked = async {
+        let visitor = visitor?;
+        let params = Params::of(uri, &["after", "limit"])?;
+        let resume = sse::resume(visitor.headers(), params.number("after", 0..=SEQ_MAX)?);
+        let until = visitor.task(app, id, Action::Read).await?.until;
+        let subscription = Subscription::Task(id);
+        Ok(Asked { subscription, resume, until, client: visitor.client, form: &Sse })
+    };
+    streamed(app, asked, uri, accepts).await
+}
+
+/// The stream that is asked for. A refusal that will pass is told in one: browsers never come back
+/// after an error status.
+async fn streamed(
+    app: &Arc<App>,
+    asked: impl Future<Output = Result<Asked, Refusal>>,
+    uri: &Uri,
+    accepts: &Accepts,
+) -> Result<Response, Refusal> {
+    let opened = match asked.await {
+        Ok(asked) => EventStream::open(app, asked).await,
+        Err(refusal) => Err(refusal),
+    };
+    match opened {
+        Ok(opened) => Ok(stream::response(opened)),
+        Err(refusal) if accepts.is_get() && refusal.is_transient() => {
+            app.note(&refusal, Some(uri.path()));
+            Ok(stream::busy_response(app, &Sse, &refusal))
+        }
+        Err(refusal) => Err(refusal),
     }
 }
 
 /// A page of one task's log.
 async fn page(
-    app: &App,
+    app: &Arc<App>,
     id: TaskId,
     visitor: &Visitor,
     turns: Turns,
@@ -90,7 +98,9 @@ async fn page(
     let after = params.number("after", 0..=SEQ_MAX)?.unwrap_or(0);
     let limit = params.number("limit", 1..=limits::EVENT_PAGE_MAX as u64)?;
     let limit = limit.map_or(limits::EVENT_PAGE_MAX, |limit| limit as usize);
-    let follower = app.engine.follow(id);
+    let wait = Prefer::of(visitor.headers()).wait_up_to(limits::WAIT_MAX);
+    let patience = wait.unwrap_or_default();
+    let follower = Follower::of_task(app, id, patience, visitor.client.clone());
     let Seen { task, .. } = visitor.task(app, id, Action::Read).await?;
     if after > task.life.version {
         // A number of another store, or of a time that a restore undid: waiting there would miss
@@ -98,10 +108,8 @@ async fn page(
         let why = format_args!("beyond the end of the log, which is {}", task.life.version);
         return Err(Refusal::parameter("after", why));
     }
-    let wait = Prefer::of(visitor.headers()).wait_up_to(limits::WAIT_MAX);
     let is_enough = |task: &Task| task.life.version > after || task.life.status().is_terminal();
-    let end = visitor.client.has_waited(wait.unwrap_or(Duration::ZERO));
-    let task = poll::until(app, follower, task, end, is_enough).await?;
+    let task = poll::until(follower, task, is_enough).await?;
     let task = task.ok_or_else(|| Refusal::new(&codes::TASK_GONE).about(id))?;
     let turn = turns.take().await;
     let (events, next) = read_log(app, id, after, limit).await?;
@@ -123,39 +131,87 @@ async fn read_log(
     limit: usize,
 ) -> Result<(PageItems, u64), Refusal> {
     let (mut events, mut next) = (PageItems::of("events"), after);
-    while events.count < limit {
-        let wanted = (limit - events.count).min(AT_ONCE);
-        let query = EventQuery::Task { id, after: next, limit: wanted };
-        let logged = app.engine.events(query).await?;
-        for logged in &logged {
-            let event = event_of(&logged.entry, app.base());
-            if !events.takes(&event)? {
+    loop {
+        let part = app.engine.read_log(&Subscription::Task(id), next).await?;
+        for event in &part.events {
+            if events.count == limit || !events.takes_json(event.json(app.base())) {
                 return Ok((events, next));
             }
-            next = event.seq;
+            next = event.entry.seq;
         }
-        if logged.len() < wanted {
-            break;
+        if !part.has_more {
+            return Ok((events, next));
         }
     }
-    Ok((events, next))
 }
 
 /// `GET /v1/events`.
 pub(super) async fn of_many(
     State(app): State<Arc<App>>,
-    visitor: Visitor,
+    accepts: Accepts,
+    chooser: Result<Chooser, Refusal>,
     uri: Uri,
 ) -> Result<Response, Refusal> {
-    let params = Params::repeatable(&uri, &["label", "after"], &["task", "ticket"])?;
-    let after = params.number("after", 0..=SEQ_MAX)?;
-    let wanted = many::Wanted::of(&app, &visitor, &params).await?;
-    refuse_while_stopping(&app)?;
-    let resume = Resume::of(visitor.headers(), after);
-    Ok(sse::stream_response(many::open(&app, wanted, resume, visitor.client).await?.into_chunks()))
+    let asked = async {
+        let Chooser(visitor) = chooser?;
+        let params = Params::repeatable(&uri, &["label", "after"], &["task", "ticket"])?;
+        let resume = sse::resume(visitor.headers(), params.number("after", 0..=SEQ_MAX)?);
+        let (many, until) = selection(&app, &visitor, &params).await?;
+        let subscription = Subscription::Many(many);
+        Ok(Asked { subscription, resume, until, client: visitor.client, form: &Sse })
+    };
+    streamed(&app, asked, &uri, &accepts).await
 }
 
-/// A stream that would be closed at once is not opened: the client is told to come back.
-fn refuse_while_stopping(app: &App) -> Result<(), Refusal> {
-    if app.stop.is_cancelled() { Err(Refusal::new(&codes::SERVER_DRAINING)) } else { Ok(()) }
+/// Which tasks are wanted, and until when the visitor may see them: by tickets, or by tasks and a
+/// label with an API key.
+///
+/// # Errors
+/// When none is named, too many are, or one is not the visitor's.
+async fn selection(
+    app: &App,
+    visitor: &Visitor,
+    params: &Params,
+) -> Result<(Many, Option<Timestamp>), Refusal> {
+    let label = params.get("label").map(label_of).transpose()?;
+    let (mut tasks, mut tenant, mut ends) = (Vec::new(), None, Vec::new());
+    for token in params.all("ticket") {
+        let (task, end) = read_by_ticket(app, token).await?;
+        one_tenant(&mut tenant, &task.spec.tenant)?;
+        tasks.push(task.spec.id);
+        ends.push(end);
+    }
+    for text in params.all("task") {
+        let id = text.parse().map_err(|_| Refusal::parameter("task", "no id of a task"))?;
+        let seen = visitor.task(app, id, Action::Read).await?;
+        one_tenant(&mut tenant, &seen.task.spec.tenant)?;
+        tasks.push(id);
+        ends.extend(seen.until);
+    }
+    if label.is_some() {
+        one_tenant(&mut tenant, &visitor.tenant(app, Scope::Read)?)?;
+    }
+    if tasks.len() > limits::STREAM_TASKS_MAX {
+        let max = limits::STREAM_TASKS_MAX as u64;
+        return Err(Refusal::parameter("task", format_args!("at most {max}")).limit(max));
+    }
+    // In one order, so that those who want the same share what they are told.
+    tasks.sort_unstable();
+    tasks.dedup();
+    let nothing = || Refusal::parameter("task", "give task, ticket or label");
+    let only_open = label.is_some() && visitor.is_anonymous();
+    let many = Many { tenant: tenant.ok_or_else(nothing)?, tasks, label, only_open };
+    Ok((many, ends.into_iter().min()))
+}
+
+fn one_tenant(known: &mut Option<TenantName>, other: &TenantName) -> Result<(), Refusal> {
+    match known {
+        Some(known) if known != other => {
+            Err(Refusal::parameter("ticket", "all tasks of a stream belong to one tenant"))
+        }
+        _ => {
+            *known = Some(other.clone());
+            Ok(())
+        }
+    }
 }

@@ -16,9 +16,8 @@ use crate::answer::problem::Refusal;
 use crate::app::App;
 use crate::auth::{Scope, Visitor};
 use crate::connection::Turns;
-use crate::request::params::Params;
+use crate::request::params::{Params, label_of};
 use crate::routes::PageItems;
-use crate::watch::many::label_of;
 
 /// Items on a page unless the caller says otherwise.
 pub(super) const PAGE: u64 = 50;
@@ -42,7 +41,6 @@ pub(super) async fn list(
         lane: params.parse("lane", "1 to 128 bytes")?,
         after: params.parse("after", "the `next` of the page before")?,
         limit: limit as usize,
-        ..Filter::default()
     };
     let turn = turns.take().await;
     let page = app.engine.list(filter).await?;

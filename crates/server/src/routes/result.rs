@@ -35,7 +35,7 @@ pub(super) async fn read(
     let wait = Prefer::of(visitor.headers()).wait_up_to(limits::WAIT_MAX);
     let task = match wait {
         Some(wait) if !seen.task.life.status().is_terminal() => {
-            let over = poll::until_over(&app, id, visitor.client.has_waited(wait)).await?;
+            let over = poll::until_over(&app, id, wait, visitor.client.clone()).await?;
             over.ok_or_else(|| Refusal::new(&codes::TASK_GONE).about(id))?
         }
         _ => seen.task,

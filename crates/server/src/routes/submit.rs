@@ -192,7 +192,7 @@ async fn batch_item(
 }
 
 async fn answer(
-    app: &App,
+    app: &Arc<App>,
     caller: &Caller,
     client: &Client,
     submitted: Submitted,
@@ -204,7 +204,7 @@ async fn answer(
     match submitted {
         Submitted::New(task, _) => {
             let task = match wait {
-                Some(wait) => wait_for(app, task, client.has_waited(wait)).await?,
+                Some(wait) => wait_for(app, task, wait, client).await?,
                 None => task,
             };
             if wait.is_some() && task.life.status().is_terminal() {
@@ -216,9 +216,7 @@ async fn answer(
         }
         Submitted::Attached { task, same } => {
             let task = match (task, wait) {
-                (Some(task), Some(wait)) if same => {
-                    Some(wait_for(app, task, client.has_waited(wait)).await?)
-                }
+                (Some(task), Some(wait)) if same => Some(wait_for(app, task, wait, client).await?),
                 (task, _) => task,
             };
             let applied_to_answer = wait.and(applied.clone());
@@ -228,9 +226,14 @@ async fn answer(
     }
 }
 
-async fn wait_for(app: &App, task: Task, end: impl Future<Output = ()>) -> Result<Task, Refusal> {
+async fn wait_for(
+    app: &Arc<App>,
+    task: Task,
+    wait: Duration,
+    client: &Client,
+) -> Result<Task, Refusal> {
     let id = task.spec.id;
-    let over = poll::until_over(app, id, end).await?;
+    let over = poll::until_over(app, id, wait, client.clone()).await?;
     over.ok_or_else(|| Refusal::new(&codes::TASK_GONE).about(id))
 }
 

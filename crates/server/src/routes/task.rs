@@ -20,47 +20,48 @@ use crate::answer::present;
 use crate::answer::problem::Refusal;
 use crate::app::App;
 use crate::auth::{Action, Visitor};
-use crate::request::accept::{language, preferred};
+use crate::request::accept::{Accepts, language};
 use crate::request::params::Params;
 use crate::request::prefer::Prefer;
 use crate::routes::{OneTask, events, json};
+use crate::watch::follower::Follower;
 use crate::watch::poll;
 
 /// The forms a task has, in the order of Relais' own liking.
-pub(super) const FORMS: [&str; 3] = ["application/json", "text/html", "text/event-stream"];
+const FORMS: [&str; 3] = ["application/json", "text/html", "text/event-stream"];
 
 /// The place of the stream among them.
-pub(super) const STREAM: usize = 2;
+const STREAM: usize = 2;
 
 /// `GET /v1/tasks/{id}`.
 pub(super) async fn read(
     State(app): State<Arc<App>>,
     OneTask(id): OneTask,
-    visitor: Visitor,
+    accepts: Accepts,
+    visitor: Result<Visitor, Refusal>,
     uri: Uri,
 ) -> Result<Response, Refusal> {
-    let form = match preferred(visitor.headers(), &FORMS) {
-        STREAM => {
-            let mut response = events::stream(&app, id, &visitor, &uri).await?;
-            response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
-            return Ok(response);
-        }
-        1 => Form::Html(language(visitor.headers())),
-        _ => Form::Json,
-    };
+    let form = accepts.form(&FORMS);
+    if form == STREAM {
+        let mut response = events::stream(&app, id, visitor, &uri, &accepts).await?;
+        response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
+        return Ok(response);
+    }
+    let visitor = visitor?;
+    let form = if form == 1 { Form::Html(language(visitor.headers())) } else { Form::Json };
     Params::of(&uri, &[])?;
-    let follower = app.engine.follow(id);
-    let seen = visitor.task(&app, id, Action::Read).await?;
     let wait = Prefer::of(visitor.headers()).wait_up_to(limits::WAIT_MAX);
+    let patience = wait.unwrap_or_default();
+    let follower = Follower::of_task(&app, id, patience, visitor.client.clone());
+    let seen = visitor.task(&app, id, Action::Read).await?;
     let known = seen.task.life.version;
     let is_news = !etag::is_known(visitor.headers(), &etag::tag(known, form))
         && etag::is_conditional(visitor.headers());
     let task = match wait {
-        Some(wait) if !is_news => {
+        Some(_) if !is_news => {
             let changed =
                 |task: &Task| task.life.version > known || task.life.status().is_terminal();
-            let end = visitor.client.has_waited(wait);
-            let now = poll::until(&app, follower, seen.task, end, changed).await?;
+            let now = poll::until(follower, seen.task, changed).await?;
             now.ok_or_else(|| Refusal::new(&codes::TASK_GONE).about(id))?
         }
         _ => seen.task,

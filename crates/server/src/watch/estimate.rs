@@ -7,30 +7,28 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use bytes::Bytes;
 use relais_api::Notice;
 use relais_core::{Status, TaskId, limits};
 
 use crate::answer::present;
 use crate::answer::problem::Refusal;
 use crate::app::App;
-use crate::watch::chunk::Chunk;
 
 /// How long an estimate is good enough for the next follower.
 const FRESH_FOR: Duration = Duration::from_secs(10);
 
-/// The latest estimates, encoded.
+/// The latest estimates.
 #[derive(Debug, Default)]
 pub(crate) struct Estimates {
-    made: Mutex<HashMap<TaskId, (Duration, Bytes)>>,
+    made: Mutex<HashMap<TaskId, (Duration, Notice)>>,
 }
 
 impl Estimates {
-    /// The estimate of a task, as an event of its stream; `None` unless it is queued.
+    /// The estimate of a task; `None` unless it is queued.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub(crate) async fn of(&self, app: &App, id: TaskId) -> Result<Option<Bytes>, Refusal> {
+    pub(crate) async fn of(&self, app: &App, id: TaskId) -> Result<Option<Notice>, Refusal> {
         let now = app.engine.elapsed();
         if let Some(known) = self.known(id, now) {
             return Ok(Some(known));
@@ -41,23 +39,21 @@ impl Estimates {
         }
         let estimate = app.engine.estimate(&task).await?;
         let position = estimate.ahead.map(|ahead| ahead + 1);
-        // With the comment that keeps a stream alive, which it is sent instead of.
-        let mut out = Chunk::comment().plain().to_vec();
-        Notice::Estimate { position, eta: estimate.eta.map(present::eta) }.encode_sse(&mut out);
-        let encoded = Bytes::from(out);
+        let notice = Notice::Estimate { position, eta: estimate.eta.map(present::eta) };
         let mut made = self.made.lock().expect("nothing panics while it is held");
         if made.len() >= limits::ESTIMATES_MAX {
             made.retain(|_, (at, _)| now < *at + FRESH_FOR);
         }
         if made.len() < limits::ESTIMATES_MAX {
-            made.insert(id, (now, encoded.clone()));
+            made.insert(id, (now, notice.clone()));
         }
-        Ok(Some(encoded))
+        Ok(Some(notice))
     }
 
-    fn known(&self, id: TaskId, now: Duration) -> Option<Bytes> {
+    /// The estimate of a task that is fresh enough at `now`, of the time that is counted.
+    pub(crate) fn known(&self, id: TaskId, now: Duration) -> Option<Notice> {
         let made = self.made.lock().expect("nothing panics while it is held");
-        let (at, encoded) = made.get(&id)?;
-        (now < *at + FRESH_FOR).then(|| encoded.clone())
+        let (at, notice) = made.get(&id)?;
+        (now < *at + FRESH_FOR).then(|| notice.clone())
     }
 }

@@ -1,32 +1,38 @@
 //! Waiting for a task without a stream: up to an end that the caller sets, and not while the server
 //! stops.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use relais_core::{Task, TaskId};
-use relais_engine::Follower;
+use relais_engine::EngineError;
 
-use crate::answer::problem::Refusal;
 use crate::app::App;
+use crate::connection::Client;
+use crate::watch::cursor::End;
+use crate::watch::follower::{Follower, News};
 
-/// Waits until `is_enough` of a task, or `end` resolves. Answers the task as it is then; `None` if
-/// it is gone. `follower` must have come before the task was read.
+/// Waits until `is_enough` of a task, or the follower's time is over. Answers the task as it is
+/// then; `None` if it is gone. The follower must have come before the task was read.
 ///
 /// # Errors
 /// When the store cannot be read.
 pub(crate) async fn until(
-    app: &App,
     mut follower: Follower,
     mut task: Task,
-    end: impl Future<Output = ()>,
     is_enough: impl Fn(&Task) -> bool,
-) -> Result<Option<Task>, Refusal> {
-    tokio::pin!(end);
+) -> Result<Option<Task>, EngineError> {
     while !is_enough(&task) {
-        tokio::select! {
-            () = follower.after(task.life.version) => {}
-            () = &mut end => break,
-            () = app.stop.cancelled() => break,
+        // What the task tells already is no news.
+        follower.cursor.skip_to(task.life.version);
+        match follower.news().await {
+            News::Happened(batch) => follower.told(&batch, batch.happenings.len()),
+            News::Quiet => {}
+            News::End(End::Gone) => return Ok(None),
+            News::End(_) => break,
+            News::Failed(error) => return Err(error),
         }
-        match app.engine.task(task.spec.id).await? {
+        match follower.app.engine.task(task.spec.id).await? {
             Some(now) => task = now,
             None => return Ok(None),
         }
@@ -34,16 +40,17 @@ pub(crate) async fn until(
     Ok(Some(task))
 }
 
-/// Waits until a task is over, or `end` resolves.
+/// Waits until a task is over, for so long and while the client listens.
 ///
 /// # Errors
 /// When the store cannot be read.
 pub(crate) async fn until_over(
-    app: &App,
+    app: &Arc<App>,
     id: TaskId,
-    end: impl Future<Output = ()>,
-) -> Result<Option<Task>, Refusal> {
-    let follower = app.engine.follow(id);
+    wait: Duration,
+    client: Client,
+) -> Result<Option<Task>, EngineError> {
+    let follower = Follower::of_task(app, id, wait, client);
     let Some(task) = app.engine.task(id).await? else { return Ok(None) };
-    until(app, follower, task, end, |task| task.life.status().is_terminal()).await
+    until(follower, task, |task| task.life.status().is_terminal()).await
 }

@@ -228,65 +228,6 @@ async fn a_preface_in_two_pieces_is_http_2_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_follower_is_taken_back_from_the_http_library() {
-    let house = House::with(Mode::Async).await;
-    let ticket = house.call(POST).await;
-    let mut call = house.upstream.next().await;
-    let events = ticket.json()["links"]["events"].as_str().unwrap().to_owned();
-    let target = &events[events.find("/v1").unwrap()..];
-    let request = format!(
-        "GET {target} HTTP/1.1\r\nhost: {}\r\naccept: text/event-stream\r\n\r\n",
-        house.address
-    );
-    let mut client = house.send(&request).await;
-    let head = client.head().await;
-    assert_eq!((head.status, head.field("content-type")), (200, "text/event-stream"));
-    assert_eq!((head.field("connection"), head.field("transfer-encoding")), ("close", "chunked"));
-    assert_eq!((head.field("content-length"), head.all("date").len()), ("", 1));
-    call.answer("200 OK", "", "done").await;
-    // Each event is a chunk, and the end shows: without it a cut looked like one, and clients that
-    // read by blocks held every event back.
-    let mut chunks = Vec::new();
-    loop {
-        let chunk = String::from_utf8(client.chunk().await).unwrap();
-        if chunk.is_empty() {
-            break;
-        }
-        assert!(chunk.ends_with("\n\n"), "{chunk:?}");
-        chunks.push(chunk);
-    }
-    assert!(chunks.len() > 1 && chunks.last().unwrap().contains("event: succeeded"), "{chunks:?}");
-    // What readers make a message of is an event.
-    assert!(chunks[0].starts_with("retry: ") && !chunks[0].contains("\n\nretry"), "{chunks:?}");
-    assert!(chunks.concat().split("\n\n").all(|block| block.is_empty() || block.contains("data:")));
-    assert_eq!(client.rest().await, (Vec::new(), true));
-    // HTTP/1.0 knows no chunks: there the end is that of the connection.
-    let mut client = house.send(&request.replace("HTTP/1.1", "HTTP/1.0")).await;
-    let head = client.head().await;
-    assert_eq!((head.status, head.field("transfer-encoding")), (200, ""));
-    let (bytes, is_clean) = client.rest().await;
-    assert!(is_clean && String::from_utf8(bytes).unwrap().starts_with("retry: "));
-}
-
-#[tokio::test]
-async fn a_follower_that_leaves_or_a_server_that_stops_ends_the_stream() {
-    let house = House::with(Mode::Async).await;
-    let ticket = house.call(POST).await;
-    let _call = house.upstream.next().await;
-    let events = ticket.json()["links"]["events"].as_str().unwrap().to_owned();
-    let target = &events[events.find("/v1").unwrap()..];
-    let request = format!("GET {target} HTTP/1.1\r\nhost: {}\r\n\r\n", house.address);
-    let mut leaving = house.send(&request).await;
-    leaving.head().await;
-    drop(leaving);
-    let mut staying = house.send(&request).await;
-    staying.head().await;
-    house.app.close();
-    assert!(staying.rest().await.1, "a clean end");
-    house.serving.await.unwrap();
-}
-
-#[tokio::test]
 async fn beyond_the_cap_connections_wait_for_their_turn() {
     let mut plan = Plan::with(Mode::Auto).await;
     plan.server.connections_max = 1;

@@ -39,6 +39,7 @@ mod same_events;
 mod service;
 mod shares;
 mod sockets;
+mod streams;
 mod submit;
 mod tasks;
 mod tls;

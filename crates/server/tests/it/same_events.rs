@@ -1,12 +1,10 @@
 //! Promise 4: whichever way somebody follows a task, the events are the
 //! same, with the same numbers.
 
-use std::time::Duration;
-
 use relais_api::{SseFrame, SseParser};
 use relais_core::limits;
 use relais_engine::Config;
-use relais_server::Following;
+use relais_server::Streaming;
 use relais_server::config::ServerConfig;
 use serde_json::{Value, json};
 
@@ -123,19 +121,17 @@ async fn a_long_log_is_streamed_whole_to_whoever_comes_late() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_stream_ends_before_it_is_old_and_loses_nothing_by_it() {
     let api = Api::new().await;
     let task = api.submit().await;
     let log = format!("/v1/tasks/{}/events", id_of(&task));
     let response = api.open(get(&log)).await;
-    let mut follow = response.extensions().get::<Following>().unwrap().take().unwrap();
-    let keepalive = Duration::from_millis(1);
-    follow.next(keepalive).await.expect("the opening");
-    let waiting = follow.next(keepalive).await.expect("a sign of life");
-    assert!(String::from_utf8_lossy(&waiting.plain()).contains("relais.estimate"), "{waiting:?}");
-    api.clock.advance(limits::STREAM_LIFETIME_MAX);
-    assert!(follow.next(keepalive).await.is_none());
+    let (mut stream, _) = *response.extensions().get::<Streaming>().unwrap().take().unwrap();
+    let waiting = stream.piece().await.expect("a sign of life");
+    assert!(String::from_utf8_lossy(&waiting).contains("relais.estimate"), "{waiting:?}");
+    tokio::time::advance(limits::STREAM_LIFETIME_MAX).await;
+    assert!(stream.piece().await.is_none());
     api.call(call("POST", &format!("/v1/tasks/{}/cancel", id_of(&task)))).await;
     let resumed = api.call(get(&log).field("last-event-id", "1")).await;
     let (events, _) = events(resumed.text());
@@ -216,13 +212,11 @@ async fn an_event_is_told_whole_when_its_task_is_gone() {
     let api = Api::new().await;
     let task = format!("/v1/tasks/{}", id_of(&api.submit().await));
     let response = api.open(get(&format!("{task}/events"))).await;
-    let mut follow = response.extensions().get::<Following>().unwrap().take().unwrap();
-    let keepalive = Duration::from_millis(1);
-    follow.next(keepalive).await.expect("the opening");
+    let (mut stream, _) = *response.extensions().get::<Streaming>().unwrap().take().unwrap();
     work(&api).await;
     assert_eq!(api.call(call("DELETE", &task)).await.status, 204);
-    let told = follow.next(keepalive).await.expect("what is at hand");
-    let (events, _) = events(std::str::from_utf8(&told.plain()).unwrap());
+    let told = stream.piece().await.expect("what is at hand");
+    let (events, _) = events(std::str::from_utf8(&told).unwrap());
     assert_eq!(events.last().unwrap()["data"], json!({"result": {"sum": 7}}));
 }
 

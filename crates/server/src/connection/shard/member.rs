@@ -1,0 +1,129 @@
+//! One stream of a shard: its socket, and what its bytes wait for.
+
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+
+use bytes::{Buf, Bytes};
+use mio::net::TcpStream;
+use tokio::time::Instant;
+
+use super::topics::Place;
+use crate::connection::{Permit, chunk};
+use crate::watch::stream::EventStream;
+
+/// Bytes that a follower may send although nobody reads them.
+const NOISE_BYTES_MAX: usize = 64 << 10;
+
+/// One stream, and its connection.
+pub(super) struct Member {
+    pub(super) socket: TcpStream,
+    /// The stream, unless it is away or over.
+    pub(super) stream: Option<EventStream>,
+    pub(super) state: State,
+    /// Where it stands in its topic, until it is over.
+    pub(super) place: Option<Place>,
+    /// Tells it from others that had its slot.
+    pub(super) generation: u32,
+    /// The tick of the wheel that is meant for it: others are of the past.
+    pub(super) due: u32,
+    noise: u32,
+    /// Whether the client has closed its sending side.
+    is_closed: bool,
+    _permit: Permit,
+}
+
+/// What a stream waits for.
+pub(super) enum State {
+    /// News.
+    Idle,
+    /// Its client to read.
+    Blocked { rest: Bytes, since: Instant },
+    /// Somebody else to bring its next piece.
+    Away,
+    /// Its turn to be ended.
+    Ending,
+    /// Its client to close, after the end.
+    Lingering { until: Instant },
+}
+
+/// What a client does, whose bytes nobody wants.
+pub(super) enum Heard {
+    /// Nothing that matters.
+    Open,
+    /// It has closed its sending side.
+    Closed,
+    /// The connection is broken, or its client does not stop to send.
+    Broken,
+}
+
+impl Member {
+    pub(super) fn new(
+        socket: TcpStream,
+        stream: EventStream,
+        place: Place,
+        generation: u32,
+        permit: Permit,
+    ) -> Self {
+        Self {
+            socket,
+            stream: Some(stream),
+            state: State::Idle,
+            place: Some(place),
+            generation,
+            due: 0,
+            noise: 0,
+            is_closed: false,
+            _permit: permit,
+        }
+    }
+
+    /// Writes bytes. `false` if the socket has no room for all of them: then they wait.
+    ///
+    /// # Errors
+    /// When the connection is broken.
+    pub(super) fn write(&mut self, mut bytes: Bytes) -> io::Result<bool> {
+        while !bytes.is_empty() {
+            match self.socket.write(&bytes) {
+                Ok(written) => bytes.advance(written),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.state = State::Blocked { rest: bytes, since: Instant::now() };
+                    return Ok(false);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Reads what has come, and drops it.
+    pub(super) fn hear(&mut self) -> Heard {
+        let mut scratch = [0; 1024];
+        loop {
+            match self.socket.read(&mut scratch) {
+                Ok(0) => {
+                    self.is_closed = true;
+                    return Heard::Closed;
+                }
+                Ok(len) => {
+                    self.noise = self.noise.saturating_add(u32::try_from(len).unwrap_or(u32::MAX));
+                    if self.noise as usize > NOISE_BYTES_MAX {
+                        return Heard::Broken;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Heard::Open,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Heard::Broken,
+            }
+        }
+    }
+
+    /// Writes the end, without which the stream would seem to be cut. Answers whether its client is
+    /// waited for, who has until then to close.
+    pub(super) fn end(&mut self, until: Instant) -> bool {
+        let is_written = self.socket.write(chunk::LAST).is_ok_and(|len| len == chunk::LAST.len());
+        let is_shut = self.socket.shutdown(Shutdown::Write).is_ok();
+        self.state = State::Lingering { until };
+        is_written && is_shut && !self.is_closed
+    }
+}

@@ -1,0 +1,114 @@
+//! A follower that waits for what happens: the one place where anybody waits for the feed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use relais_core::TaskId;
+use relais_engine::{Channel, EngineError, Happening, Subscription, View};
+use tokio::time::{Instant, sleep_until};
+
+use crate::app::App;
+use crate::connection::Client;
+use crate::watch::cursor::{Batch, Cursor, End, Step};
+
+/// One follower. Small: ten thousand of them wait for most of their lives.
+pub(crate) struct Follower {
+    pub(crate) app: Arc<App>,
+    pub(crate) channel: Arc<Channel>,
+    pub(crate) cursor: Cursor,
+    client: Client,
+}
+
+/// What a follower heard.
+pub(crate) enum News {
+    /// This happened. It counts as told when [`Follower::told`] was called.
+    Happened(Batch),
+    /// Nothing happened for a long time.
+    Quiet,
+    /// Nothing more will come.
+    End(End),
+    /// The store could not be read.
+    Failed(EngineError),
+}
+
+impl Follower {
+    /// Follows one task for so long, or until the client has closed its sending side: one that reads
+    /// on loses nothing by an early answer, and one that is gone would keep its connection all the
+    /// time. What happens from now on is not missed.
+    pub(crate) fn of_task(app: &Arc<App>, id: TaskId, wait: Duration, client: Client) -> Self {
+        let (channel, now) = (app.engine.channel(Subscription::Task(id)), Instant::now());
+        let cursor = Cursor::new(channel.end(), now, now + wait);
+        Self { app: app.clone(), channel, cursor, client }
+    }
+
+    /// Goes on with a cursor.
+    pub(crate) fn new(
+        app: Arc<App>,
+        channel: Arc<Channel>,
+        cursor: Cursor,
+        client: Client,
+    ) -> Self {
+        Self { app, channel, cursor, client }
+    }
+
+    /// What is to be done now.
+    pub(crate) fn step(&mut self, view: &View, now: Instant) -> Step {
+        let is_stopping = self.app.stop.is_cancelled();
+        self.cursor.step(self.channel.subscription(), view, now, is_stopping)
+    }
+
+    /// Resolves with what happens next. May be dropped at any time: the next call goes on where
+    /// the follower is.
+    pub(crate) async fn news(&mut self) -> News {
+        loop {
+            let view = self.channel.view(self.cursor.next());
+            let due = match self.step(&view, Instant::now()) {
+                Step::Tell(range) => return News::Happened(Batch::of_view(&view, range)),
+                // Boxed: while a follower waits, it does not pay for what it does when it is woken.
+                Step::Read => match Box::pin(self.read()).await {
+                    Ok(Some(batch)) if batch.happenings.is_empty() => {
+                        self.told(&batch, 0);
+                        continue;
+                    }
+                    Ok(Some(batch)) => return News::Happened(batch),
+                    Ok(None) => return News::End(End::Gone),
+                    Err(error) => return News::Failed(error),
+                },
+                Step::Quiet => return News::Quiet,
+                Step::End(end) => return News::End(end),
+                Step::Wait(due) => due,
+            };
+            tokio::select! {
+                // What is there is told before a client that sends nothing more is taken for gone.
+                biased;
+                () = self.channel.reaches(view.end()) => {}
+                () = self.app.stop.cancelled() => {}
+                () = sleep_until(due) => {}
+                () = self.client.half_closed() => return News::End(End::Left),
+            }
+        }
+    }
+
+    /// What the log has next; `None` if the task is gone.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) async fn read(&self) -> Result<Option<Batch>, EngineError> {
+        // Noted before reading: what happens meanwhile is in the log, in the channel, or in both.
+        let next = self.channel.end();
+        let of = self.channel.subscription();
+        let part = self.app.engine.read_log(of, self.cursor.after()).await?;
+        if let (Subscription::Task(id), true) = (of, part.events.is_empty())
+            && self.app.engine.task(*id).await?.is_none()
+        {
+            return Ok(None);
+        }
+        let events = part.events.into_iter().map(Happening::Event).collect();
+        Ok(Some(Batch::of_log(events, part.end, (!part.has_more).then_some(next))))
+    }
+
+    /// The first `count` of what happened were told.
+    pub(crate) fn told(&mut self, batch: &Batch, count: usize) {
+        self.cursor.told(self.channel.subscription(), batch, count, Instant::now());
+    }
+}

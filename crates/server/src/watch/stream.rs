@@ -1,0 +1,324 @@
+//! A follower whose events are written to a client, whatever the form and whatever carries the bytes:
+//! the HTTP library's body, or a bare socket that was taken back from it.
+//!
+//! A browser closes an `EventSource` for ever after any error status: whatever may pass is told as
+//! `relais.busy` in a 200 instead.
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use futures_util::stream;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, StatusCode};
+use relais_api::{Notice, Span, codes};
+use relais_core::{Status, Timestamp, limits};
+use relais_engine::{Happening, Subscription, View};
+use tokio::time::Instant;
+
+use crate::answer::problem::Refusal;
+use crate::app::App;
+use crate::connection::Client;
+use crate::watch::cursor::{Batch, Cursor, Resume, Step};
+use crate::watch::follower::{Follower, News};
+
+/// How long a client waits before it comes back: drawn in this range, so that a thousand streams
+/// that end together do not come back together. Browsers do not go under 500 ms.
+const RETRY_MS: std::ops::Range<u32> = 1_000..5_000;
+
+/// How what a stream says is written. It decides nothing.
+pub(crate) trait Form: Send + Sync {
+    /// Its media type.
+    fn media_type(&self) -> &'static str;
+    /// An event, as JSON on one line, with the number by which a client resumes behind it.
+    fn event(&self, number: u64, name: &str, json: &[u8], out: &mut Vec<u8>);
+    /// What is said besides the log.
+    fn notice(&self, notice: &Notice, out: &mut Vec<u8>);
+    /// How long a client that comes back waits, in milliseconds; a notice follows.
+    fn come_back_after(&self, ms: u32, out: &mut Vec<u8>);
+    /// Something that nobody sees, and that keeps the connection alive.
+    fn quiet(&self, out: &mut Vec<u8>);
+}
+
+/// A stream of events.
+pub struct EventStream {
+    follower: Follower,
+    form: &'static dyn Form,
+}
+
+/// What a stream turned out to be.
+pub(crate) enum Opened {
+    /// Events follow, after the bytes that begin it.
+    Stream(EventStream, Bytes),
+    /// The log is over and was read: do not come back.
+    Over,
+}
+
+/// What is asked for.
+pub(crate) struct Asked {
+    pub(crate) subscription: Subscription,
+    pub(crate) resume: Resume,
+    /// When the right to it ends.
+    pub(crate) until: Option<Timestamp>,
+    pub(crate) client: Client,
+    pub(crate) form: &'static dyn Form,
+}
+
+impl EventStream {
+    /// Opens a stream.
+    ///
+    /// # Errors
+    /// When the store cannot be read, the task is gone, or the server stops: a stream that would be
+    /// closed at once is not opened.
+    pub(crate) async fn open(app: &Arc<App>, asked: Asked) -> Result<Opened, Refusal> {
+        if app.stop.is_cancelled() {
+            return Err(Refusal::new(&codes::SERVER_DRAINING));
+        }
+        let Asked { subscription, resume, until, client, form } = asked;
+        // Sitting down before looking: what happens in between is not missed.
+        let channel = app.engine.channel(subscription);
+        let (last, task) = match channel.subscription() {
+            Subscription::Task(id) => {
+                let task = app.engine.task(*id).await?;
+                let task = task.ok_or_else(|| Refusal::new(&codes::TASK_NOT_FOUND))?;
+                (task.life.version, Some(task))
+            }
+            Subscription::Many(_) => (app.engine.begin(&channel).await?, None),
+        };
+        let is_over = task.as_ref().is_some_and(|task| task.life.status().is_terminal());
+        if is_over && resume == Resume::After(last) {
+            return Ok(Opened::Over);
+        }
+        let (after, is_reset) = resume.within(last);
+        let (now, chance) = (Instant::now(), app.engine.chance().unit());
+        let left = until.map(|until| until.since(app.engine.now()));
+        let mut cursor = Cursor::stream(after, now, left, chance);
+        cursor.is_queued = task.as_ref().is_some_and(|task| task.life.status() == Status::Queued);
+        app.metrics.followers(1);
+        let follower = Follower::new(app.clone(), channel, cursor, client);
+        let mut this = Self { follower, form };
+        let opening = this.opening(task.map(|task| task.life.version), is_reset).await?;
+        Ok(Opened::Stream(this, opening))
+    }
+
+    /// The bytes that begin it. `version` is that of the one task that it follows.
+    async fn opening(&mut self, version: Option<u64>, is_reset: bool) -> Result<Bytes, Refusal> {
+        let (app, after) = (self.follower.app.clone(), self.follower.cursor.after());
+        let gone = || Refusal::new(&codes::TASK_GONE);
+        let batch = self.follower.read().await?.ok_or_else(gone)?;
+        let mut seqs = batch.happenings.iter().filter_map(|happening| match happening {
+            Happening::Event(event) => Some(event.entry.seq),
+            Happening::Erased(_) => None,
+        });
+        let (first, last) = (seqs.next(), seqs.next_back());
+        // The numbers of many tasks always have gaps, and tell no version.
+        let open =
+            version.map_or(Notice::Open { version: 0, gap: false }, |version| Notice::Open {
+                version: version.max(last.or(first).unwrap_or(0)),
+                gap: first.is_some_and(|first| first > after + 1),
+            });
+        let mut out = Vec::with_capacity(1_024);
+        self.form.come_back_after(retry_ms(&app), &mut out);
+        self.form.notice(&open, &mut out);
+        if is_reset {
+            let reset = Notice::Reset { reason: "unknown".to_owned(), from: 0 };
+            self.form.notice(&reset, &mut out);
+        }
+        let count = self.write(&batch, &mut out);
+        self.told(&batch, count);
+        if self.follower.cursor.is_queued && count == batch.happenings.len() {
+            self.estimate(&mut out).await?;
+        }
+        Ok(out.into())
+    }
+
+    /// The next piece of the stream; `None` at its end.
+    ///
+    /// May be dropped at any time: the next call goes on where the last one that returned left off.
+    pub async fn piece(&mut self) -> Option<Bytes> {
+        let mut out = Vec::new();
+        match self.follower.news().await {
+            News::Happened(batch) => {
+                let count = self.write(&batch, &mut out);
+                self.told(&batch, count);
+            }
+            News::Quiet => self.quiet_anew(&mut out).await,
+            News::End(_) => return None,
+            News::Failed(error) => self.busy(&error.into(), &mut out),
+        }
+        Some(out.into())
+    }
+
+    /// What is to be done now.
+    pub(crate) fn step(&mut self, view: &View, now: Instant) -> Step {
+        self.follower.step(view, now)
+    }
+
+    /// The form it is written in.
+    pub(crate) fn form(&self) -> &'static dyn Form {
+        self.form
+    }
+
+    /// Who follows.
+    pub(crate) fn follower(&self) -> &Follower {
+        &self.follower
+    }
+
+    /// Writes happenings, as many as one piece of a stream may have: a follower that does not read
+    /// holds no more than that. Answers how many.
+    pub(crate) fn write(&self, batch: &Batch, out: &mut Vec<u8>) -> usize {
+        let Follower { app, channel, .. } = &self.follower;
+        let mut count = 0;
+        for happening in &batch.happenings {
+            if count > 0 && out.len() >= limits::STREAM_CHUNK_BYTES_MAX {
+                break;
+            }
+            match happening {
+                Happening::Event(event) => {
+                    let number = channel.subscription().number_of(event);
+                    let (name, json) = (event.entry.data.kind().as_str(), event.json(app.base()));
+                    self.form.event(number, name, json, out);
+                }
+                Happening::Erased(task) => {
+                    self.form.notice(&Notice::Erased { task: task.to_string() }, out);
+                }
+            }
+            count += 1;
+        }
+        count
+    }
+
+    /// The first `count` of a batch were written.
+    pub(crate) fn told(&mut self, batch: &Batch, count: usize) {
+        self.follower.told(batch, count);
+    }
+
+    /// What is written when nothing happens, if it need not be made first.
+    pub(crate) fn quiet(&mut self) -> Option<Bytes> {
+        let mut out = Vec::new();
+        self.form.quiet(&mut out);
+        if let (true, Subscription::Task(id)) =
+            (self.follower.cursor.is_queued, self.follower.channel.subscription())
+        {
+            let app = &self.follower.app;
+            let estimate = app.estimates.known(*id, app.engine.elapsed())?;
+            self.form.notice(&estimate, &mut out);
+        }
+        self.follower.cursor.told_quiet(Instant::now());
+        Some(out.into())
+    }
+
+    async fn quiet_anew(&mut self, out: &mut Vec<u8>) {
+        self.form.quiet(out);
+        if self.follower.cursor.is_queued {
+            // Without one it is the sign of life alone.
+            let _ = Box::pin(self.estimate(out)).await;
+        }
+        self.follower.cursor.told_quiet(Instant::now());
+    }
+
+    async fn estimate(&self, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        let Follower { app, channel, .. } = &self.follower;
+        if let Subscription::Task(id) = channel.subscription()
+            && let Some(estimate) = app.estimates.of(app, *id).await?
+        {
+            self.form.notice(&estimate, out);
+        }
+        Ok(())
+    }
+
+    /// The last bytes of a stream that cannot be served on now.
+    fn busy(&mut self, refusal: &Refusal, out: &mut Vec<u8>) {
+        let app = &self.follower.app;
+        app.note(refusal, None);
+        out.append(&mut busy(app, self.form, refusal));
+        self.follower.cursor.end();
+    }
+}
+
+impl Drop for EventStream {
+    fn drop(&mut self) {
+        self.follower.app.metrics.followers(-1);
+    }
+}
+
+/// Marks a response whose bytes may be written without the HTTP library: whoever takes the stream
+/// and the bytes that begin it writes them behind the head; otherwise the response's body does.
+#[derive(Clone)]
+pub struct Streaming(Arc<Mutex<Option<Begun>>>);
+
+/// A stream, and the bytes that begin it.
+pub(crate) type Begun = Box<(EventStream, Bytes)>;
+
+impl Streaming {
+    /// Takes the stream; `None` if it was taken before.
+    #[must_use]
+    pub fn take(&self) -> Option<Begun> {
+        self.0.lock().expect("nothing panics while it is held").take()
+    }
+}
+
+/// The answer that is a stream.
+#[must_use]
+pub(crate) fn response(opened: Opened) -> Response {
+    let Opened::Stream(events, opening) = opened else {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        return response;
+    };
+    let form = events.form;
+    let streaming = Streaming(Arc::new(Mutex::new(Some(Box::new((events, opening))))));
+    let marked = streaming.clone();
+    let pieces = stream::unfold(None, move |events: Option<EventStream>| {
+        let taken = if events.is_none() { streaming.take() } else { None };
+        async move {
+            let (events, piece) = match (events, taken) {
+                (None, taken) => *taken?,
+                (Some(mut events), _) => {
+                    let piece = events.piece().await?;
+                    (events, piece)
+                }
+            };
+            Some((Ok::<_, Infallible>(piece), Some(events)))
+        }
+    });
+    let mut response = head(form, Body::from_stream(pieces));
+    response.extensions_mut().insert(marked);
+    response
+}
+
+/// A refusal that will pass, told so that a browser comes back.
+#[must_use]
+pub(crate) fn busy_response(app: &App, form: &dyn Form, refusal: &Refusal) -> Response {
+    head(form, Body::from(busy(app, form, refusal)))
+}
+
+/// The head of every stream.
+fn head(form: &dyn Form, body: Body) -> Response {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(form.media_type()));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // nginx would hold events back otherwise.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
+
+fn busy(app: &App, form: &dyn Form, refusal: &Refusal) -> Vec<u8> {
+    let ms = match refusal.retry_after_s() {
+        Some(seconds) => seconds.saturating_mul(1_000).max(RETRY_MS.start),
+        None => retry_ms(app),
+    };
+    let mut out = Vec::new();
+    form.come_back_after(ms, &mut out);
+    form.notice(&Notice::Busy { retry_after: Span::from_ms(u64::from(ms)) }, &mut out);
+    out
+}
+
+/// How long this client waits before it comes back.
+fn retry_ms(app: &App) -> u32 {
+    let spread = f64::from(RETRY_MS.end - RETRY_MS.start);
+    RETRY_MS.start + (app.engine.chance().unit() * spread) as u32
+}
