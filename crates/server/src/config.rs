@@ -4,6 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use relais_core::{LaneKey, OptionName, QueueName, TenantName, limits};
 use relais_engine::Grants;
 
@@ -21,7 +22,7 @@ pub struct ServerConfig {
     /// where links are made from the listening address.
     pub public_url: Option<String>,
     /// Whose `Forwarded` and `X-Forwarded-*` are believed: networks as (address, prefix length).
-    pub trusted_proxies: Vec<(IpAddr, u8)>,
+    pub trusted_proxies: Vec<IpNet>,
     /// Where requests go that no route takes: scheme, authority and base path; `None` answers 404.
     pub fallback: Option<String>,
     /// Which `Host` the fallback is sent; `None` is [`HostHeader::usual_for`] its URL.

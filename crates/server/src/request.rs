@@ -5,6 +5,7 @@ pub(crate) mod accept;
 pub(crate) mod bodies;
 pub(crate) mod heavy;
 pub(crate) mod incoming;
+pub(crate) mod lists;
 pub(crate) mod params;
 pub(crate) mod pieces;
 pub(crate) mod prefer;

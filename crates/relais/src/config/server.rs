@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 use http::header::InvalidHeaderName;
+use ipnet::IpNet;
 use relais_api::time::Span;
 use relais_core::{TenantName, limits};
 use relais_engine::headers::folded;
@@ -152,13 +153,11 @@ fn public_url(
 }
 
 /// `10.0.0.0/8`, or one address.
-fn network(text: &str) -> Result<(IpAddr, u8), String> {
-    let refuse = || format!("{text:?} is no network; write for example \"10.0.0.0/8\"");
-    let (address, len) = text.split_once('/').unwrap_or((text, ""));
-    let address: IpAddr = address.parse().map_err(|_| refuse())?;
-    let max = if address.is_ipv4() { 32 } else { 128 };
-    let len = if text.contains('/') { len.parse().map_err(|_| refuse())? } else { max };
-    if len > max { Err(refuse()) } else { Ok((address, len)) }
+fn network(text: &str) -> Result<IpNet, String> {
+    let one = || text.parse::<IpAddr>().map(IpNet::from);
+    text.parse()
+        .or_else(|_| one())
+        .map_err(|_| format!("{text:?} is no network; write for example \"10.0.0.0/8\""))
 }
 
 fn prefix_of(text: &str) -> Result<String, &'static str> {
@@ -225,8 +224,8 @@ mod tests {
 
     #[test]
     fn a_network_is_an_address_and_a_length() {
-        assert_eq!(network("10.0.0.0/8"), Ok(([10, 0, 0, 0].into(), 8)));
-        assert_eq!(network("::1"), Ok((IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1_u16]), 128)));
+        assert_eq!(network("10.0.0.0/8").map(|net| net.prefix_len()), Ok(8));
+        assert_eq!(network("::1").map(|net| net.to_string()), Ok("::1/128".to_owned()));
         for text in ["10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.0/-1", "here", ""] {
             assert!(network(text).is_err(), "{text}");
         }

@@ -8,6 +8,7 @@ use http::{HeaderMap, header};
 use crate::app::App;
 use crate::auth::{Caller, is_loopback};
 use crate::config::ServerConfig;
+use crate::request::lists::split;
 
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
 const X_FORWARDED_HOST: &str = "x-forwarded-host";
@@ -199,26 +200,13 @@ impl Source {
 
 /// Whether an address is that of a proxy whose word counts.
 fn is_trusted(config: &ServerConfig, address: IpAddr) -> bool {
-    config.trusted_proxies.iter().any(|(network, len)| contains(*network, *len, address))
-}
-
-/// Whether the first `len` bits of an address are those of the network.
-fn contains(network: IpAddr, len: u8, address: IpAddr) -> bool {
-    let (network, address, width) = match (network.to_canonical(), address.to_canonical()) {
-        (IpAddr::V4(network), IpAddr::V4(address)) => {
-            (u128::from(network.to_bits()), u128::from(address.to_bits()), 32)
-        }
-        (IpAddr::V6(network), IpAddr::V6(address)) => (network.to_bits(), address.to_bits(), 128),
-        _ => return false,
-    };
-    let differing = width - u32::from(len).min(width);
-    (network ^ address).checked_shr(differing).unwrap_or(0) == 0
+    config.trusted_proxies.iter().any(|network| network.contains(&address.to_canonical()))
 }
 
 /// What `Forwarded` tells, in its order.
 fn standard_hops(headers: &HeaderMap) -> Vec<Hop<'_>> {
     let lines = headers.get_all(header::FORWARDED).iter();
-    let elements = lines.flat_map(|line| line.to_str().unwrap_or_default().split(','));
+    let elements = lines.flat_map(|line| parts(line.to_str().unwrap_or_default(), b','));
     let hop = |element| Hop {
         node: parameter(element, "for"),
         proto: parameter(element, "proto"),
@@ -241,10 +229,15 @@ fn old_hops(headers: &HeaderMap) -> Vec<Hop<'_>> {
     hops
 }
 
+/// The parts of a text between separators that are not quoted.
+fn parts(text: &str, separator: u8) -> impl Iterator<Item = &str> {
+    split(text.as_bytes(), separator).map(|part| std::str::from_utf8(part).unwrap_or_default())
+}
+
 /// The value of a parameter of one element of `Forwarded`.
 fn parameter<'a>(element: &'a str, name: &str) -> Option<&'a str> {
-    let pairs = element.split(';').filter_map(|pair| pair.trim().split_once('='));
-    let (_, value) = pairs.into_iter().find(|(key, _)| key.eq_ignore_ascii_case(name))?;
+    let mut pairs = parts(element, b';').filter_map(|pair| pair.trim().split_once('='));
+    let (_, value) = pairs.find(|(key, _)| key.eq_ignore_ascii_case(name))?;
     Some(value.trim().trim_matches('"')).filter(|value| !value.is_empty())
 }
 
@@ -279,16 +272,10 @@ mod tests {
 
     use super::*;
 
-    fn source(
-        trusted: &[(&str, u8)],
-        peer: &str,
-        fields: &[(&'static str, &'static str)],
-    ) -> Source {
+    fn source(trusted: &[&str], peer: &str, fields: &[(&'static str, &'static str)]) -> Source {
         let mut config = ServerConfig::on_loopback();
-        config.trusted_proxies = trusted
-            .iter()
-            .map(|(network, len)| (network.parse().expect("an address"), *len))
-            .collect();
+        config.trusted_proxies =
+            trusted.iter().map(|network| network.parse().expect("a network")).collect();
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
             headers.append(*name, HeaderValue::from_static(value));
@@ -304,10 +291,10 @@ mod tests {
             ("x-forwarded-proto", "https"),
             ("x-forwarded-host", "api.example"),
         ];
-        let believed = source(&[("10.0.0.0", 8)], "10.1.2.3", &fields);
+        let believed = source(&["10.0.0.0/8"], "10.1.2.3", &fields);
         assert_eq!(believed.client, "203.0.113.7".parse::<IpAddr>().expect("an address"));
         assert_eq!((&*believed.proto, &*believed.host), ("https", "api.example"));
-        let other = source(&[("10.0.0.0", 16)], "10.1.2.3", &fields);
+        let other = source(&["10.0.0.0/16"], "10.1.2.3", &fields);
         assert_eq!(other.client, "10.1.2.3".parse::<IpAddr>().expect("an address"));
         assert_eq!((&*other.proto, &*other.host), ("http", "a.example"));
     }
@@ -316,7 +303,7 @@ mod tests {
     fn nobody_elsewhere_is_on_this_machine() {
         let is_here = |peer, told: &'static str| {
             let fields = [("x-forwarded-for", told)];
-            source(&[("10.0.0.0", 8), ("127.0.0.0", 8)], peer, &fields).is_on_this_machine()
+            source(&["10.0.0.0/8", "127.0.0.0/8"], peer, &fields).is_on_this_machine()
         };
         assert!(is_here("::1", "203.0.113.7"), "nobody's proxy");
         assert!(!is_here("127.0.0.1", "203.0.113.7"));
@@ -332,7 +319,7 @@ mod tests {
 
     #[test]
     fn both_kinds_of_fields_tell_one_story() {
-        let ten = [("10.0.0.0", 8), ("::1", 128)];
+        let ten = ["10.0.0.0/8", "::1/128"];
         let host = ("host", "a:81");
         let both = |fields: &[(&'static str, &'static str)]| {
             told(&source(&ten, "10.0.0.1", &[&[host], fields].concat()))
@@ -373,7 +360,7 @@ mod tests {
     #[test]
     fn addresses_of_six_are_written_as_each_field_wants_them() {
         let fields = [("forwarded", "for=\"[2001:db8::1]:80\";proto=https;host=\"b:1\"")];
-        let (forwarded, others) = told(&source(&[("::1", 128)], "::1", &fields));
+        let (forwarded, others) = told(&source(&["::1/128"], "::1", &fields));
         let first = "for=\"[2001:db8::1]\";proto=https;host=\"b:1\"";
         assert_eq!(forwarded, format!("{first}, for=\"[::1]\";proto=https;host=\"b:1\""));
         assert_eq!(others, "2001:db8::1, ::1 | https | b:1");
@@ -381,12 +368,14 @@ mod tests {
 
     #[test]
     fn networks_contain_their_addresses() {
-        let is_in = |network: &str, len, address: &str| {
-            contains(network.parse().expect("one"), len, address.parse().expect("one"))
+        let is_in = |network: &str, address: &str| {
+            let mut config = ServerConfig::on_loopback();
+            config.trusted_proxies = vec![network.parse().expect("a network")];
+            is_trusted(&config, address.parse().expect("one"))
         };
-        assert!(is_in("0.0.0.0", 0, "1.2.3.4") && is_in("::", 0, "::1"));
-        assert!(is_in("192.0.2.0", 24, "192.0.2.255") && !is_in("192.0.2.0", 24, "192.0.3.0"));
-        assert!(is_in("192.0.2.1", 32, "::ffff:192.0.2.1") && !is_in("192.0.2.1", 32, "192.0.2.0"));
-        assert!(!is_in("::", 0, "1.2.3.4"));
+        assert!(is_in("0.0.0.0/0", "1.2.3.4") && is_in("::/0", "::1"));
+        assert!(is_in("192.0.2.0/24", "192.0.2.255") && !is_in("192.0.2.0/24", "192.0.3.0"));
+        assert!(is_in("192.0.2.1/32", "::ffff:192.0.2.1") && !is_in("192.0.2.1/32", "192.0.2.0"));
+        assert!(!is_in("::/0", "1.2.3.4"));
     }
 }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use http::HeaderMap;
 
+use crate::request::lists::split;
+
 /// The preferences that Relais knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Prefer {
@@ -44,22 +46,6 @@ impl Prefer {
     pub(crate) fn wait_up_to(self, max: Duration) -> Option<Duration> {
         self.wait.map(|wait| wait.min(max))
     }
-}
-
-/// The parts between separators that are not inside a quoted string.
-fn split(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
-    let mut quoted = false;
-    let mut escaped = false;
-    text.split(move |byte| {
-        if escaped {
-            escaped = false;
-        } else if quoted && *byte == b'\\' {
-            escaped = true;
-        } else if *byte == b'"' {
-            quoted = !quoted;
-        }
-        *byte == separator && !quoted
-    })
 }
 
 fn seconds(value: &[u8]) -> Option<Duration> {

@@ -306,7 +306,7 @@ async fn retries_by_hand_have_a_key_of_their_own() {
 #[tokio::test]
 async fn a_trusted_proxy_says_who_called_and_how() {
     let mut plan = Plan::with(Mode::Async).await;
-    plan.server.trusted_proxies = vec![("127.0.0.0".parse().unwrap(), 8)];
+    plan.server.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
     plan.route().lane = Some(LaneSource::Ip);
     let house = plan.build().await;
     let fields = "x-forwarded-for: 203.0.113.7\r\nx-forwarded-proto: https\r\n\

@@ -10,7 +10,7 @@ use crate::house::{House, Plan, Reply};
 /// A house behind a proxy on this machine, whose queues give two tasks to each address.
 async fn plan() -> Plan {
     let mut plan = Plan::with(Mode::Async).await;
-    plan.server.trusted_proxies = vec![("127.0.0.0".parse().unwrap(), 8)];
+    plan.server.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
     // What came through a proxy is not taken at `/v1` without a key otherwise.
     plan.server.is_insecure = true;
     plan.policy = Policy { capacity_per_ip: Some(2), ..Policy::default() };
