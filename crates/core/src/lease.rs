@@ -9,10 +9,10 @@ use crate::time::Timestamp;
 /// Who holds a lease.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Holder {
-    /// A process of Relais that runs the attempt itself; `epoch` tells its processes apart, so that
-    /// the attempts of a dead one are found at the next start.
+    /// A node, which is a process of Relais that runs the attempt itself: what one held that is dead
+    /// is found by its number.
     Relais {
-        /// Drawn at the start of the process.
+        /// The number of the node, drawn at its start.
         epoch: u64,
     },
     /// A worker, by the name it gave.

@@ -108,6 +108,10 @@ pub const PROBLEM_BYTES_MAX: usize = 16 << 10;
 pub const LEASE_MIN: Duration = Duration::from_secs(1);
 /// Longest lease.
 pub const LEASE_MAX: Duration = Duration::from_secs(12 * 3600);
+/// How often a node gives a sign of life.
+pub const NODE_BEAT_EVERY: Duration = Duration::from_secs(10);
+/// How long a node counts as alive after one: then another takes back what it held.
+pub const NODE_ALIVE_FOR: Duration = Duration::from_secs(30);
 /// How long an attempt of Relais itself that was told to stop keeps its slot at most: it stops at
 /// once, or its process is dead, or its handler never yields.
 pub const ABORT_GRACE: Duration = Duration::from_secs(10);
@@ -188,6 +192,7 @@ pub const CONNECTIONS_MAX: usize = 18_000;
 pub const BACKLOG_MAX: u32 = 4_096;
 
 const _: () = assert!(LEASE_MIN.as_millis() < LEASE_MAX.as_millis());
+const _: () = assert!(2 * NODE_BEAT_EVERY.as_millis() < NODE_ALIVE_FOR.as_millis());
 const _: () = assert!(EVENTS_PROGRESS_MAX < EVENTS_MAX);
 const _: () = assert!((INLINE_BODY_BYTES_MAX as u64) < REQUEST_BODY_BYTES_MAX);
 const _: () = assert!(CHECKPOINT_BYTES_MAX <= INLINE_BODY_BYTES_MAX);

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::event::CancelReason;
-use crate::lease::Lease;
+use crate::lease::{Holder, Lease};
 use crate::limits;
 use crate::spec::{Source, Spec};
 use crate::time::Timestamp;
@@ -375,6 +375,15 @@ impl Life {
             State::Running { lease, .. } => Some(lease),
             State::Failed { holder, .. } | State::Canceled { holder, .. } => holder.as_ref(),
             State::Queued { .. } | State::Waiting { .. } | State::Succeeded { .. } => None,
+        }
+    }
+
+    /// The node of Relais that holds its lease, if one does: see [`Holder::Relais`].
+    #[must_use]
+    pub fn held_by(&self) -> Option<u64> {
+        match self.lease()?.holder {
+            Holder::Relais { epoch } => Some(epoch),
+            Holder::Worker { .. } => None,
         }
     }
 

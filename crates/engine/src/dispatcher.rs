@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use relais_core::{Command, Gone, Holder, LeaseToken, Runner, Timestamp};
-use relais_store::{Claim, Claimed, Claims, DueQuery, Pool, RunBy};
+use relais_core::{Command, Gone, Holder, LeaseToken, QueueName, Runner, TenantName, Timestamp};
+use relais_store::{Claim, Claimed, Claims, Pool, RunBy};
 use tokio::sync::Notify;
 
 use crate::engine::{Engine, EngineError};
@@ -18,8 +18,6 @@ use crate::upstream::origin::Room;
 
 /// Attempts that one claim of the dispatcher starts at most.
 const CLAIM_MAX: u32 = 64;
-/// Pools read at the start of the process.
-const POOLS_MAX: usize = 100_000;
 /// How long a worker that asked counts as there: it may be about to ask again.
 const STAFFED_FOR: Duration = Duration::from_secs(10);
 /// In-process attempts at once.
@@ -118,17 +116,14 @@ impl Engine {
         }
     }
 
-    /// Wakes every pool that has something ready.
-    pub(crate) async fn wake_all_pools(&self) -> Result<(), EngineError> {
+    /// Wakes the pools that have something ready: those of one queue, or all.
+    pub(crate) async fn wake_pools(
+        &self,
+        of: Option<(TenantName, QueueName)>,
+    ) -> Result<(), EngineError> {
+        let pools = self.store().pools(of).await?;
         let now = self.now();
-        let query = DueQuery { now, limit: POOLS_MAX, all_pools: true };
-        let due = self.store().due(query).await?;
-        for pool in due.pools {
-            self.wake(&pool, now);
-        }
-        if let Some(next) = due.next {
-            self.propose_alarm(next);
-        }
+        pools.iter().for_each(|pool| self.wake(pool, now));
         Ok(())
     }
 
@@ -184,7 +179,7 @@ impl Engine {
             }
             RunBy::Inline | RunBy::Workers => INLINE_MAX,
         };
-        let holder = Holder::Relais { epoch: self.inner().epoch };
+        let holder = Holder::Relais { epoch: self.inner().node };
         let trouble = &self.inner().dispatcher.trouble;
         let claims = match self.claim(pool, holder, reserved as usize).await {
             Ok(claims) => {

@@ -47,6 +47,8 @@ impl Engine {
         if tokio::time::timeout(LAST_WORD, inner.tracker.wait()).await.is_err() {
             tracing::warn!("what runs in the background did not stop in time");
         }
+        // Others need not wait to take back what is left; where that fails, they wait.
+        let _ = tokio::time::timeout(LAST_WORD, self.beat(Duration::ZERO)).await;
     }
 
     async fn until_nothing_runs(&self) {

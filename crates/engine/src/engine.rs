@@ -4,13 +4,13 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, RwLock};
 
 use bytes::Bytes;
+use relais_core::limits::NODE_ALIVE_FOR;
 use relais_core::{
-    BodyKind, Command, Effect, Policy, QueueName, Refused, Reply, Task, TaskId, TenantName,
-    Timestamp,
+    BodyKind, Command, Effect, Policy, Refused, Reply, Task, TaskId, TenantName, Timestamp,
 };
 use relais_store::{
-    Commit, Committed, EventQuery, Figures, Filter, Health, Logged, Page, Pool, QueueChange,
-    QueueStats, Rejected, Spool, StepOf, Stepped, Store, StoreError, StoredBody,
+    Commit, Committed, EventQuery, Figures, Filter, Health, Logged, Page, Pool, Queues, Rejected,
+    Spool, StepOf, Stepped, Store, StoreError, StoredBody,
 };
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -84,8 +84,8 @@ pub(crate) struct Inner {
     pub(crate) taps: Taps,
     pub(crate) coalescer: Coalescer,
     caller: Caller,
-    /// Tells this process's attempts from those of dead ones.
-    pub(crate) epoch: u64,
+    /// The number of this node: the leases of its attempts name it.
+    pub(crate) node: u64,
     /// Claims and attempts of this process.
     pub(crate) attempts: TaskTracker,
     /// What else runs in the background.
@@ -98,7 +98,7 @@ pub(crate) struct Inner {
 }
 
 impl Engine {
-    /// Starts the engine: takes back the attempts of dead processes, then begins to run what waits.
+    /// Starts the engine: begins to take back the attempts of dead nodes, and to run what waits.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -108,7 +108,7 @@ impl Engine {
         clock: Arc<dyn Clock>,
         chance: Arc<dyn Chance>,
     ) -> Result<Self, EngineError> {
-        let epoch = u64::try_from(chance.bits() >> 64).expect("the upper half fits");
+        let node = u64::try_from(chance.bits() >> 64).expect("the upper half fits");
         let inner = Inner {
             policies: Policies::new(&config),
             feed: Feed::default(),
@@ -122,7 +122,7 @@ impl Engine {
             taps: Taps::default(),
             coalescer: Coalescer::default(),
             caller: Caller::new(config.upstream_tls.clone()),
-            epoch,
+            node,
             attempts: TaskTracker::new(),
             tracker: TaskTracker::new(),
             is_draining: AtomicBool::new(false),
@@ -134,12 +134,15 @@ impl Engine {
             chance,
         };
         let engine = Self { inner: Arc::new(inner) };
-        for stats in engine.store().queues().await? {
+        for stats in engine.store().queues(Queues::All).await? {
             engine.inner.known.admit(&stats.tenant, &stats.queue);
             engine.policies().put(stats.tenant, stats.queue, stats.policy);
         }
         engine.begin_time();
-        engine.reclaim().await?;
+        if engine.beat(NODE_ALIVE_FOR).await? {
+            engine.bound_leases().await?;
+        }
+        engine.wake_pools(None).await?;
         let keeper = engine.clone();
         engine.inner.tracker.spawn(async move { keeper.keep_time().await });
         Ok(engine)
@@ -193,7 +196,7 @@ impl Engine {
     /// # Errors
     /// When the store cannot be read.
     pub async fn look_again(&self) -> Result<(), EngineError> {
-        self.wake_all_pools().await
+        self.wake_pools(None).await
     }
 
     /// Who calls upstreams: for tasks, and for whoever passes requests on without one.
@@ -307,14 +310,6 @@ impl Engine {
         Ok(*task)
     }
 
-    /// All queues with their counts.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn queues(&self) -> Result<Vec<QueueStats>, EngineError> {
-        Ok(self.store().queues().await?)
-    }
-
     /// What operators watch, beside the counts of queues.
     ///
     /// # Errors
@@ -323,36 +318,12 @@ impl Engine {
         Ok(self.store().figures().await?)
     }
 
-    /// Changes the settings of a queue.
-    ///
-    /// # Errors
-    /// [`EngineError::QueueIsConfigured`] for a policy of a configured queue.
-    pub async fn change_queue(
-        &self,
-        tenant: TenantName,
-        queue: QueueName,
-        change: QueueChange,
-    ) -> Result<(), EngineError> {
-        if matches!(change, QueueChange::Policy(_)) && self.policies().is_defined(&queue) {
-            return Err(EngineError::QueueIsConfigured);
-        }
-        self.admit_queue(&tenant, &queue)?;
-        let commit =
-            Commit::Queue { tenant: tenant.clone(), queue: queue.clone(), change: change.clone() };
-        self.commit_one(commit).await?;
-        if let QueueChange::Policy(policy) = change {
-            self.policies().put(tenant, queue, policy.map(|policy| *policy));
-        }
-        // Whatever the change allows now may start.
-        self.wake_all_pools().await
-    }
-
-    /// Small named values that survive.
+    /// Small named values that survive, whose names begin so.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn secrets(&self) -> Result<Vec<(String, Bytes)>, EngineError> {
-        Ok(self.store().secrets().await?)
+    pub async fn secrets(&self, prefix: &str) -> Result<Vec<(String, Bytes)>, EngineError> {
+        Ok(self.store().secrets(prefix).await?)
     }
 
     /// Stores, or with `None` removes, a small named value.
@@ -445,7 +416,7 @@ impl Engine {
             .collect())
     }
 
-    async fn commit_one(&self, commit: Commit) -> Result<Committed, EngineError> {
+    pub(crate) async fn commit_one(&self, commit: Commit) -> Result<Committed, EngineError> {
         let mut answers = self.store().commit(vec![commit]).await?;
         Ok(answers.pop().expect("one answer per commit")?)
     }

@@ -17,6 +17,7 @@ pub mod feed;
 pub mod headers;
 mod log;
 pub mod measure;
+mod node;
 mod queue;
 pub mod seal;
 mod submit;

@@ -1,4 +1,5 @@
-//! Which queues there are, and those that nothing defines any more.
+//! Which queues there are, how they stand, and those that nothing defines any more.
 
 pub(crate) mod known;
+mod settings;
 pub(crate) mod undefined;

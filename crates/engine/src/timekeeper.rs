@@ -11,7 +11,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
-use relais_core::{Command, Gone, Holder, Lease, Reply, State, Status, Task, TaskId, Timestamp};
+use relais_core::limits::{NODE_ALIVE_FOR, NODE_BEAT_EVERY};
+use relais_core::{Command, Lease, Reply, State, Status, Task, TaskId, Timestamp};
 use relais_store::{Commit, Committed, DueQuery, Filter, Pool};
 use tokio::sync::Notify;
 
@@ -93,12 +94,17 @@ impl Engine {
     /// Runs until the engine stops.
     pub(crate) async fn keep_time(&self) {
         let mut sweep_at = self.elapsed() + SWEEP_EVERY;
+        let mut beat_at = self.elapsed() + NODE_BEAT_EVERY;
         let next = || Timestamp::from_ms(self.inner().alarm.next_ms.load(Ordering::Acquire));
         while !self.inner().stop.is_cancelled() {
             // Before anything is judged by the time that it is now.
             self.look_at_clock();
             if next() <= self.now() {
                 self.look_at_clock_during(self.look_for_due()).await;
+            }
+            if self.elapsed() >= beat_at {
+                beat_at = self.elapsed() + NODE_BEAT_EVERY;
+                self.look_at_clock_during(self.be_alive()).await;
             }
             if self.elapsed() >= sweep_at {
                 self.feed().sweep();
@@ -148,6 +154,18 @@ impl Engine {
         }
     }
 
+    /// Gives a sign of life. One that fails is nothing yet: the next may come in time.
+    async fn be_alive(&self) {
+        let beaten = match self.beat(NODE_ALIVE_FOR).await {
+            Ok(true) => self.bound_leases().await,
+            Ok(false) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = beaten {
+            tracing::debug!(%error, "could not give a sign of life");
+        }
+    }
+
     async fn look_for_due(&self) {
         let alarm = &self.inner().alarm;
         // Whoever proposes from here on is seen, by the number or by the notification.
@@ -180,7 +198,11 @@ impl Engine {
         }
         let mut reckoned = self.bound_leases().await;
         if reckoned.is_ok() {
-            reckoned = self.wake_all_pools().await;
+            // By the time that it is now: another node goes by it.
+            reckoned = self.beat(NODE_ALIVE_FOR).await.map(|_| ());
+        }
+        if reckoned.is_ok() {
+            reckoned = self.wake_pools(None).await;
         }
         if reckoned.is_err() {
             has_leapt.store(true, Ordering::Release);
@@ -191,7 +213,7 @@ impl Engine {
     /// Ends what is overdue and wakes what became ready; answers when to look again.
     async fn act_on_due(&self, now: Timestamp) -> Result<Timestamp, EngineError> {
         let mut next = self.wake_alarmed_pools(now);
-        let due = self.store().due(DueQuery { now, limit: TICKS_MAX, all_pools: false }).await?;
+        let due = self.store().due(DueQuery { now, limit: TICKS_MAX }).await?;
         for pool in &due.pools {
             self.wake(pool, now);
         }
@@ -264,37 +286,17 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes back the attempts that a dead process of Relais left behind, and bounds the leases of a clock
-    /// that was ahead.
-    pub(crate) async fn reclaim(&self) -> Result<(), EngineError> {
-        let own = self.inner().epoch;
-        let is_dead = |holder: &Holder| matches!(holder, Holder::Relais { epoch } if *epoch != own);
-        let taken_back = self.step_leased(Status::Running, usize::MAX, |lease| {
-            let jitter = self.chance().unit();
-            is_dead(&lease.holder).then_some(Command::Crash {
-                nonce: lease.nonce,
-                gone: Gone::Died,
-                jitter,
-            })
-        });
-        let count = taken_back.await?;
-        if count > 0 {
-            tracing::info!(count, "took back attempts of a process that died");
-        }
-        self.bound_leases().await?;
-        self.wake_all_pools().await
-    }
-
     /// A lease is a duration: those of a clock that was ahead end a whole lease from now on. So do those
     /// of holders whose task is over and that have not stopped yet: they use a slot.
-    async fn bound_leases(&self) -> Result<(), EngineError> {
+    pub(crate) async fn bound_leases(&self) -> Result<(), EngineError> {
         let now = self.now();
         for (status, pages_max) in [
             (Status::Running, usize::MAX),
             (Status::Failed, ENDED_PAGES_MAX),
             (Status::Canceled, ENDED_PAGES_MAX),
         ] {
-            let bound = self.step_leased(status, pages_max, |lease| {
+            let held = Filter { status: Some(status), ..Filter::default() };
+            let bound = self.step_leased(held, pages_max, |lease| {
                 lease.is_beyond(now).then(|| self.tick_command())
             });
             bound.await?;
@@ -302,18 +304,18 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes the steps that `command_of` names for leases of tasks with a status; answers how many.
-    async fn step_leased(
+    /// Takes the steps that `command_of` names for leases of tasks that a filter means; answers how
+    /// many.
+    pub(crate) async fn step_leased(
         &self,
-        status: Status,
+        of: Filter,
         pages_max: usize,
         command_of: impl Fn(&Lease) -> Option<Command>,
     ) -> Result<usize, EngineError> {
         let mut count = 0;
         let mut after = None;
         for _ in 0..pages_max {
-            let status = Some(status);
-            let filter = Filter { status, after, limit: LEASES_PAGE, ..Filter::default() };
+            let filter = Filter { after, limit: LEASES_PAGE, ..of.clone() };
             let page = self.list(filter).await?;
             let steps: Vec<_> = page
                 .tasks

@@ -10,12 +10,13 @@ use std::time::Duration;
 use anyhow::bail;
 use bytes::Bytes;
 use relais_core::{
-    BodyKind, Command, EventKind, Order, Policy, Refused, Reply, Runner, State, Task, TaskId,
+    BodyKind, Command, EventKind, Order, Policy, QueueName, Refused, Reply, Runner, State, Task,
+    TaskId, TenantName,
 };
 use relais_store::{
-    Accept, Body, BodySource, Claim, Claims, Commit, Committed, Data, Due, DueQuery, EventQuery,
-    Figures, Filter, Health, Logged, Page, Place, QueueStats, Rejected, Spool, StepOf, Stepped,
-    Store, StoreError, StoreFuture, StoredBody,
+    Accept, Beat, Body, BodySource, Claim, Claims, Commit, Committed, Data, Due, DueQuery,
+    EventQuery, Figures, Filter, Health, Logged, Nodes, Page, Place, Pool, QueueStats, Queues,
+    Rejected, Spool, StepOf, Stepped, Store, StoreError, StoreFuture, StoredBody,
 };
 
 /// The variable that names a fault.
@@ -269,15 +270,17 @@ impl Store for FaultyStore {
                 let kept = tasks.iter().flatten().filter(|task| is_kept(task));
                 due.tasks = kept.map(|task| task.spec.id).collect();
             }
-            let hides = self.fault == Fault::AlarmLost;
-            // What is ready at the start is seen, so that only time is lost.
-            let pools = if hides && !query.all_pools { Vec::new() } else { due.pools };
-            Ok(if hides {
-                Due { tasks: Vec::new(), pools, next: None }
-            } else {
-                Due { pools, ..due }
-            })
+            // What is ready at the start is seen (`pools`), so that only time is lost.
+            Ok(if self.fault == Fault::AlarmLost { Due::default() } else { due })
         })
+    }
+
+    fn beat(&self, beat: Beat) -> StoreFuture<'_, Nodes> {
+        self.inner.beat(beat)
+    }
+
+    fn pools(&self, of: Option<(TenantName, QueueName)>) -> StoreFuture<'_, Vec<Pool>> {
+        self.inner.pools(of)
     }
 
     fn read(&self, ids: Vec<TaskId>) -> StoreFuture<'_, Vec<Option<Task>>> {
@@ -334,8 +337,12 @@ impl Store for FaultyStore {
         self.inner.spool()
     }
 
-    fn queues(&self) -> StoreFuture<'_, Vec<QueueStats>> {
-        self.inner.queues()
+    fn queue(&self, tenant: TenantName, queue: QueueName) -> StoreFuture<'_, Option<QueueStats>> {
+        self.inner.queue(tenant, queue)
+    }
+
+    fn queues(&self, which: Queues) -> StoreFuture<'_, Vec<QueueStats>> {
+        self.inner.queues(which)
     }
 
     fn figures(&self) -> StoreFuture<'_, Figures> {
@@ -346,8 +353,8 @@ impl Store for FaultyStore {
         self.inner.place(task)
     }
 
-    fn secrets(&self) -> StoreFuture<'_, Vec<(String, Bytes)>> {
-        self.inner.secrets()
+    fn secrets(&self, prefix: &str) -> StoreFuture<'_, Vec<(String, Bytes)>> {
+        self.inner.secrets(prefix)
     }
 
     fn health(&self) -> Health {

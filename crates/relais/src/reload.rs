@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use relais_engine::Engine;
 use relais_server::Door;
+use relais_server::auth::KEY_SECRETS;
 
 use crate::cli::{show, variable};
 use crate::config::{self, Invalid, Overrides, Settings};
@@ -72,7 +73,7 @@ impl Reload {
         for what in &fixed {
             tracing::warn!("{what} has changed, which needs a restart: it stays as it was");
         }
-        start::check_keys(&next, &self.engine.secrets().await?)?;
+        start::check_keys(&next, &self.engine.secrets(KEY_SECRETS).await?)?;
         let rules = self.door.prepare(next.server.clone())?;
         for warning in next.warnings.iter().chain(&rules.certificate_warnings()) {
             tracing::warn!("{warning}");

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use relais_core::Timestamp;
 use relais_engine::seal::{SealKey, SealKeyId};
 use relais_engine::{Clock as _, Engine, SystemChance, SystemClock};
-use relais_server::auth::decode_key;
+use relais_server::auth::{KEY_SECRETS, decode_key};
 use relais_server::{App, Door};
 use relais_store::{Commit, Health, MemoryStore, Store, StoreError};
 use relais_store_sqlite::{Options, Report, SqliteStore};
@@ -36,7 +36,7 @@ pub(crate) async fn serve(settings: Settings, overrides: Overrides) -> anyhow::R
     let admin = bind(settings.server.admin_listen)?;
     let opened = open(&settings.store).await?;
     let store = &opened.store;
-    check_keys(&settings, &store.secrets().await?)?;
+    check_keys(&settings, &store.secrets(KEY_SECRETS).await?)?;
     let seal_key = opened.seal_key(&settings).await?;
     let engine = engine(&settings, store.clone(), seal_key).await?;
     let app = App::new(settings.server.clone(), engine.clone())

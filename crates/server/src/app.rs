@@ -88,7 +88,7 @@ impl App {
     /// # Errors
     /// When the store cannot be read, or holds a key that makes no sense.
     pub async fn new(config: ServerConfig, engine: Engine) -> Result<Arc<Self>, ServeError> {
-        let secrets = engine.secrets().await?;
+        let secrets = engine.secrets("").await?;
         let app = Self {
             keys: Keys::new(&config.keys, &secrets)?,
             signing: Arc::new(SigningKeys::load(&engine, &secrets).await?),

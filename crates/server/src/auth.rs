@@ -17,7 +17,7 @@ use http::{HeaderMap, header};
 use relais_core::TenantName;
 
 pub(crate) use keys::Keys;
-pub use keys::{InvalidKey, decode_key, encode_key, hash_key, unhex};
+pub use keys::{InvalidKey, KEY_SECRETS, decode_key, encode_key, hash_key, unhex};
 pub(crate) use local::is_loopback;
 pub(crate) use mac::CallerMac;
 use mac::draw;

@@ -86,6 +86,7 @@ create table task (
   sched_at integer,                  -- of scheduled tasks
   apart integer,                     -- the status of waiting, failed and canceled tasks
   holds integer,                     -- 1 if it has started in strict order and is not terminal
+  node integer,                      -- the node of Relais that holds its lease; null if a worker does
   key_scope blob,
   spec blob not null,
   life blob not null
@@ -97,6 +98,7 @@ create index task_due on task (status, due_at);
 create index task_scheduled on task (pool_id, sched_at) where sched_at is not null;
 create index task_apart on task (pool_id, apart, id) where apart is not null;
 create index task_holder on task (lane_id) where holds is not null;
+create index task_node on task (node, id) where node is not null;
 
 -- The log. The events of one task are chained backwards: the index that would find them costs more than
 -- all that is ever read through it. A failed attempt has all of its failure, as its task does.
@@ -143,6 +145,14 @@ create table secret (
   name text primary key,
   value blob not null
 ) strict, without rowid;
+
+-- Nodes: processes of Relais that run attempts of their own.
+create table node (
+  id integer primary key,
+  format integer not null,           -- the newest format of rows that it reads
+  beat_at integer not null,          -- its last sign of life
+  dead_at integer not null           -- when it is dead, unless it gives another
+) strict;
 
 create table counter (
   name text primary key,

@@ -37,6 +37,7 @@ impl Scribe<'_> {
             priority: 0,
             sched_at: row.get(5)?,
             is_leased: status == Status::Running,
+            node: None,
             started: if holds { Started::Strict } else { Started::No },
             source: None,
         };

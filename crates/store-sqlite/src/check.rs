@@ -9,7 +9,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use relais_core::{BodyKind, TaskId};
-use relais_store::{QueueStats, SEAL_KEY_ID_BYTES};
+use relais_store::{QueueStats, Queues, SEAL_KEY_ID_BYTES};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Row};
 
@@ -130,12 +130,12 @@ fn connect_viewer(path: &Path) -> rusqlite::Result<Connection> {
 
 /// Reads the secrets in a file, such as API keys.
 pub(crate) fn secrets(path: &Path) -> Result<Vec<(String, Bytes)>, OpenError> {
-    Ok(read::secrets(&View::of(path)?.conn)?)
+    Ok(read::secrets(&View::of(path)?.conn, "")?)
 }
 
 /// Reads the queues in a file, and their counts.
 pub(crate) fn queues(path: &Path) -> Result<Vec<QueueStats>, OpenError> {
-    Ok(read::queues(&View::of(path)?.conn)?)
+    Ok(read::queues(&View::of(path)?.conn, &Queues::All)?)
 }
 
 /// Reads which keys sealed what the tasks in a file hold.
@@ -268,6 +268,7 @@ impl Look<'_> {
             ("place", read.place == is_queued.then_some(place)),
             ("moment", sched_at.is_some() == (read.phase == Phase::Scheduled)),
             ("marks", (column("apart")?, column("holds")?) == (apart, holds)),
+            ("node", column("node")? == standing.node),
             ("log", column("seq")? == i64::try_from(task.life.version).ok()),
         ];
         counts.add(&read);

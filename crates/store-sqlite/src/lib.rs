@@ -12,6 +12,8 @@ mod checkpoint;
 mod claim;
 mod codec;
 mod copy;
+#[cfg(test)]
+mod cost;
 mod events;
 mod fault;
 mod hash;
@@ -19,6 +21,7 @@ mod held;
 mod ledger;
 mod list;
 mod migrate;
+mod nodes;
 mod open;
 mod read;
 mod readers;
@@ -39,11 +42,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use relais_core::{BodyKind, Task, TaskId};
+use relais_core::{BodyKind, QueueName, Task, TaskId, TenantName};
 use relais_store::{
-    Claim, Claims, Commit, Committed, Due, DueQuery, EventQuery, Figures, Filter, Health, Logged,
-    Page, Place, QueueStats, Rejected, SEAL_KEY_ID_BYTES, Spool, Store, StoreError, StoreFuture,
-    StoredBody,
+    Beat, Claim, Claims, Commit, Committed, Due, DueQuery, EventQuery, Figures, Filter, Health,
+    Logged, Nodes, Page, Place, Pool, QueueStats, Queues, Rejected, SEAL_KEY_ID_BYTES, Spool,
+    Store, StoreError, StoreFuture, StoredBody,
 };
 use rusqlite::Connection;
 
@@ -211,6 +214,19 @@ impl Store for SqliteStore {
         })
     }
 
+    fn pools(&self, of: Option<(TenantName, QueueName)>) -> StoreFuture<'_, Vec<Pool>> {
+        match of {
+            Some((tenant, queue)) => {
+                self.point(move |conn| read::ready_pools_of(conn, &tenant, &queue))
+            }
+            None => self.page(read::ready_pools),
+        }
+    }
+
+    fn beat(&self, beat: Beat) -> StoreFuture<'_, Nodes> {
+        Box::pin(self.parts.writer.ask(move |reply| Request::Beat { beat, reply }))
+    }
+
     fn read(&self, ids: Vec<TaskId>) -> StoreFuture<'_, Vec<Option<Task>>> {
         if ids.len() <= READ_HERE_MAX {
             self.point(move |conn| read::tasks(conn, &ids))
@@ -248,8 +264,12 @@ impl Store for SqliteStore {
         Box::pin(std::future::ready(Ok(Box::new(spool) as Box<dyn Spool>)))
     }
 
-    fn queues(&self) -> StoreFuture<'_, Vec<QueueStats>> {
-        self.page(read::queues)
+    fn queue(&self, tenant: TenantName, queue: QueueName) -> StoreFuture<'_, Option<QueueStats>> {
+        self.point(move |conn| read::queue(conn, &tenant, &queue))
+    }
+
+    fn queues(&self, which: Queues) -> StoreFuture<'_, Vec<QueueStats>> {
+        self.page(move |conn| read::queues(conn, &which))
     }
 
     fn figures(&self) -> StoreFuture<'_, Figures> {
@@ -263,8 +283,9 @@ impl Store for SqliteStore {
         self.point(move |conn| read::place(conn, task))
     }
 
-    fn secrets(&self) -> StoreFuture<'_, Vec<(String, Bytes)>> {
-        self.page(read::secrets)
+    fn secrets(&self, prefix: &str) -> StoreFuture<'_, Vec<(String, Bytes)>> {
+        let prefix = prefix.to_owned();
+        self.page(move |conn| read::secrets(conn, &prefix))
     }
 
     fn health(&self) -> Health {

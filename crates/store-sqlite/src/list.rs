@@ -1,11 +1,14 @@
 //! Pages of tasks, newest first. The work of a page is bounded, whatever the filter.
+//!
+//! A page goes along one or several ways: indexes in which ids of tasks that it may show fall. It
+//! reads a task only where a way comes upon it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet, VecDeque};
 
-use relais_core::{LaneKey, QueueName, Status, Task, TaskId, TenantName};
+use relais_core::{QueueName, Status, Task, TaskId, TenantName};
 use relais_store::{Filter, Page};
 use rusqlite::types::Value;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Row};
 
 use crate::codec;
 use crate::fault::Fault;
@@ -13,76 +16,118 @@ use crate::ledger::count_at;
 use crate::row::{status_of, task_of};
 use crate::sql;
 
-/// Rows looked at for one page.
+/// Tasks looked at for one page.
 const LOOKED_AT_MAX: usize = 10_000;
 /// Tasks of a status that are sorted for each page.
-const FEW_MAX: u64 = 4_000;
+const FEW_MAX: u64 = 10_000;
+/// A status that one task in so many has is found by going through all of them.
+const DENSE_IN: u64 = 8;
 /// Pools whose tasks are merged by an index; a filter that means more goes through all tasks.
-const MERGED_MAX: usize = 64;
-
-/// One way of going through tasks: a statement whose rows fall by id.
-struct Way {
-    statement: &'static str,
-    /// Its parameters after the cursor and the limit.
-    params: Vec<Value>,
-}
+const MERGED_MAX: usize = 1_024;
+/// Ids read at once, at least, of each of several ways.
+const IDS_MIN: usize = 8;
 
 pub(crate) fn page(conn: &Connection, filter: &Filter) -> Result<Page, Fault> {
     if filter.limit == 0 {
         return Ok(Page::default());
     }
-    let pools = pools(conn, filter)?;
-    let search = Search { filter, pools: &pools, is_all: is_everything(filter) };
-    let ways = ways(conn, filter, &pools)?;
-    if let [way] = &ways[..] {
-        return search.follow(conn, way);
-    }
-    search.merge(conn, &ways)
+    let scope = Scope::of(conn, filter)?;
+    let mut search = Search { conn, filter, ways: scope.ways(conn, filter)?, scope };
+    search.page()
 }
 
-/// Whether no pool is left out, so that none needs to be looked up.
-fn is_everything(filter: &Filter) -> bool {
-    filter.tenant.is_none() && filter.queue.is_none()
+/// The pools that a filter means, without those in which it finds nothing.
+struct Scope {
+    /// None where no task is left out for its pool.
+    pools: Option<HashSet<i64>>,
+    /// Tasks that have the status, if one is asked for.
+    count: u64,
 }
 
-fn pools(conn: &Connection, filter: &Filter) -> Result<HashSet<i64>, Fault> {
-    let tenant = filter.tenant.as_ref().map(TenantName::as_str);
-    let queue = filter.queue.as_ref().map(QueueName::as_str);
-    let mut select = conn.prepare_cached(sql::LIST_POOLS)?;
-    let pools = select.query_map(params![tenant, queue], |row| row.get(0))?;
-    Ok(pools.collect::<Result<_, _>>()?)
-}
-
-/// How to go through the tasks a filter means, with as few others as possible.
-fn ways(conn: &Connection, filter: &Filter, pools: &HashSet<i64>) -> Result<Vec<Way>, Fault> {
-    if let Some((key, value)) = &filter.label {
+impl Scope {
+    fn of(conn: &Connection, filter: &Filter) -> Result<Self, Fault> {
         let tenant = filter.tenant.as_ref().map(TenantName::as_str);
-        let mut select = conn.prepare_cached(sql::LIST_TENANTS)?;
-        let tenants = select.query_map([tenant], |row| row.get::<_, i64>(0))?;
-        let way = |tenant| Way {
-            statement: sql::LIST_LABELED,
-            params: vec![Value::Integer(tenant), key.clone().into(), value.clone().into()],
+        let queue = filter.queue.as_ref().map(QueueName::as_str);
+        if (tenant, queue, filter.status) == (None, None, None) {
+            return Ok(Self { pools: None, count: 0 });
+        }
+        let (statement, params) = match (tenant, queue) {
+            (Some(tenant), Some(queue)) => (sql::LIST_POOLS_OF_QUEUE, vec![tenant, queue]),
+            (Some(tenant), None) => (sql::LIST_POOLS_OF, vec![tenant]),
+            (None, _) => (sql::LIST_POOLS, Vec::new()),
         };
-        return Ok(tenants.map(|tenant| tenant.map(way)).collect::<Result<_, _>>()?);
+        let (mut pools, mut counts) = (HashSet::new(), HashMap::new());
+        let mut select = conn.prepare_cached(statement)?;
+        let mut rows = select.query(rusqlite::params_from_iter(params))?;
+        while let Some(row) = rows.next()? {
+            if queue
+                .is_some_and(|queue| row.get_ref(2).is_ok_and(|name| name.as_str() != Ok(queue)))
+            {
+                continue;
+            }
+            let with_status = match filter.status {
+                Some(status) => count_at(row, 3 + status as usize)?,
+                None => 1,
+            };
+            if with_status > 0 {
+                pools.insert(row.get(0)?);
+                counts.insert(row.get::<_, i64>(1)?, with_status);
+            }
+        }
+        Ok(Self { pools: Some(pools), count: counts.values().sum() })
     }
-    if let Some(status) = filter.status
-        && counts(conn)?[status as usize] <= FEW_MAX
-    {
-        let params = vec![Value::Integer(status as i64)];
-        return Ok(vec![Way { statement: sql::LIST_FEW, params }]);
-    }
-    let is_apart =
-        matches!(filter.status, Some(Status::Waiting | Status::Failed | Status::Canceled));
-    if let (true, Some(status)) = (is_apart && pools.len() <= MERGED_MAX, filter.status) {
-        let mut pools: Vec<i64> = pools.iter().copied().collect();
-        pools.sort_unstable();
-        let way = |pool| Way {
-            statement: sql::LIST_APART,
-            params: vec![Value::Integer(pool), Value::Integer(status as i64)],
+
+    /// How to go through the tasks a filter means, with as few others as possible.
+    fn ways(&self, conn: &Connection, filter: &Filter) -> Result<Vec<Way>, Fault> {
+        let nothing = self.pools.as_ref().is_some_and(HashSet::is_empty);
+        if nothing {
+            return Ok(Vec::new());
+        }
+        if let Some((key, value)) = &filter.label {
+            let tenants = tenants(conn, filter.tenant.as_ref())?;
+            let label =
+                |tenant| vec![Value::Integer(tenant), key.clone().into(), value.clone().into()];
+            return Ok(tenants
+                .into_iter()
+                .map(|tenant| Way::new(sql::LIST_LABELED, label(tenant)))
+                .collect());
+        }
+        if let Some(node) = filter.held_by {
+            let held = vec![Value::Integer(node.cast_signed())];
+            return Ok(vec![Way::new(sql::LIST_HELD, held)]);
+        }
+        let (Some(status), Some(pools)) = (filter.status, &self.pools) else {
+            return Ok(vec![Way::new(sql::LIST_ALL, Vec::new())]);
         };
-        return Ok(pools.into_iter().map(way).collect());
+        let number = Value::Integer(status as i64);
+        let is_apart = matches!(status, Status::Waiting | Status::Failed | Status::Canceled);
+        if is_apart && pools.len() <= MERGED_MAX {
+            let of = |pool: &i64| vec![Value::Integer(*pool), number.clone()];
+            return Ok(pools.iter().map(|pool| Way::new(sql::LIST_APART, of(pool))).collect());
+        }
+        let one = |statement: &str, params: &[i64]| {
+            let mut select = conn.prepare_cached(statement)?;
+            let mut rows = select.query(rusqlite::params_from_iter(params))?;
+            rows.next()?.map_or(Ok(0), |row| count_at(row, 0))
+        };
+        let is_dense = self.count * DENSE_IN >= one(sql::SPAN, &[])?;
+        let few_max = i64::try_from(FEW_MAX + 1).expect("a small number");
+        if !is_dense && one(sql::COUNT_FEW, &[status as i64, few_max])? <= FEW_MAX {
+            return Ok(vec![Way::new(sql::LIST_FEW, vec![number])]);
+        }
+        Ok(vec![Way::new(sql::LIST_ALL, Vec::new())])
     }
-    Ok(vec![Way { statement: sql::LIST_ALL, params: Vec::new() }])
+}
+
+/// The ids of one tenant, or of all.
+fn tenants(conn: &Connection, of: Option<&TenantName>) -> Result<Vec<i64>, Fault> {
+    let (statement, params) = match of {
+        Some(tenant) => (sql::LIST_TENANT, vec![tenant.as_str()]),
+        None => (sql::LIST_TENANTS, Vec::new()),
+    };
+    let mut select = conn.prepare_cached(statement)?;
+    let tenants = select.query_map(rusqlite::params_from_iter(params), |row| row.get(0))?;
+    Ok(tenants.collect::<Result<_, _>>()?)
 }
 
 /// All tasks per status.
@@ -98,101 +143,113 @@ pub(crate) fn counts(conn: &Connection) -> Result<[u64; 6], Fault> {
     Ok(counts)
 }
 
-/// What a page looks for.
-struct Search<'a> {
-    filter: &'a Filter,
-    pools: &'a HashSet<i64>,
-    is_all: bool,
+/// One way of going through tasks: a statement that answers ids, falling.
+struct Way {
+    statement: &'static str,
+    /// Its parameters after the cursor and the limit.
+    params: Vec<Value>,
+    /// Ids that were read ahead.
+    ids: VecDeque<TaskId>,
+    is_read: bool,
 }
 
-/// What one way found.
-#[derive(Default)]
-struct Found {
-    tasks: Vec<Task>,
-    /// Where looking stopped before the end of the way.
-    stopped_at: Option<TaskId>,
+impl Way {
+    fn new(statement: &'static str, params: Vec<Value>) -> Self {
+        Self { statement, params, ids: VecDeque::new(), is_read: false }
+    }
+
+    /// The first of its ids behind `after`, read ahead `count` at a time.
+    fn first(
+        &mut self,
+        conn: &Connection,
+        after: Option<TaskId>,
+        count: usize,
+    ) -> Result<Option<TaskId>, Fault> {
+        if self.ids.is_empty() && !self.is_read {
+            let after = after.map_or([0xff; 16], codec::id_bytes);
+            let limit = i64::try_from(count).unwrap_or(i64::MAX);
+            let mut values = vec![Value::Blob(after.to_vec()), Value::Integer(limit)];
+            values.extend(self.params.iter().cloned());
+            let mut select = conn.prepare_cached(self.statement)?;
+            let mut rows = select.query(rusqlite::params_from_iter(values))?;
+            while let Some(row) = rows.next()? {
+                self.ids.push_back(codec::id_of(row.get_ref(0)?.as_blob()?)?);
+            }
+            self.is_read = self.ids.len() < count;
+        }
+        Ok(self.ids.front().copied())
+    }
+}
+
+/// What a page looks for, and where.
+struct Search<'a> {
+    conn: &'a Connection,
+    filter: &'a Filter,
+    scope: Scope,
+    ways: Vec<Way>,
 }
 
 impl Search<'_> {
-    fn follow(&self, conn: &Connection, way: &Way) -> Result<Page, Fault> {
-        let found = self.look(conn, way, self.filter.limit, LOOKED_AT_MAX)?;
-        Ok(Page { tasks: found.tasks, next: found.stopped_at })
-    }
-
-    /// Merges what several ways find; the page ends where the first of them stopped looking.
-    fn merge(&self, conn: &Connection, ways: &[Way]) -> Result<Page, Fault> {
-        let mut tasks = Vec::new();
-        let mut stopped_at: Option<TaskId> = None;
-        let each_max = (LOOKED_AT_MAX / ways.len().max(1)).max(self.filter.limit);
-        for way in ways {
-            let found = self.look(conn, way, self.filter.limit, each_max)?;
-            stopped_at = stopped_at.max(found.stopped_at);
-            tasks.extend(found.tasks);
-        }
-        // Beyond the point where one of the ways stopped, the others may not speak.
-        tasks.retain(|task| stopped_at.is_none_or(|stopped| task.spec.id >= stopped));
-        tasks.sort_unstable_by_key(|task| std::cmp::Reverse(task.spec.id));
-        if tasks.len() > self.filter.limit {
-            tasks.truncate(self.filter.limit);
-            stopped_at = tasks.last().map(|task| task.spec.id);
-        }
-        Ok(Page { tasks, next: stopped_at })
-    }
-
-    /// Goes along a way until `limit` tasks are found and it is known whether another follows.
-    fn look(
-        &self,
-        conn: &Connection,
-        way: &Way,
-        limit: usize,
-        looked_at_max: usize,
-    ) -> Result<Found, Fault> {
-        let mut found = Found::default();
-        let after = self.filter.after.map_or([0xff; 16], codec::id_bytes);
-        let mut select = conn.prepare_cached(way.statement)?;
-        let mut values = vec![
-            Value::Blob(after.to_vec()),
-            Value::Integer(i64::try_from(looked_at_max + 1).unwrap_or(i64::MAX)),
-        ];
-        values.extend(way.params.iter().cloned());
-        let mut rows = select.query(rusqlite::params_from_iter(values))?;
-        let mut looked_at = 0;
-        let mut last = None;
-        while let Some(row) = rows.next()? {
-            if looked_at == looked_at_max {
-                found.stopped_at = last;
+    /// Goes along all ways at once until the page is full and it is known whether another follows.
+    fn page(&mut self) -> Result<Page, Fault> {
+        let mut page = Page::default();
+        let mut last = self.filter.after;
+        // A way that sorts for each answer is asked once; of many ways each is asked for a little.
+        let ahead = match &self.ways[..] {
+            [way] if way.statement == sql::LIST_FEW => LOOKED_AT_MAX + 1,
+            ways => (2 * self.filter.limit).div_ceil(ways.len().max(1)).max(IDS_MIN),
+        };
+        let mut select = self.conn.prepare_cached(sql::LIST_TASK)?;
+        for looked_at in 0.. {
+            let Some(id) = self.next(last, ahead)? else { break };
+            if looked_at == LOOKED_AT_MAX {
+                page.next = last;
                 break;
             }
-            let id = codec::id_of(row.get_ref(0)?.as_blob()?)?;
-            looked_at += 1;
-            let fitting = match self.fitting(row) {
+            last = Some(id);
+            let mut rows = select.query([codec::id_bytes(id)])?;
+            let fitting = match rows.next()?.map(|row| self.fitting(row)).transpose() {
                 // The others can be read; `check` names this one.
                 Err(Fault::Task { .. }) => None,
-                fitting => fitting?,
+                fitting => fitting?.flatten(),
             };
-            if let Some(task) = fitting {
-                if found.tasks.len() == limit {
-                    found.stopped_at = found.tasks.last().map(|task| task.spec.id);
-                    break;
-                }
-                found.tasks.push(task);
+            let Some(task) = fitting else { continue };
+            if page.tasks.len() == self.filter.limit {
+                page.next = page.tasks.last().map(|task| task.spec.id);
+                break;
             }
-            last = Some(id);
+            page.tasks.push(task);
         }
-        Ok(found)
+        Ok(page)
+    }
+
+    /// The next id behind `last`, of all ways.
+    fn next(&mut self, last: Option<TaskId>, ahead: usize) -> Result<Option<TaskId>, Fault> {
+        let mut first: Option<(TaskId, usize)> = None;
+        for (at, way) in self.ways.iter_mut().enumerate() {
+            let id = way.first(self.conn, last, ahead)?;
+            first = first.max(id.map(|id| (id, at)));
+        }
+        let Some((id, at)) = first else { return Ok(None) };
+        self.ways[at].ids.pop_front();
+        Ok(Some(id))
     }
 
     /// The task of a row, if the filter means it.
     fn fitting(&self, row: &Row<'_>) -> Result<Option<Task>, Fault> {
         let filter = self.filter;
-        let status = status_of(row.get(2)?)?;
-        if filter.status.is_some_and(|wanted| wanted != status)
-            || (!self.is_all && !self.pools.contains(&row.get(1)?))
+        let status = status_of(row.get(1)?)?;
+        if filter.status.is_some_and(|wanted| wanted != status) {
+            return Ok(None);
+        }
+        if let Some(pools) = &self.scope.pools
+            && !pools.contains(&row.get(0)?)
         {
             return Ok(None);
         }
-        let task = task_of(row, 3)?;
-        let fits = |lane: &LaneKey| task.spec.lane.as_ref() == Some(lane);
-        Ok(filter.lane.as_ref().is_none_or(fits).then_some(task))
+        let task = task_of(row, 2)?;
+        let is_of_lane = filter.lane.is_none() || filter.lane == task.spec.lane;
+        let is_held = filter.held_by.is_none() || filter.held_by == task.life.held_by();
+        Ok((is_of_lane && is_held).then_some(task))
     }
 }

@@ -246,11 +246,12 @@ pub(crate) fn connect_reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(conn)
 }
 
-/// Counts how often the store was opened.
+/// Counts how often the store was opened. The nodes that had it open before are dead.
 fn count_boot(conn: &mut Connection) -> Result<i64, OpenError> {
     let transaction = conn.transaction()?;
     let boot = counter(&transaction, BOOT)? + 1;
     transaction.execute(sql::COUNTER_PUT, params![BOOT, boot])?;
+    transaction.execute(sql::NODES_END, [])?;
     transaction.commit()?;
     Ok(boot)
 }

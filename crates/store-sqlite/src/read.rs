@@ -1,9 +1,9 @@
 //! What single questions read: tasks, bodies, places, queues, what is due.
 
 use bytes::Bytes;
-use relais_core::{BodyKind, Life, Status, Task, TaskId};
+use relais_core::{BodyKind, Life, QueueName, Status, Task, TaskId, TenantName};
 use relais_store::{
-    Due, DueQuery, Place, Pool, QueueStats, SEAL_KEY_ID_BYTES, StoredBody, Waiting,
+    Due, DueQuery, Place, Pool, QueueStats, Queues, SEAL_KEY_ID_BYTES, StoredBody, Waiting,
 };
 use rusqlite::{Connection, Row, params};
 
@@ -37,9 +37,10 @@ pub(crate) fn body(
     rows.next()?.map(|row| stored_body(row, files)).transpose()
 }
 
-pub(crate) fn secrets(conn: &Connection) -> Result<Vec<(String, Bytes)>, Fault> {
+/// The secrets whose names begin so.
+pub(crate) fn secrets(conn: &Connection, prefix: &str) -> Result<Vec<(String, Bytes)>, Fault> {
     let mut select = conn.prepare_cached(sql::READ_SECRETS)?;
-    let secrets = select.query_map([], |row| {
+    let secrets = select.query_map([prefix], |row| {
         Ok((row.get::<_, String>(0)?, Bytes::from(row.get::<_, Vec<u8>>(1)?)))
     })?;
     Ok(secrets.collect::<Result<_, _>>()?)
@@ -57,9 +58,24 @@ pub(crate) fn seal_keys(conn: &Connection) -> Result<Vec<[u8; SEAL_KEY_ID_BYTES]
     }
 }
 
-pub(crate) fn queues(conn: &Connection) -> Result<Vec<QueueStats>, Fault> {
-    let mut select = conn.prepare_cached(sql::READ_QUEUES)?;
-    select.query_and_then([], queue_of)?.collect()
+pub(crate) fn queue(
+    conn: &Connection,
+    tenant: &TenantName,
+    queue: &QueueName,
+) -> Result<Option<QueueStats>, Fault> {
+    let mut select = conn.prepare_cached(sql::READ_QUEUE)?;
+    select.query_and_then([tenant.as_str(), queue.as_str()], queue_of)?.next().transpose()
+}
+
+pub(crate) fn queues(conn: &Connection, which: &Queues) -> Result<Vec<QueueStats>, Fault> {
+    let Queues::Of { tenant, after, limit } = which else {
+        return conn.prepare_cached(sql::READ_QUEUES)?.query_and_then([], queue_of)?.collect();
+    };
+    let mut select = conn.prepare_cached(sql::READ_QUEUES_OF)?;
+    // No name is empty.
+    let after = after.as_ref().map_or("", QueueName::as_str);
+    let limit = i64::try_from(*limit).unwrap_or(i64::MAX);
+    select.query_and_then(params![tenant.as_str(), after, limit], queue_of)?.collect()
 }
 
 fn queue_of(row: &Row<'_>) -> Result<QueueStats, Fault> {
@@ -140,11 +156,22 @@ pub(crate) fn due(conn: &Connection, query: DueQuery, pools: Vec<Pool>) -> Resul
         due.tasks.push(id);
     }
     due.next = next.map(relais_core::Timestamp::from_ms);
-    if query.all_pools {
-        let mut select = conn.prepare_cached(sql::READ_READY_POOLS)?;
-        due.pools = select.query_and_then([limit], pool_of)?.collect::<Result<_, _>>()?;
-    }
     Ok(due)
+}
+
+/// The pools with ready tasks, of all queues.
+pub(crate) fn ready_pools(conn: &Connection) -> Result<Vec<Pool>, Fault> {
+    conn.prepare_cached(sql::READ_READY_POOLS)?.query_and_then([], pool_of)?.collect()
+}
+
+/// The same of one queue.
+pub(crate) fn ready_pools_of(
+    conn: &Connection,
+    tenant: &TenantName,
+    queue: &QueueName,
+) -> Result<Vec<Pool>, Fault> {
+    let mut select = conn.prepare_cached(sql::READ_READY_POOLS_OF)?;
+    select.query_and_then([tenant.as_str(), queue.as_str()], pool_of)?.collect()
 }
 
 fn pool_of(row: &Row<'_>) -> Result<Pool, Fault> {

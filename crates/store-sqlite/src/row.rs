@@ -58,6 +58,7 @@ impl TaskRow {
             priority: self.task.spec.priority.get(),
             sched_at: self.sched_at,
             is_leased: self.task.life.lease().is_some(),
+            node: node_of(&self.task.life),
             started: self.started,
             source: self.task.live_source(),
         }
@@ -102,6 +103,11 @@ pub(crate) fn first_task(rows: &mut rusqlite::Rows<'_>) -> Result<Option<TaskRow
     rows.next()?.map(TaskRow::read).transpose()
 }
 
+/// The node of Relais that holds the lease of a task, as it is stored.
+pub(crate) fn node_of(life: &Life) -> Option<i64> {
+    life.held_by().map(u64::cast_signed)
+}
+
 /// The rank of a queued task; 0 of others, which have none.
 pub(crate) fn rank_of(task: &Task) -> i64 {
     task.life.run_at().map_or(0, |run_at| rank(run_at, task.spec.priority))
@@ -134,6 +140,7 @@ pub(crate) fn standing_after(
         priority: task.spec.priority.get(),
         sched_at,
         is_leased: task.life.lease().is_some(),
+        node: node_of(&task.life),
         started: started_after(&task.life.state, started, is_strict),
         source: task.live_source(),
     }

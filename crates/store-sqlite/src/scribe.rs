@@ -4,12 +4,13 @@
 //! (see `relais_core::step`).
 
 use relais_core::{BodyKind, Entry, Life, TaskId, Timestamp};
-use relais_store::{Body, Commit, Committed, Data, QueueChange, Rejected, Unclaimed};
+use relais_store::{Body, Commit, Committed, Data, QueueChange, Rejected, Roll, Unclaimed};
 use rusqlite::{Connection, params};
 
 use crate::codec;
 use crate::fault::Fault;
 use crate::ledger::{Home, Ledger, Ranked, Standing};
+use crate::nodes;
 use crate::recent::Recent;
 use crate::row::{TaskRow, body_key, encode_life, first_task, standing_after};
 use crate::shared::Shared;
@@ -23,6 +24,7 @@ pub(crate) struct Scribe<'c> {
     pub(crate) shared: &'c Shared,
     /// Tasks seen lately, as they are stored.
     pub(crate) recent: Recent,
+    pub(crate) roll: Roll,
     /// The next task's number: the order of arrival.
     pub(crate) next_n: i64,
     /// The next event's position.
@@ -56,6 +58,7 @@ impl<'c> Scribe<'c> {
             ledger: Ledger::load(conn)?,
             shared,
             recent: Recent::new(tasks_kept),
+            roll: nodes::load(conn)?,
             next_n: 0,
             next_pos: 0,
             has_erased: false,
@@ -75,6 +78,7 @@ impl<'c> Scribe<'c> {
         self.has_erased = false;
         self.recent = Recent::new(self.recent.kept_max());
         self.ledger = Ledger::load(self.conn)?;
+        self.roll = nodes::load(self.conn)?;
         self.count()
     }
 
@@ -206,10 +210,11 @@ impl<'c> Scribe<'c> {
                 after.place,
                 due_at.as_ms(),
                 row.last_pos,
-                life
+                life,
+                after.node
             ])?;
-        } else if before.status != after.status {
-            let changed = params![row.n, status, due_at.as_ms(), row.last_pos, life];
+        } else if before.status != after.status || before.node != after.node {
+            let changed = params![row.n, status, due_at.as_ms(), row.last_pos, life, after.node];
             hot.task_settle.execute(changed)?;
         } else if was_due != due_at {
             hot.task_touch.execute(params![row.n, due_at.as_ms(), row.last_pos, life])?;

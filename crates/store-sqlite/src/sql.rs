@@ -43,9 +43,10 @@ hot! {
     task_exists = "select 1 from task where id = ?1 limit 1";
     /// What changes when a task enters or leaves the queue.
     task_update = "update task set status = ?2, phase = ?3, place = ?4, due_at = ?5, last_pos = ?6,
-        life = ?7 where n = ?1";
+        life = ?7, node = ?8 where n = ?1";
     /// What changes while a task is not queued.
-    task_settle = "update task set status = ?2, due_at = ?3, last_pos = ?4, life = ?5 where n = ?1";
+    task_settle = "update task set status = ?2, due_at = ?3, last_pos = ?4, life = ?5, node = ?6
+        where n = ?1";
     /// What changes while a task stays where it is.
     task_touch = "update task set due_at = ?2, last_pos = ?3, life = ?4 where n = ?1";
     /// As above, if the next alarm stays as well.
@@ -140,12 +141,22 @@ pub(crate) const SECRET_PUT: &str = "insert into secret (name, value) values (?1
     on conflict (name) do update set value = ?2";
 pub(crate) const SECRET_DELETE: &str = "delete from secret where name = ?1";
 
+// Nodes.
+
+pub(crate) const NODES: &str = "select id, format, beat_at, dead_at from node limit -1";
+pub(crate) const NODE_HOLDS: &str = "select 1 from task where node = ?1 limit 1";
+pub(crate) const NODES_CLEAR: &str = "delete from node";
+pub(crate) const NODE_INSERT: &str = "insert into node (id, format, beat_at, dead_at)
+    values (?1, ?2, ?3, ?4)";
+/// One process at a time has the file: all that were there before are gone.
+pub(crate) const NODES_END: &str = "update node set dead_at = beat_at";
+
 // A task that cannot be decoded: it is never due, and next in no order.
 
 pub(crate) const READ_STRANGE: &str = "select id, lane_id, status, phase, place, sched_at, holds
     from task where n = ?1 limit 1";
 pub(crate) const SET_ASIDE: &str = "update task set phase = 4, place = null, sched_at = null,
-    holds = null, due_at = 9223372036854775807 where n = ?1";
+    holds = null, node = null, due_at = 9223372036854775807 where n = ?1";
 pub(crate) const READ_ASIDE: &str = "select id from task where status in (0, 1, 2, 3, 4, 5)
     and due_at = 9223372036854775807 and phase = 4 limit ?1";
 
@@ -184,11 +195,21 @@ pub(crate) const READ_BODY: &str = "select len, crc, file, head, data from body
 /// one step in its index each.
 pub(crate) const READ_SEAL_KEY: &str = "select substr(data, 1, 4) from body
     where key % 8 = 3 and substr(data, 1, 4) > ?1 order by substr(data, 1, 4) limit 1";
-pub(crate) const READ_SECRETS: &str = "select name, value from secret order by name limit -1";
+/// Those whose names begin with a text: no name holds the last of all characters.
+pub(crate) const READ_SECRETS: &str = "select name, value from secret
+    where name >= ?1 and name < ?1 || char(0x10ffff) order by name limit -1";
 pub(crate) const READ_QUEUES: &str = "select tenant.name, queue.name, is_paused, policy, queued,
     running, waiting, succeeded, failed, canceled, ready, leases
     from queue join tenant on tenant.id = tenant_id
     order by tenant.name, queue.name limit -1";
+pub(crate) const READ_QUEUES_OF: &str = "select tenant.name, queue.name, is_paused, policy, queued,
+    running, waiting, succeeded, failed, canceled, ready, leases
+    from tenant join queue on tenant_id = tenant.id
+    where tenant.name = ?1 and queue.name > ?2 order by queue.name limit ?3";
+pub(crate) const READ_QUEUE: &str = "select tenant.name, queue.name, is_paused, policy, queued,
+    running, waiting, succeeded, failed, canceled, ready, leases
+    from tenant join queue on tenant_id = tenant.id
+    where tenant.name = ?1 and queue.name = ?2 limit 1";
 /// The task of each queue that is first by rank, of those that are next in their lanes: a look at
 /// the order of the lanes, and one task for each queue.
 pub(crate) const READ_WAITING: &str = "select tenant.name, queue.name, task.life from (
@@ -205,7 +226,10 @@ pub(crate) const READ_NEXT_POOL: &str = "select next_at from pool where next_at 
 pub(crate) const READ_DEAD_KEY: &str = "select 1 from idem where gone_at <= ?1 limit 1";
 pub(crate) const READ_READY_POOLS: &str = "select tenant.name, queue.name, kind, origin from pool
     join queue on queue.id = queue_id join tenant on tenant.id = tenant_id
-    where has_ready = 1 order by tenant.name, queue.name, kind, origin limit ?1";
+    where has_ready = 1 order by tenant.name, queue.name, kind, origin limit -1";
+pub(crate) const READ_READY_POOLS_OF: &str = "select tenant.name, queue.name, kind, origin
+    from tenant join queue on tenant_id = tenant.id join pool on queue_id = queue.id
+    where tenant.name = ?1 and queue.name = ?2 and has_ready = 1 order by kind, origin limit -1";
 pub(crate) const READ_PLACE: &str = "select task.n, phase, place, lane.queue_id, lane.key,
     queue.is_strict, queue.leases, lane.leases, queue.is_paused, queue.bucket,
     lane.full_at
@@ -250,28 +274,43 @@ pub(crate) const READ_LABELED: &str = "select id from label where
     tenant_id = (select id from tenant where name = ?1 limit 1) and key = ?2 and value = ?3
     order by id desc limit ?4";
 
-/// Which pools a filter means.
-pub(crate) const LIST_POOLS: &str = "select pool.id from pool join queue on queue.id = queue_id
-    join tenant on tenant.id = tenant_id
-    where (?1 is null or tenant.name = ?1) and (?2 is null or queue.name = ?2)
-    order by pool.id limit -1";
-pub(crate) const LIST_ALL: &str = "select id, pool_id, status, spec, life from task
-    where id < ?1 order by id desc limit ?2";
-pub(crate) const LIST_APART: &str = "select id, pool_id, status, spec, life from task
+/// Which pools a filter means, with the counts of their queues.
+pub(crate) const LIST_POOLS: &str =
+    "select pool.id, queue_id, queue.name, queued, running, waiting,
+    succeeded, failed, canceled from pool join queue on queue.id = queue_id limit -1";
+pub(crate) const LIST_POOLS_OF: &str = "select pool.id, queue_id, queue.name, queued, running,
+    waiting, succeeded, failed, canceled from tenant join queue on tenant_id = tenant.id
+    join pool on queue_id = queue.id where tenant.name = ?1 limit -1";
+pub(crate) const LIST_POOLS_OF_QUEUE: &str =
+    "select pool.id, queue_id, queue.name, queued, running,
+    waiting, succeeded, failed, canceled from tenant join queue on tenant_id = tenant.id
+    join pool on queue_id = queue.id where tenant.name = ?1 and queue.name = ?2 limit -1";
+/// Ids of tasks that a list may show, behind one and falling.
+pub(crate) const LIST_ALL: &str = "select id from task where id < ?1 order by id desc limit ?2";
+pub(crate) const LIST_APART: &str = "select id from task
     where pool_id = ?3 and apart = ?4 and id < ?1 order by id desc limit ?2";
-/// For a status that few tasks have.
-pub(crate) const LIST_FEW: &str = "select id, pool_id, status, spec, life from task
-    where n in (select n from task where status = ?3 and id < ?1 order by id desc limit ?2)
-    order by id desc limit ?2";
+/// What a node holds.
+pub(crate) const LIST_HELD: &str = "select id from task
+    where node = ?3 and id < ?1 order by id desc limit ?2";
+/// For a status that few tasks have: all of them are sorted.
+pub(crate) const LIST_FEW: &str = "select id from task indexed by task_due
+    where status = ?3 and id < ?1 order by id desc limit ?2";
+/// Tasks with a status, counted up to a bound.
+pub(crate) const COUNT_FEW: &str = "select count(*) from
+    (select 1 from task where status = ?1 limit ?2)";
+/// As many tasks there are at most.
+pub(crate) const SPAN: &str =
+    "select ifnull((select max(n) from task) - (select min(n) from task) + 1, 0)
+    limit 1";
+pub(crate) const LIST_TASK: &str =
+    "select pool_id, status, spec, life from task where id = ?1 limit 1";
 pub(crate) const COUNT_STATUSES: &str = "select ifnull(sum(queued), 0), ifnull(sum(running), 0),
     ifnull(sum(waiting), 0), ifnull(sum(succeeded), 0), ifnull(sum(failed), 0),
     ifnull(sum(canceled), 0) from queue limit 1";
-pub(crate) const LIST_LABELED: &str = "select task.id, pool_id, status, spec, life
-    from label join task on task.id = label.id
-    where label.tenant_id = ?3 and label.key = ?4 and label.value = ?5 and label.id < ?1
-    order by label.id desc limit ?2";
-pub(crate) const LIST_TENANTS: &str = "select id from tenant where ?1 is null or name = ?1
-    order by id limit -1";
+pub(crate) const LIST_LABELED: &str = "select id from label
+    where tenant_id = ?3 and key = ?4 and value = ?5 and id < ?1 order by id desc limit ?2";
+pub(crate) const LIST_TENANTS: &str = "select id from tenant limit -1";
+pub(crate) const LIST_TENANT: &str = "select id from tenant where name = ?1 limit 1";
 
 // Looking over everything; a row is as good as the one before.
 
@@ -287,7 +326,7 @@ pub(crate) const CHECK_LANES: &str = "select lane.id, pool_id, lane.queue_id, la
     order by lane.id limit -1";
 pub(crate) const CHECK_TASKS: &str =
     "select task.n as n, lane_id, phase, place, sched_at, last_pos,
-    spec, life, id, status, pool_id, due_at, apart, holds, event.seq as seq
+    spec, life, id, status, pool_id, due_at, apart, holds, event.seq as seq, node
     from task left join event on event.pos = last_pos and event.n = task.n
     order by task.n limit -1";
 pub(crate) const CHECK_EVENTS: &str =

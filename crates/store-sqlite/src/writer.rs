@@ -9,7 +9,8 @@ use std::thread::{self, JoinHandle};
 
 use relais_core::{Timestamp, limits};
 use relais_store::{
-    Body, Claim, Claims, Commit, Committed, Data, Pool, Rejected, StoreError, Unclaimed,
+    Beat, Body, Claim, Claims, Commit, Committed, Data, Nodes, Pool, Rejected, StoreError,
+    Unclaimed,
 };
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
@@ -40,6 +41,10 @@ pub(crate) enum Request {
         limit: usize,
         reply: Reply<Vec<Pool>>,
     },
+    Beat {
+        beat: Beat,
+        reply: Reply<Nodes>,
+    },
     /// Steps of the virtual machine so far.
     Effort {
         reply: Reply<i64>,
@@ -53,6 +58,7 @@ enum Answer {
     Commit(Vec<Result<Committed, Rejected>>),
     Claim(Claims),
     Tidy(Vec<Pool>),
+    Beat(Nodes),
     Effort(i64),
     Close,
 }
@@ -381,6 +387,7 @@ fn answer(scribe: &mut Scribe<'_>, request: &Request) -> Result<Answer, Fault> {
         }
         Request::Claim { claim, .. } => Answer::Claim(scribe.claim(claim)?),
         Request::Tidy { now, limit, .. } => Answer::Tidy(scribe.tidy(*now, *limit)?),
+        Request::Beat { beat, .. } => Answer::Beat(scribe.beat(beat)?),
         Request::Effort { .. } => Answer::Effort(scribe.hot.vm_steps()),
         Request::Close => Answer::Close,
     })
@@ -391,7 +398,7 @@ fn size_of(request: &Request) -> usize {
     match request {
         Request::Commit { commits, .. } => commits.len(),
         Request::Claim { claim, .. } => claim.nonces.len(),
-        Request::Tidy { .. } | Request::Effort { .. } | Request::Close => 1,
+        Request::Tidy { .. } | Request::Beat { .. } | Request::Effort { .. } | Request::Close => 1,
     }
 }
 
@@ -433,6 +440,7 @@ fn give(request: Request, answer: Answer) {
         (Request::Commit { reply, .. }, Answer::Commit(answer)) => _ = reply.send(Ok(answer)),
         (Request::Claim { reply, .. }, Answer::Claim(answer)) => _ = reply.send(Ok(answer)),
         (Request::Tidy { reply, .. }, Answer::Tidy(answer)) => _ = reply.send(Ok(answer)),
+        (Request::Beat { reply, .. }, Answer::Beat(answer)) => _ = reply.send(Ok(answer)),
         (Request::Effort { reply }, Answer::Effort(answer)) => _ = reply.send(Ok(answer)),
         (Request::Close, Answer::Close) => {}
         _ => unreachable!("answers are in the order of their requests"),
@@ -445,6 +453,7 @@ fn refuse(request: Request, error: &StoreError) {
         Request::Commit { reply, .. } => _ = reply.send(Err(error)),
         Request::Claim { reply, .. } => _ = reply.send(Err(error)),
         Request::Tidy { reply, .. } => _ = reply.send(Err(error)),
+        Request::Beat { reply, .. } => _ = reply.send(Err(error)),
         Request::Effort { reply } => _ = reply.send(Err(error)),
         Request::Close => {}
     }

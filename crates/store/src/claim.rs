@@ -162,9 +162,6 @@ pub struct DueQuery {
     pub now: Timestamp,
     /// At most as many tasks, and as many pools.
     pub limit: usize,
-    /// Whether to name every pool with ready tasks (at the start), or only those in which scheduled
-    /// tasks have become ready.
-    pub all_pools: bool,
 }
 
 /// What time has to do.
@@ -172,7 +169,7 @@ pub struct DueQuery {
 pub struct Due {
     /// Tasks for [`relais_core::Command::Tick`], most overdue first.
     pub tasks: Vec<TaskId>,
-    /// Pools to claim from.
+    /// Pools in which scheduled tasks have become ready since they were asked for last.
     pub pools: Vec<Pool>,
     /// The first moment at which something else is due, not after `now` if the limit cut the answer
     /// short; `None` if nothing will be.

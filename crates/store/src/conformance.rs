@@ -26,6 +26,7 @@ pub mod due;
 pub mod fixture;
 pub mod keys;
 pub mod lanes;
+pub mod nodes;
 pub mod random;
 pub mod reads;
 pub mod shares;
@@ -56,6 +57,7 @@ macro_rules! conformance {
                 an_erased_task_leaves_nothing_behind
                 erasing_a_task_frees_the_slot_of_its_holder
                 secrets_are_kept_until_they_are_removed
+                secrets_are_found_by_how_their_names_begin
             }
             keys {
                 concurrent_accepts_with_one_key_make_one_task
@@ -133,10 +135,19 @@ macro_rules! conformance {
                 a_claim_leaves_the_news_of_other_pools
                 a_pool_is_named_when_a_task_is_to_be_tried_again
                 every_pool_with_ready_tasks_is_named_at_the_start
+                the_pools_of_one_queue_are_named_alone
                 the_most_overdue_come_first_and_the_rest_at_once
                 no_pool_is_lost_to_the_limit
                 one_dead_lease_among_ten_thousand_is_found_at_once
                 what_nobody_saw_to_stays_due
+            }
+            nodes {
+                a_node_that_was_silent_for_too_long_is_dead
+                a_node_is_as_alive_as_it_says
+                what_a_node_holds_is_found_by_its_number
+                the_format_of_a_store_is_the_lowest_of_the_living
+                a_clock_that_was_set_back_is_noticed
+                what_a_dead_node_held_is_found_among_thousands
             }
             bodies {
                 every_byte_comes_back
@@ -158,11 +169,13 @@ macro_rules! conformance {
                 a_list_goes_from_the_newest_to_the_oldest
                 a_cursor_outlives_its_task
                 every_filter_narrows
+                a_list_by_status_is_whole_among_many_queues_and_many_others
                 a_log_is_read_on_from_any_number
                 the_log_of_the_store_shows_a_tenant_its_own
                 events_among_thousands_of_others_are_found
                 the_counts_of_a_queue_follow_its_tasks
                 the_settings_of_a_queue_are_kept
+                a_queue_is_read_by_its_name
                 a_place_counts_those_ahead_in_the_lane
                 a_place_says_how_its_queue_stands
                 a_place_says_how_the_rate_of_its_lane_stands

@@ -10,6 +10,7 @@ mod commit;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod memory;
+mod node;
 mod query;
 
 use std::future::Future;
@@ -19,10 +20,11 @@ pub use body::{Body, BodyRead, BodySource, Data, SEAL_KEY_ID_BYTES, Spool, Store
 pub use claim::{Claim, Claimed, Claims, Due, DueQuery, Pool, RunBy};
 pub use commit::{Accept, Commit, Committed, Idempotency, QueueChange, Rejected, StepOf, Stepped};
 pub use memory::MemoryStore;
+pub use node::{Beat, FORMAT, NodeRow, Nodes, Roll};
 pub use query::{
-    Disk, EventQuery, Figures, Filter, Health, Logged, Page, Place, QueueStats, Waiting,
+    Disk, EventQuery, Figures, Filter, Health, Logged, Page, Place, QueueStats, Queues, Waiting,
 };
-use relais_core::{BodyKind, Task, TaskId};
+use relais_core::{BodyKind, QueueName, Task, TaskId, TenantName};
 
 /// What every verb returns.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -67,8 +69,16 @@ pub trait Store: Send + Sync + 'static {
     /// Durable when it returns.
     fn claim(&self, claim: Claim) -> StoreFuture<'_, Claims>;
 
-    /// Tasks to which time has something to do, pools with work, and when to ask again.
+    /// Tasks to which time has something to do, pools in which scheduled tasks have become ready,
+    /// and when to ask again.
     fn due(&self, query: DueQuery) -> StoreFuture<'_, Due>;
+
+    /// The pools with ready tasks: of one queue, or of all (at a start, and after a leap of time).
+    /// The work of the first does not depend on other queues.
+    fn pools(&self, of: Option<(TenantName, QueueName)>) -> StoreFuture<'_, Vec<Pool>>;
+
+    /// A node is alive. Durable when it returns. A heartbeat is no change of anything else.
+    fn beat(&self, beat: Beat) -> StoreFuture<'_, Nodes>;
 
     /// The tasks with these ids, in order; `None` where there is none.
     fn read(&self, ids: Vec<TaskId>) -> StoreFuture<'_, Vec<Option<Task>>>;
@@ -88,8 +98,12 @@ pub trait Store: Send + Sync + 'static {
     /// Begins a body whose length is not known yet. What was not finished is gone with the spool.
     fn spool(&self) -> StoreFuture<'_, Box<dyn Spool>>;
 
-    /// All queues that exist, with their counts.
-    fn queues(&self) -> StoreFuture<'_, Vec<QueueStats>>;
+    /// One queue with its counts, read without looking at others; `None` until something came into
+    /// it, or a setting of it was stored.
+    fn queue(&self, tenant: TenantName, queue: QueueName) -> StoreFuture<'_, Option<QueueStats>>;
+
+    /// Queues that exist, with their counts, by tenant and name.
+    fn queues(&self, which: Queues) -> StoreFuture<'_, Vec<QueueStats>>;
 
     /// What operators watch, beside the counts of queues.
     fn figures(&self) -> StoreFuture<'_, Figures>;
@@ -97,8 +111,9 @@ pub trait Store: Send + Sync + 'static {
     /// The place of a task, read without looking at other queues; `None` unless it waits.
     fn place(&self, task: TaskId) -> StoreFuture<'_, Option<Place>>;
 
-    /// Small named values that survive: signing keys, API keys.
-    fn secrets(&self) -> StoreFuture<'_, Vec<(String, bytes::Bytes)>>;
+    /// Small named values that survive (signing keys, API keys): those whose names begin so, by
+    /// name. No others are read.
+    fn secrets(&self, prefix: &str) -> StoreFuture<'_, Vec<(String, bytes::Bytes)>>;
 
     /// Whether the store can be relied on right now. It may look: for whoever watches, not for
     /// each request.

@@ -13,12 +13,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
-use relais_core::{BodyKind, Task, TaskId};
+use relais_core::{BodyKind, QueueName, Task, TaskId, TenantName};
 
 use crate::body::{Spool, StoredBody};
-use crate::claim::{Claim, Claims, Due, DueQuery};
+use crate::claim::{Claim, Claims, Due, DueQuery, Pool};
 use crate::commit::{Commit, Committed, Rejected};
-use crate::query::{EventQuery, Figures, Filter, Health, Logged, Page, Place, QueueStats};
+use crate::node::{Beat, Nodes};
+use crate::query::{EventQuery, Figures, Filter, Health, Logged, Page, Place, QueueStats, Queues};
 use crate::{Store, StoreFuture};
 use state::Inner;
 
@@ -79,6 +80,14 @@ impl Store for MemoryStore {
         answer(self.inner().due(query))
     }
 
+    fn pools(&self, of: Option<(TenantName, QueueName)>) -> StoreFuture<'_, Vec<Pool>> {
+        answer(self.inner().pools(of.as_ref()))
+    }
+
+    fn beat(&self, beat: Beat) -> StoreFuture<'_, Nodes> {
+        answer(self.inner().beat(&beat))
+    }
+
     fn read(&self, ids: Vec<TaskId>) -> StoreFuture<'_, Vec<Option<Task>>> {
         let inner = self.inner();
         answer(ids.iter().map(|id| inner.tasks.get(id).map(|row| row.task.clone())).collect())
@@ -106,8 +115,12 @@ impl Store for MemoryStore {
         answer(Box::new(body::MemorySpool::new(self.inner.clone())) as Box<dyn Spool>)
     }
 
-    fn queues(&self) -> StoreFuture<'_, Vec<QueueStats>> {
-        answer(self.inner().queue_stats())
+    fn queue(&self, tenant: TenantName, queue: QueueName) -> StoreFuture<'_, Option<QueueStats>> {
+        answer(self.inner().queue_stats(&(tenant, queue)))
+    }
+
+    fn queues(&self, which: Queues) -> StoreFuture<'_, Vec<QueueStats>> {
+        answer(self.inner().queues_stats(&which))
     }
 
     fn figures(&self) -> StoreFuture<'_, Figures> {
@@ -118,9 +131,10 @@ impl Store for MemoryStore {
         answer(self.inner().place(task))
     }
 
-    fn secrets(&self) -> StoreFuture<'_, Vec<(String, Bytes)>> {
+    fn secrets(&self, prefix: &str) -> StoreFuture<'_, Vec<(String, Bytes)>> {
         let inner = self.inner();
-        answer(inner.secrets.iter().map(|(name, value)| (name.clone(), value.clone())).collect())
+        let named = inner.secrets.iter().filter(|(name, _)| name.starts_with(prefix));
+        answer(named.map(|(name, value)| (name.clone(), value.clone())).collect())
     }
 
     fn health(&self) -> Health {

@@ -16,6 +16,8 @@ pub struct Filter {
     pub label: Option<(String, String)>,
     /// Only of this lane.
     pub lane: Option<LaneKey>,
+    /// Only those of which this node holds a lease. Found without looking at others.
+    pub held_by: Option<u64>,
     /// Only those accepted before this one (the cursor of the page before).
     pub after: Option<TaskId>,
     /// At most as many.
@@ -68,6 +70,22 @@ pub struct Logged {
     pub entry: Entry,
 }
 
+/// Which queues to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Queues {
+    /// Those of all tenants: for the start of an engine, and for operators.
+    All,
+    /// A page of one tenant's. Its work does not depend on the queues of others.
+    Of {
+        /// Whose.
+        tenant: TenantName,
+        /// Only those behind this name (the last of the page before).
+        after: Option<QueueName>,
+        /// At most as many.
+        limit: usize,
+    },
+}
+
 /// The counts and settings of a queue. The counts are kept, not counted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QueueStats {
@@ -85,6 +103,15 @@ pub struct QueueStats {
     pub scheduled: u64,
     /// Slots in use: leases live.
     pub leases: u64,
+}
+
+impl QueueStats {
+    /// Tasks that are not terminal.
+    #[must_use]
+    pub fn live(&self) -> u64 {
+        let counts = Status::ALL.into_iter().zip(self.counts);
+        counts.filter(|(status, _)| !status.is_terminal()).map(|(_, count)| count).sum()
+    }
 }
 
 /// What operators watch, beside the counts of queues.

@@ -3,8 +3,8 @@
 
 use std::fmt;
 
-use relais_core::{QueueName, Status, TenantName};
-use relais_store::{Filter, QueueStats};
+use relais_core::{QueueName, TenantName};
+use relais_store::{QueueStats, Queues};
 
 use crate::config::Policies;
 use crate::engine::{Engine, EngineError};
@@ -36,10 +36,8 @@ impl fmt::Display for Undefined {
 #[must_use]
 pub fn undefined(queues: &[QueueStats], policies: &Policies) -> Vec<Undefined> {
     let open = queues.iter().map(|stats| {
-        let tasks = Status::ALL.iter().zip(stats.counts);
-        let tasks = tasks.filter(|(status, _)| !status.is_terminal()).map(|(_, count)| count).sum();
         let (tenant, queue) = (stats.tenant.clone(), stats.queue.clone());
-        (Undefined { tenant, queue, tasks }, stats.policy.is_some())
+        (Undefined { tenant, queue, tasks: stats.live() }, stats.policy.is_some())
     });
     open.filter(|(one, is_put)| {
         one.tasks > 0 && !is_put && policies.find(&one.tenant, &one.queue).is_none()
@@ -54,7 +52,7 @@ impl Engine {
     /// # Errors
     /// When the store cannot be read.
     pub async fn undefined_queues(&self) -> Result<Vec<Undefined>, EngineError> {
-        Ok(undefined(&self.queues().await?, self.policies()))
+        Ok(undefined(&self.queues(Queues::All).await?, self.policies()))
     }
 
     /// Whether workers may ask for tasks of a queue: it is defined, or there are tasks left in it.
@@ -66,19 +64,6 @@ impl Engine {
         if self.policies().find(tenant, queue).is_some() {
             return Ok(true);
         }
-        for status in Status::ALL.into_iter().filter(|status| !status.is_terminal()) {
-            let filter = Filter {
-                tenant: Some(tenant.clone()),
-                queue: Some(queue.clone()),
-                status: Some(status),
-                limit: 1,
-                ..Filter::default()
-            };
-            let page = self.list(filter).await?;
-            if !page.tasks.is_empty() || page.next.is_some() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        Ok(self.queue(tenant, queue).await?.is_some_and(|stats| stats.live() > 0))
     }
 }

@@ -11,6 +11,7 @@ mod feed;
 mod inline;
 mod log;
 mod moody;
+mod nodes;
 mod pauses;
 mod push;
 mod time;

@@ -5,14 +5,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use relais_core::{BodyKind, EventKind, Priority, Status, Task, TaskId, Timestamp};
+use relais_core::{
+    BodyKind, EventKind, Priority, QueueName, Status, Task, TaskId, TenantName, Timestamp,
+};
 use relais_engine::{
     Clock, Config, Engine, Gap, LOOK_EVERY, ManualClock, SeededChance, Sleep, Submission, Submitted,
 };
 use relais_store::{
-    BodyRead, BodySource, Claim, Claims, Commit, Committed, Data, Due, DueQuery, EventQuery,
-    Figures, Filter, Health, Logged, MemoryStore, Page, Place, QueueStats, Rejected, Spool, Store,
-    StoreError, StoreFuture, StoredBody,
+    Beat, BodyRead, BodySource, Claim, Claims, Commit, Committed, Data, Due, DueQuery, EventQuery,
+    Figures, Filter, Health, Logged, MemoryStore, Nodes, Page, Place, Pool, QueueStats, Queues,
+    Rejected, Spool, Store, StoreError, StoreFuture, StoredBody,
 };
 use tokio::sync::watch;
 
@@ -33,6 +35,8 @@ pub(crate) struct Moody {
     due_calls: AtomicU64,
     pub(crate) refused_commits: AtomicU64,
     refused_claims: AtomicU64,
+    /// Questions whose answers grow with the queues of all tenants.
+    pub(crate) walks: AtomicU64,
 }
 
 /// A body that cannot be read.
@@ -116,6 +120,7 @@ impl Moody {
             due_calls: AtomicU64::new(0),
             refused_commits: AtomicU64::new(0),
             refused_claims: AtomicU64::new(0),
+            walks: AtomicU64::new(0),
         })
     }
 
@@ -193,8 +198,19 @@ impl Store for Moody {
             Ok(Box::new(MoodySpool(spool, self.spooling.clone())) as Box<dyn Spool>)
         })
     }
-    fn queues(&self) -> StoreFuture<'_, Vec<QueueStats>> {
-        self.store.queues()
+    fn beat(&self, beat: Beat) -> StoreFuture<'_, Nodes> {
+        self.or_away(|| self.store.beat(beat))
+    }
+    fn pools(&self, of: Option<(TenantName, QueueName)>) -> StoreFuture<'_, Vec<Pool>> {
+        self.walks.fetch_add(u64::from(of.is_none()), Ordering::SeqCst);
+        self.or_away(|| self.store.pools(of))
+    }
+    fn queue(&self, tenant: TenantName, queue: QueueName) -> StoreFuture<'_, Option<QueueStats>> {
+        self.store.queue(tenant, queue)
+    }
+    fn queues(&self, which: Queues) -> StoreFuture<'_, Vec<QueueStats>> {
+        self.walks.fetch_add(1, Ordering::SeqCst);
+        self.store.queues(which)
     }
     fn figures(&self) -> StoreFuture<'_, Figures> {
         self.store.figures()
@@ -202,8 +218,8 @@ impl Store for Moody {
     fn place(&self, task: TaskId) -> StoreFuture<'_, Option<Place>> {
         self.or_away(|| self.store.place(task))
     }
-    fn secrets(&self) -> StoreFuture<'_, Vec<(String, Bytes)>> {
-        self.store.secrets()
+    fn secrets(&self, prefix: &str) -> StoreFuture<'_, Vec<(String, Bytes)>> {
+        self.store.secrets(prefix)
     }
     fn health(&self) -> Health {
         self.store.health()

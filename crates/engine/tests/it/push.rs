@@ -270,30 +270,6 @@ async fn a_damaged_input_is_not_sent_and_ends_its_task_alone() {
 }
 
 #[tokio::test]
-async fn a_dead_process_attempts_are_taken_back_at_the_next_start() {
-    // P1, P28: rows stayed running for hours, or were sent again although nobody knew.
-    let store = Arc::new(MemoryStore::new());
-    let config = Config { template: Some(policy()), ..Config::default() };
-    let upstream = Upstream::start().await;
-    let dead = World::on(store.clone(), config.clone(), 1).await;
-    let get = dead.submit(for_upstream(&upstream, "GET", true)).await;
-    let get_call = upstream.next().await;
-    let post = dead.submit(for_upstream(&upstream, "POST", false)).await;
-    let post_call = upstream.next().await;
-    // The first process is not told to stop: it simply is no more, as far as the second can see.
-    let alive = World::on(store, config, 2).await;
-    let task = alive.until(post.spec.id, EventKind::Failed).await;
-    let State::Failed { failure, .. } = &task.life.state else { panic!("{task:?}") };
-    assert_eq!(failure.code, FailureCode::OutcomeUnknown);
-    // It was said of both that the connection to the answer was lost, as if the upstream had done it.
-    let detail = failure.detail.as_deref().unwrap();
-    assert!(detail.starts_with("the process of Relais that ran the attempt ended"), "{detail}");
-    let task = alive.until(get.spec.id, EventKind::AttemptFailed).await;
-    assert_eq!((task.life.crashes, task.life.failures), (1, 0));
-    drop((get_call, post_call));
-}
-
-#[tokio::test]
 async fn a_drain_gives_back_what_it_cannot_finish_and_burns_no_attempt() {
     let config = Config {
         template: Some(policy()),

@@ -1,12 +1,14 @@
 //! Why a task waits and when it may be done: one estimate, whoever asks.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use relais_core::{LeaseToken, Policy, Rate, Task};
 use relais_engine::{Config, Obstacle, Outcome, Settle, Submitted};
-use relais_store::Place;
+use relais_store::{Place, QueueChange};
 
-use crate::world::{START, World, for_workers, policy, tenant};
+use crate::moody::{self, Moody};
+use crate::world::{START, World, for_workers, policy, queue, tenant};
 
 const TWO_A_MINUTE: Rate = Rate { count: 2, period: Duration::from_secs(60) };
 
@@ -70,4 +72,22 @@ async fn a_rate_under_which_nothing_has_started_yet_counts() {
         let told = why.obstacles.contains(&Obstacle::Rate { until });
         assert_eq!(told, seconds > 0, "{why:?}");
     }
+}
+
+/// A look at one task or queue, and a change of one, read the queues of all tenants: each grew with
+/// what others have.
+#[tokio::test]
+async fn nothing_that_is_about_one_task_or_queue_reads_all_queues() {
+    let store = Moody::new();
+    let world = moody::world(&store).await;
+    let walks = store.walks.load(Ordering::SeqCst);
+    let (task, _) = submit(&world, "a").await;
+    world.engine.why(&task).await.unwrap();
+    world.engine.estimate(&task).await.unwrap();
+    for change in [QueueChange::Pause, QueueChange::Resume, QueueChange::Policy(None)] {
+        world.engine.change_queue(tenant(), queue("work"), change).await.unwrap();
+    }
+    world.engine.queue(&tenant(), &queue("work")).await.unwrap().expect("it has a task");
+    run_one(&world).await;
+    assert_eq!(store.walks.load(Ordering::SeqCst), walks);
 }

@@ -14,7 +14,7 @@ use relais_engine::{
     Access, Config, Context, Engine, Grants, ManualClock, RequestHead, SeededChance, Submission,
     Submitted,
 };
-use relais_store::{Claimed, Data, EventQuery, MemoryStore, Store};
+use relais_store::{Claimed, Data, EventQuery, MemoryStore, Queues, Store};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -110,7 +110,7 @@ impl World {
 
     /// Slots in use over all queues.
     pub(crate) async fn leases(&self) -> u64 {
-        self.engine.queues().await.unwrap().iter().map(|stats| stats.leases).sum()
+        self.engine.queues(Queues::All).await.unwrap().iter().map(|stats| stats.leases).sum()
     }
 }
 

@@ -101,7 +101,7 @@ async fn add(
     if let Some(url) = &store {
         let opened = start::open(url).await?;
         let (name, value) = encode_key(&key);
-        if opened.store.secrets().await?.iter().any(|(other, _)| *other == name) {
+        if opened.store.secrets(&name).await?.iter().any(|(other, _)| *other == name) {
             bail!("{url} has a key named {:?} already: revoke it first", key.name);
         }
         put(opened, name, Some(value)).await?;
@@ -172,7 +172,7 @@ async fn revoke(name: &str, url: &StoreUrl, as_json: bool) -> anyhow::Result<()>
     let opened = start::open(url).await?;
     // The names of other secrets are nobody's business here.
     let secret = format!("key/{name}");
-    if !opened.store.secrets().await?.iter().any(|(stored, _)| *stored == secret) {
+    if !opened.store.secrets(&secret).await?.iter().any(|(stored, _)| *stored == secret) {
         bail!("{url} has no key named {name:?}");
     }
     put(opened, secret, None).await?;

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::app::ServeError;
 use crate::config::{ApiKey, Scopes};
 
-/// What the names of keys begin with among the engine's secrets.
-const SECRET_PREFIX: &str = "key/";
+/// What the names of API keys begin with among the engine's secrets.
+pub const KEY_SECRETS: &str = "key/";
 /// How old the known keys may be: a key added or revoked in the store is noticed within this time.
 const FRESH_FOR: Duration = Duration::from_secs(5);
 /// How often a key that is not known may make the store be read.
@@ -54,7 +54,7 @@ pub fn encode_key(key: &ApiKey) -> (String, Bytes) {
         scopes: words.iter().filter(|(_, has)| *has).map(|(word, _)| (*word).to_owned()).collect(),
     };
     let json = serde_json::to_vec(&stored).expect("plain data");
-    (format!("{SECRET_PREFIX}{}", key.name), json.into())
+    (format!("{KEY_SECRETS}{}", key.name), json.into())
 }
 
 /// Reads what [`encode_key`] wrote; `None` for a secret that is not a key.
@@ -62,7 +62,7 @@ pub fn encode_key(key: &ApiKey) -> (String, Bytes) {
 /// # Errors
 /// When it is the name of a key and the value is not one.
 pub fn decode_key(name: &str, value: &[u8]) -> Option<Result<ApiKey, InvalidKey>> {
-    let name = name.strip_prefix(SECRET_PREFIX)?;
+    let name = name.strip_prefix(KEY_SECRETS)?;
     Some(decode(name, value).ok_or(InvalidKey))
 }
 
@@ -177,7 +177,7 @@ impl Keys {
         if self.is_fresh(engine.elapsed(), age) {
             return Ok(());
         }
-        let secrets = engine.secrets().await?;
+        let secrets = engine.secrets(KEY_SECRETS).await?;
         let read_at = Some(engine.elapsed());
         let mut stored = self.stored.write().expect("nothing panics while it is held");
         match by_hash(&secrets) {

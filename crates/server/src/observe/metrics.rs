@@ -50,7 +50,7 @@ impl Metrics {
 #[must_use]
 pub(crate) fn text(
     app: &App,
-    mut queues: Vec<QueueStats>,
+    queues: Vec<QueueStats>,
     figures: Figures,
     tenant: Option<&TenantName>,
     format: Format,
@@ -61,7 +61,6 @@ pub(crate) fn text(
         of_process(app, &mut out);
         of_disk(figures.disk, &mut out);
     }
-    queues.retain(|stats| tenant.is_none_or(|tenant| *tenant == stats.tenant));
     of_tallies(&app.engine.meters().tallies(tenant), &mut out);
     of_queues(&told(queues, figures.waiting), app.engine.now(), &mut out);
     out.finish()

@@ -150,6 +150,7 @@ fn filter(tenant: &TenantName, request: &BulkRequest) -> Result<Filter, Refusal>
         lane: lane.map_err(|error| Refusal::field("/lane", error))?,
         after: after.map_err(|_| Refusal::field("/after", "not the `next` of the call before"))?,
         limit,
+        ..Filter::default()
     })
 }
 

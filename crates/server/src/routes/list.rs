@@ -41,6 +41,7 @@ pub(super) async fn list(
         lane: params.parse("lane", "1 to 128 bytes")?,
         after: params.parse("after", "the `next` of the page before")?,
         limit: limit as usize,
+        ..Filter::default()
     };
     let turn = turns.take().await;
     let page = app.engine.list(filter).await?;

@@ -13,7 +13,7 @@ use relais_api::queue::{Latency, Quantiles, Throughput};
 use relais_api::{Counts, Queue, QueueList, Span, codes};
 use relais_core::{Policy, QueueName, TenantName, limits};
 use relais_engine::measure::pace::WINDOW;
-use relais_store::{QueueChange, QueueStats};
+use relais_store::{QueueChange, QueueStats, Queues};
 
 pub(crate) use self::policy::travelling;
 use crate::answer::problem::Refusal;
@@ -34,10 +34,9 @@ pub(super) async fn list(
     let tenant = visitor.tenant(&app, Scope::Read)?;
     let limit = params.number("limit", 1..=limits::LIST_PAGE_MAX as u64)?.unwrap_or(PAGE) as usize;
     let after: Option<QueueName> = params.parse("after", "the `next` of the page before")?;
-    let mut queues = app.engine.queues().await?;
-    let is_behind = |queue: &QueueName| after.as_ref().is_none_or(|after| queue > after);
-    queues.retain(|stats| stats.tenant == tenant && is_behind(&stats.queue));
-    queues.sort_by(|one, other| one.queue.cmp(&other.queue));
+    // One more tells whether another page follows.
+    let which = Queues::Of { tenant: tenant.clone(), after, limit: limit + 1 };
+    let queues = app.engine.queues(which).await?;
     let mut items = PageItems::of("items");
     let mut last = None;
     for stats in &queues {
@@ -129,10 +128,9 @@ fn exists(app: &App, tenant: &TenantName, queue: &QueueName) -> Result<(), Refus
 async fn present(app: &App, tenant: &TenantName, queue: &QueueName) -> Result<Response, Refusal> {
     let policy = app.engine.policies().find(tenant, queue);
     let policy = policy.ok_or_else(|| Refusal::new(&codes::QUEUE_NOT_FOUND))?;
-    let queues = app.engine.queues().await?;
     // A queue into which nothing ever came does not exist in the store yet.
-    let stats = queues.iter().find(|stats| stats.tenant == *tenant && stats.queue == *queue);
-    json(StatusCode::OK, &document(app, tenant, queue, &policy, stats))
+    let stats = app.engine.queue(tenant, queue).await?;
+    json(StatusCode::OK, &document(app, tenant, queue, &policy, stats.as_ref()))
 }
 
 fn document(

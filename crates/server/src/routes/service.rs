@@ -8,7 +8,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, VARY};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use relais_api::codes::{self, Code};
 use relais_api::health::{Health, HealthStatus};
-use relais_store::Health as StoreHealth;
+use relais_store::{Health as StoreHealth, Queues};
 
 use crate::answer::pages;
 use crate::answer::problem::Refusal;
@@ -56,7 +56,11 @@ pub(super) async fn metrics(
             Some(as_admin.or_else(|_| visitor.tenant(&app, Scope::Read))?)
         }
     };
-    let (queues, figures) = (app.engine.queues().await?, app.engine.figures().await?);
+    let which = match tenant.clone() {
+        Some(tenant) => Queues::Of { tenant, after: None, limit: usize::MAX },
+        None => Queues::All,
+    };
+    let (queues, figures) = (app.engine.queues(which).await?, app.engine.figures().await?);
     let format = Format::at(preferred(visitor.headers(), &Format::OFFERS));
     let text = crate::observe::metrics::text(&app, queues, figures, tenant.as_ref(), format);
     let mut response = Response::new(text.into());

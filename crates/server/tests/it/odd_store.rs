@@ -4,11 +4,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use relais_core::{BodyKind, Task, TaskId};
+use relais_core::{BodyKind, QueueName, Task, TaskId, TenantName};
 use relais_store::{
-    BodyRead, Claim, Claims, Commit, Committed, Data, Due, DueQuery, EventQuery, Figures, Filter,
-    Health, Logged, MemoryStore, Page, Place, QueueStats, Rejected, Spool, Store, StoreError,
-    StoreFuture, StoredBody,
+    Beat, BodyRead, Claim, Claims, Commit, Committed, Data, Due, DueQuery, EventQuery, Figures,
+    Filter, Health, Logged, MemoryStore, Nodes, Page, Place, Pool, QueueStats, Queues, Rejected,
+    Spool, Store, StoreError, StoreFuture, StoredBody,
 };
 use tokio::sync::Semaphore;
 
@@ -204,8 +204,20 @@ impl Store for OddStore {
         }))
     }
 
-    fn queues(&self) -> StoreFuture<'_, Vec<QueueStats>> {
-        self.or(self.whole.queues())
+    fn beat(&self, beat: Beat) -> StoreFuture<'_, Nodes> {
+        self.or(self.whole.beat(beat))
+    }
+
+    fn pools(&self, of: Option<(TenantName, QueueName)>) -> StoreFuture<'_, Vec<Pool>> {
+        self.or(self.whole.pools(of))
+    }
+
+    fn queue(&self, tenant: TenantName, queue: QueueName) -> StoreFuture<'_, Option<QueueStats>> {
+        self.or(self.whole.queue(tenant, queue))
+    }
+
+    fn queues(&self, which: Queues) -> StoreFuture<'_, Vec<QueueStats>> {
+        self.or(self.whole.queues(which))
     }
 
     fn figures(&self) -> StoreFuture<'_, Figures> {
@@ -216,8 +228,8 @@ impl Store for OddStore {
         self.or(self.whole.place(task))
     }
 
-    fn secrets(&self) -> StoreFuture<'_, Vec<(String, bytes::Bytes)>> {
-        self.or(self.whole.secrets())
+    fn secrets(&self, prefix: &str) -> StoreFuture<'_, Vec<(String, bytes::Bytes)>> {
+        self.or(self.whole.secrets(prefix))
     }
 
     fn health(&self) -> Health {

@@ -16,6 +16,8 @@ pub(crate) struct Standing {
     /// When a scheduled task becomes ready.
     pub(crate) sched_at: Option<i64>,
     pub(crate) is_leased: bool,
+    /// The node of Relais that holds its lease, as it is stored.
+    pub(crate) node: Option<i64>,
     pub(crate) started: Started,
     /// Whose share of the queue it takes, until it is terminal.
     pub(crate) source: Option<Source>,

@@ -3,9 +3,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use relais_core::{BodyKind, TaskId};
-use relais_store::conformance::fixture::{TICK, from, inline, task};
-use relais_store::{Commit, QueueChange, Store as _};
+use relais_core::{BodyKind, Holder, TaskId};
+use relais_store::conformance::fixture::{TICK, at, from, inline, ms, task};
+use relais_store::{Beat, Claim, Commit, FORMAT, Filter, QueueChange, Queues, Store as _};
 use relais_store_sqlite::{OpenError, SqliteStore};
 
 use crate::{assert_sound, file_in, new_folder, open_in, try_open, world_in};
@@ -24,8 +24,8 @@ async fn reopening_keeps_everything() {
     let before = (
         store.read(vec![queued, scheduled, running]).await.expect("it reads"),
         world.log(running).await,
-        store.queues().await.expect("it reads"),
-        store.secrets().await.expect("it reads"),
+        store.queues(Queues::All).await.expect("it reads"),
+        store.secrets("").await.expect("it reads"),
     );
     store.close().await;
     drop((world, store));
@@ -34,8 +34,8 @@ async fn reopening_keeps_everything() {
     let after = (
         store.read(vec![queued, scheduled, running]).await.expect("it reads"),
         world.log(running).await,
-        store.queues().await.expect("it reads"),
-        store.secrets().await.expect("it reads"),
+        store.queues(Queues::All).await.expect("it reads"),
+        store.secrets("").await.expect("it reads"),
     );
     assert_eq!(before, after);
     assert_eq!(world.body(queued, BodyKind::Input).await, "input");
@@ -227,4 +227,31 @@ async fn a_file_that_lost_power_while_it_was_made_is_made_again() {
     world.accept(task()).await;
     store.close().await;
     assert_sound(&file_in(&folder));
+}
+
+/// One process at a time has the file: whoever opens it knows that the one before is dead, however
+/// lately that gave a sign of life, and need not wait.
+#[tokio::test]
+async fn what_the_process_before_held_is_told_at_once() {
+    let folder = new_folder();
+    let (world, store) = world_in(&folder);
+    let beat = |node, now| Beat { node, format: FORMAT, now: at(now), alive_for: ms(60_000) };
+    store.beat(beat(u64::MAX, 5)).await.expect("it is taken");
+    world.accept(task()).await;
+    let holder = Holder::Relais { epoch: u64::MAX };
+    let claim = Claim { holder, ..world.claiming(&from("mail")) };
+    assert_eq!(store.claim(claim).await.expect("it works").started.len(), 1);
+    let told = store.beat(beat(2, 6)).await.expect("it is taken");
+    assert!(told.dead.is_empty(), "it lives: {told:?}");
+    store.close().await;
+    let store = open_in(&folder);
+    let told = store.beat(beat(3, 7)).await.expect("it is taken");
+    assert_eq!((told.dead, told.was_ahead), (vec![u64::MAX], false));
+    let filter = Filter { held_by: Some(u64::MAX), limit: 9, ..Filter::default() };
+    assert_eq!(store.list(filter).await.expect("it reads").tasks.len(), 1);
+    store.close().await;
+    // Under an older clock, too.
+    let store = open_in(&folder);
+    let told = store.beat(beat(4, 0)).await.expect("it is taken");
+    assert_eq!((told.dead, told.was_ahead), (vec![u64::MAX], true));
 }

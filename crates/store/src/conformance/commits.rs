@@ -10,7 +10,7 @@ use crate::*;
 /// A batch of nothing is answered by nothing.
 pub async fn an_empty_batch_does_nothing(world: World) {
     assert!(world.commit_all(Vec::new()).await.is_empty());
-    assert!(world.store.queues().await.expect("the store works").is_empty());
+    assert!(world.store.queues(Queues::All).await.expect("the store works").is_empty());
     assert_eq!(world.store.health(), Health::Ready);
 }
 
@@ -311,13 +311,25 @@ pub async fn secrets_are_kept_until_they_are_removed(world: World) {
         .commit_all(vec![put("a", Some(b"1")), put("b", Some(b"\0\xff")), put("a", Some(b"2"))])
         .await;
     assert!(answers.iter().all(|answer| matches!(answer, Ok(Committed::Put))), "{answers:?}");
-    let secrets = async || {
-        let mut secrets = world.store.secrets().await.expect("the store works");
-        secrets.sort();
-        secrets
-    };
+    let secrets = async || world.store.secrets("").await.expect("the store works");
     let (a, b) = (Bytes::from_static(b"2"), Bytes::from_static(b"\0\xff"));
     assert_eq!(secrets().await, [("a".to_owned(), a), ("b".to_owned(), b.clone())]);
     world.commit_all(vec![put("a", None), put("never", None)]).await;
     assert_eq!(secrets().await, [("b".to_owned(), b)]);
+}
+
+/// Small named values are found by the beginning of their names, in order.
+pub async fn secrets_are_found_by_how_their_names_begin(world: World) {
+    for name in ["key/b", "key", "key/", "key0", "a", "key/a", "key/\u{e9}"] {
+        let (name, value) = (name.to_owned(), Some(Bytes::from_static(b"1")));
+        world.commit(Commit::Secret { name, value }).await.expect("it is taken");
+    }
+    let names = async |prefix: &str| {
+        let secrets = world.store.secrets(prefix).await.expect("the store works");
+        secrets.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+    };
+    assert_eq!(names("key/").await, ["key/", "key/a", "key/b", "key/\u{e9}"]);
+    assert_eq!(names("key/a").await, ["key/a"]);
+    assert_eq!(names("key/c").await, Vec::<String>::new());
+    assert_eq!(names("").await.len(), 7);
 }

@@ -120,17 +120,36 @@ pub async fn every_pool_with_ready_tasks_is_named_at_the_start(world: World) {
     world.accept(task().queue("later-still").run_at(5_000)).await;
     world.accept(task().queue("busy")).await;
     world.start_one(&from("busy")).await;
-    let query = DueQuery { now: at(100), limit: 100, all_pools: true };
+    world.due(100).await;
     for _ in 0..2 {
-        let due = world.store.due(query).await.expect("the store works");
-        let mut pools = due.pools;
+        let mut pools = world.store.pools(None).await.expect("the store works");
         pools.sort();
         let pushed = from("mail").run_by(&upstream(false)).pool;
         let mut expected = [from("later").pool, pushed, from("mail").pool];
         expected.sort();
         assert_eq!(pools, expected);
-        assert_eq!(due.next, Some(at(5_000)));
     }
+    assert_eq!(world.due(100).await.next, Some(at(5_000)));
+}
+
+/// The pools of one queue are named without those of others.
+pub async fn the_pools_of_one_queue_are_named_alone(world: World) {
+    let pools = async |name: &str| {
+        let of = Some((tenant("default"), queue(name)));
+        let mut pools = world.store.pools(of).await.expect("the store works");
+        pools.sort();
+        pools
+    };
+    assert!(pools("mail").await.is_empty(), "there is no such queue yet");
+    world.accept(task()).await;
+    world.accept(task().runner(upstream(true))).await;
+    world.accept(task().queue("other")).await;
+    world.accept(task().tenant("other").runner(Runner::Inline)).await;
+    let mut expected = [from("mail").pool, from("mail").run_by(&upstream(true)).pool];
+    expected.sort();
+    assert_eq!(pools("mail").await, expected);
+    world.start_one(&from("mail")).await;
+    assert_eq!(pools("mail").await, [from("mail").run_by(&upstream(true)).pool]);
 }
 
 /// The limit cuts what is due: the most overdue come first, and the rest is due at once.
@@ -139,7 +158,7 @@ pub async fn the_most_overdue_come_first_and_the_rest_at_once(world: World) {
     for deadline in [50, 10, 40, 20, 30] {
         ids.push(world.accept(task().run_at(0).deadline_after(deadline)).await);
     }
-    let query = DueQuery { now: at(1_000), limit: 2, all_pools: false };
+    let query = DueQuery { now: at(1_000), limit: 2 };
     let due = world.store.due(query).await.expect("the store works");
     assert_eq!(due.tasks, [ids[1], ids[3]]);
     assert_eq!(due.next, Some(at(30)), "not after now");
@@ -156,7 +175,7 @@ pub async fn no_pool_is_lost_to_the_limit(world: World) {
     for name in names {
         world.accept(task().queue(name).run_at(10)).await;
     }
-    let query = DueQuery { now: at(10), limit: 2, all_pools: false };
+    let query = DueQuery { now: at(10), limit: 2 };
     let mut pools = Vec::new();
     for round in 1..=3 {
         let due = world.store.due(query).await.expect("the store works");
@@ -190,7 +209,7 @@ pub async fn one_dead_lease_among_ten_thousand_is_found_at_once(world: World) {
         assert_eq!(claims.started.len(), 1_000);
     }
     assert_eq!(world.stats("mail", 1).await.leases, LIVE as u64 + 1);
-    let query = DueQuery { now: at(60_000), limit: 10, all_pools: false };
+    let query = DueQuery { now: at(60_000), limit: 10 };
     let due = world.store.due(query).await.expect("the store works");
     assert_eq!(due.tasks, [dead]);
     assert_eq!(due.next, Some(at(3_600_001)));

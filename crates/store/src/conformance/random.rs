@@ -273,7 +273,7 @@ async fn check_counts(world: &World, tasks: &[Task]) {
         counts[task.life.status() as usize] += 1;
         *leases += u64::from(task.life.lease().is_some());
     }
-    for stats in world.store.queues().await.expect("the store works") {
+    for stats in world.store.queues(Queues::All).await.expect("the store works") {
         let key = (stats.tenant.clone(), stats.queue.to_string());
         let counted = recount.remove(&key).unwrap_or_default();
         assert_eq!((stats.counts, stats.leases), counted, "{}", stats.queue);
@@ -394,7 +394,7 @@ async fn logged(world: &World, id: TaskId) -> Vec<relais_core::Entry> {
 }
 
 async fn all_stats(world: &World) -> Vec<QueueStats> {
-    let mut stats = world.store.queues().await.expect("the store works");
+    let mut stats = world.store.queues(Queues::All).await.expect("the store works");
     stats.sort_by_key(|stats| (stats.tenant.clone(), stats.queue.clone()));
     stats
 }

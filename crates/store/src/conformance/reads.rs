@@ -88,6 +88,34 @@ pub async fn every_filter_narrows(world: World) {
     }
 }
 
+/// A list by status shows all that have it, whatever stands beside them and in however many queues.
+pub async fn a_list_by_status_is_whole_among_many_queues_and_many_others(world: World) {
+    let names: Vec<String> = (0..70).map(|n| format!("q{n}")).collect();
+    let mut ids: [Vec<TaskId>; 4] = Default::default();
+    for name in &names {
+        let of = || task().queue(name);
+        let (canceled, failed) = (world.accept(of()).await, world.accept(of()).await);
+        world.step(canceled, Command::Cancel, 1).await;
+        let (_, nonce) = world.start_one(&from(name).limit(1)).await;
+        world.step(failed, give_up(nonce), 1).await;
+        world.accept(of().tenant("other")).await;
+        let running = world.accept(of()).await;
+        world.start_one(&from(name).limit(1)).await;
+        let queued = world.accept(of()).await;
+        for (of, id) in ids.iter_mut().zip([canceled, failed, running, queued]) {
+            of.insert(0, id);
+        }
+    }
+    let statuses = [Status::Canceled, Status::Failed, Status::Running, Status::Queued];
+    for (status, expected) in statuses.into_iter().zip(ids) {
+        let tenant = Some(tenant("default"));
+        let filter = Filter { tenant, status: Some(status), limit: 9, ..Filter::default() };
+        assert_eq!(listed(&world, &filter).await, expected, "{status:?}");
+        let filter = Filter { queue: Some(queue("q7")), ..filter };
+        assert_eq!(listed(&world, &filter).await, [expected[62]], "{status:?} of one queue");
+    }
+}
+
 /// P71: a log is read on from any number; the numbers rise and never come twice.
 pub async fn a_log_is_read_on_from_any_number(world: World) {
     let id = world.accept(task()).await;
@@ -218,7 +246,7 @@ pub async fn the_settings_of_a_queue_are_kept(world: World) {
     assert!(stats.is_paused);
     assert_eq!(stats.policy, Some(put));
     assert_eq!(stats.counts, [0; 6]);
-    let queues = world.store.queues().await.expect("the store works");
+    let queues = world.store.queues(Queues::All).await.expect("the store works");
     let mut names: Vec<(String, QueueName)> =
         queues.iter().map(|stats| (stats.tenant.to_string(), stats.queue.clone())).collect();
     names.sort();
@@ -230,6 +258,32 @@ pub async fn the_settings_of_a_queue_are_kept(world: World) {
     world.set("mail", QueueChange::Policy(None)).await;
     let stats = world.stats("mail", 0).await;
     assert!(!stats.is_paused && stats.policy.is_none());
+}
+
+/// A queue is read by its name, and the queues of a tenant page by page, without those of others.
+pub async fn a_queue_is_read_by_its_name(world: World) {
+    for (of, name) in [("one", "a"), ("two", "a"), ("one", "c"), ("one", "b"), ("onetwo", "d")] {
+        world.accept(task().tenant(of).queue(name)).await;
+    }
+    world.start_one(&from("a").tenant("two")).await;
+    let read = async |of: &str, name: &str| {
+        world.store.queue(tenant(of), queue(name)).await.expect("the store works")
+    };
+    assert_eq!(read("two", "a").await.map(|stats| (stats.counts[1], stats.leases)), Some((1, 1)));
+    assert_eq!(read("one", "a").await.map(|stats| (stats.counts[0], stats.leases)), Some((1, 0)));
+    assert_eq!((read("two", "b").await, read("nobody", "a").await), (None, None));
+    let names = async |of: &str, after: Option<&str>, limit| {
+        let which = Queues::Of { tenant: tenant(of), after: after.map(queue), limit };
+        let queues = world.store.queues(which).await.expect("the store works");
+        assert!(queues.iter().all(|stats| stats.tenant == tenant(of)));
+        queues.into_iter().map(|stats| stats.queue.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(names("one", None, 2).await, ["a", "b"]);
+    assert_eq!(names("one", Some("b"), 2).await, ["c"]);
+    assert_eq!(names("one", Some("aa"), 9).await, ["b", "c"]);
+    assert!(names("nobody", None, 9).await.is_empty());
+    let all = world.store.queues(Queues::All).await.expect("the store works");
+    assert_eq!(all.len(), 5);
 }
 
 /// The place of a task is the number of those that start before it in its lane.

@@ -222,7 +222,7 @@ impl World {
 
     /// What time has to do.
     pub async fn due(&self, now: i64) -> Due {
-        let query = DueQuery { now: at(now), limit: 100, all_pools: false };
+        let query = DueQuery { now: at(now), limit: 100 };
         self.store.due(query).await.expect("the store works")
     }
 
@@ -230,10 +230,8 @@ impl World {
     pub async fn stats(&self, name: &str, now: i64) -> QueueStats {
         // Scheduled tasks become ready when somebody looks.
         self.due(now).await;
-        let queues = self.store.queues().await.expect("the store works");
-        let wanted =
-            |stats: &QueueStats| stats.tenant == tenant("default") && stats.queue == queue(name);
-        queues.into_iter().find(wanted).expect("the queue exists")
+        let stats = self.store.queue(tenant("default"), queue(name)).await;
+        stats.expect("the store works").expect("the queue exists")
     }
 
     /// A queue of the tenant `default` is paused, resumed, or given a policy.

@@ -191,17 +191,15 @@ impl Inner {
             }
             self.promote(id, query.now);
         }
-        if query.all_pools {
-            pools = self.pools_with_work();
-            pools.truncate(query.limit);
-        }
         let next_pool = self.scheduled.first().map(|(at, _)| *at);
         Due { tasks, pools, next: next_task.into_iter().chain(next_pool).min() }
     }
 
-    fn pools_with_work(&self) -> Vec<Pool> {
+    /// The pools with ready tasks, of one queue or of all.
+    pub(super) fn pools(&self, of: Option<&QueueKey>) -> Vec<Pool> {
         let mut pools = Vec::new();
-        for ((tenant, queue), Queue { lanes, .. }) in &self.queues {
+        let queues = self.queues.iter().filter(|(key, _)| of.is_none_or(|of| of == *key));
+        for ((tenant, queue), Queue { lanes, .. }) in queues {
             let mut run_bys: Vec<_> = lanes.values().flat_map(|lane| lane.by_rank.keys()).collect();
             run_bys.sort();
             run_bys.dedup();

@@ -1,13 +1,15 @@
 //! What is read: pages, logs, counts and places.
 
+use std::convert::Infallible;
 use std::ops::Bound;
 
 use relais_core::lane::rank;
-use relais_core::{LaneKey, Order, Status, Task, TaskId};
+use relais_core::{LaneKey, Order, QueueName, Status, Task, TaskId};
 
 use super::claim::place_of;
 use super::state::{Inner, Lane, Queue, QueueKey, Row};
-use crate::query::{EventQuery, Filter, Logged, Page, Place, QueueStats, Waiting};
+use crate::node::{Beat, Nodes};
+use crate::query::{EventQuery, Filter, Logged, Page, Place, QueueStats, Queues, Waiting};
 
 /// Tasks ahead are counted up to here.
 const AHEAD_MAX: usize = 10_000;
@@ -50,17 +52,17 @@ impl Inner {
         self.last_pos
     }
 
-    pub(super) fn queue_stats(&self) -> Vec<QueueStats> {
-        let stats = |((tenant, name), queue): (&QueueKey, &Queue)| QueueStats {
-            tenant: tenant.clone(),
-            queue: name.clone(),
-            is_paused: queue.is_paused,
-            policy: queue.policy.clone(),
-            counts: queue.counts,
-            scheduled: queue.counts[Status::Queued as usize] - queue.ready(),
-            leases: queue.leases,
+    pub(super) fn queue_stats(&self, key: &QueueKey) -> Option<QueueStats> {
+        self.queues.get_key_value(key).map(stats)
+    }
+
+    pub(super) fn queues_stats(&self, which: &Queues) -> Vec<QueueStats> {
+        let Queues::Of { tenant, after, limit } = which else {
+            return self.queues.iter().map(stats).collect();
         };
-        self.queues.iter().map(stats).collect()
+        let is_behind = |name: &QueueName| after.as_ref().is_none_or(|after| name > after);
+        let own = self.queues.iter().filter(|((of, name), _)| of == tenant && is_behind(name));
+        own.take(*limit).map(stats).collect()
     }
 
     pub(super) fn waiting(&self) -> Vec<Waiting> {
@@ -84,6 +86,14 @@ impl Inner {
         let task = &self.row(next.1).task;
         let is_ready = lane.by_arrival.contains(next);
         is_ready.then(|| Some((rank(task.life.run_at()?, task.spec.priority), next.1)))?
+    }
+
+    pub(super) fn beat(&mut self, beat: &Beat) -> Nodes {
+        let mut roll = std::mem::take(&mut self.roll);
+        let held = |node| self.tasks.values().any(|row| row.task.life.held_by() == Some(node));
+        let Ok(told) = roll.beat(beat, |node| Ok::<_, Infallible>(held(node)));
+        self.roll = roll;
+        told
     }
 
     pub(super) fn place(&self, id: TaskId) -> Option<Place> {
@@ -131,6 +141,18 @@ impl Queue {
     }
 }
 
+fn stats(((tenant, name), queue): (&QueueKey, &Queue)) -> QueueStats {
+    QueueStats {
+        tenant: tenant.clone(),
+        queue: name.clone(),
+        is_paused: queue.is_paused,
+        policy: queue.policy.clone(),
+        counts: queue.counts,
+        scheduled: queue.counts[Status::Queued as usize] - queue.ready(),
+        leases: queue.leases,
+    }
+}
+
 fn fits(filter: &Filter, task: &Task) -> bool {
     let spec = &task.spec;
     filter.tenant.as_ref().is_none_or(|tenant| *tenant == spec.tenant)
@@ -138,4 +160,5 @@ fn fits(filter: &Filter, task: &Task) -> bool {
         && filter.status.is_none_or(|status| status == task.life.status())
         && filter.label.as_ref().is_none_or(|label| spec.labels.contains(label))
         && filter.lane.as_ref().is_none_or(|lane| spec.lane.as_ref() == Some(lane))
+        && filter.held_by.is_none_or(|node| task.life.held_by() == Some(node))
 }

@@ -13,6 +13,7 @@ use relais_core::{
 use super::body::Spilled;
 use crate::body::StoredBody;
 use crate::claim::RunBy;
+use crate::node::Roll;
 use crate::query::Logged;
 
 /// The name of a queue, store-wide.
@@ -30,6 +31,7 @@ pub(super) struct Inner {
     pub(super) log: BTreeMap<u64, (TaskId, u64)>,
     pub(super) keys: BTreeMap<[u8; 32], Key>,
     pub(super) secrets: BTreeMap<String, Bytes>,
+    pub(super) roll: Roll,
     /// Finished spools that no commit has taken yet.
     pub(super) spilled: Spilled,
     pub(super) spools: u64,

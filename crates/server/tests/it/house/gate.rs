@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use relais_core::{BodyKind, Command, Task, TaskId};
+use relais_core::{BodyKind, Command, QueueName, Task, TaskId, TenantName};
 use relais_store::{
-    Claim, Claims, Commit, Committed, Due, DueQuery, EventQuery, Figures, Filter, Health, Logged,
-    MemoryStore, Page, Place, QueueStats, Rejected, Spool, Store, StoreFuture, StoredBody,
+    Beat, Claim, Claims, Commit, Committed, Due, DueQuery, EventQuery, Figures, Filter, Health,
+    Logged, MemoryStore, Nodes, Page, Place, Pool, QueueStats, Queues, Rejected, Spool, Store,
+    StoreFuture, StoredBody,
 };
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -102,8 +103,20 @@ impl Store for Gate {
         self.store.spool()
     }
 
-    fn queues(&self) -> StoreFuture<'_, Vec<QueueStats>> {
-        self.store.queues()
+    fn beat(&self, beat: Beat) -> StoreFuture<'_, Nodes> {
+        self.store.beat(beat)
+    }
+
+    fn pools(&self, of: Option<(TenantName, QueueName)>) -> StoreFuture<'_, Vec<Pool>> {
+        self.store.pools(of)
+    }
+
+    fn queue(&self, tenant: TenantName, queue: QueueName) -> StoreFuture<'_, Option<QueueStats>> {
+        self.store.queue(tenant, queue)
+    }
+
+    fn queues(&self, which: Queues) -> StoreFuture<'_, Vec<QueueStats>> {
+        self.store.queues(which)
     }
 
     fn figures(&self) -> StoreFuture<'_, Figures> {
@@ -114,8 +127,8 @@ impl Store for Gate {
         self.store.place(task)
     }
 
-    fn secrets(&self) -> StoreFuture<'_, Vec<(String, Bytes)>> {
-        self.store.secrets()
+    fn secrets(&self, prefix: &str) -> StoreFuture<'_, Vec<(String, Bytes)>> {
+        self.store.secrets(prefix)
     }
 
     fn health(&self) -> Health {

@@ -1,0 +1,40 @@
+//! This node among others: its signs of life, and what those that died have left behind.
+
+use std::time::Duration;
+
+use relais_core::{Command, Gone};
+use relais_store::{Beat, FORMAT, Filter};
+
+use crate::engine::{Engine, EngineError};
+
+impl Engine {
+    /// Says that this node is alive for so long from now on, and begins to take back what dead ones
+    /// held. Answers whether a sign of life was of a later time than now: then leases may be, too.
+    pub(crate) async fn beat(&self, alive_for: Duration) -> Result<bool, EngineError> {
+        let own = self.inner().node;
+        let beat = Beat { node: own, format: FORMAT, now: self.now(), alive_for };
+        let nodes = self.store().beat(beat).await?;
+        for node in nodes.dead.into_iter().filter(|node| *node != own) {
+            let engine = self.clone();
+            self.inner().tracker.spawn(async move { engine.take_back(node).await });
+        }
+        Ok(nodes.was_ahead)
+    }
+
+    /// Takes back the attempts that a dead node left behind. What could not be taken back is named
+    /// again at the next sign of life.
+    async fn take_back(&self, node: u64) {
+        let held = Filter { held_by: Some(node), ..Filter::default() };
+        let taken_back = self.step_leased(held, usize::MAX, |lease| {
+            let (nonce, jitter) = (lease.nonce, self.chance().unit());
+            Some(Command::Crash { nonce, gone: Gone::Died, jitter })
+        });
+        match taken_back.await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "took back attempts of a process that died"),
+            Err(error) => {
+                tracing::warn!(%error, "could not take back attempts of a process that died");
+            }
+        }
+    }
+}

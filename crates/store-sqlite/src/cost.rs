@@ -1,0 +1,129 @@
+//! What single questions cost: counted in steps of SQLite's virtual machine, which no load changes.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use relais_core::{Command, Status, Timestamp};
+use relais_store::conformance::World;
+use relais_store::conformance::fixture::{from, queue, task, tenant};
+use relais_store::{Commit, Filter, Queues};
+use rusqlite::Connection;
+
+use crate::fault::Fault;
+use crate::open::connect_reader;
+use crate::{Options, SqliteStore, list, read};
+
+/// A store, and the folder it lives in.
+fn new_world() -> (World, tempfile::TempDir) {
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    let options = Options::new(file_in(&folder), Timestamp::from_ms(0));
+    (World::from(SqliteStore::open(&options).expect("it opens")), folder)
+}
+
+fn file_in(folder: &tempfile::TempDir) -> std::path::PathBuf {
+    folder.path().join("relais.db")
+}
+
+/// The steps that a question takes over a connection of its own.
+fn steps<T>(path: &Path, ask: impl Fn(&Connection) -> Result<T, Fault>) -> i64 {
+    let mut conn = connect_reader(path).expect("it opens");
+    let steps = Arc::new(AtomicI64::new(0));
+    let counted = steps.clone();
+    let count = move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        false
+    };
+    conn.progress_handler(1, Some(count)).expect("it can be counted");
+    ask(&conn).expect("it can be asked");
+    steps.load(Ordering::Relaxed)
+}
+
+/// Accepts as many tasks, each in a queue of its own of the tenant `other`.
+async fn fill_queues(world: &World, count: usize) {
+    let new = |n| world.accepting(task().tenant("other").queue(&format!("q{n}")));
+    let commits: Vec<Commit> = (0..count).map(new).collect();
+    for commits in commits.chunks(1_000) {
+        world.commit_all(commits.to_vec()).await;
+    }
+}
+
+/// What one tenant pays to look at its task, its queue, its list, or at a key, beside so many
+/// queues of another.
+async fn looks_beside(queues: usize) -> Vec<i64> {
+    let (world, folder) = new_world();
+    fill_queues(&world, queues).await;
+    let id = world.accept(task()).await;
+    let labeled = world.accept(task().label("k", "v")).await;
+    world.step(labeled, Command::Cancel, 1).await;
+    let path = file_in(&folder);
+    let (tenant, mail) = (tenant("default"), queue("mail"));
+    let of = Queues::Of { tenant: tenant.clone(), after: None, limit: 50 };
+    let mine = Filter { tenant: Some(tenant.clone()), limit: 50, ..Filter::default() };
+    let failed = Filter { status: Some(Status::Failed), ..mine.clone() };
+    let canceled = Filter { status: Some(Status::Canceled), ..mine.clone() };
+    let labeled = Filter { label: Some(("k".to_owned(), "v".to_owned())), ..mine };
+    vec![
+        steps(&path, |conn| read::place(conn, id)),
+        steps(&path, |conn| read::queue(conn, &tenant, &mail)),
+        steps(&path, |conn| read::ready_pools_of(conn, &tenant, &mail)),
+        steps(&path, |conn| read::queues(conn, &of)),
+        steps(&path, |conn| list::page(conn, &failed)),
+        steps(&path, |conn| list::page(conn, &canceled)),
+        steps(&path, |conn| list::page(conn, &labeled)),
+    ]
+}
+
+/// A look at a task or a queue read all queues of all tenants: 0.2 ms beside one, 14 beside 10,000.
+#[tokio::test]
+async fn a_look_costs_the_same_beside_ten_thousand_queues() {
+    let (alone, beside) = (looks_beside(1).await, looks_beside(10_000).await);
+    let is_same = |(alone, beside): (&i64, &i64)| *beside <= alone + 20;
+    assert!(alone.iter().zip(&beside).all(is_same), "{beside:?} steps, {alone:?} alone");
+}
+
+/// Steps to list the tasks of one tenant with each status that few have, behind so many others.
+async fn lists_behind(others: usize) -> Vec<i64> {
+    let (world, folder) = new_world();
+    for _ in 0..3 {
+        let canceled = world.accept(task()).await;
+        world.step(canceled, Command::Cancel, 1).await;
+    }
+    world.accept(task()).await;
+    world.start_one(&from("mail").limit(1)).await;
+    for _ in 0..others / 1_000 {
+        let new = |_| world.accepting(task().tenant("other").queue("crowd"));
+        world.commit_all((0..1_000).map(new).collect()).await;
+    }
+    let steps = |status| {
+        let tenant = Some(tenant("default"));
+        let filter = Filter { tenant, status: Some(status), limit: 50, ..Filter::default() };
+        steps(&file_in(&folder), |conn| list::page(conn, &filter))
+    };
+    [Status::Canceled, Status::Failed, Status::Running, Status::Succeeded].map(steps).to_vec()
+}
+
+#[tokio::test]
+async fn a_list_by_status_costs_what_it_shows() {
+    let (few, many) = (lists_behind(1_000).await, lists_behind(30_000).await);
+    for (few, many) in few.iter().zip(&many) {
+        assert!(*many <= few + 60, "{many} steps behind 30,000, {few} behind 1,000");
+    }
+}
+
+/// API keys are read without all else that is kept under names.
+#[tokio::test]
+async fn secrets_of_a_kind_cost_what_they_are() {
+    let (world, folder) = new_world();
+    let put = async |name: String| {
+        let value = Some(bytes::Bytes::from_static(b"1"));
+        world.commit(Commit::Secret { name, value }).await.expect("it is taken");
+    };
+    put("key/one".to_owned()).await;
+    let cost = || steps(&file_in(&folder), |conn| read::secrets(conn, "key/"));
+    let before = cost();
+    for n in 0..200 {
+        put(format!("other/{n}")).await;
+    }
+    assert!(cost() <= before + 2, "{} steps, {before} alone", cost());
+}
