@@ -1,26 +1,32 @@
 //! The entries of a task's log. How they look on the wire is `api`'s.
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 
+use crate::failure::Failure;
 use crate::id::TaskId;
 use crate::lease::Holder;
 #[cfg(doc)]
 use crate::limits;
 use crate::name::QueueName;
-use crate::task::{Failure, Progress};
+use crate::task::Progress;
 use crate::time::Timestamp;
 
-/// Why an attempt ended without an outcome. Persisted: variants are appended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// Why an attempt ended without an outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
 pub enum Cause {
     /// It said so, or its answer did.
+    #[n(0)]
     Error,
     /// It took too long.
+    #[n(1)]
     Timeout,
     /// Its holder vanished.
+    #[n(2)]
     Crash,
     /// Relais was stopped by its operator, and it took longer than a stop waits.
+    #[n(3)]
     Stop,
 }
 
@@ -38,11 +44,14 @@ impl Cause {
 }
 
 /// Why a task went back to its queue without a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
 pub enum RequeueReason {
     /// Its holder gave it back.
+    #[n(0)]
     Released,
     /// Somebody retried it by hand.
+    #[n(1)]
     Retried,
 }
 
@@ -58,69 +67,102 @@ impl RequeueReason {
 }
 
 /// Why a task was called off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
+#[cbor(index_only)]
 pub enum CancelReason {
     /// Somebody asked for it.
+    #[n(0)]
     Requested,
     /// Its caller hung up, and its route says that such tasks are called off.
+    #[n(1)]
     Abandoned,
 }
 
 /// What happened, with all that is told of it: an event is shown from its entry alone, also when the
-/// task, its result or an entry before it is gone. Persisted: variants and fields are appended, never reordered.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// task, its result or an entry before it is gone.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+#[cbor(flat)]
 pub enum EventData {
     /// The task exists.
+    #[n(0)]
     Accepted {
         /// Where it waits.
+        #[n(0)]
         queue: QueueName,
         /// When it may first start.
+        #[n(1)]
         run_at: Timestamp,
     },
     /// An attempt started.
+    #[n(1)]
     Started {
         /// The worker that holds its lease, if one does and gave a name.
+        #[n(0)]
         worker: Option<String>,
     },
     /// It got further.
-    Progressed(Progress),
+    #[n(2)]
+    Progressed(#[n(0)] Progress),
     /// It said something for its followers, as JSON.
-    Output(Bytes),
+    #[n(3)]
+    Output(
+        #[cbor(with = "crate::cbor::opaque")]
+        #[n(0)]
+        Bytes,
+    ),
     /// An outside system has it now.
+    #[n(4)]
     Deferred {
         /// Until when, at most.
+        #[n(0)]
         until: Timestamp,
     },
     /// An attempt ended without an outcome.
+    #[n(5)]
     AttemptFailed {
         /// How.
+        #[n(0)]
         cause: Cause,
         /// Why: all that its holder said, as the outcome and the task have it.
+        #[n(1)]
         failure: Failure,
         /// When the next attempt may start, if there is one.
+        #[n(2)]
         run_at: Option<Timestamp>,
     },
     /// Back to the queue without a failure.
+    #[n(6)]
     Requeued {
         /// Why.
+        #[n(0)]
         reason: RequeueReason,
         /// The run it is in now.
+        #[n(1)]
         run: u32,
         /// When it may start.
+        #[n(2)]
         run_at: Timestamp,
     },
     /// Done.
+    #[n(7)]
     Succeeded {
         /// The result, if it is JSON and at most [`limits::EVENT_RESULT_BYTES_MAX`] long.
+        #[n(0)]
+        #[cbor(with = "crate::cbor::opaque_if_any", has_nil)]
         result: Option<Bytes>,
         /// For end users: a JSON object from language to text, as the worker gave it.
+        #[n(1)]
+        #[cbor(with = "crate::cbor::opaque_if_any", has_nil)]
         message: Option<Bytes>,
     },
     /// Given up.
-    Failed(Failure),
+    #[n(8)]
+    Failed(#[n(0)] Failure),
     /// Called off.
+    #[n(9)]
     Canceled {
         /// Why.
+        #[n(0)]
         reason: CancelReason,
     },
 }

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 
 const TASK_PREFIX: &str = "task_";
 const LEASE_PREFIX: &str = "lease_";
@@ -22,8 +22,13 @@ pub struct InvalidId;
 /// The public id of a task: `task_` and a UUIDv7 in lower-case Crockford base 32 (TypeID).
 ///
 /// An id is not a secret: it names a task and grants nothing.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct TaskId(u128);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(transparent)]
+pub struct TaskId(
+    #[cbor(with = "crate::cbor::bits")]
+    #[n(0)]
+    u128,
+);
 
 impl TaskId {
     /// Wraps the 128 bits of a UUIDv7.
@@ -64,7 +69,7 @@ impl FromStr for TaskId {
 /// The secret by which the holder of a lease proves its right: the task and a random nonce.
 ///
 /// The nonce is the fence: each attempt has its own, and a settle with another one changes nothing.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LeaseToken {
     /// The leased task.
     pub task: TaskId,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 
 use crate::limits;
 use crate::policy::Rate;
@@ -56,11 +56,13 @@ pub fn vtime_on_arrival(lane: i64, queue: i64) -> i64 {
 
 /// A token bucket over attempt starts. Counts in millionths of a token, so
 /// that no fraction is lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct Bucket {
     /// Millionths of a token in the bucket at `at`.
+    #[n(0)]
     micro: u64,
     /// When `micro` was counted.
+    #[n(1)]
     at: Timestamp,
 }
 

@@ -2,22 +2,27 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 
 use crate::time::Timestamp;
 
 /// Who holds a lease.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(flat)]
 pub enum Holder {
     /// A node, which is a process of Relais that runs the attempt itself: what one held that is dead
     /// is found by its number.
+    #[n(0)]
     Relais {
         /// The number of the node, drawn at its start.
+        #[n(0)]
         epoch: u64,
     },
     /// A worker, by the name it gave.
+    #[n(1)]
     Worker {
         /// For people only; may be empty.
+        #[n(0)]
         name: String,
     },
 }
@@ -36,15 +41,21 @@ pub enum Gone {
 }
 
 /// The time-limited, fenced right to run one attempt.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Lease {
     /// The fence: drawn for each attempt.
+    #[n(0)]
+    #[cbor(with = "crate::cbor::bits")]
     pub nonce: u128,
     /// When it ends unless it is extended.
+    #[n(1)]
     pub until: Timestamp,
     /// How long it lasts from a sign of life.
+    #[n(2)]
+    #[cbor(with = "crate::cbor::span")]
     pub span: Duration,
     /// Who holds it.
+    #[n(3)]
     pub holder: Holder,
 }
 

@@ -2,7 +2,9 @@
 //!
 //! Deliberately not here: I/O, clocks, randomness, async, SQL, HTTP. Time and chance are arguments.
 
+pub mod cbor;
 pub mod event;
+pub mod failure;
 pub mod id;
 pub mod lane;
 pub mod lease;
@@ -19,6 +21,7 @@ pub mod task;
 pub mod time;
 
 pub use event::{CancelReason, Cause, Entry, EventData, EventKind, RequeueReason};
+pub use failure::{Failure, FailureCode, LastFailure};
 pub use id::{InvalidId, LeaseToken, TaskId};
 pub use lease::{Gone, Holder, Lease};
 pub use lifecycle::{BodyKind, Command, Effect, Reply, Step, accept, step};
@@ -29,7 +32,6 @@ pub use refusal::Refused;
 pub use retry::RetryPolicy;
 pub use spec::{RequestLine, Source, Spec};
 pub use task::{
-    Credentials, Failure, FailureCode, LastFailure, Life, Priority, Progress, Runner, Settled,
-    Settlement, State, Status, Task,
+    Credentials, Life, Priority, Progress, Runner, Settled, Settlement, State, Status, Task,
 };
 pub use time::Timestamp;

@@ -16,11 +16,12 @@ use bytes::Bytes;
 
 use crate::Cause;
 use crate::event::{CancelReason, Entry, EventData, RequeueReason};
+use crate::failure::Failure;
 use crate::lease::{Gone, Holder, Lease};
 use crate::limits;
 use crate::policy::Policy;
 use crate::refusal::Refused;
-use crate::task::{Failure, Life, Progress, Settlement, State, Task};
+use crate::task::{Life, Progress, Settlement, State, Task};
 use crate::time::Timestamp;
 
 /// The bodies a task may have.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 
 use crate::limits;
 use crate::name::LaneKey;
@@ -11,53 +11,76 @@ use crate::retry::RetryPolicy;
 use crate::time::InWords;
 
 /// In which order the tasks of one lane start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(index_only)]
 pub enum Order {
     /// By priority with ageing, then by arrival.
     #[default]
+    #[n(0)]
     Fair,
     /// First in, first out: the next starts only after the one before it is terminal.
+    #[n(1)]
     Strict,
 }
 
 /// Attempt starts per period: a token bucket with a burst of one second's worth (at least one).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct Rate {
     /// Starts allowed in `period`; at least 1.
+    #[n(0)]
     pub count: u32,
     /// The period; at least one millisecond.
+    #[n(1)]
+    #[cbor(with = "crate::cbor::span")]
     pub period: Duration,
 }
 
 /// What a queue allows its tasks. It is not copied into tasks: a change
 /// holds for those waiting, too.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub struct Policy {
     /// Leases live at once in the queue; `None` is no limit.
+    #[n(0)]
     pub concurrency: Option<u32>,
     /// Leases live at once in one lane; `None` is no limit.
+    #[n(1)]
     pub concurrency_per_lane: Option<u32>,
     /// Attempt starts per second.
+    #[n(2)]
     pub rate: Option<Rate>,
     /// The same in each lane; `None` is no limit.
+    #[n(3)]
     pub rate_per_lane: Option<Rate>,
     /// Order within a lane.
+    #[n(4)]
     pub order: Order,
     /// When failed attempts are tried again.
+    #[n(5)]
     pub retry: RetryPolicy,
     /// How long a lease lasts without a heartbeat.
+    #[n(6)]
+    #[cbor(with = "crate::cbor::span")]
     pub lease: Duration,
     /// How long one attempt may take.
+    #[n(7)]
+    #[cbor(with = "crate::cbor::span")]
     pub attempt_timeout: Duration,
     /// How long after its first `run_at` a task must be done, unless it says otherwise itself.
+    #[n(8)]
+    #[cbor(with = "crate::cbor::span")]
     pub deadline: Duration,
     /// How long a finished task is kept, unless it says otherwise itself.
+    #[n(9)]
+    #[cbor(with = "crate::cbor::span")]
     pub retention: Duration,
     /// Tasks not yet terminal that the queue may hold.
+    #[n(10)]
     pub capacity: u64,
     /// Of them, tasks of one source; `None` is a quarter of the capacity.
+    #[n(11)]
     pub capacity_per_ip: Option<u64>,
     /// Shares of lanes; a lane without a weight has 1.
+    #[n(12)]
     pub lane_weights: BTreeMap<LaneKey, u32>,
 }
 

@@ -2,18 +2,24 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 
 /// How often, and how far apart, a task is tried.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub struct RetryPolicy {
     /// Attempts that may fail before the task does; at least 1.
+    #[n(0)]
     pub max_attempts: u32,
     /// Delay after the first failure, before jitter.
+    #[n(1)]
+    #[cbor(with = "crate::cbor::span")]
     pub initial: Duration,
     /// Longest delay, before jitter.
+    #[n(2)]
+    #[cbor(with = "crate::cbor::span")]
     pub max: Duration,
     /// Growth of the delay from one failure to the next; at least 1.
+    #[n(3)]
     pub factor: f64,
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 
 use crate::id::TaskId;
 use crate::limits;
@@ -13,11 +13,13 @@ use crate::time::Timestamp;
 
 /// What was asked of a route: enough to tell an import from an order. The query stays with the
 /// stored request, because it may hold secrets.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct RequestLine {
     /// The method.
+    #[n(0)]
     pub method: String,
     /// The path as it came; one over [`limits::PATH_TOLD_BYTES_MAX`] is cut, and ends with `…`.
+    #[n(1)]
     pub path: String,
 }
 
@@ -38,50 +40,71 @@ impl RequestLine {
 }
 
 /// What a task was when it was accepted. Never changes.
-///
-/// Persisted: fields are appended, never reordered; a new layout gets a new
-/// version byte in the store.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub struct Spec {
     /// Public id.
+    #[n(0)]
     pub id: TaskId,
     /// Whose task it is.
+    #[n(1)]
     pub tenant: TenantName,
     /// Where it waits.
+    #[n(2)]
     pub queue: QueueName,
     /// The lane it shares with others, if any.
+    #[n(3)]
     pub lane: Option<LaneKey>,
     /// Urgency.
+    #[n(4)]
     pub priority: Priority,
     /// Free labels of the submitter, in its order.
+    #[n(5)]
     pub labels: Vec<(String, String)>,
     /// Who runs it.
+    #[n(6)]
     pub runner: Runner,
     /// When it was accepted.
+    #[n(7)]
     pub created_at: Timestamp,
     /// When it may start for the first time.
+    #[n(8)]
     pub run_at: Timestamp,
     /// How long after `run_at` (of each run) it must be done.
+    #[n(9)]
+    #[cbor(with = "crate::cbor::span")]
     pub deadline_after: Duration,
     /// How long it is kept after its end.
+    #[n(10)]
+    #[cbor(with = "crate::cbor::span")]
     pub retention: Duration,
     /// The media type of its input.
+    #[n(11)]
     pub content_type: Option<String>,
     /// Length of its input, bytes.
+    #[n(12)]
     pub input_bytes: u64,
     /// What the engine and the server need to know and the rules do not (route, access, target…).
+    #[n(13)]
+    #[cbor(with = "crate::cbor::opaque")]
     pub context: Bytes,
     /// Whose share of its queue it takes until it is terminal; `None` is
     /// bounded by the queue alone.
+    #[n(14)]
     pub source: Option<Source>,
     /// What was asked; `None` where no route took it.
+    #[n(15)]
     pub request: Option<RequestLine>,
 }
 
 /// Where a task came from, as far as shares of a queue go: equal for those who have one share
 /// together. It says nothing else: an address is not kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Source(pub [u8; 16]);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(transparent)]
+pub struct Source(
+    #[cbor(with = "minicbor::bytes")]
+    #[n(0)]
+    pub [u8; 16],
+);
 
 #[cfg(test)]
 mod tests {

@@ -1,17 +1,19 @@
 //! A task: one accepted request and all that happens to it.
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 
 use crate::event::CancelReason;
+use crate::failure::{Failure, LastFailure};
 use crate::lease::{Holder, Lease};
 use crate::limits;
 use crate::spec::{Source, Spec};
 use crate::time::Timestamp;
 
 /// How urgent a task is: −10 to 10, higher first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
-pub struct Priority(i8);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Encode, Decode)]
+#[cbor(transparent)]
+pub struct Priority(#[n(0)] i8);
 
 impl Priority {
     /// A priority within its range, or `None`.
@@ -28,19 +30,25 @@ impl Priority {
 }
 
 /// Who runs a task; fixed when it is accepted.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Encode, Decode)]
 pub enum Runner {
     /// Relais calls the upstream.
+    #[n(0)]
     Upstream {
         /// Scheme, host and port of the upstream: what pauses and limits of a service hold for.
+        #[n(0)]
+        #[cbor(with = "crate::cbor::text")]
         origin: std::sync::Arc<str>,
         /// Whether the request may be sent again after a lost answer: an idempotent method, or an
         /// upstream declared so.
+        #[n(1)]
         repeatable: bool,
     },
     /// Workers lease it.
+    #[n(1)]
     Workers,
     /// A handler within the process runs it.
+    #[n(2)]
     Inline,
 }
 
@@ -65,162 +73,69 @@ impl Runner {
 }
 
 /// Whether a task has sealed credentials.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
 pub enum Credentials {
     /// It never had any.
+    #[n(0)]
     None,
     /// They are stored, sealed.
+    #[n(1)]
     Sealed,
     /// They were erased: the task cannot run again.
+    #[n(2)]
     Erased,
 }
 
 /// The end of an attempt as its holder said it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct Settled {
     /// The fence it was said with.
+    #[n(0)]
+    #[cbor(with = "crate::cbor::bits")]
     pub nonce: u128,
     /// What was said.
+    #[n(1)]
     pub how: Settlement,
 }
 
 /// What the holder of a lease may say of its attempt's end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
+#[cbor(index_only)]
 pub enum Settlement {
     /// Done.
+    #[n(0)]
     Succeeded,
     /// It did not work.
+    #[n(1)]
     Failed,
     /// Given back.
+    #[n(2)]
     Released,
     /// Handed to an outside system.
+    #[n(3)]
     Deferred,
 }
 
 /// How far a task is.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Encode, Decode)]
 pub struct Progress {
     /// 0 to 100.
+    #[n(0)]
     pub percent: Option<f64>,
     /// Units done.
+    #[n(1)]
     pub done: Option<u64>,
     /// Units in all.
+    #[n(2)]
     pub total: Option<u64>,
     /// For end users.
+    #[n(3)]
     pub message: Option<String>,
 }
 
-/// Why a task, or an attempt, failed. Codes are stable: they travel, and have a page each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum FailureCode {
-    /// The total deadline passed.
-    DeadlineExceeded,
-    /// The holder vanished, three times in a row.
-    WorkerLost,
-    /// The request may or may not have been carried out, and must not be sent again blindly.
-    OutcomeUnknown,
-    /// The upstream answered with an error.
-    UpstreamError,
-    /// The upstream did not answer in time.
-    UpstreamTimeout,
-    /// The upstream could not be reached, or broke the connection.
-    UpstreamUnreachable,
-    /// The upstream's answer was over the limit.
-    UpstreamResponseTooLarge,
-    /// The upstream's answer was not HTTP.
-    UpstreamMalformed,
-    /// The worker, or the handler in the process, said so.
-    HandlerFailed,
-    /// A stored body that an attempt needs is damaged or missing.
-    BodyDamaged,
-    /// The stored credentials were sealed with a key that is not there.
-    SealKeyMissing,
-    /// The store could not be read when an attempt needed its bodies, or could not keep its answer.
-    StoreUnavailable,
-}
-
-impl FailureCode {
-    /// All codes.
-    pub const ALL: [Self; 12] = [
-        Self::DeadlineExceeded,
-        Self::WorkerLost,
-        Self::OutcomeUnknown,
-        Self::UpstreamError,
-        Self::UpstreamTimeout,
-        Self::UpstreamUnreachable,
-        Self::UpstreamResponseTooLarge,
-        Self::UpstreamMalformed,
-        Self::HandlerFailed,
-        Self::BodyDamaged,
-        Self::SealKeyMissing,
-        Self::StoreUnavailable,
-    ];
-
-    /// The stable text of the code.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::DeadlineExceeded => "deadline-exceeded",
-            Self::WorkerLost => "worker-lost",
-            Self::OutcomeUnknown => "outcome-unknown",
-            Self::UpstreamError => "upstream-error",
-            Self::UpstreamTimeout => "upstream-timeout",
-            Self::UpstreamUnreachable => "upstream-unreachable",
-            Self::UpstreamResponseTooLarge => "upstream-response-too-large",
-            Self::UpstreamMalformed => "upstream-malformed",
-            Self::HandlerFailed => "handler-failed",
-            Self::BodyDamaged => "body-damaged",
-            Self::SealKeyMissing => "seal-key-missing",
-            Self::StoreUnavailable => "store-unavailable",
-        }
-    }
-}
-
-/// What is known of a failure.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
-    /// The stable code.
-    pub code: FailureCode,
-    /// For operators; never internal text, never payloads.
-    pub detail: Option<String>,
-    /// The problem document a worker settled with, as JSON.
-    pub problem: Option<Bytes>,
-    /// For end users: a JSON object from language to text, as the worker gave it.
-    pub message: Option<Bytes>,
-    /// Whether the attempt left an answer, stored as the result if it is the last.
-    pub has_result: bool,
-    /// The status that the upstream answered with, if it did.
-    pub upstream_status: Option<u16>,
-}
-
-impl Failure {
-    /// A failure of which only the code and a detail are known.
-    #[must_use]
-    pub fn new(code: FailureCode, detail: Option<&str>) -> Self {
-        Self {
-            code,
-            detail: detail.map(str::to_owned),
-            problem: None,
-            message: None,
-            has_result: false,
-            upstream_status: None,
-        }
-    }
-}
-
-/// How the latest attempt failed that was not the end of its run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LastFailure {
-    /// Why.
-    pub failure: Failure,
-    /// When.
-    pub at: Timestamp,
-    /// Which attempt it was.
-    pub attempt: u32,
-}
-
 /// The six statuses, spelled as they travel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Status {
     /// Waits for its moment or its turn.
     Queued,
@@ -262,52 +177,74 @@ impl Status {
 }
 
 /// Where a task stands. What makes sense in one state only lives in that state.
-///
-/// Persisted: variants and fields are appended, never reordered.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+#[cbor(flat)]
 pub enum State {
     /// Waits for its moment or its turn.
+    #[n(0)]
     Queued {
         /// When it may start.
+        #[n(0)]
         run_at: Timestamp,
     },
     /// An attempt runs.
+    #[n(1)]
     Running {
         /// The right to run it.
+        #[n(0)]
         lease: Lease,
         /// When the attempt started.
+        #[n(1)]
         started_at: Timestamp,
     },
     /// An outside system has it.
+    #[n(2)]
     Waiting {
         /// When waiting ends as a failure.
+        #[n(0)]
         until: Timestamp,
         /// The fence of whoever brings the outcome.
+        #[n(1)]
+        #[cbor(with = "crate::cbor::bits")]
         nonce: u128,
     },
     /// Done.
+    #[n(3)]
     Succeeded {
         /// When.
+        #[n(0)]
         at: Timestamp,
         /// For end users: a JSON object from language to text, as the worker gave it.
+        #[n(1)]
+        #[cbor(with = "crate::cbor::opaque_if_any", has_nil)]
         message: Option<Bytes>,
     },
     /// Given up.
+    #[n(4)]
     Failed {
         /// When.
+        #[n(0)]
         at: Timestamp,
         /// Why.
+        #[n(1)]
         failure: Failure,
         /// The holder that was not told yet; it keeps its slot until it stops.
+        #[n(2)]
+        #[cbor(with = "crate::cbor::optional", has_nil)]
         holder: Option<Lease>,
     },
     /// Called off.
+    #[n(5)]
     Canceled {
         /// When.
+        #[n(0)]
         at: Timestamp,
         /// The holder that has not stopped yet; it keeps its slot until it does.
+        #[n(1)]
+        #[cbor(with = "crate::cbor::optional", has_nil)]
         holder: Option<Lease>,
         /// Why.
+        #[n(2)]
         reason: CancelReason,
     },
 }
@@ -328,36 +265,49 @@ impl State {
 }
 
 /// What changes in a task.
-///
-/// Persisted: fields are appended, never reordered.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub struct Life {
     /// The number of the last event; readers use it as an ETag.
+    #[n(0)]
     pub version: u64,
     /// Passage from queued to a terminal status: 1, and one more after each retry by hand.
+    #[n(1)]
     pub run: u32,
     /// The last attempt's number; 0 before the first. Never goes back.
+    #[n(2)]
     pub attempt: u32,
     /// Attempts of this run that failed.
+    #[n(3)]
     pub failures: u32,
     /// Crashes in a row in this run.
+    #[n(4)]
     pub crashes: u32,
     /// Time of the last event.
+    #[n(5)]
     pub updated_at: Timestamp,
     /// When this run must be done.
+    #[n(6)]
     pub deadline: Timestamp,
     /// How far it is.
+    #[n(7)]
     pub progress: Option<Progress>,
     /// Whether a checkpoint is stored.
+    #[n(8)]
     pub has_checkpoint: bool,
     /// Sealed credentials.
+    #[n(9)]
     pub credentials: Credentials,
     /// How the attempt that was settled last ended: its holder may say it again.
+    #[n(10)]
+    #[cbor(with = "crate::cbor::optional", has_nil)]
     pub settled_by: Option<Settled>,
     /// What went wrong before, in this run: while it is tried again, and when it ended otherwise than
     /// by that failure. Boxed, because most tasks have none.
+    #[n(11)]
+    #[cbor(with = "crate::cbor::optional", has_nil)]
     pub last_failure: Option<Box<LastFailure>>,
     /// Where it stands.
+    #[n(12)]
     pub state: State,
 }
 

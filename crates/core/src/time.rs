@@ -3,12 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 
 /// Milliseconds since 1970-01-01T00:00:00Z. Arithmetic saturates: absurd times
 /// stay absurd, never wrap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Timestamp(i64);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(transparent)]
+pub struct Timestamp(#[n(0)] i64);
 
 impl Timestamp {
     /// The beginning of Unix time.

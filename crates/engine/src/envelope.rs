@@ -1,39 +1,45 @@
 //! What the engine remembers of requests and answers beside their bytes: the heads of bodies, and
-//! the context of a task. Stored as a version byte and postcard; opaque to rules and stores.
+//! the context of a task. Stored like rows (`relais_store::row`); opaque to rules and stores.
 
 use bytes::Bytes;
+use minicbor::{Decode, Encode};
 use relais_core::limits;
-use relais_store::{Body, Data, StoreError};
-use serde::de::{DeserializeOwned, IgnoredAny};
-use serde::{Deserialize, Serialize};
-
-/// The layout of every envelope below. Fields are appended only together with a new version.
-const VERSION: u8 = 1;
+use relais_store::{Body, Data, StoreError, row};
+use serde::de::IgnoredAny;
 
 /// A header field: its name in lower case, and its value as it was sent.
 pub type Field = (String, Bytes);
 
 /// The head of a stored request.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 pub struct RequestHead {
     /// The method, for a pushed task.
+    #[n(0)]
     pub method: String,
     /// Path and query as they came.
+    #[n(1)]
     pub target: String,
     /// The end-to-end fields, in order, without those that are sealed.
+    #[n(2)]
+    #[cbor(with = "fields")]
     pub fields: Vec<Field>,
     /// The values of the names in its route's path, decoded.
+    #[n(3)]
     pub params: Vec<(String, String)>,
 }
 
 /// The head of a stored answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct ResultHead {
     /// The status.
+    #[n(0)]
     pub status: u16,
     /// The end-to-end fields, in order.
+    #[n(1)]
+    #[cbor(with = "fields")]
     pub fields: Vec<Field>,
     /// Whether the answer had a body at all (HEAD, 204 and 304 have none).
+    #[n(2)]
     pub has_body: bool,
 }
 
@@ -73,75 +79,124 @@ pub fn told_result(result: &Body) -> Option<Bytes> {
 }
 
 /// Who may see a task.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum Access {
     /// Whoever has its ticket, or a key of its tenant.
+    #[n(0)]
     Ticket,
     /// Whoever sends the same credentials: an HMAC of the field's value.
+    #[n(1)]
     Caller {
         /// Which field.
+        #[n(0)]
         field: String,
         /// The HMAC; absent when the caller sent none.
+        #[n(1)]
+        #[cbor(with = "minicbor::bytes")]
         mac: Option<[u8; 32]>,
     },
     /// Whoever has a key of its tenant.
+    #[n(2)]
     Key,
 }
 
 /// What a ticket lets its bearer do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
 pub struct Grants {
     /// See the task, its events and its result.
+    #[n(0)]
     pub read: bool,
     /// Cancel it.
+    #[n(1)]
     pub cancel: bool,
     /// Retry it.
+    #[n(2)]
     pub retry: bool,
 }
 
 /// What engine and server need to know of a task and the rules do not.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Context {
     /// Scheme, host, port and base path of the upstream; empty for leased tasks.
+    #[n(0)]
     pub upstream: String,
     /// The `Host` to send; `None` is that of the upstream.
+    #[n(1)]
     pub host: Option<String>,
     /// Scheme and authority under which the client called, to make relative links absolute.
+    #[n(2)]
     pub called_as: String,
     /// Path and query under which the client called.
+    #[n(3)]
     pub called_target: String,
     /// The client's idempotency key.
+    #[n(4)]
     pub idempotency_key: Option<String>,
     /// Who may see it.
+    #[n(5)]
     pub access: Access,
     /// What its tickets grant.
+    #[n(6)]
     pub grants: Grants,
     /// The trace it belongs to (W3C).
+    #[n(7)]
     pub traceparent: Option<String>,
     /// For the upstream: who called (`Forwarded`).
+    #[n(8)]
     pub forwarded: String,
     /// Whether the upstream is given a lease token to report with.
+    #[n(9)]
     pub may_report: bool,
 }
 
+/// Credentials of a stored request, before they are sealed.
+#[derive(Debug, Encode, Decode)]
+pub(crate) struct Secrets {
+    #[n(0)]
+    #[cbor(with = "fields")]
+    pub(crate) fields: Vec<Field>,
+}
+
+/// Fields as one list: a name, its value, the next name.
+mod fields {
+    use bytes::Bytes;
+    use minicbor::decode::{self, Decoder};
+    use minicbor::encode::{self, Encoder, Write};
+
+    use super::Field;
+
+    pub(super) fn encode<C, W: Write>(
+        fields: &[Field],
+        to: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), encode::Error<W::Error>> {
+        to.array(fields.len() as u64 * 2)?;
+        for (name, value) in fields {
+            to.str(name)?.bytes(value)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn decode<C>(
+        from: &mut Decoder<'_>,
+        _: &mut C,
+    ) -> Result<Vec<Field>, decode::Error> {
+        let len = from.array()?.ok_or_else(|| decode::Error::message("a list without an end"))?;
+        let field = |_| Ok((from.str()?.to_owned(), Bytes::copy_from_slice(from.bytes()?)));
+        (0..len / 2).map(field).collect()
+    }
+}
+
 /// Encodes an envelope.
-///
-/// # Panics
-/// Never: the types of this module always encode.
 #[must_use]
-pub fn encode<T: Serialize>(envelope: &T) -> Bytes {
-    let bytes = postcard::to_extend(envelope, vec![VERSION]).expect("plain data always encodes");
-    bytes.into()
+pub fn encode<T: Encode<()>>(envelope: &T) -> Bytes {
+    row::encode(envelope).into()
 }
 
 /// Decodes an envelope.
 ///
 /// # Errors
 /// [`StoreError::Corrupt`] when the bytes are not what this version, or an older one, wrote.
-pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
-    let corrupt = || StoreError::Corrupt("an envelope cannot be read".to_owned());
-    match bytes.split_first() {
-        Some((&VERSION, rest)) => postcard::from_bytes(rest).map_err(|_| corrupt()),
-        _ => Err(corrupt()),
-    }
+pub fn decode<T: for<'b> Decode<'b, ()>>(bytes: &[u8]) -> Result<T, StoreError> {
+    row::decode(bytes).map_err(|error| StoreError::Corrupt(format!("of an envelope: {error}")))
 }

@@ -11,7 +11,7 @@ use relais_store::{Accept, Body, Commit, Committed, Data, Idempotency, Place, Po
 
 use crate::config::Config;
 use crate::engine::{Engine, EngineError};
-use crate::envelope::{self, Context, Field, RequestHead};
+use crate::envelope::{self, Context, Field, RequestHead, Secrets};
 use crate::measure::meters::Meters;
 
 /// A request that is to become a task. Names and sizes are checked already.
@@ -261,7 +261,7 @@ impl Engine {
             return Ok(None);
         }
         let key = config.seal_key.as_ref().ok_or(EngineError::NoSealKey)?;
-        let text = envelope::encode(&secrets.to_vec());
+        let text = envelope::encode(&Secrets { fields: secrets.to_vec() });
         Ok(Some(key.seal(task, self.chance().bits(), &text)))
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use relais_core::Timestamp;
+use relais_store::row;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, params};
 
@@ -72,6 +73,14 @@ pub enum OpenError {
         found: i32,
         /// The newest this program knows.
         known: i32,
+    },
+    /// A newer Relais wrote rows into the file that this one cannot read.
+    #[error("its rows have format {found}, this program knows {known}: use a newer Relais")]
+    NewerRows {
+        /// The newest format of a row in the file.
+        found: i64,
+        /// The newest this program knows.
+        known: u32,
     },
     /// The end of the file is missing.
     #[error("it is truncated: {found} bytes of {expected}; restore it from a backup")]
@@ -206,6 +215,10 @@ pub(crate) fn check_identity(conn: &Connection) -> Result<(), OpenError> {
     if version > newest() {
         return Err(OpenError::Newer { found: version, known: newest() });
     }
+    let found = if is_new { 0 } else { counter(conn, FORMAT)? };
+    if found > row::FORMAT.into() {
+        return Err(OpenError::NewerRows { found, known: row::FORMAT });
+    }
     Ok(())
 }
 
@@ -246,17 +259,21 @@ pub(crate) fn connect_reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(conn)
 }
 
-/// Counts how often the store was opened. The nodes that had it open before are dead.
+/// Counts how often the store was opened, and notes in which format rows are written from now on: the
+/// nodes that had it open before are dead, so that no older one must read them.
 fn count_boot(conn: &mut Connection) -> Result<i64, OpenError> {
     let transaction = conn.transaction()?;
     let boot = counter(&transaction, BOOT)? + 1;
     transaction.execute(sql::COUNTER_PUT, params![BOOT, boot])?;
     transaction.execute(sql::NODES_END, [])?;
+    transaction.execute(sql::COUNTER_PUT, params![FORMAT, row::FORMAT])?;
     transaction.commit()?;
     Ok(boot)
 }
 
+/// Counters.
 const BOOT: &str = "boot";
+const FORMAT: &str = "format";
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,7 @@
 //! What single questions read: tasks, bodies, places, queues, what is due.
 
 use bytes::Bytes;
-use relais_core::{BodyKind, Life, QueueName, Status, Task, TaskId, TenantName};
+use relais_core::{BodyKind, QueueName, Status, Task, TaskId, TenantName};
 use relais_store::{
     Due, DueQuery, Place, Pool, QueueStats, Queues, SEAL_KEY_ID_BYTES, StoredBody, Waiting,
 };
@@ -11,7 +11,7 @@ use crate::bodies::{BodyFiles, stored_body};
 use crate::codec;
 use crate::fault::Fault;
 use crate::ledger::{Phase, count_at, name_of, run_by_of};
-use crate::row::task_of;
+use crate::row::{decode_life, task_of};
 use crate::sql;
 
 /// Tasks ahead are counted up to here.
@@ -101,7 +101,7 @@ pub(crate) fn waiting(conn: &Connection) -> Result<Vec<Waiting>, Fault> {
     let mut rows = select.query([])?;
     let mut waiting = Vec::new();
     while let Some(row) = rows.next()? {
-        let (_, life): (u8, Life) = codec::decode("task", row.get_ref(2)?.as_blob()?)?;
+        let (_, life) = decode_life(row.get_ref(2)?.as_blob()?)?;
         let since = life.run_at();
         waiting.push(Waiting {
             tenant: name_of(row.get_ref(0)?.as_str()?)?,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use minicbor::{Decode, Encode};
 use relais_core::lane::rank;
 use relais_core::{Life, Spec, State, Status, Task, TaskId, Timestamp};
 use rusqlite::Row;
@@ -82,10 +83,9 @@ pub(crate) fn task_of(row: &Row<'_>, spec: usize) -> Result<Task, Fault> {
 
 fn started_task_of(row: &Row<'_>, spec: usize) -> Result<(Started, Task), Fault> {
     let decoded = || {
-        let life = row.get_ref(spec + 1)?.as_blob()?;
-        let (started, life): (u8, Life) = codec::decode("task", life)?;
+        let (started, life) = decode_life(row.get_ref(spec + 1)?.as_blob()?)?;
         let spec = codec::decode::<Spec>("task", row.get_ref(spec)?.as_blob()?)?;
-        Ok((Started::of(started)?, Task { spec: Arc::new(spec), life }))
+        Ok((started, Task { spec: Arc::new(spec), life }))
     };
     decoded().map_err(|fault: Fault| match fault {
         Fault::Damaged(why) => Fault::Task { n: None, why },
@@ -93,9 +93,24 @@ fn started_task_of(row: &Row<'_>, spec: usize) -> Result<(Started, Task), Fault>
     })
 }
 
-/// How what changes of a task is stored: behind whether it has started, which statements look at.
+/// What changes of a task, and how it started, which is this driver's.
+#[derive(Encode, Decode)]
+struct LifeRow<L> {
+    #[n(0)]
+    started: u8,
+    #[n(1)]
+    life: L,
+}
+
+/// How what changes of a task is stored.
 pub(crate) fn encode_life(started: Started, life: &Life, bytes: &mut Vec<u8>) {
-    codec::encode_into(&(started as u8, life), bytes);
+    codec::encode_into(&LifeRow { started: started as u8, life }, bytes);
+}
+
+/// Reads it back.
+pub(crate) fn decode_life(bytes: &[u8]) -> Result<(Started, Life), Fault> {
+    let LifeRow::<Life> { started, life } = codec::decode("task", bytes)?;
+    Ok((Started::of(started)?, life))
 }
 
 /// The first of `rows`, read.

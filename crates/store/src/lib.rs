@@ -12,6 +12,7 @@ pub mod conformance;
 mod memory;
 mod node;
 mod query;
+pub mod row;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -20,11 +21,12 @@ pub use body::{Body, BodyRead, BodySource, Data, SEAL_KEY_ID_BYTES, Spool, Store
 pub use claim::{Claim, Claimed, Claims, Due, DueQuery, Pool, RunBy};
 pub use commit::{Accept, Commit, Committed, Idempotency, QueueChange, Rejected, StepOf, Stepped};
 pub use memory::MemoryStore;
-pub use node::{Beat, FORMAT, NodeRow, Nodes, Roll};
+pub use node::{Beat, NodeRow, Nodes, Roll};
 pub use query::{
     Disk, EventQuery, Figures, Filter, Health, Logged, Page, Place, QueueStats, Queues, Waiting,
 };
 use relais_core::{BodyKind, QueueName, Task, TaskId, TenantName};
+pub use row::FORMAT;
 
 /// What every verb returns.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;

@@ -9,9 +9,6 @@ use std::time::Duration;
 
 use relais_core::Timestamp;
 
-/// The newest format of rows that this program reads and writes.
-pub const FORMAT: u32 = 1;
-
 /// A sign of life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Beat {

@@ -5,10 +5,11 @@ use bytes::Bytes;
 use super::settle::{End, Fall, end_failed, fail, settled_before};
 use super::{BodyKind, Draft, Reply, Step};
 use crate::event::{Cause, EventData, RequeueReason};
+use crate::failure::{Failure, FailureCode};
 use crate::lease::Lease;
 use crate::policy::Policy;
 use crate::refusal::Refused;
-use crate::task::{Failure, FailureCode, Progress, Settled, Settlement, State};
+use crate::task::{Progress, Settled, Settlement, State};
 use crate::time::Timestamp;
 
 pub(super) fn start(mut draft: Draft<'_>, lease: Lease) -> Result<Step, Refused> {

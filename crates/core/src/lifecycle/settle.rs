@@ -6,15 +6,14 @@ use bytes::Bytes;
 
 use super::{BodyKind, Draft, Reply, Step};
 use crate::event::{Cause, EventData};
+use crate::failure::{Failure, FailureCode, LastFailure};
 use crate::lease::{Gone, Holder, Lease};
 use crate::limits;
 use crate::outcome::{Loss, Sent, judge_lost};
 use crate::policy::Policy;
 use crate::refusal::Refused;
 use crate::retry::{backoff, retry_delay};
-use crate::task::{
-    Credentials, Failure, FailureCode, LastFailure, Life, Settled, Settlement, State,
-};
+use crate::task::{Credentials, Life, Settled, Settlement, State};
 
 pub(super) fn succeed(
     mut draft: Draft<'_>,

@@ -9,10 +9,11 @@
 use super::settle::{end_failed, vanish};
 use super::{Draft, Effect, Reply, Step};
 use crate::event::{Cause, EventData};
+use crate::failure::{Failure, FailureCode};
 use crate::lease::{Gone, Lease};
 use crate::policy::Policy;
 use crate::refusal::Refused;
-use crate::task::{Failure, FailureCode, State};
+use crate::task::State;
 use crate::time::Timestamp;
 
 pub(super) fn tick(

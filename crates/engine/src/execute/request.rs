@@ -8,13 +8,13 @@ use bytes::Bytes;
 use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Uri};
 use http_body::{Body, Frame, SizeHint};
+use minicbor::Decode;
 use relais_core::{BodyKind, Cause, Failure, FailureCode, LeaseToken, Task};
 use relais_store::{BodyRead, Claimed, StoreError, StoredBody};
-use serde::de::DeserializeOwned;
 
 use super::inline::find;
 use crate::config::Config;
-use crate::envelope::{self, Context, Field, RequestHead};
+use crate::envelope::{self, Context, Field, RequestHead, Secrets};
 use crate::seal::CannotOpen;
 use crate::work::{Outcome, Unread};
 
@@ -57,7 +57,7 @@ impl Unsendable {
 }
 
 /// Reads what the engine remembers of the request that an input is.
-pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unread> {
+pub(crate) fn decode<T: for<'b> Decode<'b, ()>>(bytes: &[u8]) -> Result<T, Unread> {
     envelope::decode(bytes).map_err(|error| Unread { body: BodyKind::Input, error })
 }
 
@@ -142,7 +142,8 @@ fn unseal(claimed: &Claimed, config: &Config) -> Result<Vec<Field>, Unsendable> 
     let key = config.seal_key.as_ref().ok_or(Unsendable::NoKey)?;
     let text = key.open(claimed.task.spec.id, sealed)?;
     let unread = |error| Unread { body: BodyKind::Sealed, error };
-    Ok(envelope::decode(&text).map_err(unread)?)
+    let secrets: Secrets = envelope::decode(&text).map_err(unread)?;
+    Ok(secrets.fields)
 }
 
 /// The trace of an attempt: the stored one with a new parent, or a new one.

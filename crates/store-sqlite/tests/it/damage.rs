@@ -26,12 +26,17 @@ async fn a_task_that_cannot_be_read_harms_no_other() {
     let (first, second) =
         tokio::join!(store.commit(vec![cancel(bad)]), store.commit(vec![cancel(good)]),);
     let Err(StoreError::Corrupt(text)) = first else { panic!("it was read: {first:?}") };
-    assert!(text.contains("layout 9"), "{text}");
+    assert!(text.contains("format 9"), "{text}");
     assert!(second.is_ok(), "its neighbour is served");
     assert_eq!(store.health(), Health::Ready, "it says nothing about the rest");
     let report = SqliteStore::check(&file_in(&folder), true).expect("it is a store");
-    let is_named = |damage: &String| damage.contains(&format!("{bad}: a task has the layout 9"));
-    assert!(report.damaged.iter().any(is_named), "{report:?}");
+    let named = format!("{bad}: of a task: it has format 9");
+    assert!(report.damaged.iter().any(|damage| damage.contains(&named)), "{report:?}");
+    let conn = rusqlite::Connection::open(file_in(&folder)).expect("it opens");
+    let life: Vec<u8> = conn
+        .query_row("select life from task where n = 1", [], |row| row.get(0))
+        .expect("it is there");
+    assert_eq!(life, [9, 9], "what a newer Relais wrote is left to it");
     assert!(report.problems.is_empty() && !report.is_sound(), "it harms no other: {report:?}");
     world.accept(task().id(TaskId::from_u128(77))).await;
 }

@@ -136,6 +136,27 @@ async fn a_file_of_a_newer_relais_is_refused() {
     assert!(refused.to_string().contains("use a newer Relais"), "{refused}");
 }
 
+/// It would set aside, or rewrite, what it does not understand.
+#[tokio::test]
+async fn a_file_with_rows_of_a_newer_relais_is_refused() {
+    let folder = new_folder();
+    let (world, store) = world_in(&folder);
+    store.close().await;
+    drop((world, store));
+    let conn = rusqlite::Connection::open(file_in(&folder)).expect("it opens");
+    let known: i64 = conn
+        .query_row("select value from counter where name = 'format'", [], |row| row.get(0))
+        .expect("it says so");
+    assert_eq!(known, FORMAT.into());
+    conn.execute("update counter set value = value + 1 where name = 'format'", [])
+        .expect("it works");
+    drop(conn);
+    let refused = SqliteStore::check(&file_in(&folder), false).expect_err("it is newer");
+    let found = known + 1;
+    assert!(matches!(refused, OpenError::NewerRows { found: it, .. } if it == found), "{refused}");
+    assert!(try_open(&file_in(&folder)).is_err());
+}
+
 #[tokio::test]
 async fn a_changed_migration_is_refused() {
     let folder = new_folder();

@@ -7,4 +7,5 @@ mod stores {
         world.damaged_by(move |task, kind| store.damage(task, kind))
     });
 }
+mod rows;
 mod suite;
