@@ -230,18 +230,8 @@ impl Engine {
         }
         let claim = Claim { pool: pool.clone(), policy, holder, nonces, held, now };
         let claims = self.store().claim(claim).await?;
-        for claimed in &claims.started {
-            self.publish(&claimed.task, &[started_entry(claimed)], claimed.pos);
-            self.propose_alarm(claimed.task.due_at());
-        }
-        claims.spoiled.iter().for_each(|spoiled| self.act(spoiled));
-        if !claims.started.is_empty() {
-            let firsts = claims.started.iter().map(|claimed| &claimed.task);
-            let firsts = firsts.filter(|task| task.life.attempt == 1);
-            let waits = firsts.map(|task| task.life.updated_at.since(task.spec.run_at));
-            let started = claims.started.len() as u64;
-            self.meters().note_starts(&pool.tenant, &pool.queue, started, waits);
-        }
+        let started = claims.started.iter().map(|claimed| &claimed.changed);
+        started.chain(&claims.spoiled).for_each(|changed| self.act(changed));
         Ok(claims)
     }
 
@@ -249,8 +239,8 @@ impl Engine {
         let engine = self.clone();
         let stop = self.inner().running.begin(claimed.nonce);
         self.inner().attempts.spawn(async move {
-            let token = LeaseToken { task: claimed.task.spec.id, nonce: claimed.nonce };
-            let runner = claimed.task.spec.runner.clone();
+            let token = LeaseToken { task: claimed.task().spec.id, nonce: claimed.nonce };
+            let runner = claimed.task().spec.runner.clone();
             // In a box, because a task of the runtime is moved several times, with all that it may hold.
             let attempt = AssertUnwindSafe(Box::pin(engine.execute(claimed, stop)));
             if attempt.catch_unwind().await.is_err() {
@@ -278,17 +268,5 @@ impl Engine {
         if let Some(tap) = self.inner().taps.of(token.task) {
             conclude(&tap, TapEvent::Settled);
         }
-    }
-}
-
-/// The entry that the start of an attempt appended to its task's log.
-fn started_entry(claimed: &Claimed) -> relais_core::Entry {
-    let lease = claimed.task.life.lease().expect("what was claimed has a lease");
-    relais_core::Entry {
-        task: claimed.task.spec.id,
-        seq: claimed.task.life.version,
-        at: claimed.task.life.updated_at,
-        attempt: claimed.task.life.attempt,
-        data: relais_core::EventData::started_by(&lease.holder),
     }
 }

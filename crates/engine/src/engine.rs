@@ -9,8 +9,8 @@ use relais_core::{
     BodyKind, Command, Effect, Policy, Refused, Reply, Task, TaskId, TenantName, Timestamp,
 };
 use relais_store::{
-    Commit, Committed, EventQuery, Figures, Filter, Health, Logged, Page, Pool, Queues, Rejected,
-    Spool, StepOf, Stepped, Store, StoreError, StoredBody,
+    Changed, Commit, Committed, EventQuery, Figures, Filter, Health, Logged, Page, Pool, Queues,
+    Rejected, Spool, StepOf, Stepped, Store, StoreError, StoredBody,
 };
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -305,8 +305,7 @@ impl Engine {
     pub async fn erase(&self, id: TaskId) -> Result<Task, EngineError> {
         let committed = self.commit_one(Commit::Erase { id }).await?;
         let Committed::Erased(task) = committed else { unreachable!("answered in kind") };
-        Meters::count(&self.inner.meters.erased);
-        self.publish_erased(&task);
+        self.act_on_erasure(&task);
         Ok(*task)
     }
 
@@ -400,7 +399,10 @@ impl Engine {
             .into_iter()
             .map(|answer| match answer {
                 Ok(Committed::Stepped(stepped)) => {
-                    self.act(&stepped);
+                    // What has expired did not change, and its alarm is what is being acted on.
+                    if stepped.reply != Reply::Expired {
+                        self.act(&stepped.changed);
+                    }
                     Ok(*stepped)
                 }
                 Ok(_) => unreachable!("a step is answered as a step"),
@@ -421,22 +423,27 @@ impl Engine {
         Ok(answers.pop().expect("one answer per commit")?)
     }
 
-    /// Acts on a step that is durable now. Repeating it is harmless.
-    pub(crate) fn act(&self, stepped: &Stepped) {
-        let task = &stepped.task;
-        if !stepped.entries.is_empty() {
-            self.publish(task, &stepped.entries, stepped.pos);
-            self.inner.meters.note_step(stepped);
-            self.tell(stepped);
+    /// Acts on what is durable now: makes it known, counts it, wakes whom it concerns. Repeating it
+    /// is harmless.
+    pub(crate) fn act(&self, changed: &Changed) {
+        let task = &changed.task;
+        if !changed.entries.is_empty() {
+            self.publish(changed);
+            self.inner.meters.note(changed);
+            self.tell(changed);
         }
-        if stepped.reply != Reply::Expired {
-            self.propose_alarm(task.due_at());
-        }
-        for effect in &stepped.effects {
+        self.propose_alarm(task.due_at());
+        for effect in &changed.effects {
             match effect {
                 Effect::Wake { at } => self.wake(&Pool::of(task), *at),
                 Effect::Abort { nonce } => self.inner.running.abort(*nonce),
             }
         }
+    }
+
+    /// The same for a task that was erased.
+    pub(crate) fn act_on_erasure(&self, task: &Task) {
+        Meters::count(&self.inner.meters.erased);
+        self.publish_erased(task);
     }
 }

@@ -17,7 +17,7 @@ use crate::engine::Engine;
 impl Engine {
     /// Runs one attempt of this process to its end and settles it.
     pub(crate) async fn execute(&self, claimed: Claimed, stop: CancellationToken) {
-        match claimed.task.spec.runner {
+        match claimed.task().spec.runner {
             Runner::Upstream { .. } => self.push(claimed, stop).await,
             Runner::Inline => self.run_inline(claimed, stop).await,
             Runner::Workers => unreachable!("workers claim for themselves"),

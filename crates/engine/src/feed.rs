@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use relais_core::{Entry, Task, TaskId, limits};
-use relais_store::{EventQuery, Logged};
+use relais_store::{Changed, EventQuery, Logged};
 use tokio::sync::watch;
 
 pub use self::channel::{Channel, Happening, Inbox, Published, View};
@@ -251,8 +251,8 @@ impl Engine {
 
     /// Makes durable entries of one task known to all whom they concern: of their places in the order of
     /// the store `pos` is the first.
-    pub(crate) fn publish(&self, task: &Task, entries: &[Entry], pos: u64) {
-        let stale = self.feed().publish(task, entries, pos);
+    pub(crate) fn publish(&self, changed: &Changed) {
+        let stale = self.feed().publish(&changed.task, &changed.entries, changed.pos);
         stale.into_iter().for_each(|channel| self.refresh(channel));
     }
 

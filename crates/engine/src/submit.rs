@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use relais_core::{
-    BodyKind, Credentials, Deadline, Entry, LaneKey, Policy, Priority, QueueName, RequestLine,
-    Runner, Source, Spec, Task, TaskId, TenantName, Timestamp, limits,
+    BodyKind, Credentials, Deadline, LaneKey, Policy, Priority, QueueName, RequestLine, Runner,
+    Source, Spec, Task, TaskId, TenantName, Timestamp, limits,
 };
-use relais_store::{Accept, Body, Commit, Committed, Data, Idempotency, Place, Pool, Rejected};
+use relais_store::{Accept, Body, Commit, Committed, Data, Idempotency, Place, Rejected};
 
 use crate::config::Config;
 use crate::engine::{Engine, EngineError};
@@ -70,9 +70,6 @@ pub enum Submitted {
     },
 }
 
-/// A task that is being stored, and the first entry of its log.
-type Kept = (Task, Entry);
-
 impl Engine {
     /// Draws an id for a task that is about to be submitted.
     #[must_use]
@@ -97,9 +94,8 @@ impl Engine {
         // At once, so that nobody holds room for the submission while the write is waited for.
         let prepared = self.prepare(id, submission, &self.config(), self.now());
         async move {
-            let (commit, kept) = prepared?;
-            let mut committed = self.commit_accepts(vec![commit]).await?;
-            self.submitted(kept, committed.pop().expect("one answer per commit")).await
+            let mut committed = self.commit_accepts(vec![prepared?]).await?;
+            self.submitted(committed.pop().expect("one answer per commit")).await
         }
     }
 
@@ -114,20 +110,17 @@ impl Engine {
         let (config, now) = (self.config(), self.now());
         let mut commits = Vec::with_capacity(submissions.len());
         let mut prepare = |(id, submission)| {
-            let (commit, kept) = self.prepare(id, submission, &config, now)?;
-            commits.push(commit);
-            Ok(kept)
+            commits.push(self.prepare(id, submission, &config, now)?);
+            Ok(())
         };
-        let prepared: Vec<Result<Kept, EngineError>> =
+        let prepared: Vec<Result<(), EngineError>> =
             submissions.into_iter().map(&mut prepare).collect();
         let mut committed = self.commit_accepts(commits).await?.into_iter();
         let mut answers = Vec::with_capacity(prepared.len());
-        for kept in prepared {
-            answers.push(match kept {
+        for prepared in prepared {
+            answers.push(match prepared {
                 Err(error) => Err(error),
-                Ok(kept) => {
-                    self.submitted(kept, committed.next().expect("one answer per commit")).await
-                }
+                Ok(()) => self.submitted(committed.next().expect("one answer per commit")).await,
             });
         }
         Ok(answers)
@@ -146,13 +139,12 @@ impl Engine {
     /// What follows from the write.
     async fn submitted(
         &self,
-        (task, entry): Kept,
         committed: Result<Committed, Rejected>,
     ) -> Result<Submitted, EngineError> {
         match committed? {
-            Committed::Accepted { pos, place } => {
-                let task = self.accepted(task, &entry, pos);
-                Ok(Submitted::New(task, place))
+            Committed::Accepted { changed, place } => {
+                self.act(&changed);
+                Ok(Submitted::New(changed.task, place))
             }
             Committed::Attached { id, same, exists } => {
                 Box::pin(self.attached(id, same, exists)).await
@@ -174,21 +166,13 @@ impl Engine {
         Ok(Submitted::Attached { task, same })
     }
 
-    fn accepted(&self, task: Task, entry: &Entry, pos: u64) -> Task {
-        self.publish(&task, std::slice::from_ref(entry), pos);
-        self.meters().note_accepted(&task.spec);
-        self.propose_alarm(task.due_at());
-        self.wake(&Pool::of(&task), task.spec.run_at);
-        task
-    }
-
     fn prepare(
         &self,
         id: TaskId,
         submission: Submission,
         config: &Config,
         now: Timestamp,
-    ) -> Result<(Commit, Kept), EngineError> {
+    ) -> Result<Commit, EngineError> {
         let policy = self
             .policies()
             .find(&submission.tenant, &submission.queue)
@@ -238,7 +222,6 @@ impl Engine {
             fingerprint,
             keep_until: now.plus(limits::IDEMPOTENCY_MIN),
         });
-        let kept = (task.clone(), entry.clone());
         let accept = Accept {
             task,
             entry,
@@ -248,7 +231,7 @@ impl Engine {
             tenant_capacity: config.tenant_capacity,
             source_capacity: policy.source_capacity(),
         };
-        Ok((Commit::Accept(Box::new(accept)), kept))
+        Ok(Commit::Accept(Box::new(accept)))
     }
 
     fn seal(

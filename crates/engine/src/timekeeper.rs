@@ -257,7 +257,7 @@ impl Engine {
         for answer in self.take(steps).await? {
             match answer {
                 Ok(stepped) if stepped.reply == Reply::Expired => {
-                    expired.push(stepped.task.spec.id)
+                    expired.push(stepped.changed.task.spec.id)
                 }
                 Ok(_) => {}
                 Err(error) => tracing::debug!(%error, "an overdue task had changed"),
@@ -273,13 +273,11 @@ impl Engine {
         let commits = ids.into_iter().map(|id| Commit::Erase { id }).collect();
         for answer in self.store().commit(commits).await? {
             match answer {
-                Ok(committed) => {
-                    Meters::count(&self.meters().erased);
+                Ok(Committed::Erased(task)) => {
                     Meters::count(&self.meters().expired);
-                    if let Committed::Erased(task) = committed {
-                        self.publish_erased(&task);
-                    }
+                    self.act_on_erasure(&task);
                 }
+                Ok(_) => unreachable!("an erasure is answered as an erasure"),
                 Err(error) => tracing::debug!(%error, "an expired task had changed"),
             }
         }

@@ -297,7 +297,7 @@ impl Engine {
     /// Remembers how long an attempt took, for estimates: `before` is the task while it ran.
     fn note_run(&self, before: &Task, stepped: &Stepped) {
         let State::Running { started_at, .. } = before.life.state else { return };
-        let life = &stepped.task.life;
+        let life = &stepped.changed.task.life;
         // A heartbeat ends nothing, and what was given back says nothing of how long it would take.
         let has_ended = life.status().is_terminal() || life.failures > before.life.failures;
         if stepped.reply == Reply::Done && has_ended {

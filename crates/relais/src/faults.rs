@@ -14,7 +14,7 @@ use relais_core::{
     TaskId, TenantName,
 };
 use relais_store::{
-    Accept, Beat, Body, BodySource, Claim, Claims, Commit, Committed, Data, Due, DueQuery,
+    Accept, Beat, Body, BodySource, Changed, Claim, Claims, Commit, Committed, Data, Due, DueQuery,
     EventQuery, Figures, Filter, Health, Logged, Nodes, Page, Place, Pool, QueueStats, Queues,
     Rejected, Spool, StepOf, Stepped, Store, StoreError, StoreFuture, StoredBody,
 };
@@ -114,8 +114,9 @@ impl FaultyStore {
     async fn accept(&self, mut accept: Accept) -> Result<Result<Committed, Rejected>, StoreError> {
         match self.fault {
             Fault::EarlyAccept if accept.idempotency.is_none() => {
+                let changed = Box::new(accept.changed(1));
                 self.later(Commit::Accept(Box::new(accept)));
-                return Ok(Ok(Committed::Accepted { pos: 1, place: Place::default() }));
+                return Ok(Ok(Committed::Accepted { changed, place: Place::default() }));
             }
             Fault::PostRetried => {
                 let mut spec = (*accept.task.spec).clone();
@@ -184,8 +185,8 @@ impl FaultyStore {
             let started_at = task.life.started_at();
             task.life = taken.life;
             let (entries, effects, reply) = (taken.entries, taken.effects, taken.reply);
-            let pos = 1;
-            Committed::Stepped(Box::new(Stepped { task, started_at, entries, pos, effects, reply }))
+            let changed = Changed { task, started_at, entries, pos: 1, effects };
+            Committed::Stepped(Box::new(Stepped { changed, reply }))
         }))
     }
 

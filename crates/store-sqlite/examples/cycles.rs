@@ -195,7 +195,7 @@ fn claim(count: usize) -> Claim {
 }
 
 fn success(claimed: &Claimed) -> Commit {
-    let Task { spec, .. } = &claimed.task;
+    let Task { spec, .. } = claimed.task();
     Commit::Step(Box::new(StepOf {
         id: spec.id,
         tenant: None,

@@ -75,7 +75,8 @@ impl Scribe<'_> {
         self.store_belongings(accept, n, queue)?;
         let line_id = self.ledger.lanes.line(home).id;
         self.recent.keep(TaskRow::new(n, line_id, standing, pos, accept.task.clone()));
-        Ok(Ok(Committed::Accepted { pos: position(pos), place }))
+        let changed = Box::new(accept.changed(position(pos)));
+        Ok(Ok(Committed::Accepted { changed, place }))
     }
 
     fn store_belongings(&mut self, accept: &Accept, n: i64, queue: usize) -> Result<(), Fault> {

@@ -10,7 +10,7 @@ use relais_core::lane::{
     Bucket, free_at, full_after_start, held_ms_max, queue_vtime_after_start, vtime_after_start,
 };
 use relais_core::{BodyKind, Command, Credentials, Order, Timestamp, step};
-use relais_store::{Claim, Claimed, Claims, Stepped, StoredBody};
+use relais_store::{Changed, Claim, Claimed, Claims, StoredBody};
 
 use crate::bodies::stored_body;
 use crate::fault::Fault;
@@ -59,7 +59,7 @@ struct Walk<'a> {
 enum Turn {
     Started(Claimed),
     /// A body of it cannot be read: it has ended.
-    Spoiled(Stepped),
+    Spoiled(Changed),
     /// The rules will not have it.
     Lapsed,
 }
@@ -205,8 +205,8 @@ impl Walk<'_> {
             let nonce = self.claim.nonces[started.len()];
             match self.start(scribe, front, home, nonce)? {
                 Turn::Started(claimed) => started.push(claimed),
-                Turn::Spoiled(stepped) => {
-                    spoiled.push(stepped);
+                Turn::Spoiled(changed) => {
+                    spoiled.push(changed);
                     refused += 1;
                 }
                 Turn::Lapsed => refused += 1,
@@ -314,9 +314,9 @@ impl Walk<'_> {
                 let spoilt = Command::Spoil { nonce: None, body };
                 let step = relais_core::step(&row.task, spoilt, &claim.policy, now)
                     .map_err(|refused| Fault::damaged(refused.to_string()))?;
-                let stepped = scribe.take(row, step, &[], now)?;
+                let changed = scribe.take(row, step, &[], now)?.changed;
                 self.push_next(scribe, home)?;
-                return Ok(Turn::Spoiled(stepped));
+                return Ok(Turn::Spoiled(changed));
             }
         };
         self.pay(scribe, home, &row);
@@ -324,7 +324,9 @@ impl Walk<'_> {
         self.push_next(scribe, home)?;
         let task = row.task.clone();
         scribe.recent.keep(row);
-        Ok(Turn::Started(Claimed { task, nonce, pos, bodies }))
+        let (entries, effects) = (step.entries, step.effects);
+        let changed = Changed { task, started_at: None, entries, pos, effects };
+        Ok(Turn::Started(Claimed { changed, nonce, bodies }))
     }
 
     /// The lane, the queue and the rate pay for a start.

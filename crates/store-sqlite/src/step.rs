@@ -1,7 +1,7 @@
 //! A task changes, or is forgotten. What a change is, the rules decide.
 
 use relais_core::{BodyKind, Refused, Reply, Step, TaskId, Timestamp, step};
-use relais_store::{Body, Committed, Rejected, StepOf, Stepped};
+use relais_store::{Body, Changed, Committed, Rejected, StepOf, Stepped};
 use rusqlite::params;
 
 use crate::codec;
@@ -60,14 +60,8 @@ impl Scribe<'_> {
         }
         let task = row.task.clone();
         self.recent.keep(row);
-        Ok(Stepped {
-            task,
-            started_at,
-            entries: step.entries,
-            pos,
-            effects: step.effects,
-            reply: step.reply,
-        })
+        let (entries, effects, reply) = (step.entries, step.effects, step.reply);
+        Ok(Stepped { changed: Changed { task, started_at, entries, pos, effects }, reply })
     }
 
     pub(crate) fn erase(&mut self, id: TaskId) -> Answer {

@@ -9,7 +9,7 @@ use relais_core::{
 };
 
 use crate::body::StoredBody;
-use crate::commit::Stepped;
+use crate::commit::Changed;
 
 /// Who runs the tasks of a pool.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -128,14 +128,20 @@ impl Claim {
 /// An attempt that was started.
 #[derive(Debug, Clone)]
 pub struct Claimed {
-    /// The task, running.
-    pub task: Task,
+    /// The task, running, and its `started` event.
+    pub changed: Changed,
     /// Its fence.
     pub nonce: u128,
-    /// The position of its `started` event in the store's order.
-    pub pos: u64,
     /// Input, checkpoint and sealed credentials, as far as there are any.
     pub bodies: Vec<(BodyKind, StoredBody)>,
+}
+
+impl Claimed {
+    /// The task, running.
+    #[must_use]
+    pub const fn task(&self) -> &Task {
+        &self.changed.task
+    }
 }
 
 /// The answer to a claim.
@@ -146,7 +152,7 @@ pub struct Claims {
     /// Tasks whose turn it was and that could not start, because a body of theirs is damaged or
     /// missing: each took the step [`relais_core::Command::Spoil`] instead, and those behind them
     /// go on, in strict order at the next claim.
-    pub spoiled: Vec<Stepped>,
+    pub spoiled: Vec<Changed>,
     /// If a rate held tasks back, for which there was a slot, or a lane that is held by its own
     /// rate: when the next may start.
     pub next_at: Option<Timestamp>,

@@ -104,13 +104,42 @@ pub struct StepOf {
     pub now: Timestamp,
 }
 
+impl Accept {
+    /// What it did, its first entry being at `pos` in the store's order.
+    #[must_use]
+    pub fn changed(&self, pos: u64) -> Changed {
+        Changed {
+            task: self.task.clone(),
+            started_at: None,
+            entries: vec![self.entry.clone()],
+            pos,
+            effects: vec![Effect::Wake { at: self.task.spec.run_at }],
+        }
+    }
+}
+
+/// What became of a task, durably, and what follows from it: the same of each commit and claim.
+#[derive(Debug, Clone)]
+pub struct Changed {
+    /// The task afterwards.
+    pub task: Task,
+    /// When the attempt that ran before had started, if one did.
+    pub started_at: Option<Timestamp>,
+    /// Its new entries, in order.
+    pub entries: Vec<Entry>,
+    /// The position of the first of them in the store's order; meaningless if there are none.
+    pub pos: u64,
+    /// What the caller does now.
+    pub effects: Vec<Effect>,
+}
+
 /// What a commit did.
 #[derive(Debug, Clone)]
 pub enum Committed {
     /// The task exists, durably.
     Accepted {
-        /// The position of its first event in the store's order.
-        pos: u64,
+        /// The task, and the first entry of its log.
+        changed: Box<Changed>,
         /// How it found its lane and its queue: itself does not count.
         place: Place,
     },
@@ -134,16 +163,8 @@ pub enum Committed {
 /// A step that was taken.
 #[derive(Debug, Clone)]
 pub struct Stepped {
-    /// The task afterwards.
-    pub task: Task,
-    /// When the attempt that ran before had started, if one did.
-    pub started_at: Option<Timestamp>,
-    /// Its new events.
-    pub entries: Vec<Entry>,
-    /// The position of the first of them in the store's order; meaningless if there are none.
-    pub pos: u64,
-    /// What the caller does now.
-    pub effects: Vec<Effect>,
+    /// What it did.
+    pub changed: Changed,
     /// What to answer.
     pub reply: Reply,
 }

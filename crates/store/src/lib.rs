@@ -19,7 +19,9 @@ use std::pin::Pin;
 
 pub use body::{Body, BodyRead, BodySource, Data, SEAL_KEY_ID_BYTES, Spool, StoredBody, Unclaimed};
 pub use claim::{Claim, Claimed, Claims, Due, DueQuery, Pool, RunBy};
-pub use commit::{Accept, Commit, Committed, Idempotency, QueueChange, Rejected, StepOf, Stepped};
+pub use commit::{
+    Accept, Changed, Commit, Committed, Idempotency, QueueChange, Rejected, StepOf, Stepped,
+};
 pub use memory::MemoryStore;
 pub use node::{Beat, NodeRow, Nodes, Roll};
 pub use query::{

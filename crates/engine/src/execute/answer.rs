@@ -68,7 +68,7 @@ impl Engine {
         tap: Option<&watch::Sender<TapEvent>>,
         until: Duration,
     ) -> Result<Received, Lost> {
-        let task = claimed.task.spec.id;
+        let task = claimed.task().spec.id;
         let (parts, mut incoming) = response.into_parts();
         let status = parts.status.as_u16();
         if parts.status.is_informational() {
@@ -87,13 +87,13 @@ impl Engine {
             fields.push(("content-length".to_owned(), len.as_bytes().to_vec().into()));
         }
         let head = ResultHead { status, fields, has_body };
-        let repeatable = claimed.task.spec.runner.is_repeatable();
+        let repeatable = claimed.task().spec.runner.is_repeatable();
         let verdict = judge(status, repeatable, headers::retry_after(&parts.headers));
         let spool = self.until_stored(task, || self.spool()).await;
         let mut spool = spool.map_err(|error| Lost::Store(status, error))?;
         // An answer that would be retried stands all the same when no attempt is left.
-        let attempts = self.policy_of(&claimed.task).retry.max_attempts;
-        let is_last = claimed.task.life.failures + 1 >= attempts;
+        let attempts = self.policy_of(claimed.task()).retry.max_attempts;
+        let is_last = claimed.task().life.failures + 1 >= attempts;
         let stands = match verdict {
             Verdict::Succeed | Verdict::Fail => true,
             Verdict::Retry { pause } => is_last && pause.is_none(),
@@ -136,7 +136,7 @@ impl Engine {
         let Received { head, verdict, mut spool, answer } = received;
         let (status, len) = (head.status, spool.len());
         let data = self
-            .until_spooled(claimed.task.spec.id, &mut *spool, |spool| spool.finish())
+            .until_spooled(claimed.task().spec.id, &mut *spool, |spool| spool.finish())
             .await
             .map_err(|error| Lost::Store(status, error.into()))?;
         let result = Body { head: envelope::encode(&head), data };
@@ -151,7 +151,7 @@ impl Engine {
     }
 
     fn pause_of(&self, claimed: &Claimed, status: u16, span: Duration) -> Pause {
-        let spec = &claimed.task.spec;
+        let spec = &claimed.task().spec;
         let wished = match &spec.runner {
             Runner::Upstream { origin, .. } => self.inner().origins.pause_scope(origin),
             Runner::Workers | Runner::Inline => None,
@@ -175,7 +175,7 @@ impl Engine {
         #[expect(clippy::cast_precision_loss, reason = "a percentage needs no precision")]
         let percent = total.map(|total| (len as f64 / total.max(1) as f64 * 100.0).round());
         let progress = Progress { percent, done: Some(len), total, message: None };
-        let token = relais_core::LeaseToken { task: claimed.task.spec.id, nonce: claimed.nonce };
+        let token = relais_core::LeaseToken { task: claimed.task().spec.id, nonce: claimed.nonce };
         let report = Report { token, progress: Some(progress), output: None, checkpoint: None };
         // Progress is a courtesy: if it cannot be stored, the attempt goes on.
         drop(self.report(None, vec![report]).await);

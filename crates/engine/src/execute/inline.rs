@@ -76,7 +76,7 @@ impl InlineAttempt {
 
 impl Engine {
     pub(crate) async fn run_inline(&self, claimed: Claimed, stop: CancellationToken) {
-        let task = claimed.task.clone();
+        let task = claimed.task().clone();
         let token = LeaseToken { task: task.spec.id, nonce: claimed.nonce };
         let outcome = match self.config().handlers.get(&task.spec.queue).cloned() {
             Some(handler) => match self.inline_attempt(claimed, token, stop.clone()).await {
@@ -121,7 +121,7 @@ impl Engine {
             None => None,
         };
         let engine = self.clone();
-        Ok(InlineAttempt { task: claimed.task, input, checkpoint, stop, engine, token })
+        Ok(InlineAttempt { task: claimed.changed.task, input, checkpoint, stop, engine, token })
     }
 
     /// Runs the handler on a task of its own, so that a panic is a failed attempt and a handler that

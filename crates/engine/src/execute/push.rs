@@ -34,9 +34,9 @@ enum Ended {
 impl Engine {
     /// Runs one attempt: calls the upstream, stores what it answers, settles.
     pub(crate) async fn push(&self, claimed: Claimed, stop: CancellationToken) {
-        let token = LeaseToken { task: claimed.task.spec.id, nonce: claimed.nonce };
+        let token = LeaseToken { task: claimed.task().spec.id, nonce: claimed.nonce };
         let tap = self.inner().taps.of(token.task);
-        let until = self.elapsed() + self.policy_of(&claimed.task).attempt_timeout;
+        let until = self.elapsed() + self.policy_of(claimed.task()).attempt_timeout;
         let mut sent = Sent::Nothing;
         let ended = tokio::select! {
             ended = self.call(&claimed, tap.as_ref(), until, &mut sent) => ended,
@@ -57,12 +57,12 @@ impl Engine {
             }
         };
         if let Some(pause) = complete.pause {
-            self.leave_alone(&claimed.task, pause);
+            self.leave_alone(claimed.task(), pause);
         }
         let settle = Settle { token, outcome: complete.outcome };
-        let settled = self.end_attempt(&claimed.task, settle).await;
+        let settled = self.end_attempt(claimed.task(), settle).await;
         if let Err(error) = &settled {
-            tracing::warn!(%error, task = %claimed.task.spec.id, "could not settle an attempt");
+            tracing::warn!(%error, task = %claimed.task().spec.id, "could not settle an attempt");
         }
         if let Some(tap) = tap {
             conclude(&tap, tell(settled.ok(), complete.streamed));
@@ -78,7 +78,7 @@ impl Engine {
         until: Duration,
         sent: &mut Sent,
     ) -> Ended {
-        let context: Context = match request::decode(&claimed.task.spec.context) {
+        let context: Context = match request::decode(&claimed.task().spec.context) {
             Ok(context) => context,
             Err(unread) => return unsendable(claimed, &unread.into()),
         };
@@ -93,7 +93,7 @@ impl Engine {
             Err(error) => return unsendable(claimed, &error),
         };
         let is_head = request.method() == Method::HEAD;
-        let is_repeatable = claimed.task.spec.runner.is_repeatable();
+        let is_repeatable = claimed.task().spec.runner.is_repeatable();
         let care = if is_repeatable { Care::Repeatable } else { Care::Once };
         let response = match self.by(until, self.caller().call(request, care, sent)).await {
             Some(Ok(response)) => response,
@@ -120,7 +120,7 @@ impl Engine {
     /// The attempt was told to stop: what becomes of its task depends on what may have been sent.
     async fn stopped(&self, claimed: &Claimed, token: LeaseToken, sent: Sent) {
         let nonce = token.nonce;
-        let lost = match judge_lost(sent, claimed.task.spec.runner.is_repeatable()) {
+        let lost = match judge_lost(sent, claimed.task().spec.runner.is_repeatable()) {
             Loss::Again => Command::Release { nonce },
             Loss::Unknown => {
                 Command::Crash { nonce, gone: Gone::Stopped, jitter: self.chance().unit() }
@@ -146,14 +146,14 @@ fn tell(
 ) -> TapEvent {
     match (settled, streamed) {
         (Some(stepped), Some((answer, len)))
-            if stepped.task.life.status().is_terminal()
+            if stepped.changed.task.life.status().is_terminal()
                 && matches!(stepped.reply, Reply::Done | Reply::Replayed)
-                && stepped.task.life.status() != Status::Canceled =>
+                && stepped.changed.task.life.status() != Status::Canceled =>
         {
             TapEvent::Committed(answer, len)
         }
         (None, _) => TapEvent::Settled,
-        (Some(stepped), _) => match stepped.task.life.run_at() {
+        (Some(stepped), _) => match stepped.changed.task.life.run_at() {
             Some(run_at) => TapEvent::Retrying(run_at),
             None => TapEvent::Settled,
         },
@@ -179,7 +179,7 @@ impl From<Complete> for Ended {
 }
 
 fn unsendable(claimed: &Claimed, error: &Unsendable) -> Ended {
-    tracing::warn!(%error, task = %claimed.task.spec.id, "could not send a stored request");
+    tracing::warn!(%error, task = %claimed.task().spec.id, "could not send a stored request");
     Complete { outcome: error.outcome(), pause: None, streamed: None }.into()
 }
 
@@ -252,7 +252,7 @@ fn broken_off(claimed: &Claimed, lost: Lost) -> Complete {
         }
         Lost::Late => too_late(claimed, Sent::Something),
         Lost::Store(status, error) => {
-            let task = claimed.task.spec.id;
+            let task = claimed.task().spec.id;
             tracing::error!(%error, %task, "an answer is lost: it could not be stored");
             let detail = format!("the upstream answered {status}, but that could not be stored");
             let code = FailureCode::StoreUnavailable;
@@ -269,7 +269,7 @@ fn lost_answer(
     code: FailureCode,
     detail: &str,
 ) -> Complete {
-    match (judge_lost(sent, claimed.task.spec.runner.is_repeatable()), sent) {
+    match (judge_lost(sent, claimed.task().spec.runner.is_repeatable()), sent) {
         (Loss::Again, Sent::Nothing) => {
             failed(cause, code, &format!("{detail}; nothing was sent"), true)
         }

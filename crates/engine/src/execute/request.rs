@@ -74,7 +74,7 @@ pub(crate) fn build(
     config: &Config,
     traceparent: &str,
 ) -> Result<Request<Upload>, Unsendable> {
-    let task = &claimed.task;
+    let task = claimed.task();
     let context: Context = decode(&task.spec.context)?;
     let input = input_of(claimed)?;
     let head: RequestHead = decode(&input.head)?;
@@ -140,7 +140,7 @@ fn unseal(claimed: &Claimed, config: &Config) -> Result<Vec<Field>, Unsendable> 
         return Err(CannotOpen::Damaged.into());
     };
     let key = config.seal_key.as_ref().ok_or(Unsendable::NoKey)?;
-    let text = key.open(claimed.task.spec.id, sealed)?;
+    let text = key.open(claimed.task().spec.id, sealed)?;
     let unread = |error| Unread { body: BodyKind::Sealed, error };
     let secrets: Secrets = envelope::decode(&text).map_err(unread)?;
     Ok(secrets.fields)

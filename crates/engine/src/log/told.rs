@@ -5,18 +5,18 @@
 use std::time::Duration;
 
 use relais_core::{Cause, EventData, Failure, FailureCode};
-use relais_store::Stepped;
+use relais_store::Changed;
 
 use crate::engine::Engine;
 
 impl Engine {
-    /// Logs what went wrong in a step that is durable now.
-    pub(crate) fn tell(&self, stepped: &Stepped) {
-        let spec = &stepped.task.spec;
+    /// Logs what went wrong with a task.
+    pub(crate) fn tell(&self, changed: &Changed) {
+        let spec = &changed.task.spec;
         // What no attempt ended, its deadline did.
         let mut cause = Cause::Timeout.as_str();
-        for entry in &stepped.entries {
-            let took = stepped.started_at.map_or(Duration::ZERO, |start| entry.at.since(start));
+        for entry in &changed.entries {
+            let took = changed.started_at.map_or(Duration::ZERO, |start| entry.at.since(start));
             let attempt = entry.attempt;
             match &entry.data {
                 EventData::AttemptFailed { cause: how, failure, run_at: Some(run_at) } => {

@@ -8,8 +8,8 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use relais_core::limits::{METRIC_QUEUES_MAX, METRIC_QUEUES_PER_TENANT_MAX};
-use relais_core::{QueueName, Spec, TenantName, Timestamp};
-use relais_store::Stepped;
+use relais_core::{EventKind, QueueName, Spec, TenantName, Timestamp};
+use relais_store::Changed;
 
 use crate::measure::pace::{Lately, Pace, Quantiles};
 use crate::measure::tally::Tally;
@@ -98,38 +98,9 @@ impl Meters {
         self.queues().pace(&spec.tenant, &spec.queue)?.run_after(elapsed)
     }
 
-    /// A task was accepted.
-    pub(crate) fn note_accepted(&self, spec: &Spec) {
-        self.note(&spec.tenant, &spec.queue, |tally, pace| {
-            tally.accepted += 1;
-            if let Some(pace) = pace {
-                pace.accepted.note(spec.created_at);
-            }
-        });
-    }
-
-    /// First attempts started after these waits, and so many attempts in all.
-    pub(crate) fn note_starts(
-        &self,
-        tenant: &TenantName,
-        queue: &QueueName,
-        started: u64,
-        waits: impl Iterator<Item = Duration>,
-    ) {
-        self.note(tenant, queue, |tally, mut pace| {
-            tally.started += started;
-            for wait in waits {
-                tally.wait.note(wait);
-                if let Some(pace) = &mut pace {
-                    pace.wait.note(wait);
-                }
-            }
-        });
-    }
-
     /// An attempt ended after this long.
     pub(crate) fn note_run(&self, spec: &Spec, run: Duration) {
-        self.note(&spec.tenant, &spec.queue, |tally, pace| {
+        self.count_in(&spec.tenant, &spec.queue, |tally, pace| {
             tally.run.note(run);
             if let Some(pace) = pace {
                 pace.run.note(run);
@@ -137,21 +108,32 @@ impl Meters {
         });
     }
 
-    /// Counts what a step brought.
-    pub(crate) fn note_step(&self, stepped: &Stepped) {
-        let spec = &stepped.task.spec;
-        let last = stepped.entries.last().filter(|entry| entry.data.kind().is_terminal());
-        self.note(&spec.tenant, &spec.queue, |tally, pace| {
-            stepped.entries.iter().for_each(|entry| tally.note(&entry.data));
-            if let (Some(last), Some(pace)) = (last, pace) {
-                pace.finished.note(last.at);
+    /// Counts what became of a task.
+    pub(crate) fn note(&self, changed: &Changed) {
+        let spec = &changed.task.spec;
+        self.count_in(&spec.tenant, &spec.queue, |tally, mut pace| {
+            for entry in &changed.entries {
+                tally.note(&entry.data);
+                let kind = entry.data.kind();
+                // How long a task waited for its turn is known once.
+                let wait = entry.at.since(spec.run_at);
+                let has_waited = kind == EventKind::Started && entry.attempt == 1;
+                if has_waited {
+                    tally.wait.note(wait);
+                }
+                match &mut pace {
+                    Some(pace) if has_waited => pace.wait.note(wait),
+                    Some(pace) if kind == EventKind::Accepted => pace.accepted.note(entry.at),
+                    Some(pace) if kind.is_terminal() => pace.finished.note(entry.at),
+                    Some(_) | None => {}
+                }
             }
         });
     }
 
     /// Notes what happened in a queue: in its tally, or that of the others, and in
     /// its pace, if it has one.
-    fn note(
+    fn count_in(
         &self,
         tenant: &TenantName,
         queue: &QueueName,
@@ -193,7 +175,12 @@ mod tests {
 
     fn start(meters: &Meters, tenant: &str, n: usize) {
         let queue = format!("q{n}").parse().expect("a name");
-        meters.note_starts(&name(tenant), &queue, 1, [Duration::ZERO].into_iter());
+        meters.count_in(&name(tenant), &queue, |tally, pace| {
+            tally.started += 1;
+            if let Some(pace) = pace {
+                pace.wait.note(Duration::ZERO);
+            }
+        });
     }
 
     fn name(tenant: &str) -> TenantName {

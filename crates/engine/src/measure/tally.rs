@@ -50,6 +50,7 @@ pub struct Tally {
 impl Tally {
     pub(crate) fn note(&mut self, event: &EventData) {
         match event {
+            EventData::Accepted { .. } => self.accepted += 1,
             EventData::Started { .. } => self.started += 1,
             EventData::AttemptFailed { failure, .. } => {
                 *self.attempts_failed.entry(failure.code).or_default() += 1;
@@ -57,8 +58,7 @@ impl Tally {
             EventData::Succeeded { .. } => self.succeeded += 1,
             EventData::Failed(failure) => *self.failed.entry(failure.code).or_default() += 1,
             EventData::Canceled { .. } => self.canceled += 1,
-            EventData::Accepted { .. }
-            | EventData::Progressed(_)
+            EventData::Progressed(_)
             | EventData::Output(_)
             | EventData::Deferred { .. }
             | EventData::Requeued { .. } => {}

@@ -22,7 +22,7 @@ async fn task_of(world: &World, id: TaskId) -> Task {
 async fn leased(world: &World) -> LeaseToken {
     world.submit(for_workers()).await;
     let leased = world.lease(Duration::ZERO).await;
-    LeaseToken { task: leased[0].task.spec.id, nonce: leased[0].nonce }
+    LeaseToken { task: leased[0].task().spec.id, nonce: leased[0].nonce }
 }
 
 /// Waits until the lease of a task ends at `until`.
@@ -83,7 +83,7 @@ async fn moments_follow_the_clock_when_the_machine_slept_and_leases_last_one_mor
         world.clock.advance(LOOK_EVERY);
     };
     let (leased, ()) = tokio::join!(waits, slept);
-    assert_eq!(leased[0].task.spec.id, scheduled.spec.id);
+    assert_eq!(leased[0].task().spec.id, scheduled.spec.id);
     let now = START.plus(Duration::from_millis(HOUR_MS.unsigned_abs())).plus(LOOK_EVERY);
     assert_eq!(world.submit(for_workers()).await.spec.created_at, now);
     until_held(&world, token.task, now.plus(policy().lease)).await;
@@ -112,7 +112,7 @@ async fn a_slot_of_a_task_that_is_over_comes_back_although_the_clock_was_set_bac
     let mut submission = for_workers();
     submission.deadline = Some(relais_core::Deadline::After(Duration::from_secs(1)));
     let overdue = world.submit(submission).await;
-    assert_eq!(world.lease(Duration::ZERO).await[0].task.spec.id, overdue.spec.id);
+    assert_eq!(world.lease(Duration::ZERO).await[0].task().spec.id, overdue.spec.id);
     world.engine.cancel(&tenant(), canceled.task).await.unwrap();
     world.clock.advance(Duration::from_secs(1));
     world.until(overdue.spec.id, EventKind::Failed).await;
@@ -172,8 +172,8 @@ async fn a_lease_taken_after_a_start_with_an_older_clock_is_bounded_by_that_cloc
     let world = World::on_at(before.store.clone(), config(), 2, now).await;
     until_held(&world, held.task, now.plus(policy().lease)).await;
     let leased = world.lease(Duration::ZERO).await;
-    assert_eq!(leased[0].task.spec.id, ready.spec.id, "it was ready before the restart");
-    let lease = leased[0].task.life.lease().unwrap();
+    assert_eq!(leased[0].task().spec.id, ready.spec.id, "it was ready before the restart");
+    let lease = leased[0].task().life.lease().unwrap();
     assert_eq!(lease.until, now.plus(policy().lease));
     world.clock.advance(policy().lease);
     world.until(ready.spec.id, EventKind::AttemptFailed).await;

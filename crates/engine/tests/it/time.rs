@@ -23,7 +23,7 @@ async fn a_delayed_task_waits_for_its_moment_even_a_thousand_leases_long() {
         world.clock.advance(policy().lease * 1_000);
     };
     let (leased, ()) = tokio::join!(waiting, moved);
-    assert_eq!(leased[0].task.spec.id, task.spec.id);
+    assert_eq!(leased[0].task().spec.id, task.spec.id);
     assert_eq!(lease_one(&world).await, 0);
 }
 
@@ -98,5 +98,5 @@ async fn timers_survive_a_restart() {
     let wait = next.lease(Duration::from_secs(100));
     let moved = async { next.clock.advance(Duration::from_secs(5)) };
     let (leased, ()) = tokio::join!(wait, moved);
-    assert_eq!(leased[0].task.spec.id, task.spec.id);
+    assert_eq!(leased[0].task().spec.id, task.spec.id);
 }

@@ -27,7 +27,7 @@ async fn submit(world: &World, lane: &str) -> (Task, Place) {
 
 async fn run_one(world: &World) {
     let leased = world.lease(Duration::ZERO).await.pop().unwrap();
-    let token = LeaseToken { task: leased.task.spec.id, nonce: leased.nonce };
+    let token = LeaseToken { task: leased.task().spec.id, nonce: leased.nonce };
     let settle = Settle { token, outcome: Outcome::success(None) };
     world.engine.settle(Some(&tenant()), vec![settle]).await.unwrap().pop().unwrap().unwrap();
 }
@@ -58,7 +58,7 @@ async fn a_task_whose_lane_is_held_by_its_rate_is_told_until_when() {
     run_one(&world).await;
     world.clock.advance(Duration::from_secs(30));
     let leased = world.lease(Duration::ZERO).await.pop().unwrap();
-    assert_eq!(leased.task.spec.id, submitted[0].0.spec.id, "it starts as it was told");
+    assert_eq!(leased.task().spec.id, submitted[0].0.spec.id, "it starts as it was told");
 }
 
 #[tokio::test]

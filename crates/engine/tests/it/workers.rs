@@ -16,7 +16,7 @@ async fn lease(world: &World, wait: u64) -> Vec<Claimed> {
 }
 
 fn token(claimed: &Claimed) -> LeaseToken {
-    LeaseToken { task: claimed.task.spec.id, nonce: claimed.nonce }
+    LeaseToken { task: claimed.task().spec.id, nonce: claimed.nonce }
 }
 
 async fn settle(world: &World, token: LeaseToken) -> Result<Reply, EngineError> {
@@ -31,7 +31,7 @@ async fn a_worker_that_waits_gets_the_task_that_comes() {
     let world = World::new().await;
     for _ in 0..100 {
         let (leased, task) = tokio::join!(lease(&world, 50), world.submit(for_workers()));
-        assert_eq!(leased[0].task.spec.id, task.spec.id);
+        assert_eq!(leased[0].task().spec.id, task.spec.id);
         assert_eq!(settle(&world, token(&leased[0])).await, Ok(Reply::Done));
     }
 }
@@ -49,7 +49,7 @@ async fn an_outcome_is_recorded_once_and_may_be_said_twice() {
     let leased = lease(&world, 0).await;
     assert_eq!(settle(&world, token(&leased[0])).await, Ok(Reply::Done));
     assert_eq!(settle(&world, token(&leased[0])).await, Ok(Reply::Replayed));
-    let kinds = world.kinds(leased[0].task.spec.id).await;
+    let kinds = world.kinds(leased[0].task().spec.id).await;
     assert_eq!(kinds, [EventKind::Accepted, EventKind::Started, EventKind::Succeeded]);
 }
 
@@ -64,7 +64,7 @@ async fn a_lease_that_ends_is_given_to_another_and_the_first_holder_changes_noth
     assert_eq!((after.life.crashes, after.life.failures), (1, 0));
     world.clock.advance(Duration::from_secs(1));
     let second = lease(&world, 50).await;
-    assert_eq!(second[0].task.life.attempt, 2);
+    assert_eq!(second[0].task().life.attempt, 2);
     let stale = EngineError::Rejected(Rejected::Refused(Refused::StaleLease));
     assert_eq!(settle(&world, token(&first[0])).await, Err(stale));
     assert_eq!(settle(&world, token(&second[0])).await, Ok(Reply::Done));
@@ -98,7 +98,7 @@ async fn a_released_task_is_leased_again_at_once_and_burns_nothing() {
     let answers = world.engine.settle(Some(&tenant()), vec![release]).await.unwrap();
     assert!(answers[0].is_ok());
     let again = lease(&world, 0).await;
-    assert_eq!((again[0].task.life.failures, again[0].task.life.crashes), (0, 0));
+    assert_eq!((again[0].task().life.failures, again[0].task().life.crashes), (0, 0));
 }
 
 #[tokio::test]

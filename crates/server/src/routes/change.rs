@@ -34,7 +34,7 @@ pub(super) async fn cancel(
     let seen = visitor.task(&app, id, Action::Cancel).await?;
     incoming::nothing(&app, &visitor, body).await?;
     let task = match app.engine.cancel(&seen.task.spec.tenant, id).await {
-        Ok(stepped) => stepped.task,
+        Ok(stepped) => stepped.changed.task,
         Err(EngineError::Rejected(Rejected::Refused(Refused::AlreadyTerminal))) => {
             let now = app.engine.task(id).await?;
             now.ok_or(EngineError::Rejected(Rejected::NotFound))?
@@ -61,7 +61,7 @@ pub(super) async fn retry(
     let from_start = request.from == Some(RetryFrom::Start);
     let stepped = app.engine.retry(&seen.task.spec.tenant, id, from_start).await?;
     let how = How { base: visitor.base, ..How::default() };
-    let (task, caller) = (&stepped.task, &visitor.caller);
+    let (task, caller) = (&stepped.changed.task, &visitor.caller);
     let estimate = app.engine.estimate_if_known(task).await;
     if stepped.reply == Reply::Done {
         return accepted_response(&app, task, estimate, caller, &how);

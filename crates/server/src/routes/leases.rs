@@ -133,7 +133,7 @@ fn heartbeat_item(app: &App, answer: Result<Stepped, Refusal>) -> HeartbeatItem 
     match answer {
         Ok(stepped) => HeartbeatItem {
             status: 200,
-            lease_until: stepped.task.life.lease().map(|lease| document::time(lease.until)),
+            lease_until: stepped.changed.task.life.lease().map(|lease| document::time(lease.until)),
             ..HeartbeatItem::default()
         },
         Err(refusal) => HeartbeatItem {

@@ -127,10 +127,14 @@ async fn settle_all(
 
 fn settle_item(app: &App, answer: Result<Stepped, Refusal>) -> SettleItem {
     let answer = answer.and_then(|stepped| match stepped.reply {
-        Reply::Done | Reply::Nothing | Reply::Expired => Ok((stepped.task, false)),
-        Reply::Replayed => Ok((stepped.task, true)),
-        Reply::Canceled => Err(Refusal::new(&codes::TASK_CANCELED).about(stepped.task.spec.id)),
-        Reply::TooLate => Err(Refusal::new(&codes::STALE_LEASE).about(stepped.task.spec.id)),
+        Reply::Done | Reply::Nothing | Reply::Expired => Ok((stepped.changed.task, false)),
+        Reply::Replayed => Ok((stepped.changed.task, true)),
+        Reply::Canceled => {
+            Err(Refusal::new(&codes::TASK_CANCELED).about(stepped.changed.task.spec.id))
+        }
+        Reply::TooLate => {
+            Err(Refusal::new(&codes::STALE_LEASE).about(stepped.changed.task.spec.id))
+        }
     });
     match answer {
         Ok((task, replayed)) => {

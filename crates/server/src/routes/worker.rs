@@ -131,7 +131,7 @@ pub(crate) async fn leases_of(app: &App, claimed: &[Claimed]) -> Result<Vec<Leas
 /// # Errors
 /// When its bodies cannot be read.
 async fn lease_of(app: &App, claimed: &Claimed, room: &mut u64) -> Result<Lease, Refusal> {
-    let task = &claimed.task;
+    let task = claimed.task();
     let token = token_of(claimed);
     let mut lease = Lease {
         token: token.to_string(),
@@ -272,7 +272,7 @@ pub(crate) async fn take(app: &Arc<App>, wish: Wish) -> Result<Leased, Refusal> 
 
 /// The token of an attempt that was started.
 pub(crate) fn token_of(claimed: &Claimed) -> LeaseToken {
-    LeaseToken { task: claimed.task.spec.id, nonce: claimed.nonce }
+    LeaseToken { task: claimed.task().spec.id, nonce: claimed.nonce }
 }
 
 /// Leases on their way to a worker: given back at once unless the whole answer was handed over.

@@ -319,7 +319,7 @@ async fn who_waits_for_a_worker_gets_its_result() {
     let tenant = "default".parse().unwrap();
     let queue = "work".parse().unwrap();
     let leased = house.engine.lease(&tenant, &queue, "w", 1, crate::house::LONG).await.unwrap();
-    let task = leased[0].task.spec.id;
+    let task = leased[0].task().spec.id;
     let token = relais_core::LeaseToken { task, nonce: leased[0].nonce };
     let body = house.engine.store_result("text/plain", "done".into()).await.unwrap();
     let outcome = relais_engine::Outcome::success(Some(body));

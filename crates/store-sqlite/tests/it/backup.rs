@@ -38,7 +38,7 @@ async fn a_backup_under_load_is_whole() {
         while !until.load(Ordering::Relaxed) {
             accept_large(&busy).await;
             for claimed in busy.claim(&from("mail").limit(1)).await.started {
-                let id = claimed.task.spec.id;
+                let id = claimed.task().spec.id;
                 busy.step(id, Command::succeed(claimed.nonce), 1).await;
                 busy.commit(Commit::Erase { id }).await.expect("it is over");
             }

@@ -168,12 +168,12 @@ async fn a_file_that_cannot_be_opened_now_holds_up_nobody_and_is_not_damaged() {
     let claims = world.claim(&from("mail").limit(9)).await;
     assert!(claims.spoiled.is_empty());
     let [held, free] = &claims.started[..] else { panic!("both start: {:?}", claims.started) };
-    assert_eq!(free.task.spec.id, good);
+    assert_eq!(free.task().spec.id, good);
     let input = &held.bodies[0].1;
     assert!(matches!(input.verify().await, Err(StoreError::Unavailable(_))));
     let read = input.bytes(1 << 20).await;
     assert!(matches!(read, Err(StoreError::Unavailable(_))), "{read:?}");
     fs::remove_file(&file).expect("it is ours");
     fs::write(&file, &bytes).expect("it is ours");
-    assert_eq!(world.body(held.task.spec.id, BodyKind::Input).await, bytes);
+    assert_eq!(world.body(held.task().spec.id, BodyKind::Input).await, bytes);
 }

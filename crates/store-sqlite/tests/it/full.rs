@@ -42,7 +42,7 @@ async fn a_full_store_refuses_what_is_new_and_recovers() {
     assert_eq!(started.len(), 5);
     for claimed in &started {
         let succeed = Command::succeed(claimed.nonce);
-        let step = World::stepping(claimed.task.spec.id, succeed, 1);
+        let step = World::stepping(claimed.task().spec.id, succeed, 1);
         let (settled, accepted) = tokio::join!(
             store.commit(vec![Commit::Step(Box::new(step))]),
             store.commit(vec![world.accepting(large())]),
@@ -54,7 +54,7 @@ async fn a_full_store_refuses_what_is_new_and_recovers() {
 
     // Room is made, and used without a restart.
     for claimed in &started {
-        world.commit(Commit::Erase { id: claimed.task.spec.id }).await.expect("it is over");
+        world.commit(Commit::Erase { id: claimed.task().spec.id }).await.expect("it is over");
     }
     world.accept(large()).await;
     assert_eq!(store.health(), Health::Ready);

@@ -51,7 +51,7 @@ async fn positions_never_come_again() {
     let (world, store) = world_in(&folder);
     let id = world.accept(task()).await;
     let (_, nonce) = world.start_one(&from("mail")).await;
-    let last = world.step(id, relais_core::Command::succeed(nonce), 1).await.pos;
+    let last = world.step(id, relais_core::Command::succeed(nonce), 1).await.changed.pos;
     world.commit(Commit::Erase { id }).await.expect("it is over");
     store.close().await;
     drop((world, store));

@@ -83,15 +83,20 @@ async fn a_queue_that_changes_its_order_again_and_again_starts_what_the_referenc
                         1 => Command::Release { nonce },
                         _ => give_up(nonce),
                     };
-                    let mine = world.try_step(id, command(), now).await.map(|step| step.task);
-                    let theirs = reference.try_step(id, command(), now).await.map(|step| step.task);
+                    let mine =
+                        world.try_step(id, command(), now).await.map(|step| step.changed.task);
+                    let theirs =
+                        reference.try_step(id, command(), now).await.map(|step| step.changed.task);
                     assert_eq!(mine, theirs);
                 }
                 4 if dice.roll(4) == 0 && !ids.is_empty() => {
                     let id = dice.pick(&ids);
-                    let mine = world.try_step(id, Command::Cancel, now).await.map(|step| step.task);
+                    let mine = world
+                        .try_step(id, Command::Cancel, now)
+                        .await
+                        .map(|step| step.changed.task);
                     let theirs = reference.try_step(id, Command::Cancel, now).await;
-                    assert_eq!(mine, theirs.map(|step| step.task));
+                    assert_eq!(mine, theirs.map(|step| step.changed.task));
                 }
                 _ => {
                     let runner = any_runner(&mut dice);
@@ -106,7 +111,7 @@ async fn a_queue_that_changes_its_order_again_and_again_starts_what_the_referenc
                     let mine = store.claim(claim.clone()).await.expect("it works");
                     let theirs = reference.store.claim(claim).await.expect("it works");
                     assert_eq!(told(&mine), told(&theirs), "seed {seed} at {now}");
-                    held.extend(mine.started.iter().map(|one| (one.task.spec.id, one.nonce)));
+                    held.extend(mine.started.iter().map(|one| (one.task().spec.id, one.nonce)));
                 }
             }
         }
@@ -115,6 +120,6 @@ async fn a_queue_that_changes_its_order_again_and_again_starts_what_the_referenc
 }
 
 fn told(claims: &Claims) -> (Vec<TaskId>, bool, Option<Timestamp>) {
-    let ids = claims.started.iter().map(|claimed| claimed.task.spec.id).collect();
+    let ids = claims.started.iter().map(|claimed| claimed.task().spec.id).collect();
     (ids, claims.more, claims.next_at)
 }

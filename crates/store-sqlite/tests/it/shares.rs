@@ -38,7 +38,7 @@ async fn a_restart_does_not_forget_what_sources_hold() {
     world.step(first, Command::Retry { from_start: false }, 2).await;
     assert_sound(&file_in(&folder));
     for started in world.claim(&from("mail").at(3)).await.started {
-        world.step(started.task.spec.id, Command::succeed(started.nonce), 4).await;
+        world.step(started.task().spec.id, Command::succeed(started.nonce), 4).await;
     }
     store.close().await;
     drop((world, store));

@@ -199,9 +199,9 @@ pub async fn a_checkpoint_is_kept_until_the_task_succeeds(world: World) {
     let brought = resumed.bodies.iter().find(|(kind, _)| *kind == BodyKind::Checkpoint);
     let (_, body) = brought.expect("it was reported");
     assert_eq!(body.bytes(100).await.expect("it is whole"), "line 2");
-    assert!(resumed.task.life.has_checkpoint);
+    assert!(resumed.task().life.has_checkpoint);
     let stepped = world.step(id, Command::succeed(resumed.nonce), 21).await;
-    assert!(!stepped.task.life.has_checkpoint);
+    assert!(!stepped.changed.task.life.has_checkpoint);
     assert!(world.try_body(id, BodyKind::Checkpoint).await.is_none());
     assert_eq!(world.body(id, BodyKind::Input).await, "input");
 }
@@ -259,7 +259,7 @@ pub async fn a_damaged_body_ends_its_task_and_no_other(world: World) {
     let (bad, good) = (world.accept(task()).await, world.accept(task()).await);
     world.damage(bad, BodyKind::Input);
     let claims = world.claim(&from("mail").limit(1)).await;
-    let started: Vec<_> = claims.started.iter().map(|claimed| claimed.task.spec.id).collect();
+    let started: Vec<_> = claims.started.iter().map(|claimed| claimed.task().spec.id).collect();
     assert_eq!(started, [good], "the queue goes on");
     let [spoiled] = &claims.spoiled[..] else { panic!("one is told: {:?}", claims.spoiled) };
     assert_eq!(spoiled.task, world.read(bad).await);

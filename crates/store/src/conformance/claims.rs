@@ -16,9 +16,10 @@ pub async fn a_claim_brings_lease_and_bodies(world: World) {
     let policy = Policy { lease: ms(500), ..policy() };
     let claims = world.claim(&from("mail").at(20).policy(&policy)).await;
     let [claimed] = &claims.started[..] else { panic!("{claims:?}") };
-    assert_eq!(claimed.task, world.read(id).await);
-    assert_eq!(claimed.task.life.attempt, 1);
-    let lease = claimed.task.life.lease().expect("it runs");
+    assert_eq!(*claimed.task(), world.read(id).await);
+    assert_eq!(claimed.changed.entries[..], world.log(id).await[1..], "and its `started` event");
+    assert_eq!(claimed.task().life.attempt, 1);
+    let lease = claimed.task().life.lease().expect("it runs");
     assert_eq!((lease.nonce, lease.until), (claimed.nonce, at(520)));
     assert_eq!(lease.holder, Holder::Worker { name: "w".to_owned() });
     assert_eq!(world.kinds(id).await, [EventKind::Accepted, EventKind::Started]);
@@ -71,7 +72,8 @@ pub async fn the_nonces_bound_a_claim(world: World) {
     assert!(nothing.started.is_empty() && nothing.more);
     let rest = world.claim(&from("mail").limit(3)).await;
     assert!(!rest.more, "nothing is left");
-    let order: Vec<_> = first.started.iter().chain(&rest.started).map(|c| c.task.spec.id).collect();
+    let order: Vec<_> =
+        first.started.iter().chain(&rest.started).map(|c| c.task().spec.id).collect();
     assert_eq!(order, ids);
 }
 
@@ -88,7 +90,7 @@ pub async fn a_claim_that_looked_at_the_clock_too_early_starts_what_is_ready(wor
         let order = if queue == "slow" { Order::Strict } else { Order::Fair };
         let policy = Policy { order, ..policy() };
         let claims = world.claim(&from(queue).at(19).policy(&policy)).await;
-        let first = &claims.started[0].task;
+        let first = &claims.started[0].task();
         let lease = first.life.lease().expect("it runs");
         assert_eq!((first.spec.id, first.life.updated_at), (accepted, at(20)), "at its moment");
         assert_eq!(lease.until, at(30_019), "a whole lease of whoever claims");
@@ -96,7 +98,7 @@ pub async fn a_claim_that_looked_at_the_clock_too_early_starts_what_is_ready(wor
             world.step(accepted, Command::succeed(lease.nonce), 21).await;
             assert_eq!(world.started(&from(queue).at(22).policy(&policy)).await, [scheduled]);
         } else {
-            assert_eq!(claims.started[1].task.spec.id, scheduled);
+            assert_eq!(claims.started[1].task().spec.id, scheduled);
         }
     }
 }
@@ -182,7 +184,7 @@ pub async fn a_claim_respects_the_queue_limit(world: World) {
     let inline = world.claim(&ask.clone().run_by(&Runner::Inline)).await;
     assert!(inline.started.is_empty() && inline.more, "the queue is full for all");
     let done = &first.started[0];
-    world.step(done.task.spec.id, Command::succeed(done.nonce), 1).await;
+    world.step(done.task().spec.id, Command::succeed(done.nonce), 1).await;
     assert_eq!(world.started(&ask.clone().run_by(&Runner::Inline)).await.len(), 1);
     assert!(world.started(&ask).await.is_empty());
     assert_eq!(world.started(&from("mail")).await.len(), 1, "a limit that was lifted holds nobody");
@@ -196,7 +198,7 @@ pub async fn a_claim_respects_the_lane_limit(world: World) {
     let b = world.accept_many(2, &task().lane("b")).await;
     let none = world.accept_many(2, &task()).await;
     let first = world.claim(&ask).await;
-    let started: Vec<_> = first.started.iter().map(|claimed| claimed.task.spec.id).collect();
+    let started: Vec<_> = first.started.iter().map(|claimed| claimed.task().spec.id).collect();
     assert_eq!(started, [a[0], b[0], none[0]], "tasks without a lane share one");
     assert!(first.more);
     assert!(world.started(&ask).await.is_empty());
@@ -283,7 +285,7 @@ pub async fn a_failed_attempt_is_followed_by_the_next_at_its_moment(world: World
     world.step(id, fail(nonce), 5).await;
     assert!(world.started(&from("mail").at(14)).await.is_empty());
     let claims = world.claim(&from("mail").at(15)).await;
-    assert_eq!(claims.started[0].task.life.attempt, 2);
+    assert_eq!(claims.started[0].task().life.attempt, 2);
     assert_ne!(claims.started[0].nonce, nonce);
 }
 

@@ -85,11 +85,14 @@ pub async fn a_task_is_read_back_as_it_was_accepted(world: World) {
     let entry = accept.entry.clone();
     let id = expected.spec.id;
     let taken = world.commit(Commit::Accept(Box::new(accept))).await;
-    let Ok(Committed::Accepted { pos, .. }) = taken else { panic!("{taken:?}") };
+    let Ok(Committed::Accepted { changed, .. }) = taken else { panic!("{taken:?}") };
     assert_eq!(world.read(id).await, expected);
     let query = EventQuery::Task { id, after: 0, limit: 10 };
     let events = world.store.events(query).await.expect("the store works");
-    assert_eq!(events, [Logged { pos, entry }]);
+    assert_eq!(events, [Logged { pos: changed.pos, entry }]);
+    assert_eq!((&changed.task, changed.started_at), (&expected, None));
+    assert!(changed.entries.iter().eq(events.iter().map(|logged| &logged.entry)));
+    assert_eq!(changed.effects, [Effect::Wake { at: at(1_000) }]);
 }
 
 /// Several tasks are read in the order asked for; `None` stands where there is none.
@@ -109,11 +112,11 @@ pub async fn a_step_stores_state_events_and_bodies_together(world: World) {
     let result = (BodyKind::Result, inline("done"));
     let stepped = world.step_with(id, Command::succeed(nonce), result, 3).await;
     assert_eq!(stepped.reply, Reply::Done);
-    assert_eq!(stepped.task, world.read(id).await);
-    assert_eq!(stepped.effects, [Effect::Wake { at: at(3) }]);
+    assert_eq!(stepped.changed.task, world.read(id).await);
+    assert_eq!(stepped.changed.effects, [Effect::Wake { at: at(3) }]);
     let log = world.log(id).await;
-    assert_eq!(stepped.entries, log[2..]);
-    assert_eq!(log[2].seq, stepped.task.life.version);
+    assert_eq!(stepped.changed.entries, log[2..]);
+    assert_eq!(log[2].seq, stepped.changed.task.life.version);
     assert_eq!(world.body(id, BodyKind::Result).await, "done");
 }
 
@@ -187,7 +190,7 @@ pub async fn a_settle_said_twice_is_recorded_once(world: World) {
     let before = world.read(id).await;
     let again = world.step_with(id, Command::succeed(nonce), result("second"), 2).await;
     assert_eq!(again.reply, Reply::Replayed);
-    assert!(again.entries.is_empty() && again.task == before);
+    assert!(again.changed.entries.is_empty() && again.changed.task == before);
     assert_eq!(world.read(id).await, before);
     assert_eq!(world.body(id, BodyKind::Result).await, "first");
     assert_eq!(world.log(id).await.len(), 3);
@@ -228,19 +231,19 @@ pub async fn positions_rise_in_the_order_of_commits(world: World) {
     let mut seen = Vec::new();
     for name in ["one", "two", "one"] {
         let taken = world.try_accept(task().tenant(name)).await;
-        let Ok(Committed::Accepted { pos, .. }) = taken else { panic!("{taken:?}") };
-        seen.push(pos);
+        let Ok(Committed::Accepted { changed, .. }) = taken else { panic!("{taken:?}") };
+        seen.push(changed.pos);
     }
     let claims = world.claim(&from("mail").tenant("one").limit(1)).await;
-    seen.extend(claims.started.iter().map(|claimed| claimed.pos));
-    let (id, nonce) = (claims.started[0].task.spec.id, claims.started[0].nonce);
+    seen.extend(claims.started.iter().map(|claimed| claimed.changed.pos));
+    let (id, nonce) = (claims.started[0].task().spec.id, claims.started[0].nonce);
     let failed = world.step(id, give_up(nonce), 1).await;
-    assert_eq!(failed.entries.len(), 2);
-    seen.push(failed.pos);
+    assert_eq!(failed.changed.entries.len(), 2);
+    seen.push(failed.changed.pos);
     let taken = world.try_accept(task().tenant("two")).await;
-    let Ok(Committed::Accepted { pos, .. }) = taken else { panic!("{taken:?}") };
-    assert!(pos > failed.pos + 1, "each entry has a position of its own");
-    seen.push(pos);
+    let Ok(Committed::Accepted { changed, .. }) = taken else { panic!("{taken:?}") };
+    assert!(changed.pos > failed.changed.pos + 1, "each entry has a position of its own");
+    seen.push(changed.pos);
     assert!(seen.is_sorted_by(|a, b| a < b), "{seen:?}");
 }
 

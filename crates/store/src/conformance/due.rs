@@ -28,8 +28,8 @@ pub async fn a_lease_is_due_at_its_end(world: World) {
     assert_eq!(later.next, Some(at(50_000)));
     assert_eq!(world.due(50_000).await.tasks, [id]);
     let rescued = world.step(id, TICK, 50_000).await;
-    assert_eq!(rescued.task.life.crashes, 1);
-    assert_eq!(rescued.task.life.run_at(), Some(at(50_010)));
+    assert_eq!(rescued.changed.task.life.crashes, 1);
+    assert_eq!(rescued.changed.task.life.run_at(), Some(at(50_010)));
     assert!(world.due(50_000).await.tasks.is_empty(), "it was seen to");
 }
 
@@ -46,7 +46,9 @@ pub async fn a_deadline_is_due_in_every_state(world: World) {
         assert_eq!((early.tasks, early.next), (vec![], Some(at(moment))));
         assert_eq!(world.due(moment).await.tasks, [id]);
         let ended = world.step(id, TICK, moment).await;
-        let State::Failed { failure, .. } = &ended.task.life.state else { panic!("{ended:?}") };
+        let State::Failed { failure, .. } = &ended.changed.task.life.state else {
+            panic!("{ended:?}")
+        };
         assert_eq!(failure.code, FailureCode::DeadlineExceeded);
         assert!(world.due(moment).await.tasks.is_empty());
     }
@@ -64,7 +66,7 @@ pub async fn waiting_is_due_at_its_end(world: World) {
     world.step(id, Command::Defer { nonce, until: at(500), callback: 3 }, 1).await;
     assert_eq!(world.due(499).await.next, Some(at(500)));
     assert_eq!(world.due(500).await.tasks, [id]);
-    assert_eq!(world.step(id, TICK, 500).await.task.life.status(), Status::Failed);
+    assert_eq!(world.step(id, TICK, 500).await.changed.task.life.status(), Status::Failed);
 }
 
 /// P57: a finished task is due when its retention ends, and is gone once it is erased.

@@ -47,7 +47,7 @@ pub async fn lanes_take_turns_within_one_claim(world: World) {
     let lanes: Vec<_> = claims
         .started
         .iter()
-        .map(|claimed| claimed.task.spec.lane.clone().expect("it has one").to_string())
+        .map(|claimed| claimed.task().spec.lane.clone().expect("it has one").to_string())
         .collect();
     assert_eq!(lanes, ["a", "b", "a", "b"]);
 }
@@ -96,7 +96,7 @@ pub async fn a_held_lane_waits_and_the_others_go_on(world: World) {
     let b = world.accept_many(2, &task().lane("b")).await;
     let ask = from("mail").holding("a", 100);
     let claims = world.claim(&ask.clone().at(10)).await;
-    let ids: Vec<TaskId> = claims.started.iter().map(|claimed| claimed.task.spec.id).collect();
+    let ids: Vec<TaskId> = claims.started.iter().map(|claimed| claimed.task().spec.id).collect();
     assert_eq!(ids, b);
     assert!(!claims.more && claims.next_at.is_none(), "no slot can help");
     assert_eq!(world.started(&ask.at(100)).await.len(), 2, "its moment has come");
@@ -112,12 +112,12 @@ pub async fn a_rate_of_lanes_is_that_of_each_lane(world: World) {
     let a = world.accept_many(4, &task().lane("a")).await;
     let b = world.accept_many(1, &task().lane("b")).await;
     let first = world.claim(&paced(2)).await;
-    let ids: Vec<TaskId> = first.started.iter().map(|claimed| claimed.task.spec.id).collect();
+    let ids: Vec<TaskId> = first.started.iter().map(|claimed| claimed.task().spec.id).collect();
     assert_eq!(ids, [a[0], b[0], a[1]]);
     assert_eq!((first.next_at, first.more), (Some(at(500)), false), "no slot can help");
     assert!(world.started(&paced(2).at(499)).await.is_empty());
     let third = world.claim(&paced(2).at(500)).await;
-    assert_eq!(third.started[0].task.spec.id, a[2]);
+    assert_eq!(third.started[0].task().spec.id, a[2]);
     assert_eq!((third.started.len(), third.next_at), (1, Some(at(1_000))));
     assert_eq!(world.started(&paced(2).at(1_000)).await, [a[3]]);
     assert_eq!(world.claim(&paced(2).at(1_001)).await.next_at, None, "nobody waits");
@@ -188,7 +188,7 @@ pub async fn a_strict_lane_runs_one_task_after_the_other(world: World) {
     let a = world.accept_many(3, &task().lane("a")).await;
     let b = world.accept_many(2, &task().lane("b")).await;
     let first = world.claim(&strict("mail")).await;
-    let ids: Vec<TaskId> = first.started.iter().map(|claimed| claimed.task.spec.id).collect();
+    let ids: Vec<TaskId> = first.started.iter().map(|claimed| claimed.task().spec.id).collect();
     assert_eq!(ids, [a[0], b[0]]);
     assert!(!first.more, "what the order holds back no slot can help");
     world.step(a[0], Command::succeed(first.started[0].nonce), 1).await;

@@ -27,7 +27,7 @@ async fn start(world: &World, node: u64, name: &str, count: usize) -> Vec<(TaskI
     let claim = Claim { holder: Holder::Relais { epoch: node }, ..world.claiming(&ask) };
     let claims = world.store.claim(claim).await.expect("the store works");
     assert_eq!(claims.started.len(), count);
-    claims.started.iter().map(|claimed| (claimed.task.spec.id, claimed.nonce)).collect()
+    claims.started.iter().map(|claimed| (claimed.task().spec.id, claimed.nonce)).collect()
 }
 
 /// What a node holds, page by page.

@@ -182,7 +182,7 @@ impl Run {
     /// whoever is told to call back.
     fn learn(&mut self, claims: &Claims) {
         for claimed in &claims.started {
-            let id = claimed.task.spec.id;
+            let id = claimed.task().spec.id;
             self.nonces.extend([(id, claimed.nonce), (id, claimed.nonce ^ (1 << 99))]);
         }
     }
@@ -219,7 +219,7 @@ async fn act(world: &World, run: &mut Run, deed: &Deed, nonces: &[u128]) -> Answ
             };
             let claims = world.store.claim(claim).await.expect("the store works");
             run.learn(&claims);
-            answers.started = claims.started.iter().map(|claimed| claimed.task.spec.id).collect();
+            answers.started = claims.started.iter().map(|claimed| claimed.task().spec.id).collect();
             (answers.next, answers.more) = (claims.next_at, claims.more);
         }
         Deed::Due => {
@@ -243,7 +243,8 @@ fn told(answer: Result<Committed, Rejected>) -> String {
     match answer {
         Ok(Committed::Accepted { .. }) => "accepted".to_owned(),
         Ok(Committed::Stepped(stepped)) => {
-            let Stepped { task, entries, effects, reply, pos: _, started_at: _ } = *stepped;
+            let Stepped { changed, reply } = *stepped;
+            let Changed { task, entries, effects, pos: _, started_at: _ } = changed;
             format!("{task:?} {entries:?} {effects:?} {reply:?}")
         }
         other => format!("{other:?}"),

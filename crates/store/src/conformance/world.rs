@@ -175,14 +175,14 @@ impl World {
 
     /// The tasks a claim starts, in order.
     pub async fn started(&self, ask: &Ask) -> Vec<TaskId> {
-        self.claim(ask).await.started.iter().map(|claimed| claimed.task.spec.id).collect()
+        self.claim(ask).await.started.iter().map(|claimed| claimed.task().spec.id).collect()
     }
 
     /// The one task a claim starts, and its fence.
     pub async fn start_one(&self, ask: &Ask) -> (TaskId, u128) {
         let claims = self.claim(ask).await;
         assert_eq!(claims.started.len(), 1, "one task starts");
-        (claims.started[0].task.spec.id, claims.started[0].nonce)
+        (claims.started[0].task().spec.id, claims.started[0].nonce)
     }
 
     /// A task as it is now, which must exist.

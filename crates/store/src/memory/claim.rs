@@ -7,7 +7,7 @@ use relais_core::{BodyKind, Command, Order, Policy, Task, TaskId, Timestamp, ste
 
 use super::state::{Inner, Lane, Queue, QueueKey};
 use crate::claim::{Claim, Claimed, Claims, Due, DueQuery, Pool};
-use crate::commit::{StepOf, Stepped};
+use crate::commit::{Changed, StepOf};
 
 /// The bodies whoever runs an attempt needs.
 const CLAIMED_BODIES: [BodyKind; 3] = [BodyKind::Input, BodyKind::Checkpoint, BodyKind::Sealed];
@@ -125,11 +125,11 @@ impl Inner {
         needed.find(|kind| self.body(id, **kind).is_err()).copied()
     }
 
-    fn spoil(&mut self, id: TaskId, body: BodyKind, claim: &Claim) -> Stepped {
+    fn spoil(&mut self, id: TaskId, body: BodyKind, claim: &Claim) -> Changed {
         let policy = claim.policy.clone();
         let command = Command::Spoil { nonce: None, body };
         let of = StepOf { id, tenant: None, command, policy, bodies: Vec::new(), now: claim.now };
-        self.step(&of).expect("the rules never refuse it")
+        self.step(&of).expect("the rules never refuse it").changed
     }
 
     fn start(&mut self, id: TaskId, nonce: u128, claim: &Claim, key: &QueueKey) -> Claimed {
@@ -158,7 +158,12 @@ impl Inner {
             .iter()
             .filter_map(|kind| row.bodies.get(kind).map(|body| (*kind, body.clone())))
             .collect();
-        Claimed { task, nonce, pos, bodies }
+        let (entries, effects) = (step.entries, step.effects);
+        Claimed {
+            changed: Changed { task, started_at: None, entries, pos, effects },
+            nonce,
+            bodies,
+        }
     }
 
     /// Starts that the rate allows at `now`.

@@ -3,7 +3,7 @@
 use relais_core::{Refused, Reply, TaskId, step};
 
 use super::state::{Inner, Key};
-use crate::commit::{Accept, Commit, Committed, QueueChange, Rejected, StepOf, Stepped};
+use crate::commit::{Accept, Changed, Commit, Committed, QueueChange, Rejected, StepOf, Stepped};
 
 impl Inner {
     pub(super) fn apply(&mut self, commit: Commit) -> Result<Committed, Rejected> {
@@ -81,7 +81,8 @@ impl Inner {
             self.row_mut(spec.id).bodies.insert(*kind, body);
         }
         let pos = self.append(spec.id, std::slice::from_ref(&accept.entry));
-        Ok(Committed::Accepted { pos, place: place.unwrap_or_default() })
+        let changed = Box::new(accept.changed(pos));
+        Ok(Committed::Accepted { changed, place: place.unwrap_or_default() })
     }
 
     pub(super) fn step(&mut self, of: &StepOf) -> Result<Stepped, Rejected> {
@@ -105,7 +106,7 @@ impl Inner {
             self.row_mut(of.id).bodies.remove(kind);
         }
         let (entries, effects, reply) = (step.entries, step.effects, step.reply);
-        Ok(Stepped { task, started_at, entries, pos, effects, reply })
+        Ok(Stepped { changed: Changed { task, started_at, entries, pos, effects }, reply })
     }
 
     fn erase(&mut self, id: TaskId) -> Result<Committed, Rejected> {

@@ -39,7 +39,7 @@ pub(super) async fn checked(
     if stepped.reply != Reply::Replayed {
         return Ok(stepped);
     }
-    let id = stepped.task.spec.id;
+    let id = stepped.changed.task.spec.id;
     match is_recorded(app, id, &brought).await {
         // What is damaged cannot be compared.
         Ok(true) | Err(EngineError::Store(StoreError::BodyDamaged(_))) => Ok(stepped),

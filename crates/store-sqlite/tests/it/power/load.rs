@@ -148,20 +148,20 @@ impl Load {
             now: relais_core::Timestamp::from_ms(now),
         };
         let started = self.world.store.claim(claim).await.expect("the store works").started;
-        for Claimed { task, .. } in &started {
+        for task in started.iter().map(Claimed::task) {
             self.note(&format!("started {} {}", task.spec.id.as_u128(), task.life.version));
         }
         started
     }
 
     async fn settle(&self, claimed: &Claimed, len: usize) -> TaskId {
-        let id = claimed.task.spec.id;
+        let id = claimed.task().spec.id;
         let result = self.body(id, BodyKind::Result, len).await;
         let succeed = Command::succeed(claimed.nonce);
         let step =
             StepOf { bodies: vec![(BodyKind::Result, result)], ..World::stepping(id, succeed, 5) };
         let stepped = self.world.try_step_of(step).await.expect("it has the lease");
-        let version = stepped.task.life.version;
+        let version = stepped.changed.task.life.version;
         self.note(&format!("settled {} {version} {len}", id.as_u128()));
         id
     }
