@@ -11,8 +11,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use relais_core::{BodyKind, EventKind, Priority, QueueName, Runner};
 use relais_engine::{
-    Access, Config, Context, Engine, Grants, Handler, InlineAttempt, InlineOutcome, RequestHead,
-    Submission, SystemChance, SystemClock,
+    Access, Config, Context, Engine, Grants, Handler, InlineAttempt, InlineOutcome, Presented,
+    RequestHead, Sight, Submission, SystemChance, SystemClock,
 };
 use relais_store::{Data, EventQuery, MemoryStore};
 
@@ -92,16 +92,9 @@ fn submission(queue: QueueName, input: &'static str) -> Result<Submission, Box<d
         checkpoint: None,
         idempotency: None,
         context: Context {
-            upstream: String::new(),
-            host: None,
-            called_as: String::new(),
-            called_target: String::new(),
-            idempotency_key: None,
-            access: Access::Key,
-            grants: Grants::default(),
-            traceparent: None,
-            forwarded: String::new(),
-            may_report: false,
+            calling: None,
+            presented: Presented::default(),
+            sight: Sight { access: Access::Key, grants: Grants::default() },
         },
         source: None,
     })

@@ -78,7 +78,7 @@ pub fn told_result(result: &Body) -> Option<Bytes> {
     is_json.then(|| bytes.clone())
 }
 
-/// Who may see a task.
+/// By what somebody shows that they may see a task.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum Access {
     /// Whoever has its ticket, or a key of its tenant.
@@ -117,36 +117,60 @@ pub struct Grants {
 /// What engine and server need to know of a task and the rules do not.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Context {
-    /// Scheme, host, port and base path of the upstream; empty for leased tasks.
+    /// How its upstream is called; `None` where workers or a handler run it.
+    #[n(0)]
+    pub calling: Option<Calling>,
+    /// How its answer is presented.
+    #[n(1)]
+    pub presented: Presented,
+    /// Who may see it.
+    #[n(2)]
+    pub sight: Sight,
+}
+
+/// How an upstream is called for a task.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Calling {
+    /// Scheme, host, port and base path of the upstream.
     #[n(0)]
     pub upstream: String,
     /// The `Host` to send; `None` is that of the upstream.
     #[n(1)]
     pub host: Option<String>,
-    /// Scheme and authority under which the client called, to make relative links absolute.
+    /// The client's idempotency key; without one the task's id stands in for it.
     #[n(2)]
-    pub called_as: String,
-    /// Path and query under which the client called.
-    #[n(3)]
-    pub called_target: String,
-    /// The client's idempotency key.
-    #[n(4)]
     pub idempotency_key: Option<String>,
-    /// Who may see it.
-    #[n(5)]
-    pub access: Access,
-    /// What its tickets grant.
-    #[n(6)]
-    pub grants: Grants,
     /// The trace it belongs to (W3C).
-    #[n(7)]
-    pub traceparent: Option<String>,
-    /// For the upstream: who called (`Forwarded`).
-    #[n(8)]
+    #[n(3)]
+    pub traceparent: String,
+    /// Who called (`Forwarded`).
+    #[n(4)]
     pub forwarded: String,
     /// Whether the upstream is given a lease token to report with.
-    #[n(9)]
+    #[n(5)]
     pub may_report: bool,
+}
+
+/// How an answer is presented: as that to the request which became the task.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct Presented {
+    /// Scheme and authority under which the client called, to make relative links absolute.
+    #[n(0)]
+    pub called_as: String,
+    /// Path and query under which the client called.
+    #[n(1)]
+    pub called_target: String,
+}
+
+/// Who may see a task.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Sight {
+    /// By what they show that they may.
+    #[n(0)]
+    pub access: Access,
+    /// What its tickets grant.
+    #[n(1)]
+    pub grants: Grants,
 }
 
 /// Credentials of a stored request, before they are sealed.

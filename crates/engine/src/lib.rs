@@ -30,7 +30,9 @@ pub use clock::{
 };
 pub use config::{Config, Policies, UpstreamLimits};
 pub use engine::{Engine, EngineError};
-pub use envelope::{Access, Context, Field, Grants, RequestHead, ResultHead};
+pub use envelope::{
+    Access, Calling, Context, Field, Grants, Presented, RequestHead, ResultHead, Sight,
+};
 pub use execute::inline::{Handler, InlineAttempt, InlineOutcome};
 pub use execute::tap::{Tap, TapEvent};
 pub use feed::{Channel, Follower, Happening, Inbox, LogPart, Many, Published, Subscription, View};

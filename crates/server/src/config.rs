@@ -1,6 +1,8 @@
 //! What a server is told at its start. The binary makes it from `relais.toml`, flags and
 //! environment; it is checked there, and trusted here.
 
+mod upstream;
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -10,6 +12,8 @@ use relais_engine::Grants;
 
 use crate::auth::is_loopback;
 use crate::connection::tls::TlsFiles;
+
+pub use upstream::{InvalidUpstream, Upstream};
 
 /// What a server is told at its start.
 #[derive(Debug, Clone)]
@@ -23,8 +27,8 @@ pub struct ServerConfig {
     pub public_url: Option<String>,
     /// Whose `Forwarded` and `X-Forwarded-*` are believed: networks as (address, prefix length).
     pub trusted_proxies: Vec<IpNet>,
-    /// Where requests go that no route takes: scheme, authority and base path; `None` answers 404.
-    pub fallback: Option<String>,
+    /// Where requests go that no route takes; `None` answers 404.
+    pub fallback: Option<Upstream>,
     /// Which `Host` the fallback is sent; `None` is [`HostHeader::usual_for`] its URL.
     pub upstream_host: Option<HostHeader>,
     /// Goes before every path of Relais itself on `listen`; empty, or `/…`
@@ -168,6 +172,15 @@ pub enum Mode {
     Sync,
 }
 
+/// Who runs the tasks of a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Run {
+    /// Relais calls this service, which also takes what is passed on without a task.
+    Upstream(Upstream),
+    /// Workers lease them; nothing can be passed on.
+    Workers,
+}
+
 /// A rule of the front door: which requests become tasks, and how they are run.
 #[derive(Debug, Clone)]
 pub struct Route {
@@ -175,10 +188,8 @@ pub struct Route {
     pub path: String,
     /// Methods, upper case; empty takes all.
     pub methods: Vec<String>,
-    /// Scheme, authority and base path of the upstream; empty for `run = "workers"` without one.
-    pub upstream: String,
-    /// Whether workers lease its tasks instead.
-    pub run_by_workers: bool,
+    /// Who runs its tasks.
+    pub run: Run,
     /// How it answers.
     pub mode: Mode,
     /// How long `auto` waits for an answer.
@@ -238,8 +249,8 @@ impl HostHeader {
     /// links of it, breaks. Such a service gets the client's `Host`. Any other name may be
     /// what the service is found by.
     #[must_use]
-    pub fn usual_for(upstream: &str) -> Self {
-        let uri = upstream.parse::<http::Uri>().ok();
+    pub fn usual_for(upstream: &Upstream) -> Self {
+        let uri = upstream.origin().parse::<http::Uri>().ok();
         let host = uri.as_ref().and_then(http::Uri::host).unwrap_or_default();
         if is_name_of_the_inside(host.trim_matches(['[', ']'])) {
             Self::Client
@@ -296,15 +307,23 @@ pub enum RouteAccess {
 }
 
 impl Route {
+    /// The service that its requests may be passed on to.
+    #[must_use]
+    pub const fn upstream(&self) -> Option<&Upstream> {
+        match &self.run {
+            Run::Upstream(upstream) => Some(upstream),
+            Run::Workers => None,
+        }
+    }
+
     /// The route that `--upstream` stands for: everything goes there; mode `prefer` for methods
     /// that only read, `auto` for the others.
     #[must_use]
-    pub fn everything_to(upstream: &str) -> [Self; 2] {
+    pub fn everything_to(upstream: &Upstream) -> [Self; 2] {
         let reading = Self {
             path: "/{*rest}".to_owned(),
             methods: ["GET", "HEAD", "OPTIONS"].map(str::to_owned).to_vec(),
-            upstream: upstream.to_owned(),
-            run_by_workers: false,
+            run: Run::Upstream(upstream.clone()),
             mode: Mode::Prefer,
             wait: Duration::from_secs(10),
             wait_max: limits::WAIT_MAX,
@@ -348,9 +367,12 @@ mod tests {
             ("http://[2001:db8::1]", HostHeader::Upstream),
             ("https://api.example.com", HostHeader::Upstream),
             ("http://app.internal:3000", HostHeader::Upstream),
-            ("", HostHeader::Upstream),
         ] {
-            assert_eq!(HostHeader::usual_for(upstream), expected, "{upstream}");
+            assert_eq!(
+                HostHeader::usual_for(&upstream.parse().expect("an address")),
+                expected,
+                "{upstream}"
+            );
         }
     }
 

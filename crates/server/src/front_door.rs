@@ -41,7 +41,7 @@ use crate::answer::pages;
 use crate::answer::problem::Refusal;
 use crate::answer::submitted::attached_response;
 use crate::app::App;
-use crate::config::{CorsBy, HostHeader, Mode, Route};
+use crate::config::{CorsBy, HostHeader, Mode, Route, Upstream};
 use crate::connection::{Client, Peer};
 use crate::proxy::fields::{PreferIs, vary_by_prefer};
 use crate::proxy::{Proxy, Target};
@@ -121,7 +121,9 @@ impl FrontDoor {
                 let response =
                     match way(route, Prefer::of(request.headers()), cors::is_preflight(&request)) {
                         // Boxed, so that neither way holds room for the other.
-                        Way::Sync => Box::pin(self.pass_on(route, request, &peer)).await,
+                        Way::Sync(upstream) => {
+                            Box::pin(self.pass_on(route, upstream, request, &peer)).await
+                        }
                         Way::Task(patience) => {
                             Box::pin(self.hand_in(route, &names, request, &peer, &patience)).await
                         }
@@ -157,6 +159,7 @@ impl FrontDoor {
     async fn pass_on(
         &self,
         route: &Route,
+        upstream: &Upstream,
         request: Request<Body>,
         peer: &Peer,
     ) -> Result<Response, Refusal> {
@@ -164,7 +167,7 @@ impl FrontDoor {
         let depends_on_prefer = route.mode == Mode::Prefer;
         let prefer = if depends_on_prefer { PreferIs::Ours } else { PreferIs::Theirs };
         let target = Target {
-            upstream: route.upstream.clone(),
+            upstream: upstream.clone(),
             host: route.upstream_host.clone(),
             prefer,
             timeout: policy.attempt_timeout,
@@ -196,7 +199,7 @@ impl FrontDoor {
         let waits = !patience.wait.is_zero();
         // Listening before the task exists, so that nothing of it is missed.
         let ears = waits.then(|| Ears {
-            tap: (!route.run_by_workers).then(|| app.engine.tap(id)),
+            tap: route.upstream().map(|_| app.engine.tap(id)),
             follower: Follower::of_task(app, id, patience.wait, Client::default()),
             is_over: false,
         });

@@ -26,7 +26,7 @@ use self::source::Source;
 use crate::answer::problem::Refusal;
 use crate::answer::stored::no_body;
 use crate::app::App;
-use crate::config::HostHeader;
+use crate::config::{HostHeader, Upstream};
 use crate::connection::Peer;
 
 /// How long a call goes on for a client that has closed its sending side, since the last byte that
@@ -36,8 +36,8 @@ const HALF_CLOSED_FOR: Duration = Duration::from_secs(5);
 /// Where a request is passed on to.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
-    /// Scheme, authority and base path.
-    pub(crate) upstream: String,
+    /// Which service.
+    pub(crate) upstream: Upstream,
     /// Which `Host` it is sent.
     pub(crate) host: HostHeader,
     /// What becomes of `Prefer`.
@@ -177,9 +177,9 @@ impl Proxy {
 }
 
 /// The address of a target at an upstream.
-fn address(upstream: &str, target: &Uri) -> Result<Uri, Refusal> {
+fn address(upstream: &Upstream, target: &Uri) -> Result<Uri, Refusal> {
     let target = target.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-    format!("{}{target}", upstream.trim_end_matches('/'))
+    format!("{upstream}{target}")
         .parse()
         .map_err(|_| Refusal::new(&codes::MALFORMED_REQUEST).because("the target cannot be read"))
 }

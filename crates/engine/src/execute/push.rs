@@ -17,7 +17,6 @@ use super::answer::{Complete, Lost, Received};
 use super::request::{self, Unsendable};
 use super::tap::TapEvent;
 use crate::engine::{Engine, EngineError};
-use crate::envelope::Context;
 use crate::upstream::call::{CallError, Care};
 use crate::work::{Outcome, Settle, Unread};
 
@@ -78,8 +77,8 @@ impl Engine {
         until: Duration,
         sent: &mut Sent,
     ) -> Ended {
-        let context: Context = match request::decode(&claimed.task().spec.context) {
-            Ok(context) => context,
+        let calling = match request::calling_of(claimed.task()) {
+            Ok(calling) => calling,
             Err(unread) => return unsendable(claimed, &unread.into()),
         };
         match self.by(until, verify(claimed)).await {
@@ -87,8 +86,8 @@ impl Engine {
             Some(Err(unread)) => return unsendable(claimed, &unread.into()),
             None => return too_late(claimed, *sent).into(),
         }
-        let trace = request::trace_of(&context, self.chance().bits());
-        let request = match request::build(claimed, &self.config(), &trace) {
+        let trace = request::trace_of(&calling, self.chance().bits());
+        let request = match request::build(claimed, &calling, &self.config(), &trace) {
             Ok(request) => request.map(|upload| upload.map_err(Into::into).boxed_unsync()),
             Err(error) => return unsendable(claimed, &error),
         };

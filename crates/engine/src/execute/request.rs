@@ -14,7 +14,7 @@ use relais_store::{BodyRead, Claimed, StoreError, StoredBody};
 
 use super::inline::find;
 use crate::config::Config;
-use crate::envelope::{self, Context, Field, RequestHead, Secrets};
+use crate::envelope::{self, Calling, Context, Field, RequestHead, Secrets};
 use crate::seal::CannotOpen;
 use crate::work::{Outcome, Unread};
 
@@ -68,27 +68,34 @@ pub(crate) fn input_of(claimed: &Claimed) -> Result<&StoredBody, Unread> {
         .ok_or_else(|| Unread { body: BodyKind::Input, error: missing() })
 }
 
+/// How the upstream of a task is called.
+pub(crate) fn calling_of(task: &Task) -> Result<Calling, Unread> {
+    let context: Context = decode(&task.spec.context)?;
+    let missing = || StoreError::Corrupt("a task for an upstream does not say which".to_owned());
+    context.calling.ok_or_else(|| Unread { body: BodyKind::Input, error: missing() })
+}
+
 /// Builds the request of one attempt.
 pub(crate) fn build(
     claimed: &Claimed,
+    calling: &Calling,
     config: &Config,
     traceparent: &str,
 ) -> Result<Request<Upload>, Unsendable> {
     let task = claimed.task();
-    let context: Context = decode(&task.spec.context)?;
     let input = input_of(claimed)?;
     let head: RequestHead = decode(&input.head)?;
     let uri: Uri =
-        format!("{}{}", context.upstream, head.target).parse().map_err(http::Error::from)?;
+        format!("{}{}", calling.upstream, head.target).parse().map_err(http::Error::from)?;
     let mut headers = HeaderMap::with_capacity(head.fields.len() + 8);
     append(&mut headers, &head.fields)?;
     append(&mut headers, &unseal(claimed, config)?)?;
     let host =
-        context.host.as_deref().or_else(|| uri.authority().map(http::uri::Authority::as_str));
+        calling.host.as_deref().or_else(|| uri.authority().map(http::uri::Authority::as_str));
     if let Some(host) = host {
         headers.insert(HOST, HeaderValue::try_from(host).map_err(http::Error::from)?);
     }
-    own_fields(&mut headers, task, &context, claimed.nonce, config, traceparent)?;
+    own_fields(&mut headers, task, calling, claimed.nonce, config, traceparent)?;
     let method = Method::from_bytes(head.method.as_bytes()).map_err(http::Error::from)?;
     let mut request = Request::builder().method(method).uri(uri).body(Upload::of(input))?;
     *request.headers_mut() = headers;
@@ -98,7 +105,7 @@ pub(crate) fn build(
 fn own_fields(
     headers: &mut HeaderMap,
     task: &Task,
-    context: &Context,
+    calling: &Calling,
     nonce: u128,
     config: &Config,
     traceparent: &str,
@@ -109,17 +116,17 @@ fn own_fields(
     };
     set("relais-task", task.spec.id.to_string())?;
     set("relais-attempt", task.life.attempt.to_string())?;
-    let mut key = context.idempotency_key.clone().unwrap_or_else(|| task.spec.id.to_string());
+    let mut key = calling.idempotency_key.clone().unwrap_or_else(|| task.spec.id.to_string());
     if task.life.run > 1 {
         // After a retry by hand the upstream must not answer from its memory of the run before.
         key = format!("{key}-r{}", task.life.run);
     }
     set("idempotency-key", key)?;
     set("traceparent", traceparent.to_owned())?;
-    if !context.forwarded.is_empty() {
-        set("forwarded", context.forwarded.clone())?;
+    if !calling.forwarded.is_empty() {
+        set("forwarded", calling.forwarded.clone())?;
     }
-    if context.may_report {
+    if calling.may_report {
         set("relais-lease", LeaseToken { task: task.spec.id, nonce }.to_string())?;
     }
     headers.append("via", HeaderValue::try_from(format!("1.1 {}", config.via))?);
@@ -147,9 +154,10 @@ fn unseal(claimed: &Claimed, config: &Config) -> Result<Vec<Field>, Unsendable> 
 }
 
 /// The trace of an attempt: the stored one with a new parent, or a new one.
-pub(crate) fn trace_of(context: &Context, bits: u128) -> String {
+pub(crate) fn trace_of(calling: &Calling, bits: u128) -> String {
     let parent = u64::try_from(bits >> 64).expect("the upper half fits") | 1;
-    match context.traceparent.as_deref().and_then(|text| text.get(3..35).zip(text.get(53..55))) {
+    let kept = &calling.traceparent;
+    match kept.get(3..35).zip(kept.get(53..55)) {
         Some((trace, flags)) => format!("00-{trace}-{parent:016x}-{flags}"),
         None => format!("00-{:032x}-{parent:016x}-00", bits | 1),
     }

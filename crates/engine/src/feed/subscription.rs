@@ -88,5 +88,5 @@ impl Many {
 /// Whether a task is neither bound to its caller nor to a key.
 fn is_open(task: &Task) -> bool {
     let context = envelope::decode::<Context>(&task.spec.context);
-    context.is_ok_and(|context| matches!(context.access, Access::Ticket))
+    context.is_ok_and(|context| matches!(context.sight.access, Access::Ticket))
 }

@@ -7,6 +7,7 @@ mod calls;
 mod configure;
 mod drain;
 mod ending;
+mod envelopes;
 mod feed;
 mod inline;
 mod log;

@@ -11,8 +11,8 @@ use relais_core::{
     TenantName, Timestamp,
 };
 use relais_engine::{
-    Access, Config, Context, Engine, Grants, ManualClock, RequestHead, SeededChance, Submission,
-    Submitted,
+    Access, Calling, Config, Context, Engine, Grants, ManualClock, Presented, RequestHead,
+    SeededChance, Sight, Submission, Submitted,
 };
 use relais_store::{Claimed, Data, EventQuery, MemoryStore, Queues, Store};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -138,16 +138,12 @@ pub(crate) fn for_workers() -> Submission {
         checkpoint: None,
         idempotency: None,
         context: Context {
-            upstream: String::new(),
-            host: None,
-            called_as: "http://relais.test".to_owned(),
-            called_target: "/".to_owned(),
-            idempotency_key: None,
-            access: Access::Ticket,
-            grants: Grants::default(),
-            traceparent: None,
-            forwarded: String::new(),
-            may_report: false,
+            calling: None,
+            presented: Presented {
+                called_as: "http://relais.test".to_owned(),
+                called_target: "/".to_owned(),
+            },
+            sight: Sight { access: Access::Ticket, grants: Grants::default() },
         },
         source: None,
     }
@@ -160,7 +156,14 @@ pub(crate) fn for_upstream(upstream: &Upstream, method: &str, repeatable: bool) 
     submission.runner = Runner::Upstream { origin: upstream.origin.as_str().into(), repeatable };
     submission.head.method = method.to_owned();
     submission.head.target = "/work?x=1".to_owned();
-    submission.context.upstream.clone_from(&upstream.origin);
+    submission.context.calling = Some(Calling {
+        upstream: upstream.origin.clone(),
+        host: None,
+        idempotency_key: None,
+        traceparent: String::new(),
+        forwarded: String::new(),
+        may_report: false,
+    });
     submission
 }
 

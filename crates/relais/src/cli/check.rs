@@ -148,7 +148,7 @@ fn routes(settings: &Settings) -> anyhow::Result<()> {
         table.row([
             "any".into(),
             "(the rest)".into(),
-            fallback.clone(),
+            fallback.to_string(),
             "sync".into(),
             rest.clone(),
             rest.clone(),
@@ -205,7 +205,7 @@ fn queue_row(name: String, policy: &Policy) -> [String; 12] {
 }
 
 fn target(route: &Route) -> String {
-    if route.run_by_workers { "workers".to_owned() } else { route.upstream.clone() }
+    route.upstream().map_or_else(|| "workers".to_owned(), ToString::to_string)
 }
 
 const fn mode(mode: Mode) -> &'static str {
@@ -276,7 +276,7 @@ fn summary(settings: &Settings) -> serde_json::Value {
         "file": settings.file, "listen": settings.server.listen,
         "admin_listen": settings.server.admin_listen, "store": settings.store.to_string(),
         "durability": durability(&settings.store), "routes": routes,
-        "fallback": settings.server.fallback,
+        "fallback": settings.server.fallback.as_ref().map(ToString::to_string),
         "queues": settings.engine.queues.keys().map(ToString::to_string).collect::<Vec<_>>(),
         "warnings": settings.warnings,
     })

@@ -87,7 +87,9 @@ impl Flags {
         }
         let urls = [
             ("--public-url <URL>", &self.public_url, config::url::public as fn(&str) -> _),
-            ("--upstream <URL>", &self.upstream, config::url::upstream),
+            ("--upstream <URL>", &self.upstream, |text| {
+                config::url::upstream(text).map(|upstream| upstream.to_string())
+            }),
         ];
         for (argument, url, judge) in urls {
             if let Some(Err(why)) = url.as_deref().map(judge) {

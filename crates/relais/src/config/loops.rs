@@ -30,7 +30,7 @@ pub(super) fn refuse(
 }
 
 fn why_own(text: &str, server: &ServerConfig) -> Option<String> {
-    let upstream = url::upstream(text).ok()?;
+    let upstream = url::upstream(text).ok()?.to_string();
     if is_at(&upstream, server.listen) {
         return Some(format!(
             "{text} is this server itself: its requests would come back for ever"

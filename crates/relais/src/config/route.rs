@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::{HeaderName, Method};
 use relais_core::{LaneKey, OptionName, QueueName, TenantName, limits};
 use relais_engine::Grants;
-use relais_server::config::{CorsBy, HostHeader, LaneSource, Mode, Route, RouteAccess};
+use relais_server::config::{self, CorsBy, HostHeader, LaneSource, Mode, Route, RouteAccess};
 use toml::Spanned;
 
 use super::file::{self, Abandon, Cors, Idempotent, Run};
@@ -39,20 +39,7 @@ fn route(
         }
     };
     let run_by_workers = given.run.as_ref().is_some_and(|run| *run.get_ref() == Run::Workers);
-    let upstream = match &given.upstream {
-        Some(text) if run_by_workers => {
-            let what = "is never called with run = \"workers\": leave one of the two out";
-            report.at(text.span(), "[[route]] upstream", what);
-            None
-        }
-        Some(text) => report.take(text.span(), "[[route]] upstream", url::upstream(text.get_ref())),
-        None if run_by_workers => Some(String::new()),
-        None => {
-            let what = "is missing: say where to call, or run = \"workers\"";
-            report.missing(table.span(), "[[route]] upstream", what);
-            None
-        }
-    };
+    let run = run(table, run_by_workers, report);
     let mode = mode(given, run_by_workers, report);
     let (wait, wait_max) = waits(given, report);
     let queue = match &given.queue {
@@ -66,8 +53,7 @@ fn route(
     let path = path?;
     Some(Route {
         methods: methods(given, report),
-        upstream: upstream?,
-        run_by_workers,
+        run: run?,
         mode,
         wait,
         wait_max,
@@ -99,6 +85,30 @@ fn route(
         },
         path,
     })
+}
+
+/// Who runs the tasks of a route.
+fn run(
+    table: &Spanned<file::Route>,
+    run_by_workers: bool,
+    report: &mut Report<'_>,
+) -> Option<config::Run> {
+    match &table.get_ref().upstream {
+        Some(text) if run_by_workers => {
+            let what = "is never called with run = \"workers\": leave one of the two out";
+            report.at(text.span(), "[[route]] upstream", what);
+            None
+        }
+        Some(text) => report
+            .take(text.span(), "[[route]] upstream", url::upstream(text.get_ref()))
+            .map(config::Run::Upstream),
+        None if run_by_workers => Some(config::Run::Workers),
+        None => {
+            let what = "is missing: say where to call, or run = \"workers\"";
+            report.missing(table.span(), "[[route]] upstream", what);
+            None
+        }
+    }
 }
 
 /// What a later order builds is refused, never ignored.

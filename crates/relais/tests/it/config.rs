@@ -78,7 +78,7 @@ capacity_per_ip = 250_000
 fn the_file_of_the_contract_is_understood() {
     let settings = read(CONTRACT).unwrap();
     assert_eq!(settings.server.public_url.as_deref(), Some("https://api.example.com"));
-    assert_eq!(settings.server.fallback.as_deref(), Some("http://127.0.0.1:9000"));
+    assert_eq!(settings.server.fallback, "http://127.0.0.1:9000".parse().ok());
     let [route] = settings.server.routes.as_slice() else { panic!("there is one route") };
     assert_eq!(
         (route.path.as_str(), route.methods.as_slice()),
@@ -133,7 +133,7 @@ fn flags_win_over_the_file() {
         modes,
         [("/imports/{*rest}", Mode::Auto), ("/{*rest}", Mode::Prefer), ("/{*rest}", Mode::Auto)]
     );
-    assert_eq!(settings.server.routes[1].upstream, "http://b.example");
+    assert_eq!(settings.server.routes[1].upstream(), "http://b.example".parse().ok().as_ref());
     assert_eq!(settings.server.fallback, None);
     // A route's queue exists, defined or not.
     assert!(settings.engine.queues.contains_key(&"default".parse().unwrap()));

@@ -89,15 +89,15 @@ pub(crate) fn accepted(
     caller: &Caller,
     how: &How,
 ) -> Result<Accepted, Refusal> {
-    let context = App::context(task)?;
+    let sight = App::context(task)?.sight;
     if how.is_stranger {
         return Ok(for_stranger(app, task, how));
     }
-    let ticket = match context.access {
-        Access::Ticket => Some(auth::mint(&app.signing, task, context.grants)),
+    let ticket = match sight.access {
+        Access::Ticket => Some(auth::mint(&app.signing, task, sight.grants)),
         Access::Caller { .. } | Access::Key => None,
     };
-    let viewer = viewer_of(caller, context.grants, ticket.as_deref(), how);
+    let viewer = viewer_of(caller, sight.grants, ticket.as_deref(), how);
     let presented = present::task_of(app, task, &viewer, estimate);
     Ok(Accepted { task: presented, ticket, no_ticket: None })
 }

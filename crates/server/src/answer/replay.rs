@@ -10,7 +10,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use relais_api::{codes, fields};
 use relais_core::{BodyKind, FailureCode, Runner, State, Task};
-use relais_engine::{Context, ResultHead, envelope, headers};
+use relais_engine::{Presented, ResultHead, envelope, headers};
 use relais_store::StoredBody;
 
 use crate::answer::etag;
@@ -158,7 +158,7 @@ fn replayed(task: &Task, head: &ResultHead, stored: &StoredBody) -> Result<Respo
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(head.status)
         .map_err(|_| Refusal::internal("a stored status is none"))?;
-    copy_fields(head, &App::context(task)?, response.headers_mut());
+    copy_fields(head, &App::context(task)?.presented, response.headers_mut());
     if head.status == 202 {
         *response.status_mut() = StatusCode::OK;
         let status = HeaderValue::from_static("202");
@@ -178,7 +178,7 @@ fn finished(task: &Task, mut response: Response) -> Response {
 }
 
 /// The fields of a stored answer that still hold when it is told again.
-fn copy_fields(head: &ResultHead, context: &Context, out: &mut HeaderMap) {
+fn copy_fields(head: &ResultHead, presented: &Presented, out: &mut HeaderMap) {
     for (name, value) in &head.fields {
         let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else { continue };
         let is_stale = [RETRY_AFTER, AGE, EXPIRES, CACHE_CONTROL, CONTENT_LENGTH].contains(&name);
@@ -186,7 +186,7 @@ fn copy_fields(head: &ResultHead, context: &Context, out: &mut HeaderMap) {
             continue;
         }
         let value = if [LOCATION, CONTENT_LOCATION, LINK].contains(&name) {
-            absolute(&name, value, context)
+            absolute(&name, value, presented)
         } else {
             HeaderValue::from_maybe_shared(value.clone()).ok()
         };
@@ -196,8 +196,8 @@ fn copy_fields(head: &ResultHead, context: &Context, out: &mut HeaderMap) {
     }
 }
 
-fn absolute(name: &HeaderName, value: &Bytes, context: &Context) -> Option<HeaderValue> {
-    let (origin, target) = (&context.called_as, &context.called_target);
+fn absolute(name: &HeaderName, value: &Bytes, presented: &Presented) -> Option<HeaderValue> {
+    let (origin, target) = (&presented.called_as, &presented.called_target);
     match std::str::from_utf8(value) {
         Ok(text) if name == LINK => {
             HeaderValue::from_str(&links::absolute_targets(text, origin, target)).ok()

@@ -198,8 +198,8 @@ impl Visitor {
         action: Action,
     ) -> Result<Seen<'_>, Refusal> {
         let Some(task) = app.engine.task(id).await? else { return Err(self.missing(id)) };
-        let context = App::context(&task)?;
-        let grants = self.grants(app, &task, &context.access, context.grants);
+        let sight = App::context(&task)?.sight;
+        let grants = self.grants(app, &task, &sight.access, sight.grants);
         let (ticket, until) = match &self.offered {
             Offered::Ticket(ticket, text) if ticket.task == id => {
                 (text.as_deref(), (!self.caller.has_key()).then_some(ticket.expires_at))
@@ -208,7 +208,7 @@ impl Visitor {
         };
         let base = self.base.as_deref();
         let viewer = |may_cancel, may_retry| Viewer { base, ticket, may_cancel, may_retry };
-        if self.reaches(app, &task, &context.access) {
+        if self.reaches(app, &task, &sight.access) {
             let Caller::Key(key) = &self.caller else {
                 return Ok(Seen { task, viewer: viewer(true, true), until: None });
             };
@@ -286,7 +286,7 @@ pub(crate) async fn read_by_ticket(app: &App, token: &str) -> Result<(Task, Time
     let ticket = verify(&app.signing, token, app.engine.now())?;
     let gone = || Refusal::new(&codes::TASK_GONE).about(ticket.task);
     let task = app.engine.task(ticket.task).await?.ok_or_else(gone)?;
-    let grants = ticket.grants_on(&task, &App::context(&task)?.access).ok_or_else(gone)?;
+    let grants = ticket.grants_on(&task, &App::context(&task)?.sight.access).ok_or_else(gone)?;
     if !Action::Read.is_granted(grants) {
         return Err(Refusal::not_granted(Scope::Read).about(ticket.task));
     }

@@ -3,7 +3,6 @@
 
 use std::fmt;
 
-use http::Uri;
 use relais_api::paths;
 use relais_core::limits;
 
@@ -67,44 +66,15 @@ pub fn validate_routes(config: &ServerConfig) -> Vec<RouteProblem> {
         }
         earlier.push((index, shape));
     }
-    if let Some(fallback) = &config.fallback
-        && let Err(why) = upstream(fallback)
-    {
-        problems.push(RouteProblem { route: None, path: String::new(), why: why.to_owned() });
-    }
     problems
-}
-
-/// Scheme and authority of an upstream, and the path that goes before those of requests.
-///
-/// # Errors
-/// Why it is no address of an upstream.
-pub(crate) fn upstream(text: &str) -> Result<(String, String), &'static str> {
-    let uri: Uri = text.parse().map_err(|_| "the upstream is not a URL")?;
-    let scheme = uri.scheme_str().filter(|scheme| matches!(*scheme, "http" | "https"));
-    let (Some(scheme), Some(authority)) = (scheme, uri.authority()) else {
-        return Err("an upstream is an absolute URL with http or https");
-    };
-    if authority.as_str().contains('@') {
-        return Err("an upstream's URL has no user name");
-    }
-    if uri.query().is_some() {
-        return Err("an upstream's URL has no query");
-    }
-    let base = uri.path().trim_end_matches('/').to_owned();
-    Ok((format!("{scheme}://{authority}"), base))
 }
 
 fn mistakes_of(route: &Route) -> Vec<String> {
     let mut mistakes = Vec::new();
-    let has_upstream = !(route.run_by_workers && route.upstream.is_empty());
     let may_pass_on = matches!(route.mode, Mode::Sync | Mode::Prefer);
-    if may_pass_on && !has_upstream {
+    if may_pass_on && route.upstream().is_none() {
         mistakes
             .push("without an upstream nothing can be passed on: use `auto` or `async`".to_owned());
-    }
-    if has_upstream && let Err(why) = upstream(&route.upstream) {
-        mistakes.push(why.to_owned());
     }
     if route.wait_max > limits::WAIT_MAX {
         mistakes.push(format!("`wait_max` is over {} s", limits::WAIT_MAX.as_secs()));
@@ -144,12 +114,14 @@ fn shared_method<'a>(one: &'a Route, other: &Route) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Run;
 
     /// Paths of the other listener, which hide nothing.
     const ONLY_ON_ADMIN: [&str; 1] = ["/metrics"];
 
     fn problems(routes: &[(&str, &[&str])], prefix: &str) -> Vec<(usize, String)> {
-        let [template, _] = Route::everything_to("http://127.0.0.1:9");
+        let [template, _] =
+            Route::everything_to(&"http://127.0.0.1:9".parse().expect("an address"));
         let mut config = ServerConfig::on_loopback();
         prefix.clone_into(&mut config.api_prefix);
         config.routes = routes
@@ -183,14 +155,13 @@ mod tests {
     #[test]
     fn the_upstream_for_everything_has_no_problem() {
         let mut config = ServerConfig::on_loopback();
-        config.routes = Route::everything_to("http://127.0.0.1:9000").to_vec();
+        config.routes =
+            Route::everything_to(&"http://127.0.0.1:9000".parse().expect("an address")).to_vec();
         assert_eq!(validate_routes(&config), []);
-        config.fallback = Some("ftp://x".to_owned());
-        config.routes[0].upstream = "127.0.0.1:9000".to_owned();
         config.routes[1].methods = vec!["TRACE".to_owned()];
         config.routes[1].lane = Some(LaneSource::Path("id".to_owned()));
         let told = validate_routes(&config);
-        assert_eq!(told.len(), 4, "{told:?}");
+        assert_eq!(told.len(), 2, "{told:?}");
     }
 
     #[test]
@@ -211,21 +182,11 @@ mod tests {
     #[test]
     fn workers_pass_nothing_on() {
         let mut config = ServerConfig::on_loopback();
-        let [route, _] = Route::everything_to("");
-        config.routes = vec![Route { run_by_workers: true, mode: Mode::Prefer, ..route.clone() }];
+        let [route, _] = Route::everything_to(&"http://a".parse().expect("an address"));
+        let route = Route { run: Run::Workers, ..route };
+        config.routes = vec![Route { mode: Mode::Prefer, ..route.clone() }];
         assert_eq!(validate_routes(&config).len(), 1);
-        config.routes = vec![Route { run_by_workers: true, mode: Mode::Async, ..route }];
+        config.routes = vec![Route { mode: Mode::Async, ..route }];
         assert_eq!(validate_routes(&config), []);
-    }
-
-    #[test]
-    fn upstreams_are_addresses_with_a_base_path() {
-        let parsed = |text| upstream(text).ok();
-        let pair = |origin: &str, base: &str| Some((origin.to_owned(), base.to_owned()));
-        assert_eq!(parsed("http://a:9000"), pair("http://a:9000", ""));
-        assert_eq!(parsed("https://a/base/"), pair("https://a", "/base"));
-        for text in ["", "a", "/x", "a:80", "ws://a", "http://u@a", "http://a?b"] {
-            assert_eq!(parsed(text), None, "{text}");
-        }
     }
 }

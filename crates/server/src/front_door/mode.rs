@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use crate::config::{Mode, Route};
+use crate::config::{Mode, Route, Upstream};
 use crate::request::prefer::Prefer;
 
 /// How a request is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// By a plain proxy.
-    Sync,
+pub(crate) enum Way<'a> {
+    /// By a plain proxy to this service.
+    Sync(&'a Upstream),
     /// As a task.
     Task(Patience),
 }
@@ -26,16 +26,21 @@ pub(crate) struct Patience {
 }
 
 /// Decides.
-pub(crate) fn way(route: &Route, prefer: Prefer, is_preflight: bool) -> Way {
-    // A browser waits for its word before it sends anything; as a task it would be run for nobody.
-    if is_preflight && !route.upstream.is_empty() {
-        return Way::Sync;
+pub(crate) fn way(route: &Route, prefer: Prefer, is_preflight: bool) -> Way<'_> {
+    let is_passed_on = match route.mode {
+        // A browser waits for its word before it sends anything; as a task it would be run for nobody.
+        _ if is_preflight => true,
+        Mode::Sync => true,
+        Mode::Prefer => !prefer.respond_async,
+        Mode::Auto | Mode::Async => false,
+    };
+    if is_passed_on && let Some(upstream) = route.upstream() {
+        return Way::Sync(upstream);
     }
     let asked = prefer.wait_up_to(route.wait_max);
     let wait = match (route.mode, prefer.respond_async) {
-        (Mode::Sync, _) | (Mode::Prefer, false) => return Way::Sync,
-        (Mode::Async, _) | (Mode::Auto | Mode::Prefer, true) => asked.unwrap_or(Duration::ZERO),
         (Mode::Auto, false) => asked.unwrap_or(route.wait),
+        _ => asked.unwrap_or(Duration::ZERO),
     };
     let applied_wait = asked.map(|wait| format!("wait={}", wait.as_secs()));
     let applied_to_ticket = match (prefer.respond_async, &applied_wait) {
@@ -52,7 +57,8 @@ mod tests {
 
     #[test]
     fn preferences_and_modes_combine_as_promised() {
-        let [template, _] = Route::everything_to("http://u");
+        let upstream: Upstream = "http://u".parse().expect("an address");
+        let [template, _] = Route::everything_to(&upstream);
         let route = |mode| Route {
             mode,
             wait: Duration::from_secs(10),
@@ -82,7 +88,7 @@ mod tests {
         for (mode, respond_async, wait, expected) in cases {
             let prefer = Prefer { respond_async, wait: wait.map(Duration::from_secs) };
             let expected = match expected {
-                None => Way::Sync,
+                None => Way::Sync(&upstream),
                 Some((wait, answer, ticket)) => Way::Task(Patience {
                     wait: Duration::from_secs(wait),
                     applied_to_answer: answer.map(str::to_owned),
@@ -91,7 +97,7 @@ mod tests {
             };
             let told = format!("{mode:?} {respond_async} {wait:?}");
             assert_eq!(way(&route(mode), prefer, false), expected, "{told}");
-            assert_eq!(way(&route(mode), prefer, true), Way::Sync, "{told}");
+            assert_eq!(way(&route(mode), prefer, true), Way::Sync(&upstream), "{told}");
         }
     }
 }

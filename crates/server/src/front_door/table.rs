@@ -239,7 +239,7 @@ mod tests {
     use super::*;
 
     fn table(routes: &[(&str, &[&str])]) -> Table {
-        let [template, _] = Route::everything_to("http://u");
+        let [template, _] = Route::everything_to(&"http://u".parse().expect("an address"));
         let routes: Vec<_> = routes
             .iter()
             .map(|(path, methods)| Route {

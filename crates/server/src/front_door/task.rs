@@ -8,17 +8,18 @@ use relais_api::codes;
 use relais_core::outcome::is_idempotent_method;
 use relais_core::{RequestLine, Runner};
 use relais_engine::headers::folded;
-use relais_engine::{Context, EngineError, Field, RequestHead, Submission};
+use relais_engine::{
+    Calling, Context, EngineError, Field, Presented, RequestHead, Sight, Submission,
+};
 
 use super::caller::{self, Submitter};
-use super::check::upstream;
 use super::options;
 use super::trace::traceparent;
 use super::upload::{self, Digest, Uploaded};
 use crate::answer::problem::Refusal;
 use crate::app::App;
 use crate::auth::idempotency::{self, Keyed};
-use crate::config::Route;
+use crate::config::{Route, Run};
 use crate::proxy::fields::{self, PreferIs};
 use crate::proxy::source::Source;
 use crate::request::bodies::{Holder, Place};
@@ -82,8 +83,9 @@ async fn prepare(
         Some(lane) => caller::lane(lane, headers, names, parts.uri.query(), &source)?,
         None => None,
     };
-    let context = context(app, route, &submitter, parts, &source);
-    let (open, secrets) = stored_fields(app, headers, &source, &context);
+    let (traceparent, _) = traceparent(headers, app.engine.chance());
+    let (open, secrets) = stored_fields(app, headers, &source, &traceparent);
+    let context = context(app, route, &submitter, parts, &source, traceparent);
     let content_type = headers.get(header::CONTENT_TYPE);
     let submission = Submission {
         tenant: submitter.tenant.clone(),
@@ -91,14 +93,14 @@ async fn prepare(
         lane: options.lane.or(from_route),
         priority: options.priority,
         labels: options.labels,
-        runner: runner(route, parts.method.as_str())?,
+        runner: runner(route, parts.method.as_str()),
         run_at: options.run_at,
         deadline: options.deadline,
         retention: None,
         content_type: content_type.and_then(|kind| kind.to_str().ok()).map(str::to_owned),
         head: RequestHead {
             method: parts.method.as_str().to_owned(),
-            target: context.called_target.clone(),
+            target: context.presented.called_target.clone(),
             fields: open,
             params: names.to_vec(),
         },
@@ -144,13 +146,14 @@ impl Prepared {
     }
 }
 
-fn runner(route: &Route, method: &str) -> Result<Runner, Refusal> {
-    if route.run_by_workers {
-        return Ok(Runner::Workers);
+fn runner(route: &Route, method: &str) -> Runner {
+    match &route.run {
+        Run::Workers => Runner::Workers,
+        Run::Upstream(upstream) => {
+            let repeatable = route.idempotent.unwrap_or_else(|| is_idempotent_method(method));
+            Runner::Upstream { origin: upstream.origin().clone(), repeatable }
+        }
     }
-    let (origin, _) = upstream(&route.upstream).map_err(Refusal::internal)?;
-    let repeatable = route.idempotent.unwrap_or_else(|| is_idempotent_method(method));
-    Ok(Runner::Upstream { origin: origin.into(), repeatable })
 }
 
 fn context(
@@ -159,21 +162,24 @@ fn context(
     submitter: &Submitter,
     parts: &request::Parts,
     source: &Source,
+    traceparent: String,
 ) -> Context {
     let target = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-    let (traceparent, _) = traceparent(&parts.headers, app.engine.chance());
-    let upstream = if route.run_by_workers { "" } else { route.upstream.trim_end_matches('/') };
+    let calling = match &route.run {
+        Run::Workers => None,
+        Run::Upstream(upstream) => Some(Calling {
+            upstream: upstream.to_string(),
+            host: route.upstream_host.sent(&parts.headers),
+            idempotency_key: submitter.key.as_ref().map(|key| key.text.clone()),
+            traceparent,
+            forwarded: source.forwarded(),
+            may_report: route.report,
+        }),
+    };
     Context {
-        upstream: upstream.to_owned(),
-        host: route.upstream_host.sent(&parts.headers),
-        called_as: source.called_as(app),
-        called_target: target.to_owned(),
-        idempotency_key: submitter.key.as_ref().map(|key| key.text.clone()),
-        access: submitter.access.clone(),
-        grants: route.grants,
-        traceparent: Some(traceparent),
-        forwarded: source.forwarded(),
-        may_report: route.report && !route.run_by_workers,
+        calling,
+        presented: Presented { called_as: source.called_as(app), called_target: target.to_owned() },
+        sight: Sight { access: submitter.access.clone(), grants: route.grants },
     }
 }
 
@@ -182,13 +188,11 @@ fn stored_fields(
     app: &App,
     headers: &HeaderMap,
     source: &Source,
-    context: &Context,
+    traceparent: &str,
 ) -> (Vec<Field>, Vec<Field>) {
     // The trace goes on under the engine's hand; what belongs to another one does not.
     let trace = headers.get("traceparent").and_then(|line| line.to_str().ok());
-    let goes_on = trace
-        .zip(context.traceparent.as_deref())
-        .is_some_and(|(given, kept)| given.get(3..35) == kept.get(3..35));
+    let goes_on = trace.is_some_and(|given| given.get(3..35) == traceparent.get(3..35));
     let mut open = Vec::new();
     let mut secrets = Vec::new();
     for (name, value) in &fields::of_request(headers, source, PreferIs::Ours) {

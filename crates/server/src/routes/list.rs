@@ -71,7 +71,7 @@ pub(super) async fn list(
 /// Whether the visitor sees a task of its tenant in a list: one that is bound to its caller, or to
 /// a key, is not shown to somebody who has none.
 pub(super) fn is_visible(app: &App, visitor: &Visitor, task: &Task) -> Result<bool, Refusal> {
-    Ok(visitor.reaches(app, task, &App::context(task)?.access))
+    Ok(visitor.reaches(app, task, &App::context(task)?.sight.access))
 }
 
 /// A status by its word.

@@ -88,7 +88,7 @@ async fn hand_in(app: &App, visitor: Visitor, uri: Uri, body: Body) -> Result<Ha
     let body = Large::read(app, &visitor, body, app.config.body_bytes_max).await?;
     let request: SubmitRequest = body.decode(relais_api::decode).await?;
     let keyed = keyed(key.as_ref(), headers, body.into_bytes()).await?;
-    let in_common = InCommon::of(app, &visitor, key.as_ref().map(|key| key.text.as_str()));
+    let in_common = InCommon::of(app, &visitor);
     let mut submission = Box::new(submission(app, &tenant, request, &in_common).await?);
     submission.idempotency = keyed.map(|keyed| keyed.claim(&tenant, paths::TASKS, &keyed.key.text));
     Ok(HandedIn {
@@ -119,7 +119,7 @@ pub(super) async fn submit_batch(
     let decode = move |bytes: &[u8]| decode_batch(bytes, lines == Lines::Many);
     let items: Vec<Item<SubmitRequest>> = body.decode(decode).await?;
     let keyed = keyed(key.as_ref(), headers, body.into_bytes()).await?;
-    let in_common = InCommon::of(&app, &visitor, key.as_ref().map(|key| key.text.as_str()));
+    let in_common = InCommon::of(&app, &visitor);
     let mut slots = Vec::with_capacity(items.len());
     let mut submissions = Vec::with_capacity(items.len());
     for (index, Item(item)) in items.into_iter().enumerate() {

@@ -1,13 +1,13 @@
 //! What was asked of a route, told by its task and by its lease.
 
-use relais_server::config::Mode;
+use relais_server::config::{Mode, Run};
 use serde_json::{Value, json};
 
 use crate::house::{House, Plan, Reply};
 
 async fn house() -> House {
     let mut plan = Plan::with(Mode::Async).await;
-    plan.route().run_by_workers = true;
+    plan.route().run = Run::Workers;
     plan.route().path = "/reports/{name}".to_owned();
     plan.build().await
 }

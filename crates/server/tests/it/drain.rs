@@ -72,7 +72,7 @@ async fn a_drain_refuses_new_work_by_name_and_shows_what_runs_to_its_end() {
 async fn a_drain_passes_nothing_on_any_more() {
     let mut plan = Plan::with(Mode::Sync).await;
     plan.server.routes[0].path = "/routed".to_owned();
-    plan.server.fallback = Some(plan.upstream.url());
+    plan.server.fallback = Some(plan.upstream.url().parse().unwrap());
     let house = plan.build().await;
     house.engine.begin_drain();
     for path in ["/routed", "/other"] {

@@ -1,7 +1,7 @@
 //! The hand-over: who waits gets the answer while it grows, and its end only when it is committed.
 
 use relais_core::{CancelReason, State, Status};
-use relais_server::config::Mode;
+use relais_server::config::{Mode, Run};
 use serde_json::json;
 
 use crate::house::{Client, Gate, House, Plan, Reply};
@@ -313,7 +313,7 @@ async fn an_error_of_the_upstream_is_the_answer_and_says_whose_it_is() {
 #[tokio::test]
 async fn who_waits_for_a_worker_gets_its_result() {
     let mut plan = Plan::with(Mode::Auto).await;
-    plan.route().run_by_workers = true;
+    plan.route().run = Run::Workers;
     let house = plan.build().await;
     let mut client = house.send(POST).await;
     let tenant = "default".parse().unwrap();

@@ -1,6 +1,6 @@
 //! The plain proxy: mode `sync`, mode `prefer` unless asked otherwise, and the fallback.
 
-use relais_server::config::{HostHeader, Mode};
+use relais_server::config::{HostHeader, Mode, Run};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::house::{House, Plan};
@@ -94,7 +94,7 @@ async fn prefer_is_a_proxy_until_somebody_prefers_otherwise() {
 #[tokio::test]
 async fn the_fallback_takes_what_no_route_takes() {
     let mut plan = Plan::with(Mode::Async).await;
-    plan.server.fallback = Some(format!("{}/base/", plan.upstream.url()));
+    plan.server.fallback = Some(format!("{}/base/", plan.upstream.url()).parse().unwrap());
     plan.route().path = "/tasks".to_owned();
     plan.route().methods = vec!["POST".to_owned()];
     let house = plan.build().await;
@@ -144,7 +144,7 @@ async fn failures_of_the_way_are_ours_to_tell() {
 
     let mut plan = Plan::with(Mode::Sync).await;
     // Nobody listens on port 1.
-    plan.route().upstream = "http://127.0.0.1:1".to_owned();
+    plan.route().run = Run::Upstream("http://127.0.0.1:1".parse().unwrap());
     let house = plan.build().await;
     let reply = house.call(GET).await;
     assert_eq!((reply.status, reply.code().as_str()), (502, "upstream-unreachable"));
@@ -211,7 +211,7 @@ async fn tls_goes_by_the_name_of_the_upstream_whatever_host_is_sent() {
     for mode in [Mode::Sync, Mode::Auto] {
         let mut plan = Plan::with(mode).await;
         let port = plan.upstream.url().rsplit(':').next().unwrap().to_owned();
-        plan.route().upstream = format!("https://localhost:{port}");
+        plan.route().run = Run::Upstream(format!("https://localhost:{port}").parse().unwrap());
         plan.route().upstream_host = HostHeader::Client;
         let house = plan.build().await;
         let _client = house.send(&GET.replace("host: a", "host: shop.example")).await;

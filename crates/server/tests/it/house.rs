@@ -54,7 +54,7 @@ impl Plan {
     /// One catch-all route in this mode, with much patience.
     pub(crate) async fn with(mode: Mode) -> Self {
         let upstream = Upstream::start().await;
-        let [template, _] = Route::everything_to(&upstream.url());
+        let [template, _] = Route::everything_to(&upstream.url().parse().unwrap());
         let route = Route {
             methods: Vec::new(),
             mode,

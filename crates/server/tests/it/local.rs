@@ -3,7 +3,7 @@
 use axum::body::Body;
 use http::{Request, StatusCode, Version};
 use relais_engine::Config;
-use relais_server::config::{Mode, Route, Scopes, ServerConfig};
+use relais_server::config::{Mode, Route, Run, Scopes, ServerConfig};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
@@ -71,11 +71,11 @@ async fn with_a_public_url_local_calls_are_taken_on_the_admin_listener_only() {
 #[tokio::test]
 async fn another_tenants_task_is_not_found_without_keys_too() {
     let mut plan = Plan::with(Mode::Async).await;
-    let [template, _] = Route::everything_to("");
+    let [template, _] = Route::everything_to(&"http://a".parse().unwrap());
     plan.server.routes = vec![Route {
         path: "/b/{*rest}".to_owned(),
         methods: Vec::new(),
-        run_by_workers: true,
+        run: Run::Workers,
         mode: Mode::Async,
         tenant: "b".parse().unwrap(),
         ..template

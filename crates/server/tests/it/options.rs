@@ -1,13 +1,13 @@
 //! An option means the same by header, at the front door, and by JSON, at `POST /v1/tasks`.
 
-use relais_server::config::Mode;
+use relais_server::config::{Mode, Run};
 use serde_json::{Value, json};
 
 use crate::house::{House, Plan, Reply};
 
 async fn house() -> House {
     let mut plan = Plan::with(Mode::Async).await;
-    plan.route().run_by_workers = true;
+    plan.route().run = Run::Workers;
     plan.route().allow = relais_core::OptionName::BY_FIELD.to_vec();
     plan.build().await
 }

@@ -1,6 +1,6 @@
 //! What a person is shown whose browser hands in a form: a page, not a document for programs.
 
-use relais_server::config::Mode;
+use relais_server::config::{Mode, Run};
 
 use crate::house::{House, Plan, Reply};
 
@@ -86,7 +86,7 @@ async fn programs_get_the_document_and_an_answer_in_time_is_the_services_own() {
 async fn a_form_that_is_refused_or_cannot_be_passed_on_is_answered_with_words() {
     let mut plan = Plan::with(Mode::Sync).await;
     // Nobody listens on port 1.
-    plan.route().upstream = "http://127.0.0.1:1".to_owned();
+    plan.route().run = Run::Upstream("http://127.0.0.1:1".parse().unwrap());
     let house = plan.build().await;
     let page = form(&house, &format!("{BROWSER}accept-language: fr\r\n")).await;
     assert_eq!((page.status, page.field("content-type")), (502, "text/html; charset=utf-8"));

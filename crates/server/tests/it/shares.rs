@@ -1,7 +1,7 @@
 //! What callers without a key may hold of a queue, by their address.
 
 use relais_core::Policy;
-use relais_server::config::{Mode, Scopes};
+use relais_server::config::{Mode, Run, Scopes};
 use serde_json::{Value, json};
 
 use crate::api::key;
@@ -14,7 +14,7 @@ async fn plan() -> Plan {
     // What came through a proxy is not taken at `/v1` without a key otherwise.
     plan.server.is_insecure = true;
     plan.policy = Policy { capacity_per_ip: Some(2), ..Policy::default() };
-    plan.route().run_by_workers = true;
+    plan.route().run = Run::Workers;
     plan
 }
 

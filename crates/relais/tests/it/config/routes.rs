@@ -1,6 +1,6 @@
 //! The tables of routes: what each key may say, and what a route cannot be.
 
-use relais_server::config::{CorsBy, HostHeader, LaneSource, RouteAccess};
+use relais_server::config::{CorsBy, HostHeader, LaneSource, RouteAccess, Run};
 
 use super::{Overrides, read, read_with, refused};
 
@@ -30,7 +30,7 @@ fn every_form_of_a_route_is_understood() {
     assert_eq!(of("methods = [\"post\", \"POST\"]").methods, ["POST"]);
     assert!(of("abandon = \"cancel\"").cancel_on_abandon);
     let workers = read("[[route]]\npath = \"/w\"\nrun = \"workers\"\nmode = \"async\"\n").unwrap();
-    assert!(workers.server.routes[0].run_by_workers);
+    assert_eq!(workers.server.routes[0].run, Run::Workers);
 }
 
 #[test]

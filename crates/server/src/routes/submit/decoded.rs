@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 use relais_api::{RawJson, Span, SubmitRequest, codes, paths};
 use relais_core::{Asked, InvalidOption, OptionName, Runner, Source, TenantName, limits};
-use relais_engine::{Access, Context, Grants, RequestHead, Submission};
+use relais_engine::{Access, Context, Grants, Presented, RequestHead, Sight, Submission};
 
 use crate::answer::problem::Refusal;
 use crate::app::App;
@@ -20,23 +20,15 @@ const JSON: &str = "application/json";
 
 /// What all submissions of one call have in common.
 pub(super) struct InCommon {
-    idempotency_key: Option<String>,
-    traceparent: Option<String>,
     called_as: String,
     source: Option<Source>,
 }
 
 impl InCommon {
-    pub(super) fn of(app: &App, visitor: &Visitor, key: Option<&str>) -> Self {
-        let traceparent = visitor.headers().get("traceparent").and_then(|line| line.to_str().ok());
+    pub(super) fn of(app: &App, visitor: &Visitor) -> Self {
         let base = app.base();
         let called_as = base.strip_suffix(app.config.api_prefix.as_str()).unwrap_or(base);
-        Self {
-            idempotency_key: key.map(str::to_owned),
-            traceparent: traceparent.filter(|text| text.len() <= 256).map(str::to_owned),
-            called_as: called_as.to_owned(),
-            source: visitor.share(app),
-        }
+        Self { called_as: called_as.to_owned(), source: visitor.share(app) }
     }
 }
 
@@ -88,16 +80,12 @@ pub(super) async fn submission(
         checkpoint,
         idempotency: None,
         context: Context {
-            upstream: String::new(),
-            host: None,
-            called_as: in_common.called_as.clone(),
-            called_target: target,
-            idempotency_key: in_common.idempotency_key.clone(),
-            access: Access::Ticket,
-            grants: Grants { read: true, cancel: false, retry: false },
-            traceparent: in_common.traceparent.clone(),
-            forwarded: String::new(),
-            may_report: false,
+            calling: None,
+            presented: Presented { called_as: in_common.called_as.clone(), called_target: target },
+            sight: Sight {
+                access: Access::Ticket,
+                grants: Grants { read: true, cancel: false, retry: false },
+            },
         },
         source: in_common.source,
     })
