@@ -108,6 +108,9 @@ pub const PROBLEM_BYTES_MAX: usize = 16 << 10;
 pub const LEASE_MIN: Duration = Duration::from_secs(1);
 /// Longest lease.
 pub const LEASE_MAX: Duration = Duration::from_secs(12 * 3600);
+/// Changes that are in no log (of settings, keys and slots, and erasures) that a store keeps for nodes
+/// which have not learned of them yet.
+pub const CHANGES_KEPT: usize = 1_024;
 /// How often a node gives a sign of life.
 pub const NODE_BEAT_EVERY: Duration = Duration::from_secs(10);
 /// How long a node counts as alive after one: then another takes back what it held.

@@ -9,12 +9,13 @@ use relais_core::{
     BodyKind, Command, Effect, Policy, Refused, Reply, Task, TaskId, TenantName, Timestamp,
 };
 use relais_store::{
-    Changed, Commit, Committed, EventQuery, Figures, Filter, Health, Logged, Page, Pool, Queues,
-    Rejected, Spool, StepOf, Stepped, Store, StoreError, StoredBody,
+    Changed, Commit, Committed, EventQuery, Figures, Filter, Health, Logged, Page, Pool, Rejected,
+    Spool, StepOf, Stepped, Store, StoreError, StoredBody,
 };
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::changes::Learned;
 use crate::clock::{Chance, Clock};
 use crate::coalesce::Coalescer;
 use crate::config::{Config, Policies};
@@ -76,6 +77,7 @@ pub(crate) struct Inner {
     feed: Feed,
     meters: Meters,
     pub(crate) known: Known,
+    pub(crate) learned: Learned,
     pub(crate) dispatcher: Dispatcher,
     pub(crate) alarm: Alarm,
     pub(crate) origins: Origins,
@@ -114,6 +116,7 @@ impl Engine {
             feed: Feed::default(),
             meters: Meters::default(),
             known: Known::default(),
+            learned: Learned::default(),
             dispatcher: Dispatcher::default(),
             alarm: Alarm::default(),
             origins: Origins::new(config.upstreams.clone()),
@@ -134,15 +137,17 @@ impl Engine {
             chance,
         };
         let engine = Self { inner: Arc::new(inner) };
-        for stats in engine.store().queues(Queues::All).await? {
-            engine.inner.known.admit(&stats.tenant, &stats.queue);
-            engine.policies().put(stats.tenant, stats.queue, stats.policy);
-        }
         engine.begin_time();
-        if engine.beat(NODE_ALIVE_FOR).await? {
+        // What comes from here on is learned as a change.
+        engine.inner.learned.skip_to(engine.store().last_pos().await?);
+        let nodes = engine.beat(NODE_ALIVE_FOR).await?;
+        engine.read_settings().await?;
+        if nodes.was_ahead {
             engine.bound_leases().await?;
         }
         engine.wake_pools(None).await?;
+        let follower = engine.clone();
+        engine.inner.tracker.spawn(async move { follower.follow_changes().await });
         let keeper = engine.clone();
         engine.inner.tracker.spawn(async move { keeper.keep_time().await });
         Ok(engine)
@@ -331,6 +336,7 @@ impl Engine {
     /// When the store cannot be written.
     pub async fn put_secret(&self, name: &str, value: Option<Bytes>) -> Result<(), EngineError> {
         self.commit_one(Commit::Secret { name: name.to_owned(), value }).await?;
+        self.inner.learned.note_secret();
         Ok(())
     }
 
@@ -444,6 +450,6 @@ impl Engine {
     /// The same for a task that was erased.
     pub(crate) fn act_on_erasure(&self, task: &Task) {
         Meters::count(&self.inner.meters.erased);
-        self.publish_erased(task);
+        self.make_erasure_known(task);
     }
 }

@@ -134,6 +134,16 @@ impl Feed {
         channels.extend(found.filter(|channel| channel.subscription().takes(task)));
     }
 
+    /// All that is followed.
+    fn channels(&self) -> Vec<Arc<Channel>> {
+        let mut channels = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.lock().expect("nothing panics while it is held");
+            channels.extend(shard.values().flatten().filter_map(Weak::upgrade));
+        }
+        channels
+    }
+
     fn hash(&self, key: &Key<'_>) -> u64 {
         self.hasher.hash_one(key)
     }
@@ -260,6 +270,30 @@ impl Engine {
     pub(crate) fn publish_erased(&self, task: &Task) {
         let stale = self.feed().publish_erased(task);
         stale.into_iter().for_each(|channel| self.refresh(channel));
+    }
+
+    /// Brings all that is followed up to date: something happened that was not made known here.
+    pub(crate) async fn refresh_all(&self) -> Result<(), EngineError> {
+        for channel in self.feed().channels() {
+            let Subscription::Task(id) = channel.subscription() else {
+                if channel.turn_stale() {
+                    self.refresh(channel);
+                }
+                continue;
+            };
+            if self.task(*id).await?.is_none() {
+                channel.push_erased(*id);
+                continue;
+            }
+            loop {
+                let part = self.read_log(channel.subscription(), channel.last()).await?;
+                part.events.into_iter().for_each(|event| channel.push(event));
+                if !part.has_more {
+                    break;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Brings a channel over many tasks up to date, once for all its followers.

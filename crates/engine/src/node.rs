@@ -3,22 +3,27 @@
 use std::time::Duration;
 
 use relais_core::{Command, Gone};
-use relais_store::{Beat, FORMAT, Filter};
+use relais_store::{Beat, FORMAT, Filter, Nodes};
 
 use crate::engine::{Engine, EngineError};
 
 impl Engine {
     /// Says that this node is alive for so long from now on, and begins to take back what dead ones
-    /// held. Answers whether a sign of life was of a later time than now: then leases may be, too.
-    pub(crate) async fn beat(&self, alive_for: Duration) -> Result<bool, EngineError> {
+    /// held.
+    pub(crate) async fn beat(&self, alive_for: Duration) -> Result<Nodes, EngineError> {
         let own = self.inner().node;
         let beat = Beat { node: own, format: FORMAT, now: self.now(), alive_for };
+        let head = self.store().last_pos().await?;
         let nodes = self.store().beat(beat).await?;
-        for node in nodes.dead.into_iter().filter(|node| *node != own) {
+        if nodes.living <= 1 {
+            // What was done until then this node did, or it learned of it.
+            self.inner().learned.skip_to(head);
+        }
+        for node in nodes.dead.iter().copied().filter(|node| *node != own) {
             let engine = self.clone();
             self.inner().tracker.spawn(async move { engine.take_back(node).await });
         }
-        Ok(nodes.was_ahead)
+        Ok(nodes)
     }
 
     /// Takes back the attempts that a dead node left behind. What could not be taken back is named

@@ -157,8 +157,8 @@ impl Engine {
     /// Gives a sign of life. One that fails is nothing yet: the next may come in time.
     async fn be_alive(&self) {
         let beaten = match self.beat(NODE_ALIVE_FOR).await {
-            Ok(true) => self.bound_leases().await,
-            Ok(false) => Ok(()),
+            Ok(nodes) if nodes.was_ahead => self.bound_leases().await,
+            Ok(_) => Ok(()),
             Err(error) => Err(error),
         };
         if let Err(error) = beaten {

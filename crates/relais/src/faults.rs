@@ -14,9 +14,9 @@ use relais_core::{
     TaskId, TenantName,
 };
 use relais_store::{
-    Accept, Beat, Body, BodySource, Changed, Claim, Claims, Commit, Committed, Data, Due, DueQuery,
-    EventQuery, Figures, Filter, Health, Logged, Nodes, Page, Place, Pool, QueueStats, Queues,
-    Rejected, Spool, StepOf, Stepped, Store, StoreError, StoreFuture, StoredBody,
+    Accept, Beat, Body, BodySource, Changed, Changes, Claim, Claims, Commit, Committed, Data, Due,
+    DueQuery, EventQuery, Figures, Filter, Health, Logged, Nodes, Page, Place, Pool, QueueStats,
+    Queues, Rejected, Spool, StepOf, Stepped, Store, StoreError, StoreFuture, StoredBody,
 };
 
 /// The variable that names a fault.
@@ -278,6 +278,14 @@ impl Store for FaultyStore {
 
     fn beat(&self, beat: Beat) -> StoreFuture<'_, Nodes> {
         self.inner.beat(beat)
+    }
+
+    fn changes(&self, after: u64, limit: usize) -> StoreFuture<'_, Changes> {
+        self.inner.changes(after, limit)
+    }
+
+    fn changed(&self, after: u64) -> StoreFuture<'_, ()> {
+        self.inner.changed(after)
     }
 
     fn pools(&self, of: Option<(TenantName, QueueName)>) -> StoreFuture<'_, Vec<Pool>> {

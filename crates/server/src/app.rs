@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::answer::cors::{Cors, Own};
 use crate::answer::problem::Refusal;
-use crate::auth::{CallerMac, Keys, SigningKeys, is_loopback};
+use crate::auth::{CallerMac, Keys, Signing, is_loopback};
 use crate::config::ServerConfig;
 use crate::connection::tls::{Certificates, TlsError};
 use crate::observe::metrics::Metrics;
@@ -61,7 +61,7 @@ pub struct App {
     pub(crate) config: ServerConfig,
     pub(crate) engine: Engine,
     pub(crate) keys: Keys,
-    pub(crate) signing: Arc<SigningKeys>,
+    pub(crate) signing: Arc<Signing>,
     pub(crate) caller_mac: Arc<CallerMac>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) refusals: Arc<Refusals>,
@@ -88,11 +88,11 @@ impl App {
     /// # Errors
     /// When the store cannot be read, or holds a key that makes no sense.
     pub async fn new(config: ServerConfig, engine: Engine) -> Result<Arc<Self>, ServeError> {
-        let secrets = engine.secrets("").await?;
+        let stop = CancellationToken::new();
         let app = Self {
-            keys: Keys::new(&config.keys, &secrets)?,
-            signing: Arc::new(SigningKeys::load(&engine, &secrets).await?),
-            caller_mac: Arc::new(CallerMac::load(&engine, &secrets).await?),
+            keys: Keys::load(&config.keys, &engine).await?,
+            signing: Signing::load(&engine, stop.clone()).await?,
+            caller_mac: Arc::new(CallerMac::load(&engine).await?),
             metrics: Arc::default(),
             refusals: Arc::default(),
             uploads: Arc::default(),
@@ -101,7 +101,7 @@ impl App {
             bodies: Arc::new(Bodies::new(&config)),
             cors: Cors::of(&config.cors_origins),
             is_leaving: Arc::default(),
-            stop: CancellationToken::new(),
+            stop,
             address: OnceLock::new(),
             base: OnceLock::new(),
             openapi: OnceLock::new(),

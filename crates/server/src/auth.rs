@@ -21,7 +21,7 @@ pub use keys::{InvalidKey, KEY_SECRETS, decode_key, encode_key, hash_key, unhex}
 pub(crate) use local::is_loopback;
 pub(crate) use mac::CallerMac;
 use mac::draw;
-pub(crate) use signing::SigningKeys;
+pub(crate) use signing::Signing;
 pub(crate) use ticket::{BadTicket, mint};
 pub use ticket::{Ticket, read_unverified};
 pub(crate) use visitor::{Action, Chooser, Seen, Visitor, read_by_ticket, sees_all_of};

@@ -57,13 +57,13 @@ fn of_task(conn: &Connection, id: TaskId, after: u64, limit: usize) -> Result<Ve
 }
 
 /// Reads position, number and data.
-fn logged(id: TaskId, row: &Row<'_>) -> Result<Logged, Fault> {
+pub(crate) fn logged(id: TaskId, row: &Row<'_>) -> Result<Logged, Fault> {
     let seq: i64 = row.get(1)?;
     let entry = codec::decode_entry(id, position(seq), row.get_ref(2)?.as_blob()?)?;
     Ok(Logged { pos: position(row.get(0)?), entry })
 }
 
-fn signed(number: u64) -> i64 {
+pub(crate) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 

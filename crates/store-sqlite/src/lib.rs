@@ -7,6 +7,7 @@
 mod accept;
 mod aside;
 mod bodies;
+mod changes;
 mod check;
 mod checkpoint;
 mod claim;
@@ -44,9 +45,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use relais_core::{BodyKind, QueueName, Task, TaskId, TenantName};
 use relais_store::{
-    Beat, Claim, Claims, Commit, Committed, Due, DueQuery, EventQuery, Figures, Filter, Health,
-    Logged, Nodes, Page, Place, Pool, QueueStats, Queues, Rejected, SEAL_KEY_ID_BYTES, Spool,
-    Store, StoreError, StoreFuture, StoredBody,
+    Beat, Changes, Claim, Claims, Commit, Committed, Due, DueQuery, EventQuery, Figures, Filter,
+    Health, Logged, Nodes, Page, Place, Pool, QueueStats, Queues, Rejected, SEAL_KEY_ID_BYTES,
+    Spool, Store, StoreError, StoreFuture, StoredBody,
 };
 use rusqlite::Connection;
 
@@ -225,6 +226,28 @@ impl Store for SqliteStore {
 
     fn beat(&self, beat: Beat) -> StoreFuture<'_, Nodes> {
         Box::pin(self.parts.writer.ask(move |reply| Request::Beat { beat, reply }))
+    }
+
+    fn changes(&self, after: u64, limit: usize) -> StoreFuture<'_, Changes> {
+        let (head, notices) = {
+            let known = self.parts.shared.notices();
+            (known.head(), known.after(after))
+        };
+        Box::pin(async move {
+            let Some(notices) = notices else { return Ok(Changes::Gap { head }) };
+            let read = self.page(move |conn| changes::entries(conn, (after, head), limit));
+            let (entries, upto) = read.await?;
+            Ok(Changes::merged(entries, notices, (after, upto)))
+        })
+    }
+
+    fn changed(&self, after: u64) -> StoreFuture<'_, ()> {
+        let mut told = self.parts.shared.notices().watch();
+        Box::pin(async move {
+            // The sender lives in the store that this borrows.
+            let _ = told.wait_for(|told| *told > after).await;
+            Ok(())
+        })
     }
 
     fn read(&self, ids: Vec<TaskId>) -> StoreFuture<'_, Vec<Option<Task>>> {

@@ -4,7 +4,9 @@
 //! (see `relais_core::step`).
 
 use relais_core::{BodyKind, Entry, Life, TaskId, Timestamp};
-use relais_store::{Body, Commit, Committed, Data, QueueChange, Rejected, Roll, Unclaimed};
+use relais_store::{
+    Body, Change, Commit, Committed, Data, Notices, QueueChange, Rejected, Roll, Unclaimed, What,
+};
 use rusqlite::{Connection, params};
 
 use crate::codec;
@@ -29,8 +31,12 @@ pub(crate) struct Scribe<'c> {
     pub(crate) next_n: i64,
     /// The next event's position.
     pub(crate) next_pos: i64,
-    /// Whether events were removed: their positions must not come again.
-    has_erased: bool,
+    /// Whether positions were given that no event has, or not any more: they must not come again.
+    has_given: bool,
+    /// What the transaction does that is in no log.
+    pub(crate) notices: Vec<Change>,
+    /// Nodes that lived at the last sign of life.
+    pub(crate) living: usize,
     /// Files of bodies to be removed once the transaction is durable.
     pub(crate) unlinks: Vec<String>,
     /// Spilled bodies that the transaction decided about: the store's own once it is durable.
@@ -61,7 +67,9 @@ impl<'c> Scribe<'c> {
             roll: nodes::load(conn)?,
             next_n: 0,
             next_pos: 0,
-            has_erased: false,
+            has_given: false,
+            notices: Vec::new(),
+            living: 0,
             unlinks: Vec::new(),
             decided: Vec::new(),
             swept: 0,
@@ -69,13 +77,15 @@ impl<'c> Scribe<'c> {
             life_bytes: Vec::new(),
         };
         scribe.count()?;
+        *shared.notices() = Notices::from(scribe.head());
         Ok(scribe)
     }
 
     /// Forgets everything a failed transaction may have changed, and reads it anew.
     pub(crate) fn start_over(&mut self) -> Result<(), Fault> {
         self.unlinks.clear();
-        self.has_erased = false;
+        self.has_given = false;
+        self.notices.clear();
         self.recent = Recent::new(self.recent.kept_max());
         self.ledger = Ledger::load(self.conn)?;
         self.roll = nodes::load(self.conn)?;
@@ -93,11 +103,23 @@ impl<'c> Scribe<'c> {
     /// Writes back what was remembered, as the last statements of a transaction.
     pub(crate) fn flush(&mut self) -> Result<(), Fault> {
         self.ledger.flush(&mut self.hot)?;
-        if self.has_erased {
-            self.has_erased = false;
+        if self.has_given {
+            self.has_given = false;
             self.hot.counter_put.execute(params![POS, self.next_pos - 1])?;
         }
         Ok(())
+    }
+
+    /// The position of the last change.
+    pub(crate) fn head(&self) -> u64 {
+        position(self.next_pos - 1)
+    }
+
+    /// Notes a change that is in no log.
+    pub(crate) fn note(&mut self, what: What) {
+        self.notices.push(Change { pos: position(self.next_pos), what });
+        self.next_pos += 1;
+        self.has_given = true;
     }
 
     /// Applies one commit, or says why not and leaves everything as it was.
@@ -108,6 +130,7 @@ impl<'c> Scribe<'c> {
             Commit::Erase { id } => self.erase(*id),
             Commit::Queue { tenant, queue, change } => {
                 let at = self.ledger.queue_for(self.conn, tenant, queue)?;
+                self.note(What::Queue(tenant.clone(), queue.clone(), change.clone()));
                 let queue = self.ledger.queue_mut(at);
                 match change {
                     QueueChange::Pause => queue.is_paused = true,
@@ -119,6 +142,7 @@ impl<'c> Scribe<'c> {
                 Ok(Ok(Committed::Put))
             }
             Commit::Secret { name, value } => {
+                self.note(What::Secret(name.clone()));
                 match value {
                     Some(value) => {
                         let mut put = self.conn.prepare_cached(sql::SECRET_PUT)?;
@@ -311,7 +335,7 @@ impl<'c> Scribe<'c> {
             // A statement that returns rows is done only when it was read to its end.
             while rows.next()?.is_some() {}
         }
-        self.has_erased = true;
+        self.has_given = true;
         Ok(())
     }
 }

@@ -1,7 +1,9 @@
 //! What the threads of a store share.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use relais_store::Notices;
 
 use crate::bodies::BodyFiles;
 use crate::fault::{Condition, Fault};
@@ -14,12 +16,19 @@ pub(crate) struct Shared {
     pub(crate) files: Arc<BodyFiles>,
     pub(crate) reserve: Reserve,
     pub(crate) places: Places,
+    notices: Mutex<Notices>,
 }
 
 impl Shared {
     pub(crate) fn new(files: BodyFiles, reserve: Reserve, places: Places) -> Self {
         let condition = Condition::default();
-        Self { condition, files: Arc::new(files), reserve, places }
+        let notices = Mutex::default();
+        Self { condition, files: Arc::new(files), reserve, places, notices }
+    }
+
+    /// What was committed since the store was opened that is in no log.
+    pub(crate) fn notices(&self) -> MutexGuard<'_, Notices> {
+        self.notices.lock().expect("nothing panics while it is held")
     }
 
     /// Whether something new of this length may be taken. One that is too long says nothing about

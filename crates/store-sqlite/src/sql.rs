@@ -270,6 +270,10 @@ pub(crate) const READ_LOG: &str = "select event.pos, event.seq, event.data, task
         join queue on queue.id = queue_id join tenant on tenant.id = tenant_id
         where tenant.name = ?2 limit -1)
     order by event.pos limit ?3";
+/// Entries of all tenants after a position, up to another.
+pub(crate) const READ_CHANGES: &str = "select event.pos, event.seq, event.data, task.id, task.spec,
+    task.life from event join task on task.n = event.n
+    where event.pos > ?1 and event.pos <= ?2 order by event.pos limit ?3";
 pub(crate) const READ_LABELED: &str = "select id from label where
     tenant_id = (select id from tenant where name = ?1 limit 1) and key = ?2 and value = ?3
     order by id desc limit ?4";

@@ -1,7 +1,7 @@
 //! A task changes, or is forgotten. What a change is, the rules decide.
 
 use relais_core::{BodyKind, Refused, Reply, Step, TaskId, Timestamp, step};
-use relais_store::{Body, Changed, Committed, Rejected, StepOf, Stepped};
+use relais_store::{Body, Changed, Committed, Rejected, StepOf, Stepped, What};
 use rusqlite::params;
 
 use crate::codec;
@@ -47,6 +47,9 @@ impl Scribe<'_> {
     ) -> Result<Stepped, Fault> {
         let started_at = row.task.life.started_at();
         let pos = self.change(&mut row, step.life, &step.entries, now)?;
+        if step.entries.is_empty() && !step.effects.is_empty() {
+            self.note(What::Freed(Box::new(row.task.clone())));
+        }
         if step.reply == Reply::Done {
             let (dropped, kept): (Vec<_>, Vec<_>) =
                 bodies.iter().partition(|(kind, _)| step.drops.contains(kind));
@@ -91,6 +94,7 @@ impl Scribe<'_> {
             self.hot.idem_gone.execute(params![scope, codec::id_bytes(id)])?;
         }
         self.ledger.shift(home, row.n, Some(row.standing()), None);
+        self.note(What::Erased(Box::new(row.task.clone())));
         Ok(Ok(Committed::Erased(Box::new(row.task))))
     }
 

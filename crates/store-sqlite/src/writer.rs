@@ -353,6 +353,12 @@ impl Desk<'_> {
             decided.iter().for_each(Unclaimed::claim);
         }
         let done = done?;
+        let (head, notices) = (self.scribe.head(), std::mem::take(&mut self.scribe.notices));
+        {
+            let mut known = self.scribe.shared.notices();
+            known.add(head, notices);
+            known.tell(self.scribe.living);
+        }
         self.scribe.ledger.lanes.trim(self.scribe.recent.kept_max());
         let files = std::mem::take(&mut self.scribe.unlinks);
         if !files.is_empty() {

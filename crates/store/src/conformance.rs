@@ -4,14 +4,14 @@
 //! mod stores {
 //!     relais_store::conformance!(memory, async || {
 //!         let store = relais_store::MemoryStore::new();
-//!         let world = World::from(store.clone());
+//!         let world = World::from(store.clone()).beside(store.clone());
 //!         world.damaged_by(move |task, kind| store.damage(task, kind))
 //!     });
 //! }
 //! ```
 //!
-//! The second argument opens an empty store each time it is called, in a [`World`] that knows how a
-//! body of it is damaged. It is called from a module within: what it names begins with `crate::`,
+//! The second argument opens an empty store each time it is called, in a [`World`] that has another
+//! handle on it and knows how a body of it is damaged. It is called from a module within: what it names begins with `crate::`,
 //! `super::` or a crate. Each case becomes a test of its own, so that a failure reads
 //! `stores::memory::a_claim_respects_the_lane_limit`. The driver's crate needs tokio with its
 //! macros. [`fixture`] is for drivers' own tests, too. Not here: what only a driver can show
@@ -20,6 +20,7 @@
 #![expect(clippy::missing_panics_doc, reason = "a case panics when the store is not one")]
 
 pub mod bodies;
+pub mod changes;
 pub mod claims;
 pub mod commits;
 pub mod due;
@@ -140,6 +141,13 @@ macro_rules! conformance {
                 no_pool_is_lost_to_the_limit
                 one_dead_lease_among_ten_thousand_is_found_at_once
                 what_nobody_saw_to_stays_due
+            }
+            changes {
+                every_change_is_told_in_one_order
+                changes_are_read_page_by_page
+                a_handle_learns_what_another_committed
+                a_node_that_is_alone_is_not_woken
+                who_asks_from_too_long_ago_is_told_of_a_gap
             }
             nodes {
                 a_node_that_was_silent_for_too_long_is_dead

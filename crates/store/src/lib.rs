@@ -5,6 +5,7 @@
 //! version to race for, and no transition in SQL. Not here: SQL, files, HTTP.
 
 mod body;
+mod change;
 mod claim;
 mod commit;
 #[cfg(feature = "conformance")]
@@ -18,6 +19,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 pub use body::{Body, BodyRead, BodySource, Data, SEAL_KEY_ID_BYTES, Spool, StoredBody, Unclaimed};
+pub use change::{Change, Changes, Notices, What};
 pub use claim::{Claim, Claimed, Claims, Due, DueQuery, Pool, RunBy};
 pub use commit::{
     Accept, Changed, Commit, Committed, Idempotency, QueueChange, Rejected, StepOf, Stepped,
@@ -83,6 +85,15 @@ pub trait Store: Send + Sync + 'static {
 
     /// A node is alive. Durable when it returns. A heartbeat is no change of anything else.
     fn beat(&self, beat: Beat) -> StoreFuture<'_, Nodes>;
+
+    /// What was committed after a position, by whomever, in order; of entries at most `limit`, which
+    /// is more than none.
+    fn changes(&self, after: u64, limit: usize) -> StoreFuture<'_, Changes>;
+
+    /// Resolves once another node may have committed something after a position; until then nothing
+    /// is asked again and again. Where a node is alone it does not resolve: what that one did it
+    /// knows from its answers.
+    fn changed(&self, after: u64) -> StoreFuture<'_, ()>;
 
     /// The tasks with these ids, in order; `None` where there is none.
     fn read(&self, ids: Vec<TaskId>) -> StoreFuture<'_, Vec<Option<Task>>>;

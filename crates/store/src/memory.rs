@@ -16,6 +16,7 @@ use bytes::Bytes;
 use relais_core::{BodyKind, QueueName, Task, TaskId, TenantName};
 
 use crate::body::{Spool, StoredBody};
+use crate::change::Changes;
 use crate::claim::{Claim, Claims, Due, DueQuery, Pool};
 use crate::commit::{Commit, Committed, Rejected};
 use crate::node::{Beat, Nodes};
@@ -69,11 +70,16 @@ fn answer<'a, T: Send + 'a>(value: T) -> StoreFuture<'a, T> {
 impl Store for MemoryStore {
     fn commit(&self, commits: Vec<Commit>) -> StoreFuture<'_, Vec<Result<Committed, Rejected>>> {
         let mut inner = self.inner();
-        answer(commits.into_iter().map(|commit| inner.apply(commit)).collect())
+        let answers = commits.into_iter().map(|commit| inner.apply(commit)).collect();
+        inner.notices.tell(inner.living);
+        answer(answers)
     }
 
     fn claim(&self, claim: Claim) -> StoreFuture<'_, Claims> {
-        answer(self.inner().claim(&claim))
+        let mut inner = self.inner();
+        let claims = inner.claim(&claim);
+        inner.notices.tell(inner.living);
+        answer(claims)
     }
 
     fn due(&self, query: DueQuery) -> StoreFuture<'_, Due> {
@@ -85,7 +91,23 @@ impl Store for MemoryStore {
     }
 
     fn beat(&self, beat: Beat) -> StoreFuture<'_, Nodes> {
-        answer(self.inner().beat(&beat))
+        let mut inner = self.inner();
+        let told = inner.beat(&beat);
+        inner.notices.tell(inner.living);
+        answer(told)
+    }
+
+    fn changes(&self, after: u64, limit: usize) -> StoreFuture<'_, Changes> {
+        answer(self.inner().changes(after, limit))
+    }
+
+    fn changed(&self, after: u64) -> StoreFuture<'_, ()> {
+        let mut told = self.inner().notices.watch();
+        Box::pin(async move {
+            // The sender lives in the store that this borrows.
+            let _ = told.wait_for(|told| *told > after).await;
+            Ok(())
+        })
     }
 
     fn read(&self, ids: Vec<TaskId>) -> StoreFuture<'_, Vec<Option<Task>>> {

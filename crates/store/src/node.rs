@@ -33,6 +33,8 @@ pub struct Nodes {
     pub format: u32,
     /// Whether a sign of life was of a later time than now, so that leases may be, too. Told once.
     pub was_ahead: bool,
+    /// How many nodes live, that one included.
+    pub living: usize,
 }
 
 /// The nodes that a store remembers: what is the same in every driver.
@@ -92,6 +94,7 @@ impl Roll {
             }
         }
         let living = self.nodes.values().filter(|row| row.dead_at > now);
+        told.living = living.clone().count();
         told.format = living.map(|row| row.format).min().unwrap_or(beat.format);
         Ok(told)
     }

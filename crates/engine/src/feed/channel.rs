@@ -172,14 +172,28 @@ impl Channel {
         self.state().inboxes.retain(|(other, _)| !Arc::ptr_eq(other, inbox));
     }
 
+    /// The highest number that was made known.
+    pub(super) fn last(&self) -> u64 {
+        self.state().last
+    }
+
+    /// Notes that something may have happened to many tasks. Answers whether somebody must refresh.
+    #[must_use]
+    pub(super) fn turn_stale(&self) -> bool {
+        self.state().order.turn_stale()
+    }
+
     /// Takes the next event of the one task that is followed. Commits may become known in the wrong
     /// order: then what is at hand is dropped, and followers read the log. What comes late is in it.
     pub(super) fn push(&self, event: Arc<Published>) {
         let number = self.subscription.number_of(&event);
         {
             let mut state = self.state();
+            // It may come twice: from whoever committed it, and as a change of the store.
+            if number <= state.last {
+                return;
+            }
             match state.recent.back() {
-                Some(Happening::Event(last)) if number <= last.entry.seq => return,
                 Some(Happening::Event(last)) if number != last.entry.seq + 1 => state.lose(),
                 Some(_) | None => {}
             }

@@ -12,9 +12,9 @@ use relais_engine::{
     Clock, Config, Engine, Gap, LOOK_EVERY, ManualClock, SeededChance, Sleep, Submission, Submitted,
 };
 use relais_store::{
-    Beat, BodyRead, BodySource, Claim, Claims, Commit, Committed, Data, Due, DueQuery, EventQuery,
-    Figures, Filter, Health, Logged, MemoryStore, Nodes, Page, Place, Pool, QueueStats, Queues,
-    Rejected, Spool, Store, StoreError, StoreFuture, StoredBody,
+    Beat, BodyRead, BodySource, Changes, Claim, Claims, Commit, Committed, Data, Due, DueQuery,
+    EventQuery, Figures, Filter, Health, Logged, MemoryStore, Nodes, Page, Place, Pool, QueueStats,
+    Queues, Rejected, Spool, Store, StoreError, StoreFuture, StoredBody,
 };
 use tokio::sync::watch;
 
@@ -200,6 +200,12 @@ impl Store for Moody {
     }
     fn beat(&self, beat: Beat) -> StoreFuture<'_, Nodes> {
         self.or_away(|| self.store.beat(beat))
+    }
+    fn changes(&self, after: u64, limit: usize) -> StoreFuture<'_, Changes> {
+        self.store.changes(after, limit)
+    }
+    fn changed(&self, after: u64) -> StoreFuture<'_, ()> {
+        self.store.changed(after)
     }
     fn pools(&self, of: Option<(TenantName, QueueName)>) -> StoreFuture<'_, Vec<Pool>> {
         self.walks.fetch_add(u64::from(of.is_none()), Ordering::SeqCst);

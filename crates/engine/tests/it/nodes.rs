@@ -4,13 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use relais_core::limits::{NODE_ALIVE_FOR, NODE_BEAT_EVERY};
-use relais_core::{EventKind, FailureCode, LeaseToken, State, Status};
-use relais_engine::{Config, Outcome, Settle};
-use relais_store::{MemoryStore, Store};
+use relais_core::{EventKind, FailureCode, LeaseToken, Policy, State, Status, limits};
+use relais_engine::{Config, Happening, Outcome, Settle, Subscription};
+use relais_store::{Commit, MemoryStore, QueueChange, Store};
 use tokio::io::AsyncWriteExt as _;
 
-use crate::world::{Upstream, World, for_upstream, for_workers, policy, tenant};
+use crate::world::{Upstream, World, for_upstream, for_workers, policy, queue, tenant};
 
 fn config() -> Config {
     Config { template: Some(policy()), ..Config::default() }
@@ -87,4 +88,131 @@ async fn a_node_that_comes_back_runs_on() {
     call.stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
     let task = silent.until(task.spec.id, EventKind::Succeeded).await;
     assert_eq!(task.life.attempt, 1);
+}
+
+/// Two nodes that know of each other.
+async fn two_nodes() -> (World, World) {
+    let store = new_store();
+    (node(&store, 1).await, node(&store, 2).await)
+}
+
+/// Each node made only its own events known: a follower at another waited for ever.
+#[tokio::test]
+async fn a_follower_at_one_node_sees_what_another_commits() {
+    let (one, other) = two_nodes().await;
+    let task = other.submit(for_workers()).await;
+    let seen = one.until(task.spec.id, EventKind::Accepted);
+    seen.await;
+    let canceled = async { other.engine.cancel(&tenant(), task.spec.id).await.unwrap() };
+    tokio::join!(one.until(task.spec.id, EventKind::Canceled), canceled);
+    let channel = one.engine.channel(Subscription::Task(task.spec.id));
+    let next = channel.end();
+    other.engine.erase(task.spec.id).await.unwrap();
+    channel.reaches(next).await;
+    let seen = channel.view(next).recent;
+    assert!(matches!(seen[..], [Happening::Erased(id)] if id == task.spec.id), "{seen:?}");
+}
+
+/// A worker that waited at one node slept on while another accepted the task it waited for.
+#[tokio::test]
+async fn a_worker_that_waits_at_one_node_is_woken_by_a_submit_at_another() {
+    let (one, other) = two_nodes().await;
+    let waits = one.lease(Duration::from_secs(50));
+    let submits = async {
+        tokio::task::yield_now().await;
+        other.submit(for_workers()).await
+    };
+    let (leased, task) = tokio::join!(waits, submits);
+    assert_eq!(leased[0].task().spec.id, task.spec.id);
+}
+
+/// A slot of a canceled task comes free without a word in any log.
+#[tokio::test]
+async fn a_worker_that_waits_for_a_slot_is_woken_when_one_comes_free_at_another_node() {
+    let store = new_store();
+    let template = Some(Policy { concurrency: Some(1), ..policy() });
+    let config = Config { template, ..Config::default() };
+    let one = World::on(store.clone(), config.clone(), 1).await;
+    let other = World::on(store, config, 2).await;
+    let first = one.submit(for_workers()).await;
+    let leased = one.lease(Duration::ZERO).await.pop().unwrap();
+    let second = one.submit(for_workers()).await;
+    other.engine.cancel(&tenant(), first.spec.id).await.unwrap();
+    let waits = one.lease(Duration::from_secs(50));
+    let token = LeaseToken { task: first.spec.id, nonce: leased.nonce };
+    let stops = async {
+        tokio::task::yield_now().await;
+        let settle = Settle { token, outcome: Outcome::success(None) };
+        other.engine.settle(Some(&tenant()), vec![settle]).await.unwrap();
+    };
+    let (leased, ()) = tokio::join!(waits, stops);
+    assert_eq!(leased[0].task().spec.id, second.spec.id);
+}
+
+/// A call went on at one node although its task was canceled at another.
+#[tokio::test]
+async fn a_cancel_at_one_node_aborts_the_call_at_another() {
+    let (one, other) = two_nodes().await;
+    let upstream = Upstream::start().await;
+    let task = one.submit(for_upstream(&upstream, "POST", false)).await;
+    let mut call = upstream.next().await;
+    other.engine.cancel(&tenant(), task.spec.id).await.unwrap();
+    call.until_closed().await;
+    while one.leases().await > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A policy put at one node held there alone.
+#[tokio::test]
+async fn a_policy_put_at_one_node_holds_at_another() {
+    let (one, other) = two_nodes().await;
+    let strict = Policy { concurrency: Some(7), ..policy() };
+    let change = QueueChange::Policy(Some(Box::new(strict.clone())));
+    other.engine.change_queue(tenant(), queue("work"), change).await.unwrap();
+    while *one.engine.policies().of(&tenant(), &queue("work")) != strict {
+        tokio::task::yield_now().await;
+    }
+    // A pause is in the store itself; its end wakes who waits elsewhere.
+    other.engine.change_queue(tenant(), queue("work"), QueueChange::Pause).await.unwrap();
+    let task = one.submit(for_workers()).await;
+    let waits = one.lease(Duration::from_secs(50));
+    let resumes = async {
+        tokio::task::yield_now().await;
+        other.engine.change_queue(tenant(), queue("work"), QueueChange::Resume).await.unwrap();
+    };
+    let (leased, ()) = tokio::join!(waits, resumes);
+    assert_eq!(leased[0].task().spec.id, task.spec.id);
+}
+
+/// A key that one node made was not known at another before its next start.
+#[tokio::test]
+async fn a_key_put_at_one_node_is_known_at_another() {
+    let (one, other) = two_nodes().await;
+    let mut changed = one.engine.follow_secrets();
+    other.engine.put_secret("signing-key/1", Some(Bytes::from_static(b"1"))).await.unwrap();
+    changed.changed().await.unwrap();
+    assert_eq!(one.engine.secrets("signing-key/").await.unwrap().len(), 1);
+}
+
+/// Who was away for more than is kept reads all anew.
+#[tokio::test]
+async fn a_node_that_missed_too_much_reads_all_anew() {
+    let (one, other) = two_nodes().await;
+    let strict = Policy { concurrency: Some(7), ..policy() };
+    let change = QueueChange::Policy(Some(Box::new(strict.clone())));
+    let mut commits = vec![Commit::Queue { tenant: tenant(), queue: queue("work"), change }];
+    commits.extend(
+        (0..=limits::CHANGES_KEPT).map(|n| Commit::Secret {
+            name: format!("{n}"),
+            value: Some(Bytes::from_static(b"1")),
+        }),
+    );
+    let task = other.submit(for_workers()).await;
+    let mut follower = one.engine.follow(task.spec.id);
+    other.store.commit(commits).await.unwrap();
+    follower.after(0).await;
+    while *one.engine.policies().of(&tenant(), &queue("work")) != strict {
+        tokio::task::yield_now().await;
+    }
 }

@@ -94,7 +94,7 @@ pub(crate) fn accepted(
         return Ok(for_stranger(app, task, how));
     }
     let ticket = match sight.access {
-        Access::Ticket => Some(auth::mint(&app.signing, task, sight.grants)),
+        Access::Ticket => Some(auth::mint(&app.signing.keys(), task, sight.grants)),
         Access::Caller { .. } | Access::Key => None,
     };
     let viewer = viewer_of(caller, sight.grants, ticket.as_deref(), how);

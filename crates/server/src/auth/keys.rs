@@ -2,22 +2,18 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
-use std::time::Duration;
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
 use relais_engine::{Engine, EngineError};
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::app::ServeError;
 use crate::config::{ApiKey, Scopes};
 
 /// What the names of API keys begin with among the engine's secrets.
 pub const KEY_SECRETS: &str = "key/";
-/// How old the known keys may be: a key added or revoked in the store is noticed within this time.
-const FRESH_FOR: Duration = Duration::from_secs(5);
-/// How often a key that is not known may make the store be read.
-const MISS_EVERY: Duration = Duration::from_secs(1);
 
 /// A key in the store that cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -101,6 +97,8 @@ pub fn unhex(text: &str) -> Option<[u8; 32]> {
 pub(crate) struct Keys {
     configured: HashMap<[u8; 32], Arc<ApiKey>>,
     stored: RwLock<Stored>,
+    /// How often a secret was put or removed, by whichever node.
+    changes: watch::Receiver<u64>,
     /// One reads the store, the others go on with what is known.
     reading: tokio::sync::Mutex<()>,
 }
@@ -108,18 +106,26 @@ pub(crate) struct Keys {
 #[derive(Debug)]
 struct Stored {
     by_hash: HashMap<[u8; 32], Arc<ApiKey>>,
-    read_at: Option<Duration>,
+    /// The change that was known before they were read.
+    read_at: u64,
 }
 
 impl Keys {
-    pub(crate) fn new(
-        configured: &[ApiKey],
-        secrets: &[(String, Bytes)],
-    ) -> Result<Self, ServeError> {
-        let configured = by_own_hash(configured);
-        let by_hash = by_hash(secrets).map_err(ServeError::UnreadableKey)?;
-        let stored = RwLock::new(Stored { by_hash, read_at: None });
-        Ok(Self { configured, stored, reading: tokio::sync::Mutex::default() })
+    /// The keys of a configuration, and those of the store.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or holds a key that makes no sense.
+    pub(crate) async fn load(configured: &[ApiKey], engine: &Engine) -> Result<Self, ServeError> {
+        let changes = engine.follow_secrets();
+        let read_at = *changes.borrow();
+        let secrets = engine.secrets(KEY_SECRETS).await?;
+        let by_hash = by_hash(&secrets).map_err(ServeError::UnreadableKey)?;
+        Ok(Self {
+            configured: by_own_hash(configured),
+            stored: RwLock::new(Stored { by_hash, read_at }),
+            changes,
+            reading: tokio::sync::Mutex::default(),
+        })
     }
 
     /// The keys of another configuration, beside those of the store that are known.
@@ -129,6 +135,7 @@ impl Keys {
         Self {
             configured: by_own_hash(configured),
             stored: RwLock::new(stored),
+            changes: self.changes.clone(),
             reading: tokio::sync::Mutex::default(),
         }
     }
@@ -145,11 +152,7 @@ impl Keys {
         if let Some(key) = self.configured.get(&hash) {
             return Ok(Some(key.clone()));
         }
-        self.refresh(engine, FRESH_FOR).await?;
-        if let Some(key) = self.known(&hash) {
-            return Ok(Some(key));
-        }
-        self.refresh(engine, MISS_EVERY).await?;
+        self.refresh(engine).await?;
         Ok(self.known(&hash))
     }
 
@@ -158,7 +161,7 @@ impl Keys {
         if !self.configured.is_empty() {
             return Ok(true);
         }
-        self.refresh(engine, FRESH_FOR).await?;
+        self.refresh(engine).await?;
         let stored = self.stored.read().expect("nothing panics while it is held");
         Ok(!stored.by_hash.is_empty())
     }
@@ -168,17 +171,17 @@ impl Keys {
         stored.by_hash.get(hash).cloned()
     }
 
-    /// Reads the keys of the store again if they were not read for `age`.
-    async fn refresh(&self, engine: &Engine, age: Duration) -> Result<(), EngineError> {
-        if self.is_fresh(engine.elapsed(), age) {
+    /// Reads the keys of the store again if a secret has changed since.
+    async fn refresh(&self, engine: &Engine) -> Result<(), EngineError> {
+        if self.is_fresh() {
             return Ok(());
         }
         let Ok(_reading) = self.reading.try_lock() else { return Ok(()) };
-        if self.is_fresh(engine.elapsed(), age) {
+        if self.is_fresh() {
             return Ok(());
         }
+        let read_at = *self.changes.borrow();
         let secrets = engine.secrets(KEY_SECRETS).await?;
-        let read_at = Some(engine.elapsed());
         let mut stored = self.stored.write().expect("nothing panics while it is held");
         match by_hash(&secrets) {
             Ok(by_hash) => stored.by_hash = by_hash,
@@ -189,9 +192,9 @@ impl Keys {
         Ok(())
     }
 
-    fn is_fresh(&self, now: Duration, age: Duration) -> bool {
+    fn is_fresh(&self) -> bool {
         let stored = self.stored.read().expect("nothing panics while it is held");
-        stored.read_at.is_some_and(|at| now < at + age)
+        stored.read_at == *self.changes.borrow()
     }
 }
 

@@ -17,12 +17,10 @@ pub(crate) struct CallerMac {
 
 impl CallerMac {
     /// Reads the key, or makes it at the first start.
-    pub(crate) async fn load(
-        engine: &Engine,
-        secrets: &[(String, Bytes)],
-    ) -> Result<Self, EngineError> {
-        let bytes = match secrets.iter().find(|(name, _)| name == SECRET) {
-            Some((_, bytes)) => bytes.clone(),
+    pub(crate) async fn load(engine: &Engine) -> Result<Self, EngineError> {
+        let secrets = engine.secrets(SECRET).await?;
+        let bytes = match secrets.into_iter().find(|(name, _)| name == SECRET) {
+            Some((_, bytes)) => bytes,
             None => {
                 let bytes = draw(engine);
                 engine.put_secret(SECRET, Some(bytes.clone())).await?;

@@ -3,12 +3,14 @@
 //! The keys live in the store: they survive a restart and are shared by nodes. Only the newest
 //! signs; older ones verify until the last token that they signed has ended.
 
+use std::sync::{Arc, RwLock};
+
 use aws_lc_rs::{constant_time, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use relais_engine::{Engine, EngineError};
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 
 use super::draw;
 use crate::app::ServeError;
@@ -49,20 +51,57 @@ impl std::fmt::Debug for SigningKeys {
     }
 }
 
-impl SigningKeys {
-    /// Reads the signing keys, or makes one at the first start.
+/// The signing keys as they are now: another node may make one, and a hand may remove one.
+#[derive(Debug)]
+pub(crate) struct Signing {
+    keys: RwLock<Arc<SigningKeys>>,
+}
+
+impl Signing {
+    /// Reads the keys, and again whenever a secret has changed, until `stop` fires.
     ///
     /// # Errors
     /// When a key cannot be read, or the first not be stored.
     pub(crate) async fn load(
         engine: &Engine,
-        secrets: &[(String, Bytes)],
-    ) -> Result<Self, ServeError> {
+        stop: CancellationToken,
+    ) -> Result<Arc<Self>, ServeError> {
+        let mut changes = engine.follow_secrets();
+        let keys = RwLock::new(Arc::new(SigningKeys::load(engine).await?));
+        let signing = Arc::new(Self { keys });
+        let (engine, follows) = (engine.clone(), signing.clone());
+        tokio::spawn(async move {
+            while let Some(Ok(())) = stop.run_until_cancelled(changes.changed()).await {
+                match SigningKeys::load(&engine).await {
+                    Ok(keys) => follows.put(keys),
+                    Err(error) => tracing::error!(%error, "could not read the signing keys again"),
+                }
+            }
+        });
+        Ok(signing)
+    }
+
+    /// The keys now.
+    #[must_use]
+    pub(crate) fn keys(&self) -> Arc<SigningKeys> {
+        self.keys.read().expect("nothing panics while it is held").clone()
+    }
+
+    fn put(&self, keys: SigningKeys) {
+        *self.keys.write().expect("nothing panics while it is held") = Arc::new(keys);
+    }
+}
+
+impl SigningKeys {
+    /// Reads the signing keys, or makes one if there is none.
+    ///
+    /// # Errors
+    /// When a key cannot be read, or the first not be stored.
+    async fn load(engine: &Engine) -> Result<Self, ServeError> {
         let mut keys = Vec::new();
-        for (name, value) in secrets {
-            let Some(id) = name.strip_prefix(SECRET_PREFIX) else { continue };
-            let key = read(id, value).ok_or_else(|| ServeError::UnreadableKey(name.clone()))?;
-            keys.push(key);
+        for (name, value) in engine.secrets(SECRET_PREFIX).await? {
+            let key = name.strip_prefix(SECRET_PREFIX).and_then(|id| read(id, &value));
+            keys.push(key.ok_or(ServeError::UnreadableKey(name))?);
         }
         if keys.is_empty() {
             keys.push(Self::make(engine).await?);

@@ -283,7 +283,7 @@ impl Visitor {
 /// # Errors
 /// When the ticket is not valid or does not grant it, or the task is gone.
 pub(crate) async fn read_by_ticket(app: &App, token: &str) -> Result<(Task, Timestamp), Refusal> {
-    let ticket = verify(&app.signing, token, app.engine.now())?;
+    let ticket = verify(&app.signing.keys(), token, app.engine.now())?;
     let gone = || Refusal::new(&codes::TASK_GONE).about(ticket.task);
     let task = app.engine.task(ticket.task).await?.ok_or_else(gone)?;
     let grants = ticket.grants_on(&task, &App::context(&task)?.sight.access).ok_or_else(gone)?;
@@ -352,7 +352,7 @@ fn offered_by_field(app: &App, parts: &request::Parts) -> Option<Offered> {
 
 /// What a token is. `rides` says whether links are to carry it on.
 fn judge(app: &App, token: &str, rides: bool) -> Offered {
-    match verify(&app.signing, token, app.engine.now()) {
+    match verify(&app.signing.keys(), token, app.engine.now()) {
         Ok(ticket) => Offered::Ticket(ticket, rides.then(|| token.to_owned())),
         Err(bad) => Offered::Bad(bad),
     }

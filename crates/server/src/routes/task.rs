@@ -161,15 +161,16 @@ fn waiting_for(task: &Task, obstacle: &Obstacle) -> WaitingFor {
                 PauseScope::Queue => " by this queue",
                 PauseScope::Lane => " by this lane",
             };
-            let detail = format!("the upstream asked to be left alone{what}");
+            let detail = format!("the upstream asked this server to be left alone{what}");
             (Reason::OriginPaused, detail, Some(*until))
         }
         Obstacle::OriginRate { until } => {
-            let detail = "the upstream gets as many requests as its rate allows".to_owned();
+            let detail =
+                "the upstream gets as many requests from this server as its rate allows".to_owned();
             (Reason::OriginRate, detail, Some(*until))
         }
         Obstacle::OriginFull => {
-            let detail = "the upstream has as many requests as it may".to_owned();
+            let detail = "the upstream has as many requests of this server as it may".to_owned();
             (Reason::OriginConcurrency, detail, None)
         }
         Obstacle::Concurrency { limit } => {
@@ -195,9 +196,11 @@ fn waiting_for(task: &Task, obstacle: &Obstacle) -> WaitingFor {
             (Reason::Rate, detail, Some(*until))
         }
         Obstacle::Position { ahead } => (Reason::Position, position(*ahead), None),
-        Obstacle::NoWorker => {
-            (Reason::NoWorker, "no worker asks for tasks of this queue".to_owned(), None)
-        }
+        Obstacle::NoWorker => (
+            Reason::NoWorker,
+            "no worker asks this server for tasks of this queue".to_owned(),
+            None,
+        ),
         Obstacle::Outside { until } => {
             (Reason::OutsideSystem, "an outside system has it".to_owned(), Some(*until))
         }

@@ -114,8 +114,18 @@ impl Api {
     }
 
     pub(crate) async fn on(store: Arc<dyn Store>, server: ServerConfig, engine: Config) -> Self {
+        Self::node(store, server, engine, 7).await
+    }
+
+    /// Another node over the same store, by its own configuration.
+    pub(crate) async fn beside(&self) -> Self {
+        let server = ServerConfig::on_loopback();
+        Self::node(self.store.clone(), server, Config::default(), 8).await
+    }
+
+    async fn node(store: Arc<dyn Store>, server: ServerConfig, engine: Config, seed: u64) -> Self {
         let clock = Arc::new(ManualClock::at(START));
-        let chance = Arc::new(SeededChance::new(7));
+        let chance = Arc::new(SeededChance::new(seed));
         let engine = Engine::start(engine, store.clone(), clock.clone(), chance).await.unwrap();
         let app = App::new(server, engine.clone()).await.unwrap();
         let router = app.api_router();

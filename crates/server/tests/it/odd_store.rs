@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use relais_core::{BodyKind, QueueName, Task, TaskId, TenantName};
 use relais_store::{
-    Beat, BodyRead, Claim, Claims, Commit, Committed, Data, Due, DueQuery, EventQuery, Figures,
-    Filter, Health, Logged, MemoryStore, Nodes, Page, Place, Pool, QueueStats, Queues, Rejected,
-    Spool, Store, StoreError, StoreFuture, StoredBody,
+    Beat, BodyRead, Changes, Claim, Claims, Commit, Committed, Data, Due, DueQuery, EventQuery,
+    Figures, Filter, Health, Logged, MemoryStore, Nodes, Page, Place, Pool, QueueStats, Queues,
+    Rejected, Spool, Store, StoreError, StoreFuture, StoredBody,
 };
 use tokio::sync::Semaphore;
 
@@ -206,6 +206,14 @@ impl Store for OddStore {
 
     fn beat(&self, beat: Beat) -> StoreFuture<'_, Nodes> {
         self.or(self.whole.beat(beat))
+    }
+
+    fn changes(&self, after: u64, limit: usize) -> StoreFuture<'_, Changes> {
+        self.or(self.whole.changes(after, limit))
+    }
+
+    fn changed(&self, after: u64) -> StoreFuture<'_, ()> {
+        self.whole.changed(after)
     }
 
     fn pools(&self, of: Option<(TenantName, QueueName)>) -> StoreFuture<'_, Vec<Pool>> {

@@ -15,5 +15,5 @@ fn world() -> World {
             where key = ?2 + 8 * (select n from task where id = ?1)";
         assert_eq!(conn.execute(damaged, at).expect("it works"), 1);
     };
-    World::from((store, folder)).damaged_by(damage)
+    World::from((store.clone(), folder)).beside(store).damaged_by(damage)
 }

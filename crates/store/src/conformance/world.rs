@@ -17,6 +17,8 @@ type Damage = Box<dyn Fn(TaskId, BodyKind) + Send + Sync>;
 pub struct World {
     /// The store.
     pub store: Arc<dyn Store>,
+    /// The same store by another handle, as another node has it.
+    pub other: Arc<dyn Store>,
     drawn: AtomicU64,
     damage: Option<Damage>,
     _keep: Box<dyn Any + Send + Sync>,
@@ -43,7 +45,14 @@ impl From<Arc<dyn Store>> for World {
 impl World {
     /// A world around a store; `keep` is dropped after it.
     pub fn new(store: Arc<dyn Store>, keep: impl Any + Send + Sync) -> Self {
-        Self { store, drawn: AtomicU64::new(0), damage: None, _keep: Box::new(keep) }
+        let other = store.clone();
+        Self { store, other, drawn: AtomicU64::new(0), damage: None, _keep: Box::new(keep) }
+    }
+
+    /// Says how another node has this store.
+    #[must_use]
+    pub fn beside(self, other: impl Store) -> Self {
+        Self { other: Arc::new(other), ..self }
     }
 
     /// Says how a body of this store is damaged.

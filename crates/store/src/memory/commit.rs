@@ -3,6 +3,7 @@
 use relais_core::{Refused, Reply, TaskId, step};
 
 use super::state::{Inner, Key};
+use crate::change::What;
 use crate::commit::{Accept, Changed, Commit, Committed, QueueChange, Rejected, StepOf, Stepped};
 
 impl Inner {
@@ -24,6 +25,7 @@ impl Inner {
             }
             Commit::Erase { id } => self.erase(id),
             Commit::Queue { tenant, queue, change } => {
+                self.note(What::Queue(tenant.clone(), queue.clone(), change.clone()));
                 let queue = self.queues.entry((tenant, queue)).or_default();
                 match change {
                     QueueChange::Pause => queue.is_paused = true,
@@ -33,6 +35,7 @@ impl Inner {
                 Ok(Committed::Put)
             }
             Commit::Secret { name, value } => {
+                self.note(What::Secret(name.clone()));
                 match value {
                     Some(value) => self.secrets.insert(name, value),
                     None => self.secrets.remove(&name),
@@ -96,6 +99,9 @@ impl Inner {
         task.life = step.life;
         self.replace(task.clone(), of.now);
         let pos = self.append(of.id, &step.entries);
+        if step.entries.is_empty() && !step.effects.is_empty() {
+            self.note(What::Freed(Box::new(task.clone())));
+        }
         if step.reply == Reply::Done {
             for (kind, body) in &of.bodies {
                 let body = self.keep_body(body);
@@ -114,6 +120,8 @@ impl Inner {
         if !row.task.life.status().is_terminal() {
             return Err(Refused::NotTerminal.into());
         }
-        Ok(Committed::Erased(Box::new(self.remove(id))))
+        let task = Box::new(self.remove(id));
+        self.note(What::Erased(task.clone()));
+        Ok(Committed::Erased(task))
     }
 }

@@ -8,6 +8,7 @@ use relais_core::{LaneKey, Order, QueueName, Status, Task, TaskId};
 
 use super::claim::place_of;
 use super::state::{Inner, Lane, Queue, QueueKey, Row};
+use crate::change::{Change, Changes, What};
 use crate::node::{Beat, Nodes};
 use crate::query::{EventQuery, Filter, Logged, Page, Place, QueueStats, Queues, Waiting};
 
@@ -93,7 +94,23 @@ impl Inner {
         let held = |node| self.tasks.values().any(|row| row.task.life.held_by() == Some(node));
         let Ok(told) = roll.beat(beat, |node| Ok::<_, Infallible>(held(node)));
         self.roll = roll;
+        self.living = told.living;
         told
+    }
+
+    pub(super) fn changes(&self, after: u64, limit: usize) -> Changes {
+        let head = self.notices.head();
+        let Some(notices) = self.notices.after(after) else { return Changes::Gap { head } };
+        let later = self.log.range((Bound::Excluded(after), Bound::Unbounded));
+        let cut_at = later.clone().nth(limit - 1).map(|(pos, _)| *pos);
+        let entry = |(pos, (id, seq)): (&u64, &(TaskId, u64))| {
+            let row = self.row(*id);
+            let logged = row.events.iter().find(|logged| logged.entry.seq == *seq)?;
+            let what = What::Entry(Box::new(row.task.clone()), logged.entry.clone());
+            Some(Change { pos: *pos, what })
+        };
+        let entries = later.take(limit).filter_map(entry).collect();
+        Changes::merged(entries, notices, (after, cut_at.unwrap_or(head)))
     }
 
     pub(super) fn place(&self, id: TaskId) -> Option<Place> {

@@ -12,6 +12,7 @@ use relais_core::{
 
 use super::body::Spilled;
 use crate::body::StoredBody;
+use crate::change::{Change, Notices, What};
 use crate::claim::RunBy;
 use crate::node::Roll;
 use crate::query::Logged;
@@ -32,6 +33,9 @@ pub(super) struct Inner {
     pub(super) keys: BTreeMap<[u8; 32], Key>,
     pub(super) secrets: BTreeMap<String, Bytes>,
     pub(super) roll: Roll,
+    /// Nodes that lived at the last sign of life.
+    pub(super) living: usize,
+    pub(super) notices: Notices,
     /// Finished spools that no commit has taken yet.
     pub(super) spilled: Spilled,
     pub(super) spools: u64,
@@ -188,7 +192,15 @@ impl Inner {
             let logged = Logged { pos: self.last_pos, entry: entry.clone() };
             self.row_mut(id).events.push(logged);
         }
+        self.notices.add(self.last_pos, None);
         first
+    }
+
+    /// Notes a change that is in no log.
+    pub(super) fn note(&mut self, what: What) {
+        self.last_pos += 1;
+        let pos = self.last_pos;
+        self.notices.add(pos, [Change { pos, what }]);
     }
 
     pub(super) fn row(&self, id: TaskId) -> &Row {

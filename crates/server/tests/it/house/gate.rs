@@ -5,9 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use relais_core::{BodyKind, Command, QueueName, Task, TaskId, TenantName};
 use relais_store::{
-    Beat, Claim, Claims, Commit, Committed, Due, DueQuery, EventQuery, Figures, Filter, Health,
-    Logged, MemoryStore, Nodes, Page, Place, Pool, QueueStats, Queues, Rejected, Spool, Store,
-    StoreFuture, StoredBody,
+    Beat, Changes, Claim, Claims, Commit, Committed, Due, DueQuery, EventQuery, Figures, Filter,
+    Health, Logged, MemoryStore, Nodes, Page, Place, Pool, QueueStats, Queues, Rejected, Spool,
+    Store, StoreFuture, StoredBody,
 };
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -105,6 +105,14 @@ impl Store for Gate {
 
     fn beat(&self, beat: Beat) -> StoreFuture<'_, Nodes> {
         self.store.beat(beat)
+    }
+
+    fn changes(&self, after: u64, limit: usize) -> StoreFuture<'_, Changes> {
+        self.store.changes(after, limit)
+    }
+
+    fn changed(&self, after: u64) -> StoreFuture<'_, ()> {
+        self.store.changed(after)
     }
 
     fn pools(&self, of: Option<(TenantName, QueueName)>) -> StoreFuture<'_, Vec<Pool>> {
