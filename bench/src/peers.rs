@@ -4,11 +4,11 @@
 //! on loopback and on an empty folder, and they take turns in random order. What is not installed is
 //! left out and said. The method is in `bench/README.md`.
 
-mod channel;
+pub(crate) mod channel;
 mod durable_streams;
 mod nchan;
 mod program;
-mod relais;
+pub(crate) mod relais;
 mod restate;
 mod table;
 mod work;

@@ -34,8 +34,23 @@ pub(crate) fn last_pos(conn: &Connection) -> Result<u64, Fault> {
     Ok(select.query_row([POS], |row| row.get(0).map(position))?)
 }
 
+/// Whether a question can be answered by looking at so many events, as far as its tasks tell.
+pub(crate) fn are_few(conn: &Connection, query: &EventQuery, max: u64) -> Result<bool, Fault> {
+    match query {
+        EventQuery::Task { id, after, .. } => Ok(behind(conn, *id, *after)? <= max),
+        EventQuery::Store { tasks, .. } if tasks.is_empty() => Ok(false),
+        EventQuery::Store { tasks, .. } => {
+            let mut count = 0;
+            for id in tasks {
+                count += behind(conn, *id, 0)?;
+            }
+            Ok(count <= max)
+        }
+    }
+}
+
 /// How many numbers of a task's log come after one.
-pub(crate) fn behind(conn: &Connection, id: TaskId, after: u64) -> Result<u64, Fault> {
+fn behind(conn: &Connection, id: TaskId, after: u64) -> Result<u64, Fault> {
     let mut select = conn.prepare_cached(sql::READ_LAST_SEQ)?;
     let mut rows = select.query([codec::id_bytes(id)])?;
     let last = match rows.next()? {

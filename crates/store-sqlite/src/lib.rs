@@ -264,9 +264,8 @@ impl Store for SqliteStore {
 
     fn events(&self, query: EventQuery) -> StoreFuture<'_, Vec<Logged>> {
         Box::pin(async move {
-            if let EventQuery::Task { id, after, .. } = query
-                && self.point(move |conn| events::behind(conn, id, after)).await? <= EVENTS_HERE_MAX
-            {
+            // A thread for each of a thousand streams that open together would cost more than they do.
+            if self.point(|conn| events::are_few(conn, &query, EVENTS_HERE_MAX)).await? {
                 return self.point(|conn| events::events(conn, &query)).await;
             }
             self.page(move |conn| events::events(conn, &query)).await

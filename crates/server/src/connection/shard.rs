@@ -205,7 +205,10 @@ impl Shard {
     /// Tells all followers of a channel what happened.
     async fn spread(&mut self, topic: u32) {
         let Some((channel, slots)) = self.topics.followers(topic) else { return };
-        let mut round = Round::new(channel.view(0));
+        let stream = |slot: &u32| self.members.get(*slot as usize)?.stream.as_ref();
+        let nexts = slots.iter().filter_map(stream).map(|stream| stream.follower().cursor.next());
+        let Some(from) = nexts.min() else { return };
+        let mut round = Round::new(channel.view(from));
         for slot in slots {
             self.advance(slot, &mut round, Instant::now()).await;
         }

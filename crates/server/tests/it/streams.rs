@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use relais_core::{LeaseToken, TaskId};
+use relais_core::{LeaseToken, TaskId, limits};
 use relais_engine::Report;
 use relais_server::config::Mode;
 use serde_json::json;
@@ -142,4 +142,32 @@ async fn give_out_much(house: &House, id: TaskId) -> String {
         house.engine.report(Some(&tenant), vec![report]).await.unwrap().remove(0).unwrap();
     }
     last
+}
+
+#[tokio::test]
+async fn a_silent_stream_is_told_that_it_lives_and_ends_in_its_time() {
+    let house = House::with(Mode::Async).await;
+    let paths = followed(&house).await;
+    let _call = house.upstream.next().await;
+    for path in &paths {
+        let mut client = house.send(&stream_of(&house, path)).await;
+        client.head().await;
+        let opening = client.chunk().await;
+        assert!(opening.starts_with(b"retry: "), "{path}");
+        pass(SILENCE_MAX).await;
+        assert!(client.chunk().await.starts_with(b": "), "{path}: a comment");
+        pass(limits::STREAM_LIFETIME_MAX).await;
+        let (bytes, is_clean) = client.rest().await;
+        assert!(is_clean && bytes.ends_with(b"0\r\n\r\n"), "{path}: a clean end");
+    }
+}
+
+/// How long a stream is silent at most.
+const SILENCE_MAX: Duration = Duration::from_secs(15);
+
+/// Lets time pass, for timers only.
+async fn pass(span: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(span).await;
+    tokio::time::resume();
 }
