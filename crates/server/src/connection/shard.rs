@@ -101,7 +101,8 @@ struct Shard {
     app: Arc<App>,
     desk: Arc<Desk>,
     registry: Registry,
-    members: Slab<Member>,
+    /// Boxed: a table that grows leaves copies of what it held behind.
+    members: Slab<Box<Member>>,
     topics: Topics,
     wheel: Wheel,
     /// Streams to be ended, in this order.
@@ -183,7 +184,8 @@ impl Shard {
                 let slot = slot_of(slot);
                 self.generation = self.generation.wrapping_add(1);
                 let place = self.topics.join(&stream.follower().channel, slot, self.desk.inbox());
-                self.members.insert(Member::new(socket, stream, place, self.generation, permit));
+                let member = Member::new(socket, stream, place, self.generation, permit);
+                self.members.insert(Box::new(member));
                 self.schedule(slot, Instant::now() + TICK);
                 self.write(slot, first);
                 self.advance_alone(slot).await;
