@@ -215,6 +215,22 @@ impl EventKind {
     pub const fn is_terminal(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed | Self::Canceled)
     }
+
+    /// Whether the task may wait in its queue after it. After a failed attempt it does, unless the
+    /// entry that follows says that it failed.
+    #[must_use]
+    pub const fn may_wait(self) -> bool {
+        match self {
+            Self::Accepted | Self::AttemptFailed | Self::Requeued => true,
+            Self::Started
+            | Self::Progressed
+            | Self::Output
+            | Self::Deferred
+            | Self::Succeeded
+            | Self::Failed
+            | Self::Canceled => false,
+        }
+    }
 }
 
 impl EventData {

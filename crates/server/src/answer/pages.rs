@@ -272,6 +272,13 @@ mod tests {
     }
 
     #[test]
+    fn the_page_of_a_ticket_knows_every_event() {
+        for kind in relais_api::EventType::ALL {
+            assert!(TICKET_SCRIPT.contains(&format!("{kind}: \"")), "{kind}");
+        }
+    }
+
+    #[test]
     fn every_problem_has_a_page() {
         for code in relais_api::CODES {
             let page = rendered(code.page());

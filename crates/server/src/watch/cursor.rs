@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use relais_core::{EventKind, limits};
+use relais_core::limits;
 use relais_engine::{Happening, Subscription, View};
 use tokio::time::Instant;
 
@@ -214,8 +214,7 @@ impl Cursor {
         for happening in told {
             if let Happening::Event(event) = happening {
                 self.after = of.number_of(event);
-                let waits = [EventKind::Accepted, EventKind::Requeued, EventKind::AttemptFailed];
-                self.is_queued = waits.contains(&event.entry.data.kind());
+                self.is_queued = event.entry.data.kind().may_wait();
             }
         }
         self.next = batch.first.map(|first| first + count as u64);
