@@ -189,38 +189,78 @@ struct Search<'a> {
     ways: Vec<Way>,
 }
 
+/// A page in the making.
+#[derive(Default)]
+struct Filling {
+    page: Page,
+    looked_at: usize,
+    last: Option<TaskId>,
+}
+
+impl Filling {
+    /// Whether one more task may be looked at; the page says where it ended otherwise.
+    fn goes_on_with(&mut self, id: TaskId) -> bool {
+        if self.looked_at == LOOKED_AT_MAX {
+            self.page.next = self.last;
+            return false;
+        }
+        self.looked_at += 1;
+        self.last = Some(id);
+        true
+    }
+
+    /// Takes a task that the filter means; answers whether the page is full, and this one follows it.
+    fn is_full_before(&mut self, task: Task, limit: usize) -> bool {
+        if self.page.tasks.len() == limit {
+            self.page.next = self.page.tasks.last().map(|task| task.spec.id);
+            return true;
+        }
+        self.page.tasks.push(task);
+        false
+    }
+}
+
 impl Search<'_> {
     /// Goes along all ways at once until the page is full and it is known whether another follows.
     fn page(&mut self) -> Result<Page, Fault> {
-        let mut page = Page::default();
-        let mut last = self.filter.after;
         // A way that sorts for each answer is asked once; of many ways each is asked for a little.
         let ahead = match &self.ways[..] {
+            [Way { statement: sql::LIST_ALL, .. }] => return self.walk(),
             [way] if way.statement == sql::LIST_FEW => LOOKED_AT_MAX + 1,
             ways => (2 * self.filter.limit).div_ceil(ways.len().max(1)).max(IDS_MIN),
         };
+        let mut filling = Filling { last: self.filter.after, ..Filling::default() };
         let mut select = self.conn.prepare_cached(sql::LIST_TASK)?;
-        for looked_at in 0.. {
-            let Some(id) = self.next(last, ahead)? else { break };
-            if looked_at == LOOKED_AT_MAX {
-                page.next = last;
-                break;
-            }
-            last = Some(id);
+        while let Some(id) = self.next(filling.last, ahead)?
+            && filling.goes_on_with(id)
+        {
             let mut rows = select.query([codec::id_bytes(id)])?;
-            let fitting = match rows.next()?.map(|row| self.fitting(row)).transpose() {
-                // The others can be read; `check` names this one.
-                Err(Fault::Task { .. }) => None,
-                fitting => fitting?.flatten(),
-            };
-            let Some(task) = fitting else { continue };
-            if page.tasks.len() == self.filter.limit {
-                page.next = page.tasks.last().map(|task| task.spec.id);
+            let fitting = rows.next()?.map(|row| self.fitting(row)).transpose()?.flatten();
+            if fitting.is_some_and(|task| filling.is_full_before(task, self.filter.limit)) {
                 break;
             }
-            page.tasks.push(task);
         }
-        Ok(page)
+        Ok(filling.page)
+    }
+
+    /// Goes through all tasks by one statement: where thousands are passed over, asking for each by
+    /// its id would take several times as long.
+    fn walk(&self) -> Result<Page, Fault> {
+        let mut filling = Filling { last: self.filter.after, ..Filling::default() };
+        let after = self.filter.after.map_or([0xff; 16], codec::id_bytes);
+        let limit = i64::try_from(LOOKED_AT_MAX + 1).expect("a small number");
+        let mut select = self.conn.prepare_cached(sql::LIST_ALL)?;
+        let mut rows = select.query((after, limit))?;
+        while let Some(row) = rows.next()? {
+            if !filling.goes_on_with(codec::id_of(row.get_ref(0)?.as_blob()?)?) {
+                break;
+            }
+            let fitting = self.fitting(row)?;
+            if fitting.is_some_and(|task| filling.is_full_before(task, self.filter.limit)) {
+                break;
+            }
+        }
+        Ok(filling.page)
     }
 
     /// The next id behind `last`, of all ways.
@@ -235,19 +275,22 @@ impl Search<'_> {
         Ok(Some(id))
     }
 
-    /// The task of a row, if the filter means it.
+    /// The task of a row, if the filter means it, and if it can be read: `check` names one that cannot.
     fn fitting(&self, row: &Row<'_>) -> Result<Option<Task>, Fault> {
         let filter = self.filter;
-        let status = status_of(row.get(1)?)?;
+        let status = status_of(row.get(2)?)?;
         if filter.status.is_some_and(|wanted| wanted != status) {
             return Ok(None);
         }
         if let Some(pools) = &self.scope.pools
-            && !pools.contains(&row.get(0)?)
+            && !pools.contains(&row.get(1)?)
         {
             return Ok(None);
         }
-        let task = task_of(row, 2)?;
+        let task = match task_of(row, 3) {
+            Err(Fault::Task { .. }) => return Ok(None),
+            task => task?,
+        };
         let is_of_lane = filter.lane.is_none() || filter.lane == task.spec.lane;
         let is_held = filter.held_by.is_none() || filter.held_by == task.life.held_by();
         Ok((is_of_lane && is_held).then_some(task))

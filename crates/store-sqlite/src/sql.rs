@@ -289,8 +289,10 @@ pub(crate) const LIST_POOLS_OF_QUEUE: &str =
     "select pool.id, queue_id, queue.name, queued, running,
     waiting, succeeded, failed, canceled from tenant join queue on tenant_id = tenant.id
     join pool on queue_id = queue.id where tenant.name = ?1 and queue.name = ?2 limit -1";
+/// All tasks behind one, falling, with what a list shows of them.
+pub(crate) const LIST_ALL: &str = "select id, pool_id, status, spec, life from task
+    where id < ?1 order by id desc limit ?2";
 /// Ids of tasks that a list may show, behind one and falling.
-pub(crate) const LIST_ALL: &str = "select id from task where id < ?1 order by id desc limit ?2";
 pub(crate) const LIST_APART: &str = "select id from task
     where pool_id = ?3 and apart = ?4 and id < ?1 order by id desc limit ?2";
 /// What a node holds.
@@ -307,7 +309,7 @@ pub(crate) const SPAN: &str =
     "select ifnull((select max(n) from task) - (select min(n) from task) + 1, 0)
     limit 1";
 pub(crate) const LIST_TASK: &str =
-    "select pool_id, status, spec, life from task where id = ?1 limit 1";
+    "select id, pool_id, status, spec, life from task where id = ?1 limit 1";
 pub(crate) const COUNT_STATUSES: &str = "select ifnull(sum(queued), 0), ifnull(sum(running), 0),
     ifnull(sum(waiting), 0), ifnull(sum(succeeded), 0), ifnull(sum(failed), 0),
     ifnull(sum(canceled), 0) from queue limit 1";
