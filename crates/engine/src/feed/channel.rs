@@ -1,6 +1,6 @@
 //! What the followers of one subscription share: the latest of what happened, in order.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::pin::pin;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
@@ -123,6 +123,17 @@ pub(crate) struct News {
     pub(crate) head: u64,
     known: Vec<Arc<Published>>,
     erased: Vec<TaskId>,
+}
+
+impl News {
+    /// What happened, in order: what was read of the log, and what was made known, which the log has
+    /// no more if its task was erased meanwhile.
+    fn all(&self, read: Vec<Arc<Published>>) -> Vec<Arc<Published>> {
+        let mut events: BTreeMap<_, _> = read.into_iter().map(|event| (event.pos, event)).collect();
+        let known = self.known.iter().filter(|known| known.pos > self.head);
+        events.extend(known.map(|known| (known.pos, known.clone())));
+        events.into_values().collect()
+    }
 }
 
 impl Channel {
@@ -262,14 +273,14 @@ impl Channel {
         {
             let mut state = self.state();
             match read {
-                Ok((events, head)) => {
+                Ok((read, head)) => {
+                    let events = news.all(read);
                     if events.len() > limits::RECENT_EVENTS_MAX {
                         state.lose();
                     }
                     for event in events {
-                        let known = news.known.iter().find(|known| known.pos == event.pos);
                         state.last = event.pos;
-                        state.keep(Happening::Event(known.cloned().unwrap_or(event)));
+                        state.keep(Happening::Event(event));
                     }
                     state.order.head = Some(head.max(news.head));
                 }

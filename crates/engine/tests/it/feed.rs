@@ -68,6 +68,21 @@ async fn a_commit_wakes_only_those_whom_it_concerns() {
     assert_eq!(channels[4].end(), 0, "it has another label");
 }
 
+/// Its log goes with a task that is erased: what had become known of it, and was not read yet, was told to
+/// nobody who followed many tasks, so that it ended there without an end.
+#[tokio::test]
+async fn the_last_events_of_a_task_are_told_before_its_erasure() {
+    let world = World::new().await;
+    let channel = world.engine.channel(many(Vec::new(), None));
+    world.engine.begin(&channel).await.unwrap();
+    let id = world.submit(for_workers()).await.spec.id;
+    world.engine.cancel(&tenant(), id).await.unwrap();
+    world.engine.erase(id).await.unwrap();
+    let other = world.submit(for_workers()).await.spec.id;
+    let expected = [(id, Some(1)), (id, Some(2)), (other, Some(4)), (id, None)];
+    assert_eq!(told(&channel, 4).await, expected);
+}
+
 #[tokio::test]
 async fn followers_of_the_same_share_what_they_are_told() {
     let world = World::new().await;
