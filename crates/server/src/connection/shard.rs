@@ -243,6 +243,11 @@ impl Shard {
                     stream.told(&piece.batch, piece.count);
                     self.write(slot, piece.framed.clone());
                 }
+                // A client that sends nothing more was told what was there, and is taken for gone.
+                Step::Quiet | Step::Wait(_) if member.is_closed => {
+                    self.begin_end(slot);
+                    return None;
+                }
                 Step::Quiet => match stream.quiet() {
                     Some(piece) => self.write(slot, chunk::of(&piece)),
                     None => {
@@ -305,14 +310,10 @@ impl Shard {
         let Some(member) = self.members.get_mut(slot as usize) else { return };
         match (member.hear(), &member.state) {
             (Heard::Open, _) => {}
-            // What is there is told before a client that sends nothing more is taken for gone.
-            (Heard::Closed, State::Idle) => {
-                self.advance_alone(slot).await;
-                self.begin_end(slot);
-            }
-            (Heard::Closed, State::Ending) => {}
-            (Heard::Closed, State::Blocked { .. } | State::Away | State::Lingering { .. })
-            | (Heard::Broken, _) => self.remove(slot),
+            (Heard::Closed, State::Idle) => _ = self.advance_alone(slot).await,
+            // What is there is told first.
+            (Heard::Closed, State::Blocked { .. } | State::Away | State::Ending) => {}
+            (Heard::Closed, State::Lingering { .. }) | (Heard::Broken, _) => self.remove(slot),
         }
     }
 

@@ -7,6 +7,7 @@ use relais_core::{LeaseToken, TaskId, limits};
 use relais_engine::Report;
 use relais_server::config::Mode;
 use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
 
 use crate::house::{Client, House};
 
@@ -98,14 +99,7 @@ async fn a_follower_that_leaves_or_a_server_that_stops_ends_the_stream() {
 #[tokio::test]
 async fn a_follower_that_does_not_read_loses_nothing_and_holds_up_nobody() {
     let house = House::with(Mode::Async).await;
-    let task = json!({"queue": "leased", "input": 1}).to_string();
-    let submit = format!(
-        "POST /v1/tasks HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
-         content-length: {}\r\n\r\n{task}",
-        house.address,
-        task.len()
-    );
-    let id: TaskId = house.call(&submit).await.json()["id"].as_str().unwrap().parse().unwrap();
+    let id = for_a_worker(&house).await;
     for path in [format!("/v1/tasks/{id}/events"), format!("/v1/events?task={id}")] {
         let mut idle = house.send(&stream_of(&house, &path)).await;
         idle.head().await;
@@ -122,6 +116,36 @@ async fn a_follower_that_does_not_read_loses_nothing_and_holds_up_nobody() {
             assert!(numbers.windows(2).all(|two| two[0] + 1 == two[1]), "{path}: {numbers:?}");
         }
     }
+}
+
+/// Whoever closed its sending side, and was further behind than one piece of the stream, was cut off.
+#[tokio::test]
+async fn a_follower_that_sends_nothing_more_is_told_all_that_was_there() {
+    let house = House::with(Mode::Async).await;
+    let id = for_a_worker(&house).await;
+    let last = give_out_much(&house, id).await;
+    for path in [format!("/v1/tasks/{id}/events"), format!("/v1/events?task={id}")] {
+        let mut client = house.send(&stream_of(&house, &path)).await;
+        client.stream.shutdown().await.unwrap();
+        client.head().await;
+        let (bytes, is_clean) = client.rest().await;
+        let text = String::from_utf8(bytes).unwrap();
+        let ids = text.lines().filter(|line| line.starts_with("id: ")).count();
+        assert_eq!((ids, text.contains(&last)), (302, true), "{path}");
+        assert!(is_clean && text.ends_with("0\r\n\r\n"), "{path}: a clean end");
+    }
+}
+
+/// A task that a worker may lease.
+async fn for_a_worker(house: &House) -> TaskId {
+    let task = json!({"queue": "leased", "input": 1}).to_string();
+    let submit = format!(
+        "POST /v1/tasks HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{task}",
+        house.address,
+        task.len()
+    );
+    house.call(&submit).await.json()["id"].as_str().unwrap().parse().unwrap()
 }
 
 /// More events of a task than the buffers of a socket take; answers what the last one says.

@@ -28,7 +28,7 @@ pub(super) struct Member {
     pub(super) due: u32,
     noise: u32,
     /// Whether the client has closed its sending side.
-    is_closed: bool,
+    pub(super) is_closed: bool,
     _permit: Permit,
 }
 
