@@ -113,7 +113,8 @@ async fn page(
     let task = task.ok_or_else(|| Refusal::new(&codes::TASK_GONE).about(id))?;
     let turn = turns.take().await;
     let (events, next) = read_log(app, id, after, limit).await?;
-    let terminal = task.life.status().is_terminal() && next >= task.life.version;
+    // What was added since the task was read may be its next run.
+    let terminal = task.life.status().is_terminal() && next == task.life.version;
     let mut response = events.page(&EventPage { events: Vec::new(), next, terminal })?;
     if let Some(wait) = wait {
         let applied = format!("wait={}", wait.as_secs());
@@ -173,6 +174,11 @@ async fn selection(
     visitor: &Visitor,
     params: &Params,
 ) -> Result<(Many, Option<Timestamp>), Refusal> {
+    // Before any of them is looked at.
+    if params.all("ticket").chain(params.all("task")).nth(limits::STREAM_TASKS_MAX).is_some() {
+        let max = limits::STREAM_TASKS_MAX as u64;
+        return Err(Refusal::parameter("task", format_args!("at most {max}")).limit(max));
+    }
     let label = params.get("label").map(label_of).transpose()?;
     let (mut tasks, mut tenant, mut ends) = (Vec::new(), None, Vec::new());
     for token in params.all("ticket") {
@@ -190,10 +196,6 @@ async fn selection(
     }
     if label.is_some() {
         one_tenant(&mut tenant, &visitor.tenant(app, Scope::Read)?)?;
-    }
-    if tasks.len() > limits::STREAM_TASKS_MAX {
-        let max = limits::STREAM_TASKS_MAX as u64;
-        return Err(Refusal::parameter("task", format_args!("at most {max}")).limit(max));
     }
     // In one order, so that those who want the same share what they are told.
     tasks.sort_unstable();

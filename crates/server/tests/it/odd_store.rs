@@ -28,6 +28,8 @@ pub(crate) struct OddStore {
     looks: AtomicU64,
     questions: AtomicU64,
     slow: Mutex<Option<Slow>>,
+    /// What is committed before a log is read the next time.
+    before_log: Mutex<Vec<Commit>>,
     arrived: Arc<Semaphore>,
     opened: Arc<Semaphore>,
 }
@@ -42,6 +44,7 @@ impl OddStore {
             looks: AtomicU64::new(0),
             questions: AtomicU64::new(0),
             slow: Mutex::default(),
+            before_log: Mutex::default(),
             arrived: Arc::new(Semaphore::new(0)),
             opened: Arc::new(Semaphore::new(0)),
         })
@@ -75,6 +78,11 @@ impl OddStore {
     /// The next such call waits until it is let through.
     pub(crate) fn slow_down(&self, slow: Slow) {
         *self.slow.lock().unwrap() = Some(slow);
+    }
+
+    /// This is committed by somebody just before a log is read the next time.
+    pub(crate) fn commit_before_log(&self, commit: Commit) {
+        self.before_log.lock().unwrap().push(commit);
     }
 
     /// Resolves when a slow call has come.
@@ -186,6 +194,10 @@ impl Store for OddStore {
     }
 
     fn events(&self, query: EventQuery) -> StoreFuture<'_, Vec<Logged>> {
+        let before = std::mem::take(&mut *self.before_log.lock().unwrap());
+        if !before.is_empty() {
+            drop(self.whole.commit(before));
+        }
         self.or(self.whole.events(query))
     }
 

@@ -1,11 +1,14 @@
 //! Promise 4: whichever way somebody follows a task, the events are the
 //! same, with the same numbers.
 
+use std::sync::Arc;
+
 use relais_api::{SseFrame, SseParser};
-use relais_core::limits;
+use relais_core::{Command, limits};
 use relais_engine::Config;
 use relais_server::Streaming;
 use relais_server::config::ServerConfig;
+use relais_store::{Commit, StepOf};
 use serde_json::{Value, json};
 
 use crate::api::{Api, call, get, id_of, post, read_until};
@@ -172,6 +175,39 @@ async fn a_queue_tells_what_it_gets_done_and_how_long_that_takes() {
     for name in ["wait", "run"] {
         assert_eq!(queue["latency"][name], json!({"p50": "0s", "p90": "0s"}), "{queue}");
     }
+}
+
+/// A page said that the log is over although it held what a retry had just added.
+#[tokio::test]
+async fn a_page_that_tells_of_a_retry_is_not_the_last() {
+    let store = OddStore::new();
+    let api = Api::on(store.clone(), ServerConfig::on_loopback(), Config::default()).await;
+    let id = id_of(&api.submit().await);
+    api.call(call("POST", &format!("/v1/tasks/{id}/cancel"))).await;
+    store.commit_before_log(Commit::Step(Box::new(StepOf {
+        id,
+        tenant: None,
+        command: Command::Retry { from_start: false },
+        policy: Arc::default(),
+        bodies: Vec::new(),
+        now: api.engine.now(),
+    })));
+    let log = get(&format!("/v1/tasks/{id}/events")).field("accept", "application/json");
+    let page = api.call(log).await.json();
+    assert_eq!(page["events"][2]["type"], "requeued");
+    assert_eq!((&page["next"], &page["terminal"]), (&json!(3), &json!(false)));
+}
+
+/// All that were named were read, thousands of them, before their number was looked at.
+#[tokio::test]
+async fn a_stream_over_too_many_tasks_is_refused_before_any_is_read() {
+    let store = OddStore::new();
+    let api = Api::on(store.clone(), ServerConfig::on_loopback(), Config::default()).await;
+    let query = vec![format!("task={}", id_of(&api.submit().await)); 51].join("&");
+    let before = store.questions();
+    let answer = api.call(get(&format!("/v1/events?{query}"))).await;
+    assert_eq!(answer.code(), "invalid-parameter");
+    assert_eq!(store.questions(), before);
 }
 
 /// A log of 4,001 events with 2,000 releases took 5.4 s: each event asked the store for more.
