@@ -200,35 +200,35 @@ impl Visitor {
         let Some(task) = app.engine.task(id).await? else { return Err(self.missing(id)) };
         let sight = App::context(&task)?.sight;
         let grants = self.grants(app, &task, &sight.access, sight.grants);
-        let (ticket, until) = match &self.offered {
+        let reaches = self.reaches(app, &task, &sight.access);
+        // By its key, or by being on this machine: no ticket ends that.
+        let has_right = |action: Action| {
+            reaches
+                && match &self.caller {
+                    Caller::Key(key) => action.scope().is_in(key.scopes),
+                    Caller::Nobody => true,
+                }
+        };
+        let may = |action: Action| {
+            has_right(action) || grants.is_some_and(|grants| action.is_granted(grants))
+        };
+        if !may(action) {
+            return Err(match grants {
+                _ if reaches => Refusal::missing_scope(action.scope()).about(id),
+                Some(_) => Refusal::not_granted(action.scope()).about(id),
+                None => self.missing(id),
+            });
+        }
+        let (ticket, ends) = match &self.offered {
             Offered::Ticket(ticket, text) if ticket.task == id => {
-                (text.as_deref(), (!self.caller.has_key()).then_some(ticket.expires_at))
+                (text.as_deref(), Some(ticket.expires_at))
             }
             _ => (None, None),
         };
-        let base = self.base.as_deref();
-        let viewer = |may_cancel, may_retry| Viewer { base, ticket, may_cancel, may_retry };
-        if self.reaches(app, &task, &sight.access) {
-            let Caller::Key(key) = &self.caller else {
-                return Ok(Seen { task, viewer: viewer(true, true), until: None });
-            };
-            let may = |action: Action| {
-                action.scope().is_in(key.scopes)
-                    || grants.is_some_and(|grants| action.is_granted(grants))
-            };
-            if may(action) {
-                let viewer = viewer(may(Action::Cancel), may(Action::Retry));
-                return Ok(Seen { task, viewer, until });
-            }
-            return Err(Refusal::missing_scope(action.scope()).about(id));
-        }
-        match grants {
-            Some(grants) if action.is_granted(grants) => {
-                Ok(Seen { task, viewer: viewer(grants.cancel, grants.retry), until })
-            }
-            Some(_) => Err(Refusal::not_granted(action.scope()).about(id)),
-            None => Err(self.missing(id)),
-        }
+        let until = ends.filter(|_| !has_right(action));
+        let (may_cancel, may_retry) = (may(Action::Cancel), may(Action::Retry));
+        let viewer = Viewer { base: self.base.as_deref(), ticket, may_cancel, may_retry };
+        Ok(Seen { task, viewer, until })
     }
 
     /// Whether the task is one of those that the visitor's key, or its
@@ -347,10 +347,11 @@ fn offered(app: &App, parts: &request::Parts) -> Result<Offered, Refusal> {
 
 fn offered_by_field(app: &App, parts: &request::Parts) -> Option<Offered> {
     let token = bearer(&parts.headers)?;
-    (!token.starts_with(super::KEY_PREFIX)).then(|| judge(app, token, false))
+    (!token.starts_with(super::KEY_PREFIX)).then(|| judge(app, token, true))
 }
 
-/// What a token is. `rides` says whether links are to carry it on.
+/// What a token is. `rides` says whether links are to carry it on: not one of a cookie, which a page
+/// may be kept from reading.
 fn judge(app: &App, token: &str, rides: bool) -> Offered {
     match verify(&app.signing.keys(), token, app.engine.now()) {
         Ok(ticket) => Offered::Ticket(ticket, rides.then(|| token.to_owned())),

@@ -302,14 +302,25 @@ async fn a_silent_stream_is_kept_alive_by_comments_however_busy_the_store_is() {
 /// The right to follow ends with the ticket, not with the next event after that.
 #[tokio::test(start_paused = true)]
 async fn a_stream_ends_with_its_ticket() {
-    let api = Api::with_keys(vec![key("rk_k", "default", Scopes::ALL)]).await;
+    let worker = Scopes { submit: false, read: false, admin: false, ..Scopes::ALL };
+    let api = Api::with_keys(vec![
+        key("rk_k", "default", Scopes::ALL),
+        key("rk_worker", "default", worker),
+        key("rk_other", "other", Scopes::ALL),
+    ])
+    .await;
     let submit = post("/v1/tasks", &json!({"queue": "work", "retention": "1m", "deadline": "1m"}));
     let task = api.call(submit.field("relais-api-key", "rk_k")).await.json();
     let target = format!("{}?ticket={}", target(&task), task["ticket"].as_str().unwrap());
-    let (mut stream, _) = taken(&api.open(get(&target)).await);
-    let opened = tokio::time::Instant::now();
-    while stream.piece().await.is_some() {}
-    assert!(opened.elapsed() < limits::STREAM_LIFETIME_MAX / 2, "{:?}", opened.elapsed());
+    // A key that does not reach the task, or may not read it, gives no right that could last longer.
+    for key in ["", "rk_worker", "rk_other"] {
+        let request = get(&target);
+        let request = if key.is_empty() { request } else { request.field("relais-api-key", key) };
+        let (mut stream, _) = taken(&api.open(request).await);
+        let opened = tokio::time::Instant::now();
+        while stream.piece().await.is_some() {}
+        assert!(opened.elapsed() < limits::STREAM_LIFETIME_MAX / 2, "{key} {:?}", opened.elapsed());
+    }
 }
 
 #[tokio::test]
