@@ -25,6 +25,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub(crate) struct Learned {
     /// The position up to which all was learned.
     upto: AtomicU64,
+    /// The last position at this node's last sign of life.
+    at_last_beat: AtomicU64,
     /// Tasks whose erasure was made known lately: nobody is told of it twice.
     erased: Mutex<(HashSet<TaskId>, VecDeque<TaskId>)>,
     /// How often a named value was put or removed.
@@ -36,6 +38,7 @@ impl Default for Learned {
     fn default() -> Self {
         Self {
             upto: AtomicU64::new(0),
+            at_last_beat: AtomicU64::new(0),
             erased: Mutex::default(),
             secrets: watch::Sender::new(0),
             trouble: Trouble::default(),
@@ -44,7 +47,18 @@ impl Default for Learned {
 }
 
 impl Learned {
-    /// All up to here is known, because nobody else was there.
+    /// The node gives a sign of life, and nobody else does. What was done until the one before, it did,
+    /// or it learned of it; what was done since may be of a node that was silent, and comes back.
+    pub(crate) fn be_alone(&self) {
+        self.skip_to(self.at_last_beat.load(Ordering::Acquire));
+    }
+
+    /// A sign of life was given, when the store's last position was this.
+    pub(crate) fn beat_at(&self, head: u64) {
+        self.at_last_beat.store(head, Ordering::Release);
+    }
+
+    /// All up to here is known.
     pub(crate) fn skip_to(&self, pos: u64) {
         self.upto.fetch_max(pos, Ordering::AcqRel);
     }
@@ -208,6 +222,8 @@ impl Engine {
             }
         }
         self.refresh_all().await?;
+        // What is due of what was missed is looked for, too.
+        self.propose_alarm(self.now());
         self.wake_pools(None).await
     }
 }

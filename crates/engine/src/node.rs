@@ -15,10 +15,11 @@ impl Engine {
         let beat = Beat { node: own, format: FORMAT, now: self.now(), alive_for };
         let head = self.store().last_pos().await?;
         let nodes = self.store().beat(beat).await?;
+        let learned = &self.inner().learned;
         if nodes.living <= 1 {
-            // What was done until then this node did, or it learned of it.
-            self.inner().learned.skip_to(head);
+            learned.be_alone();
         }
+        learned.beat_at(head);
         for node in nodes.dead.iter().copied().filter(|node| *node != own) {
             let engine = self.clone();
             self.inner().tracker.spawn(async move { engine.take_back(node).await });

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use relais_core::limits::{NODE_ALIVE_FOR, NODE_BEAT_EVERY};
 use relais_core::{EventKind, FailureCode, LeaseToken, Policy, State, Status, limits};
-use relais_engine::{Config, Happening, Outcome, Settle, Subscription};
+use relais_engine::{Config, Happening, Outcome, Settle, Submission, Subscription};
 use relais_store::{Commit, MemoryStore, QueueChange, Store};
 use tokio::io::AsyncWriteExt as _;
 
@@ -88,6 +88,26 @@ async fn a_node_that_comes_back_runs_on() {
     call.stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
     let task = silent.until(task.spec.id, EventKind::Succeeded).await;
     assert_eq!(task.life.attempt, 1);
+}
+
+/// What it did before its next sign of life, the node that held it for dead passed over.
+#[tokio::test]
+async fn what_a_node_does_that_was_held_for_dead_is_learned() {
+    let (store, upstream) = (new_store(), Upstream::start().await);
+    let (silent, other) = (node(&store, 1).await, node(&store, 2).await);
+    let held = silent.submit(for_upstream(&upstream, "GET", true)).await;
+    let _call = upstream.next().await;
+    other.clock.advance(NODE_ALIVE_FOR);
+    other.until(held.spec.id, EventKind::AttemptFailed).await;
+    let task = silent.submit(for_workers()).await;
+    let mut follower = other.engine.follow(task.spec.id);
+    other.clock.advance(NODE_BEAT_EVERY);
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    silent.clock.advance(NODE_ALIVE_FOR + NODE_BEAT_EVERY);
+    let heard = tokio::time::timeout(Duration::from_secs(20), follower.after(0)).await;
+    heard.expect("an accept at another node is learned of");
 }
 
 /// Two nodes that know of each other.
@@ -193,6 +213,31 @@ async fn a_key_put_at_one_node_is_known_at_another() {
     other.engine.put_secret("signing-key/1", Some(Bytes::from_static(b"1"))).await.unwrap();
     changed.changed().await.unwrap();
     assert_eq!(one.engine.secrets("signing-key/").await.unwrap().len(), 1);
+}
+
+/// What another node scheduled, and it did not learn of, had no alarm here: it slept if that node died.
+#[tokio::test]
+async fn what_was_scheduled_meanwhile_starts_at_a_node_that_missed_too_much() {
+    let (one, other) = two_nodes().await;
+    let waits = one.lease(Duration::from_secs(300));
+    let (span, secret) = (Duration::from_secs(60), Some(Bytes::from_static(b"1")));
+    let goes_on = async {
+        tokio::task::yield_now().await;
+        let run_at = Some(one.engine.now().plus(span));
+        let task = other.submit(Submission { run_at, ..for_workers() }).await;
+        let secret = |n| Commit::Secret { name: format!("{n}"), value: secret.clone() };
+        let mut changed = one.engine.follow_secrets();
+        other.store.commit((0..=limits::CHANGES_KEPT).map(secret).collect()).await.unwrap();
+        changed.changed().await.unwrap();
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        one.clock.advance(span);
+        task
+    };
+    let both = async { tokio::join!(waits, goes_on) };
+    let (leased, task) = tokio::time::timeout(Duration::from_secs(20), both).await.unwrap();
+    assert_eq!(leased[0].task().spec.id, task.spec.id);
 }
 
 /// Who was away for more than is kept reads all anew.
