@@ -1,7 +1,9 @@
 //! Nodes and their signs of life: few rows, written as a whole.
 
+use std::collections::BTreeMap;
+
 use relais_core::Timestamp;
-use relais_store::{Beat, NodeRow, Nodes, Roll};
+use relais_store::{Beat, FORMAT, NodeRow, Nodes, Roll};
 use rusqlite::{Connection, params};
 
 use crate::fault::Fault;
@@ -11,14 +13,18 @@ use crate::sql;
 
 /// The nodes of the file.
 pub(crate) fn load(conn: &Connection) -> Result<Roll, Fault> {
-    let mut rows = Vec::new();
+    let mut rows = BTreeMap::new();
+    // What began on a disk that was full has no row, and what it held must be found all the same.
+    let unknown = NodeRow { format: FORMAT, beat_at: Timestamp::MIN, dead_at: Timestamp::MIN };
+    each(conn, sql::NODES_HOLDING, |row| {
+        rows.insert(row.get::<_, i64>(0)?.cast_unsigned(), unknown);
+        Ok(())
+    })?;
     each(conn, sql::NODES, |row| {
         let moment = |column| row.get(column).map(Timestamp::from_ms);
         let (beat_at, dead_at) = (moment(2)?, moment(3)?);
-        rows.push((
-            row.get::<_, i64>(0)?.cast_unsigned(),
-            NodeRow { format: row.get(1)?, beat_at, dead_at },
-        ));
+        let known = NodeRow { format: row.get(1)?, beat_at, dead_at };
+        rows.insert(row.get::<_, i64>(0)?.cast_unsigned(), known);
         Ok(())
     })?;
     Ok(Roll::of(rows))

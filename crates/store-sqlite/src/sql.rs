@@ -144,6 +144,8 @@ pub(crate) const SECRET_DELETE: &str = "delete from secret where name = ?1";
 // Nodes.
 
 pub(crate) const NODES: &str = "select id, format, beat_at, dead_at from node limit -1";
+pub(crate) const NODES_HOLDING: &str =
+    "select distinct node from task where node is not null limit -1";
 pub(crate) const NODE_HOLDS: &str = "select 1 from task where node = ?1 limit 1";
 pub(crate) const NODES_CLEAR: &str = "delete from node";
 pub(crate) const NODE_INSERT: &str = "insert into node (id, format, beat_at, dead_at)

@@ -3,10 +3,10 @@
 use std::fs;
 use std::sync::Mutex;
 
-use relais_core::{Command, Timestamp};
+use relais_core::{Command, Holder, Timestamp};
 use relais_store::conformance::World;
-use relais_store::conformance::fixture::{from, inline, task};
-use relais_store::{Commit, Health, Store as _, StoreError};
+use relais_store::conformance::fixture::{at, from, inline, ms, task, upstream};
+use relais_store::{Beat, Claim, Commit, FORMAT, Health, Store as _, StoreError};
 use relais_store_sqlite::{Options, SqliteStore};
 
 use tracing::field::{Field, Visit};
@@ -60,6 +60,29 @@ async fn a_full_store_refuses_what_is_new_and_recovers() {
     assert_eq!(store.health(), Health::Ready);
     store.close().await;
     assert_sound(&file_in(&folder));
+}
+
+/// The sign of life of a process that began on a full disk is not stored: after its death the attempts that
+/// it ran were left to the ends of their leases.
+#[tokio::test]
+async fn what_a_node_held_that_began_on_a_full_disk_is_found() {
+    let folder = new_folder();
+    let options =
+        Options { pages_max: Some(400), ..Options::new(file_in(&folder), Timestamp::from_ms(0)) };
+    let store = SqliteStore::open(&options).expect("it opens");
+    let world = World::from(store.clone());
+    let large = || task().runner(upstream(true)).input(inline(vec![1; 60_000]));
+    while store.commit(vec![world.accepting(large())]).await.is_ok() {}
+    let beat = |node| Beat { node, format: FORMAT, now: at(1), alive_for: ms(100) };
+    assert_eq!(store.beat(beat(7)).await.expect("it is taken").living, 1);
+    let claim = world.claiming(&from("mail").run_by(&upstream(true)).limit(1));
+    let claim = Claim { holder: Holder::Relais { epoch: 7 }, ..claim };
+    assert_eq!(store.claim(claim).await.expect("there is room for it").started.len(), 1);
+    store.close().await;
+    drop((world, store));
+
+    let store = SqliteStore::open(&options).expect("it opens");
+    assert_eq!(store.beat(beat(8)).await.expect("it is taken").dead, [7]);
 }
 
 #[tokio::test]
