@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use relais_core::{Command, Status, Timestamp};
 use relais_store::conformance::World;
 use relais_store::conformance::fixture::{from, queue, task, tenant};
-use relais_store::{Commit, Filter, Queues};
+use relais_store::{Commit, EventQuery, Filter, Queues};
 use rusqlite::Connection;
 
 use crate::fault::Fault;
 use crate::open::connect_reader;
-use crate::{Options, SqliteStore, list, read};
+use crate::{Options, SqliteStore, events, list, read};
 
 /// A store, and the folder it lives in.
 fn new_world() -> (World, tempfile::TempDir) {
@@ -108,6 +108,43 @@ async fn a_list_by_status_costs_what_it_shows() {
     let (few, many) = (lists_behind(1_000).await, lists_behind(30_000).await);
     for (few, many) in few.iter().zip(&many) {
         assert!(*many <= few + 60, "{many} steps behind 30,000, {few} behind 1,000");
+    }
+}
+
+/// Bytes that this process has read from files.
+#[cfg(target_os = "linux")]
+fn bytes_read() -> u64 {
+    let io = std::fs::read_to_string("/proc/self/io").expect("it is there");
+    let line = io.lines().find_map(|line| line.strip_prefix("rchar: "));
+    line.expect("it is told").parse().expect("a number")
+}
+
+/// A page of one event read all that the log said behind it: 220 ms beside 2,000 outputs of 50 kB. So did each
+/// piece of a stream.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_page_of_a_log_does_not_read_what_the_others_say() {
+    let (world, folder) = new_world();
+    let mut ids = Vec::new();
+    for _ in 0..20 {
+        let id = world.accept(task()).await;
+        let (_, nonce) = world.start_one(&from("mail").limit(1)).await;
+        for _ in 0..20 {
+            let output = Some(vec![b'1'; 60_000].into());
+            let (until, progress, checkpoint) = (Timestamp::from_ms(90_000), None, false);
+            world.step(id, Command::Report { nonce, until, progress, output, checkpoint }, 1).await;
+        }
+        ids.push(id);
+    }
+    let conn = connect_reader(&file_in(&folder)).expect("it opens");
+    let of_one = EventQuery::Task { id: ids[0], after: 0, limit: 3 };
+    let (tenant, label) = (tenant("default"), None);
+    let of_many = EventQuery::Store { tenant, tasks: ids, label, after: 0, limit: 3 };
+    for (query, most) in [(of_one, 300_000), (of_many, 3_000_000)] {
+        let before = bytes_read();
+        let told = events::events(&conn, &query).expect("it can be asked");
+        let read = bytes_read() - before;
+        assert!(told.len() == 3 && read < most, "{} events, {read} bytes", told.len());
     }
 }
 

@@ -2,7 +2,7 @@
 
 use relais_core::{Spec, TaskId, TenantName};
 use relais_store::{EventQuery, Logged};
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Row, Transaction, params};
 
 use crate::codec;
 use crate::fault::Fault;
@@ -61,12 +61,23 @@ fn behind(conn: &Connection, id: TaskId, after: u64) -> Result<u64, Fault> {
 }
 
 fn of_task(conn: &Connection, id: TaskId, after: u64, limit: usize) -> Result<Vec<Logged>, Fault> {
-    let mut select = conn.prepare_cached(sql::READ_EVENTS)?;
-    let mut rows =
-        select.query(params![codec::id_bytes(id), signed(after), signed(limit as u64)])?;
-    let mut events = Vec::new();
-    while let Some(row) = rows.next()? {
-        events.push(logged(id, row)?);
+    let snapshot = conn.unchecked_transaction()?;
+    let mut select = conn.prepare_cached(sql::READ_PLACES)?;
+    let behind = params![codec::id_bytes(id), signed(after), signed(limit as u64)];
+    let places = select.query_map(behind, |row| Ok((row.get(0)?, id)))?;
+    told(&snapshot, places.collect::<Result<_, _>>()?)
+}
+
+/// What the events at these places say. Of one moment with the places: an event that went in between
+/// would look like the end of its log.
+fn told(snapshot: &Transaction<'_>, places: Vec<(i64, TaskId)>) -> Result<Vec<Logged>, Fault> {
+    let mut select = snapshot.prepare_cached(sql::READ_EVENT)?;
+    let mut events = Vec::with_capacity(places.len());
+    for (pos, id) in places {
+        let mut rows = select.query([pos])?;
+        if let Some(row) = rows.next()? {
+            events.push(logged(id, row)?);
+        }
     }
     Ok(events)
 }
@@ -106,8 +117,9 @@ impl Log<'_> {
 
     /// Merges the logs of a few tasks.
     fn of_tasks(&self, tasks: &[TaskId]) -> Result<Vec<Logged>, Fault> {
-        let mut select = self.conn.prepare_cached(sql::READ_EVENTS_AFTER)?;
-        let mut events = Vec::new();
+        let snapshot = self.conn.unchecked_transaction()?;
+        let mut select = self.conn.prepare_cached(sql::READ_PLACES_AFTER)?;
+        let mut places: Vec<(i64, TaskId)> = Vec::new();
         for id in tasks {
             if !self.has_label(*id)? {
                 continue;
@@ -116,13 +128,13 @@ impl Log<'_> {
             let after = (signed(self.after), signed(self.limit as u64));
             let mut rows = select.query(params![codec::id_bytes(*id), tenant, after.0, after.1])?;
             while let Some(row) = rows.next()? {
-                events.push(logged(*id, row)?);
+                places.push((row.get(0)?, *id));
             }
         }
-        events.sort_unstable_by_key(|event| event.pos);
-        events.dedup_by_key(|event| event.pos);
-        events.truncate(self.limit);
-        Ok(events)
+        places.sort_unstable();
+        places.dedup();
+        places.truncate(self.limit);
+        told(&snapshot, places)
     }
 
     fn has_label(&self, id: TaskId) -> Result<bool, Fault> {

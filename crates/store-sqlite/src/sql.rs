@@ -247,25 +247,27 @@ pub(crate) const READ_LAST_SEQ: &str = "select seq from event
 pub(crate) const READ_LAST_POS: &str = "select max(
     ifnull((select max(pos) from event), 0),
     ifnull((select value from counter where name = ?1), 0)) limit 1";
-/// One task's log from its end back to a number.
-pub(crate) const READ_EVENTS: &str = "with recursive chain (pos, seq, prev, data) as (
-    select pos, seq, prev, data from event
+/// Where the first events of one task's log behind a number are: found from its end, without what
+/// they say, which may be large.
+pub(crate) const READ_PLACES: &str = "with recursive chain (pos, seq, prev) as (
+    select pos, seq, prev from event
         where pos = (select last_pos from task where id = ?1 limit 1) and seq > ?2
     union all
-    select event.pos, event.seq, event.prev, event.data from chain
+    select event.pos, event.seq, event.prev from chain
         join event on event.pos = chain.prev where event.seq > ?2
-    ) select pos, seq, data from chain order by seq limit ?3";
-/// As above, from its end back to a position; nothing for a task of another tenant.
-pub(crate) const READ_EVENTS_AFTER: &str = "with recursive chain (pos, seq, prev, data) as (
-    select pos, seq, prev, data from event
+    ) select pos from chain order by seq limit ?3";
+/// As above, behind a position; nothing for a task of another tenant.
+pub(crate) const READ_PLACES_AFTER: &str = "with recursive chain (pos, seq, prev) as (
+    select pos, seq, prev from event
         where pos > ?3 and pos = (select last_pos from task
             join pool on pool.id = pool_id join queue on queue.id = queue_id
             join tenant on tenant.id = tenant_id
             where task.id = ?1 and tenant.name = ?2 limit 1)
     union all
-    select event.pos, event.seq, event.prev, event.data from chain
+    select event.pos, event.seq, event.prev from chain
         join event on event.pos = chain.prev where event.pos > ?3
-    ) select pos, seq, data from chain order by seq limit ?4";
+    ) select pos from chain order by seq limit ?4";
+pub(crate) const READ_EVENT: &str = "select pos, seq, data from event where pos = ?1 limit 1";
 pub(crate) const READ_LOG: &str = "select event.pos, event.seq, event.data, task.id, task.spec
     from event join task on task.n = event.n
     where event.pos > ?1 and task.pool_id in (select pool.id from pool
