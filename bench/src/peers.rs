@@ -8,6 +8,7 @@ pub(crate) mod channel;
 mod durable_streams;
 mod nchan;
 mod program;
+mod readers;
 pub(crate) mod relais;
 mod restate;
 mod table;

@@ -1,9 +1,7 @@
 //! Followers of one channel: what each costs the server, how soon all have a message, and how many
 //! messages a second arrive.
 
-use std::cell::RefCell;
 use std::future::Future;
-use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -13,9 +11,9 @@ use futures_util::future::try_join_all;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
 
 use super::program::{Program, memory};
+use super::readers::Readers;
 use crate::http::Connection;
 use crate::process::Relais;
 use crate::report::median;
@@ -23,7 +21,7 @@ use crate::report::median;
 /// Length of a message, bytes.
 const MESSAGE: usize = 200;
 /// Stands once in each message, and nowhere else in what servers send.
-const MARK: u8 = b'~';
+pub(super) const MARK: u8 = b'~';
 /// Messages of which the median time to the last follower is taken.
 const SINGLES: usize = 9;
 /// How many connect at once.
@@ -101,16 +99,15 @@ pub(crate) async fn measure(
     burst: usize,
 ) -> anyhow::Result<Spread> {
     let tally = Arc::new(Tally::of(followers));
-    let mut readers = JoinSet::new();
+    let mut readers = Readers::start(&tally)?;
     let mut publisher = Connection::open(&channel.address).await?;
     // What a server sets up once is not a follower's memory: one follows and gets a message before.
-    join(channel, &tally, &mut readers, 0..1).await?;
+    join(channel, &readers, 0..1).await?;
     tally.quiet().await;
     delivered(&tally, 1, &mut readers, publish(&mut publisher, channel, 1)).await?;
     let before = memory(channel.server.pid())?;
     for first in (1..followers).step_by(CONNECTING) {
-        let some = first..followers.min(first + CONNECTING);
-        join(channel, &tally, &mut readers, some).await?;
+        join(channel, &readers, first..followers.min(first + CONNECTING)).await?;
     }
     tally.quiet().await;
     let grown = memory(channel.server.pid())?.saturating_sub(before);
@@ -134,14 +131,12 @@ pub(crate) async fn measure(
 /// Opens the streams of some followers and reads them from now on.
 async fn join(
     channel: &Channel,
-    tally: &Arc<Tally>,
-    readers: &mut JoinSet<anyhow::Result<()>>,
+    readers: &Readers,
     followers: std::ops::Range<usize>,
 ) -> anyhow::Result<()> {
     let streams = try_join_all(followers.clone().map(|_| follow(channel))).await?;
     for (follower, stream) in followers.zip(streams) {
-        let tally = Arc::clone(tally);
-        readers.spawn(async move { read(&stream, &tally, follower).await });
+        readers.read(follower, stream.into_std()?)?;
     }
     Ok(())
 }
@@ -156,28 +151,6 @@ async fn follow(channel: &Channel) -> anyhow::Result<TcpStream> {
     }
     ensure!(seen.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&seen));
     Ok(stream)
-}
-
-thread_local! {
-    /// What is being read: one for all followers of a thread, as it is empty between two reads.
-    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; 64 << 10]);
-}
-
-/// Counts what one follower gets, until the server ends.
-async fn read(stream: &TcpStream, tally: &Tally, follower: usize) -> anyhow::Result<()> {
-    loop {
-        stream.readable().await?;
-        let read = BUFFER.with_borrow_mut(|buffer| {
-            let read = stream.try_read(buffer)?;
-            tally.add(follower, memchr::memchr_iter(MARK, &buffer[..read]).count() as u64);
-            Ok::<_, std::io::Error>(read)
-        });
-        match read {
-            Ok(0) => bail!("a stream ended early"),
-            Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error.into()),
-            _ => {}
-        }
-    }
 }
 
 async fn publish(
@@ -196,7 +169,7 @@ async fn publish(
 async fn delivered(
     tally: &Tally,
     count: usize,
-    readers: &mut JoinSet<anyhow::Result<()>>,
+    readers: &mut Readers,
     sent: impl Future<Output = anyhow::Result<()>>,
 ) -> anyhow::Result<Duration> {
     tally.expect_more(count);
@@ -204,10 +177,7 @@ async fn delivered(
     let arrived = async {
         tokio::select! {
             () = tally.reached.notified() => Ok(began.elapsed()),
-            Some(ended) = readers.join_next() => Err(match ended? {
-                Ok(()) => anyhow::anyhow!("a follower stopped"),
-                Err(error) => error,
-            }),
+            Some(error) = readers.failed.recv() => Err(error),
             () = tokio::time::sleep(PATIENCE) => bail!("{} did not arrive", tally.missing()),
         }
     };
@@ -215,7 +185,7 @@ async fn delivered(
 }
 
 /// Messages that arrived.
-struct Tally {
+pub(super) struct Tally {
     each: Vec<AtomicU64>,
     all: AtomicU64,
     /// At how many of all somebody is woken.
@@ -224,7 +194,7 @@ struct Tally {
 }
 
 impl Tally {
-    fn of(followers: usize) -> Self {
+    pub(super) fn of(followers: usize) -> Self {
         Self {
             each: std::iter::repeat_with(AtomicU64::default).take(followers).collect(),
             all: AtomicU64::new(0),
@@ -233,7 +203,7 @@ impl Tally {
         }
     }
 
-    fn add(&self, follower: usize, messages: u64) {
+    pub(super) fn add(&self, follower: usize, messages: u64) {
         if messages == 0 {
             return;
         }
@@ -243,6 +213,10 @@ impl Tally {
         if before < awaited && before + messages >= awaited {
             self.reached.notify_one();
         }
+    }
+
+    pub(super) fn followers(&self) -> usize {
+        self.each.len()
     }
 
     fn expect_more(&self, count: usize) {

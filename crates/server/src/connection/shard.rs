@@ -67,7 +67,7 @@ impl Shards {
         app: &Arc<App>,
         tracker: &TaskTracker,
         socket: TcpStream,
-        (head, stream, opening): (Vec<u8>, EventStream, Bytes),
+        (head, mut stream, opening): (Vec<u8>, EventStream, Bytes),
         permit: Permit,
     ) {
         // A socket that cannot be taken from the runtime is closed.
@@ -78,6 +78,7 @@ impl Shards {
             tracing::warn!("a stream was closed: the system has no room for another poll");
             return;
         }
+        stream.leave_connection();
         let mut first = head;
         chunk::write(&opening, &mut first);
         let desk = &desks[self.next.fetch_add(1, Ordering::Relaxed) % desks.len()];

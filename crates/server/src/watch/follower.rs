@@ -51,6 +51,12 @@ impl Follower {
         Self { app, channel, cursor, client }
     }
 
+    /// Forgets what the connection knew of its client: whoever drives the follower now learns from the
+    /// socket that it has gone.
+    pub(crate) fn forget_client(&mut self) {
+        self.client = Client::default();
+    }
+
     /// What is to be done now.
     pub(crate) fn step(&mut self, view: &View, now: Instant) -> Step {
         let is_stopping = self.app.stop.is_cancelled();

@@ -161,6 +161,11 @@ impl EventStream {
         self.form
     }
 
+    /// It is written to a bare socket from now on, which tells itself when its client has gone.
+    pub(crate) fn leave_connection(&mut self) {
+        self.follower.forget_client();
+    }
+
     /// Who follows.
     pub(crate) fn follower(&self) -> &Follower {
         &self.follower
