@@ -26,7 +26,7 @@ pub(super) struct Readers {
     stop: Waker,
     thread: Option<JoinHandle<()>>,
     /// What went wrong with a stream.
-    pub(super) failed: mpsc::UnboundedReceiver<anyhow::Error>,
+    pub(super) failed: mpsc::Receiver<anyhow::Error>,
 }
 
 impl Readers {
@@ -40,12 +40,12 @@ impl Readers {
         let stop = Waker::new(poll.registry(), STOP)?;
         let streams: Vec<_> = (0..tally.followers()).map(|_| OnceLock::new()).collect();
         let streams = Arc::new(streams);
-        let (failing, failed) = mpsc::unbounded_channel();
+        let (failing, failed) = mpsc::channel(1);
         let (of_thread, tally) = (streams.clone(), tally.clone());
         let thread = thread::Builder::new().name("readers".to_owned()).spawn(move || {
             if let Err(error) = run(poll, &of_thread, &tally) {
                 // Whoever measures may have gone.
-                let _ = failing.send(error);
+                let _ = failing.try_send(error);
             }
         })?;
         Ok(Self { streams, registry, stop, thread: Some(thread), failed })

@@ -1,7 +1,7 @@
 //! The embedded store: one SQLite file, its log, and a folder of large bodies beside it.
 //!
-//! One thread writes, in transactions that gather whatever has arrived (`writer`); one copies the
-//! log beside it (`checkpoint`); a few connections read (`readers`). What changes a task is decided
+//! One thread writes, in transactions that gather whatever has arrived (`writer`); one makes them durable
+//! (`syncer`); one copies the log (`checkpoint`); a few connections read (`readers`). What changes a task is decided
 //! by `relais_core::step`, inside the transaction (`scribe`). Not here: HTTP, clocks, randomness.
 
 mod accept;
@@ -27,6 +27,7 @@ mod open;
 mod read;
 mod readers;
 mod recent;
+mod request;
 mod reserve;
 mod row;
 mod scribe;
@@ -34,8 +35,10 @@ mod shared;
 mod spool;
 mod sql;
 mod step;
+mod syncer;
 mod system;
 mod tidy;
+mod unsynced;
 mod writer;
 
 use std::fmt;
@@ -56,9 +59,9 @@ pub use copy::CopyError;
 use fault::Fault;
 use open::Parts;
 pub use open::{OpenError, Options};
+use request::Request;
 use spool::FileSpool;
 use system::Machine;
-use writer::Request;
 
 /// A store in one SQLite file.
 #[derive(Clone)]
@@ -237,6 +240,7 @@ impl Store for SqliteStore {
             let Some(notices) = notices else { return Ok(Changes::Gap { head }) };
             let read = self.page(move |conn| changes::entries(conn, (after, head), limit));
             let (entries, upto) = read.await?;
+            self.parts.shared.unsynced.all().await?;
             Ok(Changes::merged(entries, notices, (after, upto)))
         })
     }
@@ -251,24 +255,45 @@ impl Store for SqliteStore {
     }
 
     fn read(&self, ids: Vec<TaskId>) -> StoreFuture<'_, Vec<Option<Task>>> {
-        if ids.len() <= READ_HERE_MAX {
-            self.point(move |conn| read::tasks(conn, &ids))
-        } else {
-            self.page(move |conn| read::tasks(conn, &ids))
-        }
+        Box::pin(async move {
+            let wanted = ids.clone();
+            let tasks = if ids.len() <= READ_HERE_MAX {
+                self.point(move |conn| read::tasks(conn, &ids)).await?
+            } else {
+                self.page(move |conn| read::tasks(conn, &ids)).await?
+            };
+            self.parts.shared.unsynced.tasks(&wanted).await?;
+            Ok(tasks)
+        })
     }
 
     fn list(&self, filter: Filter) -> StoreFuture<'_, Page> {
-        self.page(move |conn| list::page(conn, &filter))
+        Box::pin(async move {
+            let page = self.page(move |conn| list::page(conn, &filter)).await?;
+            self.parts.shared.unsynced.all().await?;
+            Ok(page)
+        })
     }
 
     fn events(&self, query: EventQuery) -> StoreFuture<'_, Vec<Logged>> {
         Box::pin(async move {
+            let of = match &query {
+                EventQuery::Task { id, .. } => Some(*id),
+                EventQuery::Store { .. } => None,
+            };
             // A thread for each of a thousand streams that open together would cost more than they do.
-            if self.point(|conn| events::are_few(conn, &query, EVENTS_HERE_MAX)).await? {
-                return self.point(|conn| events::events(conn, &query)).await;
+            let events =
+                if self.point(|conn| events::are_few(conn, &query, EVENTS_HERE_MAX)).await? {
+                    self.point(|conn| events::events(conn, &query)).await?
+                } else {
+                    self.page(move |conn| events::events(conn, &query)).await?
+                };
+            let unsynced = &self.parts.shared.unsynced;
+            match of {
+                Some(id) => unsynced.tasks(&[id]).await?,
+                None => unsynced.all().await?,
             }
-            self.page(move |conn| events::events(conn, &query)).await
+            Ok(events)
         })
     }
 
@@ -276,6 +301,8 @@ impl Store for SqliteStore {
         self.point(events::last_pos)
     }
 
+    /// Waits for no sync: a body changes together with its task only, and who asks for one has read
+    /// the task or was answered that it changed.
     fn body(&self, task: TaskId, kind: BodyKind) -> StoreFuture<'_, Option<StoredBody>> {
         let files = &self.parts.shared.files;
         self.point(move |conn| read::body(conn, files, task, kind))

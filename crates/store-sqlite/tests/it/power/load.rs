@@ -3,19 +3,20 @@
 //! A note is a line in a file beside the store, written after the answer came. So it has its place
 //! in the journal: what the world outside knew when the power went.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use relais_core::{BodyKind, Command, TaskId};
+use relais_core::{BodyKind, Command, Task, TaskId};
 use relais_store::conformance::World;
 use relais_store::conformance::fixture::{Ask, from, inline, task};
 use relais_store::conformance::random::Dice;
-use relais_store::{Body, Claim, Claimed, Commit, Committed, StepOf};
+use relais_store::{Body, Claim, Claimed, Commit, Committed, Filter, StepOf};
 use relais_store_sqlite::SqliteStore;
 
 use super::journal::{FOLDER, LIFE};
@@ -80,6 +81,7 @@ async fn live(folder: &Path, life: u64) -> SqliteStore {
         notes: notes.expect("it is ours"),
         life,
         drawn: AtomicU64::new(0),
+        known: Mutex::default(),
     });
     load.clone().work_together().await;
     if life == 2 {
@@ -94,11 +96,22 @@ struct Load {
     notes: File,
     life: u64,
     drawn: AtomicU64,
+    /// The versions that were noted last.
+    known: Mutex<BTreeMap<u128, u64>>,
 }
 
 impl Load {
     fn note(&self, line: &str) {
         (&self.notes).write_all(format!("{line}\n").as_bytes()).expect("it is ours");
+    }
+
+    /// Notes a version of a task, unless it was only seen and is known already.
+    fn note_version(&self, said: &str, task: &Task, more: &str) {
+        let (id, version) = (task.spec.id.as_u128(), task.life.version);
+        let known = self.known.lock().expect("nothing panics").insert(id, version);
+        if said != "seen" || known.is_none_or(|known| known < version) {
+            self.note(&format!("{said} {id} {version}{more}"));
+        }
     }
 
     /// What no other life draws.
@@ -107,9 +120,30 @@ impl Load {
     }
 
     async fn work_together(self: Arc<Self>) {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let reader = tokio::spawn(self.clone().look(is_over.clone()));
         let works: Vec<_> = (0..SUBMITTERS).map(|at| tokio::spawn(self.clone().work(at))).collect();
         for work in works {
             work.await.expect("no panic");
+        }
+        is_over.store(true, Ordering::Relaxed);
+        reader.await.expect("no panic");
+    }
+
+    /// Reads tasks and lists all the time: what anybody was shown is promised as well.
+    async fn look(self: Arc<Self>, is_over: Arc<AtomicBool>) {
+        while !is_over.load(Ordering::Relaxed) {
+            let newest = self.drawn.load(Ordering::Relaxed);
+            let drawn = newest.saturating_sub(8)..=newest;
+            let id =
+                |drawn: u64| TaskId::from_u128(0x0190 << 112 | u128::from(self.life << 32 | drawn));
+            let read = self.world.store.read(drawn.map(id).collect()).await.expect("it works");
+            let some = Filter { limit: 4, ..Filter::default() };
+            let listed = self.world.store.list(some).await.expect("it works").tasks;
+            for task in read.into_iter().flatten().chain(listed) {
+                self.note_version("seen", &task, "");
+            }
+            tokio::task::yield_now().await;
         }
     }
 
@@ -149,7 +183,7 @@ impl Load {
         };
         let started = self.world.store.claim(claim).await.expect("the store works").started;
         for task in started.iter().map(Claimed::task) {
-            self.note(&format!("started {} {}", task.spec.id.as_u128(), task.life.version));
+            self.note_version("started", task, "");
         }
         started
     }
@@ -161,8 +195,7 @@ impl Load {
         let step =
             StepOf { bodies: vec![(BodyKind::Result, result)], ..World::stepping(id, succeed, 5) };
         let stepped = self.world.try_step_of(step).await.expect("it has the lease");
-        let version = stepped.changed.task.life.version;
-        self.note(&format!("settled {} {version} {len}", id.as_u128()));
+        self.note_version("settled", &stepped.changed.task, &format!(" {len}"));
         id
     }
 

@@ -15,7 +15,8 @@ use crate::try_open;
 struct Promise {
     /// The last version anybody heard of.
     version: u64,
-    input: Vec<u8>,
+    /// Not known of a task that was only seen so far.
+    input: Option<Vec<u8>>,
     result: Option<Vec<u8>>,
     end: End,
 }
@@ -49,12 +50,12 @@ impl Promises {
             match said {
                 "erasing" => task.end = End::Erasing,
                 "erased" => task.end = End::Erased,
-                "accepted" | "started" | "settled" => {
+                "accepted" | "started" | "settled" | "seen" => {
                     // Another one may be faster to note what it did next.
                     task.version = task.version.max(number().expect("a version") as u64);
                     let mut bytes = |kind| bytes_of(id, kind, number().expect("a length"));
                     match said {
-                        "accepted" => task.input = bytes(BodyKind::Input),
+                        "accepted" => task.input = Some(bytes(BodyKind::Input)),
                         "settled" => task.result = Some(bytes(BodyKind::Result)),
                         _ => {}
                     }
@@ -96,7 +97,7 @@ impl Promises {
             if task.life.version < *version {
                 return Err(format!("{said}: it fell back to {}", task.life.version));
             }
-            let bodies = [(BodyKind::Input, Some(input)), (BodyKind::Result, result.as_ref())];
+            let bodies = [(BodyKind::Input, input.as_ref()), (BodyKind::Result, result.as_ref())];
             for (kind, bytes) in bodies {
                 let Some(bytes) = bytes else { continue };
                 let body = body(store, id, kind).await;
