@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use minicbor::{Decode, Encode};
-use relais_core::limits;
+use relais_core::{Task, limits};
 use relais_store::{Body, Data, StoreError, row};
 use serde::de::IgnoredAny;
 
@@ -215,6 +215,14 @@ mod fields {
 #[must_use]
 pub fn encode<T: Encode<()>>(envelope: &T) -> Bytes {
     row::encode(envelope).into()
+}
+
+/// What engine and server remember of a task beside its rules.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] when it cannot be read.
+pub fn context_of(task: &Task) -> Result<Context, StoreError> {
+    decode(&task.spec.context)
 }
 
 /// Decodes an envelope.

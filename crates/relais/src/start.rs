@@ -13,7 +13,7 @@ use relais_core::Timestamp;
 use relais_engine::seal::{SealKey, SealKeyId};
 use relais_engine::{Clock as _, Engine, SystemChance, SystemClock};
 use relais_server::auth::{KEY_SECRETS, decode_key};
-use relais_server::{App, Door};
+use relais_server::{App, Door, Stop};
 use relais_store::{Commit, Health, MemoryStore, Store, StoreError};
 use relais_store_sqlite::{Options, Report, SqliteStore};
 use tokio::net::{TcpListener, TcpSocket};
@@ -42,7 +42,9 @@ pub(crate) async fn serve(settings: Settings, overrides: Overrides) -> anyhow::R
     let app = App::new(settings.server.clone(), engine.clone())
         .await
         .with_context(|| format!("could not start on {}", settings.store))?;
-    for warning in app.certificate_warnings() {
+    let door = Door::new(app.clone());
+    let door = door.map_err(|problem| anyhow::anyhow!("{}: {}", problem.path, problem.why))?;
+    for warning in door.certificate_warnings() {
         tracing::warn!("{warning}");
     }
     let (public, admin) = (listen(public)?, listen(admin)?);
@@ -53,8 +55,6 @@ pub(crate) async fn serve(settings: Settings, overrides: Overrides) -> anyhow::R
         settings.server.admin_scheme(),
         admin.local_addr()?
     );
-    let door = Door::new(app.clone());
-    let door = door.map_err(|problem| anyhow::anyhow!("{}: {}", problem.path, problem.why))?;
     let mut serving = tokio::spawn(relais_server::serve(door.clone(), public, admin));
     say(ready.clone());
     tracing::info!(store = %settings.store, "{ready}");
@@ -85,7 +85,7 @@ pub(crate) async fn serve(settings: Settings, overrides: Overrides) -> anyhow::R
         // Nothing that is still running could be recorded.
         return Err(error);
     }
-    leave(&app, &engine, reload.drain_delay()).await;
+    leave(&app.stop, &engine, reload.drain_delay()).await;
     serving.await?;
     opened.close().await;
     tracing::info!("stopped");
@@ -109,8 +109,8 @@ fn say(line: String) {
 /// Takes a server out of service, in an order that nobody who uses it sees as an outage: whoever
 /// sends work here learns that it is not ready, then new work is refused, then what runs has ended,
 /// and only then streams and listeners close.
-async fn leave(app: &App, engine: &Engine, delay: Duration) {
-    app.leave();
+async fn leave(stop: &Stop, engine: &Engine, delay: Duration) {
+    stop.leave();
     if !delay.is_zero() {
         tracing::info!("leaving: /readyz says so for {delay:?}, everything else goes on");
         tokio::time::sleep(delay).await;
@@ -118,7 +118,7 @@ async fn leave(app: &App, engine: &Engine, delay: Duration) {
     tracing::info!("draining: nothing new is taken, what runs may end");
     engine.drain().await;
     tracing::info!("closing: streams and connections end");
-    app.close();
+    stop.close();
 }
 
 /// A store that is open.

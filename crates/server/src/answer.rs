@@ -2,6 +2,8 @@
 //! conversion of errors to HTTP.
 
 pub(crate) mod accepted;
+pub(crate) mod answers;
+pub(crate) mod base;
 pub(crate) mod cors;
 pub(crate) mod etag;
 pub(crate) mod links;

@@ -10,11 +10,12 @@ mod signing;
 mod ticket;
 mod visitor;
 
-use relais_api::fields;
 use std::sync::Arc;
 
 use http::{HeaderMap, header};
+use relais_api::fields;
 use relais_core::TenantName;
+use relais_engine::{Engine, EngineError};
 
 pub(crate) use keys::Keys;
 pub use keys::{InvalidKey, KEY_SECRETS, decode_key, encode_key, hash_key, unhex};
@@ -24,14 +25,35 @@ use mac::draw;
 pub(crate) use signing::Signing;
 pub(crate) use ticket::{BadTicket, mint};
 pub use ticket::{Ticket, read_unverified};
-pub(crate) use visitor::{Action, Chooser, Seen, Visitor, read_by_ticket, sees_all_of};
+pub(crate) use visitor::{Action, Chooser, Seen, Visitor};
 
+use crate::answer::base::Base;
 use crate::answer::problem::Refusal;
-use crate::app::App;
-use crate::config::{ApiKey, Scopes};
+use crate::config::{ApiKey, Scopes, ServerConfig};
 
 /// What every API key begins with.
 const KEY_PREFIX: &str = "rk_";
+
+/// Why the keys in the store cannot be gone by.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysError {
+    /// The store cannot be read, or not be written.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A key makes no sense.
+    #[error("the key {0} in the store cannot be read")]
+    Unreadable(String),
+}
+
+/// What says who calls, and what that reaches.
+pub(crate) struct Auth {
+    pub(crate) engine: Engine,
+    pub(crate) config: Arc<ServerConfig>,
+    pub(crate) base: Arc<Base>,
+    pub(crate) keys: Keys,
+    pub(crate) signing: Arc<Signing>,
+    pub(crate) mac: Arc<CallerMac>,
+}
 
 /// Who calls, as far as an API key says so.
 #[derive(Debug, Clone)]
@@ -100,31 +122,38 @@ impl Scope {
     }
 }
 
-/// Who calls the front door: there only `Relais-Api-Key` is ours,
-/// `Authorization` is the upstream's.
-///
-/// # Errors
-/// When a key is given that is not known.
-pub(crate) async fn front_door_caller(app: &App, headers: &HeaderMap) -> Result<Caller, Refusal> {
-    let mut lines = headers.get_all(fields::API_KEY).iter();
-    let Some(line) = lines.next() else { return Ok(Caller::Nobody) };
-    match (line.to_str(), lines.next()) {
-        (Ok(text), None) => find(app, text.trim()).await,
-        _ => Err(Refusal::invalid_key()),
+impl Auth {
+    /// Who calls the front door: there only `Relais-Api-Key` is ours,
+    /// `Authorization` is the upstream's.
+    ///
+    /// # Errors
+    /// When a key is given that is not known.
+    pub(crate) async fn front_door_caller(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
+        let mut lines = headers.get_all(fields::API_KEY).iter();
+        let Some(line) = lines.next() else { return Ok(Caller::Nobody) };
+        match (line.to_str(), lines.next()) {
+            (Ok(text), None) => self.find(text.trim()).await,
+            _ => Err(Refusal::invalid_key()),
+        }
     }
-}
 
-/// Who calls the task API: there a key may also come as a bearer token.
-///
-/// # Errors
-/// When a key is given that is not known.
-pub(crate) async fn api_caller(app: &App, headers: &HeaderMap) -> Result<Caller, Refusal> {
-    match front_door_caller(app, headers).await? {
-        Caller::Nobody => match bearer(headers) {
-            Some(token) if token.starts_with(KEY_PREFIX) => find(app, token).await,
-            _ => Ok(Caller::Nobody),
-        },
-        caller @ Caller::Key(_) => Ok(caller),
+    /// Who calls the task API: there a key may also come as a bearer token.
+    ///
+    /// # Errors
+    /// When a key is given that is not known.
+    pub(crate) async fn api_caller(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
+        match self.front_door_caller(headers).await? {
+            Caller::Nobody => match bearer(headers) {
+                Some(token) if token.starts_with(KEY_PREFIX) => self.find(token).await,
+                _ => Ok(Caller::Nobody),
+            },
+            caller @ Caller::Key(_) => Ok(caller),
+        }
+    }
+
+    async fn find(&self, text: &str) -> Result<Caller, Refusal> {
+        let key = self.keys.find(&self.engine, text).await?;
+        key.map(Caller::Key).ok_or_else(Refusal::invalid_key)
     }
 }
 
@@ -133,9 +162,4 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let text = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = text.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-}
-
-async fn find(app: &App, text: &str) -> Result<Caller, Refusal> {
-    let key = app.keys.find(&app.engine, text).await?;
-    key.map(Caller::Key).ok_or_else(Refusal::invalid_key)
 }

@@ -48,7 +48,6 @@ pub(crate) use self::streams::Turns;
 use self::timing::Timing;
 use self::transport::Transport;
 use crate::answer::problem::Refusal;
-use crate::app::Side;
 use crate::service::Door;
 use crate::watch::stream::{EventStream, Streaming};
 
@@ -76,6 +75,15 @@ const LINGER_BUFFER_BYTES: usize = 16 << 10;
 
 /// The right to hold one connection; given back when the last holder drops it.
 pub(crate) type Permit = Arc<OwnedSemaphorePermit>;
+
+/// Which listener a request came in by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// The front door and the task API.
+    Public,
+    /// Metrics and administration.
+    Admin,
+}
 
 /// Who is at the other end: an extension of every request.
 #[derive(Debug, Clone)]
@@ -317,7 +325,7 @@ async fn finish(door: &Door, stream: Transport, watch: &Watch, end: End, permit:
 /// Says why the connection ends.
 async fn say(door: &Door, mut stream: Transport, refusal: &Refusal) {
     door.app.metrics.refused(refusal.code());
-    let response = refusal.response(door.app.base(), None);
+    let response = refusal.response(door.app.base.as_str(), None);
     let bytes = head::whole(response, door.app.engine.now()).await;
     if matches!(timeout(SAY_WITHIN, stream.write_all(&bytes)).await, Ok(Ok(()))) {
         linger(stream).await;

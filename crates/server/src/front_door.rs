@@ -25,7 +25,7 @@ use axum::response::Response;
 use http::Request;
 use relais_api::codes;
 use relais_core::{Task, TaskId};
-use relais_engine::{EngineError, Submission, Submitted};
+use relais_engine::{Engine, EngineError, Submission, Submitted};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -37,6 +37,7 @@ use self::mode::{Patience, Way, way};
 use self::table::{Found, Table, is_ambiguous};
 use crate::answer::accepted::How;
 use crate::answer::cors;
+use crate::answer::pace::refuse_submission;
 use crate::answer::pages;
 use crate::answer::problem::Refusal;
 use crate::answer::submitted::attached_response;
@@ -73,7 +74,12 @@ impl FrontDoor {
             path: app.config.routes[route].path.clone(),
             why: why.to_owned(),
         })?;
-        let proxy = Proxy::new(app.clone(), tracker);
+        let proxy = Proxy {
+            engine: app.engine.clone(),
+            config: app.config.clone(),
+            stop: app.stop.clone(),
+            tracker,
+        };
         Ok(Self { app, table, proxy })
     }
 
@@ -84,7 +90,7 @@ impl FrontDoor {
         match self.dispatch(request).await {
             Ok(response) => response,
             Err(refusal) => {
-                let document = self.app.refuse(&refusal, &path);
+                let document = self.app.answers.refuse(&refusal, &path);
                 match page {
                     Some(language) => {
                         pages::in_place_of(document, pages::refused(refusal.code(), language))
@@ -107,7 +113,7 @@ impl FrontDoor {
             && let Found::Route(index, _) = self.table.find(method, path)
             && self.app.config.routes[index].cors == CorsBy::Relais
         {
-            return Ok(self.app.own(cors::preflight(method, request.headers())));
+            return Ok(self.app.answers.own(cors::preflight(method, request.headers())));
         }
         let found = self.table.find(request.method().as_str(), path);
         let fallback = &self.app.config.fallback;
@@ -130,7 +136,7 @@ impl FrontDoor {
                     }?;
                 Ok(match route.cors {
                     CorsBy::Upstream => response,
-                    CorsBy::Relais => self.app.own(response),
+                    CorsBy::Relais => self.app.answers.own(response),
                 })
             }
             (Found::Methods(_) | Found::Nothing, Some(fallback)) => {
@@ -200,17 +206,18 @@ impl FrontDoor {
         // Listening before the task exists, so that nothing of it is missed.
         let ears = waits.then(|| Ears {
             tap: route.upstream().map(|_| app.engine.tap(id)),
-            follower: Follower::of_task(app, id, patience.wait, Client::default()),
+            follower: Follower::of_task(&app.followers, id, patience.wait, Client::default()),
             is_over: false,
         });
         let cancels = waits && route.cancel_on_abandon;
         if cancels {
             peer.be_patient(Duration::ZERO);
         }
-        let submitting = submit(app, id, submission, cancels);
+        let submitting = submit(&app.engine, id, submission, cancels);
         let (submitted, abandon) = submitting.await.map_err(Refusal::internal)?;
-        let submitted = submitted
-            .map_err(|error| app.refuse_submission(&submitter.tenant, &route.queue, error))?;
+        let submitted = submitted.map_err(|error| {
+            refuse_submission(&app.engine, &submitter.tenant, &route.queue, error)
+        })?;
         let waiting = Waiting { app, submitter: &submitter, patience, until };
         let (task, place) = match submitted {
             Submitted::New(task, place) => (task, place),
@@ -230,18 +237,18 @@ impl FrontDoor {
 /// Submits a task to its end, even if the client leaves meanwhile: a task that is stored and not
 /// made known would wait for nobody.
 fn submit(
-    app: &Arc<App>,
+    engine: &Engine,
     id: TaskId,
     submission: Submission,
     cancels: bool,
 ) -> JoinHandle<(Result<Submitted, EngineError>, Abandon)> {
-    let app = app.clone();
+    let engine = engine.clone();
     let tenant = submission.tenant.clone();
     tokio::spawn(async move {
-        let submitted = app.engine.submit(id, submission).await;
+        let submitted = engine.submit(id, submission).await;
         // Dropped with the rest of what nobody came for, it cancels.
         let abandon = match &submitted {
-            Ok(Submitted::New(..)) if cancels => Abandon::cancels(&app, &tenant, id),
+            Ok(Submitted::New(..)) if cancels => Abandon::cancels(&engine, &tenant, id),
             _ => Abandon::goes_on(),
         };
         (submitted, abandon)
@@ -261,8 +268,8 @@ async fn attach(
         task => task,
     };
     let how = How { is_stranger, ..waiting.how() };
-    let caller = &submitter.caller;
-    let mut response = attached_response(waiting.app, task.as_ref(), same, caller, how).await?;
+    let (answers, caller) = (&waiting.app.answers, &submitter.caller);
+    let mut response = attached_response(answers, task.as_ref(), same, caller, how).await?;
     vary_by_prefer(response.headers_mut());
     Ok(response)
 }

@@ -18,6 +18,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use relais_api::codes::{self, Code};
 use relais_core::outcome::{Loss, Sent, is_idempotent_method, judge_lost};
+use relais_engine::Engine;
 use relais_engine::upstream::call::{CallError, Care};
 use tokio_util::task::TaskTracker;
 
@@ -25,9 +26,9 @@ use self::fields::PreferIs;
 use self::source::Source;
 use crate::answer::problem::Refusal;
 use crate::answer::stored::no_body;
-use crate::app::App;
-use crate::config::{HostHeader, Upstream};
+use crate::config::{HostHeader, ServerConfig, Upstream};
 use crate::connection::Peer;
+use crate::stop::Stop;
 
 /// How long a call goes on for a client that has closed its sending side, since the last byte that
 /// it was sent: it may wait for its answer, and most who do that are gone.
@@ -48,15 +49,14 @@ pub(crate) struct Target {
 
 /// Passes requests on.
 pub(crate) struct Proxy {
-    app: Arc<App>,
-    tracker: TaskTracker,
+    pub(crate) engine: Engine,
+    pub(crate) config: Arc<ServerConfig>,
+    pub(crate) stop: Stop,
+    /// Waits for tunnels when the server stops.
+    pub(crate) tracker: TaskTracker,
 }
 
 impl Proxy {
-    pub(crate) const fn new(app: Arc<App>, tracker: TaskTracker) -> Self {
-        Self { app, tracker }
-    }
-
     /// Passes a request on, and its answer back, as they come.
     ///
     /// # Errors
@@ -85,7 +85,7 @@ impl Proxy {
                 return Err(lost(&codes::UPSTREAM_MALFORMED, loss, detail));
             };
             let on_upstream = hyper::upgrade::on(&mut answer);
-            let stop = self.app.stop.clone();
+            let stop = self.stop.clone();
             let permit = peer.permit.clone();
             self.tracker.spawn(tunnel::run(on_client, on_upstream, stop, permit));
             fields::set_upgrade(answer.headers_mut(), protocol);
@@ -137,7 +137,7 @@ impl Proxy {
         sent: &mut Sent,
     ) -> Result<http::Response<Incoming>, CallError> {
         let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
-        self.app.engine.caller().call(request, care, sent).await
+        self.engine.caller().call(request, care, sent).await
     }
 
     fn outgoing(
@@ -147,13 +147,13 @@ impl Proxy {
         target: &Target,
         upgrade: Option<HeaderValue>,
     ) -> Result<Request<Body>, Refusal> {
-        let config = self.app.engine.config();
+        let config = self.engine.config();
         let via = &config.via;
         let (parts, body) = request.into_parts();
         if fields::is_loop(&parts.headers, via) {
             return Err(Refusal::new(&codes::LOOP_DETECTED));
         }
-        let source = Source::of(&self.app.config, peer.address.ip(), &parts.headers);
+        let source = Source::of(&self.config, peer.address.ip(), &parts.headers);
         let uri = address(&target.upstream, &parts.uri)?;
         let mut headers = fields::of_request(&parts.headers, &source, target.prefer);
         let host = target.host.sent(&parts.headers);

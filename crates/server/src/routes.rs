@@ -10,7 +10,7 @@ mod list;
 pub(crate) mod moments;
 mod queues;
 mod result;
-mod service;
+pub(crate) mod service;
 mod settles;
 mod submit;
 mod task;
@@ -36,8 +36,9 @@ use tower::ServiceExt as _;
 pub(crate) use self::queues::travelling;
 use crate::answer::problem::Refusal;
 use crate::answer::stored::no_body;
-use crate::app::{App, Side};
-use crate::connection::Peer;
+use crate::app::App;
+use crate::auth::{Chooser, Visitor};
+use crate::connection::{Peer, Side};
 use crate::run_to_end::RunToEnd;
 use crate::watch::stream::Streaming;
 
@@ -113,7 +114,7 @@ impl OwnPaths {
             Ok(Err(never)) => match never {},
             Err(_) => Refusal::internal("a handler panicked").into_response(),
         };
-        let mut response = self.app.finish(response, path);
+        let mut response = self.app.answers.finish(response, path);
         if is_head {
             response.extensions_mut().remove::<Streaming>();
         }
@@ -122,7 +123,7 @@ impl OwnPaths {
             *response.body_mut() = no_body();
             response.headers_mut().remove(CONTENT_LENGTH);
         }
-        self.app.own(response)
+        self.app.answers.own(response)
     }
 }
 
@@ -176,6 +177,46 @@ fn resource(methods: MethodRouter<Arc<App>>, allow: &'static str) -> MethodRoute
     methods
         .options(async move || (StatusCode::NO_CONTENT, [(ALLOW, allow)]))
         .fallback(async move || Refusal::new(&codes::METHOD_NOT_ALLOWED).allow(allow))
+}
+
+/// Relais' own paths on the public listener; all others are not found.
+pub fn api_router(app: &Arc<App>) -> Router {
+    router(app, Side::Public)
+}
+
+/// All of the admin listener.
+pub fn admin_router(app: &Arc<App>) -> Router {
+    router(app, Side::Admin)
+}
+
+fn router(app: &Arc<App>, side: Side) -> Router {
+    let own = Arc::new(OwnPaths::new(app, side));
+    Router::new().fallback(async move |request: Request| {
+        let path = request.uri().path().to_owned();
+        own.answer(&path, request).await
+    })
+}
+
+impl FromRequestParts<Arc<App>> for Visitor {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(
+        parts: &mut request::Parts,
+        app: &Arc<App>,
+    ) -> Result<Self, Refusal> {
+        Self::of(&app.auth, parts).await
+    }
+}
+
+impl FromRequestParts<Arc<App>> for Chooser {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(
+        parts: &mut request::Parts,
+        app: &Arc<App>,
+    ) -> Result<Self, Refusal> {
+        Self::of(&app.auth, parts).await
+    }
 }
 
 /// The task that a path names. What is no id names no task.

@@ -15,9 +15,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
 use crate::answer::problem::Refusal;
-use crate::app::{App, ServeError, Side};
+use crate::app::{App, ServeError};
 use crate::config::ServerConfig;
-use crate::connection::{Peer, Shards};
+use crate::connection::{Peer, Shards, Side};
 use crate::front_door::FrontDoor;
 pub use crate::front_door::check::{RouteProblem, validate_routes};
 use crate::observe::access;
@@ -76,6 +76,12 @@ impl Door {
         self.rules().answer(request).await
     }
 
+    /// What an operator should know of the certificates that are served, now.
+    #[must_use]
+    pub fn certificate_warnings(&self) -> Vec<String> {
+        self.rules().certificate_warnings()
+    }
+
     /// What handshakes on a listener are made with, from now on; `None` where it speaks plain HTTP.
     pub(crate) fn acceptor(&self, side: Side) -> Option<TlsAcceptor> {
         self.rules().app.certificates.acceptor(side)
@@ -90,7 +96,7 @@ impl Rules {
     /// What an operator should know of their certificates, now.
     #[must_use]
     pub fn certificate_warnings(&self) -> Vec<String> {
-        self.app.certificate_warnings()
+        self.app.certificates.warnings(self.app.engine.now())
     }
 
     fn new(app: Arc<App>, tracker: TaskTracker) -> Result<Self, RouteProblem> {
@@ -120,7 +126,8 @@ impl Rules {
             }
             Err(refusal) => Err(refusal),
         };
-        let mut response = answered.unwrap_or_else(|refusal| self.app.refuse(&refusal, &path));
+        let mut response =
+            answered.unwrap_or_else(|refusal| self.app.answers.refuse(&refusal, &path));
         if let Some(asked) = asked {
             asked.answer(&mut response);
         }

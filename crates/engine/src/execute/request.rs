@@ -14,7 +14,7 @@ use relais_store::{BodyRead, Claimed, StoreError, StoredBody};
 
 use super::inline::find;
 use crate::config::Config;
-use crate::envelope::{self, Calling, Context, Field, RequestHead, Secrets};
+use crate::envelope::{self, Calling, Field, RequestHead, Secrets};
 use crate::seal::CannotOpen;
 use crate::work::{Outcome, Unread};
 
@@ -70,9 +70,10 @@ pub(crate) fn input_of(claimed: &Claimed) -> Result<&StoredBody, Unread> {
 
 /// How the upstream of a task is called.
 pub(crate) fn calling_of(task: &Task) -> Result<Calling, Unread> {
-    let context: Context = decode(&task.spec.context)?;
+    let unread = |error| Unread { body: BodyKind::Input, error };
+    let context = envelope::context_of(task).map_err(unread)?;
     let missing = || StoreError::Corrupt("a task for an upstream does not say which".to_owned());
-    context.calling.ok_or_else(|| Unread { body: BodyKind::Input, error: missing() })
+    context.calling.ok_or_else(|| unread(missing()))
 }
 
 /// Builds the request of one attempt.

@@ -2,7 +2,7 @@
 
 use relais_core::{Task, TaskId, TenantName};
 
-use crate::envelope::{self, Access, Context};
+use crate::envelope::{self, Access};
 use crate::feed::Published;
 
 /// What somebody follows.
@@ -87,6 +87,5 @@ impl Many {
 
 /// Whether a task is neither bound to its caller nor to a key.
 fn is_open(task: &Task) -> bool {
-    let context = envelope::decode::<Context>(&task.spec.context);
-    context.is_ok_and(|context| matches!(context.sight.access, Access::Ticket))
+    envelope::context_of(task).is_ok_and(|context| matches!(context.sight.access, Access::Ticket))
 }

@@ -6,13 +6,14 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, LINK, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use relais_api::{Accepted, fields};
 use relais_core::{Task, limits};
-use relais_engine::{Access, Estimate, Grants};
+use relais_engine::{Access, Engine, Estimate, Grants, envelope};
 
+use crate::answer::answers::Answers;
 use crate::answer::links::Viewer;
+use crate::answer::pace;
 use crate::answer::pages;
 use crate::answer::present;
 use crate::answer::problem::Refusal;
-use crate::app::App;
 use crate::auth::{self, Caller, Scope};
 use crate::request::accept::Language;
 
@@ -32,7 +33,7 @@ pub(crate) struct How {
     pub(crate) is_stranger: bool,
     /// The language of the page that a person is shown instead of the document.
     pub(crate) page: Option<Language>,
-    /// Where the caller found Relais, if its links lead there: see `App::base_for`.
+    /// Where the caller found Relais, if its links lead there: see `Base::for_caller`.
     pub(crate) base: Option<String>,
 }
 
@@ -41,13 +42,13 @@ pub(crate) struct How {
 /// # Errors
 /// When the task's context cannot be read.
 pub(crate) fn accepted_response(
-    app: &App,
+    answers: &Answers,
     task: &Task,
     estimate: Estimate,
     caller: &Caller,
     how: &How,
 ) -> Result<Response, Refusal> {
-    let accepted = accepted(app, task, estimate, caller, how)?;
+    let accepted = accepted(answers, task, estimate, caller, how)?;
     let mut response = match how.page {
         Some(language) => pages::ticket(&accepted.task, present::has_answer(task), language),
         None => document(&accepted),
@@ -58,7 +59,7 @@ pub(crate) fn accepted_response(
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     follow_headers(accepted.task, headers);
     // Also where the task is over: whoever is told 202 asks again.
-    headers.insert(RETRY_AFTER, app.retry_after_s(estimate).into());
+    headers.insert(RETRY_AFTER, pace::retry_after_s(&answers.engine, estimate).into());
     if let Some(applied) = how.applied.as_deref().and_then(|text| HeaderValue::from_str(text).ok())
     {
         headers.insert(fields::PREFERENCE_APPLIED, applied);
@@ -66,7 +67,7 @@ pub(crate) fn accepted_response(
     if how.is_replayed {
         headers.insert(fields::IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
     }
-    Ok(app.own(response))
+    Ok(answers.own(response))
 }
 
 fn document(accepted: &Accepted) -> Response {
@@ -83,22 +84,22 @@ fn document(accepted: &Accepted) -> Response {
 /// # Errors
 /// When the task's context cannot be read.
 pub(crate) fn accepted(
-    app: &App,
+    answers: &Answers,
     task: &Task,
     estimate: Estimate,
     caller: &Caller,
     how: &How,
 ) -> Result<Accepted, Refusal> {
-    let sight = App::context(task)?.sight;
+    let sight = envelope::context_of(task)?.sight;
     if how.is_stranger {
-        return Ok(for_stranger(app, task, how));
+        return Ok(for_stranger(answers, task, how));
     }
     let ticket = match sight.access {
-        Access::Ticket => Some(auth::mint(&app.signing.keys(), task, sight.grants)),
+        Access::Ticket => Some(auth::mint(&answers.signing.keys(), task, sight.grants)),
         Access::Caller { .. } | Access::Key => None,
     };
     let viewer = viewer_of(caller, sight.grants, ticket.as_deref(), how);
-    let presented = present::task_of(app, task, &viewer, estimate);
+    let presented = present::task_of(answers, task, &viewer, estimate);
     Ok(Accepted { task: presented, ticket, no_ticket: None })
 }
 
@@ -116,9 +117,9 @@ pub(crate) fn follow_headers(document: relais_api::Task, headers: &mut HeaderMap
 }
 
 /// `Retry-After`, while asking again makes sense.
-pub(crate) fn set_pace(app: &App, task: &Task, estimate: Estimate, headers: &mut HeaderMap) {
+pub(crate) fn set_pace(engine: &Engine, task: &Task, estimate: Estimate, headers: &mut HeaderMap) {
     if !task.life.status().is_terminal() {
-        headers.insert(RETRY_AFTER, app.retry_after_s(estimate).into());
+        headers.insert(RETRY_AFTER, pace::retry_after_s(engine, estimate).into());
     }
 }
 
@@ -141,9 +142,9 @@ fn viewer_of<'a>(
 }
 
 /// The task's name and nothing that its maker alone should know.
-fn for_stranger(app: &App, task: &Task, how: &How) -> Accepted {
+fn for_stranger(answers: &Answers, task: &Task, how: &How) -> Accepted {
     let viewer = Viewer { base: how.base.as_deref(), ..Viewer::default() };
-    let mut presented = present::task_of(app, task, &viewer, Estimate::default());
+    let mut presented = present::task_of(answers, task, &viewer, Estimate::default());
     presented.lane = None;
     presented.labels.clear();
     presented.progress = None;

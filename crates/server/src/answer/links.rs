@@ -7,7 +7,7 @@ use relais_api::Links;
 /// For whom links are made: what rides in them, and what they lead to.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Viewer<'a> {
-    /// Where the caller found Relais, if its links lead there: see `App::base_for`.
+    /// Where the caller found Relais, if its links lead there: see `Base::for_caller`.
     pub(crate) base: Option<&'a str>,
     /// The ticket that rides in the links, for callers without an API key.
     pub(crate) ticket: Option<&'a str>,

@@ -7,8 +7,9 @@ use relais_core::{CancelReason, Failure, State, Task, Timestamp};
 use relais_engine::Estimate;
 use relais_engine::document::{code_of, message_of, problem_of, progress, said, time};
 
+use crate::answer::answers::Answers;
+use crate::answer::base::Base;
 use crate::answer::links::{self, Viewer};
-use crate::app::App;
 
 /// A status as it travels.
 #[must_use]
@@ -32,19 +33,18 @@ pub(crate) fn eta(eta: (Timestamp, Timestamp)) -> Eta {
 /// The task as `viewer` sees it.
 #[must_use]
 pub(crate) fn task_of(
-    app: &App,
+    answers: &Answers,
     task: &Task,
     viewer: &Viewer<'_>,
     estimate: Estimate,
 ) -> task::Task {
     let (spec, life) = (&task.spec, &task.life);
     let id = spec.id.to_string();
-    let links = links::links(viewer.base.unwrap_or_else(|| app.base()), &id, viewer);
-    let policy = app.engine.policies().of(&spec.tenant, &spec.queue);
+    let base = answers.base.as_str();
+    let links = links::links(viewer.base.unwrap_or(base), &id, viewer);
+    let policy = answers.engine.policies().of(&spec.tenant, &spec.queue);
     let (problem, message) = match &life.state {
-        State::Failed { failure, .. } => {
-            (Some(problem_of(app.base(), failure)), message_of(failure))
-        }
+        State::Failed { failure, .. } => (Some(problem_of(base, failure)), message_of(failure)),
         State::Canceled { reason, .. } => (None, code_of_cancel(*reason).message()),
         State::Succeeded { message, .. } => (None, said(message.as_ref())),
         State::Queued { .. } | State::Running { .. } | State::Waiting { .. } => (None, None),
@@ -76,7 +76,7 @@ pub(crate) fn task_of(
         deadline: Some(time(life.deadline)),
         expires_at: task.expires_at().map(time),
         problem,
-        last_failure: last_failure_of(app.base(), task),
+        last_failure: last_failure_of(base, task),
         message,
         resource_location: has_answer(task).then(|| links.result.clone()),
         links,
@@ -109,25 +109,19 @@ pub(crate) const fn code_of_cancel(reason: CancelReason) -> &'static Code {
 /// The same as the answer in place of a result: like every problem that Relais answers with, it
 /// names its task and says what to do next. What a worker said of its failure stays as it is.
 #[must_use]
-pub(crate) fn outcome_of(app: &App, task: &Task, failure: &Failure) -> Problem {
-    let mut problem = problem_of(app.base(), failure);
+pub(crate) fn outcome_of(base: &Base, task: &Task, failure: &Failure) -> Problem {
+    let mut problem = problem_of(base.as_str(), failure);
     let to_do = code_of(failure.code).what_to_do;
     problem.detail = Some(match problem.detail.take() {
         Some(detail) if failure.problem.is_none() => format!("{detail}. {to_do}"),
         Some(theirs) => theirs,
         None => to_do.to_owned(),
     });
-    problem.instance.get_or_insert_with(|| instance_of(app, task));
+    problem.instance.get_or_insert_with(|| base.path_of(task.spec.id));
     if problem.extra.contains_key("task") {
         return problem;
     }
     problem.with_task(task.spec.id.to_string())
-}
-
-/// A task as the occurrence of its problem.
-#[must_use]
-pub(crate) fn instance_of(app: &App, task: &Task) -> String {
-    format!("{}/v1/tasks/{}", app.config.api_prefix, task.spec.id)
 }
 
 /// What went wrong before in the run of a task, where its outcome does not tell it.

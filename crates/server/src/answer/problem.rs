@@ -270,7 +270,7 @@ pub(crate) fn problem_response(problem: &Problem, origin: &'static str) -> Respo
     response
 }
 
-/// Carries the refusal to the door, where it becomes a document: see `App::finish`.
+/// Carries the refusal to the door, where it becomes a document: see `Answers::finish`.
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let mut response = Response::default();

@@ -13,13 +13,13 @@ use relais_core::{BodyKind, FailureCode, Runner, State, Task};
 use relais_engine::{Presented, ResultHead, envelope, headers};
 use relais_store::StoredBody;
 
+use crate::answer::answers::Answers;
 use crate::answer::etag;
 use crate::answer::links;
 use crate::answer::part::{self, Part};
 use crate::answer::present;
 use crate::answer::problem::{Refusal, problem_response};
 use crate::answer::stored::{body_of, no_body, part_of};
-use crate::app::App;
 
 /// What is true of a whole content only.
 const OF_THE_WHOLE: [&str; 2] = ["content-md5", "content-digest"];
@@ -28,10 +28,10 @@ const OF_THE_WHOLE: [&str; 2] = ["content-md5", "content-digest"];
 ///
 /// # Errors
 /// When the store cannot be read, or the task has no outcome.
-pub(crate) async fn replay_response(app: &App, task: &Task) -> Result<Response, Refusal> {
-    let response = match without_answer(app, task)? {
+pub(crate) async fn replay_response(answers: &Answers, task: &Task) -> Result<Response, Refusal> {
+    let response = match without_answer(answers, task)? {
         Some(response) => response,
-        None => match stored_answer(app, task).await? {
+        None => match stored_answer(answers, task).await? {
             Some((head, body)) => {
                 body.verify().await?;
                 replayed(task, &head, &body)?
@@ -48,14 +48,14 @@ pub(crate) async fn replay_response(app: &App, task: &Task) -> Result<Response, 
 /// # Errors
 /// As above, and when the request's conditions do not hold.
 pub(crate) async fn result_response(
-    app: &App,
+    answers: &Answers,
     task: &Task,
     method: &Method,
     asked: &HeaderMap,
 ) -> Result<Response, Refusal> {
-    let Some((head, body)) = (match without_answer(app, task)? {
+    let Some((head, body)) = (match without_answer(answers, task)? {
         Some(response) => return Ok(finished(task, response)),
-        None => stored_answer(app, task).await?,
+        None => stored_answer(answers, task).await?,
     }) else {
         return Ok(finished(task, no_content()));
     };
@@ -119,15 +119,16 @@ fn in_part(mut response: Response, body: &StoredBody, part: Part) -> Result<Resp
 }
 
 /// The outcome of a task that has no answer of anybody.
-fn without_answer(app: &App, task: &Task) -> Result<Option<Response>, Refusal> {
+fn without_answer(answers: &Answers, task: &Task) -> Result<Option<Response>, Refusal> {
     Ok(match &task.life.state {
         State::Canceled { reason, .. } => {
             let refusal = Refusal::new(present::code_of_cancel(*reason)).about(task.spec.id);
-            Some(app.own(refusal.response(app.base(), Some(&present::instance_of(app, task)))))
+            let path = answers.base.path_of(task.spec.id);
+            Some(answers.own(refusal.response(answers.base.as_str(), Some(&path))))
         }
         State::Failed { failure, .. } if !failure.has_result => {
-            let problem = present::outcome_of(app, task, failure);
-            Some(app.own(problem_response(&problem, origin_of_failure(task, failure.code))))
+            let problem = present::outcome_of(&answers.base, task, failure);
+            Some(answers.own(problem_response(&problem, origin_of_failure(task, failure.code))))
         }
         State::Failed { .. } | State::Succeeded { .. } => None,
         State::Queued { .. } | State::Running { .. } | State::Waiting { .. } => {
@@ -138,10 +139,10 @@ fn without_answer(app: &App, task: &Task) -> Result<Option<Response>, Refusal> {
 
 /// The answer that is the outcome, if there is one. Its bytes are not verified.
 async fn stored_answer(
-    app: &App,
+    answers: &Answers,
     task: &Task,
 ) -> Result<Option<(ResultHead, StoredBody)>, Refusal> {
-    let Some(stored) = app.engine.body(task.spec.id, BodyKind::Result).await? else {
+    let Some(stored) = answers.engine.body(task.spec.id, BodyKind::Result).await? else {
         return Ok(None);
     };
     Ok(Some((envelope::decode(&stored.head)?, stored)))
@@ -158,7 +159,7 @@ fn replayed(task: &Task, head: &ResultHead, stored: &StoredBody) -> Result<Respo
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(head.status)
         .map_err(|_| Refusal::internal("a stored status is none"))?;
-    copy_fields(head, &App::context(task)?.presented, response.headers_mut());
+    copy_fields(head, &envelope::context_of(task)?.presented, response.headers_mut());
     if head.status == 202 {
         *response.status_mut() = StatusCode::OK;
         let status = HeaderValue::from_static("202");

@@ -6,9 +6,9 @@ use relais_api::{codes, fields};
 use relais_core::Task;
 
 use crate::answer::accepted::{How, accepted_response};
+use crate::answer::answers::Answers;
 use crate::answer::problem::Refusal;
 use crate::answer::replay::replay_response;
-use crate::app::App;
 use crate::auth::Caller;
 
 /// The answer to a request whose idempotency key belongs to a task already: its result if it is
@@ -17,7 +17,7 @@ use crate::auth::Caller;
 /// # Errors
 /// When the key came with another request, or the task is gone.
 pub(crate) async fn attached_response(
-    app: &App,
+    answers: &Answers,
     task: Option<&Task>,
     is_same: bool,
     caller: &Caller,
@@ -25,7 +25,7 @@ pub(crate) async fn attached_response(
 ) -> Result<Response, Refusal> {
     let task = attached_task(task, is_same)?;
     if task.life.status().is_terminal() && !how.is_stranger {
-        let mut response = replay_response(app, task).await?;
+        let mut response = replay_response(answers, task).await?;
         let replayed = HeaderValue::from_static("true");
         response.headers_mut().insert(fields::IDEMPOTENT_REPLAYED, replayed);
         if let Some(applied) = how.applied_to_answer {
@@ -34,8 +34,8 @@ pub(crate) async fn attached_response(
         }
         return Ok(response);
     }
-    let estimate = app.engine.estimate_if_known(task).await;
-    accepted_response(app, task, estimate, caller, &How { is_replayed: true, ..how })
+    let estimate = answers.engine.estimate_if_known(task).await;
+    accepted_response(answers, task, estimate, caller, &How { is_replayed: true, ..how })
 }
 
 /// The task that an idempotency key belongs to.

@@ -6,8 +6,7 @@ use relais_api::{codes, fields};
 use relais_core::{TenantName, limits};
 
 use crate::answer::problem::Refusal;
-use crate::app::App;
-use crate::auth::Caller;
+use crate::auth::{Caller, CallerMac};
 
 /// The key of a request, if it has one.
 ///
@@ -56,14 +55,14 @@ fn parse(line: &[u8]) -> Option<String> {
 /// the key cannot be guessed.
 #[must_use]
 pub(crate) fn caller_of(
-    app: &App,
+    mac: &CallerMac,
     caller: &Caller,
     access: Option<[u8; 32]>,
     headers: &HeaderMap,
 ) -> Option<[u8; 32]> {
     match caller {
         Caller::Key(key) => Some(key.hash),
-        Caller::Nobody => access.or_else(|| app.caller_mac.of_credentials(headers)),
+        Caller::Nobody => access.or_else(|| mac.of_credentials(headers)),
     }
 }
 

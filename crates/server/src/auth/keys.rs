@@ -9,7 +9,7 @@ use relais_engine::{Engine, EngineError};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::app::ServeError;
+use super::KeysError;
 use crate::config::{ApiKey, Scopes};
 
 /// What the names of API keys begin with among the engine's secrets.
@@ -115,11 +115,11 @@ impl Keys {
     ///
     /// # Errors
     /// When the store cannot be read, or holds a key that makes no sense.
-    pub(crate) async fn load(configured: &[ApiKey], engine: &Engine) -> Result<Self, ServeError> {
+    pub(crate) async fn load(configured: &[ApiKey], engine: &Engine) -> Result<Self, KeysError> {
         let changes = engine.follow_secrets();
         let read_at = *changes.borrow();
         let secrets = engine.secrets(KEY_SECRETS).await?;
-        let by_hash = by_hash(&secrets).map_err(ServeError::UnreadableKey)?;
+        let by_hash = by_hash(&secrets).map_err(KeysError::Unreadable)?;
         Ok(Self {
             configured: by_own_hash(configured),
             stored: RwLock::new(Stored { by_hash, read_at }),

@@ -10,10 +10,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use relais_engine::{Engine, EngineError};
 use serde::{Deserialize, Serialize};
-use tokio_util::sync::CancellationToken;
 
-use super::draw;
-use crate::app::ServeError;
+use super::{KeysError, draw};
+use crate::stop::Stop;
 
 /// What the names of signing keys begin with among the engine's secrets.
 const SECRET_PREFIX: &str = "signing-key/";
@@ -62,10 +61,7 @@ impl Signing {
     ///
     /// # Errors
     /// When a key cannot be read, or the first not be stored.
-    pub(crate) async fn load(
-        engine: &Engine,
-        stop: CancellationToken,
-    ) -> Result<Arc<Self>, ServeError> {
+    pub(crate) async fn load(engine: &Engine, stop: Stop) -> Result<Arc<Self>, KeysError> {
         let mut changes = engine.follow_secrets();
         let keys = RwLock::new(Arc::new(SigningKeys::load(engine).await?));
         let signing = Arc::new(Self { keys });
@@ -97,11 +93,11 @@ impl SigningKeys {
     ///
     /// # Errors
     /// When a key cannot be read, or the first not be stored.
-    async fn load(engine: &Engine) -> Result<Self, ServeError> {
+    async fn load(engine: &Engine) -> Result<Self, KeysError> {
         let mut keys = Vec::new();
         for (name, value) in engine.secrets(SECRET_PREFIX).await? {
             let key = name.strip_prefix(SECRET_PREFIX).and_then(|id| read(id, &value));
-            keys.push(key.ok_or(ServeError::UnreadableKey(name))?);
+            keys.push(key.ok_or(KeysError::Unreadable(name))?);
         }
         if keys.is_empty() {
             keys.push(Self::make(engine).await?);

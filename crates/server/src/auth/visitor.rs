@@ -3,18 +3,16 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
 use http::{HeaderMap, header, request};
 use relais_api::codes;
 use relais_core::{Task, TaskId, TenantName, Timestamp};
-use relais_engine::{Access, Grants};
+use relais_engine::{Access, Grants, envelope};
 
 use super::ticket::{BadTicket, Ticket, verify};
-use super::{Caller, Scope, api_caller, bearer, local};
+use super::{Auth, Caller, Scope, bearer, local};
 use crate::answer::links::Viewer;
 use crate::answer::problem::Refusal;
-use crate::app::{App, Side};
-use crate::connection::{Client, Peer};
+use crate::connection::{Client, Peer, Side};
 use crate::proxy::source::Source;
 use crate::request::bodies::Holder;
 use crate::request::params;
@@ -63,15 +61,15 @@ enum Offered {
 }
 
 /// One call to `/v1` and its credentials.
-#[derive(Debug)]
 pub(crate) struct Visitor {
+    auth: Arc<Auth>,
     /// Who calls, as far as an API key says so.
     pub(crate) caller: Caller,
     offered: Offered,
     /// Whether calls without credentials are taken.
     open: Result<(), Refusal>,
     headers: HeaderMap,
-    /// Where it found Relais, if its links lead there: see `App::base_for`.
+    /// Where it found Relais, if its links lead there: see `Base::for_caller`.
     pub(crate) base: Option<String>,
     /// The address at the other end of the connection.
     peer: Option<IpAddr>,
@@ -89,72 +87,66 @@ pub(crate) struct Seen<'a> {
     pub(crate) until: Option<Timestamp>,
 }
 
-impl FromRequestParts<Arc<App>> for Visitor {
-    type Rejection = Refusal;
-
-    async fn from_request_parts(
-        parts: &mut request::Parts,
-        app: &Arc<App>,
-    ) -> Result<Self, Refusal> {
-        Self::of(parts, app, offered).await
-    }
-}
-
 /// A visitor whose tickets say which tasks are wanted: the call itself reads those of its query.
 pub(crate) struct Chooser(pub(crate) Visitor);
 
-impl FromRequestParts<Arc<App>> for Chooser {
-    type Rejection = Refusal;
-
-    async fn from_request_parts(
-        parts: &mut request::Parts,
-        app: &Arc<App>,
-    ) -> Result<Self, Refusal> {
-        let by_field = |app: &App, parts: &request::Parts| {
-            Ok(offered_by_field(app, parts).unwrap_or(Offered::Nothing))
-        };
-        Visitor::of(parts, app, by_field).await.map(Self)
+impl Chooser {
+    /// Reads who calls from the head of a request.
+    ///
+    /// # Errors
+    /// When a key is given that is not known, or the store cannot be read.
+    pub(crate) async fn of(auth: &Arc<Auth>, parts: &mut request::Parts) -> Result<Self, Refusal> {
+        let by_field =
+            |parts: &request::Parts| Ok(auth.offered_by_field(parts).unwrap_or(Offered::Nothing));
+        Visitor::with(auth, parts, by_field).await.map(Self)
     }
 }
 
 impl Visitor {
-    /// A visitor, with the ticket that `offered` finds.
-    async fn of(
+    /// Reads who calls from the head of a request, whose fields it takes.
+    ///
+    /// # Errors
+    /// When a key is given that is not known, the ticket is no text, or the store cannot be read.
+    pub(crate) async fn of(auth: &Arc<Auth>, parts: &mut request::Parts) -> Result<Self, Refusal> {
+        Self::with(auth, parts, |parts| auth.offered(parts)).await
+    }
+
+    async fn with(
+        auth: &Arc<Auth>,
         parts: &mut request::Parts,
-        app: &App,
-        offered: impl Fn(&App, &request::Parts) -> Result<Offered, Refusal>,
+        offered: impl Fn(&request::Parts) -> Result<Offered, Refusal>,
     ) -> Result<Self, Refusal> {
         let side = parts.extensions.get::<Side>().copied().unwrap_or(Side::Public);
-        let caller = api_caller(app, &parts.headers).await?;
-        let offered = offered(app, parts)?;
+        let caller = auth.api_caller(&parts.headers).await?;
+        let offered = offered(parts)?;
         let open = match caller {
             Caller::Key(_) => Ok(()),
-            Caller::Nobody => is_open(app, side, parts).await?,
+            Caller::Nobody => auth.is_open(side, parts).await?,
         };
         let peer = parts.extensions.get::<Peer>();
         let client = peer.map(Peer::client).unwrap_or_default();
         let peer = peer.map(|peer| peer.address.ip());
         let base = match side {
-            Side::Public => app.base_for(&parts.headers),
+            Side::Public => auth.base.for_caller(&parts.headers),
             // Links lead to the public listener.
             Side::Admin => None,
         };
         // Nothing behind a visitor looks at the fields again.
         let headers = std::mem::take(&mut parts.headers);
-        Ok(Self { caller, offered, open, headers, base, peer, client })
+        Ok(Self { auth: auth.clone(), caller, offered, open, headers, base, peer, client })
     }
 
     /// The tenant for which the visitor may do what needs `scope`.
     ///
     /// # Errors
     /// When it may not.
-    pub(crate) fn tenant(&self, app: &App, scope: Scope) -> Result<TenantName, Refusal> {
+    pub(crate) fn tenant(&self, scope: Scope) -> Result<TenantName, Refusal> {
         match &self.caller {
             Caller::Key(key) if scope.is_in(key.scopes) => Ok(key.tenant.clone()),
             Caller::Key(_) => Err(Refusal::missing_scope(scope)),
             Caller::Nobody => match (&self.offered, &self.open) {
                 (Offered::Bad(bad), _) => Err((*bad).into()),
-                (_, Ok(())) => Ok(app.config.default_tenant.clone()),
+                (_, Ok(())) => Ok(self.auth.config.default_tenant.clone()),
                 (Offered::Ticket(..), Err(_)) => Err(Refusal::not_granted(scope)),
                 (Offered::Nothing, Err(refusal)) => Err(refusal.clone()),
             },
@@ -177,30 +169,26 @@ impl Visitor {
     }
 
     /// Whose share of a queue the tasks take that the visitor hands in.
-    pub(crate) fn share(&self, app: &App) -> Option<relais_core::Source> {
-        Source::share_of(app, &self.caller, self.peer?, &self.headers)
+    pub(crate) fn share(&self) -> Option<relais_core::Source> {
+        let Auth { config, mac, .. } = &*self.auth;
+        Source::share_of(config, mac, &self.caller, self.peer?, &self.headers)
     }
 
     /// On whose account the bytes are that it sends.
-    pub(crate) fn holder(&self, app: &App) -> Holder {
+    pub(crate) fn holder(&self) -> Holder {
         let peer = self.peer.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        Holder::of(app, &self.caller, peer, &self.headers)
+        Holder::of(&self.auth.config, &self.caller, peer, &self.headers)
     }
 
     /// The task with this id, if the visitor may do `action` with it.
     ///
     /// # Errors
     /// A task that is not the visitor's is not found; what it may not do with its own is forbidden.
-    pub(crate) async fn task(
-        &self,
-        app: &App,
-        id: TaskId,
-        action: Action,
-    ) -> Result<Seen<'_>, Refusal> {
-        let Some(task) = app.engine.task(id).await? else { return Err(self.missing(id)) };
-        let sight = App::context(&task)?.sight;
-        let grants = self.grants(app, &task, &sight.access, sight.grants);
-        let reaches = self.reaches(app, &task, &sight.access);
+    pub(crate) async fn task(&self, id: TaskId, action: Action) -> Result<Seen<'_>, Refusal> {
+        let task = self.auth.engine.task(id).await?.ok_or_else(|| self.missing(id))?;
+        let sight = envelope::context_of(&task)?.sight;
+        let grants = self.grants(&task, &sight.access, sight.grants);
+        let reaches = self.reaches(&task, &sight.access);
         // By its key, or by being on this machine: no ticket ends that.
         let has_right = |action: Action| {
             reaches
@@ -233,20 +221,20 @@ impl Visitor {
 
     /// Whether the task is one of those that the visitor's key, or its
     /// being on this machine, reach.
-    pub(crate) fn reaches(&self, app: &App, task: &Task, access: &Access) -> bool {
+    pub(crate) fn reaches(&self, task: &Task, access: &Access) -> bool {
         match &self.caller {
             Caller::Key(key) => key.tenant == task.spec.tenant,
             Caller::Nobody => {
                 self.open.is_ok()
                     && !matches!(self.offered, Offered::Bad(_))
-                    && task.spec.tenant == app.config.default_tenant
+                    && task.spec.tenant == self.auth.config.default_tenant
                     && matches!(access, Access::Ticket)
             }
         }
     }
 
     /// What a ticket, or being the caller that the task is bound to, grants; `None` without either.
-    fn grants(&self, app: &App, task: &Task, access: &Access, grants: Grants) -> Option<Grants> {
+    fn grants(&self, task: &Task, access: &Access, grants: Grants) -> Option<Grants> {
         if let Offered::Ticket(ticket, _) = &self.offered
             && let Some(grants) = ticket.grants_on(task, access)
         {
@@ -254,7 +242,7 @@ impl Visitor {
         }
         match access {
             Access::Caller { field, mac: Some(mac) } => {
-                let sent = app.caller_mac.of_field(&self.headers, field)?;
+                let sent = self.auth.mac.of_field(&self.headers, field)?;
                 aws_lc_rs::constant_time::verify_slices_are_equal(&sent, mac).ok()?;
                 Some(grants)
             }
@@ -278,84 +266,90 @@ impl Visitor {
     }
 }
 
-/// The task that one of several tickets of a call lets its bearer read, and until when.
-///
-/// # Errors
-/// When the ticket is not valid or does not grant it, or the task is gone.
-pub(crate) async fn read_by_ticket(app: &App, token: &str) -> Result<(Task, Timestamp), Refusal> {
-    let ticket = verify(&app.signing.keys(), token, app.engine.now())?;
-    let gone = || Refusal::new(&codes::TASK_GONE).about(ticket.task);
-    let task = app.engine.task(ticket.task).await?.ok_or_else(gone)?;
-    let grants = ticket.grants_on(&task, &App::context(&task)?.sight.access).ok_or_else(gone)?;
-    if !Action::Read.is_granted(grants) {
-        return Err(Refusal::not_granted(Scope::Read).about(ticket.task));
+impl Auth {
+    /// The task that one of several tickets of a call lets its bearer read, and until when.
+    ///
+    /// # Errors
+    /// When the ticket is not valid or does not grant it, or the task is gone.
+    pub(crate) async fn read_by_ticket(&self, token: &str) -> Result<(Task, Timestamp), Refusal> {
+        let ticket = verify(&self.signing.keys(), token, self.engine.now())?;
+        let gone = || Refusal::new(&codes::TASK_GONE).about(ticket.task);
+        let task = self.engine.task(ticket.task).await?.ok_or_else(gone)?;
+        let sight = envelope::context_of(&task)?.sight;
+        let grants = ticket.grants_on(&task, &sight.access).ok_or_else(gone)?;
+        if !Action::Read.is_granted(grants) {
+            return Err(Refusal::not_granted(Scope::Read).about(ticket.task));
+        }
+        Ok((task, ticket.expires_at))
     }
-    Ok((task, ticket.expires_at))
-}
 
-/// Whether whoever sends a request to the front door without credentials could see the tasks of
-/// this tenant that have a ticket, all the same: under `/v1`, being on this machine.
-///
-/// # Errors
-/// When the store cannot be read.
-pub(crate) async fn sees_all_of(
-    app: &App,
-    tenant: &TenantName,
-    parts: &request::Parts,
-) -> Result<bool, Refusal> {
-    Ok(*tenant == app.config.default_tenant && is_open(app, Side::Public, parts).await?.is_ok())
-}
+    /// Whether whoever sends a request to the front door without credentials could see the tasks of
+    /// this tenant that have a ticket, all the same: under `/v1`, being on this machine.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) async fn sees_all_of(
+        &self,
+        tenant: &TenantName,
+        parts: &request::Parts,
+    ) -> Result<bool, Refusal> {
+        let is_default = *tenant == self.config.default_tenant;
+        Ok(is_default && self.is_open(Side::Public, parts).await?.is_ok())
+    }
 
-/// Whether calls without credentials are taken here, and if not, why.
-async fn is_open(
-    app: &App,
-    side: Side,
-    parts: &request::Parts,
-) -> Result<Result<(), Refusal>, Refusal> {
-    if app.keys.exist(&app.engine).await? {
-        return Ok(Err(Refusal::new(&codes::UNAUTHORIZED)));
+    /// Whether calls without credentials are taken here, and if not, why.
+    async fn is_open(
+        &self,
+        side: Side,
+        parts: &request::Parts,
+    ) -> Result<Result<(), Refusal>, Refusal> {
+        let config = &self.config;
+        if self.keys.exist(&self.engine).await? {
+            return Ok(Err(Refusal::new(&codes::UNAUTHORIZED)));
+        }
+        let listen = match side {
+            Side::Public => config.listen,
+            Side::Admin => config.admin_listen,
+        };
+        if config.is_insecure {
+            return Ok(local::check(&parts.uri, &parts.headers, true));
+        }
+        if !listen.ip().is_loopback() {
+            return Ok(Err(Refusal::new(&codes::UNAUTHORIZED)));
+        }
+        if side == Side::Public && config.is_public() {
+            let why = "with a public URL and without API keys, calls without credentials are taken \
+                       on `admin_listen` only";
+            return Ok(Err(Refusal::new(&codes::UNAUTHORIZED).because(why)));
+        }
+        let direct = local::check_direct(parts.version, &parts.headers);
+        Ok(direct.and_then(|()| local::check(&parts.uri, &parts.headers, false)))
     }
-    let listen = match side {
-        Side::Public => app.config.listen,
-        Side::Admin => app.config.admin_listen,
-    };
-    if app.config.is_insecure {
-        return Ok(local::check(&parts.uri, &parts.headers, true));
-    }
-    if !listen.ip().is_loopback() {
-        return Ok(Err(Refusal::new(&codes::UNAUTHORIZED)));
-    }
-    if side == Side::Public && app.config.is_public() {
-        let why = "with a public URL and without API keys, calls without credentials are taken on \
-                   `admin_listen` only";
-        return Ok(Err(Refusal::new(&codes::UNAUTHORIZED).because(why)));
-    }
-    let direct = local::check_direct(parts.version, &parts.headers);
-    Ok(direct.and_then(|()| local::check(&parts.uri, &parts.headers, false)))
-}
 
-/// The ticket of a request: of several places the first that has one.
-fn offered(app: &App, parts: &request::Parts) -> Result<Offered, Refusal> {
-    if let Some(offered) = offered_by_field(app, parts) {
-        return Ok(offered);
+    /// The ticket of a request: of several places the first that has one.
+    fn offered(&self, parts: &request::Parts) -> Result<Offered, Refusal> {
+        if let Some(offered) = self.offered_by_field(parts) {
+            return Ok(offered);
+        }
+        if let Some(token) = params::first(&parts.uri, "ticket")? {
+            return Ok(self.judge(&token, true));
+        }
+        let cookie = cookie(&parts.headers);
+        Ok(cookie.map_or(Offered::Nothing, |token| self.judge(token, false)))
     }
-    if let Some(token) = params::first(&parts.uri, "ticket")? {
-        return Ok(judge(app, &token, true));
+
+    fn offered_by_field(&self, parts: &request::Parts) -> Option<Offered> {
+        let token = bearer(&parts.headers)?;
+        (!token.starts_with(super::KEY_PREFIX)).then(|| self.judge(token, true))
     }
-    Ok(cookie(&parts.headers).map_or(Offered::Nothing, |token| judge(app, token, false)))
-}
 
-fn offered_by_field(app: &App, parts: &request::Parts) -> Option<Offered> {
-    let token = bearer(&parts.headers)?;
-    (!token.starts_with(super::KEY_PREFIX)).then(|| judge(app, token, true))
-}
-
-/// What a token is. `rides` says whether links are to carry it on: not one of a cookie, which a page
-/// may be kept from reading.
-fn judge(app: &App, token: &str, rides: bool) -> Offered {
-    match verify(&app.signing.keys(), token, app.engine.now()) {
-        Ok(ticket) => Offered::Ticket(ticket, rides.then(|| token.to_owned())),
-        Err(bad) => Offered::Bad(bad),
+    /// What a token is. `rides` says whether links are to carry it on: not one of a cookie, which a
+    /// page may be kept from reading.
+    fn judge(&self, token: &str, rides: bool) -> Offered {
+        match verify(&self.signing.keys(), token, self.engine.now()) {
+            Ok(ticket) => Offered::Ticket(ticket, rides.then(|| token.to_owned())),
+            Err(bad) => Offered::Bad(bad),
+        }
     }
 }
 

@@ -9,8 +9,7 @@ use relais_core::limits;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 
-use crate::app::{App, Side};
-use crate::connection::{self, Peer};
+use crate::connection::{self, Peer, Side};
 use crate::service::Door;
 
 /// How long connections may go on after the server was told to close.
@@ -28,12 +27,12 @@ pub fn listen(socket: TcpSocket) -> io::Result<TcpListener> {
     socket.listen(limits::BACKLOG_MAX)
 }
 
-/// Serves both listeners until [`App::close`](crate::App::close) is called and the connections
+/// Serves both listeners until [`Stop::close`](crate::Stop::close) is called and the connections
 /// have ended, within bounds.
 pub async fn serve(door: Arc<Door>, public: TcpListener, admin: TcpListener) {
     let app = &door.app;
     if let Ok(address) = public.local_addr() {
-        app.listening_on(address);
+        app.base.listening_on(address);
     }
     let stop = app.stop.clone();
     let connections = Arc::new(Semaphore::new(app.config.connections_max));
@@ -59,18 +58,19 @@ async fn accept(door: &Arc<Door>, listener: TcpListener, side: Side, room: Arc<S
     loop {
         // Beyond the cap connections wait in the system's queue: nothing is accepted to be dropped.
         let permit = room.clone().acquire_owned().await.expect("never closed");
-        let (stream, address) = accept_one(&door.app, &listener).await;
+        let (stream, address) = accept_one(door, &listener).await;
         let peer = Peer::new(address, side, Arc::new(permit));
         door.tracker.spawn(connection::serve(door.clone(), stream, peer));
     }
 }
 
-async fn accept_one(app: &App, listener: &TcpListener) -> (TcpStream, SocketAddr) {
+async fn accept_one(door: &Door, listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok(accepted) => return accepted,
             Err(error) => {
                 // Out of file descriptors, or a connection that ended before it was taken.
+                let app = &door.app;
                 app.refusals.note_not_accepted(&error, app.engine.elapsed());
                 tokio::time::sleep(PAUSE).await;
             }

@@ -12,8 +12,8 @@ use rustls::pki_types::pem::{Error as PemError, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
-use crate::app::Side;
 use crate::config::ServerConfig;
+use crate::connection::Side;
 
 /// What is offered, the first first: browsers speak HTTP/2 over TLS only.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];

@@ -1,14 +1,11 @@
 //! What becomes of a task whose caller hangs up while it waits for the answer.
 
-use std::sync::Arc;
-
 use relais_core::{TaskId, TenantName};
-
-use crate::app::App;
+use relais_engine::Engine;
 
 /// Cancels the task when it is dropped before the answer was given out, if its route says so.
 pub(super) struct Abandon {
-    armed: Option<(Arc<App>, TenantName, TaskId)>,
+    armed: Option<(Engine, TenantName, TaskId)>,
 }
 
 impl Abandon {
@@ -18,8 +15,8 @@ impl Abandon {
     }
 
     /// Cancels the task if its caller leaves.
-    pub(super) fn cancels(app: &Arc<App>, tenant: &TenantName, task: TaskId) -> Self {
-        Self { armed: Some((app.clone(), tenant.clone(), task)) }
+    pub(super) fn cancels(engine: &Engine, tenant: &TenantName, task: TaskId) -> Self {
+        Self { armed: Some((engine.clone(), tenant.clone(), task)) }
     }
 
     /// The caller got what it waited for.
@@ -30,11 +27,11 @@ impl Abandon {
 
 impl Drop for Abandon {
     fn drop(&mut self) {
-        let Some((app, tenant, task)) = self.armed.take() else { return };
+        let Some((engine, tenant, task)) = self.armed.take() else { return };
         // Without a runtime the process ends, and the task goes on after its next start.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
-            if let Err(error) = app.engine.abandon(&tenant, task).await {
+            if let Err(error) = engine.abandon(&tenant, task).await {
                 tracing::debug!(%error, %task, "an abandoned task was not canceled");
             }
         });

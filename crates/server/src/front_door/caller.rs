@@ -7,9 +7,8 @@ use relais_engine::Access;
 
 use super::table::decoded;
 use crate::answer::problem::Refusal;
-use crate::app::App;
 use crate::auth::idempotency;
-use crate::auth::{self, Caller, Scope};
+use crate::auth::{Auth, Caller, Scope};
 use crate::config::{LaneSource, Route, RouteAccess};
 use crate::proxy::source::Source;
 use crate::request::accept::{Language, page_for};
@@ -24,7 +23,7 @@ pub(super) struct Submitter {
     pub(super) access: Access,
     /// The idempotency key, if there is one.
     pub(super) key: Option<Key>,
-    /// Where it found Relais, if its links lead there: see `App::base_for`.
+    /// Where it found Relais, if its links lead there: see `Base::for_caller`.
     pub(super) base: Option<String>,
     /// The language of the page that it is shown instead of a document, if it is a person.
     pub(super) page: Option<Language>,
@@ -45,12 +44,12 @@ impl Submitter {
     /// For an API key that is unknown, or lacks the scope, or is missing where the route needs one;
     /// and for an idempotency key that is none.
     pub(super) async fn of(
-        app: &App,
+        auth: &Auth,
         route: &Route,
         parts: &request::Parts,
     ) -> Result<Self, Refusal> {
         let headers = &parts.headers;
-        let caller = auth::front_door_caller(app, headers).await?;
+        let caller = auth.front_door_caller(headers).await?;
         if let Caller::Key(key) = &caller
             && !Scope::Submit.is_in(key.scopes)
         {
@@ -64,7 +63,7 @@ impl Submitter {
                 return Err(Refusal::new(&codes::UNAUTHORIZED).because(why));
             }
             RouteAccess::Caller(field) => {
-                let mac = app.caller_mac.of_field(headers, field);
+                let mac = auth.mac.of_field(headers, field);
                 if mac.is_none() && !caller.has_key() {
                     // Nobody could ever see such a task.
                     let why =
@@ -81,14 +80,14 @@ impl Submitter {
                     Access::Caller { mac, .. } => *mac,
                     Access::Ticket | Access::Key => None,
                 };
-                let caller = idempotency::caller_of(app, &caller, mac, headers);
+                let caller = idempotency::caller_of(&auth.mac, &caller, mac, headers);
                 let is_trusted = idempotency::is_trusted(caller, &text)
-                    || auth::sees_all_of(app, &tenant, parts).await?;
+                    || auth.sees_all_of(&tenant, parts).await?;
                 Some(Key { text, caller, is_trusted })
             }
             None => None,
         };
-        let (base, page) = (app.base_for(headers), page_for(headers));
+        let (base, page) = (auth.base.for_caller(headers), page_for(headers));
         Ok(Self { caller, tenant, access, key, base, page })
     }
 }

@@ -83,7 +83,7 @@ impl Waiting<'_> {
             }
             Ending::Over(task) => {
                 abandon.disarm();
-                let mut response = replay_response(self.app, &task).await?;
+                let mut response = replay_response(&self.app.answers, &task).await?;
                 answer::add_fields(response.headers_mut(), id, applied);
                 Ok(response)
             }
@@ -105,7 +105,7 @@ impl Waiting<'_> {
             return Ok(task);
         }
         let left = self.until.saturating_duration_since(Instant::now());
-        let over = poll::until_over(self.app, id, left, Client::default()).await?;
+        let over = poll::until_over(&self.app.followers, id, left, Client::default()).await?;
         over.ok_or_else(|| Refusal::new(&codes::TASK_GONE).about(id))
     }
 
@@ -114,8 +114,8 @@ impl Waiting<'_> {
     /// # Errors
     /// When the task's context cannot be read.
     pub(super) fn ticket(&self, task: &Task, estimate: Estimate) -> Result<Response, Refusal> {
-        let caller = &self.submitter.caller;
-        let mut response = accepted_response(self.app, task, estimate, caller, &self.how())?;
+        let (answers, caller) = (&self.app.answers, &self.submitter.caller);
+        let mut response = accepted_response(answers, task, estimate, caller, &self.how())?;
         vary_by_prefer(response.headers_mut());
         Ok(response)
     }

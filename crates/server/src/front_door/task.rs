@@ -16,6 +16,7 @@ use super::caller::{self, Submitter};
 use super::options;
 use super::trace::traceparent;
 use super::upload::{self, Digest, Uploaded};
+use crate::answer::base::Base;
 use crate::answer::problem::Refusal;
 use crate::app::App;
 use crate::auth::idempotency::{self, Keyed};
@@ -49,7 +50,7 @@ pub(super) async fn read(
 ) -> Result<(Submitter, Submission), Refusal> {
     let (parts, body) = request.into_parts();
     let prepared = prepare(app, route, names, peer, &parts).await?;
-    let holder = Holder::of(app, &prepared.submitter.caller, peer, &parts.headers);
+    let holder = Holder::of(&app.config, &prepared.submitter.caller, peer, &parts.headers);
     prepared.with_body(app, &parts.headers, body, holder).await
 }
 
@@ -73,7 +74,7 @@ async fn prepare(
     if headers.contains_key(header::VIA) && fields::is_loop(headers, &app.engine.config().via) {
         return Err(Refusal::new(&codes::LOOP_DETECTED));
     }
-    let submitter = Submitter::of(app, route, parts).await?;
+    let submitter = Submitter::of(&app.auth, route, parts).await?;
     if app.engine.policies().find(&submitter.tenant, &route.queue).is_none() {
         return Err(EngineError::UnknownQueue.into());
     }
@@ -84,8 +85,8 @@ async fn prepare(
         None => None,
     };
     let (traceparent, _) = traceparent(headers, app.engine.chance());
-    let (open, secrets) = stored_fields(app, headers, &source, &traceparent);
-    let context = context(app, route, &submitter, parts, &source, traceparent);
+    let (open, secrets) = stored_fields(&app.config.sealed_fields, headers, &source, &traceparent);
+    let context = context(&app.base, route, &submitter, parts, &source, traceparent);
     let content_type = headers.get(header::CONTENT_TYPE);
     let submission = Submission {
         tenant: submitter.tenant.clone(),
@@ -110,7 +111,7 @@ async fn prepare(
         checkpoint: None,
         idempotency: None,
         context,
-        source: source.share(app, &submitter.caller),
+        source: source.share(&app.auth.mac, &submitter.caller),
     };
     let content_type = content_type.map_or(&[][..], HeaderValue::as_bytes).to_vec();
     let method = parts.method.as_str().to_owned();
@@ -157,7 +158,7 @@ fn runner(route: &Route, method: &str) -> Runner {
 }
 
 fn context(
-    app: &App,
+    base: &Base,
     route: &Route,
     submitter: &Submitter,
     parts: &request::Parts,
@@ -178,14 +179,17 @@ fn context(
     };
     Context {
         calling,
-        presented: Presented { called_as: source.called_as(app), called_target: target.to_owned() },
+        presented: Presented {
+            called_as: source.called_as(base),
+            called_target: target.to_owned(),
+        },
         sight: Sight { access: submitter.access.clone(), grants: route.grants },
     }
 }
 
 /// The fields that are stored openly, and those that are sealed.
 fn stored_fields(
-    app: &App,
+    sealed: &[String],
     headers: &HeaderMap,
     source: &Source,
     traceparent: &str,
@@ -204,7 +208,7 @@ fn stored_fields(
             continue;
         }
         let field = (name.to_owned(), Bytes::copy_from_slice(value.as_bytes()));
-        if app.config.sealed_fields.iter().any(|sealed| *sealed == *folded) {
+        if sealed.iter().any(|sealed| *sealed == *folded) {
             secrets.push(field);
         } else {
             open.push(field);

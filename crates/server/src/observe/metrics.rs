@@ -15,13 +15,13 @@ use std::time::Duration;
 use relais_api::Code;
 use relais_core::limits::{METRIC_QUEUES_MAX, METRIC_QUEUES_PER_TENANT_MAX};
 use relais_core::{FailureCode, Status, TenantName, Timestamp};
-use relais_engine::document;
 use relais_engine::measure::tally::{Histogram, Tally};
-use relais_store::{Disk, Figures, Health, QueueStats, Waiting};
+use relais_engine::{Engine, EngineError, document};
+use relais_store::{Disk, Health, QueueStats, Queues, Waiting};
 
 pub(crate) use self::text::Format;
 use self::text::Writer;
-use crate::app::App;
+use crate::connection::tls::Certificates;
 
 /// The label of the queues that are told together.
 const OTHERS: &str = "(others)";
@@ -44,66 +44,79 @@ impl Metrics {
     pub(crate) fn followers(&self, change: i64) {
         self.followers.fetch_add(change, Ordering::Relaxed);
     }
-}
 
-/// All metrics that may be seen: those of one tenant, or with `None` of all and of the process.
-#[must_use]
-pub(crate) fn text(
-    app: &App,
-    queues: Vec<QueueStats>,
-    figures: Figures,
-    tenant: Option<&TenantName>,
-    format: Format,
-) -> String {
-    let mut out = Writer::new(format);
-    of_this_server(app, &mut out);
-    if tenant.is_none() {
-        of_process(app, &mut out);
-        of_disk(figures.disk, &mut out);
+    /// All metrics that may be seen: those of one tenant, or with `None` of all and of the process.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) async fn text(
+        &self,
+        engine: &Engine,
+        certificates: &Certificates,
+        tenant: Option<TenantName>,
+        format: Format,
+    ) -> Result<String, EngineError> {
+        let which = match tenant.clone() {
+            Some(tenant) => Queues::Of { tenant, after: None, limit: usize::MAX },
+            None => Queues::All,
+        };
+        let (queues, figures) = (engine.queues(which).await?, engine.figures().await?);
+        let mut out = Writer::new(format);
+        of_this_server(engine, &mut out);
+        if tenant.is_none() {
+            self.of_process(engine, &mut out);
+            of_certificates(certificates, &mut out);
+            of_upstreams(engine, &mut out);
+            of_disk(figures.disk, &mut out);
+        }
+        of_tallies(&engine.meters().tallies(tenant.as_ref()), &mut out);
+        of_queues(&told(queues, figures.waiting), engine.now(), &mut out);
+        Ok(out.finish())
     }
-    of_tallies(&app.engine.meters().tallies(tenant), &mut out);
-    of_queues(&told(queues, figures.waiting), app.engine.now(), &mut out);
-    out.finish()
+
+    fn of_process(&self, engine: &Engine, out: &mut Writer) {
+        let meters = engine.meters();
+        for (name, help, counter) in [
+            ("tasks_attached", "Requests attached by their idempotency key", &meters.attached),
+            ("tasks_erased", "Tasks erased, by hand or by time", &meters.erased),
+            ("tasks_expired", "Tasks erased because their retention ended", &meters.expired),
+            ("settles_stale", "Settles refused because the lease was over", &meters.stale_settles),
+        ] {
+            out.counter(name, help);
+            out.sample(&[], counter.load(Ordering::Relaxed));
+        }
+        out.gauge("followers", "Event streams that are open");
+        out.sample(&[], self.followers.load(Ordering::Relaxed));
+        out.counter("requests_refused", "Requests answered with a problem, by code");
+        for (code, count) in self.refused.lock().expect("nothing panics while it is held").iter() {
+            out.sample(&[("code", code)], count);
+        }
+    }
 }
 
 /// What whoever sees anything may know.
-fn of_this_server(app: &App, out: &mut Writer) {
+fn of_this_server(engine: &Engine, out: &mut Writer) {
     out.gauge("build_info", "The version that runs, always 1");
     out.sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
     out.gauge("store_ready", "1 if the store takes new tasks");
-    out.sample(&[], i64::from(app.engine.health() == Health::Ready));
+    out.sample(&[], i64::from(engine.health() == Health::Ready));
     out.gauge("draining", "1 if the server is stopping");
-    out.sample(&[], i64::from(app.engine.is_draining()));
+    out.sample(&[], i64::from(engine.is_draining()));
 }
 
-fn of_process(app: &App, out: &mut Writer) {
-    let meters = app.engine.meters();
-    for (name, help, counter) in [
-        ("tasks_attached", "Requests attached by their idempotency key", &meters.attached),
-        ("tasks_erased", "Tasks erased, by hand or by time", &meters.erased),
-        ("tasks_expired", "Tasks erased because their retention ended", &meters.expired),
-        ("settles_stale", "Settles refused because the lease was over", &meters.stale_settles),
-    ] {
-        out.counter(name, help);
-        out.sample(&[], counter.load(Ordering::Relaxed));
-    }
-    out.gauge("followers", "Event streams that are open");
-    out.sample(&[], app.metrics.followers.load(Ordering::Relaxed));
-    out.counter("requests_refused", "Requests answered with a problem, by code");
-    for (code, count) in app.metrics.refused.lock().expect("nothing panics while it is held").iter()
-    {
-        out.sample(&[("code", code)], count);
-    }
+fn of_certificates(certificates: &Certificates, out: &mut Writer) {
     out.gauge("certificate_end_seconds", "When the certificate of a listener ends, since 1970");
-    let certificates = &app.certificates;
     for (listener, held) in [("public", &certificates.public), ("admin", &certificates.admin)] {
         if let Some(certificate) = held {
             let end = certificate.not_after().as_ms().div_euclid(1_000);
             out.sample(&[("listener", listener)], end);
         }
     }
+}
+
+fn of_upstreams(engine: &Engine, out: &mut Writer) {
     out.gauge("upstream_paused", "1 while an upstream is left alone as it asked");
-    for (upstream, is_paused) in app.engine.upstream_pauses() {
+    for (upstream, is_paused) in engine.upstream_pauses() {
         out.sample(&[("upstream", &upstream)], u64::from(is_paused));
     }
 }

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, header};
 
-use crate::app::App;
-use crate::auth::{Caller, is_loopback};
+use crate::answer::base::Base;
+use crate::auth::{Caller, CallerMac, is_loopback};
 use crate::config::ServerConfig;
 use crate::request::lists::split;
 
@@ -143,13 +143,13 @@ impl Source {
     ///
     /// A holder of an API key is known to the operator, and so is whoever is on this machine:
     /// neither is bounded but by the queue.
-    pub(crate) fn share(&self, app: &App, caller: &Caller) -> Option<relais_core::Source> {
+    pub(crate) fn share(&self, mac: &CallerMac, caller: &Caller) -> Option<relais_core::Source> {
         if caller.has_key() || self.is_on_this_machine() {
             return None;
         }
         Some(match self.network() {
-            IpAddr::V4(address) => app.caller_mac.of_network(&address.octets()),
-            IpAddr::V6(address) => app.caller_mac.of_network(&address.octets()[..8]),
+            IpAddr::V4(address) => mac.of_network(&address.octets()),
+            IpAddr::V6(address) => mac.of_network(&address.octets()[..8]),
         })
     }
 
@@ -164,16 +164,17 @@ impl Source {
 
     /// The same of a request of which nothing else is asked.
     pub(crate) fn share_of(
-        app: &App,
+        config: &ServerConfig,
+        mac: &CallerMac,
         caller: &Caller,
         peer: IpAddr,
         headers: &HeaderMap,
     ) -> Option<relais_core::Source> {
         // Most calls end here, before anything is read of them.
-        if caller.has_key() || (peer.is_loopback() && !is_trusted(&app.config, peer)) {
+        if caller.has_key() || (peer.is_loopback() && !is_trusted(config, peer)) {
             return None;
         }
-        Self::of(&app.config, peer, headers).share(app, caller)
+        Self::of(config, peer, headers).share(mac, caller)
     }
 
     /// Whether the client is, without a proxy that says so: what one passes on
@@ -184,14 +185,13 @@ impl Source {
 
     /// Scheme and authority under which the client called: what relative links are made absolute
     /// with. A foreign `Host` is not believed.
-    pub(crate) fn called_as(&self, app: &App) -> String {
-        let own = app.base();
-        let own = own.strip_suffix(&app.config.api_prefix).unwrap_or(own);
+    pub(crate) fn called_as(&self, base: &Base) -> String {
         let is_own_word = self.is_trusted || is_loopback(&self.host);
-        if app.config.public_url.is_none() && is_own_word && is_authority(&self.host) {
+        if !base.is_given() && is_own_word && is_authority(&self.host) {
             return format!("{}://{}", self.proto, self.host);
         }
         // The public URL may have a path, which is no part of the authority.
+        let own = base.without_prefix();
         let after_scheme = own.find("://").map_or(0, |at| at + 3);
         let end = own[after_scheme..].find('/').map_or(own.len(), |at| after_scheme + at);
         own[..end].to_owned()

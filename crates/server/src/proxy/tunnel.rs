@@ -2,20 +2,15 @@
 
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio_util::sync::CancellationToken;
 
 use crate::connection::Permit;
+use crate::stop::Stop;
 
 /// Bytes buffered in each direction.
 const BUFFER_BYTES: usize = 8 << 10;
 
 /// Passes bytes both ways until either side ends, or the server stops.
-pub(super) async fn run(
-    client: OnUpgrade,
-    upstream: OnUpgrade,
-    stop: CancellationToken,
-    permit: Permit,
-) {
+pub(super) async fn run(client: OnUpgrade, upstream: OnUpgrade, stop: Stop, permit: Permit) {
     let pass = async {
         let (client, upstream) = tokio::try_join!(client, upstream)?;
         let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));

@@ -15,7 +15,6 @@ use relais_api::codes;
 use relais_core::{TenantName, limits};
 
 use crate::answer::problem::Refusal;
-use crate::app::App;
 use crate::auth::Caller;
 use crate::config::ServerConfig;
 use crate::proxy::source::Source;
@@ -73,10 +72,15 @@ pub(crate) enum Holder {
 
 impl Holder {
     /// Who sends a request.
-    pub(crate) fn of(app: &App, caller: &Caller, peer: IpAddr, headers: &HeaderMap) -> Self {
+    pub(crate) fn of(
+        config: &ServerConfig,
+        caller: &Caller,
+        peer: IpAddr,
+        headers: &HeaderMap,
+    ) -> Self {
         match caller {
             Caller::Key(key) => Self::Tenant(key.tenant.clone()),
-            Caller::Nobody => Self::Address(Source::of(&app.config, peer, headers).network()),
+            Caller::Nobody => Self::Address(Source::of(config, peer, headers).network()),
         }
     }
 }

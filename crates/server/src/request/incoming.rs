@@ -9,9 +9,8 @@ use relais_core::limits;
 use serde::de::DeserializeOwned;
 
 use crate::answer::problem::Refusal;
-use crate::app::App;
 use crate::auth::Visitor;
-use crate::request::bodies::{Held, Place};
+use crate::request::bodies::{Bodies, Held, Place};
 use crate::request::heavy;
 use crate::request::pieces::Pieces;
 
@@ -29,12 +28,12 @@ pub(crate) enum Lines {
 /// # Errors
 /// When it is of another media type, too large, or not what it should be.
 pub(crate) async fn json<T: DeserializeOwned>(
-    app: &App,
+    bodies: &Bodies,
     visitor: &Visitor,
     body: Body,
 ) -> Result<T, Refusal> {
     require_json(visitor.headers())?;
-    Ok(relais_api::decode(&small(app, visitor, body).await?)?)
+    Ok(relais_api::decode(&small(bodies, visitor, body).await?)?)
 }
 
 /// The same for a body that may be left out.
@@ -42,11 +41,11 @@ pub(crate) async fn json<T: DeserializeOwned>(
 /// # Errors
 /// See [`json`].
 pub(crate) async fn optional_json<T: DeserializeOwned + Default>(
-    app: &App,
+    bodies: &Bodies,
     visitor: &Visitor,
     body: Body,
 ) -> Result<T, Refusal> {
-    let bytes = small(app, visitor, body).await?;
+    let bytes = small(bodies, visitor, body).await?;
     if bytes.is_empty() {
         return Ok(T::default());
     }
@@ -58,11 +57,11 @@ pub(crate) async fn optional_json<T: DeserializeOwned + Default>(
 ///
 /// # Errors
 /// Names the member, or see [`json`].
-pub(crate) async fn nothing(app: &App, visitor: &Visitor, body: Body) -> Result<(), Refusal> {
+pub(crate) async fn nothing(bodies: &Bodies, visitor: &Visitor, body: Body) -> Result<(), Refusal> {
     #[derive(Default, serde::Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Nothing {}
-    let Nothing {} = optional_json(app, visitor, body).await?;
+    let Nothing {} = optional_json(bodies, visitor, body).await?;
     Ok(())
 }
 
@@ -89,8 +88,8 @@ pub(crate) fn batch_lines(headers: &HeaderMap) -> Result<Lines, Refusal> {
     }
 }
 
-async fn small(app: &App, visitor: &Visitor, body: Body) -> Result<Bytes, Refusal> {
-    Ok(Large::read(app, visitor, body, limits::SMALL_BODY_BYTES_MAX).await?.into_bytes())
+async fn small(bodies: &Bodies, visitor: &Visitor, body: Body) -> Result<Bytes, Refusal> {
+    Ok(Large::read(bodies, visitor, body, limits::SMALL_BODY_BYTES_MAX).await?.into_bytes())
 }
 
 /// A body that may be large, whole, and the room it takes.
@@ -107,13 +106,13 @@ impl Large {
     /// When it is longer, too slow, or breaks off, or its sender, or all
     /// together, send too much at once.
     pub(crate) async fn read(
-        app: &App,
+        bodies: &Bodies,
         visitor: &Visitor,
         body: Body,
         max: u64,
     ) -> Result<Self, Refusal> {
         check_length(visitor.headers(), max)?;
-        let mut held = app.bodies.begin(Place::Memory, visitor.holder(app));
+        let mut held = bodies.begin(Place::Memory, visitor.holder());
         let bytes = gather(body, max, |len| held.grow(len)).await?;
         Ok(Self { bytes, held })
     }

@@ -9,7 +9,7 @@ use futures_util::{StreamExt as _, stream};
 use http::{StatusCode, Uri};
 use relais_api::{BulkRequest, BulkResponse};
 use relais_core::{self as core, FailureCode, Refused, Reply, Status, Task, TenantName, limits};
-use relais_engine::{EngineError, document};
+use relais_engine::{Engine, EngineError, document};
 use relais_store::{Filter, Rejected, Stepped};
 
 use crate::answer::problem::Refusal;
@@ -57,14 +57,15 @@ async fn change(
     change: Change,
 ) -> Result<Response, Refusal> {
     Params::of(uri, &[])?;
-    let tenant = visitor.tenant(app, Scope::Submit)?;
-    let request: BulkRequest = incoming::json(app, visitor, body).await?;
+    let tenant = visitor.tenant(Scope::Submit)?;
+    let request: BulkRequest = incoming::json(&app.bodies, visitor, body).await?;
     request.check()?;
-    let page = app.engine.list(filter(&tenant, &request)?).await?;
+    let (engine, base) = (&app.engine, app.base.as_str());
+    let page = engine.list(filter(&tenant, &request)?).await?;
     let mut tasks = Vec::with_capacity(page.tasks.len());
     let mut left_out = 0;
     for task in page.tasks {
-        if !is_visible(app, visitor, &task)? || !has_code(app, &task, request.code.as_deref()) {
+        if !is_visible(visitor, &task)? || !has_code(base, &task, request.code.as_deref()) {
             continue;
         }
         if matches!(change, Change::Retry) && request.code.is_none() && is_unknown(&task) {
@@ -75,7 +76,7 @@ async fn change(
     }
     let tenant = &tenant;
     let mut answers = stream::iter(tasks)
-        .map(|task| async move { step(app, tenant, &task, change).await })
+        .map(|task| async move { step(engine, tenant, &task, change).await })
         .buffer_unordered(AT_ONCE);
     let mut changed = 0;
     while let Some(answer) = answers.next().await {
@@ -86,10 +87,10 @@ async fn change(
 }
 
 /// Whether a task failed with this code, as its readers are told it.
-fn has_code(app: &App, task: &Task, code: Option<&str>) -> bool {
+fn has_code(base: &str, task: &Task, code: Option<&str>) -> bool {
     let Some(code) = code else { return true };
     let core::State::Failed { failure, .. } = &task.life.state else { return false };
-    document::problem_of(app.base(), failure).code == code
+    document::problem_of(base, failure).code == code
 }
 
 /// Whether the work of a failed task may be done already: many at a time are run again only by
@@ -100,14 +101,14 @@ fn is_unknown(task: &Task) -> bool {
 }
 
 async fn step(
-    app: &App,
+    engine: &Engine,
     tenant: &TenantName,
     task: &Task,
     change: Change,
 ) -> Result<Stepped, EngineError> {
     match change {
-        Change::Cancel => app.engine.cancel(tenant, task.spec.id).await,
-        Change::Retry => app.engine.retry(tenant, task.spec.id, false).await,
+        Change::Cancel => engine.cancel(tenant, task.spec.id).await,
+        Change::Retry => engine.retry(tenant, task.spec.id, false).await,
     }
 }
 

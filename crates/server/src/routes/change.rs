@@ -31,8 +31,8 @@ pub(super) async fn cancel(
     body: Body,
 ) -> Result<Response, Refusal> {
     Params::of(&uri, &[])?;
-    let seen = visitor.task(&app, id, Action::Cancel).await?;
-    incoming::nothing(&app, &visitor, body).await?;
+    let seen = visitor.task(id, Action::Cancel).await?;
+    incoming::nothing(&app.bodies, &visitor, body).await?;
     let task = match app.engine.cancel(&seen.task.spec.tenant, id).await {
         Ok(stepped) => stepped.changed.task,
         Err(EngineError::Rejected(Rejected::Refused(Refused::AlreadyTerminal))) => {
@@ -41,7 +41,7 @@ pub(super) async fn cancel(
         }
         Err(error) => return Err(error.into()),
     };
-    let document = present::task_of(&app, &task, &seen.viewer, Estimate::default());
+    let document = present::task_of(&app.answers, &task, &seen.viewer, Estimate::default());
     let mut response = json(StatusCode::OK, &document)?;
     response.headers_mut().insert(ETAG, etag::tag(task.life.version, Form::Json));
     Ok(response)
@@ -56,17 +56,17 @@ pub(super) async fn retry(
     body: Body,
 ) -> Result<Response, Refusal> {
     Params::of(&uri, &[])?;
-    let seen = visitor.task(&app, id, Action::Retry).await?;
-    let request: RetryRequest = incoming::optional_json(&app, &visitor, body).await?;
+    let seen = visitor.task(id, Action::Retry).await?;
+    let request: RetryRequest = incoming::optional_json(&app.bodies, &visitor, body).await?;
     let from_start = request.from == Some(RetryFrom::Start);
     let stepped = app.engine.retry(&seen.task.spec.tenant, id, from_start).await?;
     let how = How { base: visitor.base, ..How::default() };
     let (task, caller) = (&stepped.changed.task, &visitor.caller);
     let estimate = app.engine.estimate_if_known(task).await;
     if stepped.reply == Reply::Done {
-        return accepted_response(&app, task, estimate, caller, &how);
+        return accepted_response(&app.answers, task, estimate, caller, &how);
     }
-    json(StatusCode::OK, &accepted(&app, task, estimate, caller, &how)?)
+    json(StatusCode::OK, &accepted(&app.answers, task, estimate, caller, &how)?)
 }
 
 /// `DELETE /v1/tasks/{id}`.
@@ -78,7 +78,7 @@ pub(super) async fn erase(
 ) -> Result<Response, Refusal> {
     let params = Params::of(&uri, &["cancel"])?;
     let cancels = params.parse::<bool>("cancel", "true or false")?.unwrap_or(false);
-    let seen = visitor.task(&app, id, Action::Erase).await?;
+    let seen = visitor.task(id, Action::Erase).await?;
     if cancels && !seen.task.life.status().is_terminal() {
         match app.engine.cancel(&seen.task.spec.tenant, id).await {
             // It ended by itself in between.

@@ -12,7 +12,7 @@ use relais_engine::{Many, Subscription};
 
 use crate::answer::problem::Refusal;
 use crate::app::App;
-use crate::auth::{Action, Chooser, Scope, Seen, Visitor, read_by_ticket};
+use crate::auth::{Action, Chooser, Scope, Seen, Visitor};
 use crate::connection::Turns;
 use crate::request::accept::Accepts;
 use crate::request::params::{Params, label_of};
@@ -57,7 +57,7 @@ pub(super) async fn stream(
         let visitor = visitor?;
         let params = Params::of(uri, &["after", "limit"])?;
         let resume = sse::resume(visitor.headers(), params.number("after", 0..=SEQ_MAX)?);
-        let until = visitor.task(app, id, Action::Read).await?.until;
+        let until = visitor.task(id, Action::Read).await?.until;
         let subscription = Subscription::Task(id);
         Ok(Asked { subscription, resume, until, client: visitor.client, form: &Sse })
     };
@@ -73,14 +73,14 @@ async fn streamed(
     accepts: &Accepts,
 ) -> Result<Response, Refusal> {
     let opened = match asked.await {
-        Ok(asked) => EventStream::open(app, asked).await,
+        Ok(asked) => EventStream::open(&app.followers, asked).await,
         Err(refusal) => Err(refusal),
     };
     match opened {
         Ok(opened) => Ok(stream::response(opened)),
         Err(refusal) if accepts.is_get() && refusal.is_transient() => {
-            app.note(&refusal, Some(uri.path()));
-            Ok(stream::busy_response(app, &Sse, &refusal))
+            app.answers.note(&refusal, Some(uri.path()));
+            Ok(stream::busy_response(&app.engine, &Sse, &refusal))
         }
         Err(refusal) => Err(refusal),
     }
@@ -100,8 +100,8 @@ async fn page(
     let limit = limit.map_or(limits::EVENT_PAGE_MAX, |limit| limit as usize);
     let wait = Prefer::of(visitor.headers()).wait_up_to(limits::WAIT_MAX);
     let patience = wait.unwrap_or_default();
-    let follower = Follower::of_task(app, id, patience, visitor.client.clone());
-    let Seen { task, .. } = visitor.task(app, id, Action::Read).await?;
+    let follower = Follower::of_task(&app.followers, id, patience, visitor.client.clone());
+    let Seen { task, .. } = visitor.task(id, Action::Read).await?;
     if after > task.life.version {
         // A number of another store, or of a time that a restore undid: waiting there would miss
         // all that comes before. A stream tells it as `relais.reset`.
@@ -135,7 +135,7 @@ async fn read_log(
     loop {
         let part = app.engine.read_log(&Subscription::Task(id), next).await?;
         for event in &part.events {
-            if events.count == limit || !events.takes_json(event.json(app.base())) {
+            if events.count == limit || !events.takes_json(event.json(app.base.as_str())) {
                 return Ok((events, next));
             }
             next = event.entry.seq;
@@ -182,20 +182,20 @@ async fn selection(
     let label = params.get("label").map(label_of).transpose()?;
     let (mut tasks, mut tenant, mut ends) = (Vec::new(), None, Vec::new());
     for token in params.all("ticket") {
-        let (task, end) = read_by_ticket(app, token).await?;
+        let (task, end) = app.auth.read_by_ticket(token).await?;
         one_tenant(&mut tenant, &task.spec.tenant)?;
         tasks.push(task.spec.id);
         ends.push(end);
     }
     for text in params.all("task") {
         let id = text.parse().map_err(|_| Refusal::parameter("task", "no id of a task"))?;
-        let seen = visitor.task(app, id, Action::Read).await?;
+        let seen = visitor.task(id, Action::Read).await?;
         one_tenant(&mut tenant, &seen.task.spec.tenant)?;
         tasks.push(id);
         ends.extend(seen.until);
     }
     if label.is_some() {
-        one_tenant(&mut tenant, &visitor.tenant(app, Scope::Read)?)?;
+        one_tenant(&mut tenant, &visitor.tenant(Scope::Read)?)?;
     }
     // In one order, so that those who want the same share what they are told.
     tasks.sort_unstable();

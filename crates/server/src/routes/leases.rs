@@ -19,9 +19,11 @@ use relais_store::{Rejected, Stepped};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::answer::answers::Answers;
 use crate::answer::problem::Refusal;
 use crate::app::App;
 use crate::auth::{Scope, Visitor};
+use crate::request::bodies::Bodies;
 use crate::request::incoming::{self, Large};
 use crate::request::params::Params;
 use crate::routes::submit::{check_len, check_small};
@@ -37,8 +39,8 @@ pub(super) async fn lease(
     body: Body,
 ) -> Result<Response, Refusal> {
     Params::of(&uri, &[])?;
-    let tenant = visitor.tenant(&app, Scope::Work)?;
-    let request: LeaseRequest = incoming::optional_json(&app, &visitor, body).await?;
+    let tenant = visitor.tenant(Scope::Work)?;
+    let request: LeaseRequest = incoming::optional_json(&app.bodies, &visitor, body).await?;
     let max = lease_max("/max", request.max)?;
     let worker = worker_name("/worker", request.worker)?;
     let wait = request.wait.map_or(Duration::ZERO, |wait| wait.as_duration());
@@ -97,7 +99,7 @@ pub(super) async fn heartbeat(
 ) -> Result<Response, Refusal> {
     Params::of(&uri, &[])?;
     let right = Right::of(&visitor)?;
-    let request: HeartbeatRequest = read_items(&app, &visitor, &right, body).await?;
+    let request: HeartbeatRequest = read_items(&app.bodies, &visitor, &right, body).await?;
     right.admit(request.items.len())?;
     let read: Vec<Result<Report, Refusal>> =
         request.items.into_iter().map(|Item(item)| report_of(item?)).collect();
@@ -112,24 +114,24 @@ pub(super) async fn heartbeat(
             let answer = answers.next().expect("one answer per report");
             answer.map_err(refusal_of)
         });
-        heartbeat_item(&app, answer)
+        heartbeat_item(&app.answers, answer)
     });
     json(http::StatusCode::OK, &HeartbeatResponse { items: items.collect() })
 }
 
 /// Reads the body of a call about many leases.
 pub(super) async fn read_items<T: DeserializeOwned + Send + 'static>(
-    app: &App,
+    bodies: &Bodies,
     visitor: &Visitor,
     right: &Right,
     body: Body,
 ) -> Result<T, Refusal> {
     incoming::require_json(visitor.headers())?;
-    let body = Large::read(app, visitor, body, right.body_bytes_max()).await?;
+    let body = Large::read(bodies, visitor, body, right.body_bytes_max()).await?;
     body.decode(relais_api::decode).await
 }
 
-fn heartbeat_item(app: &App, answer: Result<Stepped, Refusal>) -> HeartbeatItem {
+fn heartbeat_item(answers: &Answers, answer: Result<Stepped, Refusal>) -> HeartbeatItem {
     match answer {
         Ok(stepped) => HeartbeatItem {
             status: 200,
@@ -139,7 +141,7 @@ fn heartbeat_item(app: &App, answer: Result<Stepped, Refusal>) -> HeartbeatItem 
         Err(refusal) => HeartbeatItem {
             status: refusal.code().status,
             canceled: *refusal.code() == codes::TASK_CANCELED,
-            problem: Some(app.refuse_item(&refusal)),
+            problem: Some(answers.refuse_item(&refusal)),
             ..HeartbeatItem::default()
         },
     }

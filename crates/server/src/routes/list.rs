@@ -7,7 +7,7 @@ use axum::response::Response;
 use http::Uri;
 use relais_api::TaskList;
 use relais_core::{Status, Task, limits};
-use relais_engine::Estimate;
+use relais_engine::{Estimate, envelope};
 use relais_store::Filter;
 
 use crate::answer::links::Viewer;
@@ -31,7 +31,7 @@ pub(super) async fn list(
 ) -> Result<Response, Refusal> {
     let known = ["queue", "status", "label", "lane", "after", "limit"];
     let params = Params::of(&uri, &known)?;
-    let tenant = visitor.tenant(&app, Scope::Read)?;
+    let tenant = visitor.tenant(Scope::Read)?;
     let limit = params.number("limit", 1..=limits::LIST_PAGE_MAX as u64)?.unwrap_or(PAGE);
     let filter = Filter {
         tenant: Some(tenant),
@@ -48,15 +48,15 @@ pub(super) async fn list(
     let viewer = Viewer {
         base: visitor.base.as_deref(),
         ticket: None,
-        may_cancel: visitor.tenant(&app, Scope::Submit).is_ok(),
-        may_retry: visitor.tenant(&app, Scope::Submit).is_ok(),
+        may_cancel: visitor.tenant(Scope::Submit).is_ok(),
+        may_retry: visitor.tenant(Scope::Submit).is_ok(),
     };
     let mut items = PageItems::of("items");
     let mut next = page.next;
     let mut last = None;
     for task in &page.tasks {
-        if is_visible(&app, &visitor, task)? {
-            let item = present::task_of(&app, task, &viewer, Estimate::default());
+        if is_visible(&visitor, task)? {
+            let item = present::task_of(&app.answers, task, &viewer, Estimate::default());
             if !items.takes(&item)? {
                 next = last;
                 break;
@@ -70,8 +70,8 @@ pub(super) async fn list(
 
 /// Whether the visitor sees a task of its tenant in a list: one that is bound to its caller, or to
 /// a key, is not shown to somebody who has none.
-pub(super) fn is_visible(app: &App, visitor: &Visitor, task: &Task) -> Result<bool, Refusal> {
-    Ok(visitor.reaches(app, task, &App::context(task)?.sight.access))
+pub(super) fn is_visible(visitor: &Visitor, task: &Task) -> Result<bool, Refusal> {
+    Ok(visitor.reaches(task, &envelope::context_of(task)?.sight.access))
 }
 
 /// A status by its word.

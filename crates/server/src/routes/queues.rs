@@ -12,6 +12,7 @@ use http::{StatusCode, Uri};
 use relais_api::queue::{Latency, Quantiles, Throughput};
 use relais_api::{Counts, Queue, QueueList, Span, codes};
 use relais_core::{Policy, QueueName, TenantName, limits};
+use relais_engine::Engine;
 use relais_engine::measure::pace::WINDOW;
 use relais_store::{QueueChange, QueueStats, Queues};
 
@@ -31,7 +32,7 @@ pub(super) async fn list(
     uri: Uri,
 ) -> Result<Response, Refusal> {
     let params = Params::of(&uri, &["after", "limit"])?;
-    let tenant = visitor.tenant(&app, Scope::Read)?;
+    let tenant = visitor.tenant(Scope::Read)?;
     let limit = params.number("limit", 1..=limits::LIST_PAGE_MAX as u64)?.unwrap_or(PAGE) as usize;
     let after: Option<QueueName> = params.parse("after", "the `next` of the page before")?;
     // One more tells whether another page follows.
@@ -41,7 +42,7 @@ pub(super) async fn list(
     let mut last = None;
     for stats in &queues {
         let policy = app.engine.policies().of(&tenant, &stats.queue);
-        let item = document(&app, &tenant, &stats.queue, &policy, Some(stats));
+        let item = document(&app.engine, &tenant, &stats.queue, &policy, Some(stats));
         if items.count == limit || !items.takes(&item)? {
             break;
         }
@@ -59,8 +60,8 @@ pub(super) async fn read(
     uri: Uri,
 ) -> Result<Response, Refusal> {
     Params::of(&uri, &[])?;
-    let tenant = visitor.tenant(&app, Scope::Read)?;
-    present(&app, &tenant, &queue).await
+    let tenant = visitor.tenant(Scope::Read)?;
+    present(&app.engine, &tenant, &queue).await
 }
 
 /// `PUT /v1/queues/{queue}`.
@@ -72,11 +73,11 @@ pub(super) async fn define(
     body: Body,
 ) -> Result<Response, Refusal> {
     Params::of(&uri, &[])?;
-    let tenant = visitor.tenant(&app, Scope::Admin)?;
-    let policy: relais_api::Policy = incoming::json(&app, &visitor, body).await?;
+    let tenant = visitor.tenant(Scope::Admin)?;
+    let policy: relais_api::Policy = incoming::json(&app.bodies, &visitor, body).await?;
     let policy = policy::from_document(policy)?;
     let change = QueueChange::Policy(Some(Box::new(policy)));
-    change_queue(&app, &tenant, &queue, change).await
+    change_queue(&app.engine, &tenant, &queue, change).await
 }
 
 /// `POST /v1/queues/{queue}/pause`.
@@ -88,9 +89,9 @@ pub(super) async fn pause(
     body: Body,
 ) -> Result<Response, Refusal> {
     Params::of(&uri, &[])?;
-    let tenant = visitor.tenant(&app, Scope::Admin)?;
-    incoming::nothing(&app, &visitor, body).await?;
-    change_queue(&app, &tenant, &queue, QueueChange::Pause).await
+    let tenant = visitor.tenant(Scope::Admin)?;
+    incoming::nothing(&app.bodies, &visitor, body).await?;
+    change_queue(&app.engine, &tenant, &queue, QueueChange::Pause).await
 }
 
 /// `POST /v1/queues/{queue}/resume`.
@@ -102,45 +103,49 @@ pub(super) async fn resume(
     body: Body,
 ) -> Result<Response, Refusal> {
     Params::of(&uri, &[])?;
-    let tenant = visitor.tenant(&app, Scope::Admin)?;
-    incoming::nothing(&app, &visitor, body).await?;
-    change_queue(&app, &tenant, &queue, QueueChange::Resume).await
+    let tenant = visitor.tenant(Scope::Admin)?;
+    incoming::nothing(&app.bodies, &visitor, body).await?;
+    change_queue(&app.engine, &tenant, &queue, QueueChange::Resume).await
 }
 
 async fn change_queue(
-    app: &App,
+    engine: &Engine,
     tenant: &TenantName,
     queue: &QueueName,
     change: QueueChange,
 ) -> Result<Response, Refusal> {
-    exists(app, tenant, queue)?;
-    app.engine.change_queue(tenant.clone(), queue.clone(), change).await?;
-    present(app, tenant, queue).await
+    exists(engine, tenant, queue)?;
+    engine.change_queue(tenant.clone(), queue.clone(), change).await?;
+    present(engine, tenant, queue).await
 }
 
-fn exists(app: &App, tenant: &TenantName, queue: &QueueName) -> Result<(), Refusal> {
-    match app.engine.policies().find(tenant, queue) {
+fn exists(engine: &Engine, tenant: &TenantName, queue: &QueueName) -> Result<(), Refusal> {
+    match engine.policies().find(tenant, queue) {
         Some(_) => Ok(()),
         None => Err(Refusal::new(&codes::QUEUE_NOT_FOUND)),
     }
 }
 
-async fn present(app: &App, tenant: &TenantName, queue: &QueueName) -> Result<Response, Refusal> {
-    let policy = app.engine.policies().find(tenant, queue);
+async fn present(
+    engine: &Engine,
+    tenant: &TenantName,
+    queue: &QueueName,
+) -> Result<Response, Refusal> {
+    let policy = engine.policies().find(tenant, queue);
     let policy = policy.ok_or_else(|| Refusal::new(&codes::QUEUE_NOT_FOUND))?;
     // A queue into which nothing ever came does not exist in the store yet.
-    let stats = app.engine.queue(tenant, queue).await?;
-    json(StatusCode::OK, &document(app, tenant, queue, &policy, stats.as_ref()))
+    let stats = engine.queue(tenant, queue).await?;
+    json(StatusCode::OK, &document(engine, tenant, queue, &policy, stats.as_ref()))
 }
 
 fn document(
-    app: &App,
+    engine: &Engine,
     tenant: &TenantName,
     queue: &QueueName,
     policy: &Policy,
     stats: Option<&QueueStats>,
 ) -> Queue {
-    let lately = app.engine.meters().lately(tenant, queue, app.engine.now());
+    let lately = engine.meters().lately(tenant, queue, engine.now());
     let counts = stats.map_or_else(Counts::default, |stats| {
         let [queued, running, waiting, succeeded, failed, canceled] = stats.counts;
         let scheduled = stats.scheduled;
@@ -151,7 +156,7 @@ fn document(
         name: queue.to_string(),
         policy: policy::to_document(policy),
         paused: stats.is_some_and(|stats| stats.is_paused),
-        defined_in_file: app.engine.policies().is_defined(queue),
+        defined_in_file: engine.policies().is_defined(queue),
         counts,
         throughput: lately.map(|lately| Throughput {
             window: Span::from_ms(WINDOW.as_millis() as u64),

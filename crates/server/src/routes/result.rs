@@ -31,35 +31,35 @@ pub(super) async fn read(
     uri: Uri,
 ) -> Result<Response, Refusal> {
     Params::of(&uri, &[])?;
-    let seen = visitor.task(&app, id, Action::Read).await?;
+    let seen = visitor.task(id, Action::Read).await?;
     let wait = Prefer::of(visitor.headers()).wait_up_to(limits::WAIT_MAX);
     let task = match wait {
         Some(wait) if !seen.task.life.status().is_terminal() => {
-            let over = poll::until_over(&app, id, wait, visitor.client.clone()).await?;
+            let over = poll::until_over(&app.followers, id, wait, visitor.client.clone()).await?;
             over.ok_or_else(|| Refusal::new(&codes::TASK_GONE).about(id))?
         }
         _ => seen.task,
     };
     let page = page_for(visitor.headers());
     let mut response = if task.life.status().is_terminal() {
-        let result = result_response(&app, &task, &method, visitor.headers()).await?;
+        let result = result_response(&app.answers, &task, &method, visitor.headers()).await?;
         match page.filter(|_| !present::has_answer(&task)) {
             Some(language) => {
                 let estimate = Estimate::default();
-                let document = present::task_of(&app, &task, &seen.viewer, estimate);
+                let document = present::task_of(&app.answers, &task, &seen.viewer, estimate);
                 pages::in_place_of(result, pages::ticket(&document, false, language))
             }
             None => result,
         }
     } else {
         let estimate = app.engine.estimate(&task).await?;
-        let document = present::task_of(&app, &task, &seen.viewer, estimate);
+        let document = present::task_of(&app.answers, &task, &seen.viewer, estimate);
         let mut response = json(StatusCode::ACCEPTED, &document)?;
         if let Some(language) = page {
             response = pages::in_place_of(response, pages::ticket(&document, false, language));
         }
         follow_headers(document, response.headers_mut());
-        set_pace(&app, &task, estimate, response.headers_mut());
+        set_pace(&app.engine, &task, estimate, response.headers_mut());
         response
     };
     if let Some(wait) = wait {

@@ -1,14 +1,15 @@
 //! Relais itself: whether it lives, what it counts, what its errors and calls are.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::extract::{Path, State};
 use axum::response::Response;
+use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, VARY};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use relais_api::codes::{self, Code};
 use relais_api::health::{Health, HealthStatus};
-use relais_store::{Health as StoreHealth, Queues};
+use relais_store::Health as StoreHealth;
 
 use crate::answer::pages;
 use crate::answer::problem::Refusal;
@@ -28,7 +29,7 @@ pub(super) async fn health(uri: Uri) -> Result<Response, Refusal> {
 /// `GET /readyz`: it takes work.
 pub(super) async fn readiness(State(app): State<Arc<App>>, uri: Uri) -> Result<Response, Refusal> {
     Params::of(&uri, &[])?;
-    if app.is_leaving() {
+    if app.stop.is_leaving() || app.engine.is_draining() {
         return Err(Refusal::new(&codes::SERVER_DRAINING));
     }
     match app.engine.health() {
@@ -49,20 +50,15 @@ pub(super) async fn metrics(
     State(app): State<Arc<App>>,
     visitor: Visitor,
 ) -> Result<Response, Refusal> {
-    let tenant = match visitor.tenant(&app, Scope::Operator) {
+    let tenant = match visitor.tenant(Scope::Operator) {
         Ok(_) => None,
         Err(_) => {
-            let as_admin = visitor.tenant(&app, Scope::Admin);
-            Some(as_admin.or_else(|_| visitor.tenant(&app, Scope::Read))?)
+            let as_admin = visitor.tenant(Scope::Admin);
+            Some(as_admin.or_else(|_| visitor.tenant(Scope::Read))?)
         }
     };
-    let which = match tenant.clone() {
-        Some(tenant) => Queues::Of { tenant, after: None, limit: usize::MAX },
-        None => Queues::All,
-    };
-    let (queues, figures) = (app.engine.queues(which).await?, app.engine.figures().await?);
     let format = Format::at(preferred(visitor.headers(), &Format::OFFERS));
-    let text = crate::observe::metrics::text(&app, queues, figures, tenant.as_ref(), format);
+    let text = app.metrics.text(&app.engine, &app.certificates, tenant, format).await?;
     let mut response = Response::new(text.into());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.media_type()));
@@ -71,10 +67,20 @@ pub(super) async fn metrics(
     Ok(response)
 }
 
+/// The description of the calls, as JSON: made once, as whoever asks costs nothing else.
+#[derive(Debug, Default)]
+pub(crate) struct Description(OnceLock<Bytes>);
+
+impl Description {
+    fn of(&self, prefix: &str) -> Bytes {
+        self.0.get_or_init(|| relais_api::openapi::document(prefix).to_string().into()).clone()
+    }
+}
+
 /// `GET /v1/openapi.json`.
 pub(super) async fn openapi(State(app): State<Arc<App>>, uri: Uri) -> Result<Response, Refusal> {
     Params::of(&uri, &[])?;
-    let mut response = Response::new(app.openapi().into());
+    let mut response = Response::new(app.description.of(&app.config.api_prefix).into());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=60"));

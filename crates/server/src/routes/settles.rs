@@ -16,6 +16,7 @@ use relais_core::Reply;
 use relais_engine::{EngineError, Estimate, Settle};
 use relais_store::Stepped;
 
+use crate::answer::answers::Answers;
 use crate::answer::links::Viewer;
 use crate::answer::present;
 use crate::answer::problem::Refusal;
@@ -34,9 +35,9 @@ pub(super) async fn settle(
 ) -> Result<Response, Refusal> {
     Params::of(&uri, &[])?;
     let right = Right::of(&visitor)?;
-    let request: SettleRequest = read_items(&app, &visitor, &right, body).await?;
+    let request: SettleRequest = read_items(&app.bodies, &visitor, &right, body).await?;
     right.admit(request.items.len())?;
-    let next = request.lease_next.map(|next| wish_of(&app, &visitor, next)).transpose()?;
+    let next = request.lease_next.map(|next| wish_of(&visitor, next)).transpose()?;
     let mut slots = Vec::with_capacity(request.items.len());
     let mut settles = Vec::with_capacity(request.items.len());
     // Held until the engine has answered: what it could not record waits for the settle said again.
@@ -64,7 +65,7 @@ pub(super) async fn settle(
         // What became of the settles is told in any case; a call for leases
         // alone says what is wrong.
         Err(refusal) if !slots.is_empty() => {
-            app.note(&refusal, None);
+            app.answers.note(&refusal, None);
             Next::default()
         }
         leased => leased?,
@@ -78,7 +79,7 @@ pub(super) async fn settle(
             }
             Err(refusal) => Err(refusal),
         };
-        items.push(settle_item(&app, answer));
+        items.push(settle_item(&app.answers, answer));
     }
     hand_over(next.handover, &SettleResponse { items, leases: next.leases })
 }
@@ -90,10 +91,10 @@ struct Next {
     handover: Option<Handover>,
 }
 
-fn wish_of(app: &App, visitor: &Visitor, next: LeaseNext) -> Result<Wish, Refusal> {
+fn wish_of(visitor: &Visitor, next: LeaseNext) -> Result<Wish, Refusal> {
     let queue = next.queue.parse();
     Ok(Wish {
-        tenant: visitor.tenant(app, Scope::Work)?,
+        tenant: visitor.tenant(Scope::Work)?,
         queue: queue.map_err(|error| Refusal::field("/lease_next/queue", error))?,
         worker: worker_name("/lease_next/worker", next.worker)?,
         max: lease_max("/lease_next/max", next.max)?,
@@ -125,7 +126,7 @@ async fn settle_all(
     Ok(answers)
 }
 
-fn settle_item(app: &App, answer: Result<Stepped, Refusal>) -> SettleItem {
+fn settle_item(answers: &Answers, answer: Result<Stepped, Refusal>) -> SettleItem {
     let answer = answer.and_then(|stepped| match stepped.reply {
         Reply::Done | Reply::Nothing | Reply::Expired => Ok((stepped.changed.task, false)),
         Reply::Replayed => Ok((stepped.changed.task, true)),
@@ -139,13 +140,13 @@ fn settle_item(app: &App, answer: Result<Stepped, Refusal>) -> SettleItem {
     match answer {
         Ok((task, replayed)) => {
             let viewer = Viewer::default();
-            let task = present::task_of(app, &task, &viewer, Estimate::default());
+            let task = present::task_of(answers, &task, &viewer, Estimate::default());
             SettleItem { status: 200, replayed, task: Some(task), ..SettleItem::default() }
         }
         Err(refusal) => SettleItem {
             status: refusal.code().status,
             canceled: *refusal.code() == codes::TASK_CANCELED,
-            problem: Some(app.refuse_item(&refusal)),
+            problem: Some(answers.refuse_item(&refusal)),
             ..SettleItem::default()
         },
     }

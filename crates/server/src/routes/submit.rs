@@ -19,6 +19,7 @@ use relais_engine::{EngineError, Submission, Submitted};
 use self::decoded::{InCommon, submission};
 pub(super) use self::decoded::{check_content_type, check_len, check_small};
 use crate::answer::accepted::{How, accepted, accepted_response};
+use crate::answer::pace::refuse_submission;
 use crate::answer::problem::Refusal;
 use crate::answer::replay::replay_response;
 use crate::answer::submitted::{attached_response, attached_task};
@@ -53,12 +54,13 @@ pub(super) async fn submit(
     let HandedIn { tenant, queue, submission, caller, base, prefer, client } = handed_in;
     let id = app.engine.draw_id();
     let submitted = app.engine.submit(id, *submission).await;
-    let submitted = submitted.map_err(|error| app.refuse_submission(&tenant, &queue, error))?;
+    let submitted =
+        submitted.map_err(|error| refuse_submission(&app.engine, &tenant, &queue, error))?;
     match submitted {
         Submitted::New(task, place) if prefer.wait.is_none() => {
             let estimate = app.engine.estimate_at(&task, &place);
             let how = How { applied: applied(prefer, None), base, ..How::default() };
-            accepted_response(&app, &task, estimate, &caller, &how)
+            accepted_response(&app.answers, &task, estimate, &caller, &how)
         }
         submitted => {
             let how = How { base, ..How::default() };
@@ -80,12 +82,12 @@ struct HandedIn {
 
 async fn hand_in(app: &App, visitor: Visitor, uri: Uri, body: Body) -> Result<HandedIn, Refusal> {
     Params::of(&uri, &[])?;
-    let tenant = visitor.tenant(app, Scope::Submit)?;
+    let tenant = visitor.tenant(Scope::Submit)?;
     let headers = visitor.headers();
     later::refuse_fields(headers)?;
     let key = key_of(app, &visitor)?;
     incoming::require_json(headers)?;
-    let body = Large::read(app, &visitor, body, app.config.body_bytes_max).await?;
+    let body = Large::read(&app.bodies, &visitor, body, app.config.body_bytes_max).await?;
     let request: SubmitRequest = body.decode(relais_api::decode).await?;
     let keyed = keyed(key.as_ref(), headers, body.into_bytes()).await?;
     let in_common = InCommon::of(app, &visitor);
@@ -110,12 +112,12 @@ pub(super) async fn submit_batch(
     body: Body,
 ) -> Result<Response, Refusal> {
     Params::of(&uri, &[])?;
-    let tenant = visitor.tenant(&app, Scope::Submit)?;
+    let tenant = visitor.tenant(Scope::Submit)?;
     let headers = visitor.headers();
     later::refuse_fields(headers)?;
     let key = key_of(&app, &visitor)?;
     let lines = incoming::batch_lines(headers)?;
-    let body = Large::read(&app, &visitor, body, limits::BATCH_BODY_BYTES_MAX).await?;
+    let body = Large::read(&app.bodies, &visitor, body, limits::BATCH_BODY_BYTES_MAX).await?;
     let decode = move |bytes: &[u8]| decode_batch(bytes, lines == Lines::Many);
     let items: Vec<Item<SubmitRequest>> = body.decode(decode).await?;
     let keyed = keyed(key.as_ref(), headers, body.into_bytes()).await?;
@@ -148,14 +150,16 @@ pub(super) async fn submit_batch(
         let item = match slot {
             Ok(queue) => {
                 let submitted = submitted.next().expect("one answer per submission");
-                match submitted.map_err(|error| app.refuse_submission(&tenant, &queue, error)) {
+                match submitted
+                    .map_err(|error| refuse_submission(&app.engine, &tenant, &queue, error))
+                {
                     Ok(submitted) => batch_item(&app, &visitor.caller, &submitted, &how).await,
                     Err(refusal) => Err(refusal),
                 }
             }
             Err(refusal) => Err(refusal),
         };
-        let refused = |refusal| BatchItem::refused(app.refuse_item(&refusal));
+        let refused = |refusal| BatchItem::refused(app.answers.refuse_item(&refusal));
         items.push(&item.unwrap_or_else(refused))?;
     }
     items.page(&BatchResponse { items: Vec::new() })
@@ -180,12 +184,12 @@ async fn batch_item(
     match submitted {
         Submitted::New(task, place) => {
             let estimate = app.engine.estimate_at(task, place);
-            Ok(BatchItem::accepted(accepted(app, task, estimate, caller, how)?))
+            Ok(BatchItem::accepted(accepted(&app.answers, task, estimate, caller, how)?))
         }
         Submitted::Attached { task, same } => {
             let task = attached_task(task.as_ref(), *same)?;
             let estimate = app.engine.estimate_if_known(task).await;
-            let accepted = accepted(app, task, estimate, caller, how)?;
+            let accepted = accepted(&app.answers, task, estimate, caller, how)?;
             Ok(BatchItem { replayed: true, ..BatchItem::accepted(accepted) })
         }
     }
@@ -208,11 +212,11 @@ async fn answer(
                 None => task,
             };
             if wait.is_some() && task.life.status().is_terminal() {
-                return with_applied(replay_response(app, &task).await?, applied);
+                return with_applied(replay_response(&app.answers, &task).await?, applied);
             }
             let estimate = app.engine.estimate_if_known(&task).await;
             let how = How { applied, ..how };
-            accepted_response(app, &task, estimate, caller, &how)
+            accepted_response(&app.answers, &task, estimate, caller, &how)
         }
         Submitted::Attached { task, same } => {
             let task = match (task, wait) {
@@ -221,7 +225,7 @@ async fn answer(
             };
             let applied_to_answer = wait.and(applied.clone());
             let how = How { applied, applied_to_answer, ..how };
-            attached_response(app, task.as_ref(), same, caller, how).await
+            attached_response(&app.answers, task.as_ref(), same, caller, how).await
         }
     }
 }
@@ -233,7 +237,7 @@ async fn wait_for(
     client: &Client,
 ) -> Result<Task, Refusal> {
     let id = task.spec.id;
-    let over = poll::until_over(app, id, wait, client.clone()).await?;
+    let over = poll::until_over(&app.followers, id, wait, client.clone()).await?;
     over.ok_or_else(|| Refusal::new(&codes::TASK_GONE).about(id))
 }
 
@@ -257,7 +261,7 @@ fn with_applied(mut response: Response, applied: Option<String>) -> Result<Respo
 
 fn key_of(app: &App, visitor: &Visitor) -> Result<Option<Key>, Refusal> {
     let Some(text) = idempotency::key_of(visitor.headers())? else { return Ok(None) };
-    let caller = idempotency::caller_of(app, &visitor.caller, None, visitor.headers());
+    let caller = idempotency::caller_of(&app.auth.mac, &visitor.caller, None, visitor.headers());
     Ok(Some(Key { text, caller }))
 }
 

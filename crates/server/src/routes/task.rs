@@ -52,8 +52,8 @@ pub(super) async fn read(
     Params::of(&uri, &[])?;
     let wait = Prefer::of(visitor.headers()).wait_up_to(limits::WAIT_MAX);
     let patience = wait.unwrap_or_default();
-    let follower = Follower::of_task(&app, id, patience, visitor.client.clone());
-    let seen = visitor.task(&app, id, Action::Read).await?;
+    let follower = Follower::of_task(&app.followers, id, patience, visitor.client.clone());
+    let seen = visitor.task(id, Action::Read).await?;
     let known = seen.task.life.version;
     let is_news = !etag::is_known(visitor.headers(), &etag::tag(known, form))
         && etag::is_conditional(visitor.headers());
@@ -79,7 +79,7 @@ pub(super) async fn read(
     headers.insert(ETAG, tag);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Language"));
-    set_pace(&app, &task, estimate, headers);
+    set_pace(&app.engine, &task, estimate, headers);
     if let Some(wait) = wait {
         let applied = format!("wait={}", wait.as_secs());
         let applied = HeaderValue::from_str(&applied).map_err(Refusal::internal)?;
@@ -95,7 +95,7 @@ fn whole(
     estimate: Estimate,
     form: Form,
 ) -> Result<Response, Refusal> {
-    let document = present::task_of(app, task, viewer, estimate);
+    let document = present::task_of(&app.answers, task, viewer, estimate);
     match form {
         Form::Json => json(StatusCode::OK, &document),
         Form::Html(language) => Ok(pages::ticket(&document, present::has_answer(task), language)),
@@ -110,7 +110,7 @@ pub(super) async fn why(
     uri: Uri,
 ) -> Result<Response, Refusal> {
     Params::of(&uri, &[])?;
-    let seen = visitor.task(&app, id, Action::Read).await?;
+    let seen = visitor.task(id, Action::Read).await?;
     let why = app.engine.why(&seen.task).await?;
     let told = why.obstacles.iter().map(|obstacle| waiting_for(&seen.task, obstacle));
     let mut waiting_for: Vec<_> = told.collect();
@@ -124,7 +124,7 @@ pub(super) async fn why(
         waiting_for,
         position: why.estimate.ahead.map(|ahead| ahead + 1),
         eta: why.estimate.eta.map(present::eta),
-        last_failure: present::last_failure_of(app.base(), &seen.task),
+        last_failure: present::last_failure_of(app.base.as_str(), &seen.task),
     };
     json(StatusCode::OK, &document)
 }

@@ -201,7 +201,7 @@ async fn put_input(
         return Ok(());
     }
     if body.len > (*room).min(limits::INLINE_BODY_BYTES_MAX as u64) {
-        lease.input_url = Some(format!("{}/v1/leases/input", app.base()));
+        lease.input_url = Some(format!("{}/v1/leases/input", app.base.as_str()));
         return Ok(());
     }
     *room -= body.len;

@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use relais_api::Notice;
 use relais_core::{Status, TaskId, limits};
+use relais_engine::{Engine, EngineError};
 
 use crate::answer::present;
-use crate::answer::problem::Refusal;
-use crate::app::App;
 
 /// How long an estimate is good enough for the next follower.
 const FRESH_FOR: Duration = Duration::from_secs(10);
@@ -28,16 +27,20 @@ impl Estimates {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub(crate) async fn of(&self, app: &App, id: TaskId) -> Result<Option<Notice>, Refusal> {
-        let now = app.engine.elapsed();
+    pub(crate) async fn of(
+        &self,
+        engine: &Engine,
+        id: TaskId,
+    ) -> Result<Option<Notice>, EngineError> {
+        let now = engine.elapsed();
         if let Some(known) = self.known(id, now) {
             return Ok(Some(known));
         }
-        let Some(task) = app.engine.task(id).await? else { return Ok(None) };
+        let Some(task) = engine.task(id).await? else { return Ok(None) };
         if task.life.status() != Status::Queued {
             return Ok(None);
         }
-        let estimate = app.engine.estimate(&task).await?;
+        let estimate = engine.estimate(&task).await?;
         let position = estimate.ahead.map(|ahead| ahead + 1);
         let notice = Notice::Estimate { position, eta: estimate.eta.map(present::eta) };
         let mut made = self.made.lock().expect("nothing panics while it is held");

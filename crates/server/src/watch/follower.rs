@@ -4,16 +4,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use relais_core::TaskId;
-use relais_engine::{Channel, EngineError, Happening, Subscription, View};
+use relais_engine::{Channel, Engine, EngineError, Happening, Subscription, View};
 use tokio::time::{Instant, sleep_until};
 
-use crate::app::App;
+use crate::answer::answers::Answers;
 use crate::connection::Client;
+use crate::stop::Stop;
 use crate::watch::cursor::{Batch, Cursor, End, Step};
+use crate::watch::estimate::Estimates;
+
+/// What all followers share.
+pub(crate) struct Followers {
+    pub(crate) engine: Engine,
+    pub(crate) answers: Arc<Answers>,
+    pub(crate) estimates: Arc<Estimates>,
+    pub(crate) stop: Stop,
+}
 
 /// One follower. Small: ten thousand of them wait for most of their lives.
 pub(crate) struct Follower {
-    pub(crate) app: Arc<App>,
+    pub(crate) shared: Arc<Followers>,
     pub(crate) channel: Arc<Channel>,
     pub(crate) cursor: Cursor,
     client: Client,
@@ -35,20 +45,25 @@ impl Follower {
     /// Follows one task for so long, or until the client has closed its sending side: one that reads
     /// on loses nothing by an early answer, and one that is gone would keep its connection all the
     /// time. What happens from now on is not missed.
-    pub(crate) fn of_task(app: &Arc<App>, id: TaskId, wait: Duration, client: Client) -> Self {
-        let (channel, now) = (app.engine.channel(Subscription::Task(id)), Instant::now());
+    pub(crate) fn of_task(
+        shared: &Arc<Followers>,
+        id: TaskId,
+        wait: Duration,
+        client: Client,
+    ) -> Self {
+        let (channel, now) = (shared.engine.channel(Subscription::Task(id)), Instant::now());
         let cursor = Cursor::new(channel.end(), now, now + wait);
-        Self { app: app.clone(), channel, cursor, client }
+        Self { shared: shared.clone(), channel, cursor, client }
     }
 
     /// Goes on with a cursor.
     pub(crate) fn new(
-        app: Arc<App>,
+        shared: Arc<Followers>,
         channel: Arc<Channel>,
         cursor: Cursor,
         client: Client,
     ) -> Self {
-        Self { app, channel, cursor, client }
+        Self { shared, channel, cursor, client }
     }
 
     /// Forgets what the connection knew of its client: whoever drives the follower now learns from the
@@ -59,7 +74,7 @@ impl Follower {
 
     /// What is to be done now.
     pub(crate) fn step(&mut self, view: &View, now: Instant) -> Step {
-        let is_stopping = self.app.stop.is_cancelled();
+        let is_stopping = self.shared.stop.is_cancelled();
         self.cursor.step(self.channel.subscription(), view, now, is_stopping)
     }
 
@@ -88,7 +103,7 @@ impl Follower {
                 // What is there is told before a client that sends nothing more is taken for gone.
                 biased;
                 () = self.channel.reaches(view.end()) => {}
-                () = self.app.stop.cancelled() => {}
+                () = self.shared.stop.cancelled() => {}
                 () = sleep_until(due) => {}
                 () = self.client.half_closed() => return News::End(End::Left),
             }
@@ -103,9 +118,9 @@ impl Follower {
         // Noted before reading: what happens meanwhile is in the log, in the channel, or in both.
         let next = self.channel.end();
         let of = self.channel.subscription();
-        let part = self.app.engine.read_log(of, self.cursor.after()).await?;
+        let part = self.shared.engine.read_log(of, self.cursor.after()).await?;
         if let (Subscription::Task(id), true) = (of, part.events.is_empty())
-            && self.app.engine.task(*id).await?.is_none()
+            && self.shared.engine.task(*id).await?.is_none()
         {
             return Ok(None);
         }

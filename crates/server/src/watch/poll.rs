@@ -7,10 +7,9 @@ use std::time::Duration;
 use relais_core::{Task, TaskId};
 use relais_engine::EngineError;
 
-use crate::app::App;
 use crate::connection::Client;
 use crate::watch::cursor::End;
-use crate::watch::follower::{Follower, News};
+use crate::watch::follower::{Follower, Followers, News};
 
 /// Waits until `is_enough` of a task, or the follower's time is over. Answers the task as it is
 /// then; `None` if it is gone. The follower must have come before the task was read.
@@ -32,7 +31,7 @@ pub(crate) async fn until(
             News::End(_) => break,
             News::Failed(error) => return Err(error),
         }
-        match follower.app.engine.task(task.spec.id).await? {
+        match follower.shared.engine.task(task.spec.id).await? {
             Some(now) => task = now,
             None => return Ok(None),
         }
@@ -45,12 +44,12 @@ pub(crate) async fn until(
 /// # Errors
 /// When the store cannot be read.
 pub(crate) async fn until_over(
-    app: &Arc<App>,
+    followers: &Arc<Followers>,
     id: TaskId,
     wait: Duration,
     client: Client,
 ) -> Result<Option<Task>, EngineError> {
-    let follower = Follower::of_task(app, id, wait, client);
-    let Some(task) = app.engine.task(id).await? else { return Ok(None) };
+    let follower = Follower::of_task(followers, id, wait, client);
+    let Some(task) = followers.engine.task(id).await? else { return Ok(None) };
     until(follower, task, |task| task.life.status().is_terminal()).await
 }

@@ -15,14 +15,13 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 use relais_api::{Notice, Span, codes};
 use relais_core::{Status, Timestamp, limits};
-use relais_engine::{Happening, Subscription, View};
+use relais_engine::{Engine, EngineError, Happening, Subscription, View};
 use tokio::time::Instant;
 
 use crate::answer::problem::Refusal;
-use crate::app::App;
 use crate::connection::Client;
 use crate::watch::cursor::{Batch, Cursor, Resume, Step};
-use crate::watch::follower::{Follower, News};
+use crate::watch::follower::{Follower, Followers, News};
 
 /// How long a client waits before it comes back: drawn in this range, so that a thousand streams
 /// that end together do not come back together. Browsers do not go under 500 ms.
@@ -72,32 +71,33 @@ impl EventStream {
     /// # Errors
     /// When the store cannot be read, the task is gone, or the server stops: a stream that would be
     /// closed at once is not opened.
-    pub(crate) async fn open(app: &Arc<App>, asked: Asked) -> Result<Opened, Refusal> {
-        if app.stop.is_cancelled() {
+    pub(crate) async fn open(shared: &Arc<Followers>, asked: Asked) -> Result<Opened, Refusal> {
+        if shared.stop.is_cancelled() {
             return Err(Refusal::new(&codes::SERVER_DRAINING));
         }
         let Asked { subscription, resume, until, client, form } = asked;
         // Sitting down before looking: what happens in between is not missed.
-        let channel = app.engine.channel(subscription);
+        let Followers { engine, answers, .. } = &**shared;
+        let channel = engine.channel(subscription);
         let (last, task) = match channel.subscription() {
             Subscription::Task(id) => {
-                let task = app.engine.task(*id).await?;
+                let task = engine.task(*id).await?;
                 let task = task.ok_or_else(|| Refusal::new(&codes::TASK_NOT_FOUND))?;
                 (task.life.version, Some(task))
             }
-            Subscription::Many(_) => (app.engine.begin(&channel).await?, None),
+            Subscription::Many(_) => (engine.begin(&channel).await?, None),
         };
         let is_over = task.as_ref().is_some_and(|task| task.life.status().is_terminal());
         if is_over && resume == Resume::After(last) {
             return Ok(Opened::Over);
         }
         let (after, is_reset) = resume.within(last);
-        let (now, chance) = (Instant::now(), app.engine.chance().unit());
-        let left = until.map(|until| until.since(app.engine.now()));
+        let (now, chance) = (Instant::now(), engine.chance().unit());
+        let left = until.map(|until| until.since(engine.now()));
         let mut cursor = Cursor::stream(after, now, left, chance);
         cursor.is_queued = task.as_ref().is_some_and(|task| task.life.status() == Status::Queued);
-        app.metrics.followers(1);
-        let follower = Follower::new(app.clone(), channel, cursor, client);
+        answers.metrics.followers(1);
+        let follower = Follower::new(shared.clone(), channel, cursor, client);
         let mut this = Self { follower, form };
         let opening = this.opening(task.map(|task| task.life.version), is_reset).await?;
         Ok(Opened::Stream(this, opening))
@@ -105,7 +105,7 @@ impl EventStream {
 
     /// The bytes that begin it. `version` is that of the one task that it follows.
     async fn opening(&mut self, version: Option<u64>, is_reset: bool) -> Result<Bytes, Refusal> {
-        let (app, after) = (self.follower.app.clone(), self.follower.cursor.after());
+        let after = self.follower.cursor.after();
         let gone = || Refusal::new(&codes::TASK_GONE);
         let batch = self.follower.read().await?.ok_or_else(gone)?;
         let mut seqs = batch.happenings.iter().filter_map(|happening| match happening {
@@ -120,7 +120,7 @@ impl EventStream {
                 gap: first.is_some_and(|first| first > after + 1),
             });
         let mut out = Vec::with_capacity(1_024);
-        self.form.come_back_after(retry_ms(&app), &mut out);
+        self.form.come_back_after(retry_ms(&self.follower.shared.engine), &mut out);
         self.form.notice(&open, &mut out);
         if is_reset {
             let reset = Notice::Reset { reason: "unknown".to_owned(), from: 0 };
@@ -174,7 +174,8 @@ impl EventStream {
     /// Writes happenings, as many as one piece of a stream may have: a follower that does not read
     /// holds no more than that. Answers how many.
     pub(crate) fn write(&self, batch: &Batch, out: &mut Vec<u8>) -> usize {
-        let Follower { app, channel, .. } = &self.follower;
+        let Follower { shared, channel, .. } = &self.follower;
+        let base = shared.answers.base.as_str();
         let mut count = 0;
         for happening in &batch.happenings {
             if count > 0 && out.len() >= limits::STREAM_CHUNK_BYTES_MAX {
@@ -183,7 +184,7 @@ impl EventStream {
             match happening {
                 Happening::Event(event) => {
                     let number = channel.subscription().number_of(event);
-                    let (name, json) = (event.entry.data.kind().as_str(), event.json(app.base()));
+                    let (name, json) = (event.entry.data.kind().as_str(), event.json(base));
                     self.form.event(number, name, json, out);
                 }
                 Happening::Erased(task) => {
@@ -207,8 +208,8 @@ impl EventStream {
         if let (true, Subscription::Task(id)) =
             (self.follower.cursor.is_queued, self.follower.channel.subscription())
         {
-            let app = &self.follower.app;
-            let estimate = app.estimates.known(*id, app.engine.elapsed())?;
+            let Followers { estimates, engine, .. } = &*self.follower.shared;
+            let estimate = estimates.known(*id, engine.elapsed())?;
             self.form.notice(&estimate, &mut out);
         }
         self.follower.cursor.told_quiet(Instant::now());
@@ -224,10 +225,10 @@ impl EventStream {
         self.follower.cursor.told_quiet(Instant::now());
     }
 
-    async fn estimate(&self, out: &mut Vec<u8>) -> Result<(), Refusal> {
-        let Follower { app, channel, .. } = &self.follower;
+    async fn estimate(&self, out: &mut Vec<u8>) -> Result<(), EngineError> {
+        let Follower { shared, channel, .. } = &self.follower;
         if let Subscription::Task(id) = channel.subscription()
-            && let Some(estimate) = app.estimates.of(app, *id).await?
+            && let Some(estimate) = shared.estimates.of(&shared.engine, *id).await?
         {
             self.form.notice(&estimate, out);
         }
@@ -236,16 +237,16 @@ impl EventStream {
 
     /// The last bytes of a stream that cannot be served on now.
     fn busy(&mut self, refusal: &Refusal, out: &mut Vec<u8>) {
-        let app = &self.follower.app;
-        app.note(refusal, None);
-        out.append(&mut busy(app, self.form, refusal));
+        let Followers { engine, answers, .. } = &*self.follower.shared;
+        answers.note(refusal, None);
+        out.append(&mut busy(engine, self.form, refusal));
         self.follower.cursor.end();
     }
 }
 
 impl Drop for EventStream {
     fn drop(&mut self) {
-        self.follower.app.metrics.followers(-1);
+        self.follower.shared.answers.metrics.followers(-1);
     }
 }
 
@@ -296,8 +297,8 @@ pub(crate) fn response(opened: Opened) -> Response {
 
 /// A refusal that will pass, told so that a browser comes back.
 #[must_use]
-pub(crate) fn busy_response(app: &App, form: &dyn Form, refusal: &Refusal) -> Response {
-    head(form, Body::from(busy(app, form, refusal)))
+pub(crate) fn busy_response(engine: &Engine, form: &dyn Form, refusal: &Refusal) -> Response {
+    head(form, Body::from(busy(engine, form, refusal)))
 }
 
 /// The head of every stream.
@@ -311,10 +312,10 @@ fn head(form: &dyn Form, body: Body) -> Response {
     response
 }
 
-fn busy(app: &App, form: &dyn Form, refusal: &Refusal) -> Vec<u8> {
+fn busy(engine: &Engine, form: &dyn Form, refusal: &Refusal) -> Vec<u8> {
     let ms = match refusal.retry_after_s() {
         Some(seconds) => seconds.saturating_mul(1_000).max(RETRY_MS.start),
-        None => retry_ms(app),
+        None => retry_ms(engine),
     };
     let mut out = Vec::new();
     form.come_back_after(ms, &mut out);
@@ -323,7 +324,7 @@ fn busy(app: &App, form: &dyn Form, refusal: &Refusal) -> Vec<u8> {
 }
 
 /// How long this client waits before it comes back.
-fn retry_ms(app: &App) -> u32 {
+fn retry_ms(engine: &Engine) -> u32 {
     let spread = f64::from(RETRY_MS.end - RETRY_MS.start);
-    RETRY_MS.start + (app.engine.chance().unit() * spread) as u32
+    RETRY_MS.start + (engine.chance().unit() * spread) as u32
 }

@@ -128,7 +128,7 @@ impl Api {
         let chance = Arc::new(SeededChance::new(seed));
         let engine = Engine::start(engine, store.clone(), clock.clone(), chance).await.unwrap();
         let app = App::new(server, engine.clone()).await.unwrap();
-        let router = app.api_router();
+        let router = relais_server::api_router(&app);
         Self { app, engine, clock, store, router }
     }
 

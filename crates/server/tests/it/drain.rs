@@ -23,7 +23,7 @@ async fn who_leaves_says_so_on_both_listeners_and_takes_all_that_comes() {
     // whoever was still sent here.
     let house = House::with(Mode::Async).await;
     assert_eq!(readiness(&house).await, [200, 200]);
-    house.app.leave();
+    house.app.stop.leave();
     assert_eq!(readiness(&house).await, [503, 503]);
     assert_eq!(house.call(POST).await.status, 202);
     house.upstream.next().await.answer("200 OK", "", "done").await;
@@ -64,7 +64,7 @@ async fn a_drain_refuses_new_work_by_name_and_shows_what_runs_to_its_end() {
     let told = String::from_utf8_lossy(&told).into_owned();
     assert!(told.contains("event: succeeded") && is_clean, "{told}");
     assert_eq!(house.call(&get("result")).await.text(), "done");
-    house.app.close();
+    house.app.stop.close();
     house.serving.await.unwrap();
 }
 

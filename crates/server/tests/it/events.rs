@@ -191,7 +191,7 @@ async fn what_will_pass_is_told_so_that_browsers_come_back() {
     let task = api.submit().await;
     let open = api.open(get(&target(&task))).await;
     let (_, mut rest) = read_until(open, |text| text.contains("accepted")).await;
-    api.app.close();
+    api.app.stop.close();
     assert!(futures_util::StreamExt::next(&mut rest).await.is_none(), "a drain just closes");
     let busy = api.call(get(&target(&task))).await;
     assert_eq!(busy.status, StatusCode::OK);

@@ -452,7 +452,7 @@ async fn a_stop_answers_who_waits_with_a_ticket() {
     let house = House::with(Mode::Auto).await;
     let mut client = house.send(POST).await;
     let _call = house.upstream.next().await;
-    house.app.close();
+    house.app.stop.close();
     assert_eq!(client.reply().await.status, 202);
     assert_eq!(client.rest().await, (Vec::new(), true));
     house.serving.await.unwrap();

@@ -55,11 +55,12 @@ async fn with_a_public_url_local_calls_are_taken_on_the_admin_listener_only() {
     let detail = refused.json()["detail"].as_str().unwrap().to_owned();
     assert!(detail.contains("`admin_listen`"), "{detail}");
     let request = Request::get("/v1/tasks").header("host", "localhost").body(Body::empty());
-    let answer = api.app.admin_router().oneshot(request.unwrap()).await.unwrap();
+    let answer = relais_server::admin_router(&api.app).oneshot(request.unwrap()).await.unwrap();
     assert_eq!(answer.status(), StatusCode::OK);
     let mut proxied = Request::get("/v1/tasks").header("host", "localhost");
     proxied = proxied.version(Version::HTTP_10);
-    let answer = api.app.admin_router().oneshot(proxied.body(Body::empty()).unwrap()).await;
+    let answer =
+        relais_server::admin_router(&api.app).oneshot(proxied.body(Body::empty()).unwrap()).await;
     assert_eq!(answer.unwrap().status(), StatusCode::FORBIDDEN, "nor is the admin side a proxy's");
     // A public URL of this machine's own changes nothing.
     let public_url = Some("http://localhost:8080".to_owned());

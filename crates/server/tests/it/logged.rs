@@ -62,7 +62,7 @@ async fn a_clock_that_is_set_changes_no_duration_in_the_log() {
     assert_eq!(client.reply().await.status, 200);
     assert!(log.with("relais::access")[0].contains("took_ms=20"), "{}", log.text());
 
-    house.app.leave();
+    house.app.stop.leave();
     for set_by_ms in [0, 3_600_000, -7_200_000] {
         house.clock.set_by(set_by_ms);
         let ready = "GET /readyz HTTP/1.1\r\nhost: relais.test\r\n\r\n";

@@ -24,7 +24,7 @@ async fn read(api: &Api, api_key: Option<&str>, accept: &str) -> (StatusCode, St
         request = request.header("relais-api-key", key);
     }
     let request = request.body(axum::body::Body::empty()).unwrap();
-    let response = api.app.admin_router().oneshot(request).await.unwrap();
+    let response = relais_server::admin_router(&api.app).oneshot(request).await.unwrap();
     let kind = response.headers()["content-type"].to_str().unwrap().to_owned();
     let status = response.status();
     let text = response.into_body().collect().await.unwrap().to_bytes();

@@ -65,7 +65,7 @@ async fn what_outlives_a_request_outlives_its_rules() {
     let read = crate::front_door_handover::get(&house, &url).await;
     assert_eq!(read.status, 200, "a ticket of before still opens");
     // How far a stop has come is no matter of rules either.
-    house.app.leave();
+    house.app.stop.leave();
     let readiness = format!("GET /readyz HTTP/1.1\r\nhost: {}\r\n\r\n", house.address);
     assert_eq!(house.call(&readiness).await.status, 503);
 }

@@ -15,7 +15,7 @@ async fn it_lives_and_takes_work_until_it_stops() {
         let answer = api.call(get(path).field("host", "balancer.example")).await;
         assert_eq!((answer.status, answer.text()), (StatusCode::OK, "{\"status\":\"ok\"}"));
     }
-    api.app.close();
+    api.app.stop.close();
     assert_eq!(api.call(get("/healthz")).await.status, StatusCode::OK);
     let answer = api.call(get("/readyz")).await;
     assert_eq!((answer.status.as_u16(), answer.code().as_str()), (503, "server-draining"));
@@ -76,7 +76,7 @@ async fn what_is_not_there_is_said() {
     // The contract named `/ui`, and it was answered like a typing mistake.
     let dashboard = http::Request::get("/ui").header("host", "localhost:8081");
     let dashboard = dashboard.body(axum::body::Body::empty()).unwrap();
-    let answer = api.app.admin_router().oneshot(dashboard).await.unwrap();
+    let answer = relais_server::admin_router(&api.app).oneshot(dashboard).await.unwrap();
     assert_eq!(answer.status(), 501, "not-available");
     for path in ["/v1/ws", "/v1/push", "/v1/schedules", "/v1/webhooks", "/v1/nodes"] {
         let answer = api.call(call("POST", path)).await;

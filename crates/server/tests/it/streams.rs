@@ -86,7 +86,7 @@ async fn a_follower_that_leaves_or_a_server_that_stops_ends_the_stream() {
     while streams(&house).await != "relais_followers 2" {
         tokio::task::yield_now().await;
     }
-    house.app.close();
+    house.app.stop.close();
     for mut stays in staying {
         let (bytes, is_clean) = stays.rest().await;
         assert!(is_clean && bytes.ends_with(b"0\r\n\r\n"), "a clean end");

@@ -66,7 +66,7 @@ async fn held_requests_are_answered_when_the_server_stops() {
     let task = api.submit().await;
     let held = get(&format!("{}/result", target(&task))).field("prefer", "wait=50");
     let answering = api.call(held);
-    let (answer, ()) = tokio::join!(answering, async { api.app.close() });
+    let (answer, ()) = tokio::join!(answering, async { api.app.stop.close() });
     assert_eq!(answer.status, StatusCode::ACCEPTED);
 }
 

@@ -26,9 +26,7 @@ pub(super) struct InCommon {
 
 impl InCommon {
     pub(super) fn of(app: &App, visitor: &Visitor) -> Self {
-        let base = app.base();
-        let called_as = base.strip_suffix(app.config.api_prefix.as_str()).unwrap_or(base);
-        Self { called_as: called_as.to_owned(), source: visitor.share(app) }
+        Self { called_as: app.base.without_prefix().to_owned(), source: visitor.share() }
     }
 }
 

@@ -1,0 +1,68 @@
+//! What all answers of Relais have in common: where its links lead, whose tasks they show, and how a
+//! refusal becomes a document that is counted and logged.
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use relais_api::Problem;
+use relais_engine::Engine;
+
+use crate::answer::base::Base;
+use crate::answer::cors::Own;
+use crate::answer::problem::Refusal;
+use crate::auth::Signing;
+use crate::observe::metrics::Metrics;
+use crate::observe::refusals::Refusals;
+
+/// What an answer is made with.
+pub(crate) struct Answers {
+    pub(crate) engine: Engine,
+    pub(crate) base: Arc<Base>,
+    /// Signs the ticket of a 202.
+    pub(crate) signing: Arc<Signing>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) refusals: Arc<Refusals>,
+    /// Whether it matters who made an answer: pages of other origins may read those of Relais.
+    pub(crate) marks_own: bool,
+}
+
+impl Answers {
+    /// Turns a refusal, if the response is one, into its document. `path` is that of the request.
+    #[must_use]
+    pub(crate) fn finish(&self, mut response: Response, path: &str) -> Response {
+        match response.extensions_mut().remove::<Refusal>() {
+            Some(refusal) => self.refuse(&refusal, path),
+            None => response,
+        }
+    }
+
+    /// The answer to a request that is refused.
+    #[must_use]
+    pub(crate) fn refuse(&self, refusal: &Refusal, path: &str) -> Response {
+        self.metrics.refused(refusal.code());
+        self.note(refusal, Some(path));
+        self.own(refusal.response(self.base.as_str(), Some(path)))
+    }
+
+    /// The document of an item of a call that is refused.
+    #[must_use]
+    pub(crate) fn refuse_item(&self, refusal: &Refusal) -> Problem {
+        self.note(refusal, None);
+        refusal.problem(self.base.as_str(), None)
+    }
+
+    /// Lets the log tell of a refusal that no answer of its own comes of. `path` is that of the
+    /// request, where it is known.
+    pub(crate) fn note(&self, refusal: &Refusal, path: Option<&str>) {
+        self.refusals.note(refusal, path, self.engine.elapsed());
+    }
+
+    /// Marks an answer as made by Relais itself, if it matters who made it.
+    #[must_use]
+    pub(crate) fn own(&self, mut response: Response) -> Response {
+        if self.marks_own {
+            response.extensions_mut().insert(Own);
+        }
+        response
+    }
+}
