@@ -19,7 +19,7 @@ use hyper::body::Incoming;
 use relais_api::codes::{self, Code};
 use relais_core::outcome::{Loss, Sent, is_idempotent_method, judge_lost};
 use relais_engine::Engine;
-use relais_engine::upstream::call::{CallError, Care};
+use relais_engine::upstream::call::{CallError, Outgoing};
 use tokio_util::task::TaskTracker;
 
 use self::fields::PreferIs;
@@ -99,7 +99,7 @@ impl Proxy {
         Ok(answer.map(|body| if has_body { Body::new(body) } else { no_body() }))
     }
 
-    /// Calls the upstream; once more if a request that asks only was lost to an old connection.
+    /// Calls the upstream. A request that asks only, and has no body, may be sent again.
     async fn call(
         &self,
         request: Request<Body>,
@@ -108,18 +108,10 @@ impl Proxy {
         let method = request.method().clone();
         let asks_only = matches!(method, Method::GET | Method::HEAD);
         let again = (asks_only && request.body().is_end_stream()).then(|| copy_of(&request));
-        let care = if again.is_some() { Care::Repeatable } else { Care::Once };
+        let again = again.map(|again| move || again.map(boxed));
         let mut sent = Sent::Nothing;
-        let calls = async {
-            match self.call_once(request, care, &mut sent).await {
-                Err(error) if error.is_of_an_old_connection() => match again {
-                    Some(again) => self.call_once(again, Care::Once, &mut sent).await,
-                    None => Err(error),
-                },
-                called => called,
-            }
-        };
-        let called = tokio::time::timeout(timeout, calls).await;
+        let calling = self.engine.caller().call(request.map(boxed), again, &mut sent);
+        let called = tokio::time::timeout(timeout, calling).await;
         let loss = judge_lost(sent, is_idempotent_method(method.as_str()));
         match called {
             Ok(Ok(answer)) => Ok(answer),
@@ -128,16 +120,6 @@ impl Proxy {
                 Err(lost(&codes::UPSTREAM_TIMEOUT, loss, "the upstream did not answer in time"))
             }
         }
-    }
-
-    async fn call_once(
-        &self,
-        request: Request<Body>,
-        care: Care,
-        sent: &mut Sent,
-    ) -> Result<http::Response<Incoming>, CallError> {
-        let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
-        self.engine.caller().call(request, care, sent).await
     }
 
     fn outgoing(
@@ -182,6 +164,10 @@ fn address(upstream: &Upstream, target: &Uri) -> Result<Uri, Refusal> {
     format!("{upstream}{target}")
         .parse()
         .map_err(|_| Refusal::new(&codes::MALFORMED_REQUEST).because("the target cannot be read"))
+}
+
+fn boxed(body: Body) -> Outgoing {
+    body.map_err(Into::into).boxed_unsync()
 }
 
 /// The same request once more; it has no body.

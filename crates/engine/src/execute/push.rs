@@ -4,7 +4,6 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use http::Method;
-use http_body_util::BodyExt as _;
 use relais_core::outcome::{Loss, Sent, judge_lost};
 use relais_core::{
     BodyKind, Cause, Command, Failure, FailureCode, Gone, LeaseToken, Reply, Status,
@@ -14,10 +13,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::answer::{Complete, Lost, Received};
-use super::request::{self, Unsendable};
+use super::request::{self, Unsendable, Upload};
 use super::tap::TapEvent;
 use crate::engine::{Engine, EngineError};
-use crate::upstream::call::{CallError, Care};
+use crate::upstream::call::CallError;
 use crate::work::{Outcome, Settle, Unread};
 
 /// How a call ended.
@@ -88,13 +87,15 @@ impl Engine {
         }
         let trace = request::trace_of(&calling, self.chance().bits());
         let request = match request::build(claimed, &calling, &self.config(), &trace) {
-            Ok(request) => request.map(|upload| upload.map_err(Into::into).boxed_unsync()),
+            Ok(request) => request,
             Err(error) => return unsendable(claimed, &error),
         };
         let is_head = request.method() == Method::HEAD;
         let is_repeatable = claimed.task().spec.runner.is_repeatable();
-        let care = if is_repeatable { Care::Repeatable } else { Care::Once };
-        let response = match self.by(until, self.caller().call(request, care, sent)).await {
+        let again = is_repeatable.then(|| request.clone());
+        let again = again.map(|again| move || again.map(Upload::outgoing));
+        let calling = self.caller().call(request.map(Upload::outgoing), again, sent);
+        let response = match self.by(until, calling).await {
             Some(Ok(response)) => response,
             Some(Err(error)) => match unread_while_sent(&error) {
                 Some(unread) if is_repeatable => return unsendable(claimed, &unread.into()),

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Uri};
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use minicbor::Decode;
 use relais_core::{BodyKind, Cause, Failure, FailureCode, LeaseToken, Task};
 use relais_store::{BodyRead, Claimed, StoreError, StoredBody};
@@ -16,6 +17,7 @@ use super::inline::find;
 use crate::config::Config;
 use crate::envelope::{self, Calling, Field, RequestHead, Secrets};
 use crate::seal::CannotOpen;
+use crate::upstream::call::Outgoing;
 use crate::work::{Outcome, Unread};
 
 /// Bytes read from a spilled body at a time.
@@ -76,13 +78,13 @@ pub(crate) fn calling_of(task: &Task) -> Result<Calling, Unread> {
     context.calling.ok_or_else(|| unread(missing()))
 }
 
-/// Builds the request of one attempt.
-pub(crate) fn build(
-    claimed: &Claimed,
+/// Builds the request of one attempt; its body is read from the stored input.
+pub(crate) fn build<'a>(
+    claimed: &'a Claimed,
     calling: &Calling,
     config: &Config,
     traceparent: &str,
-) -> Result<Request<Upload>, Unsendable> {
+) -> Result<Request<&'a StoredBody>, Unsendable> {
     let task = claimed.task();
     let input = input_of(claimed)?;
     let head: RequestHead = decode(&input.head)?;
@@ -98,7 +100,7 @@ pub(crate) fn build(
     }
     own_fields(&mut headers, task, calling, claimed.nonce, config, traceparent)?;
     let method = Method::from_bytes(head.method.as_bytes()).map_err(http::Error::from)?;
-    let mut request = Request::builder().method(method).uri(uri).body(Upload::of(input))?;
+    let mut request = Request::builder().method(method).uri(uri).body(input)?;
     *request.headers_mut() = headers;
     Ok(request)
 }
@@ -178,12 +180,13 @@ enum Source {
 }
 
 impl Upload {
-    fn of(body: &StoredBody) -> Self {
+    /// A body that begins at the beginning.
+    pub(crate) fn outgoing(body: &StoredBody) -> Outgoing {
         let source = match &body.data {
             relais_store::BodySource::Inline(bytes) => Source::Inline(Some(bytes.clone())),
             relais_store::BodySource::Reader(reader) => Source::Idle(reader.clone()),
         };
-        Self { source, len: body.len, sent: 0 }
+        Self { source, len: body.len, sent: 0 }.map_err(Into::into).boxed_unsync()
     }
 }
 

@@ -1,8 +1,8 @@
 //! Calls of upstreams: one client, for tasks and for the plain proxy.
 //!
 //! It knows two things that a general client does not tell: whether anything of a request may have
-//! been sent, and how long its connection had been idle. Both decide whether a lost call may be
-//! repeated. Not here: what an answer means (`relais_core::outcome`), and HTTP/2 to upstreams.
+//! been sent, and how long its connection had been idle. The first decides whether a lost call may be
+//! repeated; by the second it repeats by itself what an upstream lost by closing a connection. Not here: what an answer means (`relais_core::outcome`), and HTTP/2 to upstreams.
 
 mod dial;
 mod idle;
@@ -33,7 +33,7 @@ pub type Outgoing = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync
 
 /// How much care a request needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Care {
+enum Care {
     /// It can be sent again: any connection that lives is good enough.
     Repeatable,
     /// It can be sent once only: an upstream closes idle connections when it likes, and what is
@@ -85,8 +85,7 @@ impl CallError {
     }
 
     /// Whether it was lost to a connection that its upstream had given up, as far as can be told.
-    #[must_use]
-    pub fn is_of_an_old_connection(&self) -> bool {
+    fn is_of_an_old_connection(&self) -> bool {
         match self {
             Self::Broken { error, was_reused } => *was_reused && !error.is_user(),
             Self::Unreachable(_) | Self::HeadTooLarge | Self::NotHttp => false,
@@ -116,12 +115,29 @@ impl Caller {
 
     /// Sends a request, and answers with the head of what comes back.
     ///
-    /// The request names its upstream by an absolute URI. `sent` says at any moment, also when this
-    /// call is given up, how much of it may be gone.
+    /// The request names its upstream by an absolute URI. `again` makes the same request once more, if
+    /// it may be sent more than once: then it takes any connection that lives, and one that it is lost
+    /// on because its upstream had given it up is no failure. `sent` says at any moment, also when
+    /// this call is given up, how much of it may be gone.
     ///
     /// # Errors
     /// When there is no head of an answer.
     pub async fn call(
+        &self,
+        request: Request<Outgoing>,
+        again: Option<impl FnOnce() -> Request<Outgoing>>,
+        sent: &mut Sent,
+    ) -> Result<Response<Incoming>, CallError> {
+        let Some(again) = again else { return self.call_once(request, Care::Once, sent).await };
+        match self.call_once(request, Care::Repeatable, sent).await {
+            Err(error) if error.is_of_an_old_connection() => {
+                self.call_once(again(), Care::Once, sent).await
+            }
+            called => called,
+        }
+    }
+
+    async fn call_once(
         &self,
         request: Request<Outgoing>,
         care: Care,
