@@ -20,10 +20,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use serde_json::json;
 
 use crate::bare::Bare;
 use crate::process::Relais;
-use crate::report::Report;
+use crate::report::{Goal, Report};
+
+/// What the stripped program may have (README).
+const PROGRAM_MB_MAX: f64 = 20.0;
 
 /// Measures Relais beside a bare server.
 #[derive(Debug, Parser)]
@@ -108,6 +112,17 @@ impl Bench {
         self.only.as_deref().is_none_or(|only| name.contains(only))
     }
 
+    /// Notes how large the program is: it promises to be less than this, and is built too seldom for a
+    /// test to say so.
+    fn note_size(&self, report: &mut Report) -> anyhow::Result<()> {
+        if self.wants("size of the program") {
+            let program = std::fs::metadata(&self.relais).context("could not find the program")?;
+            let (mb, most) = (program.len() as f64 / 1e6, Goal::AtMost(PROGRAM_MB_MAX));
+            report.note("size of the program", mb, "MB", &most, &json!({}));
+        }
+        Ok(())
+    }
+
     /// A fresh Relais on an empty file.
     async fn fresh(&self, name: &str, more: &str) -> anyhow::Result<Relais> {
         let folder = self.folder.join(name);
@@ -154,6 +169,7 @@ async fn measure(arguments: Arguments) -> anyhow::Result<()> {
         (_, None) => {
             let bare = Bare::start(&this).await?;
             let mut report = Report::default();
+            bench.note_size(&mut report)?;
             for measure in Measure::ALL {
                 measure.run(&bench, &bare, &mut report).await?;
             }
