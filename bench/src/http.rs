@@ -12,11 +12,9 @@ pub(crate) struct Connection {
 
 /// An answer: its status, and where its body lies in the connection's buffer.
 pub(crate) struct Answer<'a> {
-    /// The status.
     pub(crate) status: u16,
     /// The head, as text.
     pub(crate) head: &'a str,
-    /// The body.
     pub(crate) body: &'a [u8],
 }
 
@@ -33,7 +31,6 @@ impl Answer<'_> {
 }
 
 impl Connection {
-    /// Connects.
     pub(crate) async fn open(address: &str) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address).await.context("could not connect")?;
         stream.set_nodelay(true)?;

@@ -17,7 +17,6 @@ struct Row {
     is_cost: bool,
 }
 
-/// All figures.
 #[derive(Default)]
 pub(crate) struct Report {
     rows: Vec<Row>,
@@ -106,7 +105,6 @@ impl Report {
     }
 }
 
-/// The median.
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)

@@ -19,11 +19,9 @@ use crate::world::World;
 /// One entry of a log.
 #[derive(Debug, Clone)]
 pub(crate) struct Event {
-    /// Its number.
     pub(crate) seq: u64,
     /// What it says.
     pub(crate) kind: String,
-    /// When.
     pub(crate) at: String,
     /// The attempt it is about; 0 if it is about none.
     pub(crate) attempt: u64,
@@ -54,16 +52,12 @@ impl Event {
 pub(crate) struct Fact {
     /// The status of the answer: 200, or 404 or 410 where it is gone.
     pub(crate) found: u16,
-    /// The task.
     pub(crate) task: Value,
-    /// Its log.
     pub(crate) log: Vec<Event>,
-    /// Its result.
     pub(crate) result: Option<Answer>,
 }
 
 impl Fact {
-    /// Its status.
     pub(crate) fn status(&self) -> &str {
         self.task["status"].as_str().unwrap_or_default()
     }
@@ -87,7 +81,6 @@ impl Fact {
 /// Everything that Relais says.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
-    /// By id.
     pub(crate) tasks: HashMap<String, Fact>,
 }
 

@@ -20,7 +20,6 @@ pub(crate) struct Intent {
     pub(crate) method: &'static str,
     /// Its idempotency key.
     pub(crate) key: Option<String>,
-    /// Its lane.
     pub(crate) lane: Option<usize>,
     /// How long it is to wait at least.
     pub(crate) delay_ms: u64,
@@ -39,7 +38,6 @@ pub(crate) struct Intent {
 /// What was asked of a task by hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) enum Asked {
-    /// Nothing.
     #[default]
     No,
     /// It was asked; what came of it is not known, or nothing did.
@@ -89,7 +87,6 @@ pub(crate) struct Call {
     pub(crate) name: String,
     /// Behind which door.
     pub(crate) door: Door,
-    /// Which upstream.
     pub(crate) origin: Origin,
     /// The lane, as the request named it.
     pub(crate) lane: String,
@@ -154,9 +151,7 @@ pub(crate) struct Settle {
 pub(crate) struct Lease {
     /// Of which task.
     pub(crate) task: String,
-    /// Which attempt.
     pub(crate) attempt: u64,
-    /// Its lane.
     pub(crate) lane: String,
     /// When the answer arrived.
     pub(crate) got: Moment,
@@ -169,7 +164,6 @@ pub(crate) struct Lease {
 /// What one follower of a task saw, over all its connections.
 #[derive(Debug, Clone)]
 pub(crate) struct Follow {
-    /// Which task.
     pub(crate) task: String,
     /// Numbers and kinds of the events, in the order in which they came.
     pub(crate) seen: Vec<(u64, String)>,
@@ -202,17 +196,13 @@ pub(crate) struct Counts {
     pub(crate) refused: u64,
     /// Heartbeats that were answered.
     pub(crate) heartbeats: u64,
-    /// Leases given.
     pub(crate) leases: u64,
-    /// Settles sent.
     pub(crate) settles: u64,
     /// Settles with a token that was stale.
     pub(crate) stale_settles: u64,
-    /// Cancels sent.
     pub(crate) cancels: u64,
     /// Retries by hand sent.
     pub(crate) retries: u64,
-    /// Erasures sent.
     pub(crate) erasures: u64,
     /// Reads and long polls.
     pub(crate) reads: u64,
@@ -220,7 +210,6 @@ pub(crate) struct Counts {
     pub(crate) followed: u64,
 }
 
-/// The ledger.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     /// What was handed in, by name.

@@ -30,7 +30,6 @@ use crate::world::{Phase, World};
 /// What to do.
 #[derive(Debug, Clone)]
 pub(crate) struct Torture {
-    /// The program.
     pub(crate) binary: PathBuf,
     /// Where chance comes from.
     pub(crate) seed: u64,

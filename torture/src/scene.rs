@@ -41,7 +41,6 @@ pub(crate) enum Origin {
 /// What a door promises.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Promise {
-    /// Which door.
     pub(crate) door: Door,
     /// Its queue, and the first segment of its path.
     pub(crate) queue: &'static str,
@@ -73,7 +72,6 @@ const PLAIN: Promise = Promise {
     route: "methods = [\"POST\"]\nmode = \"async\"",
 };
 
-/// All doors.
 pub(crate) const PROMISES: [Promise; 7] = [
     Promise { origin: Some(Origin::Shaky), ..PLAIN },
     Promise {
@@ -155,7 +153,7 @@ pub(crate) const LANE_FIELD: &str = "x-lane";
 pub(crate) struct Ports {
     /// The front door and the task API.
     pub(crate) listen: u16,
-    /// Metrics.
+    /// The port of the listener that has the metrics.
     pub(crate) admin: u16,
     /// The upstream that answers.
     pub(crate) steady: u16,

@@ -13,7 +13,6 @@ use crate::world::{Phase, World};
 /// How hard it blows.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan {
-    /// How long.
     pub(crate) load: Moment,
     /// Kills in a minute; 0 is none.
     pub(crate) kills_per_minute: u64,

@@ -40,7 +40,6 @@ pub(crate) fn intent(door: Door, script: Script) -> Intent {
 /// The group that a probe's calls wait for.
 #[derive(Debug, Clone)]
 pub(crate) struct Group {
-    /// Its name.
     pub(crate) name: String,
     /// How many it has.
     pub(crate) size: usize,
@@ -85,13 +84,13 @@ pub(crate) async fn repeat(world: &World, name: &str) {
 pub(crate) enum Heard {
     /// The id of the task.
     Task(String),
-    /// No answer.
+    /// The connection broke: the task may exist or not.
     Nothing,
-    /// Nobody listened.
+    /// Nobody listened: there is no task.
     NotSent,
-    /// Not now.
+    /// The server takes nothing just now; it may later.
     Refused,
-    /// Never.
+    /// The server will never take it.
     No,
 }
 

@@ -31,7 +31,6 @@ pub(crate) const GROUP_FIELD: &str = "x-judge-group";
 /// The header field that says how many a group has.
 pub(crate) const GROUP_SIZE_FIELD: &str = "x-judge-of";
 
-/// Both upstreams.
 #[derive(Debug)]
 pub(crate) struct Upstreams {
     world: Arc<World>,

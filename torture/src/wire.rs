@@ -13,11 +13,8 @@ use serde_json::Value;
 /// A complete answer.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
-    /// Its status.
     pub(crate) status: u16,
-    /// Its fields.
     pub(crate) headers: HeaderMap,
-    /// Its bytes.
     pub(crate) body: Bytes,
 }
 

@@ -39,11 +39,8 @@ pub(crate) async fn worker(world: Arc<World>, number: usize) {
 /// A lease in a worker's hands.
 #[derive(Debug, Clone)]
 pub(crate) struct Held {
-    /// Its secret.
     pub(crate) token: String,
-    /// Its task.
     pub(crate) task: String,
-    /// Its attempt.
     pub(crate) attempt: u64,
 }
 

@@ -48,7 +48,6 @@ pub(crate) struct Steps {
 }
 
 impl Steps {
-    /// Starts counting.
     pub(crate) fn start() -> Self {
         Self { started: Instant::now() }
     }

@@ -34,9 +34,9 @@ pub struct Code {
 /// A sentence for end users, in each language Relais speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Texts {
-    /// English.
+    /// The text in English.
     pub en: &'static str,
-    /// French.
+    /// The same in French.
     pub fr: &'static str,
 }
 

@@ -254,7 +254,7 @@ words! {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(remote = "Self")]
 pub struct AttemptFailedData {
-    /// Why.
+    /// How the attempt ended.
     pub cause: AttemptCause,
     /// When the next attempt may start; left out on the last.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -278,7 +278,7 @@ words! {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(remote = "Self")]
 pub struct RequeuedData {
-    /// Why.
+    /// Why the task is back in its queue.
     pub reason: RequeueReason,
     /// The run it is in now.
     #[schema(minimum = 1)]
@@ -303,7 +303,7 @@ pub struct SucceededData {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(remote = "Self")]
 pub struct FailedData {
-    /// Why.
+    /// What went wrong, and what to do about it.
     pub problem: Problem,
     /// For end users: from the settle, else the code's own text.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -324,7 +324,7 @@ words! {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(remote = "Self")]
 pub struct CanceledData {
-    /// Why.
+    /// Why the task was called off.
     pub reason: CancelReason,
 }
 

@@ -97,7 +97,7 @@ pub struct Lease {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(remote = "Self")]
 pub struct RequestHead {
-    /// The method.
+    /// The method that the route was called with.
     #[schema(example = "PUT")]
     pub method: String,
     /// The path as it came.
@@ -367,7 +367,7 @@ pub struct SettleItem {
 pub struct StoredResult {
     /// Goes into `result_id` of the settle.
     pub result_id: String,
-    /// Bytes stored.
+    /// How many bytes were stored.
     pub size: u64,
 }
 

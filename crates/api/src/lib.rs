@@ -8,6 +8,8 @@
 //! value was asked for. Requests refuse members they do not know; answers ignore them, so that an
 //! older client can talk to a newer server.
 
+#![warn(missing_docs)]
+
 mod bounded;
 mod object;
 mod words;

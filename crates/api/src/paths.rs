@@ -3,37 +3,37 @@
 
 /// Tasks: submit one, list them.
 pub const TASKS: &str = "/v1/tasks";
-/// Submit many.
+/// Submit many tasks at once.
 pub const TASK_BATCH: &str = "/v1/tasks/batch";
 /// Cancel those that fit a filter.
 pub const TASK_CANCEL_MANY: &str = "/v1/tasks/cancel";
 /// Retry those that fit a filter.
 pub const TASK_RETRY_MANY: &str = "/v1/tasks/retry";
-/// One task.
+/// One task: read it, erase it.
 pub const TASK: &str = "/v1/tasks/{id}";
-/// Its result.
+/// The result of a task.
 pub const TASK_RESULT: &str = "/v1/tasks/{id}/result";
-/// Its events.
+/// The events of a task.
 pub const TASK_EVENTS: &str = "/v1/tasks/{id}/events";
-/// Why it waits.
+/// Why a task waits.
 pub const TASK_WHY: &str = "/v1/tasks/{id}/why";
-/// Cancel it.
+/// Cancel a task.
 pub const TASK_CANCEL: &str = "/v1/tasks/{id}/cancel";
-/// Retry it.
+/// Retry a task.
 pub const TASK_RETRY: &str = "/v1/tasks/{id}/retry";
 /// Events of many tasks.
 pub const EVENTS: &str = "/v1/events";
-/// Queues.
+/// The queues of a tenant.
 pub const QUEUES: &str = "/v1/queues";
-/// One queue.
+/// One queue: read it, define its policy.
 pub const QUEUE: &str = "/v1/queues/{queue}";
-/// Lease tasks of it.
+/// Lease tasks of a queue.
 pub const QUEUE_LEASES: &str = "/v1/queues/{queue}/leases";
-/// Pause it.
+/// Pause a queue.
 pub const QUEUE_PAUSE: &str = "/v1/queues/{queue}/pause";
-/// Resume it.
+/// Resume a queue.
 pub const QUEUE_RESUME: &str = "/v1/queues/{queue}/resume";
-/// Keep leases.
+/// Keep leases, and report how far their attempts are.
 pub const LEASES_HEARTBEAT: &str = "/v1/leases/heartbeat";
 /// Say how leased attempts ended.
 pub const LEASES_SETTLE: &str = "/v1/leases/settle";

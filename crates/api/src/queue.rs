@@ -233,9 +233,9 @@ pub struct Policy {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(remote = "Self")]
 pub struct Queue {
-    /// Its name.
+    /// The name of the queue.
     pub name: String,
-    /// Its policy.
+    /// The policy that its tasks go by.
     pub policy: Policy,
     /// Whether no attempt starts until somebody resumes it.
     pub paused: bool,
@@ -263,11 +263,11 @@ pub struct Counts {
     pub running: u64,
     /// An outside system has it.
     pub waiting: u64,
-    /// Kept, done.
+    /// Succeeded, and still kept.
     pub succeeded: u64,
-    /// Kept, failed.
+    /// Failed, and still kept.
     pub failed: u64,
-    /// Kept, canceled.
+    /// Canceled, and still kept.
     pub canceled: u64,
 }
 
@@ -275,7 +275,7 @@ pub struct Counts {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(remote = "Self")]
 pub struct Throughput {
-    /// The window.
+    /// How long the window is.
     pub window: Span,
     /// Tasks accepted in a second.
     #[schema(minimum = 0)]
@@ -309,7 +309,7 @@ pub struct Quantiles {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(remote = "Self")]
 pub struct QueueList {
-    /// The queues.
+    /// The queues of this page.
     pub items: Vec<Queue>,
     /// Goes into `after` for the next page; left out at the end.
     #[serde(skip_serializing_if = "Option::is_none")]

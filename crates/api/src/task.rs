@@ -47,7 +47,7 @@ pub struct Message(#[serde(deserialize_with = "bounded::members")] pub BTreeMap<
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(remote = "Self")]
 pub struct RequestLine {
-    /// The method.
+    /// The method of the request.
     #[schema(example = "POST")]
     pub method: String,
     /// The path as it came, without the query, which may hold secrets. One over 2,048 bytes is cut,
@@ -91,7 +91,7 @@ pub struct Eta {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(remote = "Self")]
 pub struct Links {
-    /// The task.
+    /// Where the task is read.
     #[serde(rename = "self")]
     pub this: String,
     /// Its result: 202 with the task until it is there.

@@ -218,7 +218,7 @@ impl Span {
         Self::from_ms(s.saturating_mul(1000))
     }
 
-    /// Its milliseconds.
+    /// How many milliseconds it has.
     #[must_use]
     pub const fn as_ms(self) -> u64 {
         self.0

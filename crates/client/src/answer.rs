@@ -17,7 +17,7 @@ pub enum TaskResult {
     Ready(Box<Answer>),
     /// Not yet: the task as it is, and when to ask again.
     NotYet {
-        /// The task.
+        /// The task as it is now.
         task: Box<Task>,
         /// When to ask again.
         retry_after: Duration,

@@ -11,7 +11,7 @@ pub enum Error {
     /// The server said no.
     #[error("{}", says(.problem))]
     Refused {
-        /// Why.
+        /// What the server said of it.
         problem: Box<Problem>,
         /// When it makes sense to ask again, if the server said.
         retry_after: Option<Duration>,
@@ -21,7 +21,7 @@ pub enum Error {
     Unreachable {
         /// Scheme and authority of the server.
         at: String,
-        /// What happened.
+        /// What happened to the connection.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },

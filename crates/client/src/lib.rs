@@ -24,6 +24,8 @@
 //!
 //! Not here: the rules of the server, and names or limits checked ahead of it.
 
+#![warn(missing_docs)]
+
 mod answer;
 mod backoff;
 mod body;

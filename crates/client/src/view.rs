@@ -28,7 +28,7 @@ pub struct Task {
     pub terminal: bool,
     /// The number of its latest event.
     pub version: u64,
-    /// Its run.
+    /// The run it is in: a retry by hand begins the next.
     pub run: u32,
     /// The number of the latest attempt; 0 before the first.
     pub attempt: u32,
@@ -89,7 +89,7 @@ impl Task {
 /// A page of tasks, newest first.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TaskList {
-    /// The tasks.
+    /// The tasks of this page.
     pub items: Vec<Task>,
     /// What to give as `after` for the next page; left out on the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -86,7 +86,7 @@ pub enum EventData {
     /// The task exists.
     #[n(0)]
     Accepted {
-        /// Where it waits.
+        /// The queue that it waits in.
         #[n(0)]
         queue: QueueName,
         /// When it may first start.
@@ -120,7 +120,7 @@ pub enum EventData {
     /// An attempt ended without an outcome.
     #[n(5)]
     AttemptFailed {
-        /// How.
+        /// How it ended.
         #[n(0)]
         cause: Cause,
         /// Why: all that its holder said, as the outcome and the task have it.
@@ -133,7 +133,7 @@ pub enum EventData {
     /// Back to the queue without a failure.
     #[n(6)]
     Requeued {
-        /// Why.
+        /// Why it is back.
         #[n(0)]
         reason: RequeueReason,
         /// The run it is in now.
@@ -143,7 +143,7 @@ pub enum EventData {
         #[n(2)]
         run_at: Timestamp,
     },
-    /// Done.
+    /// Its run is over, and the work is done.
     #[n(7)]
     Succeeded {
         /// The result, if it is JSON and at most [`limits::EVENT_RESULT_BYTES_MAX`] long.
@@ -155,13 +155,13 @@ pub enum EventData {
         #[cbor(with = "crate::cbor::opaque_if_any", has_nil)]
         message: Option<Bytes>,
     },
-    /// Given up.
+    /// Its run is over, and no attempt succeeded.
     #[n(8)]
     Failed(#[n(0)] Failure),
-    /// Called off.
+    /// It was called off.
     #[n(9)]
     Canceled {
-        /// Why.
+        /// Why it was called off.
         #[n(0)]
         reason: CancelReason,
     },
@@ -244,7 +244,7 @@ impl EventData {
         Self::Started { worker }
     }
 
-    /// The kind.
+    /// Which of the kinds it is.
     #[must_use]
     pub const fn kind(&self) -> EventKind {
         match self {
@@ -265,7 +265,7 @@ impl EventData {
 /// One entry in a task's ordered log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
-    /// Whose log.
+    /// The task whose log it is in.
     pub task: TaskId,
     /// Its number: 1, 2, 3…; also the task's version after it.
     pub seq: u64,
@@ -273,6 +273,6 @@ pub struct Entry {
     pub at: Timestamp,
     /// The attempt it belongs to; 0 before the first.
     pub attempt: u32,
-    /// What happened.
+    /// What happened, with all that is told of it.
     pub data: EventData,
 }

@@ -48,7 +48,7 @@ pub enum FailureCode {
 }
 
 impl FailureCode {
-    /// All codes.
+    /// Every code there is.
     pub const ALL: [Self; 12] = [
         Self::DeadlineExceeded,
         Self::WorkerLost,
@@ -127,10 +127,10 @@ impl Failure {
 /// How the latest attempt failed that was not the end of its run.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct LastFailure {
-    /// Why.
+    /// What went wrong.
     #[n(0)]
     pub failure: Failure,
-    /// When.
+    /// When the attempt ended.
     #[n(1)]
     pub at: Timestamp,
     /// Which attempt it was.

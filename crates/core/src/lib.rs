@@ -2,6 +2,8 @@
 //!
 //! Deliberately not here: I/O, clocks, randomness, async, SQL, HTTP. Time and chance are arguments.
 
+#![warn(missing_docs)]
+
 pub mod cbor;
 pub mod event;
 pub mod failure;

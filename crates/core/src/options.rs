@@ -28,7 +28,7 @@ pub struct Asked {
     pub delay: Option<Duration>,
     /// How urgent it is.
     pub priority: Option<i64>,
-    /// Its lane.
+    /// The lane that it waits in.
     pub lane: Option<String>,
     /// By when it must be done.
     pub deadline: Option<Deadline>,
@@ -45,7 +45,7 @@ pub struct Options {
     pub run_at: Option<Timestamp>,
     /// How urgent it is.
     pub priority: Priority,
-    /// Its lane.
+    /// The lane that it waits in; `None` if it names none.
     pub lane: Option<LaneKey>,
     /// By when it must be done; `None` is the queue's.
     pub deadline: Option<Deadline>,
@@ -64,11 +64,11 @@ pub enum OptionName {
     Delay,
     /// How urgent it is.
     Priority,
-    /// Its lane.
+    /// The lane that it waits in.
     Lane,
     /// By when it must be done.
     Deadline,
-    /// Its labels.
+    /// One of its labels.
     Label,
     /// How long it is kept after its end.
     Retention,
@@ -99,7 +99,7 @@ impl OptionName {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{why}")]
 pub struct InvalidOption {
-    /// Which one.
+    /// The option that is wrong.
     pub option: OptionName,
     /// What is wrong with it.
     pub why: String,

@@ -14,7 +14,7 @@ pub struct Timestamp(#[n(0)] i64);
 impl Timestamp {
     /// The beginning of Unix time.
     pub const EPOCH: Self = Self(0);
-    /// Before everything.
+    /// Before every moment that a clock shows.
     pub const MIN: Self = Self(i64::MIN);
     /// Further away than any deadline.
     pub const MAX: Self = Self(i64::MAX);

@@ -17,7 +17,7 @@ use crate::upstream::call::UpstreamTls;
 pub struct UpstreamLimits {
     /// Calls in flight.
     pub concurrency: u32,
-    /// Call starts.
+    /// How often a call may begin.
     pub rate: Option<Rate>,
     /// What its `Retry-After` is about; `None` goes by the status of the answer.
     pub retry_after: Option<PauseScope>,

@@ -123,7 +123,6 @@ async fn leave(stop: &Stop, engine: &Engine, delay: Duration) {
 
 /// A store that is open.
 pub(crate) struct Opened {
-    /// The store.
     pub(crate) store: Arc<dyn Store>,
     file: Option<SqliteStore>,
 }

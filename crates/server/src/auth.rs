@@ -97,7 +97,6 @@ pub(crate) enum Scope {
 }
 
 impl Scope {
-    /// Its word.
     #[must_use]
     pub(crate) fn as_str(self) -> &'static str {
         match self {

@@ -128,7 +128,7 @@ impl ServerConfig {
 /// An API key: only its hash is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiKey {
-    /// For people.
+    /// What operators call it; it decides nothing.
     pub name: String,
     /// SHA-256 of the key's text (`rk_…`: 256 random bits, so that a plain hash is enough).
     pub hash: [u8; 32],
@@ -237,7 +237,6 @@ pub enum HostHeader {
     Upstream,
     /// What the client sent.
     Client,
-    /// This one.
     Fixed(String),
 }
 
@@ -291,7 +290,6 @@ pub enum LaneSource {
     Query(String),
     /// The address of the client.
     Ip,
-    /// Always this.
     Const(LaneKey),
 }
 

@@ -88,7 +88,6 @@ pub(crate) enum Side {
 /// Who is at the other end: an extension of every request.
 #[derive(Debug, Clone)]
 pub(crate) struct Peer {
-    /// Its address.
     pub(crate) address: SocketAddr,
     /// Which listener it came by.
     pub(crate) side: Side,

@@ -37,7 +37,6 @@ const HALF_CLOSED_FOR: Duration = Duration::from_secs(5);
 /// Where a request is passed on to.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
-    /// Which service.
     pub(crate) upstream: Upstream,
     /// Which `Host` it is sent.
     pub(crate) host: HostHeader,

@@ -47,7 +47,6 @@ struct Place {
     flying: Option<(u64, Bytes)>,
     /// Bytes that are in the file or under way to it.
     sent: u64,
-    /// The rest.
     pending: BytesMut,
     /// It will not be finished.
     is_abandoned: bool,

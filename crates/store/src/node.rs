@@ -17,7 +17,6 @@ pub struct Beat {
     pub node: u64,
     /// The newest format of rows that it reads and writes.
     pub format: u32,
-    /// When.
     pub now: Timestamp,
     /// How long it counts as alive from now on; zero says that it ends.
     pub alive_for: Duration,

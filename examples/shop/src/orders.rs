@@ -27,7 +27,6 @@ use crate::serve::{HangUp, Refusal, Shop, pause};
 pub struct Order {
     /// The customer's own name for the order; two orders with the same one are a double.
     pub reference: String,
-    /// Who orders.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub customer: String,
     /// What is ordered.
@@ -37,9 +36,7 @@ pub struct Order {
 /// One line of an order.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Line {
-    /// The article.
     pub sku: String,
-    /// Pieces.
     pub quantity: u32,
     /// The price of one, such as `"12.50"`.
     pub price: String,

@@ -36,7 +36,7 @@ const WITH_JSON: [&Code; 4] = [
 /// Which credentials an operation takes.
 #[derive(Clone, Copy)]
 pub(super) enum Access {
-    /// None.
+    /// None are needed.
     Open,
     /// An API key.
     Key,

@@ -38,7 +38,7 @@ pub(super) fn all() -> Vec<Operation> {
     all
 }
 
-/// Any bytes.
+/// A body that may be any bytes.
 fn any() -> Value {
     json!({"*/*": {"schema": {"type": "string", "format": "binary"}}})
 }

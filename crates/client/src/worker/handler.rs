@@ -215,22 +215,22 @@ impl Outcome {
 /// The result of a success.
 #[derive(Debug)]
 pub enum Output {
-    /// None.
+    /// The task is done, and nothing came of it.
     Empty,
     /// JSON; its source bytes are kept.
     Json(RawJson),
-    /// Any bytes.
+    /// Bytes that are held in memory.
     Bytes {
-        /// The bytes.
+        /// All of them.
         bytes: Bytes,
-        /// What they are.
+        /// Their media type.
         content_type: String,
     },
     /// A file, read from its start: for what should not be held in memory.
     File {
-        /// The file.
+        /// The file, open for reading.
         file: tokio::fs::File,
-        /// What it holds.
+        /// The media type of what it holds.
         content_type: String,
     },
 }

@@ -32,10 +32,8 @@ pub enum InlineOutcome {
     Succeed {
         /// The media type.
         content_type: String,
-        /// The result.
         result: Bytes,
     },
-    /// It failed.
     Fail {
         /// For operators; never secrets.
         detail: String,
@@ -46,9 +44,7 @@ pub enum InlineOutcome {
 
 /// One attempt of a handler.
 pub struct InlineAttempt {
-    /// The task.
     pub task: Task,
-    /// Its input.
     pub input: Bytes,
     /// Where to resume.
     pub checkpoint: Option<Bytes>,

@@ -34,7 +34,6 @@ pub enum TapEvent {
 
 /// An answer on its way.
 pub struct Answer {
-    /// Its head.
     pub head: ResultHead,
     /// The length it announced.
     pub announced_len: Option<u64>,

@@ -29,9 +29,7 @@ impl Histogram {
 /// What happened in a queue, or in all those together that are not counted each for itself.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Tally {
-    /// Tasks accepted.
     pub accepted: u64,
-    /// Attempts started.
     pub started: u64,
     /// Attempts that failed, by code.
     pub attempts_failed: HashMap<FailureCode, u64>,

@@ -28,12 +28,7 @@ pub enum Obstacle {
     /// Its queue is paused.
     QueuePaused,
     /// The upstream asked to be left alone.
-    OriginPaused {
-        /// By whom.
-        scope: PauseScope,
-        /// Until when.
-        until: Timestamp,
-    },
+    OriginPaused { scope: PauseScope, until: Timestamp },
     /// The rate of the upstream is spent.
     OriginRate {
         /// When it lets this task start, those before it counted.
@@ -42,15 +37,9 @@ pub enum Obstacle {
     /// The upstream has as many calls in flight as it may.
     OriginFull,
     /// The queue has as many leases as it may.
-    Concurrency {
-        /// How many.
-        limit: u32,
-    },
+    Concurrency { limit: u32 },
     /// Its lane has as many leases as it may.
-    LaneConcurrency {
-        /// How many.
-        limit: u32,
-    },
+    LaneConcurrency { limit: u32 },
     /// Its lane runs one after the other, and a task of it that has started is not over.
     LaneHeld,
     /// The rate of its lane is spent.

@@ -12,9 +12,7 @@ use crate::engine::{Engine, EngineError};
 /// A queue with tasks and without a definition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Undefined {
-    /// Whose queue.
     pub tenant: TenantName,
-    /// Which.
     pub queue: QueueName,
     /// Its tasks that are not terminal.
     pub tasks: u64,

@@ -61,7 +61,6 @@ pub enum CallError {
     /// The connection broke before the head of the answer was there.
     #[error("the connection broke before the upstream answered")]
     Broken {
-        /// How.
         error: hyper::Error,
         /// Whether it had carried other requests before: then it may have been old.
         was_reused: bool,
@@ -93,7 +92,7 @@ impl CallError {
     }
 }
 
-/// Calls upstreams.
+/// The one client of all upstreams, which keeps connections for the next call.
 #[derive(Debug)]
 pub struct Caller {
     dialer: Dialer,

@@ -23,7 +23,6 @@ pub(crate) struct Figures {
 /// So many in so long.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rate {
-    /// How many.
     pub(crate) count: u64,
     /// In how long.
     pub(crate) took: Duration,
@@ -36,7 +35,6 @@ pub(crate) struct Waiting(Histogram<u64>);
 /// Whether each counted 202 was found again by its id.
 #[derive(Debug, Default)]
 pub(crate) struct Proof {
-    /// Looked up.
     pub(crate) counted: u64,
     /// Not there any more: a few of them.
     pub(crate) missing: Vec<String>,
@@ -71,7 +69,6 @@ impl Waiting {
         self.0.add(&other.0).expect("all have the same bounds");
     }
 
-    /// How often.
     pub(crate) fn count(&self) -> u64 {
         self.0.len()
     }
@@ -114,7 +111,6 @@ impl Proof {
 }
 
 impl Figures {
-    /// For machines.
     pub(crate) fn document(&self) -> Value {
         let [under_load, to_202, to_result] = &self.waiting;
         json!({

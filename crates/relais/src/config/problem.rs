@@ -27,7 +27,6 @@ impl Source {
     }
 }
 
-/// One mistake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// `relais.toml:12`, or the flag or variable it came from.

@@ -10,14 +10,11 @@ pub struct Section {
     pub heading: &'static str,
     /// What it is for.
     pub about: &'static str,
-    /// Its keys.
     pub keys: &'static [Entry],
 }
 
-/// One key.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry {
-    /// Its name.
     pub name: &'static str,
     /// Its default as it would be written in the file; empty if leaving it out means something that
     /// cannot be written.
@@ -330,7 +327,6 @@ const KEY: Section = Section {
     ],
 };
 
-/// The page.
 #[must_use]
 pub fn page() -> String {
     let mut page = HEAD.to_owned();

@@ -18,7 +18,6 @@ use serde::de::DeserializeOwned;
 use super::names::Names;
 use super::truth::within;
 
-/// One request.
 #[derive(Debug, Clone)]
 pub(super) struct Call {
     method: Method,

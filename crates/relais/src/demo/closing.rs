@@ -5,7 +5,6 @@ use super::story::Story;
 use super::teller::time;
 
 impl Story {
-    /// Sums up.
     pub(super) fn tell_end(&self) {
         let teller = &self.teller;
         teller.title("What was shown");

@@ -18,7 +18,6 @@ pub(super) const TITLE: (&str, &str) = (
      In the middle the worker is killed, then Relais itself, both by kill -9. Nothing is lost.",
 );
 
-/// The import.
 pub(super) async fn tell(story: &mut Story) -> anyhow::Result<String> {
     let (csv, uninterrupted) = file(story).await?;
     let url = format!("{}/imports", story.stage.door());

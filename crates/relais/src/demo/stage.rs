@@ -168,7 +168,6 @@ impl Stage {
     }
 }
 
-/// The executables.
 #[derive(Debug)]
 struct Programs {
     relais: PathBuf,

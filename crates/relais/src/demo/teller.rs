@@ -60,7 +60,6 @@ impl Teller {
         self.line(&self.dyed(Look::Title, title));
     }
 
-    /// Sentences.
     pub(super) fn prose(&self, text: &str) {
         for line in text.lines().flat_map(wrapped) {
             self.line(&format!("   {line}"));

@@ -14,7 +14,6 @@ use crate::answer::etag;
 pub(crate) enum Part {
     /// All of it.
     Whole,
-    /// These bytes.
     Bytes(Range<u64>),
     /// The word that the client has it already (304).
     Unchanged,

@@ -76,15 +76,12 @@ pub(crate) fn is_trusted(caller: Option<[u8; 32]>, key: &str) -> bool {
 /// What makes two requests with a key the same.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Keyed<'a> {
-    /// Whose.
     pub(crate) tenant: &'a TenantName,
     /// Who sends it.
     pub(crate) caller: Option<[u8; 32]>,
-    /// The method.
     pub(crate) method: &'a str,
     /// Path and query.
     pub(crate) target: &'a str,
-    /// The key.
     pub(crate) key: &'a str,
     /// `Content-Type`, as it was sent.
     pub(crate) content_type: &'a [u8],

@@ -51,7 +51,6 @@ pub enum TlsFault {
     Unreadable {
         /// What was looked for.
         what: &'static str,
-        /// Where.
         path: PathBuf,
         /// Why it was not found.
         why: String,

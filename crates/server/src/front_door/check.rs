@@ -14,7 +14,6 @@ use crate::config::{LaneSource, Mode, Route, ServerConfig};
 pub struct RouteProblem {
     /// Its place in the configuration, from 0; `None` is the fallback.
     pub route: Option<usize>,
-    /// Its path.
     pub path: String,
     /// What is wrong.
     pub why: String,

@@ -25,7 +25,7 @@ pub(crate) struct Patience {
     pub(crate) applied_to_ticket: Option<String>,
 }
 
-/// Decides.
+/// Whether a request is passed on or becomes a task: the route says so, or what the client prefers.
 pub(crate) fn way(route: &Route, prefer: Prefer, is_preflight: bool) -> Way<'_> {
     let is_passed_on = match route.mode {
         // A browser waits for its word before it sends anything; as a task it would be run for nobody.

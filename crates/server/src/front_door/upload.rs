@@ -15,7 +15,6 @@ use crate::request::pieces::Pieces;
 /// A body that came whole, and is durable as far as it is not small.
 #[derive(Debug)]
 pub(crate) struct Uploaded {
-    /// The bytes.
     pub(crate) data: Data,
     /// Their SHA-256, if it was asked for.
     pub(crate) sha256: Option<[u8; 32]>,
@@ -26,7 +25,6 @@ pub(crate) struct Uploaded {
 pub(crate) enum Digest {
     /// Yes: the request has an idempotency key.
     Wanted,
-    /// No.
     Unwanted,
 }
 

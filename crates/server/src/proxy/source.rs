@@ -16,7 +16,6 @@ const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
 /// What says the same as `Forwarded`, and is made anew with it.
 pub(super) const X_FORWARDED: [&str; 3] = [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST];
 
-/// Who called.
 #[derive(Debug, Clone)]
 pub(crate) struct Source {
     /// The other end of the connection.

@@ -31,7 +31,6 @@ pub(crate) struct Accepts {
 }
 
 impl Accepts {
-    /// See [`preferred`].
     pub(crate) fn form(&self, offers: &[&str]) -> usize {
         preferred(&self.lines, offers)
     }

@@ -41,7 +41,6 @@ pub(crate) struct Bodies {
 }
 
 impl Bodies {
-    /// None yet.
     pub(crate) fn new(config: &ServerConfig) -> Self {
         let books = |max| Arc::new(Books { max, counts: Mutex::default() });
         Self {

@@ -94,7 +94,6 @@ async fn small(bodies: &Bodies, visitor: &Visitor, body: Body) -> Result<Bytes, 
 
 /// A body that may be large, whole, and the room it takes.
 pub(crate) struct Large {
-    /// The bytes.
     pub(crate) bytes: Bytes,
     held: Held,
 }

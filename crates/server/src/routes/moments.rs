@@ -3,7 +3,6 @@
 use relais_api::{Time, submit};
 use relais_core::{Deadline, Timestamp};
 
-/// A moment.
 pub(crate) const fn stamp(time: Time) -> Timestamp {
     Timestamp::from_ms(time.as_ms())
 }

@@ -155,7 +155,6 @@ enum End {
     Broken(String),
 }
 
-/// Whoever waits.
 enum Waiting {
     Http1 {
         client: Client,

@@ -78,7 +78,6 @@ impl Plan {
         &mut self.server.routes[0]
     }
 
-    /// Builds it.
     pub(crate) async fn build(self) -> House {
         let clock = Arc::new(ManualClock::at(START));
         let chance = Arc::new(SeededChance::new(7));

@@ -138,7 +138,6 @@ pub struct TaskBuilder {
     source_capacity: u64,
 }
 
-#[expect(missing_docs, reason = "each sets what its name says")]
 impl TaskBuilder {
     #[must_use]
     pub fn id(self, id: TaskId) -> Self {
@@ -299,7 +298,6 @@ pub struct Ask {
     pub now: i64,
 }
 
-#[expect(missing_docs, reason = "each sets what its name says")]
 impl Ask {
     #[must_use]
     pub fn tenant(mut self, name: &str) -> Self {

@@ -15,7 +15,6 @@ type Damage = Box<dyn Fn(TaskId, BodyKind) + Send + Sync>;
 
 /// A store, what keeps it alive (a folder, a server), and names for what happens in it.
 pub struct World {
-    /// The store.
     pub store: Arc<dyn Store>,
     /// The same store by another handle, as another node has it.
     pub other: Arc<dyn Store>,
@@ -82,14 +81,12 @@ impl World {
         (7 << 100) | self.draw()
     }
 
-    /// One commit.
     pub async fn commit(&self, commit: Commit) -> Result<Committed, Rejected> {
         let mut answers = self.commit_all(vec![commit]).await;
         assert_eq!(answers.len(), 1, "one answer per commit");
         answers.remove(0)
     }
 
-    /// A batch.
     pub async fn commit_all(&self, commits: Vec<Commit>) -> Vec<Result<Committed, Rejected>> {
         self.store.commit(commits).await.expect("the store works")
     }
@@ -177,7 +174,6 @@ impl World {
         }
     }
 
-    /// A claim.
     pub async fn claim(&self, ask: &Ask) -> Claims {
         self.store.claim(self.claiming(ask)).await.expect("the store works")
     }
@@ -212,7 +208,6 @@ impl World {
         body.bytes(usize::MAX).await.expect("the store works")
     }
 
-    /// A body.
     pub async fn try_body(&self, id: TaskId, kind: BodyKind) -> Option<StoredBody> {
         self.store.body(id, kind).await.expect("the store works")
     }

@@ -5,11 +5,9 @@
 
 use csv::{ByteRecord, Reader, ReaderBuilder};
 
-/// One record.
 pub(super) struct Record<'a> {
     /// The line on which it begins, from 1.
     pub(super) line: u64,
-    /// Its fields.
     pub(super) fields: &'a ByteRecord,
     /// The file ends inside one of its quoted fields.
     pub(super) is_unclosed: bool,

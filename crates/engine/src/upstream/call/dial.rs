@@ -114,7 +114,6 @@ fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> 
     })
 }
 
-/// Makes connections.
 #[derive(Debug)]
 pub(super) struct Dialer {
     tcp: TowerToHyperService<HttpConnector>,
