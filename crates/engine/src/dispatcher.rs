@@ -239,7 +239,7 @@ impl Engine {
         let engine = self.clone();
         let stop = self.inner().running.begin(claimed.nonce);
         self.inner().attempts.spawn(async move {
-            let token = LeaseToken { task: claimed.task().spec.id, nonce: claimed.nonce };
+            let token = claimed.token();
             let runner = claimed.task().spec.runner.clone();
             // In a box, because a task of the runtime is moved several times, with all that it may hold.
             let attempt = AssertUnwindSafe(Box::pin(engine.execute(claimed, stop)));

@@ -194,7 +194,7 @@ impl Engine {
             // of workers a clock that was set back would end it as lost although it runs.
             let until = self.now().plus(self.policies().leasing(&Pool::of(task)).lease);
             let mut bodies = Vec::new();
-            // What is nobody's lease leaves no trace: ids are no secrets, and nonces are made up at will.
+            // A token that is no lease leaves no trace: ids are known, and a nonce can be made up.
             let is_held = task.life.lease().is_some_and(|lease| lease.nonce == report.token.nonce);
             let progress = report.progress.filter(|_| is_held);
             let progress = progress.and_then(|progress| self.coalesce(report.token, progress));

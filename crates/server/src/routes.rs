@@ -56,7 +56,7 @@ pub(crate) struct OwnPaths {
     side: Side,
     router: Router,
     /// The paths; all others are the front door's.
-    paths: matchit::Router<()>,
+    paths: matchit::Router<&'static str>,
 }
 
 impl OwnPaths {
@@ -73,15 +73,15 @@ impl OwnPaths {
     }
 
     fn with(app: &Arc<App>, side: Side, routes: Router<Arc<App>>) -> Self {
-        let prefix = app.config.api_prefix.as_str();
+        let prefix = match side {
+            Side::Public => app.config.api_prefix.as_str(),
+            Side::Admin => "",
+        };
         let mut paths = matchit::Router::new();
         for path in paths::ANSWERED.iter().chain(&paths::LATER) {
-            paths.insert(format!("{prefix}{path}"), ()).expect("they do not conflict");
+            paths.insert(format!("{prefix}{path}"), *path).expect("they do not conflict");
         }
-        let routes = match side {
-            Side::Public if !prefix.is_empty() => Router::new().nest(prefix, routes),
-            Side::Public | Side::Admin => routes,
-        };
+        let routes = if prefix.is_empty() { routes } else { Router::new().nest(prefix, routes) };
         let routes = routes.fallback(async || Refusal::new(&codes::NOT_FOUND));
         Self { app: app.clone(), side, router: routes.with_state(app.clone()), paths }
     }
@@ -91,10 +91,15 @@ impl OwnPaths {
         matches!(self.side, Side::Admin) || self.paths.at(path).is_ok()
     }
 
+    /// Whether a request's path is this one of ours.
+    fn is(&self, path: &str, own: &str) -> bool {
+        self.paths.at(path).is_ok_and(|found| *found.value == own)
+    }
+
     /// Answers a request. Refusals, and bugs, become problem documents.
     pub(crate) async fn answer(&self, path: &str, mut request: Request) -> Response {
         let is_head = request.method() == Method::HEAD;
-        let leases = request.method() == Method::POST && path.ends_with("/leases");
+        let leases = request.method() == Method::POST && self.is(path, paths::QUEUE_LEASES);
         let reads = is_head || request.method() == Method::GET || leases;
         if leases && let Some(peer) = request.extensions().get::<Peer>() {
             // What is leased to somebody who is gone is lost to the others for a while.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use relais_core::{
-    BodyKind, Holder, LaneKey, Lease, Policy, QueueName, Runner, Task, TaskId, TenantName,
-    Timestamp,
+    BodyKind, Holder, LaneKey, Lease, LeaseToken, Policy, QueueName, Runner, Task, TaskId,
+    TenantName, Timestamp,
 };
 
 use crate::body::StoredBody;
@@ -141,6 +141,12 @@ impl Claimed {
     #[must_use]
     pub const fn task(&self) -> &Task {
         &self.changed.task
+    }
+
+    /// What names the attempt: its settle, its heartbeats.
+    #[must_use]
+    pub fn token(&self) -> LeaseToken {
+        LeaseToken { task: self.task().spec.id, nonce: self.nonce }
     }
 }
 

@@ -175,7 +175,7 @@ impl Engine {
         #[expect(clippy::cast_precision_loss, reason = "a percentage needs no precision")]
         let percent = total.map(|total| (len as f64 / total.max(1) as f64 * 100.0).round());
         let progress = Progress { percent, done: Some(len), total, message: None };
-        let token = relais_core::LeaseToken { task: claimed.task().spec.id, nonce: claimed.nonce };
+        let token = claimed.token();
         let report = Report { token, progress: Some(progress), output: None, checkpoint: None };
         // Progress is a courtesy: if it cannot be stored, the attempt goes on.
         drop(self.report(None, vec![report]).await);

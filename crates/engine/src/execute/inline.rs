@@ -73,7 +73,7 @@ impl InlineAttempt {
 impl Engine {
     pub(crate) async fn run_inline(&self, claimed: Claimed, stop: CancellationToken) {
         let task = claimed.task().clone();
-        let token = LeaseToken { task: task.spec.id, nonce: claimed.nonce };
+        let token = claimed.token();
         let outcome = match self.config().handlers.get(&task.spec.queue).cloned() {
             Some(handler) => match self.inline_attempt(claimed, token, stop.clone()).await {
                 Ok(attempt) => self.watch_inline(handler, attempt, &stop).await,

@@ -32,7 +32,7 @@ enum Ended {
 impl Engine {
     /// Runs one attempt: calls the upstream, stores what it answers, settles.
     pub(crate) async fn push(&self, claimed: Claimed, stop: CancellationToken) {
-        let token = LeaseToken { task: claimed.task().spec.id, nonce: claimed.nonce };
+        let token = claimed.token();
         let tap = self.inner().taps.of(token.task);
         let until = self.elapsed() + self.policy_of(claimed.task()).attempt_timeout;
         let mut sent = Sent::Nothing;

@@ -170,7 +170,7 @@ async fn revoke(name: &str, url: &StoreUrl, as_json: bool) -> anyhow::Result<()>
     // Opening it would make it.
     start::secrets_in(url).await?;
     let opened = start::open(url).await?;
-    // The names of other secrets are nobody's business here.
+    // The other secrets of the store are no keys, and are not shown.
     let secret = format!("key/{name}");
     if !opened.store.secrets(&secret).await?.iter().any(|(stored, _)| *stored == secret) {
         bail!("{url} has no key named {name:?}");

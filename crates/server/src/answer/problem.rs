@@ -138,7 +138,7 @@ impl Refusal {
         Self::new(&codes::UNAUTHORIZED).because(why).with_invalid_token()
     }
 
-    /// Credentials were sent, and are none that are valid now (RFC 6750, 3.1).
+    /// The credentials that were sent are not valid now (RFC 6750, 3.1).
     fn with_invalid_token(mut self) -> Self {
         self.parts.challenge = Some("Bearer realm=\"relais\", error=\"invalid_token\"");
         self
@@ -311,7 +311,7 @@ impl From<Refused> for Refusal {
         let code = match refused {
             Refused::StaleLease => &codes::STALE_LEASE,
             Refused::TaskCanceled => &codes::TASK_CANCELED,
-            Refused::AlreadySucceeded | Refused::AlreadyTerminal => &codes::ALREADY_SUCCEEDED,
+            Refused::AlreadySucceeded => &codes::ALREADY_SUCCEEDED,
             Refused::CredentialsErased => &codes::CREDENTIALS_ERASED,
             Refused::NotTerminal => &codes::TASK_NOT_TERMINAL,
             Refused::TooManyEvents => &codes::TOO_MANY_EVENTS,
@@ -319,6 +319,8 @@ impl From<Refused> for Refusal {
                 let why = "this lease was settled before, and otherwise: what was recorded stays";
                 return Self::new(&codes::STALE_LEASE).because(why);
             }
+            // Whoever cancels what is over is shown it as it is.
+            Refused::AlreadyTerminal => return Self::internal("a task is over"),
             // Only a store that starts attempts is told so.
             Refused::NotReady => return Self::internal("a task may not start now"),
         };

@@ -42,7 +42,7 @@ impl Submitter {
     ///
     /// # Errors
     /// For an API key that is unknown, or lacks the scope, or is missing where the route needs one;
-    /// and for an idempotency key that is none.
+    /// and for an idempotency key that is not well formed.
     pub(super) async fn of(
         auth: &Auth,
         route: &Route,

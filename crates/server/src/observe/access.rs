@@ -21,7 +21,8 @@ pub(crate) struct Asked {
     client: Option<IpAddr>,
     /// The trusted proxy at the other end of the connection, if it was one that called for another.
     peer: Option<IpAddr>,
-    /// When it came, of the time that is counted: nobody's setting of the clock makes it slow.
+    /// When it came, by the clock that nobody can set: else a clock that is set would look like a
+    /// slow answer.
     since: Duration,
 }
 

@@ -27,8 +27,8 @@ pub(crate) struct Refusals {
 
 #[derive(Debug)]
 struct Told {
-    /// Of the time that is counted: nobody's setting of the clock silences
-    /// a kind, or lets it speak.
+    /// By the clock that nobody can set: else a clock that is set would silence a kind, or let it
+    /// speak.
     at: Duration,
     /// Refusals of the kind since.
     since: u64,

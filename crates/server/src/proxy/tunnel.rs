@@ -20,7 +20,7 @@ pub(super) async fn run(client: OnUpgrade, upstream: OnUpgrade, stop: Stop, perm
             BUFFER_BYTES,
             BUFFER_BYTES,
         );
-        // A side that breaks off is an end like any other.
+        // A side that breaks off ends the tunnel, as one that closes does.
         drop(copied.await);
         Ok::<(), hyper::Error>(())
     };

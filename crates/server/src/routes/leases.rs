@@ -147,7 +147,7 @@ fn heartbeat_item(answers: &Answers, answer: Result<Stepped, Refusal>) -> Heartb
     }
 }
 
-/// A lease that names no task is over like any other.
+/// A lease of a task that does not exist is answered as one that is over.
 pub(super) fn refusal_of(error: EngineError) -> Refusal {
     match error {
         EngineError::Rejected(Rejected::NotFound) => Refused::StaleLease.into(),
@@ -155,7 +155,7 @@ pub(super) fn refusal_of(error: EngineError) -> Refusal {
     }
 }
 
-/// Reads a lease's token. What is none is over like any other.
+/// Reads a lease's token. What is not a token is answered as a lease that is over.
 pub(super) fn token_of(text: &str) -> Result<LeaseToken, Refusal> {
     text.parse().map_err(|_| Refused::StaleLease.into())
 }

@@ -33,7 +33,7 @@ pub(crate) enum Right {
     Key(TenantName),
     /// That of this machine, where there are no keys.
     Local,
-    /// None but the tokens that it brings, which nobody can guess; without any it is nobody's.
+    /// Only that of its tokens, which cannot be guessed; a call without any is refused.
     Tokens(Refusal),
 }
 
@@ -132,7 +132,7 @@ pub(crate) async fn leases_of(app: &App, claimed: &[Claimed]) -> Result<Vec<Leas
 /// When its bodies cannot be read.
 async fn lease_of(app: &App, claimed: &Claimed, room: &mut u64) -> Result<Lease, Refusal> {
     let task = claimed.task();
-    let token = token_of(claimed);
+    let token = claimed.token();
     let mut lease = Lease {
         token: token.to_string(),
         task: task.spec.id.to_string(),
@@ -270,11 +270,6 @@ pub(crate) async fn take(app: &Arc<App>, wish: Wish) -> Result<Leased, Refusal> 
     Ok(leased?)
 }
 
-/// The token of an attempt that was started.
-pub(crate) fn token_of(claimed: &Claimed) -> LeaseToken {
-    LeaseToken { task: claimed.task().spec.id, nonce: claimed.nonce }
-}
-
 /// Leases on their way to a worker: given back at once unless the whole answer was handed over.
 pub(crate) struct Handover {
     app: Arc<App>,
@@ -284,7 +279,7 @@ pub(crate) struct Handover {
 impl Handover {
     /// Leases that were just taken.
     pub(crate) fn of(app: &Arc<App>, claimed: &[Claimed]) -> Self {
-        Self { app: app.clone(), tokens: claimed.iter().map(token_of).collect() }
+        Self { app: app.clone(), tokens: claimed.iter().map(Claimed::token).collect() }
     }
 
     /// The body that hands them over.

@@ -22,7 +22,7 @@ pub(crate) async fn until(
     is_enough: impl Fn(&Task) -> bool,
 ) -> Result<Option<Task>, EngineError> {
     while !is_enough(&task) {
-        // What the task tells already is no news.
+        // The task as it was read shows these events already: only later ones are waited for.
         follower.cursor.skip_to(task.life.version);
         match follower.news().await {
             News::Happened(batch) => follower.told(&batch, batch.happenings.len()),
