@@ -101,12 +101,14 @@ create index task_holder on task (lane_id) where holds is not null;
 create index task_node on task (node, id) where node is not null;
 
 -- The log. The events of one task are chained backwards: the index that would find them costs more than
--- all that is ever read through it. A failed attempt has all of its failure, as its task does.
+-- all that is ever read through it. A log is entered from its end: leaps of 64 numbers make any part of
+-- it cost the same. A failed attempt has all of its failure, as its task does.
 create table event (
   pos integer primary key,
   n integer not null,
   seq integer not null,
   prev integer not null,             -- 0 for the first
+  leap integer not null,             -- the last before it whose number 64 divides; 0 up to the 64th
   data blob not null
 ) strict;
 

@@ -16,6 +16,7 @@ use rusqlite::{Connection, Row};
 use crate::aside;
 use crate::bodies::BodyFiles;
 use crate::codec;
+use crate::events::LEAP;
 use crate::fault::Fault;
 use crate::held::Held;
 use crate::ledger::Phase;
@@ -288,17 +289,16 @@ impl Look<'_> {
         {
             self.report.blame_task(format!("event {pos}: {fault}"));
         }
-        // The previous event is that with the number before, of the same task.
-        let (n, seq): (i64, i64) = (row.get(1)?, row.get(4)?);
-        let before: Option<(i64, i64)> = match row.get::<_, Option<i64>>(5)? {
-            Some(n) => Some((n, row.get(6)?)),
-            None => None,
+        // The previous event is that with the number before, of the same task; so is that of the leap.
+        let (n, seq, leap): (i64, i64, i64) = (row.get(1)?, row.get(4)?, row.get(7)?);
+        let of_task = |at: i64, number: i64, n_column: usize| -> Result<bool, Fault> {
+            let found: Option<i64> = row.get(n_column)?;
+            Ok(match number {
+                0 => at == 0 && found.is_none(),
+                _ => found == Some(n) && row.get::<_, i64>(n_column + 1)? == number && at < pos,
+            })
         };
-        let is_chained = match before {
-            None => prev == 0 && seq == 1,
-            Some((before_n, before_seq)) => before_n == n && before_seq < seq && prev < pos,
-        };
-        if is_chained {
+        if of_task(prev, seq - 1, 5)? && of_task(leap, (seq - 1) / LEAP * LEAP, 8)? {
             Ok(())
         } else {
             Err(Fault::damaged(format!("event {pos} follows another")))

@@ -10,6 +10,7 @@ use relais_store::{
 use rusqlite::{Connection, params};
 
 use crate::codec;
+use crate::events::LEAP;
 use crate::fault::Fault;
 use crate::ledger::{Home, Ledger, Ranked, Standing};
 use crate::nodes;
@@ -268,11 +269,21 @@ impl<'c> Scribe<'c> {
             let pos = self.next_pos;
             codec::encode_entry(entry, &mut self.life_bytes);
             let seq = i64::try_from(entry.seq).expect("logs are short");
-            self.hot.event_insert.execute(params![pos, n, seq, prev, self.life_bytes])?;
+            let leap = self.leap_from(seq, prev)?;
+            self.hot.event_insert.execute(params![pos, n, seq, prev, leap, self.life_bytes])?;
             self.next_pos += 1;
             prev = pos;
         }
         Ok(prev)
+    }
+
+    /// Where a walk back from the event with number `seq` may leap to. Most logs are too short for any.
+    fn leap_from(&mut self, seq: i64, prev: i64) -> Result<i64, Fault> {
+        match seq - 1 {
+            ..LEAP => Ok(0),
+            before if before % LEAP == 0 => Ok(prev),
+            _ => Ok(self.hot.event_leap.query_row([prev], |row| row.get(0))?),
+        }
     }
 
     /// Stores a body, in the place of the one there may be.

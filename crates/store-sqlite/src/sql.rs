@@ -68,7 +68,9 @@ hot! {
     task_overdue = "select n, phase from task where status = 0 and due_at <= ?1 order by due_at limit ?2";
     task_first_started = "select n from task where lane_id = ?1 and holds is not null order by n limit 1";
 
-    event_insert = "insert into event (pos, n, seq, prev, data) values (?1, ?2, ?3, ?4, ?5)";
+    event_insert = "insert into event (pos, n, seq, prev, leap, data)
+        values (?1, ?2, ?3, ?4, ?5, ?6)";
+    event_leap = "select leap from event where pos = ?1 limit 1";
     event_delete = "delete from event where pos = ?1 returning prev";
 
     body_insert = "insert into body (key, len, crc, file, head, data)
@@ -247,26 +249,29 @@ pub(crate) const READ_LAST_SEQ: &str = "select seq from event
 pub(crate) const READ_LAST_POS: &str = "select max(
     ifnull((select max(pos) from event), 0),
     ifnull((select value from counter where name = ?1), 0)) limit 1";
-/// Where the first events of one task's log behind a number are: found from its end, without what
-/// they say, which may be large.
-pub(crate) const READ_PLACES: &str = "with recursive chain (pos, seq, prev) as (
-    select pos, seq, prev from event
+/// Where the first events of one task's log behind a number are, without what they say, which may be
+/// large: by leaps from its end to the last of them, then back.
+pub(crate) const READ_PLACES: &str = "with recursive chain (pos, seq, prev, leap) as (
+    select pos, seq, prev, leap from event
         where pos = (select last_pos from task where id = ?1 limit 1) and seq > ?2
     union all
-    select event.pos, event.seq, event.prev from chain
-        join event on event.pos = chain.prev where event.seq > ?2
-    ) select pos from chain order by seq limit ?3";
-/// As above, behind a position; nothing for a task of another tenant.
-pub(crate) const READ_PLACES_AFTER: &str = "with recursive chain (pos, seq, prev) as (
-    select pos, seq, prev from event
+    select event.pos, event.seq, event.prev, event.leap from chain join event on event.pos =
+        case when (chain.seq - 1) / 64 * 64 > ?2 + ?3 then chain.leap else chain.prev end
+        where event.seq > ?2
+    ) select pos from chain where seq <= ?2 + ?3 order by seq limit ?3";
+/// The number of one task's last event up to a position: 0 if all came later, null if none did, or for
+/// a task of another tenant.
+pub(crate) const READ_SEQ_AT: &str = "with recursive chain (pos, seq, prev, leap) as (
+    select pos, seq, prev, leap from event
         where pos > ?3 and pos = (select last_pos from task
             join pool on pool.id = pool_id join queue on queue.id = queue_id
             join tenant on tenant.id = tenant_id
             where task.id = ?1 and tenant.name = ?2 limit 1)
     union all
-    select event.pos, event.seq, event.prev from chain
-        join event on event.pos = chain.prev where event.pos > ?3
-    ) select pos from chain order by seq limit ?4";
+    select event.pos, event.seq, event.prev, event.leap from chain join event on event.pos =
+        case when chain.leap > ?3 then chain.leap else chain.prev end
+        where chain.pos > ?3
+    ) select max(case when pos > ?3 then 0 else seq end) from chain limit 1";
 pub(crate) const READ_EVENT: &str = "select pos, seq, data from event where pos = ?1 limit 1";
 pub(crate) const READ_LOG: &str = "select event.pos, event.seq, event.data, task.id, task.spec
     from event join task on task.n = event.n
@@ -341,8 +346,9 @@ pub(crate) const CHECK_TASKS: &str =
     order by task.n limit -1";
 pub(crate) const CHECK_EVENTS: &str =
     "select event.pos, event.n, event.prev, event.data, event.seq,
-    before.n, before.seq from event left join event as before on before.pos = event.prev
-    order by event.pos limit -1";
+    before.n, before.seq, event.leap, far.n, far.seq
+    from event left join event as before on before.pos = event.prev
+    left join event as far on far.pos = event.leap order by event.pos limit -1";
 pub(crate) const CHECK_BODIES: &str = "select key, len, crc, file, data, task.id
     from body left join task on task.n = key / 8 order by key limit -1";
 /// Rows that belong to no task.

@@ -108,6 +108,7 @@ async fn a_deep_look_finds_what_is_wrong() {
         ("update task set due_at = 3 where n = 1", "another alarm"),
         ("update task set place = 77 where n = 2", "another place"),
         ("update event set prev = 1 where pos = 2", "event 2 follows another"),
+        ("update event set leap = 1 where pos = 3", "event 3 follows another"),
         ("delete from event where pos = 3", "another log"),
         ("update body set data = x'00' where key = 8", "is not what was stored"),
         ("insert into body values (8000, 0, 0, null, x'', x'')", "body 8000 belongs to"),
