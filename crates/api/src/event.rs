@@ -328,6 +328,21 @@ pub struct CanceledData {
     pub reason: CancelReason,
 }
 
+/// The schemas of what events say.
+#[derive(utoipa::OpenApi)]
+#[openapi(components(schemas(
+    AcceptedData,
+    StartedData,
+    OutputData,
+    DeferredData,
+    AttemptFailedData,
+    RequeuedData,
+    SucceededData,
+    FailedData,
+    CanceledData,
+)))]
+pub(crate) struct DataSchemas;
+
 object!(
     Event,
     EventPage,

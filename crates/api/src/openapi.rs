@@ -29,15 +29,6 @@ use crate::{bulk, event, health, lease, problem, queue, submit, task, why};
     queue::QueueList,
     event::Event,
     event::EventPage,
-    event::AcceptedData,
-    event::StartedData,
-    event::OutputData,
-    event::DeferredData,
-    event::AttemptFailedData,
-    event::RequeuedData,
-    event::SucceededData,
-    event::FailedData,
-    event::CanceledData,
     lease::LeaseRequest,
     lease::LeaseResponse,
     lease::HeartbeatRequest,
@@ -85,8 +76,13 @@ pub fn document(prefix: &str) -> Value {
 }
 
 fn schemas() -> Value {
-    let components = Schemas::openapi().components.expect("the derive lists schemas");
-    let mut schemas = serde_json::to_value(components.schemas).expect("schemas are JSON");
+    let mut schemas = Map::new();
+    for part in [Schemas::openapi(), event::DataSchemas::openapi()] {
+        let components = part.components.expect("the derive lists schemas");
+        let part = serde_json::to_value(components.schemas).expect("schemas are JSON");
+        schemas.extend(part.as_object().cloned().unwrap_or_default());
+    }
+    let mut schemas = Value::Object(schemas);
     forbid_null(&mut schemas);
     plain_text(&mut schemas);
     unsigned(&mut schemas);

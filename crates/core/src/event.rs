@@ -9,7 +9,7 @@ use crate::lease::Holder;
 #[cfg(doc)]
 use crate::limits;
 use crate::name::QueueName;
-use crate::task::Progress;
+use crate::task::{Progress, Status};
 use crate::time::Timestamp;
 
 /// Why an attempt ended without an outcome.
@@ -167,69 +167,57 @@ pub enum EventData {
     },
 }
 
-/// The kinds of entries, spelled as they travel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum EventKind {
-    /// `accepted`
-    Accepted,
-    /// `started`
-    Started,
-    /// `progressed`
-    Progressed,
-    /// `output`
-    Output,
-    /// `deferred`
-    Deferred,
-    /// `attempt_failed`
-    AttemptFailed,
-    /// `requeued`
-    Requeued,
-    /// `succeeded`
-    Succeeded,
-    /// `failed`
-    Failed,
-    /// `canceled`
-    Canceled,
+/// Declares the kinds of entries: each with its word as it travels, and the status of its task after it.
+macro_rules! kinds {
+    ($($kind:ident = $word:literal, $status:ident;)+) => {
+        /// The kinds of entries.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum EventKind {
+            $(#[doc = concat!("`", $word, "`")] $kind,)+
+        }
+
+        impl EventKind {
+            /// All kinds.
+            pub const ALL: &[Self] = &[$(Self::$kind,)+];
+
+            /// The word as it travels.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $word,)+
+                }
+            }
+
+            /// The status of the task while nothing follows. A failed attempt after which the task
+            /// is not tried again is followed by `failed` at once.
+            #[must_use]
+            pub const fn status(self) -> Status {
+                match self {
+                    $(Self::$kind => Status::$status,)+
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    Accepted = "accepted", Queued;
+    Started = "started", Running;
+    Progressed = "progressed", Running;
+    Output = "output", Running;
+    Deferred = "deferred", Waiting;
+    AttemptFailed = "attempt_failed", Queued;
+    Requeued = "requeued", Queued;
+    Succeeded = "succeeded", Succeeded;
+    Failed = "failed", Failed;
+    Canceled = "canceled", Canceled;
 }
 
 impl EventKind {
-    /// The word as it travels.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Accepted => "accepted",
-            Self::Started => "started",
-            Self::Progressed => "progressed",
-            Self::Output => "output",
-            Self::Deferred => "deferred",
-            Self::AttemptFailed => "attempt_failed",
-            Self::Requeued => "requeued",
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::Canceled => "canceled",
-        }
-    }
-
     /// Whether it ends a run.
     #[must_use]
     pub const fn is_terminal(self) -> bool {
-        matches!(self, Self::Succeeded | Self::Failed | Self::Canceled)
-    }
-
-    /// Whether the task may wait in its queue after it. After a failed attempt it does, unless the
-    /// entry that follows says that it failed.
-    #[must_use]
-    pub const fn may_wait(self) -> bool {
-        match self {
-            Self::Accepted | Self::AttemptFailed | Self::Requeued => true,
-            Self::Started
-            | Self::Progressed
-            | Self::Output
-            | Self::Deferred
-            | Self::Succeeded
-            | Self::Failed
-            | Self::Canceled => false,
-        }
+        self.status().is_terminal()
     }
 }
 
@@ -242,6 +230,24 @@ impl EventData {
             Holder::Worker { .. } | Holder::Relais { .. } => None,
         };
         Self::Started { worker }
+    }
+
+    /// The bytes that it carries where its writer may make them many: what is kept at hand is bounded by
+    /// them.
+    #[must_use]
+    pub const fn large_bytes(&self) -> usize {
+        match self {
+            Self::Output(output) => output.len(),
+            Self::Accepted { .. }
+            | Self::Started { .. }
+            | Self::Progressed(_)
+            | Self::Deferred { .. }
+            | Self::AttemptFailed { .. }
+            | Self::Requeued { .. }
+            | Self::Succeeded { .. }
+            | Self::Failed(_)
+            | Self::Canceled { .. } => 0,
+        }
     }
 
     /// Which of the kinds it is.

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use relais_core::{EventKind, Task, TaskId, limits};
+use relais_core::{EventKind, Status, Task, TaskId, limits};
 use relais_store::{Change, Changed, Changes, Filter, Pool, QueueChange, Queues, StoreError, What};
 use tokio::sync::watch;
 
@@ -228,17 +228,7 @@ impl Engine {
     }
 }
 
-/// Whether an entry says that the attempt that ran does not run any more.
-const fn ends_attempt(kind: EventKind) -> bool {
-    match kind {
-        EventKind::Accepted | EventKind::Started | EventKind::Progressed | EventKind::Output => {
-            false
-        }
-        EventKind::Deferred
-        | EventKind::AttemptFailed
-        | EventKind::Requeued
-        | EventKind::Succeeded
-        | EventKind::Failed
-        | EventKind::Canceled => true,
-    }
+/// Whether an entry says that an attempt does not run any more.
+fn ends_attempt(kind: EventKind) -> bool {
+    kind != EventKind::Accepted && kind.status() != Status::Running
 }

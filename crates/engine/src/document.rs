@@ -178,3 +178,18 @@ fn carried(bytes: &Bytes) -> RawJson {
     let text = std::str::from_utf8(bytes).unwrap_or("null");
     RawJson::parse(text).unwrap_or_else(|_| json(&()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Streams end, and clients stop following, by either word.
+    #[test]
+    fn a_kind_has_one_word_and_ends_a_run_here_as_there() {
+        for kind in EventKind::ALL {
+            let told = kind_of(*kind);
+            assert_eq!((told.as_str(), told.terminal()), (kind.as_str(), kind.is_terminal()));
+        }
+        assert_eq!(EventKind::ALL.len(), EventType::ALL.len());
+    }
+}

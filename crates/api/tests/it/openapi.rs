@@ -7,8 +7,8 @@ use relais_api::lease::{HeartbeatResponse, SettleResponse, StoredResult};
 use relais_api::openapi::document;
 use relais_api::queue::{Policy, Queue, QueueList};
 use relais_api::{
-    Accepted, BatchRequest, BatchResponse, Code, EventPage, HeartbeatRequest, LeaseRequest,
-    LeaseResponse, SettleRequest, SubmitRequest, Task, TaskList, Why, decode,
+    Accepted, BatchRequest, BatchResponse, Code, EventPage, EventType, HeartbeatRequest,
+    LeaseRequest, LeaseResponse, SettleRequest, SubmitRequest, Task, TaskList, Why, decode,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -75,6 +75,22 @@ fn descriptions_are_for_readers_of_the_api() {
         let text = object.get("description").and_then(Value::as_str).unwrap_or("-");
         assert!(!text.is_empty() && !text.contains("[`") && !text.contains("::"), "{text}");
     });
+}
+
+#[test]
+fn what_every_event_says_has_a_schema_and_a_word_in_the_contract() {
+    let schemas = document("")["components"]["schemas"].clone();
+    for kind in EventType::ALL {
+        // What it says beside its kind is named after it, and progress is that of the task.
+        let name = match kind {
+            EventType::Progressed => "Progress".to_owned(),
+            kind => format!("{kind:?}Data"),
+        };
+        assert!(schemas.get(&name).is_some(), "{name}");
+    }
+    let words: Vec<_> = EventType::ALL.iter().map(|kind| kind.as_str()).collect();
+    let line = format!("Events: `{}`.", words.join(" "));
+    assert!(include_str!("../../../../docs/protocol.md").contains(&line), "{line}");
 }
 
 #[test]

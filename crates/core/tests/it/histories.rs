@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use relais_core::{
-    Command, Credentials, Effect, EventKind, Gone, Progress, Refused, Reply, Runner, State, Status,
-    Step, Task, limits, step,
+    Command, Credentials, Effect, EventKind, Gone, Progress, Refused, Reply, Runner, State, Step,
+    Task, limits, step,
 };
 
 use crate::world::*;
@@ -181,9 +181,8 @@ impl History {
         prop_assert!(seq <= limits::EVENTS_MAX, "the log is too long");
         prop_assert_eq!(self.is_over, step.life.status().is_terminal());
         if let Some(last) = step.entries.last() {
-            // Streams go by it: a task that waits is told its place.
-            let is_queued = step.life.status() == Status::Queued;
-            prop_assert_eq!(last.data.kind().may_wait(), is_queued, "after {:?}", last);
+            // Streams and pages go by it: a task that waits is told its place.
+            prop_assert_eq!(last.data.kind().status(), step.life.status(), "after {:?}", last);
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use bytes::Bytes;
-use relais_core::{Entry, EventData, TaskId, limits};
+use relais_core::{Entry, TaskId, limits};
 use tokio::sync::Notify;
 
 use super::subscription::Subscription;
@@ -52,10 +52,7 @@ impl Happening {
     /// The bytes that it carries, about: what its writer may make large counts.
     fn bytes(&self) -> usize {
         match self {
-            Self::Event(event) => match &event.entry.data {
-                EventData::Output(output) => size_of::<Published>() + output.len(),
-                _ => size_of::<Published>(),
-            },
+            Self::Event(event) => size_of::<Published>() + event.entry.data.large_bytes(),
             Self::Erased(_) => 0,
         }
     }
@@ -402,7 +399,7 @@ impl Drop for Counted {
 
 #[cfg(test)]
 mod tests {
-    use relais_core::{TenantName, Timestamp};
+    use relais_core::{EventData, TenantName, Timestamp};
 
     use super::*;
     use crate::feed::Many;

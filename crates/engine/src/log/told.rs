@@ -34,14 +34,8 @@ impl Engine {
                         "{}", how_it_ended(failure)
                     );
                 }
-                EventData::Accepted { .. }
-                | EventData::Started { .. }
-                | EventData::Progressed(_)
-                | EventData::Output(_)
-                | EventData::Deferred { .. }
-                | EventData::Requeued { .. }
-                | EventData::Succeeded { .. }
-                | EventData::Canceled { .. } => {}
+                // Nothing went wrong.
+                _ => {}
             }
         }
     }

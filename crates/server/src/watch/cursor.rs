@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use relais_core::limits;
+use relais_core::{Status, limits};
 use relais_engine::{Happening, Subscription, View};
 use tokio::time::Instant;
 
@@ -214,7 +214,7 @@ impl Cursor {
         for happening in told {
             if let Happening::Event(event) = happening {
                 self.after = of.number_of(event);
-                self.is_queued = event.entry.data.kind().may_wait();
+                self.is_queued = event.entry.data.kind().status() == Status::Queued;
             }
         }
         self.next = batch.first.map(|first| first + count as u64);

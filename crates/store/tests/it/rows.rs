@@ -198,6 +198,13 @@ fn rows_are_written_as_their_format_says() {
 }
 
 #[test]
+fn each_kind_of_entry_has_a_row() {
+    for kind in EventKind::ALL {
+        assert!(samples().iter().any(|sample| sample.name == kind.as_str()), "{kind:?}");
+    }
+}
+
+#[test]
 fn rows_of_all_formats_are_read() {
     let samples = samples();
     for format in 1..=row::FORMAT {

@@ -2,11 +2,8 @@
 (() => {
   const at = (id) => document.getElementById(id);
   const task = at("task").dataset;
-  const statuses = {
-    accepted: "queued", started: "running", progressed: "running", output: "running",
-    deferred: "waiting", attempt_failed: "running", requeued: "queued",
-    succeeded: "succeeded", failed: "failed", canceled: "canceled",
-  };
+  // Every kind of event, and the status after it.
+  const statuses = Object.fromEntries(task.kinds.split(" ").map((kind) => kind.split("=")));
   const language = document.documentElement.lang;
   const clock = (text) => new Date(text).toLocaleString(language, { dateStyle: "medium", timeStyle: "medium" });
   const told = (time, text) => { time.dateTime = text; time.textContent = clock(text); };
