@@ -32,7 +32,7 @@ pub use options::{Asked, Deadline, InvalidOption, OptionName, Options};
 pub use policy::{Order, Policy, Rate};
 pub use refusal::Refused;
 pub use retry::RetryPolicy;
-pub use spec::{RequestLine, Source, Spec};
+pub use spec::{Purpose, RequestLine, Source, Spec};
 pub use task::{
     Credentials, Life, Priority, Progress, Runner, Settled, Settlement, State, Status, Task,
 };

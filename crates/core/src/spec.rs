@@ -39,6 +39,34 @@ impl RequestLine {
     }
 }
 
+/// For whom a task is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Purpose {
+    /// For whoever handed it in.
+    #[default]
+    #[n(0)]
+    Client,
+    /// For Relais, which made it to do what it owes somebody, like the delivery of a webhook. It runs
+    /// like any other, with attempts, retries, lanes and a dead letter, but waits apart from clients'
+    /// tasks, also in a queue of the same name. No list, log or count of a tenant has it, it takes none
+    /// of a tenant's room, and to clients its id is that of no task.
+    #[n(1)]
+    Internal,
+}
+
+impl Purpose {
+    /// Whether what happens to such a task is delivered to those who subscribed to it. A delivery is
+    /// itself a task: if one caused deliveries, there would be no last one.
+    #[must_use]
+    pub const fn causes_deliveries(self) -> bool {
+        match self {
+            Self::Client => true,
+            Self::Internal => false,
+        }
+    }
+}
+
 /// What a task was when it was accepted. Never changes.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub struct Spec {
@@ -94,6 +122,18 @@ pub struct Spec {
     /// What was asked; `None` where no route took it.
     #[n(15)]
     pub request: Option<RequestLine>,
+    /// For whom it is done.
+    #[n(16)]
+    #[cbor(default)]
+    pub purpose: Purpose,
+}
+
+impl Spec {
+    /// Whether clients of this tenant know of the task: it is theirs, and not internal.
+    #[must_use]
+    pub fn is_shown_to(&self, tenant: &TenantName) -> bool {
+        self.purpose == Purpose::Client && self.tenant == *tenant
+    }
 }
 
 /// Where a task came from, as far as shares of a queue go: equal for those who have one share
@@ -118,5 +158,11 @@ mod tests {
         assert_eq!(told(whole.clone()), whole);
         let cut = told(format!("{}äxyz", "/".repeat(max - 4)));
         assert_eq!(cut, format!("{}…", "/".repeat(max - 4)), "no character is cut in two");
+    }
+
+    #[test]
+    fn a_delivery_causes_no_other() {
+        assert!(Purpose::default().causes_deliveries());
+        assert!(!Purpose::Internal.causes_deliveries());
     }
 }

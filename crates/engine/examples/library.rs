@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use relais_core::{BodyKind, EventKind, Priority, QueueName, Runner};
+use relais_core::{BodyKind, EventKind, Priority, Purpose, QueueName, Runner};
 use relais_engine::{
     Access, Config, Context, Engine, Grants, Handler, InlineAttempt, InlineOutcome, Presented,
     RequestHead, Sight, Submission, SystemChance, SystemClock,
@@ -76,6 +76,7 @@ async fn is_over(
 fn submission(queue: QueueName, input: &'static str) -> Result<Submission, Box<dyn Error>> {
     Ok(Submission {
         tenant: "default".parse()?,
+        purpose: Purpose::Client,
         queue,
         lane: None,
         priority: Priority::default(),

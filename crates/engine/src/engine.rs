@@ -449,7 +449,7 @@ impl Engine {
 
     /// The same for a task that was erased.
     pub(crate) fn act_on_erasure(&self, task: &Task) {
-        Meters::count(&self.inner.meters.erased);
+        Meters::count_of(&task.spec, &self.inner.meters.erased);
         self.make_erasure_known(task);
     }
 }

@@ -1,11 +1,12 @@
 //! From a request to a task: what the rules leave to the engine is decided here, then committed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use relais_core::{
-    BodyKind, Credentials, Deadline, LaneKey, Policy, Priority, QueueName, RequestLine, Runner,
-    Source, Spec, Task, TaskId, TenantName, Timestamp, limits,
+    BodyKind, Credentials, Deadline, LaneKey, Policy, Priority, Purpose, QueueName, RequestLine,
+    Runner, Source, Spec, Task, TaskId, TenantName, Timestamp, limits,
 };
 use relais_store::{Accept, Body, Commit, Committed, Data, Idempotency, Place, Rejected};
 
@@ -19,6 +20,8 @@ use crate::measure::meters::Meters;
 pub struct Submission {
     /// Whose task it will be.
     pub tenant: TenantName,
+    /// For whom it will be done.
+    pub purpose: Purpose,
     /// Where it waits.
     pub queue: QueueName,
     /// The lane it shares with others.
@@ -173,11 +176,7 @@ impl Engine {
         config: &Config,
         now: Timestamp,
     ) -> Result<Commit, EngineError> {
-        let policy = self
-            .policies()
-            .find(&submission.tenant, &submission.queue)
-            .ok_or(EngineError::UnknownQueue)?;
-        self.admit_queue(&submission.tenant, &submission.queue)?;
+        let (policy, queue_capacity, tenant_capacity) = self.room_for(&submission, config)?;
         let runner = match submission.runner {
             Runner::Workers if config.handlers.contains_key(&submission.queue) => Runner::Inline,
             runner => runner,
@@ -215,6 +214,7 @@ impl Engine {
             context: envelope::encode(&submission.context),
             source: submission.source,
             request: submission.request,
+            purpose: submission.purpose,
         };
         let (task, entry) = relais_core::accept(spec, credentials, has_checkpoint);
         let idempotency = submission.idempotency.map(|(scope, fingerprint)| Idempotency {
@@ -227,11 +227,28 @@ impl Engine {
             entry,
             bodies,
             idempotency,
-            queue_capacity: policy.capacity,
-            tenant_capacity: config.tenant_capacity,
+            queue_capacity,
+            tenant_capacity,
             source_capacity: policy.source_capacity(),
         };
         Ok(Commit::Accept(Box::new(accept)))
+    }
+
+    /// The policy of the queue that a task is to come into, and how many it and the tenant may hold.
+    /// What Relais itself owes is never refused: there is as much of it as clients' tasks bring about,
+    /// and those are bounded.
+    fn room_for(
+        &self,
+        Submission { tenant, queue, purpose, .. }: &Submission,
+        config: &Config,
+    ) -> Result<(Arc<Policy>, u64, u64), EngineError> {
+        if *purpose == Purpose::Internal {
+            return Ok((self.policies().of(tenant, queue), u64::MAX, u64::MAX));
+        }
+        let policy = self.policies().find(tenant, queue).ok_or(EngineError::UnknownQueue)?;
+        self.admit_queue(tenant, queue)?;
+        let queue_capacity = policy.capacity;
+        Ok((policy, queue_capacity, config.tenant_capacity))
     }
 
     fn seal(

@@ -274,7 +274,7 @@ impl Engine {
         for answer in self.store().commit(commits).await? {
             match answer {
                 Ok(Committed::Erased(task)) => {
-                    Meters::count(&self.meters().expired);
+                    Meters::count_of(&task.spec, &self.meters().expired);
                     self.act_on_erasure(&task);
                 }
                 Ok(_) => unreachable!("an erasure is answered as an erasure"),

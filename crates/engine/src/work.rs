@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use relais_core::{
-    BodyKind, Cause, Command, Failure, FailureCode, Holder, LeaseToken, Progress, QueueName, Reply,
-    State, Task, TenantName,
+    BodyKind, Cause, Command, Failure, FailureCode, Holder, LeaseToken, Progress, Purpose,
+    QueueName, Reply, State, Task, TenantName,
 };
 use relais_store::{Body, Claimed, Data, Pool, Rejected, RunBy, StepOf, Stepped, StoreError};
 
@@ -138,7 +138,12 @@ impl Engine {
         if !self.may_be_leased(tenant, queue).await? {
             return Err(EngineError::UnknownQueue);
         }
-        let pool = Pool { tenant: tenant.clone(), queue: queue.clone(), run_by: RunBy::Workers };
+        let pool = Pool {
+            tenant: tenant.clone(),
+            queue: queue.clone(),
+            purpose: Purpose::Client,
+            run_by: RunBy::Workers,
+        };
         let until = self.elapsed() + wait;
         let desk = self.inner().dispatcher.desk(&pool, self.elapsed());
         loop {

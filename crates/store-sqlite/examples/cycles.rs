@@ -161,6 +161,7 @@ fn submission(lane: usize) -> Commit {
         input_bytes: BODY_BYTES as u64,
         context: Bytes::from_static(&[7; 80]),
         source: None,
+        purpose: relais_core::Purpose::Client,
         request: None,
     };
     let (task, entry) = accept(spec, Credentials::None, false);

@@ -12,6 +12,7 @@ create table queue (
   id integer primary key,
   tenant_id integer not null,
   name text not null,
+  purpose integer not null,          -- of its tasks: 0 client, 1 internal
   is_paused integer not null,
   is_strict integer not null,        -- the order of the last claim; says how `task.place` is set
   policy blob,
@@ -26,7 +27,7 @@ create table queue (
   ready integer not null,            -- queued, and not scheduled for later
   leases integer not null,
   started integer not null,          -- tasks that have started and are not terminal
-  unique (tenant_id, name)
+  unique (tenant_id, name, purpose)
 ) strict;
 
 -- The tasks of one queue that are run by the same.

@@ -31,7 +31,8 @@ impl Scribe<'_> {
         }
         let attached = Committed::Attached { id: spec.id, same: true, exists: true };
         let rejected = self.has_no_room(accept)?;
-        let is_new_queue = self.ledger.queue_named(&spec.tenant, &spec.queue).is_none();
+        let is_new_queue =
+            self.ledger.queue_named(&spec.tenant, &spec.queue, spec.purpose).is_none();
         // Else the insertion itself finds out, for nothing.
         if (rejected.is_some() || is_new_queue) && self.exists(spec.id)? {
             return Ok(Ok(attached));
@@ -41,7 +42,7 @@ impl Scribe<'_> {
         }
 
         let conn = self.conn;
-        let queue = self.ledger.queue_for(conn, &spec.tenant, &spec.queue)?;
+        let queue = self.ledger.queue_for(conn, &spec.tenant, &spec.queue, spec.purpose)?;
         let pool = self.ledger.pool_for(conn, queue, RunBy::from(&spec.runner))?;
         let home = self.ledger.home_for(&mut self.hot, queue, spec.lane.as_ref(), pool)?;
         let is_strict = self.ledger.queue(queue).is_strict;
@@ -114,7 +115,7 @@ impl Scribe<'_> {
 
     fn has_no_room(&mut self, accept: &Accept) -> Result<Option<Rejected>, Fault> {
         let spec = &accept.task.spec;
-        let queue = self.ledger.queue_named(&spec.tenant, &spec.queue);
+        let queue = self.ledger.queue_named(&spec.tenant, &spec.queue, spec.purpose);
         if queue.map_or(0, |at| self.ledger.queue(at).live()) >= accept.queue_capacity {
             return Ok(Some(Rejected::QueueFull));
         }

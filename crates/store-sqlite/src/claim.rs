@@ -79,10 +79,8 @@ struct Ahead {
 impl Scribe<'_> {
     pub(crate) fn claim(&mut self, claim: &Claim) -> Result<Claims, Fault> {
         let pool = &claim.pool;
-        let Some(queue) = self.ledger.queue_named(&pool.tenant, &pool.queue) else {
-            return Ok(Claims::default());
-        };
         let Some(pool) = self.ledger.pool_named(pool) else { return Ok(Claims::default()) };
+        let queue = self.ledger.pool(pool).queue;
         if self.ledger.has_ripe(pool, claim.now.as_ms()) {
             self.promote(pool, claim.now, PROMOTED_MAX)?;
         }

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use relais_core::lane::{Bucket, vtime_on_arrival};
-use relais_core::{LaneKey, QueueName, Status, TenantName};
+use relais_core::{LaneKey, Purpose, QueueName, Status, TenantName};
 use relais_store::{Place, Pool, RunBy};
 use rusqlite::{Connection, params};
 
@@ -21,19 +21,20 @@ use crate::fault::Fault;
 use crate::sql::{self, Hot};
 pub(crate) use front::{Front, Head, Ranked};
 pub(crate) use lanes::{Home, Lanes};
-pub(crate) use load::{count_at, each, name_of};
+pub(crate) use load::{count_at, each, name_of, purpose_of};
 pub(crate) use sources::Sources;
 pub(crate) use standing::{Phase, Standing, Started};
 
 pub(crate) struct Tenant {
     name: TenantName,
-    /// Tasks not terminal, in all its queues.
+    /// Tasks not terminal, in all its queues but those of internal tasks.
     live: u64,
 }
 
 pub(crate) struct Queue {
     pub(crate) tenant: usize,
     pub(crate) name: QueueName,
+    pub(crate) purpose: Purpose,
     pub(crate) is_paused: bool,
     pub(crate) is_strict: bool,
     /// As it is stored.
@@ -52,6 +53,14 @@ impl Queue {
     pub(crate) fn live(&self) -> u64 {
         let live = |status: &&Status| !status.is_terminal();
         Status::ALL.iter().filter(live).map(|status| self.counts[*status as usize]).sum()
+    }
+
+    /// Of them, those that count for its tenant.
+    fn live_of_tenant(&self) -> u64 {
+        match self.purpose {
+            Purpose::Client => self.live(),
+            Purpose::Internal => 0,
+        }
     }
 }
 
@@ -84,7 +93,7 @@ pub(crate) struct Ledger {
     queues: Vec<Queue>,
     pools: Vec<PoolRow>,
     tenant_at: HashMap<TenantName, usize>,
-    queue_at: HashMap<(TenantName, QueueName), usize>,
+    queue_at: HashMap<(TenantName, QueueName, Purpose), usize>,
     pool_at: HashMap<(usize, RunBy), usize>,
     pub(crate) lanes: Lanes,
     pub(crate) sources: Sources,
@@ -102,12 +111,17 @@ fn count_of(count: u64) -> i64 {
 }
 
 impl Ledger {
-    pub(crate) fn queue_named(&self, tenant: &TenantName, queue: &QueueName) -> Option<usize> {
-        self.queue_at.get(&(tenant.clone(), queue.clone())).copied()
+    pub(crate) fn queue_named(
+        &self,
+        tenant: &TenantName,
+        queue: &QueueName,
+        purpose: Purpose,
+    ) -> Option<usize> {
+        self.queue_at.get(&(tenant.clone(), queue.clone(), purpose)).copied()
     }
 
     pub(crate) fn pool_named(&self, pool: &Pool) -> Option<usize> {
-        let queue = self.queue_named(&pool.tenant, &pool.queue)?;
+        let queue = self.queue_named(&pool.tenant, &pool.queue, pool.purpose)?;
         self.pool_at.get(&(queue, pool.run_by.clone())).copied()
     }
 
@@ -117,8 +131,9 @@ impl Ledger {
         conn: &Connection,
         tenant: &TenantName,
         name: &QueueName,
+        purpose: Purpose,
     ) -> Result<usize, Fault> {
-        if let Some(queue) = self.queue_named(tenant, name) {
+        if let Some(queue) = self.queue_named(tenant, name, purpose) {
             return Ok(queue);
         }
         let tenant_at = match self.tenant_at.get(tenant) {
@@ -135,11 +150,13 @@ impl Ledger {
         conn.prepare_cached(sql::QUEUE_INSERT)?.execute(params![
             id_at(at),
             id_at(tenant_at),
-            name.as_str()
+            name.as_str(),
+            purpose as i64
         ])?;
         self.add_queue(Queue {
             tenant: tenant_at,
             name: name.clone(),
+            purpose,
             is_paused: false,
             is_strict: false,
             policy: None,
@@ -206,11 +223,12 @@ impl Ledger {
         Pool {
             tenant: self.tenants[queue.tenant].name.clone(),
             queue: queue.name.clone(),
+            purpose: queue.purpose,
             run_by: pool.run_by.clone(),
         }
     }
 
-    /// Tasks of a tenant that are not terminal.
+    /// Tasks of a tenant that are not terminal, internal ones not counted.
     pub(crate) fn tenant_live(&self, tenant: &TenantName) -> u64 {
         self.tenant_at.get(tenant).map_or(0, |at| self.tenants[*at].live)
     }
@@ -268,21 +286,21 @@ impl Ledger {
 
     fn shift_counts(&mut self, at: usize, before: Option<Standing>, after: Option<Standing>) {
         let queue = &mut self.queues[at];
-        let tenant = &mut self.tenants[queue.tenant];
+        let live_before = queue.live_of_tenant();
         if let Some(after) = after {
             queue.counts[after.status as usize] += 1;
             queue.leases += u64::from(after.is_leased);
             queue.started += u64::from(after.started != Started::No);
             queue.ready += u64::from(after.phase.is_ripe());
-            tenant.live += u64::from(!after.status.is_terminal());
         }
         if let Some(before) = before {
             queue.counts[before.status as usize] -= 1;
             queue.leases -= u64::from(before.is_leased);
             queue.started -= u64::from(before.started != Started::No);
             queue.ready -= u64::from(before.phase.is_ripe());
-            tenant.live -= u64::from(!before.status.is_terminal());
         }
+        let tenant = &mut self.tenants[queue.tenant];
+        tenant.live = tenant.live + queue.live_of_tenant() - live_before;
     }
 
     fn shift_pool(&mut self, at: usize, before: Option<Standing>, after: Option<Standing>) {

@@ -10,7 +10,7 @@ use rusqlite::{Connection, Row, params};
 use crate::bodies::{BodyFiles, stored_body};
 use crate::codec;
 use crate::fault::Fault;
-use crate::ledger::{Phase, count_at, name_of, run_by_of};
+use crate::ledger::{Phase, count_at, name_of, purpose_of, run_by_of};
 use crate::row::{decode_life, task_of};
 use crate::sql;
 
@@ -178,6 +178,7 @@ fn pool_of(row: &Row<'_>) -> Result<Pool, Fault> {
     Ok(Pool {
         tenant: name_of(row.get_ref(0)?.as_str()?)?,
         queue: name_of(row.get_ref(1)?.as_str()?)?,
+        purpose: purpose_of(row.get(4)?)?,
         run_by: run_by_of(row.get(2)?, row.get_ref(3)?.as_str()?)?,
     })
 }

@@ -3,7 +3,7 @@
 //! Not here: transactions, threads, replies (see `writer`), and any decision
 //! (see `relais_core::step`).
 
-use relais_core::{BodyKind, Entry, Life, TaskId, Timestamp};
+use relais_core::{BodyKind, Entry, Life, Purpose, TaskId, Timestamp};
 use relais_store::{
     Body, Change, Commit, Committed, Data, Notices, QueueChange, Rejected, Roll, Unclaimed, What,
 };
@@ -134,7 +134,7 @@ impl<'c> Scribe<'c> {
             Commit::Step(of) => self.step(of),
             Commit::Erase { id } => self.erase(*id),
             Commit::Queue { tenant, queue, change } => {
-                let at = self.ledger.queue_for(self.conn, tenant, queue)?;
+                let at = self.ledger.queue_for(self.conn, tenant, queue, Purpose::Client)?;
                 self.note(What::Queue(tenant.clone(), queue.clone(), change.clone()));
                 let queue = self.ledger.queue_mut(at);
                 match change {

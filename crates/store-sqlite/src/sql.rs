@@ -134,9 +134,9 @@ hot! {
 pub(crate) const ROLLBACK: &str = "rollback";
 pub(crate) const TENANT_INSERT: &str = "insert into tenant (id, name) values (?1, ?2)";
 pub(crate) const QUEUE_INSERT: &str =
-    "insert into queue (id, tenant_id, name, is_paused, is_strict,
+    "insert into queue (id, tenant_id, name, purpose, is_paused, is_strict,
     vtime, queued, running, waiting, succeeded, failed, canceled, ready, leases, started)
-    values (?1, ?2, ?3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)";
+    values (?1, ?2, ?3, ?4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)";
 pub(crate) const POOL_INSERT: &str = "insert into pool (id, queue_id, kind, origin, has_ready)
     values (?1, ?2, ?3, ?4, 0)";
 pub(crate) const SECRET_PUT: &str = "insert into secret (name, value) values (?1, ?2)
@@ -176,7 +176,7 @@ pub(crate) const HELD_OF_QUEUE: &str = "select n from task where status in (1, 2
 
 pub(crate) const TENANTS: &str = "select id, name from tenant order by id limit -1";
 pub(crate) const QUEUES: &str = "select id, tenant_id, name, is_paused, is_strict, policy, vtime,
-    bucket, queued, running, waiting, succeeded, failed, canceled, ready, leases, started
+    bucket, queued, running, waiting, succeeded, failed, canceled, ready, leases, started, purpose
     from queue order by id limit -1";
 pub(crate) const POOLS: &str = "select id, queue_id, kind, origin, next_at
     from pool order by id limit -1";
@@ -204,16 +204,16 @@ pub(crate) const READ_SECRETS: &str = "select name, value from secret
     where name >= ?1 and name < ?1 || char(0x10ffff) order by name limit -1";
 pub(crate) const READ_QUEUES: &str = "select tenant.name, queue.name, is_paused, policy, queued,
     running, waiting, succeeded, failed, canceled, ready, leases
-    from queue join tenant on tenant.id = tenant_id
+    from queue join tenant on tenant.id = tenant_id where purpose = 0
     order by tenant.name, queue.name limit -1";
 pub(crate) const READ_QUEUES_OF: &str = "select tenant.name, queue.name, is_paused, policy, queued,
     running, waiting, succeeded, failed, canceled, ready, leases
     from tenant join queue on tenant_id = tenant.id
-    where tenant.name = ?1 and queue.name > ?2 order by queue.name limit ?3";
+    where tenant.name = ?1 and queue.name > ?2 and purpose = 0 order by queue.name limit ?3";
 pub(crate) const READ_QUEUE: &str = "select tenant.name, queue.name, is_paused, policy, queued,
     running, waiting, succeeded, failed, canceled, ready, leases
     from tenant join queue on tenant_id = tenant.id
-    where tenant.name = ?1 and queue.name = ?2 limit 1";
+    where tenant.name = ?1 and queue.name = ?2 and purpose = 0 limit 1";
 /// The task of each queue that is first by rank, of those that are next in their lanes: a look at
 /// the order of the lanes, and one task for each queue.
 pub(crate) const READ_WAITING: &str = "select tenant.name, queue.name, task.life from (
@@ -222,16 +222,18 @@ pub(crate) const READ_WAITING: &str = "select tenant.name, queue.name, task.life
             group by pool_id limit -1
         ) join pool on pool.id = pool_id group by queue_id limit -1
     ) as front join task on task.n = front.first join queue on queue.id = front.queue_id
-    join tenant on tenant.id = tenant_id order by tenant.name, queue.name limit -1";
+    join tenant on tenant.id = tenant_id where purpose = 0
+    order by tenant.name, queue.name limit -1";
 pub(crate) const READ_DUE: &str = "select due_at, n, id from task where status = ?1
     order by due_at, n limit ?2";
 pub(crate) const READ_NEXT_POOL: &str = "select next_at from pool where next_at is not null
     order by next_at limit 1";
 pub(crate) const READ_DEAD_KEY: &str = "select 1 from idem where gone_at <= ?1 limit 1";
-pub(crate) const READ_READY_POOLS: &str = "select tenant.name, queue.name, kind, origin from pool
+pub(crate) const READ_READY_POOLS: &str =
+    "select tenant.name, queue.name, kind, origin, purpose from pool
     join queue on queue.id = queue_id join tenant on tenant.id = tenant_id
     where has_ready = 1 order by tenant.name, queue.name, kind, origin limit -1";
-pub(crate) const READ_READY_POOLS_OF: &str = "select tenant.name, queue.name, kind, origin
+pub(crate) const READ_READY_POOLS_OF: &str = "select tenant.name, queue.name, kind, origin, purpose
     from tenant join queue on tenant_id = tenant.id join pool on queue_id = queue.id
     where tenant.name = ?1 and queue.name = ?2 and has_ready = 1 order by kind, origin limit -1";
 pub(crate) const READ_PLACE: &str = "select task.n, phase, place, lane.queue_id, lane.key,
@@ -266,7 +268,7 @@ pub(crate) const READ_SEQ_AT: &str = "with recursive chain (pos, seq, prev, leap
         where pos > ?3 and pos = (select last_pos from task
             join pool on pool.id = pool_id join queue on queue.id = queue_id
             join tenant on tenant.id = tenant_id
-            where task.id = ?1 and tenant.name = ?2 limit 1)
+            where task.id = ?1 and tenant.name = ?2 and purpose = 0 limit 1)
     union all
     select event.pos, event.seq, event.prev, event.leap from chain join event on event.pos =
         case when chain.leap > ?3 then chain.leap else chain.prev end
@@ -277,7 +279,7 @@ pub(crate) const READ_LOG: &str = "select event.pos, event.seq, event.data, task
     from event join task on task.n = event.n
     where event.pos > ?1 and task.pool_id in (select pool.id from pool
         join queue on queue.id = queue_id join tenant on tenant.id = tenant_id
-        where tenant.name = ?2 limit -1)
+        where tenant.name = ?2 and purpose = 0 limit -1)
     order by event.pos limit ?3";
 /// Entries of all tenants after a position, up to another.
 pub(crate) const READ_CHANGES: &str = "select event.pos, event.seq, event.data, task.id, task.spec,
@@ -293,11 +295,12 @@ pub(crate) const LIST_POOLS: &str =
     succeeded, failed, canceled from pool join queue on queue.id = queue_id limit -1";
 pub(crate) const LIST_POOLS_OF: &str = "select pool.id, queue_id, queue.name, queued, running,
     waiting, succeeded, failed, canceled from tenant join queue on tenant_id = tenant.id
-    join pool on queue_id = queue.id where tenant.name = ?1 limit -1";
+    join pool on queue_id = queue.id where tenant.name = ?1 and purpose = 0 limit -1";
 pub(crate) const LIST_POOLS_OF_QUEUE: &str =
     "select pool.id, queue_id, queue.name, queued, running,
     waiting, succeeded, failed, canceled from tenant join queue on tenant_id = tenant.id
-    join pool on queue_id = queue.id where tenant.name = ?1 and queue.name = ?2 limit -1";
+    join pool on queue_id = queue.id
+    where tenant.name = ?1 and queue.name = ?2 and purpose = 0 limit -1";
 /// All tasks behind one, falling, with what a list shows of them.
 pub(crate) const LIST_ALL: &str = "select id, pool_id, status, spec, life from task
     where id < ?1 order by id desc limit ?2";
@@ -336,7 +339,7 @@ pub(crate) const CHECK_SOURCES: &str = "select queue_id, source, live from sourc
 pub(crate) const CHECK_POOLS: &str = "select id, has_ready, next_at from pool order by id limit -1";
 pub(crate) const CHECK_LANES: &str = "select lane.id, pool_id, lane.queue_id, lane.key,
     tenant.name, queue.name, kind, origin, is_strict, lane.vtime, lane.leases, lane.tasks,
-    lane.ready, turn, rank, first, holder, free_at from lane join pool on pool.id = pool_id
+    lane.ready, turn, rank, first, holder, free_at, purpose from lane join pool on pool.id = pool_id
     join queue on queue.id = lane.queue_id join tenant on tenant.id = tenant_id
     order by lane.id limit -1";
 pub(crate) const CHECK_TASKS: &str =

@@ -23,7 +23,7 @@ impl Scribe<'_> {
 
     fn try_step(&mut self, of: &StepOf) -> Result<Result<Stepped, Rejected>, Fault> {
         let Some(row) = self.find(of.id)? else { return Ok(Err(Rejected::NotFound)) };
-        if of.tenant.as_ref().is_some_and(|tenant| *tenant != row.task.spec.tenant) {
+        if of.tenant.as_ref().is_some_and(|tenant| !row.task.spec.is_shown_to(tenant)) {
             self.recent.keep(row);
             return Ok(Err(Rejected::NotFound));
         }

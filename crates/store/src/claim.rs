@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use relais_core::{
-    BodyKind, Holder, LaneKey, Lease, LeaseToken, Policy, QueueName, Runner, Task, TaskId,
+    BodyKind, Holder, LaneKey, Lease, LeaseToken, Policy, Purpose, QueueName, Runner, Task, TaskId,
     TenantName, Timestamp,
 };
 
@@ -32,13 +32,16 @@ impl From<&Runner> for RunBy {
     }
 }
 
-/// The tasks of one queue that are run by the same: what one claim looks at.
+/// The tasks of one queue that are run by the same: what one claim looks at. Internal tasks wait in queues
+/// apart: what is said of a queue, its limits, lanes and counts, holds for tasks of one purpose.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Pool {
     /// Whose queue.
     pub tenant: TenantName,
     /// Which.
     pub queue: QueueName,
+    /// For whom they are done.
+    pub purpose: Purpose,
     /// Who runs them.
     pub run_by: RunBy,
 }
@@ -50,6 +53,7 @@ impl Pool {
         Self {
             tenant: task.spec.tenant.clone(),
             queue: task.spec.queue.clone(),
+            purpose: task.spec.purpose,
             run_by: RunBy::from(&task.spec.runner),
         }
     }

@@ -69,7 +69,7 @@ pub struct Accept {
     pub idempotency: Option<Idempotency>,
     /// Tasks not yet terminal that its queue may hold.
     pub queue_capacity: u64,
-    /// Tasks not yet terminal that its tenant may hold.
+    /// Tasks not yet terminal that its tenant may hold, internal ones not counted.
     pub tenant_capacity: u64,
     /// Of the queue's, tasks that its source may hold.
     pub source_capacity: u64,
@@ -91,7 +91,7 @@ pub struct Idempotency {
 pub struct StepOf {
     /// The task.
     pub id: TaskId,
-    /// If given, a task of another tenant is not found.
+    /// If given, a task that is not shown to its clients is not found.
     pub tenant: Option<TenantName>,
     /// What is asked of it.
     pub command: Command,

@@ -28,6 +28,7 @@ pub mod fixture;
 pub mod keys;
 pub mod lanes;
 pub mod nodes;
+pub mod purposes;
 pub mod random;
 pub mod reads;
 pub mod shares;
@@ -125,6 +126,11 @@ macro_rules! conformance {
                 a_scheduled_task_holds_no_strict_lane_before_its_moment
                 a_strict_lane_is_one_line_for_all_its_pools
                 a_retried_task_stands_in_the_strict_line_again
+            }
+            purposes {
+                an_internal_task_is_in_no_list_count_or_log
+                an_internal_task_takes_no_capacity
+                internal_tasks_wait_apart
             }
             due {
                 nothing_is_due_in_an_idle_store

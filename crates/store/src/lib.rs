@@ -113,7 +113,7 @@ pub trait Store: Send + Sync + 'static {
     /// Begins a body whose length is not known yet. What was not finished is gone with the spool.
     fn spool(&self) -> StoreFuture<'_, Box<dyn Spool>>;
 
-    /// One queue with its counts, read without looking at others; `None` until something came into
+    /// One queue of clients' tasks with its counts, read without looking at others; `None` until something came into
     /// it, or a setting of it was stored.
     fn queue(&self, tenant: TenantName, queue: QueueName) -> StoreFuture<'_, Option<QueueStats>>;
 

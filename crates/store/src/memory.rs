@@ -138,7 +138,7 @@ impl Store for MemoryStore {
     }
 
     fn queue(&self, tenant: TenantName, queue: QueueName) -> StoreFuture<'_, Option<QueueStats>> {
-        answer(self.inner().queue_stats(&(tenant, queue)))
+        answer(self.inner().queue_stats(tenant, queue))
     }
 
     fn queues(&self, which: Queues) -> StoreFuture<'_, Vec<QueueStats>> {

@@ -6,7 +6,8 @@ use relais_core::{Entry, LaneKey, Policy, QueueName, Status, Task, TaskId, Tenan
 /// Which tasks to list. Every member narrows.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    /// Only this tenant's; `None` (all of them) is for the engine itself.
+    /// Only what is shown to this tenant's clients; `None` (all there is, internal tasks too) is for
+    /// the engine itself.
     pub tenant: Option<TenantName>,
     /// Only of this queue.
     pub queue: Option<QueueName>,
@@ -47,7 +48,7 @@ pub enum EventQuery {
     },
     /// The store's log in commit order, after `pos`.
     Store {
-        /// Only this tenant's.
+        /// Only of tasks that are shown to this tenant's clients.
         tenant: TenantName,
         /// Only of these tasks, if any are named.
         tasks: Vec<TaskId>,
@@ -70,7 +71,7 @@ pub struct Logged {
     pub entry: Entry,
 }
 
-/// Which queues to read.
+/// Which queues to read; those of internal tasks are not among them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Queues {
     /// Those of all tenants: for the start of an engine, and for operators.

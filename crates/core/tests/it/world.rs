@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use relais_core::{
-    Cause, Command, Credentials, Failure, FailureCode, Holder, Lease, Policy, Priority,
+    Cause, Command, Credentials, Failure, FailureCode, Holder, Lease, Policy, Priority, Purpose,
     RetryPolicy, Runner, Spec, Task, TaskId, Timestamp, accept,
 };
 
@@ -39,6 +39,7 @@ pub(crate) fn spec(runner: Runner) -> Spec {
         context: Bytes::new(),
         source: None,
         request: None,
+        purpose: Purpose::Client,
     }
 }
 

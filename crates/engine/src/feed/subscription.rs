@@ -14,7 +14,7 @@ pub enum Subscription {
     Many(Many),
 }
 
-/// Some tasks of one tenant.
+/// Some tasks of one tenant; internal ones are never among them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Many {
     /// Whose.
@@ -78,7 +78,7 @@ impl Subscription {
 impl Many {
     fn takes(&self, task: &Task) -> bool {
         let spec = &task.spec;
-        spec.tenant == self.tenant
+        spec.is_shown_to(&self.tenant)
             && (self.tasks.is_empty() || self.tasks.contains(&spec.id))
             && self.label.as_ref().is_none_or(|label| spec.labels.contains(label))
             && (!self.only_open || is_open(task))

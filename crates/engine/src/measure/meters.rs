@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use relais_core::limits::{METRIC_QUEUES_MAX, METRIC_QUEUES_PER_TENANT_MAX};
-use relais_core::{EventKind, QueueName, Spec, TenantName, Timestamp};
+use relais_core::{EventKind, Purpose, QueueName, Spec, TenantName, Timestamp};
 use relais_store::Changed;
 
 use crate::measure::pace::{Lately, Pace, Quantiles};
@@ -17,7 +17,7 @@ use crate::measure::tally::Tally;
 /// Queues whose pace is remembered; beyond, estimates fall back to the default.
 const PACED_QUEUES_MAX: usize = 10_000;
 
-/// Counters since the start of the process.
+/// Counters since the start of the process, of clients' tasks.
 #[derive(Debug, Default)]
 pub struct Meters {
     /// Requests attached to an earlier task by their idempotency key.
@@ -63,6 +63,13 @@ impl Meters {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Adds one for a task to a counter of clients' tasks.
+    pub(crate) fn count_of(spec: &Spec, counter: &AtomicU64) {
+        if spec.purpose == Purpose::Client {
+            Self::count(counter);
+        }
+    }
+
     /// What happened in each queue of one tenant, or of all, by name; without a queue, in those
     /// together that are not counted each for itself.
     #[must_use]
@@ -100,6 +107,9 @@ impl Meters {
 
     /// An attempt ended after this long.
     pub(crate) fn note_run(&self, spec: &Spec, run: Duration) {
+        if spec.purpose == Purpose::Internal {
+            return;
+        }
         self.count_in(&spec.tenant, &spec.queue, |tally, pace| {
             tally.run.note(run);
             if let Some(pace) = pace {
@@ -111,6 +121,9 @@ impl Meters {
     /// Counts what became of a task.
     pub(crate) fn note(&self, changed: &Changed) {
         let spec = &changed.task.spec;
+        if spec.purpose == Purpose::Internal {
+            return;
+        }
         self.count_in(&spec.tenant, &spec.queue, |tally, mut pace| {
             for entry in &changed.entries {
                 tally.note(&entry.data);

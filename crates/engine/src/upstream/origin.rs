@@ -221,7 +221,7 @@ impl Engine {
 mod tests {
     use std::time::Duration;
 
-    use relais_core::Rate;
+    use relais_core::{Purpose, Rate};
     use relais_store::RunBy;
 
     use super::*;
@@ -232,6 +232,7 @@ mod tests {
         Pool {
             tenant: "default".parse().expect("a name"),
             queue: queue.parse().expect("a name"),
+            purpose: Purpose::Client,
             run_by: RunBy::Upstream(origin.clone()),
         }
     }

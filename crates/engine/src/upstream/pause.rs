@@ -162,6 +162,7 @@ impl Engine {
 
 #[cfg(test)]
 mod tests {
+    use relais_core::Purpose;
     use relais_store::RunBy;
 
     use super::*;
@@ -174,7 +175,7 @@ mod tests {
         let run_by = RunBy::Upstream("http://a".into());
         let name = "default";
         let (tenant, queue) = (name.parse().expect("a name"), name.parse().expect("a name"));
-        Pool { tenant, queue, run_by }
+        Pool { tenant, queue, purpose: Purpose::Client, run_by }
     }
 
     fn lane(n: usize) -> LaneKey {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use relais_core::limits::{NODE_ALIVE_FOR, NODE_BEAT_EVERY};
-use relais_core::{EventKind, FailureCode, LeaseToken, Policy, State, Status, limits};
-use relais_engine::{Config, Happening, Outcome, Settle, Submission, Subscription};
+use relais_core::{EventKind, FailureCode, LeaseToken, Policy, Purpose, State, Status, limits};
+use relais_engine::{Config, Happening, Many, Outcome, Settle, Submission, Subscription};
 use relais_store::{Commit, MemoryStore, QueueChange, Store};
 use tokio::io::AsyncWriteExt as _;
 
@@ -131,6 +131,44 @@ async fn a_follower_at_one_node_sees_what_another_commits() {
     channel.reaches(next).await;
     let seen = channel.view(next).recent;
     assert!(matches!(seen[..], [Happening::Erased(id)] if id == task.spec.id), "{seen:?}");
+}
+
+/// What Relais does for itself runs, whatever a tenant may still hand in; of those who follow the tenant
+/// nobody is told, on no node, and it is in no metric.
+#[tokio::test]
+async fn an_internal_task_runs_and_no_follower_of_its_tenant_is_told() {
+    let upstream = Upstream::start().await;
+    let store = new_store();
+    let full = Config { tenant_capacity: 1, ..config() };
+    let (one, other) = (node(&store, 1).await, World::on(store, full, 2).await);
+    let (tasks, label) = (Vec::new(), None);
+    let everything = Many { tenant: tenant(), tasks, label, only_open: false };
+    let channels =
+        [&one, &other].map(|node| node.engine.channel(Subscription::Many(everything.clone())));
+    for (node, channel) in [&one, &other].into_iter().zip(&channels) {
+        node.engine.begin(channel).await.unwrap();
+    }
+    let own = other.submit(for_workers()).await;
+    let internal = for_upstream(&upstream, "POST", true);
+    let internal = Submission { purpose: Purpose::Internal, ..internal };
+    let refused = other.engine.submit(other.engine.draw_id(), for_workers()).await;
+    assert!(refused.is_err(), "the tenant is full");
+    let internal = other.submit(internal).await;
+    upstream.answer("200 OK", "", "taken").await;
+    other.until(internal.spec.id, EventKind::Succeeded).await;
+    one.until(internal.spec.id, EventKind::Succeeded).await;
+    other.engine.cancel(&tenant(), own.spec.id).await.unwrap();
+    for channel in &channels {
+        channel.reaches(1).await;
+        let told = channel.view(0).recent.into_iter().map(|happening| match happening {
+            Happening::Event(event) => event.entry.task,
+            Happening::Erased(id) => id,
+        });
+        assert_eq!(told.collect::<Vec<_>>(), [own.spec.id; 2]);
+    }
+    let tallies = other.engine.meters().tallies(None);
+    let counted: Vec<_> = tallies.iter().map(|(.., of)| (of.accepted, of.succeeded)).collect();
+    assert_eq!(counted, [(1, 0)]);
 }
 
 /// A worker that waited at one node slept on while another accepted the task it waited for.

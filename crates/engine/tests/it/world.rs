@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use relais_core::{
-    BodyKind, EventKind, Policy, Priority, QueueName, RetryPolicy, Runner, Task, TaskId,
+    BodyKind, EventKind, Policy, Priority, Purpose, QueueName, RetryPolicy, Runner, Task, TaskId,
     TenantName, Timestamp,
 };
 use relais_engine::{
@@ -118,6 +118,7 @@ impl World {
 pub(crate) fn for_workers() -> Submission {
     Submission {
         tenant: tenant(),
+        purpose: Purpose::Client,
         queue: queue("work"),
         lane: None,
         priority: Priority::default(),

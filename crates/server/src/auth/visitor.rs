@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, header, request};
 use relais_api::codes;
-use relais_core::{Task, TaskId, TenantName, Timestamp};
+use relais_core::{Purpose, Task, TaskId, TenantName, Timestamp};
 use relais_engine::{Access, Grants, envelope};
 
 use super::ticket::{BadTicket, Ticket, verify};
@@ -185,7 +185,7 @@ impl Visitor {
     /// # Errors
     /// A task that is not the visitor's is not found; what it may not do with its own is forbidden.
     pub(crate) async fn task(&self, id: TaskId, action: Action) -> Result<Seen<'_>, Refusal> {
-        let task = self.auth.engine.task(id).await?.ok_or_else(|| self.missing(id))?;
+        let task = self.auth.client_task(id).await?.ok_or_else(|| self.missing(id))?;
         let sight = envelope::context_of(&task)?.sight;
         let grants = self.grants(&task, &sight.access, sight.grants);
         let reaches = self.reaches(&task, &sight.access);
@@ -274,13 +274,19 @@ impl Auth {
     pub(crate) async fn read_by_ticket(&self, token: &str) -> Result<(Task, Timestamp), Refusal> {
         let ticket = verify(&self.signing.keys(), token, self.engine.now())?;
         let gone = || Refusal::new(&codes::TASK_GONE).about(ticket.task);
-        let task = self.engine.task(ticket.task).await?.ok_or_else(gone)?;
+        let task = self.client_task(ticket.task).await?.ok_or_else(gone)?;
         let sight = envelope::context_of(&task)?.sight;
         let grants = ticket.grants_on(&task, &sight.access).ok_or_else(gone)?;
         if !Action::Read.is_granted(grants) {
             return Err(Refusal::not_granted(Scope::Read).about(ticket.task));
         }
         Ok((task, ticket.expires_at))
+    }
+
+    /// A task that clients may know of.
+    async fn client_task(&self, id: TaskId) -> Result<Option<Task>, Refusal> {
+        let task = self.engine.task(id).await?;
+        Ok(task.filter(|task| task.spec.purpose == Purpose::Client))
     }
 
     /// Whether whoever sends a request to the front door without credentials could see the tasks of

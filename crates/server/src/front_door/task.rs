@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, header, request};
 use relais_api::codes;
 use relais_core::outcome::is_idempotent_method;
-use relais_core::{RequestLine, Runner};
+use relais_core::{Purpose, RequestLine, Runner};
 use relais_engine::headers::folded;
 use relais_engine::{
     Calling, Context, EngineError, Field, Presented, RequestHead, Sight, Submission,
@@ -90,6 +90,7 @@ async fn prepare(
     let content_type = headers.get(header::CONTENT_TYPE);
     let submission = Submission {
         tenant: submitter.tenant.clone(),
+        purpose: Purpose::Client,
         queue: route.queue.clone(),
         lane: options.lane.or(from_route),
         priority: options.priority,

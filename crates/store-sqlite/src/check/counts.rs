@@ -38,6 +38,7 @@ pub(super) struct Line {
     queue_id: i64,
     tenant: String,
     queue: String,
+    purpose: i64,
     kind: i64,
     origin: String,
     key: String,
@@ -218,6 +219,7 @@ impl Line {
             key: row.get(3)?,
             tenant: row.get(4)?,
             queue: row.get(5)?,
+            purpose: row.get(18)?,
             kind: row.get(6)?,
             origin: row.get(7)?,
             is_strict: row.get(8)?,
@@ -242,6 +244,7 @@ impl Line {
         let run_by = (&spec.runner).into();
         self.tenant == spec.tenant.as_str()
             && self.queue == spec.queue.as_str()
+            && self.purpose == spec.purpose as i64
             && self.key == spec.lane.as_ref().map_or("", LaneKey::as_str)
             && (self.kind, self.origin.as_str()) == run_by_columns(&run_by)
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use relais_core::{QueueName, TenantName};
+use relais_core::{Purpose, QueueName, TenantName};
 use rusqlite::{Connection, Row};
 
 use super::{Lanes, Ledger, NextAt, PoolRow, Queue, Sources, Tenant, id_at, run_by_of};
@@ -58,6 +58,7 @@ impl Ledger {
         let queue = Queue {
             tenant,
             name: name_of::<QueueName>(row.get_ref(2)?.as_str()?)?,
+            purpose: purpose_of(row.get(17)?)?,
             is_paused: row.get(3)?,
             is_strict: row.get(4)?,
             policy: row.get_ref(5)?.as_blob_or_null()?.map(|bytes| bytes.to_vec().into()),
@@ -69,7 +70,7 @@ impl Ledger {
             started: count_at(row, 16)?,
             is_dirty: false,
         };
-        self.tenants[tenant].live += queue.live();
+        self.tenants[tenant].live += queue.live_of_tenant();
         self.add_queue(queue);
         Ok(())
     }
@@ -94,7 +95,7 @@ impl Ledger {
 
     pub(super) fn add_queue(&mut self, queue: Queue) {
         let tenant = self.tenants[queue.tenant].name.clone();
-        self.queue_at.insert((tenant, queue.name.clone()), self.queues.len());
+        self.queue_at.insert((tenant, queue.name.clone(), queue.purpose), self.queues.len());
         self.queues.push(queue);
     }
 
@@ -126,6 +127,14 @@ pub(crate) fn count_at(row: &Row<'_>, column: usize) -> Result<u64, Fault> {
 /// A name that was checked before it was stored.
 pub(crate) fn name_of<T: std::str::FromStr>(text: &str) -> Result<T, Fault> {
     text.parse().map_err(|_| Fault::damaged("a name is not a name"))
+}
+
+/// The purpose of a number in its column.
+pub(crate) fn purpose_of(number: i64) -> Result<Purpose, Fault> {
+    [Purpose::Client, Purpose::Internal]
+        .into_iter()
+        .find(|purpose| *purpose as i64 == number)
+        .ok_or_else(|| Fault::damaged(format!("a queue has purpose {number}")))
 }
 
 fn expect_id(row: &Row<'_>, index: usize, what: &str) -> Result<(), Fault> {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use relais_core::{
     BodyKind, Cause, Command, Credentials, Failure, FailureCode, LaneKey, Policy, Priority,
-    QueueName, RequestLine, RetryPolicy, Runner, Source, Spec, TaskId, TenantName, Timestamp,
-    accept,
+    Purpose, QueueName, RequestLine, RetryPolicy, Runner, Source, Spec, TaskId, TenantName,
+    Timestamp, accept,
 };
 
 use crate::*;
@@ -94,6 +94,7 @@ pub fn task() -> TaskBuilder {
     TaskBuilder {
         id: None,
         tenant: tenant("default"),
+        purpose: Purpose::Client,
         queue: queue("mail"),
         lane: None,
         priority: Priority::default(),
@@ -119,6 +120,7 @@ pub fn task() -> TaskBuilder {
 pub struct TaskBuilder {
     id: Option<TaskId>,
     tenant: TenantName,
+    purpose: Purpose,
     queue: QueueName,
     lane: Option<LaneKey>,
     priority: Priority,
@@ -147,6 +149,11 @@ impl TaskBuilder {
     #[must_use]
     pub fn tenant(self, name: &str) -> Self {
         Self { tenant: tenant(name), ..self }
+    }
+
+    #[must_use]
+    pub fn purpose(self, purpose: Purpose) -> Self {
+        Self { purpose, ..self }
     }
 
     #[must_use]
@@ -255,6 +262,7 @@ impl TaskBuilder {
             context: Bytes::from_static(b"\0context\xff"),
             source: self.source,
             request: Some(RequestLine::new("PUT", "/imports/june")),
+            purpose: self.purpose,
         };
         let credentials =
             if self.sealed.is_some() { Credentials::Sealed } else { Credentials::None };
@@ -279,7 +287,8 @@ impl TaskBuilder {
 /// A claim of up to 10 tasks from a queue of the tenant `default`, for workers, at 0.
 #[must_use]
 pub fn from(name: &str) -> Ask {
-    let pool = Pool { tenant: tenant("default"), queue: queue(name), run_by: RunBy::Workers };
+    let (tenant, queue, purpose) = (tenant("default"), queue(name), Purpose::Client);
+    let pool = Pool { tenant, queue, purpose, run_by: RunBy::Workers };
     Ask { pool, policy: policy(), limit: 10, held: BTreeMap::new(), now: 0 }
 }
 
@@ -302,6 +311,12 @@ impl Ask {
     #[must_use]
     pub fn tenant(mut self, name: &str) -> Self {
         self.pool.tenant = tenant(name);
+        self
+    }
+
+    #[must_use]
+    pub fn purpose(mut self, purpose: Purpose) -> Self {
+        self.pool.purpose = purpose;
         self
     }
 

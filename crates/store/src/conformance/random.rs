@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use relais_core::{
-    Command, EventKind, Failure, FailureCode, Gone, Order, Policy, Progress, Rate, Task, TaskId,
-    TenantName,
+    Command, EventKind, Failure, FailureCode, Gone, Order, Policy, Progress, Purpose, Rate, Task,
+    TaskId, TenantName,
 };
 
 use super::fixture::*;
@@ -51,6 +51,10 @@ struct Run {
 
 const QUEUES: [&str; 3] = ["plain", "limited", "strict"];
 
+/// Of four tasks, and of four claims, one is internal.
+const PURPOSES: [Purpose; 4] =
+    [Purpose::Client, Purpose::Client, Purpose::Client, Purpose::Internal];
+
 /// What is done next; decided before it is known what the store answers.
 #[derive(Debug, Clone)]
 enum Deed {
@@ -89,6 +93,7 @@ impl Run {
                 let name = self.dice.pick(&QUEUES);
                 let limit = usize::try_from(self.dice.roll(4)).expect("small");
                 let ask = from(name).policy(&self.policies[name]).at(self.now).limit(limit);
+                let ask = ask.purpose(self.dice.pick(&PURPOSES));
                 Deed::Claim(Box::new(ask))
             }
             _ => Deed::Due,
@@ -157,6 +162,7 @@ impl Run {
         let now = self.now;
         let mut task = task()
             .queue(self.dice.pick(&QUEUES))
+            .purpose(self.dice.pick(&PURPOSES))
             .created_at(now)
             .priority(i8::try_from(self.dice.roll(5)).expect("small") - 2)
             .deadline_after(500 + self.dice.roll(3_000))
@@ -265,10 +271,10 @@ async fn all_tasks(world: &World) -> Vec<Task> {
     }
 }
 
-/// Compares the counts of every queue with a recount.
+/// Compares the counts of every queue with a recount of clients' tasks.
 async fn check_counts(world: &World, tasks: &[Task]) {
     let mut recount: BTreeMap<(TenantName, String), ([u64; 6], u64)> = BTreeMap::new();
-    for task in tasks {
+    for task in tasks.iter().filter(|task| task.spec.purpose == Purpose::Client) {
         let key = (task.spec.tenant.clone(), task.spec.queue.to_string());
         let (counts, leases) = recount.entry(key).or_default();
         counts[task.life.status() as usize] += 1;
@@ -284,18 +290,19 @@ async fn check_counts(world: &World, tasks: &[Task]) {
 
 /// Checks that no limit is exceeded: tasks that run, or have holders that have not stopped.
 fn check_limits(run: &Run, tasks: &[Task]) {
-    let mut lanes: BTreeMap<(&str, Option<&str>), u32> = BTreeMap::new();
-    let mut queues: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut lanes: BTreeMap<(&str, Purpose, Option<&str>), u32> = BTreeMap::new();
+    let mut queues: BTreeMap<(&str, Purpose), u32> = BTreeMap::new();
     for task in tasks.iter().filter(|task| task.life.lease().is_some()) {
+        let (queue, purpose) = (task.spec.queue.as_str(), task.spec.purpose);
         let lane = task.spec.lane.as_ref().map(relais_core::LaneKey::as_str);
-        *lanes.entry((task.spec.queue.as_str(), lane)).or_default() += 1;
-        *queues.entry(task.spec.queue.as_str()).or_default() += 1;
+        *lanes.entry((queue, purpose, lane)).or_default() += 1;
+        *queues.entry((queue, purpose)).or_default() += 1;
     }
-    for ((name, lane), leases) in lanes {
+    for ((name, _, lane), leases) in lanes {
         let max = run.policies[name].concurrency_per_lane.unwrap_or(u32::MAX);
         assert!(leases <= max, "{leases} leases in lane {lane:?} of {name}");
     }
-    for (name, leases) in queues {
+    for ((name, _), leases) in queues {
         let max = run.policies[name].concurrency.unwrap_or(u32::MAX);
         assert!(leases <= max, "{leases} leases in {name}");
     }

@@ -3,7 +3,9 @@
 use relais_core::lane::{
     Bucket, free_at, full_after_start, queue_vtime_after_start, turn, vtime_after_start,
 };
-use relais_core::{BodyKind, Command, Order, Policy, Task, TaskId, Timestamp, step};
+use relais_core::{
+    BodyKind, Command, Order, Policy, QueueName, Task, TaskId, TenantName, Timestamp, step,
+};
 
 use super::state::{Inner, Lane, Queue, QueueKey};
 use crate::claim::{Claim, Claimed, Claims, Due, DueQuery, Pool};
@@ -26,7 +28,8 @@ struct Look {
 
 impl Inner {
     pub(super) fn claim(&mut self, claim: &Claim) -> Claims {
-        let key = (claim.pool.tenant.clone(), claim.pool.queue.clone());
+        let Pool { tenant, queue, purpose, .. } = claim.pool.clone();
+        let key = (tenant, queue, purpose);
         let in_pool = |id: &TaskId| Pool::of(&self.row(*id).task) == claim.pool;
         for id in self.ripe(claim.now).filter(in_pool).collect::<Vec<_>>() {
             self.promote(id, claim.now);
@@ -201,16 +204,20 @@ impl Inner {
     }
 
     /// The pools with ready tasks, of one queue or of all.
-    pub(super) fn pools(&self, of: Option<&QueueKey>) -> Vec<Pool> {
+    pub(super) fn pools(&self, of: Option<&(TenantName, QueueName)>) -> Vec<Pool> {
         let mut pools = Vec::new();
-        let queues = self.queues.iter().filter(|(key, _)| of.is_none_or(|of| of == *key));
-        for ((tenant, queue), Queue { lanes, .. }) in queues {
+        let is_meant = |tenant: &TenantName, queue: &QueueName| {
+            of.is_none_or(|of| (&of.0, &of.1) == (tenant, queue))
+        };
+        let queues = self.queues.iter().filter(|(key, _)| is_meant(&key.0, &key.1));
+        for ((tenant, queue, purpose), Queue { lanes, .. }) in queues {
             let mut run_bys: Vec<_> = lanes.values().flat_map(|lane| lane.by_rank.keys()).collect();
             run_bys.sort();
             run_bys.dedup();
             pools.extend(run_bys.into_iter().map(|run_by| Pool {
                 tenant: tenant.clone(),
                 queue: queue.clone(),
+                purpose: *purpose,
                 run_by: run_by.clone(),
             }));
         }

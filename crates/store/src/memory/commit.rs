@@ -1,8 +1,8 @@
 //! Commits, applied one by one: each whole, or not at all.
 
-use relais_core::{Refused, Reply, TaskId, step};
+use relais_core::{Purpose, Refused, Reply, TaskId, step};
 
-use super::state::{Inner, Key};
+use super::state::{Inner, Key, queue_of};
 use crate::change::What;
 use crate::commit::{Accept, Changed, Commit, Committed, QueueChange, Rejected, StepOf, Stepped};
 
@@ -26,7 +26,7 @@ impl Inner {
             Commit::Erase { id } => self.erase(id),
             Commit::Queue { tenant, queue, change } => {
                 self.note(What::Queue(tenant.clone(), queue.clone(), change.clone()));
-                let queue = self.queues.entry((tenant, queue)).or_default();
+                let queue = self.queues.entry((tenant, queue, Purpose::Client)).or_default();
                 match change {
                     QueueChange::Pause => queue.is_paused = true,
                     QueueChange::Resume => queue.is_paused = false,
@@ -59,11 +59,13 @@ impl Inner {
         if self.tasks.contains_key(&spec.id) {
             return Ok(Committed::Attached { id: spec.id, same: true, exists: true });
         }
-        let name = (spec.tenant.clone(), spec.queue.clone());
+        let name = queue_of(spec);
         if self.queues.get(&name).map_or(0, |queue| queue.live()) >= accept.queue_capacity {
             return Err(Rejected::QueueFull);
         }
-        let of_tenant = self.queues.iter().filter(|((tenant, _), _)| *tenant == spec.tenant);
+        let of_tenant = self.queues.iter().filter(|((tenant, _, purpose), _)| {
+            *tenant == spec.tenant && *purpose == Purpose::Client
+        });
         if of_tenant.map(|(_, queue)| queue.live()).sum::<u64>() >= accept.tenant_capacity {
             return Err(Rejected::TenantFull);
         }
@@ -90,7 +92,7 @@ impl Inner {
 
     pub(super) fn step(&mut self, of: &StepOf) -> Result<Stepped, Rejected> {
         let row = self.tasks.get(&of.id).ok_or(Rejected::NotFound)?;
-        if of.tenant.as_ref().is_some_and(|tenant| *tenant != row.task.spec.tenant) {
+        if of.tenant.as_ref().is_some_and(|tenant| !row.task.spec.is_shown_to(tenant)) {
             return Err(Rejected::NotFound);
         }
         let step = step(&row.task, of.command.clone(), &of.policy, of.now)?;

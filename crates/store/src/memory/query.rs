@@ -4,10 +4,10 @@ use std::convert::Infallible;
 use std::ops::Bound;
 
 use relais_core::lane::rank;
-use relais_core::{LaneKey, Order, QueueName, Status, Task, TaskId};
+use relais_core::{LaneKey, Order, Purpose, QueueName, Status, Task, TaskId, TenantName};
 
 use super::claim::place_of;
-use super::state::{Inner, Lane, Queue, QueueKey, Row};
+use super::state::{Inner, Lane, Queue, QueueKey, Row, queue_of};
 use crate::change::{Change, Changes, What};
 use crate::node::{Beat, Nodes};
 use crate::query::{EventQuery, Filter, Logged, Page, Place, QueueStats, Queues, Waiting};
@@ -35,7 +35,7 @@ impl Inner {
             EventQuery::Store { tenant, tasks, label, after, limit } => {
                 let wanted = |row: &Row| {
                     let spec = &row.task.spec;
-                    spec.tenant == *tenant
+                    spec.is_shown_to(tenant)
                         && (tasks.is_empty() || tasks.contains(&spec.id))
                         && label.as_ref().is_none_or(|label| spec.labels.contains(label))
                 };
@@ -53,27 +53,32 @@ impl Inner {
         self.last_pos
     }
 
-    pub(super) fn queue_stats(&self, key: &QueueKey) -> Option<QueueStats> {
-        self.queues.get_key_value(key).map(stats)
+    pub(super) fn queue_stats(&self, tenant: TenantName, queue: QueueName) -> Option<QueueStats> {
+        self.queues.get_key_value(&(tenant, queue, Purpose::Client)).map(stats)
+    }
+
+    /// The queues of clients' tasks.
+    fn shown(&self) -> impl Iterator<Item = (&QueueKey, &Queue)> {
+        self.queues.iter().filter(|((.., purpose), _)| *purpose == Purpose::Client)
     }
 
     pub(super) fn queues_stats(&self, which: &Queues) -> Vec<QueueStats> {
         let Queues::Of { tenant, after, limit } = which else {
-            return self.queues.iter().map(stats).collect();
+            return self.shown().map(stats).collect();
         };
         let is_behind = |name: &QueueName| after.as_ref().is_none_or(|after| name > after);
-        let own = self.queues.iter().filter(|((of, name), _)| of == tenant && is_behind(name));
+        let own = self.shown().filter(|((of, name, _), _)| of == tenant && is_behind(name));
         own.take(*limit).map(stats).collect()
     }
 
     pub(super) fn waiting(&self) -> Vec<Waiting> {
         let since = |id: TaskId| self.row(id).task.life.run_at();
-        let waiting = |((tenant, name), queue): (&QueueKey, &Queue)| {
+        let waiting = |((tenant, name, _), queue): (&QueueKey, &Queue)| {
             let fronts = queue.lanes.values().filter_map(|lane| self.front(queue, lane));
             let (_, first) = fronts.min()?;
             Some(Waiting { tenant: tenant.clone(), queue: name.clone(), since: since(first)? })
         };
-        self.queues.iter().filter_map(waiting).collect()
+        self.shown().filter_map(waiting).collect()
     }
 
     /// The task of a lane that is next, if there is one, behind its rank.
@@ -116,14 +121,13 @@ impl Inner {
     pub(super) fn place(&self, id: TaskId) -> Option<Place> {
         let row = self.tasks.get(&id).filter(|row| row.task.life.status() == Status::Queued)?;
         let spec = &row.task.spec;
-        let queue = &self.queues[&(spec.tenant.clone(), spec.queue.clone())];
+        let queue = &self.queues[&queue_of(spec)];
         let is_strict = queue.is_strict();
         let key = |row: &Row| (if is_strict { 0 } else { place_of(&row.task) }, row.arrival);
         let is_ahead = |other: &&Row| {
             let with = &other.task.spec;
             other.task.life.status() == Status::Queued
-                && (&with.tenant, &with.queue, &with.lane)
-                    == (&spec.tenant, &spec.queue, &spec.lane)
+                && (queue_of(with), &with.lane) == (queue_of(spec), &spec.lane)
                 && key(other) < key(row)
         };
         let ahead = self.tasks.values().filter(is_ahead).take(AHEAD_MAX).count() as u64;
@@ -158,7 +162,7 @@ impl Queue {
     }
 }
 
-fn stats(((tenant, name), queue): (&QueueKey, &Queue)) -> QueueStats {
+fn stats(((tenant, name, _), queue): (&QueueKey, &Queue)) -> QueueStats {
     QueueStats {
         tenant: tenant.clone(),
         queue: name.clone(),
@@ -172,7 +176,7 @@ fn stats(((tenant, name), queue): (&QueueKey, &Queue)) -> QueueStats {
 
 fn fits(filter: &Filter, task: &Task) -> bool {
     let spec = &task.spec;
-    filter.tenant.as_ref().is_none_or(|tenant| *tenant == spec.tenant)
+    filter.tenant.as_ref().is_none_or(|tenant| spec.is_shown_to(tenant))
         && filter.queue.as_ref().is_none_or(|queue| *queue == spec.queue)
         && filter.status.is_none_or(|status| status == task.life.status())
         && filter.label.as_ref().is_none_or(|label| spec.labels.contains(label))

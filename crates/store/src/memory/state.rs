@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use relais_core::lane::{Bucket, rank, vtime_on_arrival};
 use relais_core::{
-    BodyKind, Entry, LaneKey, Policy, QueueName, Source, Status, Task, TaskId, TenantName,
-    Timestamp,
+    BodyKind, Entry, LaneKey, Policy, Purpose, QueueName, Source, Spec, Status, Task, TaskId,
+    TenantName, Timestamp,
 };
 
 use super::body::Spilled;
@@ -18,7 +18,12 @@ use crate::node::Roll;
 use crate::query::Logged;
 
 /// The name of a queue, store-wide.
-pub(super) type QueueKey = (TenantName, QueueName);
+pub(super) type QueueKey = (TenantName, QueueName, Purpose);
+
+/// The queue of a task.
+pub(super) fn queue_of(spec: &Spec) -> QueueKey {
+    (spec.tenant.clone(), spec.queue.clone(), spec.purpose)
+}
 
 #[derive(Default)]
 pub(super) struct Inner {
@@ -127,8 +132,7 @@ impl Lane {
 
 /// The lane of a task, which comes into being if it is new.
 fn lane_of<'a>(queues: &'a mut BTreeMap<QueueKey, Queue>, task: &Task) -> (&'a mut Queue, LaneAt) {
-    let key = (task.spec.tenant.clone(), task.spec.queue.clone());
-    (queues.entry(key).or_default(), LaneAt(task.spec.lane.clone()))
+    (queues.entry(queue_of(&task.spec)).or_default(), LaneAt(task.spec.lane.clone()))
 }
 
 /// Where a lane is within its queue.

@@ -64,6 +64,7 @@ fn spec() -> Spec {
         context: "context".into(),
         source: Some(Source([9; 16])),
         request: Some(RequestLine::new("POST", "/orders")),
+        purpose: Purpose::Client,
     }
 }
 
@@ -140,6 +141,7 @@ fn samples() -> Vec<Sample> {
         sample("spec", spec()),
         sample("spec of workers", Spec { runner: Runner::Workers, lane: None, ..spec() }),
         sample("spec inline", Spec { runner: Runner::Inline, request: None, ..spec() }),
+        sample("spec internal", Spec { purpose: Purpose::Internal, ..spec() }),
         sample("life new", bare),
         sample("life queued", life(State::Queued { run_at: at(70) })),
         sample("life running", life(State::Running { lease: relais.clone(), started_at: at(3) })),

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::HeaderValue;
 use relais_api::{RawJson, Span, SubmitRequest, codes, paths};
-use relais_core::{Asked, InvalidOption, OptionName, Runner, Source, TenantName, limits};
+use relais_core::{Asked, InvalidOption, OptionName, Purpose, Runner, Source, TenantName, limits};
 use relais_engine::{Access, Context, Grants, Presented, RequestHead, Sight, Submission};
 
 use crate::answer::problem::Refusal;
@@ -57,6 +57,7 @@ pub(super) async fn submission(
     let target = format!("{}{}", app.config.api_prefix, paths::TASKS);
     Ok(Submission {
         tenant: tenant.clone(),
+        purpose: Purpose::Client,
         queue,
         lane: options.lane,
         priority: options.priority,
