@@ -104,9 +104,9 @@ pub const TICKET_BYTES_MAX: usize = 64;
 pub const CHECKPOINT_BYTES_MAX: usize = 64 << 10;
 /// Largest problem document a worker may settle with, bytes.
 pub const PROBLEM_BYTES_MAX: usize = 16 << 10;
-/// Shortest lease.
+/// The shortest lease that a policy may give.
 pub const LEASE_MIN: Duration = Duration::from_secs(1);
-/// Longest lease.
+/// The longest lease that a policy may give.
 pub const LEASE_MAX: Duration = Duration::from_secs(12 * 3600);
 /// Changes that are in no log (of settings, keys and slots, and erasures) that a store keeps for nodes
 /// which have not learned of them yet.
@@ -203,7 +203,7 @@ const _: () = assert!(CHECKPOINT_BYTES_MAX <= INLINE_BODY_BYTES_MAX);
 /// One limit as people read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
-    /// Stable name.
+    /// The stable name that `relais limits` shows.
     pub name: &'static str,
     /// The value, in `unit`.
     pub value: u64,

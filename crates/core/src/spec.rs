@@ -15,7 +15,7 @@ use crate::time::Timestamp;
 /// stored request, because it may hold secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct RequestLine {
-    /// The method.
+    /// The method that the route was called with.
     #[n(0)]
     pub method: String,
     /// The path as it came; one over [`limits::PATH_TOLD_BYTES_MAX`] is cut, and ends with `…`.
@@ -70,7 +70,7 @@ impl Purpose {
 /// What a task was when it was accepted. Never changes.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub struct Spec {
-    /// Public id.
+    /// The id that its submitter was told.
     #[n(0)]
     pub id: TaskId,
     /// Whose task it is.
@@ -82,7 +82,7 @@ pub struct Spec {
     /// The lane it shares with others, if any.
     #[n(3)]
     pub lane: Option<LaneKey>,
-    /// Urgency.
+    /// How urgent it is: a higher number goes first.
     #[n(4)]
     pub priority: Priority,
     /// Free labels of the submitter, in its order.

@@ -22,7 +22,7 @@ impl Priority {
         limits::PRIORITY_RANGE.contains(&level).then_some(Self(level))
     }
 
-    /// The level.
+    /// The number: a higher one is more urgent.
     #[must_use]
     pub const fn get(self) -> i8 {
         self.0
@@ -103,13 +103,13 @@ pub struct Settled {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
 #[cbor(index_only)]
 pub enum Settlement {
-    /// Done.
+    /// It did what was asked.
     #[n(0)]
     Succeeded,
     /// It did not work.
     #[n(1)]
     Failed,
-    /// Given back.
+    /// It was given back untouched.
     #[n(2)]
     Released,
     /// Handed to an outside system.
@@ -123,10 +123,10 @@ pub struct Progress {
     /// 0 to 100.
     #[n(0)]
     pub percent: Option<f64>,
-    /// Units done.
+    /// How many units are done, of whatever kind.
     #[n(1)]
     pub done: Option<u64>,
-    /// Units in all.
+    /// How many units there are in all.
     #[n(2)]
     pub total: Option<u64>,
     /// For end users.
@@ -143,11 +143,11 @@ pub enum Status {
     Running,
     /// An outside system has it.
     Waiting,
-    /// Done.
+    /// The work is done.
     Succeeded,
     /// Given up; kept as a dead letter.
     Failed,
-    /// Called off.
+    /// It was called off.
     Canceled,
 }
 
@@ -208,10 +208,10 @@ pub enum State {
         #[cbor(with = "crate::cbor::bits")]
         nonce: u128,
     },
-    /// Done.
+    /// The work is done.
     #[n(3)]
     Succeeded {
-        /// When.
+        /// When it ended.
         #[n(0)]
         at: Timestamp,
         /// For end users: a JSON object from language to text, as the worker gave it.
@@ -219,13 +219,13 @@ pub enum State {
         #[cbor(with = "crate::cbor::opaque_if_any", has_nil)]
         message: Option<Bytes>,
     },
-    /// Given up.
+    /// No attempt succeeded, and none follows.
     #[n(4)]
     Failed {
-        /// When.
+        /// When it ended.
         #[n(0)]
         at: Timestamp,
-        /// Why.
+        /// What went wrong.
         #[n(1)]
         failure: Failure,
         /// The holder that was not told yet; it keeps its slot until it stops.
@@ -233,17 +233,17 @@ pub enum State {
         #[cbor(with = "crate::cbor::optional", has_nil)]
         holder: Option<Lease>,
     },
-    /// Called off.
+    /// It was called off.
     #[n(5)]
     Canceled {
-        /// When.
+        /// When it ended.
         #[n(0)]
         at: Timestamp,
         /// The holder that has not stopped yet; it keeps its slot until it does.
         #[n(1)]
         #[cbor(with = "crate::cbor::optional", has_nil)]
         holder: Option<Lease>,
-        /// Why.
+        /// Why it was called off.
         #[n(2)]
         reason: CancelReason,
     },
@@ -294,7 +294,7 @@ pub struct Life {
     /// Whether a checkpoint is stored.
     #[n(8)]
     pub has_checkpoint: bool,
-    /// Sealed credentials.
+    /// Whether credentials are stored, sealed, for its upstream.
     #[n(9)]
     pub credentials: Credentials,
     /// How the attempt that was settled last ended: its holder may say it again.
@@ -378,9 +378,9 @@ impl Life {
 /// A task: what it was when it was accepted, and what has become of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Task {
-    /// Never changes.
+    /// What was asked for; it never changes.
     pub spec: std::sync::Arc<Spec>,
-    /// Changes.
+    /// What became of it, so far.
     pub life: Life,
 }
 

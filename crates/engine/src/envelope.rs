@@ -31,7 +31,6 @@ pub struct RequestHead {
 /// The head of a stored answer.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct ResultHead {
-    /// The status.
     #[n(0)]
     pub status: u16,
     /// The end-to-end fields, in order.
@@ -87,7 +86,6 @@ pub enum Access {
     /// Whoever sends the same credentials: an HMAC of the field's value.
     #[n(1)]
     Caller {
-        /// Which field.
         #[n(0)]
         field: String,
         /// The HMAC; absent when the caller sent none.
@@ -106,10 +104,8 @@ pub struct Grants {
     /// See the task, its events and its result.
     #[n(0)]
     pub read: bool,
-    /// Cancel it.
     #[n(1)]
     pub cancel: bool,
-    /// Retry it.
     #[n(2)]
     pub retry: bool,
 }

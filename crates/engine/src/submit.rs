@@ -26,9 +26,7 @@ pub struct Submission {
     pub queue: QueueName,
     /// The lane it shares with others.
     pub lane: Option<LaneKey>,
-    /// Urgency.
     pub priority: Priority,
-    /// Free labels.
     pub labels: Vec<(String, String)>,
     /// Who runs it. Tasks for workers become those of the handler in the
     /// process, if the queue has one.
@@ -45,7 +43,6 @@ pub struct Submission {
     pub head: RequestHead,
     /// What its task tells of that request; `None` where no route took it.
     pub request: Option<RequestLine>,
-    /// Its input.
     pub input: Data,
     /// Fields of the request to be sealed: credentials.
     pub secrets: Vec<Field>,

@@ -15,7 +15,6 @@ use crate::envelope;
 /// A sign of life, and what it brings.
 #[derive(Debug, Clone)]
 pub struct Report {
-    /// Which attempt.
     pub token: LeaseToken,
     /// How far it is.
     pub progress: Option<Progress>,
@@ -28,18 +27,14 @@ pub struct Report {
 /// How an attempt ended.
 #[derive(Debug, Clone)]
 pub enum Outcome {
-    /// It succeeded.
     Succeed {
         /// What came out, if anything did.
         result: Option<Body>,
         /// For end users: a JSON object from language to text.
         message: Option<Bytes>,
     },
-    /// It failed.
     Fail {
-        /// Why.
         failure: Failure,
-        /// How.
         cause: Cause,
         /// Whether another attempt may follow.
         retryable: bool,
@@ -58,10 +53,7 @@ pub enum Outcome {
         result: Option<Body>,
     },
     /// A stored body that it needs is damaged or missing.
-    Spoil {
-        /// Which one.
-        body: BodyKind,
-    },
+    Spoil { body: BodyKind },
     /// It is given back untouched.
     Release,
 }
@@ -79,9 +71,7 @@ impl Outcome {
 #[derive(Debug, thiserror::Error)]
 #[error("could not read the stored {}: {error}", .body.as_str())]
 pub struct Unread {
-    /// Which one.
     pub body: BodyKind,
-    /// Why.
     pub error: StoreError,
 }
 
@@ -108,7 +98,6 @@ impl Unread {
 /// The end of an attempt.
 #[derive(Debug, Clone)]
 pub struct Settle {
-    /// Which attempt.
     pub token: LeaseToken,
     /// How it ended.
     pub outcome: Outcome,

@@ -274,7 +274,7 @@ fn count_boot(conn: &mut Connection) -> Result<i64, OpenError> {
     Ok(boot)
 }
 
-/// Counters.
+/// Names of rows that count, or say which layout the file has.
 const BOOT: &str = "boot";
 const FORMAT: &str = "format";
 

@@ -17,7 +17,6 @@ pub const SEAL_KEY_ID_BYTES: usize = 4;
 pub struct Body {
     /// What the engine wants to remember of it (media type, status, header fields…). Opaque.
     pub head: Bytes,
-    /// The bytes.
     pub data: Data,
 }
 
@@ -30,7 +29,7 @@ pub enum Data {
     Spilled {
         /// The name the spool gave it.
         name: String,
-        /// Length, bytes.
+        /// In bytes, whole.
         len: u64,
         /// CRC-32 of the bytes.
         crc: u32,
@@ -80,7 +79,7 @@ impl Drop for Ownership {
 }
 
 impl Data {
-    /// Length, bytes.
+    /// In bytes, whole.
     #[must_use]
     pub fn len(&self) -> u64 {
         match self {
@@ -101,7 +100,7 @@ impl Data {
 pub struct StoredBody {
     /// As it was stored.
     pub head: Bytes,
-    /// Length, bytes.
+    /// In bytes, whole.
     pub len: u64,
     /// Where the bytes are.
     pub data: BodySource,
@@ -116,7 +115,7 @@ impl fmt::Debug for StoredBody {
 /// Where the bytes of a stored body are.
 #[derive(Clone)]
 pub enum BodySource {
-    /// Here.
+    /// These are all of them.
     Inline(Bytes),
     /// To be read piece by piece; stays readable while it is held, even if the task is erased.
     Reader(Arc<dyn BodyRead>),

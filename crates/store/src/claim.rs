@@ -36,9 +36,7 @@ impl From<&Runner> for RunBy {
 /// apart: what is said of a queue, its limits, lanes and counts, holds for tasks of one purpose.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Pool {
-    /// Whose queue.
     pub tenant: TenantName,
-    /// Which.
     pub queue: QueueName,
     /// For whom they are done.
     pub purpose: Purpose,
@@ -102,7 +100,6 @@ pub struct Claim {
     /// Lanes of the pool from which nothing starts before a moment, because whoever runs their
     /// tasks asked for it. Few: each costs the claim a look.
     pub held: Arc<BTreeMap<LaneKey, Timestamp>>,
-    /// When.
     pub now: Timestamp,
 }
 
@@ -134,7 +131,7 @@ impl Claim {
 pub struct Claimed {
     /// The task, running, and its `started` event.
     pub changed: Changed,
-    /// Its fence.
+    /// What a settle or heartbeat of this attempt must name.
     pub nonce: u128,
     /// Input, checkpoint and sealed credentials, as far as there are any.
     pub bodies: Vec<(BodyKind, StoredBody)>,
@@ -174,7 +171,6 @@ pub struct Claims {
 /// Asks what time has to do.
 #[derive(Debug, Clone, Copy)]
 pub struct DueQuery {
-    /// The moment.
     pub now: Timestamp,
     /// At most as many tasks, and as many pools.
     pub limit: usize,

@@ -19,26 +19,11 @@ pub enum Commit {
     /// [`relais_core::step`] on a task, inside the transaction.
     Step(Box<StepOf>),
     /// A terminal task is forgotten, with its log, bodies and labels.
-    Erase {
-        /// Which.
-        id: TaskId,
-    },
+    Erase { id: TaskId },
     /// The settings of a queue; it comes into being if it is new.
-    Queue {
-        /// Whose queue.
-        tenant: TenantName,
-        /// Which.
-        queue: QueueName,
-        /// What changes.
-        change: QueueChange,
-    },
+    Queue { tenant: TenantName, queue: QueueName, change: QueueChange },
     /// A small named value; `None` removes it.
-    Secret {
-        /// Its name.
-        name: String,
-        /// Its value.
-        value: Option<Bytes>,
-    },
+    Secret { name: String, value: Option<Bytes> },
 }
 
 /// A change to a queue's settings.
@@ -59,7 +44,6 @@ pub enum QueueChange {
 /// end was not known) is attached to the task it made.
 #[derive(Debug, Clone)]
 pub struct Accept {
-    /// The task.
     pub task: Task,
     /// The first entry of its log.
     pub entry: Entry,
@@ -89,7 +73,6 @@ pub struct Idempotency {
 /// A step to be decided and stored.
 #[derive(Debug, Clone)]
 pub struct StepOf {
-    /// The task.
     pub id: TaskId,
     /// If given, a task that is not shown to its clients is not found.
     pub tenant: Option<TenantName>,
@@ -100,7 +83,6 @@ pub struct StepOf {
     /// Bodies that come with it; stored if the reply is [`Reply::Done`], before the step's drops
     /// are applied. Spilled bodies that are not stored are removed.
     pub bodies: Vec<(BodyKind, Body)>,
-    /// When.
     pub now: Timestamp,
 }
 
@@ -145,7 +127,6 @@ pub enum Committed {
     },
     /// The idempotency key belonged to a task already; nothing was stored.
     Attached {
-        /// That task.
         id: TaskId,
         /// Whether it was made by the same request.
         same: bool,
@@ -186,10 +167,7 @@ pub enum Rejected {
     TenantFull,
     /// The source holds its whole share of the queue.
     #[error("the source holds {capacity} tasks of the queue")]
-    SourceFull {
-        /// That share.
-        capacity: u64,
-    },
+    SourceFull { capacity: u64 },
 }
 
 impl Rejected {

@@ -39,9 +39,8 @@ pub struct Page {
 pub enum EventQuery {
     /// One task's log, after `seq`.
     Task {
-        /// Whose.
         id: TaskId,
-        /// The cursor.
+        /// Only events behind this number of the log.
         after: u64,
         /// At most as many.
         limit: usize,
@@ -54,7 +53,7 @@ pub enum EventQuery {
         tasks: Vec<TaskId>,
         /// Only of tasks with this label.
         label: Option<(String, String)>,
-        /// The cursor.
+        /// Only events behind this number of the log.
         after: u64,
         /// At most as many. Fewer only at the end of the log: an empty answer means that nothing
         /// follows.
@@ -67,7 +66,6 @@ pub enum EventQuery {
 pub struct Logged {
     /// Rises in commit order, store-wide.
     pub pos: u64,
-    /// The event.
     pub entry: Entry,
 }
 
@@ -78,7 +76,6 @@ pub enum Queues {
     All,
     /// A page of one tenant's. Its work does not depend on the queues of others.
     Of {
-        /// Whose.
         tenant: TenantName,
         /// Only those behind this name (the last of the page before).
         after: Option<QueueName>,
@@ -90,9 +87,7 @@ pub enum Queues {
 /// The counts and settings of a queue. The counts are kept, not counted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QueueStats {
-    /// Whose.
     pub tenant: TenantName,
-    /// Which.
     pub queue: QueueName,
     /// Whether it is paused.
     pub is_paused: bool,
@@ -127,9 +122,7 @@ pub struct Figures {
 /// How long a queue has kept a task waiting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiting {
-    /// Whose.
     pub tenant: TenantName,
-    /// Which.
     pub queue: QueueName,
     /// Since when the task might run that is first by priority and age, of those whose moment has
     /// come. Found by the order in which tasks start, never by looking at all of them.
@@ -170,7 +163,6 @@ pub struct Place {
 /// Whether a store can be relied on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Health {
-    /// Yes.
     Ready,
     /// It reads and settles, but takes nothing new.
     Full,

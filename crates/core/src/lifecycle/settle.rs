@@ -185,9 +185,9 @@ pub(super) fn end_failed(draft: &mut Draft<'_>, failure: Failure, holder: Option
 pub(super) enum End<'a> {
     /// With a word for end users.
     Succeeded(Option<&'a Bytes>),
-    /// Why.
+    /// With what went wrong.
     Failed(&'a Failure),
-    /// Given back.
+    /// The task was given back.
     Released,
 }
 

@@ -17,7 +17,6 @@ use crate::document::event_of;
 /// A durable event, shared by all who are told of it.
 #[derive(Debug)]
 pub struct Published {
-    /// The event.
     pub entry: Entry,
     /// Its place in the order of the store.
     pub pos: u64,

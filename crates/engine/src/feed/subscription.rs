@@ -17,7 +17,6 @@ pub enum Subscription {
 /// Some tasks of one tenant; internal ones are never among them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Many {
-    /// Whose.
     pub tenant: TenantName,
     /// Only these, if any are named.
     pub tasks: Vec<TaskId>,

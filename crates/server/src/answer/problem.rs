@@ -227,7 +227,6 @@ impl Refusal {
         problem
     }
 
-    /// The answer.
     #[must_use]
     pub(crate) fn response(&self, base: &str, instance: Option<&str>) -> Response {
         let parts = &self.parts;

@@ -29,7 +29,6 @@ pub(crate) enum Action {
     Cancel,
     /// Run it again.
     Retry,
-    /// Forget it.
     Erase,
 }
 
@@ -79,7 +78,6 @@ pub(crate) struct Visitor {
 
 /// A task that the visitor may do something with.
 pub(crate) struct Seen<'a> {
-    /// The task.
     pub(crate) task: Task,
     /// For whom its links are made.
     pub(crate) viewer: Viewer<'a>,

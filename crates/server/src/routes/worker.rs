@@ -218,7 +218,6 @@ async fn put_input(
 /// What is to be leased.
 #[derive(Debug, Clone)]
 pub(crate) struct Wish {
-    /// For whom.
     pub(crate) tenant: TenantName,
     /// From which queue.
     pub(crate) queue: QueueName,

@@ -166,7 +166,6 @@ impl EventStream {
         self.follower.forget_client();
     }
 
-    /// Who follows.
     pub(crate) fn follower(&self) -> &Follower {
         &self.follower
     }

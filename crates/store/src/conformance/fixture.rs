@@ -303,7 +303,6 @@ pub struct Ask {
     pub limit: usize,
     /// Lanes that are held, and until when.
     pub held: BTreeMap<LaneKey, Timestamp>,
-    /// When.
     pub now: i64,
 }
 

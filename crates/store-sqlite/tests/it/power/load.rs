@@ -26,7 +26,6 @@ use crate::{assert_sound, new_folder, try_open};
 pub(crate) const TEST: &str = "power::load::a_load_with_power_leaves_a_sound_store";
 /// The notes, beside the database.
 pub(crate) const NOTES: &str = ".acked";
-/// The database.
 pub(crate) const DATABASE: &str = "relais.db";
 
 /// Submitters at once, and what each of them does.
