@@ -63,7 +63,7 @@ pub enum Command {
     },
     /// The holder is alive, and may have got further.
     Report {
-        /// The fence.
+        /// The nonce of the attempt: one that is over changes nothing.
         nonce: u128,
         /// When the lease ends from now on.
         until: Timestamp,
@@ -76,7 +76,7 @@ pub enum Command {
     },
     /// The holder hands the task to an outside system.
     Defer {
-        /// The fence.
+        /// The nonce of the attempt: one that is over changes nothing.
         nonce: u128,
         /// When waiting ends as a failure.
         until: Timestamp,
@@ -85,7 +85,7 @@ pub enum Command {
     },
     /// The attempt succeeded.
     Succeed {
-        /// The fence.
+        /// The nonce of the attempt: one that is over changes nothing.
         nonce: u128,
         /// The result for the log, if it is small and JSON.
         result: Option<Bytes>,
@@ -94,11 +94,11 @@ pub enum Command {
     },
     /// The attempt failed.
     Fail {
-        /// The fence.
+        /// The nonce of the attempt: one that is over changes nothing.
         nonce: u128,
-        /// How.
+        /// Whether it failed, took too long, or vanished.
         cause: Cause,
-        /// Why.
+        /// What went wrong.
         failure: Failure,
         /// Whether another attempt may follow.
         retryable: bool,
@@ -110,7 +110,7 @@ pub enum Command {
     /// Whoever was called answered that it wants to be left alone for a while: the attempt is over without
     /// an outcome, and counts neither as a failure nor as a crash. Only the deadline bounds how often.
     Postpone {
-        /// The fence.
+        /// The nonce of the attempt: one that is over changes nothing.
         nonce: u128,
         /// What was answered.
         failure: Failure,
@@ -119,12 +119,12 @@ pub enum Command {
     },
     /// The holder gives the task back untouched.
     Release {
-        /// The fence.
+        /// The nonce of the attempt: one that is over changes nothing.
         nonce: u128,
     },
     /// The holder vanished in mid-attempt.
     Crash {
-        /// The fence.
+        /// The nonce of the attempt: one that is over changes nothing.
         nonce: u128,
         /// How that is known.
         gone: Gone,
@@ -135,12 +135,12 @@ pub enum Command {
     Spoil {
         /// The fence of the attempt that found it; none if it was found before one began.
         nonce: Option<u128>,
-        /// Which one.
+        /// The body that cannot be read.
         body: BodyKind,
     },
     /// The holder of a task that was called off has stopped: its slot is free.
     Free {
-        /// The fence.
+        /// The nonce of the attempt: one that is over changes nothing.
         nonce: u128,
     },
     /// Call it off.
@@ -193,12 +193,12 @@ pub enum Reply {
 pub enum Effect {
     /// The task waits: whoever runs its kind may look at this time.
     Wake {
-        /// When.
+        /// The moment when it may run.
         at: Timestamp,
     },
     /// The attempt with this fence is to stop.
     Abort {
-        /// The fence.
+        /// The nonce of the attempt: one that is over changes nothing.
         nonce: u128,
     },
 }
