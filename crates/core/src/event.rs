@@ -235,17 +235,17 @@ impl EventData {
     /// The bytes that it carries where its writer may make them many: what is kept at hand is bounded by
     /// them.
     #[must_use]
-    pub const fn large_bytes(&self) -> usize {
+    pub fn large_bytes(&self) -> usize {
+        let len = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
         match self {
             Self::Output(output) => output.len(),
+            Self::Progressed(progress) => progress.message.as_ref().map_or(0, String::len),
+            Self::Succeeded { result, message } => len(result) + len(message),
+            Self::AttemptFailed { failure, .. } | Self::Failed(failure) => failure.large_bytes(),
             Self::Accepted { .. }
             | Self::Started { .. }
-            | Self::Progressed(_)
             | Self::Deferred { .. }
-            | Self::AttemptFailed { .. }
             | Self::Requeued { .. }
-            | Self::Succeeded { .. }
-            | Self::Failed(_)
             | Self::Canceled { .. } => 0,
         }
     }

@@ -122,6 +122,14 @@ impl Failure {
             upstream_status: None,
         }
     }
+
+    /// The bytes that whoever told of it may make large.
+    #[must_use]
+    pub fn large_bytes(&self) -> usize {
+        let [problem, message] =
+            [&self.problem, &self.message].map(|json| json.as_ref().map_or(0, Bytes::len));
+        problem + message + self.detail.as_ref().map_or(0, String::len)
+    }
 }
 
 /// How the latest attempt failed that was not the end of its run.

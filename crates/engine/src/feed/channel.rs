@@ -398,7 +398,7 @@ impl Drop for Counted {
 
 #[cfg(test)]
 mod tests {
-    use relais_core::{EventData, TenantName, Timestamp};
+    use relais_core::{EventData, Failure, FailureCode, TenantName, Timestamp};
 
     use super::*;
     use crate::feed::Many;
@@ -457,6 +457,17 @@ mod tests {
             channel.push(Published::new(entry, seq));
         }
         assert_eq!(seqs(&channel.view(0)), [18, 19, 20]);
+        // What workers say of failures is counted, too: a thousand took 16 MiB.
+        let channel = one();
+        for seq in 1..=limits::RECENT_EVENTS_MAX as u64 {
+            let mut entry = event(seq).entry.clone();
+            let problem = Some(vec![b'1'; limits::PROBLEM_BYTES_MAX].into());
+            let failure = Failure { problem, ..Failure::new(FailureCode::HandlerFailed, None) };
+            entry.data = EventData::Failed(failure);
+            channel.push(Published::new(entry, seq));
+        }
+        let kept = channel.view(0).recent.len() * limits::PROBLEM_BYTES_MAX;
+        assert!(kept <= limits::RECENT_BYTES_MAX, "{kept} bytes");
     }
 
     #[test]
