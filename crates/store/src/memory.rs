@@ -71,14 +71,14 @@ impl Store for MemoryStore {
     fn commit(&self, commits: Vec<Commit>) -> StoreFuture<'_, Vec<Result<Committed, Rejected>>> {
         let mut inner = self.inner();
         let answers = commits.into_iter().map(|commit| inner.apply(commit)).collect();
-        inner.notices.tell(inner.living);
+        inner.tell();
         answer(answers)
     }
 
     fn claim(&self, claim: Claim) -> StoreFuture<'_, Claims> {
         let mut inner = self.inner();
         let claims = inner.claim(&claim);
-        inner.notices.tell(inner.living);
+        inner.tell();
         answer(claims)
     }
 
@@ -93,7 +93,7 @@ impl Store for MemoryStore {
     fn beat(&self, beat: Beat) -> StoreFuture<'_, Nodes> {
         let mut inner = self.inner();
         let told = inner.beat(&beat);
-        inner.notices.tell(inner.living);
+        inner.tell();
         answer(told)
     }
 

@@ -200,6 +200,11 @@ impl Inner {
         first
     }
 
+    /// Wakes other nodes, if there are any.
+    pub(super) fn tell(&mut self) {
+        self.notices.tell(self.living);
+    }
+
     /// Notes a change that is in no log.
     pub(super) fn note(&mut self, what: What) {
         self.last_pos += 1;
