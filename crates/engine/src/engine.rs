@@ -230,12 +230,27 @@ impl Engine {
         Ok(self.store().read(vec![id]).await?.pop().flatten())
     }
 
-    /// Many tasks, in order; `None` where there is none.
+    /// Many tasks, in order; `None` where there is none, or one that is damaged: it harms no other.
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// When the store cannot be read, or none of them.
     pub async fn tasks(&self, ids: Vec<TaskId>) -> Result<Vec<Option<Task>>, EngineError> {
-        Ok(self.store().read(ids).await?)
+        let error = match self.store().read(ids.clone()).await {
+            Err(error @ StoreError::Corrupt(_)) => error,
+            tasks => return Ok(tasks?),
+        };
+        let mut tasks = Vec::with_capacity(ids.len());
+        let mut is_any_read = false;
+        for id in ids {
+            match self.store().read(vec![id]).await {
+                Err(StoreError::Corrupt(_)) => tasks.push(None),
+                one => {
+                    is_any_read = true;
+                    tasks.push(one?.pop().flatten());
+                }
+            }
+        }
+        if is_any_read { Ok(tasks) } else { Err(error.into()) }
     }
 
     /// A page of tasks.

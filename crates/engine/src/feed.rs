@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use relais_core::{Entry, Task, TaskId, limits};
-use relais_store::{Changed, EventQuery, Logged};
+use relais_store::{Changed, EventQuery, Logged, StoreError};
 use tokio::sync::watch;
 
 pub use self::channel::{Channel, Happening, Inbox, Published, View};
@@ -250,7 +250,12 @@ impl Engine {
         let mut events: Vec<_> = page.into_iter().map(event).collect();
         let end = events.last().map_or(after, |last| subscription.number_of(last));
         if let Subscription::Many(Many { only_open: true, .. }) = subscription {
-            let tasks = self.tasks(events.iter().map(|event| event.entry.task).collect()).await?;
+            let ids: Vec<_> = events.iter().map(|event| event.entry.task).collect();
+            let tasks = match self.tasks(ids).await {
+                // Who may see those that cannot be read nobody knows.
+                Err(EngineError::Store(StoreError::Corrupt(_))) => Vec::new(),
+                tasks => tasks?,
+            };
             let is_wanted =
                 |task: &Option<Task>| task.as_ref().is_some_and(|task| subscription.takes(task));
             let mut wanted = tasks.iter().map(is_wanted);

@@ -7,13 +7,13 @@
 
 use std::collections::BTreeSet;
 use std::pin::pin;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use relais_core::limits::{NODE_ALIVE_FOR, NODE_BEAT_EVERY};
 use relais_core::{Command, Lease, Reply, State, Status, Task, TaskId, Timestamp};
-use relais_store::{Commit, Committed, DueQuery, Filter, Pool};
+use relais_store::{Commit, Committed, DueQuery, Filter, Pool, StepOf, StoreError};
 use tokio::sync::Notify;
 
 use crate::clock::{Gap, LOOK_EVERY};
@@ -245,9 +245,13 @@ impl Engine {
         }
     }
 
-    /// Lets time act on these tasks, and erases those whose retention is over.
+    /// Lets time act on these tasks, and erases those whose retention is over. Those that cannot be
+    /// read come last, each for itself, so that the store may set them aside.
     async fn tick(&self, ids: Vec<TaskId>) -> Result<(), EngineError> {
-        let tasks = self.tasks(ids).await?;
+        let tasks = match self.tasks(ids.clone()).await {
+            Err(EngineError::Store(StoreError::Corrupt(_))) => vec![None; ids.len()],
+            tasks => tasks?,
+        };
         let steps = tasks
             .iter()
             .flatten()
@@ -263,7 +267,16 @@ impl Engine {
                 Err(error) => tracing::debug!(%error, "an overdue task had changed"),
             }
         }
-        self.erase_expired(expired).await
+        self.erase_expired(expired).await?;
+        let unread = ids.into_iter().zip(&tasks).filter(|(_, task)| task.is_none());
+        let mut met = Ok(());
+        for (id, _) in unread {
+            let (tenant, policy, bodies) = (None, Arc::default(), Vec::new());
+            let (command, now) = (self.tick_command(), self.now());
+            let step = StepOf { id, tenant, command, policy, bodies, now };
+            met = met.and(self.take(vec![step]).await.map(drop));
+        }
+        met
     }
 
     async fn erase_expired(&self, ids: Vec<TaskId>) -> Result<(), EngineError> {

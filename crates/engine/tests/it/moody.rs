@@ -6,20 +6,22 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use relais_core::{
-    BodyKind, EventKind, Priority, QueueName, Status, Task, TaskId, TenantName, Timestamp,
+    BodyKind, EventKind, LeaseToken, Priority, QueueName, Status, Task, TaskId, TenantName,
+    Timestamp,
 };
 use relais_engine::{
-    Clock, Config, Engine, Gap, LOOK_EVERY, ManualClock, SeededChance, Sleep, Submission, Submitted,
+    Clock, Config, Engine, Gap, LOOK_EVERY, ManualClock, Report, SeededChance, Sleep, Submission,
+    Submitted,
 };
 use relais_store::{
-    Beat, BodyRead, BodySource, Changes, Claim, Claims, Commit, Committed, Data, Due, DueQuery,
-    EventQuery, Figures, Filter, Health, Logged, MemoryStore, Nodes, Page, Place, Pool, QueueStats,
-    Queues, Rejected, Spool, Store, StoreError, StoreFuture, StoredBody,
+    Beat, BodyRead, BodySource, Changes, Claim, Claimed, Claims, Commit, Committed, Data, Due,
+    DueQuery, EventQuery, Figures, Filter, Health, Logged, MemoryStore, Nodes, Page, Place, Pool,
+    QueueStats, Queues, Rejected, Spool, Store, StoreError, StoreFuture, StoredBody,
 };
 use tokio::sync::watch;
 
 use crate::log::Log;
-use crate::world::{START, Upstream, World, for_upstream, for_workers, policy};
+use crate::world::{START, Upstream, World, for_upstream, for_workers, policy, queue, tenant};
 
 pub(crate) struct Moody {
     store: MemoryStore,
@@ -30,6 +32,8 @@ pub(crate) struct Moody {
     is_slow: watch::Sender<bool>,
     /// Why what a claim hands over cannot be read.
     pub(crate) unreadable: Mutex<Option<StoreError>>,
+    /// A task whose row is damaged, and whether it was set aside: once it was asked for by its id.
+    damaged: Mutex<Option<(TaskId, bool)>>,
     /// How bodies in the making fail, each once.
     pub(crate) spooling: Arc<Spooling>,
     due_calls: AtomicU64,
@@ -116,6 +120,7 @@ impl Moody {
             is_shut: AtomicBool::new(false),
             is_slow: watch::Sender::new(false),
             unreadable: Mutex::new(None),
+            damaged: Mutex::default(),
             spooling: Arc::default(),
             due_calls: AtomicU64::new(0),
             refused_commits: AtomicU64::new(0),
@@ -133,6 +138,15 @@ impl Moody {
         self.is_away.store(false, Ordering::SeqCst);
     }
 
+    /// Fails like a damaged row if it is that of one of these tasks.
+    fn whole(&self, mut ids: impl Iterator<Item = TaskId>) -> Result<(), StoreError> {
+        let damaged = self.damaged.lock().unwrap().map(|(id, _)| id);
+        match ids.any(|id| Some(id) == damaged) {
+            true => Err(StoreError::Corrupt("a row".to_owned())),
+            false => Ok(()),
+        }
+    }
+
     /// The call is not even begun while the store is away.
     fn or_away<'a, T: 'a>(&self, call: impl FnOnce() -> StoreFuture<'a, T>) -> StoreFuture<'a, T> {
         if self.is_away.load(Ordering::SeqCst) {
@@ -146,6 +160,14 @@ impl Store for Moody {
     fn commit(&self, commits: Vec<Commit>) -> StoreFuture<'_, Vec<Result<Committed, Rejected>>> {
         if self.is_away.load(Ordering::SeqCst) {
             self.refused_commits.fetch_add(1, Ordering::SeqCst);
+        }
+        let steps = commits.iter().filter_map(|commit| match commit {
+            Commit::Step(of) => Some(of.id),
+            _ => None,
+        });
+        if let Err(error) = self.whole(steps) {
+            self.damaged.lock().unwrap().as_mut().unwrap().1 = true;
+            return Box::pin(async { Err(error) });
         }
         self.or_away(|| self.store.commit(commits))
     }
@@ -170,11 +192,17 @@ impl Store for Moody {
         Box::pin(async move {
             let mut is_slow = self.is_slow.subscribe();
             let _ = is_slow.wait_for(|is_slow| !is_slow).await;
-            self.or_away(|| self.store.due(query)).await
+            let mut due = self.or_away(|| self.store.due(query)).await?;
+            let aside = self.damaged.lock().unwrap().filter(|(_, is_aside)| *is_aside);
+            due.tasks.retain(|id| aside.is_none_or(|(aside, _)| *id != aside));
+            Ok(due)
         })
     }
     fn read(&self, ids: Vec<TaskId>) -> StoreFuture<'_, Vec<Option<Task>>> {
-        self.store.read(ids)
+        match self.whole(ids.iter().copied()) {
+            Err(error) => Box::pin(async { Err(error) }),
+            Ok(()) => self.store.read(ids),
+        }
     }
     fn list(&self, filter: Filter) -> StoreFuture<'_, Page> {
         self.store.list(filter)
@@ -260,6 +288,31 @@ async fn every_loop_goes_on_after_the_store_was_away() {
     upstream.answer("200 OK", "", "late, but there").await;
     let task = world.until(task.spec.id, EventKind::Succeeded).await;
     assert_eq!(task.life.status(), Status::Succeeded);
+}
+
+/// One row that could not be decoded stopped time for all: no lease, deadline or retention ended any more,
+/// and the signs of life of a whole call were lost with that of its task.
+#[tokio::test]
+async fn a_task_that_cannot_be_read_harms_no_other() {
+    let store = Moody::new();
+    let world = world(&store).await;
+    let (damaged, whole) = (world.submit(for_workers()).await, world.submit(for_workers()).await);
+    let leased = world.engine.lease(&tenant(), &queue("work"), "w", 2, Duration::ZERO).await;
+    *store.damaged.lock().unwrap() = Some((damaged.spec.id, false));
+    let report = |claimed: &Claimed| {
+        let token = LeaseToken { task: claimed.task().spec.id, nonce: claimed.nonce };
+        Report { token, progress: None, output: None, checkpoint: None }
+    };
+    let reports = leased.unwrap().iter().map(report).collect();
+    let reported = world.engine.report(Some(&tenant()), reports).await.unwrap();
+    assert_eq!(reported.iter().filter(|answer| answer.is_ok()).count(), 1);
+    world.clock.advance(Duration::from_secs(31));
+    let task = world.until(whole.spec.id, EventKind::AttemptFailed).await;
+    assert_eq!(task.life.crashes, 1, "its lease has ended");
+    let is_aside = || store.damaged.lock().unwrap().is_some_and(|(_, is_aside)| is_aside);
+    while !is_aside() {
+        tokio::task::yield_now().await;
+    }
 }
 
 /// Resolves when this counts more than `before`.
