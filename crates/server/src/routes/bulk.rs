@@ -65,7 +65,7 @@ async fn change(
     let mut tasks = Vec::with_capacity(page.tasks.len());
     let mut left_out = 0;
     for task in page.tasks {
-        if !is_visible(visitor, &task)? || !has_code(base, &task, request.code.as_deref()) {
+        if !is_visible(visitor, &task) || !has_code(base, &task, request.code.as_deref()) {
             continue;
         }
         if matches!(change, Change::Retry) && request.code.is_none() && is_unknown(&task) {

@@ -11,7 +11,7 @@ use http_body_util::BodyExt as _;
 use relais_api::lease::StoredResult;
 use relais_api::{codes, fields};
 use relais_core::{BodyKind, LeaseToken, Task};
-use relais_engine::{EngineError, RequestHead, Settle, Unread, envelope};
+use relais_engine::{EngineError, RequestHead, Unread, envelope};
 use relais_store::{StoreError, StoredBody};
 
 use crate::answer::problem::Refusal;
@@ -26,7 +26,7 @@ use crate::routes::json;
 use crate::routes::leases::token_of;
 use crate::routes::submit::check_content_type;
 use crate::routes::uploads;
-use crate::routes::worker::leased_task;
+use crate::routes::worker::{leased_task, spoil};
 
 /// The fields that say what the bytes of an input are.
 const OF_BYTES: [HeaderName; 3] = [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE];
@@ -42,21 +42,17 @@ pub(super) async fn input(
     let task = leased_task(&app, &visitor, token).await?;
     let input = match whole_input(&app, &task).await {
         Err(EngineError::Store(error)) if !error.may_pass() => {
-            // Its worker can do nothing about it, and neither could the next.
             let unread = Unread { body: BodyKind::Input, error };
-            tracing::error!(error = %unread, task = %token.task, "could not hand out an input");
-            let settle = Settle { token, outcome: unread.outcome() };
-            app.engine.settle(None, vec![settle]).await?;
+            spoil(&app, token, &unread).await?;
             return Err(Refusal::new(&codes::BODY_DAMAGED));
         }
         read => read?,
     };
-    let Some(input) = input.filter(|input| input.len > 0) else {
+    let Some((head, input)) = input.filter(|(_, input)| input.len > 0) else {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NO_CONTENT;
         return Ok(response);
     };
-    let head: RequestHead = envelope::decode(&input.head)?;
     let mut response = Response::new(body_of(&input));
     let headers = response.headers_mut();
     for (name, value) in head.fields {
@@ -69,14 +65,18 @@ pub(super) async fn input(
     Ok(response)
 }
 
-async fn whole_input(app: &App, task: &Task) -> Result<Option<StoredBody>, EngineError> {
-    let input = app.engine.body(task.spec.id, BodyKind::Input).await?;
-    match &input {
-        Some(input) => input.verify().await?,
-        None if task.spec.input_bytes == 0 => {}
-        None => return Err(StoreError::BodyDamaged("it is missing".to_owned()).into()),
+async fn whole_input(
+    app: &App,
+    task: &Task,
+) -> Result<Option<(RequestHead, StoredBody)>, EngineError> {
+    match app.engine.body(task.spec.id, BodyKind::Input).await? {
+        Some(input) => {
+            input.verify().await?;
+            Ok(Some((envelope::decode(&input.head)?, input)))
+        }
+        None if task.spec.input_bytes == 0 => Ok(None),
+        None => Err(StoreError::BodyDamaged("it is missing".to_owned()).into()),
     }
-    Ok(input)
 }
 
 /// `PUT /v1/leases/result`.

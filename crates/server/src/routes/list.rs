@@ -55,7 +55,7 @@ pub(super) async fn list(
     let mut next = page.next;
     let mut last = None;
     for task in &page.tasks {
-        if is_visible(&visitor, task)? {
+        if is_visible(&visitor, task) {
             let item = present::task_of(&app.answers, task, &viewer, Estimate::default());
             if !items.takes(&item)? {
                 next = last;
@@ -69,9 +69,10 @@ pub(super) async fn list(
 }
 
 /// Whether the visitor sees a task of its tenant in a list: one that is bound to its caller, or to
-/// a key, is not shown to somebody who has none.
-pub(super) fn is_visible(visitor: &Visitor, task: &Task) -> Result<bool, Refusal> {
-    Ok(visitor.reaches(task, &envelope::context_of(task)?.sight.access))
+/// a key, is not shown to somebody who has none. One of which it cannot be read is damaged, and
+/// takes no other out of a list.
+pub(super) fn is_visible(visitor: &Visitor, task: &Task) -> bool {
+    envelope::context_of(task).is_ok_and(|context| visitor.reaches(task, &context.sight.access))
 }
 
 /// A status by its word.

@@ -13,8 +13,8 @@ use http_body::{Frame, SizeHint};
 use relais_api::{Lease, RawJson, codes, lease};
 use relais_core::{BodyKind, LeaseToken, QueueName, State, Task, TenantName, limits};
 use relais_engine::envelope::is_json;
-use relais_engine::{Outcome, RequestHead, Settle, document, envelope};
-use relais_store::{Claimed, StoredBody};
+use relais_engine::{Outcome, RequestHead, Settle, Unread, document, envelope};
+use relais_store::{Claimed, StoreError, StoredBody};
 use tokio::sync::oneshot;
 
 use crate::answer::problem::Refusal;
@@ -113,24 +113,41 @@ pub(crate) async fn leased_task(
     }
 }
 
-/// Leases as they travel in one answer.
+/// Leases as they travel in one answer. One whose bodies are damaged ends with its task, and is not
+/// among them: it would be the next one of each call.
 ///
 /// # Errors
-/// When their bodies cannot be read.
+/// When their bodies cannot be read just now.
 pub(crate) async fn leases_of(app: &App, claimed: &[Claimed]) -> Result<Vec<Lease>, Refusal> {
     let mut room = limits::LEASE_INPUTS_BYTES_MAX;
     let mut leases = Vec::with_capacity(claimed.len());
     for claimed in claimed {
-        leases.push(lease_of(app, claimed, &mut room).await?);
+        match lease_of(app, claimed, &mut room).await {
+            Ok(lease) => leases.push(lease),
+            Err(unread) if unread.error.may_pass() => return Err(unread.error.into()),
+            Err(unread) => spoil(app, claimed.token(), &unread).await?,
+        }
     }
     Ok(leases)
+}
+
+/// Ends an attempt whose stored body is damaged: its worker can do nothing about it, and neither could
+/// the next.
+///
+/// # Errors
+/// When that cannot be stored.
+pub(crate) async fn spoil(app: &App, token: LeaseToken, unread: &Unread) -> Result<(), Refusal> {
+    tracing::error!(error = %unread, task = %token.task, "could not hand a body to a worker");
+    let settle = Settle { token, outcome: unread.outcome() };
+    app.engine.settle(None, vec![settle]).await?;
+    Ok(())
 }
 
 /// A lease as it travels.
 ///
 /// # Errors
 /// When its bodies cannot be read.
-async fn lease_of(app: &App, claimed: &Claimed, room: &mut u64) -> Result<Lease, Refusal> {
+async fn lease_of(app: &App, claimed: &Claimed, room: &mut u64) -> Result<Lease, Unread> {
     let task = claimed.task();
     let token = claimed.token();
     let mut lease = Lease {
@@ -154,15 +171,17 @@ async fn lease_of(app: &App, claimed: &Claimed, room: &mut u64) -> Result<Lease,
         deadline: Some(document::time(task.life.deadline)),
     };
     for (kind, body) in &claimed.bodies {
+        let unread = |error| Unread { body: *kind, error };
         match kind {
             BodyKind::Input => {
                 if task.spec.request.is_some() {
-                    lease.request = Some(request_of(envelope::decode(&body.head)?));
+                    let head = envelope::decode(&body.head).map_err(unread)?;
+                    lease.request = Some(request_of(head));
                 }
-                put_input(app, &mut lease, body, room).await?;
+                put_input(app, &mut lease, body, room).await.map_err(unread)?;
             }
             BodyKind::Checkpoint => {
-                let bytes = body.bytes(limits::CHECKPOINT_BYTES_MAX).await?;
+                let bytes = body.bytes(limits::CHECKPOINT_BYTES_MAX).await.map_err(unread)?;
                 lease.checkpoint = relais_api::decode(&bytes).ok();
             }
             BodyKind::Result | BodyKind::Sealed => {}
@@ -196,7 +215,7 @@ async fn put_input(
     lease: &mut Lease,
     body: &StoredBody,
     room: &mut u64,
-) -> Result<(), Refusal> {
+) -> Result<(), StoreError> {
     if body.len == 0 {
         return Ok(());
     }

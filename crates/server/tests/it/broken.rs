@@ -1,12 +1,14 @@
 //! What clients are told when the store cannot.
 
+use bytes::Bytes;
 use http::StatusCode;
+use relais_core::{BodyKind, Credentials, RequestLine, Spec};
 use relais_engine::Config;
 use relais_server::config::{Mode, ServerConfig};
-use relais_store::StoreError;
+use relais_store::{Accept, Body, Commit, Data, StoreError};
 use serde_json::json;
 
-use crate::api::{Api, get, post};
+use crate::api::{Api, get, id_of, post};
 use crate::house::Plan;
 use crate::odd_store::OddStore;
 
@@ -33,6 +35,62 @@ async fn a_store_that_cannot_is_told_apart_and_its_words_are_kept_to_ourselves()
     store.break_with(None);
     assert_eq!(api.call(get("/readyz")).await.status, StatusCode::OK);
     api.submit().await;
+}
+
+/// One task of which it cannot be read who may see it made every list that it was in a 500.
+#[tokio::test]
+async fn a_task_whose_context_is_damaged_is_left_out_of_lists() {
+    let api = Api::new().await;
+    let (mut spec, bodies) = (spec_like(&api).await, Vec::new());
+    spec.context = Bytes::from_static(b"\x01\xff");
+    let damaged = spec.id;
+    accept(&api, spec, bodies).await;
+    let list = api.call(get("/v1/tasks")).await.json();
+    assert_eq!(list["items"].as_array().unwrap().len(), 1, "{list}");
+    let many = api.call(post("/v1/tasks/cancel", &json!({"queue": "work"}))).await.json();
+    assert_eq!(many["changed"], 1, "{many}");
+    let one = api.call(get(&format!("/v1/tasks/{damaged}"))).await;
+    assert_eq!((one.status.as_u16(), one.code().as_str()), (500, "internal"));
+}
+
+/// The calls of all workers of its queue were a 500, and it was the next one again.
+#[tokio::test]
+async fn a_task_whose_request_is_damaged_ends_alone_when_it_is_leased() {
+    let api = Api::new().await;
+    let mut spec = spec_like(&api).await;
+    spec.request = Some(RequestLine::new("POST", "/imports"));
+    let (damaged, head) = (spec.id, Bytes::from_static(b"\x01\xff"));
+    let body = Body { head, data: Data::Inline(Bytes::from_static(b"1")) };
+    accept(&api, spec, vec![(BodyKind::Input, body)]).await;
+    let leases = api.call(post("/v1/queues/work/leases", &json!({"max": 2}))).await;
+    assert_eq!(leases.status, StatusCode::OK, "{}", leases.text());
+    assert_eq!(leases.json()["leases"].as_array().unwrap().len(), 1);
+    let ended = api.call(get(&format!("/v1/tasks/{damaged}"))).await.json();
+    assert_eq!(
+        (&ended["status"], &ended["problem"]["code"]),
+        (&json!("failed"), &json!("body-damaged"))
+    );
+}
+
+/// What a task would say of itself that is like one that was submitted.
+async fn spec_like(api: &Api) -> Spec {
+    let task = api.engine.task(id_of(&api.submit().await)).await.unwrap().unwrap();
+    Spec { id: api.engine.draw_id(), ..(*task.spec).clone() }
+}
+
+/// A task comes into the store as no submission would make it.
+async fn accept(api: &Api, spec: Spec, bodies: Vec<(BodyKind, Body)>) {
+    let (task, entry) = relais_core::accept(spec, Credentials::None, false);
+    let accept = Accept {
+        task,
+        entry,
+        bodies,
+        idempotency: None,
+        queue_capacity: 9,
+        tenant_capacity: 9,
+        source_capacity: 9,
+    };
+    api.store.commit(vec![Commit::Accept(Box::new(accept))]).await.unwrap().remove(0).unwrap();
 }
 
 #[tokio::test]
