@@ -10,16 +10,13 @@ use crate::fault::Fault;
 
 /// Reads what [`encode`] wrote; `what` names it for people.
 pub(crate) fn decode<'b, T: Decode<'b, ()>>(what: &str, bytes: &'b [u8]) -> Result<T, Fault> {
-    row::decode(bytes).map_err(|error| unreadable(what, &error))
+    row::decode(bytes).map_err(|error| Fault::damaged(format!("of a {what}: {error}")))
 }
 
-/// Reads an event back.
+/// Reads an event back. One that cannot be read is the damage of its task.
 pub(crate) fn decode_entry(task: TaskId, seq: u64, bytes: &[u8]) -> Result<Entry, Fault> {
-    row::decode_entry(task, seq, bytes).map_err(|error| unreadable("event", &error))
-}
-
-fn unreadable(what: &str, error: &row::Unreadable) -> Fault {
-    Fault::damaged(format!("of a {what}: {error}"))
+    let unreadable = |error| Fault::Task { n: None, why: format!("of an event: {error}") };
+    row::decode_entry(task, seq, bytes).map_err(unreadable)
 }
 
 /// An id as its column has it: bytes in the order of ids.

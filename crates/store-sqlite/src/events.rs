@@ -67,34 +67,35 @@ fn behind(conn: &Connection, id: TaskId, after: u64) -> Result<u64, Fault> {
 
 fn of_task(conn: &Connection, id: TaskId, after: u64, limit: usize) -> Result<Vec<Logged>, Fault> {
     let snapshot = conn.unchecked_transaction()?;
-    told(&snapshot, places_of(conn, id, signed(after), limit)?)
+    let mut events = Vec::new();
+    for pos in places_of(conn, id, signed(after), limit)? {
+        events.extend(told(&snapshot, id, pos)?);
+    }
+    Ok(events)
 }
 
 /// Where the first events of a task behind a number are.
-fn places_of(
-    conn: &Connection,
-    id: TaskId,
-    after: i64,
-    limit: usize,
-) -> Result<Vec<(i64, TaskId)>, Fault> {
+fn places_of(conn: &Connection, id: TaskId, after: i64, limit: usize) -> Result<Vec<i64>, Fault> {
     let mut select = conn.prepare_cached(sql::READ_PLACES)?;
     let behind = params![codec::id_bytes(id), after, signed(limit as u64)];
-    let places = select.query_map(behind, |row| Ok((row.get(0)?, id)))?;
+    let places = select.query_map(behind, |row| row.get(0))?;
     Ok(places.collect::<Result<_, _>>()?)
 }
 
-/// What the events at these places say. Of one moment with the places: an event that went in between
+/// What the event at a place says, of the moment at which the place was found: one that went in between
 /// would look like the end of its log.
-fn told(snapshot: &Transaction<'_>, places: Vec<(i64, TaskId)>) -> Result<Vec<Logged>, Fault> {
+fn told(snapshot: &Transaction<'_>, id: TaskId, pos: i64) -> Result<Option<Logged>, Fault> {
     let mut select = snapshot.prepare_cached(sql::READ_EVENT)?;
-    let mut events = Vec::with_capacity(places.len());
-    for (pos, id) in places {
-        let mut rows = select.query([pos])?;
-        if let Some(row) = rows.next()? {
-            events.push(logged(id, row)?);
-        }
+    let mut rows = select.query([pos])?;
+    rows.next()?.map(|row| logged(id, row)).transpose()
+}
+
+/// An event of many tasks; none if it cannot be read. The others can; `check` names this one.
+fn if_readable(event: Result<Option<Logged>, Fault>) -> Result<Option<Logged>, Fault> {
+    match event {
+        Err(Fault::Task { .. }) => Ok(None),
+        event => event,
     }
-    Ok(events)
 }
 
 /// Reads position, number and data.
@@ -133,47 +134,73 @@ impl Log<'_> {
     /// Merges the logs of a few tasks.
     fn of_tasks(&self, tasks: &[TaskId]) -> Result<Vec<Logged>, Fault> {
         let snapshot = self.conn.unchecked_transaction()?;
+        let mut wanted = Vec::with_capacity(tasks.len());
+        for id in tasks {
+            if self.has_label(*id)? {
+                wanted.push(*id);
+            }
+        }
+        let (mut events, mut after) = (Vec::new(), signed(self.after));
+        loop {
+            let places = self.places(&wanted, after)?;
+            for (pos, id) in &places {
+                events.extend(if_readable(told(&snapshot, *id, *pos))?);
+            }
+            match places.last() {
+                Some((last, _)) if places.len() == self.limit && events.len() < self.limit => {
+                    after = *last;
+                }
+                _ => break,
+            }
+        }
+        events.truncate(self.limit);
+        Ok(events)
+    }
+
+    /// Where the first events of some tasks behind a position are.
+    fn places(&self, tasks: &[TaskId], after: i64) -> Result<Vec<(i64, TaskId)>, Fault> {
         let mut seq_at = self.conn.prepare_cached(sql::READ_SEQ_AT)?;
         let mut places: Vec<(i64, TaskId)> = Vec::new();
         for id in tasks {
-            if !self.has_label(*id)? {
-                continue;
-            }
-            let seen = params![codec::id_bytes(*id), self.tenant.as_str(), signed(self.after)];
+            let seen = params![codec::id_bytes(*id), self.tenant.as_str(), after];
             if let Some(seq) = seq_at.query_row(seen, |row| row.get::<_, Option<i64>>(0))? {
-                places.extend(places_of(self.conn, *id, seq, self.limit)?);
+                let of_task = places_of(self.conn, *id, seq, self.limit)?;
+                places.extend(of_task.into_iter().map(|pos| (pos, *id)));
             }
         }
         places.sort_unstable();
         places.dedup();
         places.truncate(self.limit);
-        told(&snapshot, places)
+        Ok(places)
     }
 
     fn has_label(&self, id: TaskId) -> Result<bool, Fault> {
         let Some(label) = self.label else { return Ok(true) };
-        let task = crate::read::tasks(self.conn, &[id])?.pop().flatten();
-        Ok(task.is_some_and(|task| task.spec.labels.contains(label)))
+        match crate::read::tasks(self.conn, &[id]) {
+            // Its labels cannot be read either.
+            Err(Fault::Task { .. }) => Ok(false),
+            tasks => {
+                Ok(tasks?.pop().flatten().is_some_and(|task| task.spec.labels.contains(label)))
+            }
+        }
     }
 
     /// Goes through the log of the tenant.
     fn of_all(&self) -> Result<Vec<Logged>, Fault> {
         let mut select = self.conn.prepare_cached(sql::READ_LOG)?;
         let mut events = Vec::new();
-        let row_limit = if self.label.is_some() { -1 } else { signed(self.limit as u64) };
-        let mut rows =
-            select.query(params![signed(self.after), self.tenant.as_str(), row_limit])?;
+        let mut rows = select.query(params![signed(self.after), self.tenant.as_str()])?;
         while events.len() < self.limit
             && let Some(row) = rows.next()?
         {
             if let Some(label) = self.label {
-                let spec: Spec = codec::decode("task", row.get_ref(4)?.as_blob()?)?;
-                if !spec.labels.contains(label) {
+                let spec = codec::decode::<Spec>("task", row.get_ref(4)?.as_blob()?);
+                if !spec.is_ok_and(|spec| spec.labels.contains(label)) {
                     continue;
                 }
             }
             let id = codec::id_of(row.get_ref(3)?.as_blob()?)?;
-            events.push(logged(id, row)?);
+            events.extend(if_readable(logged(id, row).map(Some))?);
         }
         Ok(events)
     }

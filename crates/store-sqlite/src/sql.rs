@@ -280,7 +280,7 @@ pub(crate) const READ_LOG: &str = "select event.pos, event.seq, event.data, task
     where event.pos > ?1 and task.pool_id in (select pool.id from pool
         join queue on queue.id = queue_id join tenant on tenant.id = tenant_id
         where tenant.name = ?2 and purpose = 0 limit -1)
-    order by event.pos limit ?3";
+    order by event.pos limit -1";
 /// Entries of all tenants after a position, up to another.
 pub(crate) const READ_CHANGES: &str = "select event.pos, event.seq, event.data, task.id, task.spec,
     task.life from event join task on task.n = event.n

@@ -2,8 +2,8 @@
 
 use relais_core::{Command, Order, Policy, TaskId, Timestamp};
 use relais_store::conformance::World;
-use relais_store::conformance::fixture::{from, policy, task};
-use relais_store::{Commit, Filter, Health, Store as _, StoreError};
+use relais_store::conformance::fixture::{from, policy, task, tenant};
+use relais_store::{Commit, EventQuery, Filter, Health, Store as _, StoreError};
 use relais_store_sqlite::SqliteStore;
 
 use crate::{file_in, new_folder, world_in};
@@ -92,6 +92,35 @@ async fn tasks_that_cannot_be_read_do_not_hold_up_their_queue() {
             "its lane is held in strict order"
         );
     }
+}
+
+/// One event that could not be read, and the store said of itself that it was damaged: no balancer sent it
+/// anything more. Streams over many tasks had nothing to tell.
+#[tokio::test]
+async fn an_event_that_cannot_be_read_harms_no_other_log() {
+    let folder = new_folder();
+    let (world, store) = world_in(&folder);
+    let bad = world.accept(task().label("k", "v")).await;
+    let good = world.accept(task().label("k", "v")).await;
+    for id in [bad, good] {
+        world.step(id, Command::Cancel, 1).await;
+    }
+    let conn = rusqlite::Connection::open(file_in(&folder)).expect("it opens");
+    conn.execute("update event set data = x'0909' where pos = 1", []).expect("it works");
+    let of_task = |id| store.events(EventQuery::Task { id, after: 0, limit: 9 });
+    assert!(matches!(of_task(bad).await, Err(StoreError::Corrupt(_))));
+    assert_eq!(of_task(good).await.expect("it is whole").len(), 2);
+    let label = Some(("k".to_owned(), "v".to_owned()));
+    for (tasks, label) in [(vec![bad, good], None), (Vec::new(), label), (Vec::new(), None)] {
+        let tenant = tenant("default");
+        let query = EventQuery::Store { tenant, tasks, label, after: 0, limit: 2 };
+        let told = store.events(query).await.expect("the others are told");
+        let places: Vec<_> = told.iter().map(|event| event.pos).collect();
+        assert_eq!(places, [2, 3], "as many as were asked for");
+    }
+    assert_eq!(store.health(), Health::Ready, "it says nothing about the rest");
+    let report = SqliteStore::check(&file_in(&folder), true).expect("it is a store");
+    assert!(report.damaged.iter().any(|damage| damage.contains("event 1")), "{report:?}");
 }
 
 #[tokio::test]
