@@ -75,7 +75,6 @@ impl Scribe<'_> {
         self.append(n, 0, std::slice::from_ref(&accept.entry))?;
         self.store_belongings(accept, n, queue)?;
         let line_id = self.ledger.lanes.line(home).id;
-        self.changed.push(accept.task.spec.id);
         self.recent.keep(TaskRow::new(n, line_id, standing, pos, accept.task.clone()));
         let changed = Box::new(accept.changed(position(pos)));
         Ok(Ok(Committed::Accepted { changed, place }))

@@ -190,19 +190,6 @@ impl Housekeeper {
         before > 0 && self.log.pages.load(Ordering::Relaxed) == 0
     }
 
-    /// What removes files beside the writer, too.
-    pub(crate) fn unlinker(&self) -> Unlinker {
-        Unlinker { chores: self.chores.clone(), shared: self.shared.clone() }
-    }
-}
-
-/// Has files of erased bodies removed. The thread ends when this is dropped, too.
-pub(crate) struct Unlinker {
-    chores: SyncSender<Chore>,
-    shared: Arc<Shared>,
-}
-
-impl Unlinker {
     pub(crate) fn unlink(&self, files: Vec<String>) {
         if let Err(TrySendError::Full(chore) | TrySendError::Disconnected(chore)) =
             self.chores.try_send(Chore::Unlink(files))

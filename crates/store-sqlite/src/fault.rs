@@ -183,14 +183,9 @@ impl Condition {
         self.is_away.load(Ordering::Relaxed)
     }
 
-    /// Whether nothing may be written any more.
-    pub(crate) fn is_dead(&self) -> bool {
-        self.level.load(Ordering::Relaxed) == DEAD
-    }
-
     /// Why nothing may be written, for good or until the files are back.
     pub(crate) fn refusal(&self) -> Option<StoreError> {
-        if self.is_dead() {
+        if self.level.load(Ordering::Relaxed) == DEAD {
             return Some(StoreError::Unavailable(self.text()));
         }
         self.away().map(StoreError::Unavailable)

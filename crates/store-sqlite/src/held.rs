@@ -1,11 +1,11 @@
-//! The only descriptors of the database and its log that are ours, and what they tell: that the file is
-//! whole, that no other server has it, and that it still is where it was.
+//! The only descriptor of the database that is ours, and what it tells: that the file is whole,
+//! that no other server has it, and that it still is where it was.
 //!
 //! POSIX takes all locks of a process on a file away when *any* of its descriptors of that file is
 //! closed, and SQLite tells other programs by such locks that it has the file: without them
 //! the next to look at it takes itself for the last, and removes the log. So nothing but
 //! this module opens the database (`cargo xtask tidy` holds it), before SQLite does, and
-//! closes it after SQLite has. The log has no locks: they are on the database and on the index.
+//! closes it after SQLite has.
 
 use std::fs::{self, File, Permissions, TryLockError};
 use std::io;
@@ -101,11 +101,6 @@ impl Held {
             return Err(OpenError::Truncated { found, expected });
         }
         Ok(())
-    }
-
-    /// The log, to make durable what SQLite has written into it.
-    pub(crate) fn log(&self) -> io::Result<File> {
-        File::open(beside(&self.path, LOG))
     }
 
     /// Remembers which files SQLite works on, once it has opened all of them.

@@ -1,7 +1,7 @@
 //! The embedded store: one SQLite file, its log, and a folder of large bodies beside it.
 //!
-//! One thread writes, in transactions that gather whatever has arrived (`writer`); one makes them durable
-//! (`syncer`); one copies the log (`checkpoint`); a few connections read (`readers`). What changes a task is decided
+//! One thread writes, in transactions that gather whatever has arrived (`writer`); one copies the
+//! log beside it (`checkpoint`); a few connections read (`readers`). What changes a task is decided
 //! by `relais_core::step`, inside the transaction (`scribe`). Not here: HTTP, clocks, randomness.
 
 mod accept;
@@ -27,7 +27,6 @@ mod open;
 mod read;
 mod readers;
 mod recent;
-mod request;
 mod reserve;
 mod row;
 mod scribe;
@@ -35,10 +34,8 @@ mod shared;
 mod spool;
 mod sql;
 mod step;
-mod syncer;
 mod system;
 mod tidy;
-mod unsynced;
 mod writer;
 
 use std::fmt;
@@ -59,9 +56,9 @@ pub use copy::CopyError;
 use fault::Fault;
 use open::Parts;
 pub use open::{OpenError, Options};
-use request::Request;
 use spool::FileSpool;
 use system::Machine;
+use writer::Request;
 
 /// A store in one SQLite file.
 #[derive(Clone)]
@@ -240,7 +237,6 @@ impl Store for SqliteStore {
             let Some(notices) = notices else { return Ok(Changes::Gap { head }) };
             let read = self.page(move |conn| changes::entries(conn, (after, head), limit));
             let (entries, upto) = read.await?;
-            self.parts.shared.unsynced.all().await?;
             Ok(Changes::merged(entries, notices, (after, upto)))
         })
     }
@@ -255,45 +251,24 @@ impl Store for SqliteStore {
     }
 
     fn read(&self, ids: Vec<TaskId>) -> StoreFuture<'_, Vec<Option<Task>>> {
-        Box::pin(async move {
-            let wanted = ids.clone();
-            let tasks = if ids.len() <= READ_HERE_MAX {
-                self.point(move |conn| read::tasks(conn, &ids)).await?
-            } else {
-                self.page(move |conn| read::tasks(conn, &ids)).await?
-            };
-            self.parts.shared.unsynced.tasks(&wanted).await?;
-            Ok(tasks)
-        })
+        if ids.len() <= READ_HERE_MAX {
+            self.point(move |conn| read::tasks(conn, &ids))
+        } else {
+            self.page(move |conn| read::tasks(conn, &ids))
+        }
     }
 
     fn list(&self, filter: Filter) -> StoreFuture<'_, Page> {
-        Box::pin(async move {
-            let page = self.page(move |conn| list::page(conn, &filter)).await?;
-            self.parts.shared.unsynced.all().await?;
-            Ok(page)
-        })
+        self.page(move |conn| list::page(conn, &filter))
     }
 
     fn events(&self, query: EventQuery) -> StoreFuture<'_, Vec<Logged>> {
         Box::pin(async move {
-            let of = match &query {
-                EventQuery::Task { id, .. } => Some(*id),
-                EventQuery::Store { .. } => None,
-            };
             // A thread for each of a thousand streams that open together would cost more than they do.
-            let events =
-                if self.point(|conn| events::are_few(conn, &query, EVENTS_HERE_MAX)).await? {
-                    self.point(|conn| events::events(conn, &query)).await?
-                } else {
-                    self.page(move |conn| events::events(conn, &query)).await?
-                };
-            let unsynced = &self.parts.shared.unsynced;
-            match of {
-                Some(id) => unsynced.tasks(&[id]).await?,
-                None => unsynced.all().await?,
+            if self.point(|conn| events::are_few(conn, &query, EVENTS_HERE_MAX)).await? {
+                return self.point(|conn| events::events(conn, &query)).await;
             }
-            Ok(events)
+            self.page(move |conn| events::events(conn, &query)).await
         })
     }
 
@@ -301,8 +276,6 @@ impl Store for SqliteStore {
         self.point(events::last_pos)
     }
 
-    /// Waits for no sync: a body changes together with its task only, and who asks for one has read
-    /// the task or was answered that it changed.
     fn body(&self, task: TaskId, kind: BodyKind) -> StoreFuture<'_, Option<StoredBody>> {
         let files = &self.parts.shared.files;
         self.point(move |conn| read::body(conn, files, task, kind))

@@ -40,8 +40,6 @@ pub(crate) struct Scribe<'c> {
     pub(crate) living: usize,
     /// Files of bodies to be removed once the transaction is durable.
     pub(crate) unlinks: Vec<String>,
-    /// Tasks that the transaction changes.
-    pub(crate) changed: Vec<TaskId>,
     /// Spilled bodies that the transaction decided about: the store's own once it is durable.
     pub(crate) decided: Vec<Unclaimed>,
     /// The queue whose idle lanes were swept last.
@@ -74,7 +72,6 @@ impl<'c> Scribe<'c> {
             notices: Vec::new(),
             living: 0,
             unlinks: Vec::new(),
-            changed: Vec::new(),
             decided: Vec::new(),
             swept: 0,
             spec_bytes: Vec::new(),
@@ -88,7 +85,6 @@ impl<'c> Scribe<'c> {
     /// Forgets everything a failed transaction may have changed, and reads it anew.
     pub(crate) fn start_over(&mut self) -> Result<(), Fault> {
         self.unlinks.clear();
-        self.changed.clear();
         self.has_given = false;
         self.notices.clear();
         self.recent = Recent::new(self.recent.kept_max());
@@ -227,7 +223,6 @@ impl<'c> Scribe<'c> {
         before: Standing,
         after: Standing,
     ) -> Result<(), Fault> {
-        self.changed.push(row.task.spec.id);
         encode_life(row.started, &row.task.life, &mut self.life_bytes);
         let (hot, life) = (&mut self.hot, &self.life_bytes);
         let (due_at, status) = (row.task.due_at(), after.status as i64);

@@ -9,7 +9,6 @@ use crate::bodies::BodyFiles;
 use crate::fault::{Condition, Fault};
 use crate::held::Places;
 use crate::reserve::Reserve;
-use crate::unsynced::Unsynced;
 
 /// What the threads of a store share.
 pub(crate) struct Shared {
@@ -17,15 +16,14 @@ pub(crate) struct Shared {
     pub(crate) files: Arc<BodyFiles>,
     pub(crate) reserve: Reserve,
     pub(crate) places: Places,
-    pub(crate) unsynced: Unsynced,
     notices: Mutex<Notices>,
 }
 
 impl Shared {
     pub(crate) fn new(files: BodyFiles, reserve: Reserve, places: Places) -> Self {
         let condition = Condition::default();
-        let (unsynced, notices) = (Unsynced::default(), Mutex::default());
-        Self { condition, files: Arc::new(files), reserve, places, unsynced, notices }
+        let notices = Mutex::default();
+        Self { condition, files: Arc::new(files), reserve, places, notices }
     }
 
     /// What was committed since the store was opened that is in no log.
@@ -50,11 +48,6 @@ impl Shared {
         };
         let rest = room.checked_sub(bytes);
         rest.inspect(|rest| self.reserve.leave_unasked(*rest)).is_some()
-    }
-
-    /// Whether there is room to write something new, besides what is kept for all else.
-    pub(crate) fn has_room_to_write(&self) -> bool {
-        !self.reserve.is_spent() && self.reserve.room().is_some()
     }
 
     /// Notes that there is too little room for what is new.

@@ -76,7 +76,6 @@ impl Scribe<'_> {
         let home = self.home(&row)?;
         let pool = self.ledger.lanes.line(home).pool;
         let tenant = self.ledger.tenant_id(self.ledger.pool(pool).queue);
-        self.changed.push(id);
         self.erase_events(row.last_pos)?;
         self.erase_bodies(row.n)?;
         for (key, value) in &row.task.spec.labels {

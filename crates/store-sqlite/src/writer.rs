@@ -1,32 +1,67 @@
-//! The one thread that writes: gathers what has arrived into one transaction, commits it, and hands it to
-//! the thread that makes it durable and answers (`syncer`).
+//! The one thread that writes: gathers what has arrived, writes it in one
+//! transaction, then answers.
 //!
-//! Nothing waits for company: a transaction is committed as soon as the one before is durable. Until
-//! then it takes what arrives.
+//! Nothing waits for company: while a transaction is made durable, the next gathers by itself.
 
-use std::fs::File;
-use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
-use relais_core::{TaskId, limits};
-use relais_store::{StoreError, Unclaimed};
+use relais_core::{Timestamp, limits};
+use relais_store::{
+    Beat, Body, Claim, Claims, Commit, Committed, Data, Nodes, Pool, Rejected, StoreError,
+    Unclaimed,
+};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::checkpoint::Housekeeper;
 use crate::fault::{Fault, Meaning};
-use crate::request::{
-    Answer, Reply, Request, brings_something_new, bytes_of, is_close, refuse, refuse_new, size_of,
-};
 use crate::scribe::Scribe;
 use crate::shared::Shared;
 use crate::sql;
-use crate::syncer::{Syncer, Written};
+
+type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 /// Bytes of bodies gathered into one write: bounds the log, and how long all of them wait.
 const BYTES_PER_WRITE_MAX: u64 = 8 << 20;
+
+/// What the writer is asked.
+pub(crate) enum Request {
+    Commit {
+        commits: Vec<Commit>,
+        reply: Reply<Vec<Result<Committed, Rejected>>>,
+    },
+    Claim {
+        claim: Box<Claim>,
+        reply: Reply<Claims>,
+    },
+    Tidy {
+        now: Timestamp,
+        limit: usize,
+        reply: Reply<Vec<Pool>>,
+    },
+    Beat {
+        beat: Beat,
+        reply: Reply<Nodes>,
+    },
+    /// Steps of the virtual machine so far.
+    Effort {
+        reply: Reply<i64>,
+    },
+    /// The last one.
+    Close,
+}
+
+/// What it answers, once that is durable.
+enum Answer {
+    Commit(Vec<Result<Committed, Rejected>>),
+    Claim(Claims),
+    Tidy(Vec<Pool>),
+    Beat(Nodes),
+    Effort(i64),
+    Close,
+}
 
 /// The writer as its store sees it.
 pub(crate) struct Writer {
@@ -39,28 +74,22 @@ impl Writer {
     pub(crate) fn start(
         mut conn: Connection,
         shared: Arc<Shared>,
-        (housekeeper, log): (Housekeeper, File),
+        housekeeper: Housekeeper,
         tasks_kept: usize,
     ) -> Result<Self, Fault> {
         let (requests, incoming) = mpsc::channel(limits::WRITER_QUEUE_MAX);
-        let (hooked, is_written) = (housekeeper.log.clone(), Arc::new(AtomicBool::new(false)));
-        let written = is_written.clone();
+        let log = housekeeper.log.clone();
         conn.wal_hook(Some(move |_: &mut _, count| {
-            hooked.pages.store(u32::try_from(count).unwrap_or(u32::MAX), Ordering::Relaxed);
-            written.store(true, Ordering::Relaxed);
+            log.pages.store(u32::try_from(count).unwrap_or(u32::MAX), Ordering::Relaxed);
             Ok(())
         }))?;
-        let (unlinker, weak) = (housekeeper.unlinker(), requests.downgrade());
-        let syncer = Syncer::start(log, shared.clone(), unlinker, weak)?;
         let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
         let run = move || {
             let _watch = Watch(shared.clone());
             match Scribe::new(&conn, &shared, tasks_kept) {
                 Ok(scribe) => {
                     let _ = ready.send(Ok(()));
-                    let (is_stale, patience) = (false, (0, 0));
-                    let desk = Desk { scribe, syncer, housekeeper, is_written, is_stale, patience };
-                    desk.work(Intake { incoming, next: None });
+                    Desk { scribe, housekeeper, is_stale: false, patience: (0, 0) }.work(incoming);
                 }
                 Err(fault) => {
                     let _ = ready.send(Err(fault));
@@ -126,10 +155,7 @@ impl Drop for Watch {
 /// The thread's own.
 struct Desk<'c> {
     scribe: Scribe<'c>,
-    syncer: Syncer,
     housekeeper: Housekeeper,
-    /// Whether anything was written since this was last looked at.
-    is_written: Arc<AtomicBool>,
     /// What is in mind may differ from what is stored.
     is_stale: bool,
     /// Times that what is new is refused before room is looked for again, and how many are left.
@@ -140,74 +166,33 @@ struct Desk<'c> {
 /// quota): seldom enough, and never too seldom.
 const PATIENCE_MAX: u32 = 16;
 
-/// What arrives.
-struct Intake {
-    incoming: mpsc::Receiver<Request>,
-    /// The first of the next transaction, where this one could not take it.
-    next: Option<Request>,
-}
-
-impl Intake {
-    /// The first of a transaction; `None` when nothing more will come.
-    fn first(&mut self) -> Option<Request> {
-        self.next.take().or_else(|| self.incoming.blocking_recv())
-    }
-}
-
-/// A transaction that is being filled.
-struct Filling<'a> {
-    intake: &'a mut Intake,
-    syncer: &'a Syncer,
-    shared: &'a Shared,
-    size: usize,
-    bytes: u64,
-    /// Whether it is known that there is room for what is new.
-    has_room: bool,
-}
-
-impl Filling<'_> {
-    /// What else belongs into the transaction: what is there, and until the one before is durable also
-    /// what comes. `None` when it is to be committed.
-    fn next(&mut self) -> Option<Request> {
-        if self.size >= limits::COMMITS_PER_WRITE_MAX || self.bytes >= BYTES_PER_WRITE_MAX {
-            return None;
-        }
-        let request = match self.intake.incoming.try_recv() {
-            Ok(request) => request,
-            Err(_) if self.syncer.is_busy() => self.intake.incoming.blocking_recv()?,
-            Err(_) => return None,
-        };
-        if brings_something_new(&request) && !self.has_room {
-            self.has_room = self.shared.has_room_to_write();
-            if !self.has_room {
-                self.intake.next = Some(request);
-                return None;
-            }
-        }
-        self.count(&request);
-        Some(request)
-    }
-
-    fn count(&mut self, request: &Request) {
-        self.size += size_of(request);
-        self.bytes += bytes_of(request);
-    }
-}
-
 impl Desk<'_> {
-    fn work(mut self, mut intake: Intake) {
-        while let Some(request) = intake.first() {
-            if !matches!(request, Request::Synced) && self.write(vec![request], Some(&mut intake)) {
+    fn work(mut self, mut incoming: mpsc::Receiver<Request>) {
+        let mut gathered = Vec::new();
+        while let Some(request) = incoming.blocking_recv() {
+            let (mut size, mut bytes) = (size_of(&request), bytes_of(&request));
+            gathered.push(request);
+            while size < limits::COMMITS_PER_WRITE_MAX
+                && bytes < BYTES_PER_WRITE_MAX
+                && let Ok(request) = incoming.try_recv()
+            {
+                size += size_of(&request);
+                bytes += bytes_of(&request);
+                gathered.push(request);
+            }
+            let is_last = gathered.iter().any(|request| matches!(request, Request::Close));
+            self.write(std::mem::take(&mut gathered));
+            if is_last {
                 break;
             }
         }
     }
 
-    /// Writes requests, and what else arrives; if that fails, in smaller parts, so that one
-    /// bad request harms no other. Answers whether one of them was the last.
-    fn write(&mut self, requests: Vec<Request>, intake: Option<&mut Intake>) -> bool {
+    /// Writes what was gathered; if that fails, in smaller parts, so that one
+    /// bad request harms no other.
+    fn write(&mut self, requests: Vec<Request>) {
         if requests.is_empty() {
-            return false;
+            return;
         }
         let shared = self.scribe.shared;
         // What was found away may be back. Otherwise the one look is that after the commit.
@@ -215,43 +200,36 @@ impl Desk<'_> {
             shared.look_at_places();
         }
         if let Some(refusal) = shared.condition.refusal() {
-            let is_last = requests.iter().any(is_close);
             requests.into_iter().for_each(|request| refuse(request, &refusal));
-            return is_last;
+            return;
         }
-        let mut requests = if self.may_accept(&requests) { requests } else { refuse_new(requests) };
-        let done = self.attempt_past_strange(&mut requests, intake);
-        let is_last = requests.iter().any(is_close);
-        match done {
-            Ok(answers) => self.hand(requests, answers),
+        let requests = if self.may_accept(&requests) { requests } else { refuse_new(requests) };
+        match self.attempt_past_strange(&requests) {
+            Ok(answers) => {
+                shared.look_at_places();
+                if shared.condition.is_full() && self.has_room_after(&requests) {
+                    shared.condition.has_room();
+                }
+                // What is new and no start would find is not promised to anybody, whenever its file
+                // went. All else is stored, and answered so: nobody would run what is claimed if
+                // its claim were told otherwise. The next is refused before it is written.
+                let refusal = shared.condition.refusal();
+                for (request, answer) in requests.into_iter().zip(answers) {
+                    match &refusal {
+                        Some(refusal) if brings_something_new(&request) => refuse(request, refusal),
+                        _ => give(request, answer),
+                    }
+                }
+            }
             Err(fault) => self.retry(requests, &fault),
         }
-        is_last
-    }
-
-    /// Has what was committed made durable, and answered then.
-    fn hand(&mut self, requests: Vec<Request>, answers: Vec<Answer>) {
-        let shared = self.scribe.shared;
-        let is_new = requests.iter().any(brings_something_new);
-        let has_room = shared.condition.is_full() && self.has_room_after(is_new);
-        self.syncer.hand(Written {
-            requests,
-            answers,
-            head: self.scribe.head(),
-            notices: std::mem::take(&mut self.scribe.notices),
-            living: self.scribe.living,
-            unlinks: std::mem::take(&mut self.scribe.unlinks),
-            must_sync: self.is_written.swap(false, Ordering::Relaxed),
-            has_room,
-        });
-        self.scribe.ledger.lanes.trim(self.scribe.recent.kept_max());
-        self.housekeeper.committed();
     }
 
     /// Whether there is room for what is new, if anything is.
     fn may_accept(&mut self, requests: &[Request]) -> bool {
         let shared = self.scribe.shared;
-        if !requests.iter().any(brings_something_new) || shared.has_room_to_write() {
+        let (is_spent, has_room) = (shared.reserve.is_spent(), || shared.reserve.room().is_some());
+        if !requests.iter().any(brings_something_new) || (!is_spent && has_room()) {
             return true;
         }
         // The file never shrinks: what was erased within it is room as well.
@@ -259,7 +237,7 @@ impl Desk<'_> {
             return true;
         }
         shared.note_full();
-        if !shared.reserve.is_spent() || !shared.reserve.could_return() {
+        if !is_spent || !shared.reserve.could_return() {
             return false;
         }
         let (waits, left) = self.patience;
@@ -275,7 +253,8 @@ impl Desk<'_> {
 
     /// Whether what was just written says that there is room again. What was erased within the file
     /// is room as well, which no disk tells of.
-    fn has_room_after(&self, is_new: bool) -> bool {
+    fn has_room_after(&self, written: &[Request]) -> bool {
+        let is_new = written.iter().any(brings_something_new);
         (is_new && self.scribe.shared.reserve.room().is_some()) || self.has_free_pages()
     }
 
@@ -307,7 +286,7 @@ impl Desk<'_> {
                 // What the log holds may find its place in the database, and leave its own.
                 let is_new_log = self.housekeeper.checkpoint();
                 if is_first || had_new || is_new_log {
-                    self.write(requests, None);
+                    self.write(requests);
                 } else {
                     self.write_in_parts(requests, &error);
                 }
@@ -328,24 +307,20 @@ impl Desk<'_> {
             return;
         }
         let rest = requests.split_off(requests.len() / 2);
-        self.write(requests, None);
-        self.write(rest, None);
+        self.write(requests);
+        self.write(rest);
     }
 
     /// Attempts what is asked; each task in the way that cannot be read is
     /// set aside, and named once.
-    fn attempt_past_strange(
-        &mut self,
-        requests: &mut Vec<Request>,
-        mut intake: Option<&mut Intake>,
-    ) -> Result<Vec<Answer>, Fault> {
+    fn attempt_past_strange(&mut self, requests: &[Request]) -> Result<Vec<Answer>, Fault> {
         loop {
-            let fault = match self.attempt(requests, intake.take()) {
+            let fault = match self.attempt(|scribe| answer_all(scribe, requests)) {
                 Err(fault) => fault,
                 done => return done,
             };
             let Fault::Task { n: Some(n), .. } = fault else { return Err(fault) };
-            match self.set_aside(n)? {
+            match self.attempt(|scribe| scribe.set_aside(n))? {
                 Some(task) => {
                     tracing::error!(%task, "set aside, because its row is damaged: {fault}");
                 }
@@ -355,40 +330,10 @@ impl Desk<'_> {
         }
     }
 
-    /// Answers all requests, and adds to them what else arrives.
-    fn attempt(
-        &mut self,
-        requests: &mut Vec<Request>,
-        intake: Option<&mut Intake>,
-    ) -> Result<Vec<Answer>, Fault> {
-        self.transaction(|scribe, syncer| {
-            let mut answers = Vec::with_capacity(requests.len());
-            for request in &*requests {
-                answers.push(answer(scribe, request)?);
-            }
-            let Some(intake) = intake else { return Ok(answers) };
-            let (shared, has_room) = (scribe.shared, requests.iter().any(brings_something_new));
-            let mut filling = Filling { intake, syncer, shared, size: 0, bytes: 0, has_room };
-            requests.iter().for_each(|request| filling.count(request));
-            while let Some(request) = filling.next() {
-                requests.push(request);
-                answers.push(answer(scribe, requests.last().expect("it was pushed"))?);
-            }
-            Ok(answers)
-        })
-    }
-
-    fn set_aside(&mut self, n: i64) -> Result<Option<TaskId>, Fault> {
-        let aside = self.transaction(|scribe, _| scribe.set_aside(n))?;
-        // Nobody is answered for that, and what follows is only committed when it is durable.
-        self.hand(Vec::new(), Vec::new());
-        Ok(aside)
-    }
-
     /// One transaction. After an error nothing of it is left, in the store or in mind.
-    fn transaction<T>(
+    fn attempt<T>(
         &mut self,
-        work: impl FnOnce(&mut Scribe<'_>, &Syncer) -> Result<T, Fault>,
+        work: impl FnOnce(&mut Scribe<'_>) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
         if self.is_stale {
             self.scribe.start_over()?;
@@ -407,30 +352,36 @@ impl Desk<'_> {
             // Where the end is not known, a row may name them.
             decided.iter().for_each(Unclaimed::claim);
         }
-        done
-    }
-
-    /// Commits only when the transaction before is durable: so never more than one is not.
-    fn transact<T>(
-        &mut self,
-        work: impl FnOnce(&mut Scribe<'_>, &Syncer) -> Result<T, Fault>,
-    ) -> Result<T, Fault> {
-        self.scribe.hot.begin.execute([])?;
-        let done = work(&mut self.scribe, &self.syncer)?;
-        self.scribe.flush()?;
-        self.syncer.wait();
-        let shared = self.scribe.shared;
-        if shared.condition.is_dead() {
-            return Err(Fault::Fsync(io::Error::other("that of the transaction before failed")));
+        let done = done?;
+        let (head, notices) = (self.scribe.head(), std::mem::take(&mut self.scribe.notices));
+        {
+            let mut known = self.scribe.shared.notices();
+            known.add(head, notices);
+            known.tell(self.scribe.living);
         }
-        shared.unsynced.begin(&mut self.scribe.changed);
-        let committed = self.scribe.hot.commit.execute([]);
-        if committed.is_err() {
-            shared.unsynced.end();
+        self.scribe.ledger.lanes.trim(self.scribe.recent.kept_max());
+        let files = std::mem::take(&mut self.scribe.unlinks);
+        if !files.is_empty() {
+            self.housekeeper.unlink(files);
         }
-        committed?;
+        self.housekeeper.committed();
         Ok(done)
     }
+
+    fn transact<T>(
+        &mut self,
+        work: impl FnOnce(&mut Scribe<'_>) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        self.scribe.hot.begin.execute([])?;
+        let done = work(&mut self.scribe)?;
+        self.scribe.flush()?;
+        self.scribe.hot.commit.execute([])?;
+        Ok(done)
+    }
+}
+
+fn answer_all(scribe: &mut Scribe<'_>, requests: &[Request]) -> Result<Vec<Answer>, Fault> {
+    requests.iter().map(|request| answer(scribe, request)).collect()
 }
 
 fn answer(scribe: &mut Scribe<'_>, request: &Request) -> Result<Answer, Fault> {
@@ -444,6 +395,72 @@ fn answer(scribe: &mut Scribe<'_>, request: &Request) -> Result<Answer, Fault> {
         Request::Tidy { now, limit, .. } => Answer::Tidy(scribe.tidy(*now, *limit)?),
         Request::Beat { beat, .. } => Answer::Beat(scribe.beat(beat)?),
         Request::Effort { .. } => Answer::Effort(scribe.hot.vm_steps()),
-        Request::Synced | Request::Close => Answer::Nothing,
+        Request::Close => Answer::Close,
     })
+}
+
+/// How much of a transaction a request is.
+fn size_of(request: &Request) -> usize {
+    match request {
+        Request::Commit { commits, .. } => commits.len(),
+        Request::Claim { claim, .. } => claim.nonces.len(),
+        Request::Tidy { .. } | Request::Beat { .. } | Request::Effort { .. } | Request::Close => 1,
+    }
+}
+
+/// Bytes of bodies that a request brings.
+fn bytes_of(request: &Request) -> u64 {
+    let Request::Commit { commits, .. } = request else { return 0 };
+    let of_bodies = |bodies: &[(_, Body)]| -> u64 {
+        let inline = |body: &Body| matches!(body.data, Data::Inline(_)).then_some(body.data.len());
+        bodies.iter().filter_map(|(_, body)| inline(body)).sum()
+    };
+    let of_commit = |commit: &Commit| match commit {
+        Commit::Accept(accept) => of_bodies(&accept.bodies),
+        Commit::Step(of) => of_bodies(&of.bodies),
+        Commit::Erase { .. } | Commit::Queue { .. } | Commit::Secret { .. } => 0,
+    };
+    commits.iter().map(of_commit).sum()
+}
+
+/// Whether a request adds tasks, which a full disk has no room for.
+fn brings_something_new(request: &Request) -> bool {
+    match request {
+        Request::Commit { commits, .. } => {
+            commits.iter().any(|commit| matches!(commit, Commit::Accept(_)))
+        }
+        _ => false,
+    }
+}
+
+/// Refuses what is new, for want of room; the rest is left.
+fn refuse_new(requests: Vec<Request>) -> Vec<Request> {
+    let (new, old): (Vec<_>, Vec<_>) = requests.into_iter().partition(brings_something_new);
+    new.into_iter().for_each(|request| refuse(request, &StoreError::Full));
+    old
+}
+
+/// Whoever does not wait any more is not missed.
+fn give(request: Request, answer: Answer) {
+    match (request, answer) {
+        (Request::Commit { reply, .. }, Answer::Commit(answer)) => _ = reply.send(Ok(answer)),
+        (Request::Claim { reply, .. }, Answer::Claim(answer)) => _ = reply.send(Ok(answer)),
+        (Request::Tidy { reply, .. }, Answer::Tidy(answer)) => _ = reply.send(Ok(answer)),
+        (Request::Beat { reply, .. }, Answer::Beat(answer)) => _ = reply.send(Ok(answer)),
+        (Request::Effort { reply }, Answer::Effort(answer)) => _ = reply.send(Ok(answer)),
+        (Request::Close, Answer::Close) => {}
+        _ => unreachable!("answers are in the order of their requests"),
+    }
+}
+
+fn refuse(request: Request, error: &StoreError) {
+    let error = error.clone();
+    match request {
+        Request::Commit { reply, .. } => _ = reply.send(Err(error)),
+        Request::Claim { reply, .. } => _ = reply.send(Err(error)),
+        Request::Tidy { reply, .. } => _ = reply.send(Err(error)),
+        Request::Beat { reply, .. } => _ = reply.send(Err(error)),
+        Request::Effort { reply } => _ = reply.send(Err(error)),
+        Request::Close => {}
+    }
 }
