@@ -167,6 +167,41 @@ pub mod bits {
     }
 }
 
+/// The same, if there are any.
+pub mod bits_if_any {
+    use minicbor::data::Type;
+
+    pub use super::optional::{is_nil, nil};
+    use super::{Decoder, EncodeError, Encoder, Error, Write, bits};
+
+    /// Writes them, or nothing.
+    ///
+    /// # Errors
+    /// The writer's.
+    pub fn encode<C, W: Write>(
+        bits: &Option<u128>,
+        to: &mut Encoder<W>,
+        context: &mut C,
+    ) -> Result<(), EncodeError<W::Error>> {
+        match bits {
+            Some(bits) => bits::encode(bits, to, context),
+            None => to.null()?.ok(),
+        }
+    }
+
+    /// Reads them.
+    ///
+    /// # Errors
+    /// When there are more or fewer.
+    pub fn decode<C>(from: &mut Decoder<'_>, context: &mut C) -> Result<Option<u128>, Error> {
+        if from.datatype()? == Type::Null {
+            from.null()?;
+            return Ok(None);
+        }
+        bits::decode(from, context).map(Some)
+    }
+}
+
 /// A duration in whole milliseconds, which all of ours are.
 pub mod span {
     use std::time::Duration;

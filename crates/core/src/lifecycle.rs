@@ -35,11 +35,14 @@ pub enum BodyKind {
     Checkpoint,
     /// Credentials of the stored request, sealed.
     Sealed,
+    /// What the holder of the live lease stored before its settle, which may make it the result.
+    Early,
 }
 
 impl BodyKind {
     /// All kinds.
-    pub const ALL: [Self; 4] = [Self::Input, Self::Result, Self::Checkpoint, Self::Sealed];
+    pub const ALL: [Self; 5] =
+        [Self::Input, Self::Result, Self::Checkpoint, Self::Sealed, Self::Early];
 
     /// What it is called in texts.
     #[must_use]
@@ -49,6 +52,7 @@ impl BodyKind {
             Self::Result => "result",
             Self::Checkpoint => "checkpoint",
             Self::Sealed => "credentials",
+            Self::Early => "early result",
         }
     }
 }
@@ -74,6 +78,13 @@ pub enum Command {
         /// Whether a checkpoint comes with it.
         checkpoint: bool,
     },
+    /// The holder stores a result before its settle, in the place of the one there may be.
+    StoreEarly {
+        /// The fence.
+        nonce: u128,
+        /// Its number, drawn for each: the settle names the result by it.
+        id: u128,
+    },
     /// The holder hands the task to an outside system.
     Defer {
         /// The nonce of the attempt: one that is over changes nothing.
@@ -91,6 +102,8 @@ pub enum Command {
         result: Option<Bytes>,
         /// For end users: a JSON object from language to text.
         message: Option<Bytes>,
+        /// The number of the early result that becomes the result, if one does.
+        early: Option<u128>,
     },
     /// The attempt failed.
     Fail {
@@ -166,7 +179,7 @@ impl Command {
     /// The attempt with this fence succeeded, and has neither a result nor a word for end users.
     #[must_use]
     pub const fn succeed(nonce: u128) -> Self {
-        Self::Succeed { nonce, result: None, message: None }
+        Self::Succeed { nonce, result: None, message: None, early: None }
     }
 }
 
@@ -228,18 +241,27 @@ pub fn step(
     policy: &Policy,
     now: Timestamp,
 ) -> Result<Step, Refused> {
-    let draft = Draft::of(task, now);
+    let mut step = decide(Draft::of(task, now), command, policy)?;
+    // It ends with its lease, however that ends.
+    if task.life.early().is_some() && step.life.early().is_none() {
+        step.drops.push(BodyKind::Early);
+    }
+    Ok(step)
+}
+
+fn decide(draft: Draft<'_>, command: Command, policy: &Policy) -> Result<Step, Refused> {
     match command {
         Command::Start { lease } => attempt::start(draft, lease),
         Command::Report { nonce, until, progress, output, checkpoint } => {
             attempt::report(draft, nonce, attempt::Report { until, progress, output, checkpoint })
         }
+        Command::StoreEarly { nonce, id } => attempt::store_early(draft, nonce, id),
         Command::Defer { nonce, until, callback } => attempt::defer(draft, nonce, until, callback),
         Command::Release { nonce } => attempt::release(draft, nonce),
         Command::Spoil { nonce, body } => attempt::spoil(draft, nonce, body, policy),
         Command::Free { nonce } => attempt::free(draft, nonce),
-        Command::Succeed { nonce, result, message } => {
-            settle::succeed(draft, nonce, result, message)
+        Command::Succeed { nonce, result, message, early } => {
+            settle::succeed(draft, nonce, settle::Success { result, message, early })
         }
         Command::Fail { nonce, cause, failure, retryable, retry_after, jitter } => settle::fail(
             draft,

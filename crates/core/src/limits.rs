@@ -94,7 +94,7 @@ pub const CONTENT_TYPE_BYTES_MAX: usize = 256;
 pub const SMALL_BODY_BYTES_MAX: u64 = 64 << 10;
 /// Largest JSON result that rides in the terminal event, bytes.
 pub const EVENT_RESULT_BYTES_MAX: usize = 4 << 10;
-/// Results stored ahead of their settle; each may hold an open file.
+/// Results stored ahead of their settle, on all nodes together; each may be a file.
 pub const UPLOADS_MAX: usize = 1_000;
 /// Of these, those of one tenant's leases.
 pub const UPLOADS_PER_TENANT_MAX: usize = 250;

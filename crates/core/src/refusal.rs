@@ -9,6 +9,10 @@ pub enum Refused {
     /// The holder settled its attempt before, and said something else: what was recorded stays.
     #[error("the lease was settled otherwise before")]
     SettledOtherwise,
+    /// The lease holds, and has not the early result that its settle names: another took its place, or
+    /// there never was one.
+    #[error("the lease has no such result")]
+    NoSuchResult,
     /// The task was canceled while the holder ran it.
     #[error("the task was canceled")]
     TaskCanceled,

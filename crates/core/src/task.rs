@@ -196,6 +196,11 @@ pub enum State {
         /// When the attempt started.
         #[n(1)]
         started_at: Timestamp,
+        /// The number of the result that its holder stored before its settle, if it did: the body
+        /// [`BodyKind::Early`](crate::BodyKind::Early). It ends with the lease.
+        #[n(2)]
+        #[cbor(with = "crate::cbor::bits_if_any", has_nil)]
+        early: Option<u128>,
     },
     /// An outside system has it.
     #[n(2)]
@@ -334,6 +339,19 @@ impl Life {
         match self.lease()?.holder {
             Holder::Relais { epoch } => Some(epoch),
             Holder::Worker { .. } => None,
+        }
+    }
+
+    /// The number of the result that the holder of the live lease stored before its settle.
+    #[must_use]
+    pub const fn early(&self) -> Option<u128> {
+        match self.state {
+            State::Running { early, .. } => early,
+            State::Queued { .. }
+            | State::Waiting { .. }
+            | State::Succeeded { .. }
+            | State::Failed { .. }
+            | State::Canceled { .. } => None,
         }
     }
 

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use minicbor::{Decode, Encode};
 use relais_core::{Task, limits};
-use relais_store::{Body, Data, StoreError, row};
+use relais_store::{Body, BodySource, Data, StoreError, StoredBody, row};
 use serde::de::IgnoredAny;
 
 /// A header field: its name in lower case, and its value as it was sent.
@@ -68,7 +68,11 @@ pub fn is_json(content_type: &str) -> bool {
 /// What the log tells of a result: all of it, if it is JSON and small.
 #[must_use]
 pub fn told_result(result: &Body) -> Option<Bytes> {
-    let Data::Inline(bytes) = &result.data else { return None };
+    let bytes = match &result.data {
+        Data::Inline(bytes)
+        | Data::Early { stored: StoredBody { data: BodySource::Inline(bytes), .. }, .. } => bytes,
+        Data::Spilled { .. } | Data::Early { .. } => return None,
+    };
     if bytes.len() > limits::EVENT_RESULT_BYTES_MAX {
         return None;
     }

@@ -7,7 +7,9 @@ use relais_core::{
     BodyKind, Cause, Command, Failure, FailureCode, Holder, LeaseToken, Progress, Purpose,
     QueueName, Reply, State, Task, TenantName,
 };
-use relais_store::{Body, Claimed, Data, Pool, Rejected, RunBy, StepOf, Stepped, StoreError};
+use relais_store::{
+    Body, Claimed, Data, Pool, Rejected, RunBy, StepOf, Stepped, StoreError, StoredBody,
+};
 
 use crate::engine::{Engine, EngineError};
 use crate::envelope;
@@ -211,6 +213,47 @@ impl Engine {
         self.take_known(&tasks, steps).await
     }
 
+    /// Stores a result under a lease that holds, before its settle, in the place of the one there may be.
+    /// It ends with the lease. Answers its number, by which [`early`](Self::early) finds it on any node.
+    ///
+    /// # Errors
+    /// When the lease is over, or there are as many early results as may be.
+    pub async fn store_early(
+        &self,
+        tenant: Option<&TenantName>,
+        token: LeaseToken,
+        body: Body,
+    ) -> Result<u128, EngineError> {
+        let task = self.task(token.task).await?.ok_or(Rejected::NotFound)?;
+        let id = self.chance().bits();
+        let mut step = self.step_of(&task, tenant, Command::StoreEarly { nonce: token.nonce, id });
+        step.bodies = vec![(BodyKind::Early, body)];
+        self.take(vec![step]).await?.pop().expect("one answer per step")?;
+        Ok(id)
+    }
+
+    /// The early result of a lease that holds, if it has this number. A settle brings it as
+    /// [`Data::Early`].
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn early(
+        &self,
+        token: LeaseToken,
+        id: u128,
+    ) -> Result<Option<StoredBody>, EngineError> {
+        let task = self.task(token.task).await?;
+        let holds = |task: &Task| {
+            let is_held = task.life.lease().is_some_and(|lease| lease.nonce == token.nonce);
+            is_held && task.life.early() == Some(id)
+        };
+        if !task.is_some_and(|task| holds(&task)) {
+            return Ok(None);
+        }
+        // One that takes its place meanwhile has another number: the rules refuse the settle then.
+        self.body(token.task, BodyKind::Early).await
+    }
+
     /// Ends attempts; one answer each, in order. Saying it again is answered `Reply::Replayed`. With a
     /// `tenant`, tasks of others are not found.
     ///
@@ -248,7 +291,11 @@ impl Engine {
         let (command, result) = match settle.outcome {
             Outcome::Succeed { result: body, message } => {
                 let result = body.as_ref().and_then(envelope::told_result);
-                (Command::Succeed { nonce, result, message }, body)
+                let early = match body.as_ref().map(|body| &body.data) {
+                    Some(Data::Early { id, .. }) => Some(*id),
+                    Some(Data::Inline(_) | Data::Spilled { .. }) | None => None,
+                };
+                (Command::Succeed { nonce, result, message, early }, body)
             }
             Outcome::Spoil { body } => (Command::Spoil { nonce: Some(nonce), body }, None),
             Outcome::Release => (Command::Release { nonce }, None),

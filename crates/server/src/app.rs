@@ -15,7 +15,6 @@ use crate::observe::metrics::Metrics;
 use crate::observe::refusals::Refusals;
 use crate::request::bodies::Bodies;
 use crate::routes::service::Description;
-use crate::routes::uploads::Uploads;
 use crate::service::RouteProblem;
 use crate::stop::Stop;
 use crate::watch::estimate::Estimates;
@@ -53,7 +52,6 @@ pub struct App {
     pub(crate) followers: Arc<Followers>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) refusals: Arc<Refusals>,
-    pub(crate) uploads: Arc<Uploads>,
     /// The bytes of requests that are not whole yet.
     pub(crate) bodies: Arc<Bodies>,
     pub(crate) certificates: Certificates,
@@ -80,12 +78,12 @@ impl App {
         let base = Arc::new(Base::new(config.clone()));
         let auth = Auth { engine, config, base, keys, signing, mac };
         let (metrics, refusals) = (Arc::default(), Arc::default());
-        let (uploads, estimates) = (Arc::default(), Arc::default());
-        Self::of(auth, Lasting { metrics, refusals, uploads, bodies, estimates, stop })
+        let estimates = Arc::default();
+        Self::of(auth, Lasting { metrics, refusals, bodies, estimates, stop })
     }
 
     /// The same by another configuration. What must not be lost is shared: keys of the store,
-    /// figures, uploads, room that bodies take, and how far a stop has come.
+    /// figures, room that bodies take, and how far a stop has come.
     ///
     /// # Errors
     /// When a certificate that it names cannot be served.
@@ -102,7 +100,6 @@ impl App {
         let lasting = Lasting {
             metrics: self.metrics.clone(),
             refusals: self.refusals.clone(),
-            uploads: self.uploads.clone(),
             bodies: self.bodies.clone(),
             estimates: self.followers.estimates.clone(),
             stop: self.stop.clone(),
@@ -111,7 +108,7 @@ impl App {
     }
 
     fn of(auth: Auth, lasting: Lasting) -> Result<Arc<Self>, ServeError> {
-        let Lasting { metrics, refusals, uploads, bodies, estimates, stop } = lasting;
+        let Lasting { metrics, refusals, bodies, estimates, stop } = lasting;
         let (config, engine, base) = (auth.config.clone(), auth.engine.clone(), auth.base.clone());
         let cors = Cors::of(&config.cors_origins);
         let answers = Arc::new(Answers {
@@ -139,7 +136,6 @@ impl App {
             followers,
             metrics,
             refusals,
-            uploads,
             bodies,
             cors,
             stop,
@@ -151,7 +147,6 @@ impl App {
 struct Lasting {
     metrics: Arc<Metrics>,
     refusals: Arc<Refusals>,
-    uploads: Arc<Uploads>,
     bodies: Arc<Bodies>,
     estimates: Arc<Estimates>,
     stop: Stop,

@@ -14,7 +14,6 @@ pub(crate) mod service;
 mod settles;
 mod submit;
 mod task;
-pub(crate) mod uploads;
 pub(crate) mod worker;
 
 use std::panic::AssertUnwindSafe;

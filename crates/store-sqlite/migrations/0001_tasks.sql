@@ -126,6 +126,13 @@ create unique index body_file on body (file) where file is not null;
 -- the id of its key, in four bytes.
 create index body_sealed on body (substr(data, 1, 4)) where key % 8 = 3;
 
+-- Tasks that have an early result (a body of kind 4): what is stored under live leases is bounded.
+create table early (
+  n integer primary key,
+  tenant_id integer not null
+) strict;
+create index early_tenant on early (tenant_id);
+
 create table label (
   tenant_id integer not null,
   key text not null,

@@ -285,7 +285,9 @@ impl<'c> Scribe<'c> {
     pub(crate) fn put_body(&mut self, n: i64, kind: BodyKind, body: &Body) -> Result<(), Fault> {
         if !self.insert_body(n, kind, body)? {
             self.drop_body(n, kind)?;
-            self.insert_body(n, kind, body)?;
+            if !self.insert_body(n, kind, body)? {
+                return Err(Fault::damaged("the early result of a task is missing"));
+            }
         }
         Ok(())
     }
@@ -306,6 +308,10 @@ impl<'c> Scribe<'c> {
                     self.decided.push(unclaimed.clone());
                 }
                 Ok(is_inserted)
+            }
+            Data::Early { .. } => {
+                let early = body_key(n, BodyKind::Early);
+                Ok(self.hot.body_move.execute(params![key, early, &body.head[..]])? == 1)
             }
         }
     }

@@ -75,10 +75,17 @@ hot! {
 
     body_insert = "insert into body (key, len, crc, file, head, data)
         values (?1, ?2, ?3, ?4, ?5, ?6) on conflict (key) do nothing";
+    /// The early result becomes the result, with a head of its own.
+    body_move = "update or ignore body set key = ?1, head = ?3 where key = ?2";
     body_read = "select len, crc, file, head, data from body where key = ?1 limit 1";
     body_has_file = "select 1 from body where file = ?1 limit 1";
     body_delete = "delete from body where key = ?1 returning file";
     bodies_delete = "delete from body where key >= ?1 and key < ?1 + 8 returning file";
+
+    early_insert = "insert into early (n, tenant_id) values (?1, ?2)";
+    early_delete = "delete from early where n = ?1";
+    early_count = "select (select count(*) from early where tenant_id = ?1 limit 1),
+        (select count(*) from early limit 1) limit 1";
 
     label_insert = "insert or ignore into label (tenant_id, key, value, id) values (?1, ?2, ?3, ?4)";
     label_delete = "delete from label where tenant_id = ?1 and key = ?2 and value = ?3 and id = ?4";
@@ -344,7 +351,10 @@ pub(crate) const CHECK_LANES: &str = "select lane.id, pool_id, lane.queue_id, la
     order by lane.id limit -1";
 pub(crate) const CHECK_TASKS: &str =
     "select task.n as n, lane_id, phase, place, sched_at, last_pos,
-    spec, life, id, status, pool_id, due_at, apart, holds, event.seq as seq, node
+    spec, life, id, status, pool_id, due_at, apart, holds, event.seq as seq, node,
+    (select tenant.name from early join tenant on tenant.id = tenant_id
+        where early.n = task.n limit 1) as early,
+    exists (select 1 from body where key = task.n * 8 + 4 limit 1) as has_early
     from task left join event on event.pos = last_pos and event.n = task.n
     order by task.n limit -1";
 pub(crate) const CHECK_EVENTS: &str =
@@ -358,6 +368,7 @@ pub(crate) const CHECK_BODIES: &str = "select key, len, crc, file, data, task.id
 pub(crate) const CHECK_STRAYS: &str = "select 'event ' || pos from event
         where n not in (select n from task limit -1)
     union all select 'body ' || key from body where key / 8 not in (select n from task limit -1)
+    union all select 'early result ' || n from early where n not in (select n from task limit -1)
     union all select 'a label' from label where id not in (select id from task limit -1)
     union all select 'a key' from idem
         where gone_at is null and id not in (select id from task limit -1) limit 100";

@@ -1,8 +1,8 @@
 //! A task changes, or is forgotten. What a change is, the rules decide.
 
-use relais_core::{BodyKind, Refused, Reply, Step, TaskId, Timestamp, step};
-use relais_store::{Body, Changed, Committed, Rejected, StepOf, Stepped, What};
-use rusqlite::params;
+use relais_core::{BodyKind, Life, Refused, Reply, Step, TaskId, Timestamp, step};
+use relais_store::{Body, Changed, Committed, Rejected, StepOf, Stepped, What, has_room_for_early};
+use rusqlite::{Row, params};
 
 use crate::codec;
 use crate::fault::Fault;
@@ -34,7 +34,41 @@ impl Scribe<'_> {
                 return Ok(Err(refused.into()));
             }
         };
+        if row.task.life.early().is_none()
+            && step.life.early().is_some()
+            && let Err(full) = self.room_for_early(&row)?
+        {
+            self.recent.keep(row);
+            return Ok(Err(full));
+        }
         Ok(Ok(self.take(row, step, &of.bodies, of.now)?))
+    }
+
+    /// Whether one more early result may be stored for the tenant of a task.
+    fn room_for_early(&mut self, row: &TaskRow) -> Result<Result<(), Rejected>, Fault> {
+        let tenant = self.tenant_of(row)?;
+        let counts = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
+        let (of_tenant, in_all) = self.hot.early_count.query_row([tenant], counts)?;
+        Ok(has_room_for_early(of_tenant.cast_unsigned(), in_all.cast_unsigned()))
+    }
+
+    /// The tasks with early results are counted.
+    fn note_early(&mut self, row: &TaskRow, after: &Life) -> Result<(), Fault> {
+        match (row.task.life.early(), after.early()) {
+            (None, Some(_)) => {
+                let tenant = self.tenant_of(row)?;
+                self.hot.early_insert.execute([row.n, tenant])?;
+            }
+            (Some(_), None) => _ = self.hot.early_delete.execute([row.n])?,
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+        Ok(())
+    }
+
+    fn tenant_of(&mut self, row: &TaskRow) -> Result<i64, Fault> {
+        let home = self.home(row)?;
+        let pool = self.ledger.lanes.line(home).pool;
+        Ok(self.ledger.tenant_id(self.ledger.pool(pool).queue))
     }
 
     /// Stores what was decided about a task, with the bodies that came along.
@@ -46,6 +80,7 @@ impl Scribe<'_> {
         now: Timestamp,
     ) -> Result<Stepped, Fault> {
         let started_at = row.task.life.started_at();
+        self.note_early(&row, &step.life)?;
         let pos = self.change(&mut row, step.life, &step.entries, now)?;
         if step.entries.is_empty() && !step.effects.is_empty() {
             self.note(What::Freed(Box::new(row.task.clone())));
@@ -73,9 +108,7 @@ impl Scribe<'_> {
             self.recent.keep(row);
             return Ok(Err(Refused::NotTerminal.into()));
         }
-        let home = self.home(&row)?;
-        let pool = self.ledger.lanes.line(home).pool;
-        let tenant = self.ledger.tenant_id(self.ledger.pool(pool).queue);
+        let (home, tenant) = (self.home(&row)?, self.tenant_of(&row)?);
         self.erase_events(row.last_pos)?;
         self.erase_bodies(row.n)?;
         for (key, value) in &row.task.spec.labels {

@@ -36,6 +36,14 @@ pub enum Data {
         /// Removes them unless a commit takes them.
         unclaimed: Unclaimed,
     },
+    /// Stored already, as the early result of the task: they become the result without being
+    /// written again. Only with a [`Command::Succeed`](relais_core::Command) that names it.
+    Early {
+        /// Its number.
+        id: u128,
+        /// As it was read.
+        stored: StoredBody,
+    },
 }
 
 /// Owns the bytes of a spilled body until a commit has decided about them.
@@ -85,6 +93,7 @@ impl Data {
         match self {
             Self::Inline(bytes) => bytes.len() as u64,
             Self::Spilled { len, .. } => *len,
+            Self::Early { stored, .. } => stored.len,
         }
     }
 

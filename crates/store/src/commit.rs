@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use relais_core::{
     BodyKind, Command, Effect, Entry, Policy, QueueName, Refused, Reply, Task, TaskId, TenantName,
-    Timestamp,
+    Timestamp, limits,
 };
 
 use crate::body::Body;
@@ -168,6 +168,27 @@ pub enum Rejected {
     /// The source holds its whole share of the queue.
     #[error("the source holds {capacity} tasks of the queue")]
     SourceFull { capacity: u64 },
+    /// The leases of the tenant have as many early results as they may.
+    #[error("the leases of the tenant have {} early results", limits::UPLOADS_PER_TENANT_MAX)]
+    TenantEarlyFull,
+    /// All leases together have as many early results as they may.
+    #[error("all leases together have {} early results", limits::UPLOADS_MAX)]
+    EarlyFull,
+}
+
+/// Whether one more early result may be stored beside so many: of the tenant's leases, and in all.
+/// One that takes the place of another is not asked.
+///
+/// # Errors
+/// When it may not.
+pub fn has_room_for_early(of_tenant: u64, in_all: u64) -> Result<(), Rejected> {
+    if of_tenant >= limits::UPLOADS_PER_TENANT_MAX as u64 {
+        return Err(Rejected::TenantEarlyFull);
+    }
+    if in_all >= limits::UPLOADS_MAX as u64 {
+        return Err(Rejected::EarlyFull);
+    }
+    Ok(())
 }
 
 impl Rejected {
@@ -176,7 +197,7 @@ impl Rejected {
     pub fn is_for_room(&self) -> bool {
         match self {
             Self::QueueFull | Self::TenantFull | Self::SourceFull { .. } => true,
-            Self::Refused(_) | Self::NotFound => false,
+            Self::Refused(_) | Self::NotFound | Self::TenantEarlyFull | Self::EarlyFull => false,
         }
     }
 }

@@ -177,6 +177,9 @@ macro_rules! conformance {
                 a_checkpoint_is_kept_until_the_task_succeeds
                 a_retry_from_the_start_forgets_the_checkpoint
                 the_answer_of_a_failed_attempt_is_kept_if_it_is_the_last
+                an_early_result_becomes_the_result_on_another_node
+                an_early_result_ends_with_its_lease
+                early_results_are_bounded_per_tenant_and_in_all
                 bodies_are_read_beside_writes
             }
             reads {

@@ -23,6 +23,7 @@ pub use change::{Change, Changes, Notices, What};
 pub use claim::{Claim, Claimed, Claims, Due, DueQuery, Pool, RunBy};
 pub use commit::{
     Accept, Changed, Commit, Committed, Idempotency, QueueChange, Rejected, StepOf, Stepped,
+    has_room_for_early,
 };
 pub use memory::MemoryStore;
 pub use node::{Beat, NodeRow, Nodes, Roll};

@@ -22,7 +22,7 @@ pub(super) fn start(mut draft: Draft<'_>, lease: Lease) -> Result<Step, Refused>
     life.attempt += 1;
     // As the log says, where time never goes back.
     let started_at = life.updated_at.max(draft.now);
-    life.state = State::Running { lease, started_at };
+    life.state = State::Running { lease, started_at, early: None };
     draft.log(started);
     Ok(draft.done())
 }
@@ -82,6 +82,14 @@ pub(super) fn report(mut draft: Draft<'_>, nonce: u128, report: Report) -> Resul
             return Err(Refused::TooManyEvents);
         }
         draft.log(EventData::Output(output));
+    }
+    Ok(draft.done())
+}
+
+pub(super) fn store_early(mut draft: Draft<'_>, nonce: u128, id: u128) -> Result<Step, Refused> {
+    match &mut draft.step.life.state {
+        State::Running { lease, early, .. } if lease.nonce == nonce => *early = Some(id),
+        _ => return Err(draft.refusal_of(nonce)),
     }
     Ok(draft.done())
 }

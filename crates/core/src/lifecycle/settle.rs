@@ -15,14 +15,24 @@ use crate::refusal::Refused;
 use crate::retry::{backoff, retry_delay};
 use crate::task::{Credentials, Life, Settled, Settlement, State};
 
+/// What an attempt brings that succeeded.
+pub(super) struct Success {
+    pub(super) result: Option<Bytes>,
+    pub(super) message: Option<Bytes>,
+    pub(super) early: Option<u128>,
+}
+
 pub(super) fn succeed(
     mut draft: Draft<'_>,
     nonce: u128,
-    result: Option<Bytes>,
-    message: Option<Bytes>,
+    success: Success,
 ) -> Result<Step, Refused> {
+    let Success { result, message, early } = success;
     if !draft.may_settle(nonce) {
         return settled_before(draft, nonce, End::Succeeded(message.as_ref()));
+    }
+    if early.is_some() && early != draft.task.life.early() {
+        return Err(Refused::NoSuchResult);
     }
     let at = draft.step.life.updated_at.max(draft.now);
     let life = &mut draft.step.life;

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use relais_core::{
-    Command, Credentials, Effect, EventKind, Gone, Progress, Refused, Reply, Runner, State, Step,
-    Task, limits, step,
+    BodyKind, Command, Credentials, Effect, EventKind, Gone, Lease, Progress, Refused, Reply,
+    Runner, State, Step, Task, limits, step,
 };
 
 use crate::world::*;
@@ -23,6 +23,7 @@ enum Fence {
 enum Said {
     Start,
     Report(Option<u64>, bool),
+    StoreEarly,
     Defer(i64),
     Succeed,
     Fail(bool),
@@ -39,6 +40,7 @@ fn said() -> impl Strategy<Value = Said> {
     prop_oneof![
         6 => Just(Said::Start),
         2 => (any::<Option<u64>>(), any::<bool>()).prop_map(|(done, says)| Said::Report(done, says)),
+        1 => Just(Said::StoreEarly),
         1 => (-1_000_i64..60_000).prop_map(Said::Defer),
         1 => Just(Said::Succeed),
         2 => any::<bool>().prop_map(Said::Fail),
@@ -122,6 +124,7 @@ impl History {
                 output: speaks.then(|| "{}".into()),
                 checkpoint: done.is_some(),
             },
+            Said::StoreEarly => Command::StoreEarly { nonce, id: self.started },
             Said::Defer(span) => {
                 self.deferred += 1;
                 let callback = 1_000 + self.deferred;
@@ -152,6 +155,7 @@ impl History {
         self.check_log(&before, command, &step)?;
         check_counters(&before, command, &step)?;
         check_wakes(&before, &step, self.now)?;
+        check_early(&before, command, &step)?;
         self.task.life = step.life.clone();
         if matches!(command, Command::Tick { .. }) {
             self.check_alarm(&step)?;
@@ -207,6 +211,7 @@ impl History {
 fn fence_of(command: &Command) -> Option<u128> {
     match command {
         Command::Report { nonce, .. }
+        | Command::StoreEarly { nonce, .. }
         | Command::Defer { nonce, .. }
         | Command::Succeed { nonce, .. }
         | Command::Fail { nonce, .. }
@@ -251,6 +256,18 @@ fn check_counters(before: &Task, command: &Command, step: &Step) -> Result<(), T
     }
     let is_silent = !matches!(step.reply, Reply::Done | Reply::Canceled | Reply::TooLate);
     prop_assert!(!is_silent || !changes(before, step), "{:?} changes nothing", step.reply);
+    Ok(())
+}
+
+/// An early result comes from the holder of the live lease, and is dropped when that lease ends.
+fn check_early(before: &Task, command: &Command, step: &Step) -> Result<(), TestCaseError> {
+    let (had, has) = (before.life.early(), step.life.early());
+    prop_assert_eq!(step.drops.contains(&BodyKind::Early), had.is_some() && has.is_none());
+    let is_stored = matches!(command, Command::StoreEarly { .. });
+    prop_assert!(has.is_none() || has == had || is_stored, "{:?}", command);
+    let nonce = |lease: Option<&Lease>| lease.map(|lease| lease.nonce);
+    let is_same_lease = nonce(before.life.lease()) == nonce(step.life.lease());
+    prop_assert!(has.is_none() || is_same_lease, "{:?}", command);
     Ok(())
 }
 

@@ -1,8 +1,8 @@
 //! What bounds a life: the log has an end, and absurd numbers stay bounded.
 
 use relais_core::{
-    Command, Credentials, EventKind, Failure, FailureCode, Gone, Refused, Reply, Runner, State,
-    Status, Step, Task, limits, step,
+    BodyKind, Command, Credentials, EventKind, Failure, FailureCode, Gone, Refused, Reply, Runner,
+    State, Status, Step, Task, limits, step,
 };
 
 use crate::world::*;
@@ -120,12 +120,35 @@ fn another_end_than_the_recorded_one_is_not_a_replay() {
     }
 }
 
+/// A result that another took the place of must not become the result by its old number.
+#[test]
+fn a_settle_takes_the_early_result_that_it_names_and_no_other() {
+    let mut task = task(Runner::Workers, Credentials::None);
+    take(&mut task, Command::Start { lease: lease(1, 50_000) }, 1);
+    let settle = |early| Command::Succeed { nonce: 1, result: None, message: None, early };
+    let say = |task: &Task, command| step(task, command, &policy(), at(9));
+    assert_eq!(say(&task, settle(Some(7))), Err(Refused::NoSuchResult));
+    for id in [7, 8] {
+        take(&mut task, Command::StoreEarly { nonce: 1, id }, 2);
+    }
+    assert_eq!(say(&task, settle(Some(7))), Err(Refused::NoSuchResult));
+    let stale = say(&task, Command::StoreEarly { nonce: 2, id: 9 });
+    assert_eq!(stale, Err(Refused::StaleLease));
+    let settled = say(&task, settle(Some(8))).expect("it is there");
+    assert_eq!((settled.reply, settled.life.early()), (Reply::Done, None));
+    assert!(settled.drops.contains(&BodyKind::Early));
+    task.life = settled.life;
+    // Its number is not kept: who says it again is not asked for it.
+    assert_eq!(say(&task, settle(Some(7))).map(|step| step.reply), Ok(Reply::Replayed));
+}
+
 #[test]
 fn an_end_of_the_same_kind_with_another_content_is_not_a_replay() {
     let succeed = |text: &'static str| Command::Succeed {
         nonce: 1,
         result: None,
         message: Some(text.into()),
+        early: None,
     };
     let failing = |detail: &str, retryable| {
         let Command::Fail { nonce, cause, failure, retry_after, jitter, .. } = fail(1, retryable)

@@ -19,6 +19,8 @@ const HOLDER: u128 = 1;
 const STALE: u128 = 2;
 /// The fence an attempt that starts, or an outside system, is given.
 const NEW: u128 = 3;
+/// The number of an early result.
+const EARLY: u128 = 4;
 
 /// A representative task.
 struct Case {
@@ -66,7 +68,18 @@ fn queued(run_at: i64) -> State {
 }
 
 fn running(until: i64) -> State {
-    State::Running { lease: lease(HOLDER, until), started_at: at(50_000) }
+    State::Running { lease: lease(HOLDER, until), started_at: at(50_000), early: None }
+}
+
+/// Its holder has stored a result before its settle.
+fn with_early_result(mut case: Case) -> Case {
+    case.task.life.state = match case.task.life.state {
+        State::Running { lease, started_at, .. } => {
+            State::Running { lease, started_at, early: Some(EARLY) }
+        }
+        other => other,
+    };
+    case
 }
 
 fn waiting(until: i64) -> State {
@@ -98,6 +111,7 @@ fn unfinished() -> Vec<Case> {
         overdue(case("its deadline has passed", workers(), queued(50_000))),
         sealed(case("by a worker", workers(), running(90_000)), Credentials::Sealed),
         last,
+        with_early_result(case("by a worker, with an early result", workers(), running(90_000))),
         case("its lease is over", workers(), running(55_000)),
         third,
         overdue(case("its deadline has passed", workers(), running(90_000))),
@@ -162,6 +176,7 @@ fn commands(nonce: u128) -> Vec<Command> {
         Command::Spoil { nonce: None, body: BodyKind::Input },
         Command::Spoil { nonce: Some(nonce), body: BodyKind::Input },
         Command::Report { nonce, until, progress, output: Some("{}".into()), checkpoint: true },
+        Command::StoreEarly { nonce, id: NEW },
         Command::Defer { nonce, until: at(NOW + 9_000), callback: NEW },
         Command::succeed(nonce),
         fail(nonce, true),
@@ -187,6 +202,7 @@ fn name_of(command: &Command) -> (&'static str, bool) {
     match command {
         Command::Start { .. } => ("start", false),
         Command::Report { .. } => ("report", true),
+        Command::StoreEarly { .. } => ("store early", true),
         Command::Defer { .. } => ("defer", true),
         Command::Succeed { .. } => ("succeed", true),
         Command::Fail { retryable: true, .. } => ("fail", true),
@@ -217,8 +233,14 @@ fn row_of(before: &Task, taken: &Result<Step, relais_core::Refused>) -> Row {
     let becomes = if step.life.state == before.life.state {
         dash()
     } else if step.life.status() == before.life.status() {
-        let lost = before.life.lease().is_some() && step.life.lease().is_none();
-        if lost { "slot freed".to_owned() } else { "lease extended".to_owned() }
+        let is_lost = before.life.lease().is_some() && step.life.lease().is_none();
+        let is_stored = before.life.early() != step.life.early();
+        let becomes = match (is_lost, is_stored) {
+            (true, _) => "slot freed",
+            (_, true) => "early result stored",
+            _ => "lease extended",
+        };
+        becomes.to_owned()
     } else {
         standing(&step.life.state)
     };
@@ -254,6 +276,7 @@ fn body(kind: BodyKind) -> &'static str {
         BodyKind::Result => "result",
         BodyKind::Checkpoint => "checkpoint",
         BodyKind::Sealed => "credentials",
+        BodyKind::Early => "early result",
     }
 }
 
@@ -360,6 +383,8 @@ How to read the tables:
 - A command that carries a fence is said by the holder of the attempt: the one that runs,
   waits to be called back, has not stopped, or was settled last. Marked with ° it is said with a fence that
   nobody has any more; *any other°* is all of these but those with a row of their own.
+- *Early result*: what a worker stored before its settle. It ends with its lease, unless the settle makes it the
+  result.
 - The policy tries an attempt again 10 s later, 5 times in all; `report` brings progress, output and a
   checkpoint.
 ";
@@ -403,7 +428,7 @@ fn every_status_and_every_command_is_in_the_table() {
         assert!(cases().any(|case| case.task.life.status() == status), "{status:?}");
     }
     let names: BTreeSet<&str> = commands(HOLDER).iter().map(|command| name_of(command).0).collect();
-    assert_eq!(names.len(), 17, "a command with a name of its own is in the list: {names:?}");
+    assert_eq!(names.len(), 18, "a command with a name of its own is in the list: {names:?}");
 }
 
 #[test]

@@ -6,9 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use relais_core::limits::{NODE_ALIVE_FOR, NODE_BEAT_EVERY};
-use relais_core::{EventKind, FailureCode, LeaseToken, Policy, Purpose, State, Status, limits};
-use relais_engine::{Config, Happening, Many, Outcome, Settle, Submission, Subscription};
-use relais_store::{Commit, MemoryStore, QueueChange, Store};
+use relais_core::{
+    BodyKind, EventData, EventKind, FailureCode, LeaseToken, Policy, Purpose, State, Status, limits,
+};
+use relais_engine::{
+    Config, Happening, Many, Outcome, ResultHead, Settle, Submission, Subscription, envelope,
+};
+use relais_store::{Body, Commit, Data, EventQuery, MemoryStore, QueueChange, Store};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::world::{Upstream, World, for_upstream, for_workers, policy, queue, tenant};
@@ -72,6 +76,31 @@ async fn what_a_dead_node_held_is_taken_back_and_nothing_else() {
     let settle = Settle { token, outcome: Outcome::success(None) };
     alive.engine.settle(Some(&tenant()), vec![settle]).await.unwrap().pop().unwrap().unwrap();
     drop((get_call, post_call));
+}
+
+/// A result that a worker stored before its settle was in the memory of the node that took it.
+#[tokio::test]
+async fn a_result_that_one_node_stored_is_settled_with_on_another() {
+    let store = new_store();
+    let (first, second) = (node(&store, 1).await, node(&store, 2).await);
+    let task = first.submit(for_workers()).await;
+    let nonce = first.lease(Duration::ZERO).await.pop().unwrap().nonce;
+    let token = LeaseToken { task: task.spec.id, nonce };
+    let fields = vec![("content-type".to_owned(), Bytes::from_static(b"application/json"))];
+    let head = envelope::encode(&ResultHead { status: 200, fields, has_body: true });
+    let early = Body { head, data: Data::Inline(Bytes::from_static(b"[1]")) };
+    let id = first.engine.store_early(Some(&tenant()), token, early).await.unwrap();
+    assert!(second.engine.early(token, id + 1).await.unwrap().is_none());
+    let stored = second.engine.early(token, id).await.unwrap().unwrap();
+    let result = Body { head: stored.head.clone(), data: Data::Early { id, stored } };
+    let settle = Settle { token, outcome: Outcome::success(Some(result)) };
+    second.engine.settle(Some(&tenant()), vec![settle]).await.unwrap().pop().unwrap().unwrap();
+    let query = EventQuery::Task { id: task.spec.id, after: 2, limit: 9 };
+    let told = first.engine.events(query).await.unwrap().pop().unwrap().entry.data;
+    assert_eq!(told, EventData::Succeeded { result: Some("[1]".into()), message: None });
+    assert!(first.engine.early(token, id).await.unwrap().is_none());
+    let result = first.engine.body(task.spec.id, BodyKind::Result).await.unwrap().unwrap();
+    assert_eq!(result.bytes(9).await.unwrap(), "[1]");
 }
 
 /// A node that was silent for a while, and lives, is a node like any other again.

@@ -320,6 +320,9 @@ impl From<Refused> for Refusal {
             }
             // Whoever cancels what is over is shown it as it is.
             Refused::AlreadyTerminal => return Self::internal("a task is over"),
+            Refused::NoSuchResult => {
+                return Self::field("/result_id", "no result of this lease");
+            }
             // Only a store that starts attempts is told so.
             Refused::NotReady => return Self::internal("a task may not start now"),
         };
@@ -338,8 +341,17 @@ impl From<Rejected> for Refusal {
                 let why = format!("this address holds {capacity} tasks of the queue");
                 Self::new(&codes::TOO_MANY_TASKS).because(why).limit(capacity)
             }
+            Rejected::TenantEarlyFull => {
+                too_many_early("the workers of this tenant have", limits::UPLOADS_PER_TENANT_MAX)
+            }
+            Rejected::EarlyFull => too_many_early("all workers together have", limits::UPLOADS_MAX),
         }
     }
+}
+
+fn too_many_early(whose: &str, max: usize) -> Refusal {
+    let why = format!("{whose} stored as many results without a settle as may be: {max}");
+    Refusal::new(&codes::RATE_LIMITED).because(why).limit(max as u64)
 }
 
 impl From<EngineError> for Refusal {

@@ -124,6 +124,7 @@ fn was_changed(answer: Result<Stepped, EngineError>) -> Result<bool, Refusal> {
             | Refused::TooManyEvents => Ok(false),
             Refused::StaleLease
             | Refused::SettledOtherwise
+            | Refused::NoSuchResult
             | Refused::TaskCanceled
             | Refused::NotTerminal
             | Refused::NotReady => Err(refused.into()),

@@ -1,8 +1,8 @@
 //! `GET /v1/leases/input` and `PUT /v1/leases/result`: raw bodies of any size, streamed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use http::header::{CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE};
@@ -11,8 +11,8 @@ use http_body_util::BodyExt as _;
 use relais_api::lease::StoredResult;
 use relais_api::{codes, fields};
 use relais_core::{BodyKind, LeaseToken, Task};
-use relais_engine::{EngineError, RequestHead, Unread, envelope};
-use relais_store::{StoreError, StoredBody};
+use relais_engine::{EngineError, Follower, RequestHead, ResultHead, Unread, envelope};
+use relais_store::{Body, StoreError, StoredBody};
 
 use crate::answer::problem::Refusal;
 use crate::answer::replay::protect;
@@ -23,10 +23,14 @@ use crate::request::bodies::{Holder, Place};
 use crate::request::incoming;
 use crate::request::params::Params;
 use crate::routes::json;
-use crate::routes::leases::token_of;
+use crate::routes::leases::{refusal_of, token_of};
+use crate::routes::settles::content_type_field;
 use crate::routes::submit::check_content_type;
-use crate::routes::uploads;
-use crate::routes::worker::{leased_task, spoil};
+use crate::routes::worker::{Right, is_held, leased_task, spoil};
+
+/// How long after a task could not be read it is looked at again.
+const AGAIN: Duration = Duration::from_secs(1);
+const PREFIX: &str = "result_";
 
 /// The fields that say what the bytes of an input are.
 const OF_BYTES: [HeaderName; 3] = [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE];
@@ -49,7 +53,7 @@ pub(super) async fn input(
         read => read?,
     };
     let Some((head, input)) = input.filter(|(_, input)| input.len > 0) else {
-        let mut response = Response::new(Body::empty());
+        let mut response = Response::new(axum::body::Body::empty());
         *response.status_mut() = StatusCode::NO_CONTENT;
         return Ok(response);
     };
@@ -84,7 +88,7 @@ pub(super) async fn store_result(
     State(app): State<Arc<App>>,
     visitor: Visitor,
     uri: Uri,
-    mut body: Body,
+    mut body: axum::body::Body,
 ) -> Result<Response, Refusal> {
     Params::of(&uri, &[])?;
     let token = token(visitor.headers())?;
@@ -93,10 +97,8 @@ pub(super) async fn store_result(
     let content_type = content_type(visitor.headers())?;
     let max = app.engine.config().result_bytes_max;
     incoming::check_length(visitor.headers(), max)?;
-    app.uploads.admit(&task.spec.tenant, token)?;
-    let tenant = task.spec.tenant.clone();
-    let mut held = app.bodies.begin(Place::Store, Holder::Tenant(tenant.clone()));
-    let mut is_over = Box::pin(uploads::end_of_lease(app.clone(), follower, task, token));
+    let mut held = app.bodies.begin(Place::Store, Holder::Tenant(task.spec.tenant.clone()));
+    let mut is_over = Box::pin(end_of_lease(&app, follower, task, token));
     let mut spool = app.engine.spool().await?;
     loop {
         let frame = tokio::select! {
@@ -120,8 +122,36 @@ pub(super) async fn store_result(
     let size = spool.len();
     // Its worker still has the bytes: what the store cannot take now is put again, or settled otherwise.
     let data = spool.finish().await?;
-    let result_id = uploads::keep(&app, tenant, token, is_over, (data, content_type))?;
+    let fields = content_type.map(content_type_field).into_iter().collect();
+    let head = envelope::encode(&ResultHead { status: 200, fields, has_body: true });
+    let right = Right::of(&visitor)?;
+    let stored = app.engine.store_early(right.tenant(), token, Body { head, data }).await;
+    let result_id = early_name(stored.map_err(refusal_of)?);
     json(StatusCode::OK, &StoredResult { result_id, size })
+}
+
+/// Resolves once the lease `token` of `task` is over. A store that cannot be read just now says nothing
+/// of that. `follower` must have come before the task was read.
+async fn end_of_lease(app: &App, mut follower: Follower, mut task: Task, token: LeaseToken) {
+    while is_held(&task, token) {
+        follower.after(task.life.version).await;
+        match app.engine.task(token.task).await {
+            Ok(Some(now)) => task = now,
+            Ok(None) => return,
+            Err(_) => tokio::time::sleep(AGAIN).await,
+        }
+    }
+}
+
+/// The name by which a settle asks for an early result.
+fn early_name(id: u128) -> String {
+    format!("{PREFIX}{id:032x}")
+}
+
+/// The number of an early result, by its name.
+pub(super) fn early_id(name: &str) -> Option<u128> {
+    let id = u128::from_str_radix(name.strip_prefix(PREFIX)?, 16).ok()?;
+    (early_name(id) == name).then_some(id)
 }
 
 fn token(headers: &HeaderMap) -> Result<LeaseToken, Refusal> {

@@ -3,6 +3,8 @@
 mod again;
 mod outcome;
 
+pub(super) use outcome::content_type_field;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,11 +42,9 @@ pub(super) async fn settle(
     let next = request.lease_next.map(|next| wish_of(&visitor, next)).transpose()?;
     let mut slots = Vec::with_capacity(request.items.len());
     let mut settles = Vec::with_capacity(request.items.len());
-    // Held until the engine has answered: what it could not record waits for the settle said again.
-    let mut taken = Vec::new();
     for Item(item) in request.items {
         let settle = match item {
-            Ok(settle) => outcome::settle_of(&app, settle, &mut taken).await,
+            Ok(settle) => outcome::settle_of(&app, settle).await,
             Err(error) => Err(error.into()),
         };
         slots.push(settle.map(|(settle, brought)| {
@@ -56,7 +56,6 @@ pub(super) async fn settle(
     let (answers, mut leased) =
         tokio::join!(settle_all(&app, &right, settles), lease_next(&app, next.as_ref()));
     let mut answers = answers?.into_iter();
-    drop(taken);
     if leased.as_ref().is_ok_and(|next| next.leases.is_empty()) {
         // The slots that were just freed may be what it takes.
         leased = lease_next(&app, next.as_ref()).await;
@@ -120,10 +119,7 @@ async fn settle_all(
     if settles.is_empty() {
         return Ok(Vec::new());
     }
-    let tokens: Vec<_> = settles.iter().map(|settle| settle.token).collect();
-    let answers = app.engine.settle(right.tenant(), settles).await?;
-    tokens.into_iter().for_each(|token| app.uploads.forget(token));
-    Ok(answers)
+    Ok(app.engine.settle(right.tenant(), settles).await?)
 }
 
 fn settle_item(answers: &Answers, answer: Result<Stepped, Refusal>) -> SettleItem {

@@ -184,7 +184,7 @@ async fn lease_of(app: &App, claimed: &Claimed, room: &mut u64) -> Result<Lease,
                 let bytes = body.bytes(limits::CHECKPOINT_BYTES_MAX).await.map_err(unread)?;
                 lease.checkpoint = relais_api::decode(&bytes).ok();
             }
-            BodyKind::Result | BodyKind::Sealed => {}
+            BodyKind::Result | BodyKind::Sealed | BodyKind::Early => {}
         }
     }
     Ok(lease)

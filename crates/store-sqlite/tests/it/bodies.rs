@@ -3,10 +3,10 @@
 use std::fs;
 
 use bytes::Bytes;
-use relais_core::{BodyKind, Command};
+use relais_core::{BodyKind, Command, TaskId};
 use relais_store::conformance::fixture::{from, task};
 use relais_store::conformance::{World, random::Dice};
-use relais_store::{Body, BodySource, Commit, Data, StoreError};
+use relais_store::{Body, BodySource, Commit, Data, StepOf, StoreError};
 
 use crate::crash::files_in;
 use crate::{assert_sound, file_in, new_folder, world_in};
@@ -127,6 +127,55 @@ async fn an_accept_said_twice_keeps_its_body() {
     assert_eq!(world.body(id, BodyKind::Input).await, bytes);
     store.close().await;
     assert_eq!(files_in(&folder), 1);
+}
+
+/// The step by which a worker stores a result before its settle.
+fn storing_early(id: TaskId, nonce: u128, early: u128, body: Body) -> StepOf {
+    let command = Command::StoreEarly { nonce, id: early };
+    StepOf { bodies: vec![(BodyKind::Early, body)], ..World::stepping(id, command, 1) }
+}
+
+#[tokio::test]
+async fn an_early_result_survives_a_restart_and_is_not_written_again() {
+    let folder = new_folder();
+    let (world, store) = world_in(&folder);
+    let (body, bytes) = spilled(&world, 200_000).await;
+    let Data::Spilled { name, .. } = &body.data else { panic!("it is large") };
+    let file = folder.path().join("relais.db.bodies").join(name);
+    let id = world.accept(task()).await;
+    let (_, nonce) = world.start_one(&from("mail")).await;
+    world.try_step_of(storing_early(id, nonce, 7, body)).await.expect("the lease holds");
+    store.close().await;
+    drop((world, store));
+    assert_sound(&file_in(&folder));
+    let (world, store) = world_in(&folder);
+    let stored = world.try_body(id, BodyKind::Early).await.expect("it was kept");
+    let data = Data::Early { id: 7, stored };
+    let result = (BodyKind::Result, Body { head: Bytes::from_static(b"result"), data });
+    let settle = Command::Succeed { nonce, result: None, message: None, early: Some(7) };
+    world.step_with(id, settle, result, 2).await;
+    assert_eq!(world.body(id, BodyKind::Result).await, bytes);
+    store.close().await;
+    assert!(file.exists() && files_in(&folder) == 1, "it is the same file");
+    assert_sound(&file_in(&folder));
+}
+
+#[tokio::test]
+async fn early_results_that_nobody_settles_with_leave_no_file() {
+    let folder = new_folder();
+    let (world, store) = world_in(&folder);
+    let id = world.accept(task()).await;
+    let (_, nonce) = world.start_one(&from("mail")).await;
+    for early in [7, 8] {
+        let (body, _) = spilled(&world, 100_000).await;
+        world.try_step_of(storing_early(id, nonce, early, body)).await.expect("the lease holds");
+    }
+    world.step(id, Command::Cancel, 2).await;
+    let (body, _) = spilled(&world, 100_000).await;
+    world.try_step_of(storing_early(id, nonce, 9, body)).await.expect_err("it was canceled");
+    store.close().await;
+    assert_eq!(files_in(&folder), 0);
+    assert_sound(&file_in(&folder));
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! Damage that is found while the store is in use, or looked for.
 
-use relais_core::{Command, Order, Policy, TaskId, Timestamp};
+use relais_core::{BodyKind, Command, Order, Policy, TaskId, Timestamp};
 use relais_store::conformance::World;
-use relais_store::conformance::fixture::{from, policy, task, tenant};
+use relais_store::conformance::fixture::{from, inline, policy, task, tenant};
 use relais_store::{Commit, EventQuery, Filter, Health, Store as _, StoreError};
 use relais_store_sqlite::SqliteStore;
 
@@ -39,6 +39,24 @@ async fn a_task_that_cannot_be_read_harms_no_other() {
     assert_eq!(life, [9, 9], "what a newer Relais wrote is left to it");
     assert!(report.problems.is_empty() && !report.is_sound(), "it harms no other: {report:?}");
     world.accept(task().id(TaskId::from_u128(77))).await;
+}
+
+#[tokio::test]
+async fn an_early_result_without_its_row_is_named() {
+    for loss in ["delete from early", "delete from body where key % 8 = 4"] {
+        let folder = new_folder();
+        let (world, store) = world_in(&folder);
+        let id = world.accept(task()).await;
+        let (_, nonce) = world.start_one(&from("mail")).await;
+        let early = (BodyKind::Early, inline("early"));
+        world.step_with(id, Command::StoreEarly { nonce, id: 7 }, early, 1).await;
+        store.close().await;
+        let conn = rusqlite::Connection::open(file_in(&folder)).expect("it opens");
+        conn.execute(loss, []).expect("it works");
+        let report = SqliteStore::check(&file_in(&folder), true).expect("it is a store");
+        let named = format!("{id} is stored with another early result");
+        assert!(report.problems.iter().any(|it| it.contains(&named)), "{loss}: {report:?}");
+    }
 }
 
 #[tokio::test]

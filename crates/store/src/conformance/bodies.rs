@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use relais_core::{
-    BodyKind, Cause, Command, Credentials, Effect, Failure, FailureCode, State, TaskId, limits,
+    BodyKind, Cause, Command, Credentials, Effect, Failure, FailureCode, Gone, Refused, Reply,
+    State, TaskId, limits,
 };
 
 use super::fixture::*;
@@ -238,6 +239,120 @@ pub async fn the_answer_of_a_failed_attempt_is_kept_if_it_is_the_last(world: Wor
     assert_eq!(world.body(id, BodyKind::Result).await, "502");
     world.step(id, Command::Retry { from_start: false }, 52).await;
     assert!(world.try_body(id, BodyKind::Result).await.is_none(), "a new run has no result yet");
+}
+
+/// The step by which the holder of a lease stores a result before its settle.
+fn storing_early(id: TaskId, nonce: u128, early: u128, data: Data) -> StepOf {
+    let body = Body { head: Bytes::from_static(b"early"), data };
+    let command = Command::StoreEarly { nonce, id: early };
+    StepOf { bodies: vec![(BodyKind::Early, body)], ..World::stepping(id, command, 1) }
+}
+
+/// The settle by which an early result becomes the result.
+fn settling_with(id: TaskId, nonce: u128, early: u128, stored: StoredBody) -> StepOf {
+    let command = Command::Succeed { nonce, result: None, message: None, early: Some(early) };
+    let body = Body { head: Bytes::from_static(b"head"), data: Data::Early { id: early, stored } };
+    StepOf { bodies: vec![(BodyKind::Result, body)], ..World::stepping(id, command, 2) }
+}
+
+/// A result that a worker stored before its settle was known to one process only: a settle that came
+/// to another one, or after a restart, did not find it.
+pub async fn an_early_result_becomes_the_result_on_another_node(world: World) {
+    for len in [10, 100_000] {
+        let bytes = noise(len);
+        let id = world.accept(task()).await;
+        let (_, nonce) = world.start_one(&from("mail")).await;
+        // The second takes the place of the first.
+        for (early, data) in [
+            (7, spooled(&world, &noise(90_000), 1_000).await),
+            (8, spooled(&world, &bytes, 1_000).await),
+        ] {
+            let stored = world.try_step_of(storing_early(id, nonce, early, data)).await;
+            assert!(stored.expect("the lease holds").changed.entries.is_empty());
+        }
+        let other = world.other.body(id, BodyKind::Early).await.expect("the store works");
+        let stored = other.expect("it was stored");
+        assert_eq!((&stored.head[..], stored.len), (&b"early"[..], len as u64));
+        let refused = world.try_step_of(settling_with(id, nonce, 7, stored.clone())).await;
+        assert_eq!(refused.err(), Some(Rejected::Refused(Refused::NoSuchResult)));
+        let settle = settling_with(id, nonce, 8, stored.clone());
+        let settles = vec![Commit::Step(Box::new(settle.clone())), Commit::Step(Box::new(settle))];
+        let answers = world.other.commit(settles).await.expect("the store works");
+        let replies = answers.into_iter().map(|answer| match answer {
+            Ok(Committed::Stepped(stepped)) => stepped.reply,
+            answer => panic!("it was not taken: {answer:?}"),
+        });
+        assert_eq!(replies.collect::<Vec<_>>(), [Reply::Done, Reply::Replayed]);
+        assert_eq!(world.body(id, BodyKind::Result).await, bytes);
+        let head = world.try_body(id, BodyKind::Result).await.map(|body| body.head);
+        assert_eq!(head, Some(Bytes::from_static(b"head")));
+        assert!(world.try_body(id, BodyKind::Early).await.is_none());
+        assert_eq!(stored.bytes(len).await.expect("it is held"), bytes);
+    }
+}
+
+/// An early result ends with its lease, however that ends, and no other lease finds it.
+pub async fn an_early_result_ends_with_its_lease(world: World) {
+    type End = fn(u128) -> Command;
+    let ends: [(End, i64); 9] = [
+        (Command::succeed, 9),
+        (fail, 9),
+        (give_up, 9),
+        (|nonce| Command::Release { nonce }, 9),
+        (|nonce| Command::Crash { nonce, gone: Gone::Died, jitter: 0.0 }, 9),
+        (|nonce| Command::Defer { nonce, until: at(99_000), callback: nonce ^ 1 }, 9),
+        (|_| Command::Cancel, 9),
+        (|_| TICK, 60_000),
+        (|_| TICK, 86_400_000),
+    ];
+    for (end, now) in ends {
+        let id = world.accept(task().queue("own")).await;
+        let (_, nonce) = world.start_one(&from("own").limit(1)).await;
+        let data = spooled(&world, &noise(100_000), 100_000).await;
+        world.try_step_of(storing_early(id, nonce, 7, data)).await.expect("the lease holds");
+        world.step(id, heartbeat(nonce, 30_000), 2).await;
+        assert!(world.try_body(id, BodyKind::Early).await.is_some(), "a sign of life ends nothing");
+        world.step(id, end(nonce), now).await;
+        let task = world.read(id).await;
+        assert_eq!(task.life.early(), None, "{task:?}");
+        assert!(world.try_body(id, BodyKind::Early).await.is_none(), "{task:?}");
+        let data = spooled(&world, &noise(100_000), 100_000).await;
+        let late = world.try_step_of(storing_early(id, nonce, 8, data)).await;
+        assert!(matches!(late, Err(Rejected::Refused(_))), "{late:?}");
+        assert!(world.try_body(id, BodyKind::Early).await.is_none());
+        world.try_step(id, Command::Cancel, now).await.ok();
+    }
+}
+
+/// Early results take room that nobody has paid for yet: they are bounded, and a settle makes room.
+pub async fn early_results_are_bounded_per_tenant_and_in_all(world: World) {
+    let most = limits::UPLOADS_PER_TENANT_MAX;
+    let tenants = ["a", "b", "c", "d", "e"];
+    let mut held = Vec::new();
+    for name in tenants {
+        let new = |_| world.accepting(task().tenant(name));
+        world.commit_all((0..=most).map(new).collect()).await;
+        let claims = world.claim(&from("mail").tenant(name).limit(most + 1)).await;
+        let held_by = |claimed: &Claimed| (claimed.task().spec.id, claimed.nonce);
+        held.push(claims.started.iter().map(held_by).collect::<Vec<_>>());
+    }
+    let store = |(id, nonce): &(TaskId, u128)| {
+        let step = storing_early(*id, *nonce, 7, Data::Inline(Bytes::from_static(b"x")));
+        Commit::Step(Box::new(step))
+    };
+    for of_tenant in &held[..limits::UPLOADS_MAX / most] {
+        let stored = world.commit_all(of_tenant[..most].iter().map(store).collect()).await;
+        assert!(stored.iter().all(Result::is_ok), "{stored:?}");
+        let over = world.commit(store(&of_tenant[most])).await;
+        assert_eq!(over.err(), Some(Rejected::TenantEarlyFull));
+        assert!(world.try_body(of_tenant[most].0, BodyKind::Early).await.is_none());
+    }
+    let last = held.last().expect("there are several");
+    assert_eq!(world.commit(store(&last[0])).await.err(), Some(Rejected::EarlyFull));
+    let (id, nonce) = held[0][0];
+    world.commit(store(&(id, nonce))).await.expect("it takes its own place");
+    world.step(id, Command::succeed(nonce), 3).await;
+    world.commit(store(&last[0])).await.expect("there is room");
 }
 
 /// Bodies are read while others are written.

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use relais_core::{
-    Command, EventKind, Failure, FailureCode, Gone, Order, Policy, Progress, Purpose, Rate, Task,
-    TaskId, TenantName,
+    BodyKind, Command, EventKind, Failure, FailureCode, Gone, Order, Policy, Progress, Purpose,
+    Rate, Task, TaskId, TenantName,
 };
 
 use super::fixture::*;
@@ -131,8 +132,9 @@ impl Run {
 
     fn said(&mut self, nonce: u128) -> Command {
         let now = self.now;
-        match self.dice.roll(9) {
-            0..3 => Command::succeed(nonce),
+        match self.dice.roll(11) {
+            0..2 => Command::succeed(nonce),
+            2 => Command::Succeed { nonce, result: None, message: None, early: Some(nonce) },
             3 => fail(nonce),
             4 => give_up(nonce),
             5 if self.dice.roll(2) == 0 => {
@@ -145,6 +147,7 @@ impl Run {
                 let callback = nonce ^ (1 << 99);
                 Command::Defer { nonce, until: at(now + 250), callback }
             }
+            8..10 => Command::StoreEarly { nonce, id: nonce },
             _ => {
                 let progress =
                     Some(Progress { done: Some(self.dice.roll(9)), ..Progress::default() });
@@ -155,7 +158,19 @@ impl Run {
     }
 
     fn step(&self, id: TaskId, command: Command) -> Commit {
-        Commit::Step(Box::new(World::stepping(id, command, self.now)))
+        let stored = inline("early");
+        let bodies = match &command {
+            Command::StoreEarly { .. } => vec![(BodyKind::Early, stored)],
+            Command::Succeed { early: Some(id), .. } => {
+                let data = BodySource::Inline(Bytes::from_static(b"early"));
+                let stored = StoredBody { head: stored.head, len: 5, data };
+                let data = Data::Early { id: *id, stored };
+                vec![(BodyKind::Result, Body { head: Bytes::from_static(b"result"), data })]
+            }
+            _ => Vec::new(),
+        };
+        let step = World::stepping(id, command, self.now);
+        Commit::Step(Box::new(StepOf { bodies, ..step }))
     }
 
     fn task(&mut self) -> TaskBuilder {
@@ -384,6 +399,9 @@ pub async fn compare(world: &World, reference: &World, seed: u64) {
     for task in all_tasks(reference).await {
         let id = task.spec.id;
         assert_eq!(logged(world, id).await, logged(reference, id).await, "seed {seed}");
+        for kind in BodyKind::ALL {
+            assert_eq!(whole(world, id, kind).await, whole(reference, id, kind).await, "{kind:?}");
+        }
         let place = world.store.place(id).await.expect("the store works");
         let expected = reference.store.place(id).await.expect("the store works");
         let is_strict = task.spec.queue == queue("strict");
@@ -392,6 +410,12 @@ pub async fn compare(world: &World, reference: &World, seed: u64) {
         }
     }
     assert_eq!(all_stats(world).await, all_stats(reference).await, "seed {seed}");
+}
+
+/// Head and bytes of a body.
+async fn whole(world: &World, id: TaskId, kind: BodyKind) -> Option<(Bytes, Bytes)> {
+    let body = world.try_body(id, kind).await?;
+    Some((body.head.clone(), body.bytes(usize::MAX).await.expect("it is whole")))
 }
 
 /// The log of a task without progress, which may be thinned.

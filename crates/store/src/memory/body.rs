@@ -89,8 +89,8 @@ impl Spool for MemorySpool {
 }
 
 impl Inner {
-    /// Takes over a body that came with a commit.
-    pub(super) fn keep_body(&mut self, body: &Body) -> StoredBody {
+    /// Takes over a body that came with a commit on a task.
+    pub(super) fn keep_body(&mut self, task: TaskId, kind: BodyKind, body: &Body) {
         let data = match &body.data {
             Data::Inline(bytes) => BodySource::Inline(bytes.clone()),
             Data::Spilled { name, unclaimed, .. } => {
@@ -98,8 +98,13 @@ impl Inner {
                 let buffer = self.spilled.with(|spilled| spilled.remove(name));
                 BodySource::Reader(buffer.expect("a spilled body was finished here, and used once"))
             }
+            Data::Early { .. } => {
+                let early = self.row_mut(task).bodies.remove(&BodyKind::Early);
+                early.expect("the rules found its number").data
+            }
         };
-        StoredBody { head: body.head.clone(), len: body.data.len(), data }
+        let stored = StoredBody { head: body.head.clone(), len: body.data.len(), data };
+        self.row_mut(task).bodies.insert(kind, stored);
     }
 
     /// Forgets bodies that came with a commit which did not want them.

@@ -1,10 +1,12 @@
 //! Commits, applied one by one: each whole, or not at all.
 
-use relais_core::{Purpose, Refused, Reply, TaskId, step};
+use relais_core::{Purpose, Refused, Reply, TaskId, TenantName, step};
 
 use super::state::{Inner, Key, queue_of};
 use crate::change::What;
-use crate::commit::{Accept, Changed, Commit, Committed, QueueChange, Rejected, StepOf, Stepped};
+use crate::commit::{
+    Accept, Changed, Commit, Committed, QueueChange, Rejected, StepOf, Stepped, has_room_for_early,
+};
 
 impl Inner {
     pub(super) fn apply(&mut self, commit: Commit) -> Result<Committed, Rejected> {
@@ -82,8 +84,7 @@ impl Inner {
         let place = self.queues.get(&name).map(|queue| queue.place(spec.lane.as_ref(), None));
         self.insert(accept.task.clone(), now);
         for (kind, body) in &accept.bodies {
-            let body = self.keep_body(body);
-            self.row_mut(spec.id).bodies.insert(*kind, body);
+            self.keep_body(spec.id, *kind, body);
         }
         let pos = self.append(spec.id, std::slice::from_ref(&accept.entry));
         let changed = Box::new(accept.changed(pos));
@@ -96,6 +97,9 @@ impl Inner {
             return Err(Rejected::NotFound);
         }
         let step = step(&row.task, of.command.clone(), &of.policy, of.now)?;
+        if row.task.life.early().is_none() && step.life.early().is_some() {
+            self.has_room_for_early(&row.task.spec.tenant)?;
+        }
         let started_at = row.task.life.started_at();
         let mut task = row.task.clone();
         task.life = step.life;
@@ -106,8 +110,7 @@ impl Inner {
         }
         if step.reply == Reply::Done {
             for (kind, body) in &of.bodies {
-                let body = self.keep_body(body);
-                self.row_mut(of.id).bodies.insert(*kind, body);
+                self.keep_body(of.id, *kind, body);
             }
         }
         for kind in &step.drops {
@@ -115,6 +118,12 @@ impl Inner {
         }
         let (entries, effects, reply) = (step.entries, step.effects, step.reply);
         Ok(Stepped { changed: Changed { task, started_at, entries, pos, effects }, reply })
+    }
+
+    fn has_room_for_early(&self, tenant: &TenantName) -> Result<(), Rejected> {
+        let early = self.tasks.values().filter(|row| row.task.life.early().is_some());
+        let of_tenant = early.clone().filter(|row| row.task.spec.tenant == *tenant).count();
+        has_room_for_early(of_tenant as u64, early.count() as u64)
     }
 
     fn erase(&mut self, id: TaskId) -> Result<Committed, Rejected> {

@@ -144,7 +144,14 @@ fn samples() -> Vec<Sample> {
         sample("spec internal", Spec { purpose: Purpose::Internal, ..spec() }),
         sample("life new", bare),
         sample("life queued", life(State::Queued { run_at: at(70) })),
-        sample("life running", life(State::Running { lease: relais.clone(), started_at: at(3) })),
+        sample(
+            "life running",
+            life(State::Running { lease: relais.clone(), started_at: at(3), early: None }),
+        ),
+        sample(
+            "life running, with an early result",
+            life(State::Running { lease: worker.clone(), started_at: at(3), early: Some(1 << 97) }),
+        ),
         sample("life waiting", life(State::Waiting { until: at(4), nonce: 1 << 98 })),
         sample("life succeeded", life(State::Succeeded { at: at(4), message: message.clone() })),
         sample(

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use relais_api::{Message, Outcome as Word, codes, lease};
-use relais_core::{Cause, Failure, FailureCode, LeaseToken, limits};
+use relais_core::{Cause, Failure, FailureCode, LeaseToken, Refused, limits};
 use relais_engine::envelope::{self, Field};
 use relais_engine::headers::{folded, is_hop_by_hop, is_own, speaks_for_origin};
 use relais_engine::{Outcome, ResultHead, Settle};
@@ -16,9 +16,9 @@ use crate::answer::problem::Refusal;
 use crate::app::App;
 use crate::request::heavy;
 use crate::request::incoming::too_large;
+use crate::routes::lease_bodies::early_id;
 use crate::routes::leases::token_of;
 use crate::routes::submit::{check_content_type, check_len};
-use crate::routes::uploads::Taken;
 use crate::routes::worker::is_held;
 
 /// The media type of a result that was given as JSON.
@@ -26,20 +26,18 @@ const JSON: &str = "application/json";
 /// The media type of a result of which nobody said.
 const BYTES: &str = "application/octet-stream";
 
-/// The settle that a document asks for, and the result that it brings. The result stored before, which it names, is put into
-/// `taken`: it must be kept there until the engine has answered.
+/// The settle that a document asks for, and the result that it brings.
 ///
 /// # Errors
 /// Names the member that is not valid.
 pub(super) async fn settle_of(
     app: &App,
     settle: lease::Settle,
-    taken: &mut Vec<Taken>,
 ) -> Result<(Settle, Brought), Refusal> {
     settle.check()?;
     let token = token_of(&settle.token)?;
     let (outcome, brought) = match settle.outcome {
-        Word::Succeed => succeed(app, token, settle, taken).await?,
+        Word::Succeed => succeed(app, token, settle).await?,
         Word::Fail => (fail(settle)?, Brought::Unknown),
         Word::Release if settle.retry_after.is_some() => {
             let detail = "a release does not take `retry_after` yet";
@@ -54,10 +52,8 @@ async fn succeed(
     app: &App,
     token: LeaseToken,
     settle: lease::Settle,
-    taken: &mut Vec<Taken>,
 ) -> Result<(Outcome, Brought), Refusal> {
     let is_bare = settle.status.is_none() && settle.headers.is_empty();
-    // Judged before an upload is taken: a refused settle is said again, with the same upload.
     let message = message_of(settle.message)?;
     let mut head = head_of(settle.status, settle.content_type, settle.headers)?;
     let (data, kind, bytes) = match (settle.result, settle.result_base64, settle.result_id) {
@@ -71,18 +67,10 @@ async fn succeed(
             let bytes = Bytes::from(bytes);
             (store(app, token, bytes.clone()).await?, None, Some(bytes))
         }
-        (_, _, Some(id)) => match app.uploads.take(token, &id)? {
-            Some(upload) => {
-                let kind = upload.content_type.clone().unwrap_or_else(|| BYTES.to_owned());
-                let data = upload.data.clone();
-                taken.push(upload);
-                (Some(data), Some(kind), None)
-            }
+        (_, _, Some(name)) => match early(app, token, &name).await? {
+            Some((data, kind)) => (Some(data), Some(kind), None),
             // It ended with its lease, or was recorded: the engine answers what became of that.
-            None if !holds(app, token).await? => {
-                return Ok((Outcome::Succeed { result: None, message }, Brought::Unknown));
-            }
-            None => return Err(Refusal::field("/result_id", "no result of this lease")),
+            None => return Ok((Outcome::Succeed { result: None, message }, Brought::Unknown)),
         },
         (None, None, None) if is_bare => {
             return Ok((Outcome::Succeed { result: None, message }, Brought::Nothing));
@@ -112,6 +100,28 @@ async fn store(app: &App, token: LeaseToken, bytes: Bytes) -> Result<Option<Data
         return Ok(None);
     }
     Ok(Some(app.engine.store_bytes(bytes).await?))
+}
+
+/// The early result that a settle names, and its media type; `None` if its lease is over.
+///
+/// # Errors
+/// When the lease holds, and has no such result.
+async fn early(
+    app: &App,
+    token: LeaseToken,
+    name: &str,
+) -> Result<Option<(Data, String)>, Refusal> {
+    let unknown = || Refusal::from(Refused::NoSuchResult);
+    let id = early_id(name).ok_or_else(unknown)?;
+    match app.engine.early(token, id).await? {
+        Some(stored) => {
+            let head: ResultHead = envelope::decode(&stored.head)?;
+            let kind = head.content_type().unwrap_or(BYTES).to_owned();
+            Ok(Some((Data::Early { id, stored }, kind)))
+        }
+        None if holds(app, token).await? => Err(unknown()),
+        None => Ok(None),
+    }
 }
 
 /// Whether a lease holds now.
@@ -154,7 +164,7 @@ fn head_of(
     Ok(ResultHead { status, fields, has_body })
 }
 
-fn content_type_field(kind: String) -> Field {
+pub(in crate::routes) fn content_type_field(kind: String) -> Field {
     ("content-type".to_owned(), Bytes::from(kind))
 }
 
