@@ -85,7 +85,7 @@ create table task (
   due_at integer not null,
   last_pos integer not null,
   sched_at integer,                  -- of scheduled tasks
-  apart integer,                     -- the status of waiting, failed and canceled tasks
+  apart integer,                     -- the status of tasks that are neither queued nor run
   holds integer,                     -- 1 if it has started in strict order and is not terminal
   node integer,                      -- the node of Relais that holds its lease; null if a worker does
   key_scope blob,

@@ -256,7 +256,7 @@ impl Look<'_> {
         };
         let column = |name: &str| row.get::<_, Option<i64>>(name);
         let standing = read.standing();
-        let (sched_at, apart, holds) = standing.marks();
+        let (sched_at, holds) = standing.marks();
         let (early, is_stored): (Option<String>, bool) = (row.get("early")?, row.get("has_early")?);
         let has_early = task.life.early().map(|_| task.spec.tenant.as_str());
         let is_queued = task.life.run_at().is_some();
@@ -270,7 +270,7 @@ impl Look<'_> {
             ("phase", is_queued == (read.phase != Phase::None)),
             ("place", read.place == is_queued.then_some(place)),
             ("moment", sched_at.is_some() == (read.phase == Phase::Scheduled)),
-            ("marks", (column("apart")?, column("holds")?) == (apart, holds)),
+            ("marks", (column("apart")?, column("holds")?) == (standing.apart(), holds)),
             ("early result", early.as_deref() == has_early && is_stored == has_early.is_some()),
             ("node", column("node")? == standing.node),
             ("log", column("seq")? == i64::try_from(task.life.version).ok()),

@@ -226,6 +226,7 @@ impl<'c> Scribe<'c> {
         encode_life(row.started, &row.task.life, &mut self.life_bytes);
         let (hot, life) = (&mut self.hot, &self.life_bytes);
         let (due_at, status) = (row.task.due_at(), after.status as i64);
+        let mut is_apart_known = before.apart() == after.apart();
         if before.phase != after.phase || before.place != after.place {
             let phase = after.phase as i64;
             hot.task_update.execute(params![
@@ -239,16 +240,18 @@ impl<'c> Scribe<'c> {
                 after.node
             ])?;
         } else if before.status != after.status || before.node != after.node {
-            let changed = params![row.n, status, due_at.as_ms(), row.last_pos, life, after.node];
+            let (due_at, apart) = (due_at.as_ms(), after.apart());
+            let changed = params![row.n, status, due_at, row.last_pos, life, after.node, apart];
             hot.task_settle.execute(changed)?;
+            is_apart_known = true;
         } else if was_due != due_at {
             hot.task_touch.execute(params![row.n, due_at.as_ms(), row.last_pos, life])?;
         } else {
             hot.task_note.execute(params![row.n, row.last_pos, life])?;
         }
-        if before.marks() != after.marks() {
-            let (sched_at, apart, holds) = after.marks();
-            hot.task_mark.execute(params![row.n, sched_at, apart, holds])?;
+        if before.marks() != after.marks() || !is_apart_known {
+            let (sched_at, holds) = after.marks();
+            hot.task_mark.execute(params![row.n, sched_at, after.apart(), holds])?;
         }
         Ok(())
     }

@@ -45,8 +45,8 @@ hot! {
     task_update = "update task set status = ?2, phase = ?3, place = ?4, due_at = ?5, last_pos = ?6,
         life = ?7, node = ?8 where n = ?1";
     /// What changes while a task is not queued.
-    task_settle = "update task set status = ?2, due_at = ?3, last_pos = ?4, life = ?5, node = ?6
-        where n = ?1";
+    task_settle = "update task set status = ?2, due_at = ?3, last_pos = ?4, life = ?5, node = ?6,
+        apart = ?7 where n = ?1";
     /// What changes while a task stays where it is.
     task_touch = "update task set due_at = ?2, last_pos = ?3, life = ?4 where n = ?1";
     /// As above, if the next alarm stays as well.
@@ -317,16 +317,20 @@ pub(crate) const LIST_APART: &str = "select id from task
 /// What a node holds.
 pub(crate) const LIST_HELD: &str = "select id from task
     where node = ?3 and id < ?1 order by id desc limit ?2";
-/// For a status that few tasks have: all of them are sorted.
-pub(crate) const LIST_FEW: &str = "select id from task indexed by task_due
+/// Those with a status, of whatever pool: all of them are sorted.
+pub(crate) const LIST_FEW: &str = "select id, pool_id from task indexed by task_due
     where status = ?3 and id < ?1 order by id desc limit ?2";
+/// The queued ones of a queue, through its lanes: all of them are sorted.
+pub(crate) const LIST_QUEUED: &str = "select task.id, task.pool_id
+    from lane cross join task indexed by task_place on task.lane_id = lane.id
+    where lane.queue_id = ?3 and task.place is not null and task.id < ?1
+    order by task.id desc limit ?2";
+/// Lanes of a queue, counted up to a bound.
+pub(crate) const COUNT_LANES: &str = "select count(*) from
+    (select 1 from lane where queue_id = ?1 limit ?2)";
 /// Tasks with a status, counted up to a bound.
 pub(crate) const COUNT_FEW: &str = "select count(*) from
     (select 1 from task where status = ?1 limit ?2)";
-/// As many tasks there are at most.
-pub(crate) const SPAN: &str =
-    "select ifnull((select max(n) from task) - (select min(n) from task) + 1, 0)
-    limit 1";
 pub(crate) const LIST_TASK: &str =
     "select id, pool_id, status, spec, life from task where id = ?1 limit 1";
 pub(crate) const COUNT_STATUSES: &str = "select ifnull(sum(queued), 0), ifnull(sum(running), 0),

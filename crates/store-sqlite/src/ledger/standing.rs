@@ -72,15 +72,15 @@ impl Started {
 }
 
 impl Standing {
-    /// The status of tasks that are listed apart from all others.
-    fn apart(&self) -> Option<i64> {
-        let is_apart = matches!(self.status, Status::Waiting | Status::Failed | Status::Canceled);
-        is_apart.then_some(self.status as i64)
+    /// The status of tasks that are neither queued nor run: those are listed by an index.
+    pub(crate) fn apart(&self) -> Option<i64> {
+        let is_live = matches!(self.status, Status::Queued | Status::Running);
+        (!is_live).then_some(self.status as i64)
     }
 
-    /// What is stored of it in columns that seldom change: its moment, being apart, holding a lane.
-    pub(crate) fn marks(&self) -> (Option<i64>, Option<i64>, Option<i64>) {
+    /// What else is stored of it in columns that seldom change: its moment, and whether it holds a lane.
+    pub(crate) fn marks(&self) -> (Option<i64>, Option<i64>) {
         let holds = (self.started == Started::Strict).then_some(1);
-        (self.sched_at, self.apart(), holds)
+        (self.sched_at, holds)
     }
 }
