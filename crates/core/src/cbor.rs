@@ -4,8 +4,28 @@
 //! `#[cbor(default)]` stands in for those that are missing. So a new member takes the next number,
 //! and no number is ever used again. The rest of the rule is with the rows (`relais_store::row`).
 
+use std::borrow::Borrow;
+
 use minicbor::decode::{Decode, Decoder, Error};
 use minicbor::encode::{Encode, Encoder, Error as EncodeError, Write};
+
+/// The number of the format that is written: the context of all encoders.
+pub type Format = u32;
+
+/// How a member is written that came with a format after the first: in rows of the formats before, nothing
+/// stands in its place. So the member is an option, and its type says
+/// `context_bound = "std::borrow::Borrow<u32>"`.
+///
+/// # Errors
+/// The writer's.
+pub fn since<const FORMAT: Format, C: Borrow<Format>, T: Encode<C>, W: Write>(
+    member: &Option<T>,
+    to: &mut Encoder<W>,
+    written: &mut C,
+) -> Result<(), EncodeError<W::Error>> {
+    let written_in: &Format = (*written).borrow();
+    if *written_in < FORMAT { to.null()?.ok() } else { member.encode(to, written) }
+}
 
 /// An optional member that may hold a variant of a later version: that is an error, where a derived
 /// reader would take it for an absent member and lose it with the next write.

@@ -1,6 +1,6 @@
 //! The handle of the engine: what servers, tests and embedding programs call.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, RwLock};
 
 use bytes::Bytes;
@@ -9,8 +9,8 @@ use relais_core::{
     BodyKind, Command, Effect, Policy, Refused, Reply, Task, TaskId, TenantName, Timestamp,
 };
 use relais_store::{
-    Changed, Commit, Committed, EventQuery, Figures, Filter, Health, Logged, Page, Pool, Rejected,
-    Spool, StepOf, Stepped, Store, StoreError, StoredBody,
+    Changed, Commit, Committed, EventQuery, FORMAT, Figures, Filter, Health, Logged, Page, Pool,
+    Rejected, Spool, StepOf, Stepped, Store, StoreError, StoredBody,
 };
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -88,6 +88,8 @@ pub(crate) struct Inner {
     caller: Caller,
     /// The number of this node: the leases of its attempts name it.
     pub(crate) node: u64,
+    /// The format that every living node reads, as of the last sign of life of this one.
+    pub(crate) format: AtomicU32,
     /// Claims and attempts of this process.
     pub(crate) attempts: TaskTracker,
     /// What else runs in the background.
@@ -126,6 +128,7 @@ impl Engine {
             coalescer: Coalescer::default(),
             caller: Caller::new(config.upstream_tls.clone()),
             node,
+            format: AtomicU32::new(FORMAT),
             attempts: TaskTracker::new(),
             tracker: TaskTracker::new(),
             is_draining: AtomicBool::new(false),

@@ -1,11 +1,16 @@
 //! What the engine remembers of requests and answers beside their bytes: the heads of bodies, and
 //! the context of a task. Stored like rows (`relais_store::row`); opaque to rules and stores.
 
+use std::sync::atomic::Ordering;
+
 use bytes::Bytes;
 use minicbor::{Decode, Encode};
+use relais_core::cbor::Format;
 use relais_core::{Task, limits};
 use relais_store::{Body, BodySource, Data, StoreError, StoredBody, row};
 use serde::de::IgnoredAny;
+
+use crate::engine::Engine;
 
 /// A header field: its name in lower case, and its value as it was sent.
 pub type Field = (String, Bytes);
@@ -211,10 +216,12 @@ mod fields {
     }
 }
 
-/// Encodes an envelope.
-#[must_use]
-pub fn encode<T: Encode<()>>(envelope: &T) -> Bytes {
-    row::encode(envelope).into()
+impl Engine {
+    /// Encodes an envelope in the format that every node reads that lives.
+    #[must_use]
+    pub fn encode<T: Encode<Format>>(&self, envelope: &T) -> Bytes {
+        row::encode(envelope, self.inner().format.load(Ordering::Acquire)).into()
+    }
 }
 
 /// What engine and server remember of a task beside its rules.
@@ -229,6 +236,6 @@ pub fn context_of(task: &Task) -> Result<Context, StoreError> {
 ///
 /// # Errors
 /// [`StoreError::Corrupt`] when the bytes are not what this version, or an older one, wrote.
-pub fn decode<T: for<'b> Decode<'b, ()>>(bytes: &[u8]) -> Result<T, StoreError> {
+pub fn decode<T: for<'b> Decode<'b, Format>>(bytes: &[u8]) -> Result<T, StoreError> {
     row::decode(bytes).map_err(|error| StoreError::Corrupt(format!("of an envelope: {error}")))
 }

@@ -1,5 +1,6 @@
 //! This node among others: its signs of life, and what those that died have left behind.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use relais_core::{Command, Gone};
@@ -15,6 +16,7 @@ impl Engine {
         let beat = Beat { node: own, format: FORMAT, now: self.now(), alive_for };
         let head = self.store().last_pos().await?;
         let nodes = self.store().beat(beat).await?;
+        self.inner().format.store(nodes.format, Ordering::Release);
         let learned = &self.inner().learned;
         if nodes.living <= 1 {
             learned.be_alone();

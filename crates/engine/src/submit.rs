@@ -12,7 +12,7 @@ use relais_store::{Accept, Body, Commit, Committed, Data, Idempotency, Place, Re
 
 use crate::config::Config;
 use crate::engine::{Engine, EngineError};
-use crate::envelope::{self, Context, Field, RequestHead, Secrets};
+use crate::envelope::{Context, Field, RequestHead, Secrets};
 use crate::measure::meters::Meters;
 
 /// A request that is to become a task. Names and sizes are checked already.
@@ -181,7 +181,7 @@ impl Engine {
         let run_at = submission.run_at.unwrap_or(now).max(now);
         let mut bodies = vec![(
             BodyKind::Input,
-            Body { head: envelope::encode(&submission.head), data: submission.input },
+            Body { head: self.encode(&submission.head), data: submission.input },
         )];
         let input_bytes = bodies[0].1.data.len();
         if let Some(sealed) = self.seal(id, &submission.secrets, config)? {
@@ -208,7 +208,7 @@ impl Engine {
             retention,
             content_type: submission.content_type,
             input_bytes,
-            context: envelope::encode(&submission.context),
+            context: self.encode(&submission.context),
             source: submission.source,
             request: submission.request,
             purpose: submission.purpose,
@@ -258,7 +258,7 @@ impl Engine {
             return Ok(None);
         }
         let key = config.seal_key.as_ref().ok_or(EngineError::NoSealKey)?;
-        let text = envelope::encode(&Secrets { fields: secrets.to_vec() });
+        let text = self.encode(&Secrets { fields: secrets.to_vec() });
         Ok(Some(key.seal(task, self.chance().bits(), &text)))
     }
 }

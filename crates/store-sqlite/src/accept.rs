@@ -48,8 +48,8 @@ impl Scribe<'_> {
         let is_strict = self.ledger.queue(queue).is_strict;
         let standing = standing_after(&accept.task, now, Started::No, is_strict);
         let n = self.next_n;
-        codec::encode_into(&**spec, &mut self.spec_bytes);
-        encode_life(standing.started, &accept.task.life, &mut self.life_bytes);
+        codec::encode_into(&**spec, self.format, &mut self.spec_bytes);
+        encode_life(standing.started, &accept.task.life, self.format, &mut self.life_bytes);
         let inserted = self.hot.task_insert.execute(params![
             n,
             codec::id_bytes(spec.id),

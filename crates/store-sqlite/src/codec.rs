@@ -2,6 +2,7 @@
 //! cannot be read. Not here: columns.
 
 use minicbor::Decode;
+use relais_core::cbor::Format;
 use relais_core::{Entry, TaskId};
 use relais_store::row;
 pub(crate) use relais_store::row::{encode, encode_entry, encode_into};
@@ -9,7 +10,7 @@ pub(crate) use relais_store::row::{encode, encode_entry, encode_into};
 use crate::fault::Fault;
 
 /// Reads what [`encode`] wrote; `what` names it for people.
-pub(crate) fn decode<'b, T: Decode<'b, ()>>(what: &str, bytes: &'b [u8]) -> Result<T, Fault> {
+pub(crate) fn decode<'b, T: Decode<'b, Format>>(what: &str, bytes: &'b [u8]) -> Result<T, Fault> {
     row::decode(bytes).map_err(|error| Fault::damaged(format!("of a {what}: {error}")))
 }
 

@@ -12,6 +12,7 @@ mod standing;
 use std::collections::HashMap;
 
 use bytes::Bytes;
+use relais_core::cbor::Format;
 use relais_core::lane::{Bucket, vtime_on_arrival};
 use relais_core::{LaneKey, Purpose, QueueName, Status, TenantName};
 use relais_store::{Place, Pool, RunBy};
@@ -360,7 +361,7 @@ impl Ledger {
     }
 
     /// Writes back what a transaction changed, once each.
-    pub(crate) fn flush(&mut self, hot: &mut Hot<'_>) -> Result<(), Fault> {
+    pub(crate) fn flush(&mut self, hot: &mut Hot<'_>, format: Format) -> Result<(), Fault> {
         self.flush_lanes(hot)?;
         self.sources.flush(hot)?;
         for at in self.dirty_pools.drain(..) {
@@ -382,7 +383,7 @@ impl Ledger {
                 queue.is_strict,
                 queue.policy.as_deref(),
                 queue.vtime,
-                queue.bucket.as_ref().map(crate::codec::encode),
+                queue.bucket.as_ref().map(|bucket| crate::codec::encode(bucket, format)),
                 count_of(queue.counts[0]),
                 count_of(queue.counts[1]),
                 count_of(queue.counts[2]),

@@ -36,7 +36,7 @@ impl Scribe<'_> {
         let mut holds = conn.prepare_cached(sql::NODE_HOLDS)?;
         let told =
             self.roll.beat(beat, |node| Ok::<_, Fault>(holds.exists([node.cast_signed()])?))?;
-        self.living = told.living;
+        (self.living, self.format) = (told.living, told.format);
         // What room is left on a full disk is for outcomes; this process knows that it is there.
         if self.shared.condition.is_full() {
             return Ok(told);

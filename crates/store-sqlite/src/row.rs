@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
+use relais_core::cbor::Format;
 use relais_core::lane::rank;
 use relais_core::{Life, Spec, State, Status, Task, TaskId, Timestamp};
 use rusqlite::Row;
@@ -103,8 +104,8 @@ struct LifeRow<L> {
 }
 
 /// How what changes of a task is stored.
-pub(crate) fn encode_life(started: Started, life: &Life, bytes: &mut Vec<u8>) {
-    codec::encode_into(&LifeRow { started: started as u8, life }, bytes);
+pub(crate) fn encode_life(started: Started, life: &Life, format: Format, bytes: &mut Vec<u8>) {
+    codec::encode_into(&LifeRow { started: started as u8, life }, format, bytes);
 }
 
 /// Reads it back.

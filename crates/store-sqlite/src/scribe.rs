@@ -3,9 +3,11 @@
 //! Not here: transactions, threads, replies (see `writer`), and any decision
 //! (see `relais_core::step`).
 
+use relais_core::cbor::Format;
 use relais_core::{BodyKind, Entry, Life, Purpose, TaskId, Timestamp};
 use relais_store::{
-    Body, Change, Commit, Committed, Data, Notices, QueueChange, Rejected, Roll, Unclaimed, What,
+    Body, Change, Commit, Committed, Data, FORMAT, Notices, QueueChange, Rejected, Roll, Unclaimed,
+    What,
 };
 use rusqlite::{Connection, params};
 
@@ -28,6 +30,8 @@ pub(crate) struct Scribe<'c> {
     /// Tasks seen lately, as they are stored.
     pub(crate) recent: Recent,
     pub(crate) roll: Roll,
+    /// In which rows are written: what every node that lives reads.
+    pub(crate) format: Format,
     /// The next task's number: the order of arrival.
     pub(crate) next_n: i64,
     /// The next event's position.
@@ -66,6 +70,7 @@ impl<'c> Scribe<'c> {
             shared,
             recent: Recent::new(tasks_kept),
             roll: nodes::load(conn)?,
+            format: FORMAT,
             next_n: 0,
             next_pos: 0,
             has_given: false,
@@ -103,7 +108,7 @@ impl<'c> Scribe<'c> {
 
     /// Writes back what was remembered, as the last statements of a transaction.
     pub(crate) fn flush(&mut self) -> Result<(), Fault> {
-        self.ledger.flush(&mut self.hot)?;
+        self.ledger.flush(&mut self.hot, self.format)?;
         if self.has_given {
             self.has_given = false;
             self.hot.counter_put.execute(params![POS, self.next_pos - 1])?;
@@ -132,12 +137,13 @@ impl<'c> Scribe<'c> {
             Commit::Queue { tenant, queue, change } => {
                 let at = self.ledger.queue_for(self.conn, tenant, queue, Purpose::Client)?;
                 self.note(What::Queue(tenant.clone(), queue.clone(), change.clone()));
-                let queue = self.ledger.queue_mut(at);
+                let (queue, format) = (self.ledger.queue_mut(at), self.format);
                 match change {
                     QueueChange::Pause => queue.is_paused = true,
                     QueueChange::Resume => queue.is_paused = false,
                     QueueChange::Policy(policy) => {
-                        queue.policy = policy.as_deref().map(|policy| codec::encode(policy).into());
+                        let stored = policy.as_deref().map(|policy| codec::encode(policy, format));
+                        queue.policy = stored.map(Into::into);
                     }
                 }
                 Ok(Ok(Committed::Put))
@@ -223,7 +229,7 @@ impl<'c> Scribe<'c> {
         before: Standing,
         after: Standing,
     ) -> Result<(), Fault> {
-        encode_life(row.started, &row.task.life, &mut self.life_bytes);
+        encode_life(row.started, &row.task.life, self.format, &mut self.life_bytes);
         let (hot, life) = (&mut self.hot, &self.life_bytes);
         let (due_at, status) = (row.task.due_at(), after.status as i64);
         let mut is_apart_known = before.apart() == after.apart();
@@ -265,7 +271,7 @@ impl<'c> Scribe<'c> {
     ) -> Result<i64, Fault> {
         for entry in entries {
             let pos = self.next_pos;
-            codec::encode_entry(entry, &mut self.life_bytes);
+            codec::encode_entry(entry, self.format, &mut self.life_bytes);
             let seq = i64::try_from(entry.seq).expect("logs are short");
             let leap = self.leap_from(seq, prev)?;
             self.hot.event_insert.execute(params![pos, n, seq, prev, leap, self.life_bytes])?;

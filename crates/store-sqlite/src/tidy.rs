@@ -78,7 +78,7 @@ impl Scribe<'_> {
             return Ok(());
         }
         self.ledger.queue_mut(queue).is_strict = is_strict;
-        self.ledger.flush(&mut self.hot)?;
+        self.ledger.flush(&mut self.hot, self.format)?;
         if is_strict && self.ledger.queue(queue).started > 0 {
             for n in self.numbers(sql::HELD_OF_QUEUE, id_at(queue))? {
                 self.set_order_of(n, is_strict)?;

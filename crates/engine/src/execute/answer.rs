@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use super::tap::{Answer, TapEvent};
 use crate::engine::{Engine, EngineError};
-use crate::envelope::{self, ResultHead};
+use crate::envelope::ResultHead;
 use crate::headers;
 use crate::upstream::pause::Pause;
 use crate::work::{Outcome, Report};
@@ -139,7 +139,7 @@ impl Engine {
             .until_spooled(claimed.task().spec.id, &mut *spool, |spool| spool.finish())
             .await
             .map_err(|error| Lost::Store(status, error.into()))?;
-        let result = Body { head: envelope::encode(&head), data };
+        let result = Body { head: self.encode(&head), data };
         Ok(Complete {
             outcome: outcome_of(verdict, status, result),
             pause: match verdict {

@@ -12,7 +12,7 @@ use relais_store::{Body, Claimed, Data, StoreError, StoredBody};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Engine, EngineError};
-use crate::envelope::{self, ResultHead};
+use crate::envelope::ResultHead;
 use crate::execute::request::input_of;
 use crate::work::{Outcome, Report, Settle, Unread};
 
@@ -180,7 +180,7 @@ impl Engine {
     ) -> Result<Body, EngineError> {
         let fields =
             vec![("content-type".to_owned(), Bytes::copy_from_slice(content_type.as_bytes()))];
-        let head = envelope::encode(&ResultHead { status: 200, fields, has_body: true });
+        let head = self.encode(&ResultHead { status: 200, fields, has_body: true });
         Ok(Body { head, data: self.store_bytes(bytes).await? })
     }
 

@@ -10,6 +10,7 @@ use http::{Method, Request, Uri};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use minicbor::Decode;
+use relais_core::cbor::Format;
 use relais_core::{BodyKind, Cause, Failure, FailureCode, LeaseToken, Task};
 use relais_store::{BodyRead, Claimed, StoreError, StoredBody};
 
@@ -59,7 +60,7 @@ impl Unsendable {
 }
 
 /// Reads what the engine remembers of the request that an input is.
-pub(crate) fn decode<T: for<'b> Decode<'b, ()>>(bytes: &[u8]) -> Result<T, Unread> {
+pub(crate) fn decode<T: for<'b> Decode<'b, Format>>(bytes: &[u8]) -> Result<T, Unread> {
     envelope::decode(bytes).map_err(|error| Unread { body: BodyKind::Input, error })
 }
 

@@ -1,7 +1,7 @@
 //! What the engine stores of requests, answers and tasks, as bytes (`tests/rows/`): see the store's
 //! test of its rows for what to do where they differ.
 
-use relais_engine::envelope::{decode, encode};
+use relais_engine::envelope::decode;
 use relais_engine::{Access, Calling, Context, Grants, Presented, RequestHead, ResultHead, Sight};
 use relais_store::row;
 
@@ -44,6 +44,10 @@ fn request() -> RequestHead {
 fn answer() -> ResultHead {
     let fields = vec![("content-type".to_owned(), "text/plain".into())];
     ResultHead { status: 201, fields, has_body: true }
+}
+
+fn encode<T: minicbor::Encode<u32>>(envelope: &T) -> Vec<u8> {
+    row::encode(envelope, row::FORMAT)
 }
 
 fn hex_of(bytes: &[u8]) -> String {

@@ -15,8 +15,8 @@ use relais_engine::{
 };
 use relais_store::{
     Beat, BodyRead, BodySource, Changes, Claim, Claimed, Claims, Commit, Committed, Data, Due,
-    DueQuery, EventQuery, Figures, Filter, Health, Logged, MemoryStore, Nodes, Page, Place, Pool,
-    QueueStats, Queues, Rejected, Spool, Store, StoreError, StoreFuture, StoredBody,
+    DueQuery, EventQuery, FORMAT, Figures, Filter, Health, Logged, MemoryStore, Nodes, Page, Place,
+    Pool, QueueStats, Queues, Rejected, Spool, Store, StoreError, StoreFuture, StoredBody,
 };
 use tokio::sync::watch;
 
@@ -25,6 +25,7 @@ use crate::world::{START, Upstream, World, for_upstream, for_workers, policy, qu
 
 pub(crate) struct Moody {
     store: MemoryStore,
+    format: u32,
     pub(crate) is_away: AtomicBool,
     /// Nothing can be claimed.
     is_shut: AtomicBool,
@@ -114,8 +115,14 @@ fn away() -> StoreError {
 
 impl Moody {
     pub(crate) fn new() -> Arc<Self> {
+        Self::of_later(MemoryStore::new(), FORMAT)
+    }
+
+    /// A handle on a store of nodes whose program reads up to this format.
+    pub(crate) fn of_later(store: MemoryStore, format: u32) -> Arc<Self> {
         Arc::new(Self {
-            store: MemoryStore::new(),
+            store,
+            format,
             is_away: AtomicBool::new(false),
             is_shut: AtomicBool::new(false),
             is_slow: watch::Sender::new(false),
@@ -227,7 +234,7 @@ impl Store for Moody {
         })
     }
     fn beat(&self, beat: Beat) -> StoreFuture<'_, Nodes> {
-        self.or_away(|| self.store.beat(beat))
+        self.or_away(|| self.store.beat(Beat { format: self.format, ..beat }))
     }
     fn changes(&self, after: u64, limit: usize) -> StoreFuture<'_, Changes> {
         self.store.changes(after, limit)

@@ -10,11 +10,12 @@ use relais_core::{
     BodyKind, EventData, EventKind, FailureCode, LeaseToken, Policy, Purpose, State, Status, limits,
 };
 use relais_engine::{
-    Config, Happening, Many, Outcome, ResultHead, Settle, Submission, Subscription, envelope,
+    Config, Happening, Many, Outcome, ResultHead, Settle, Submission, Subscription,
 };
-use relais_store::{Body, Commit, Data, EventQuery, MemoryStore, QueueChange, Store};
+use relais_store::{Body, Commit, Data, EventQuery, FORMAT, MemoryStore, QueueChange, Store};
 use tokio::io::AsyncWriteExt as _;
 
+use crate::moody::Moody;
 use crate::world::{Upstream, World, for_upstream, for_workers, policy, queue, tenant};
 
 fn config() -> Config {
@@ -87,7 +88,7 @@ async fn a_result_that_one_node_stored_is_settled_with_on_another() {
     let nonce = first.lease(Duration::ZERO).await.pop().unwrap().nonce;
     let token = LeaseToken { task: task.spec.id, nonce };
     let fields = vec![("content-type".to_owned(), Bytes::from_static(b"application/json"))];
-    let head = envelope::encode(&ResultHead { status: 200, fields, has_body: true });
+    let head = first.engine.encode(&ResultHead { status: 200, fields, has_body: true });
     let early = Body { head, data: Data::Inline(Bytes::from_static(b"[1]")) };
     let id = first.engine.store_early(Some(&tenant()), token, early).await.unwrap();
     assert!(second.engine.early(token, id + 1).await.unwrap().is_none());
@@ -198,6 +199,23 @@ async fn an_internal_task_runs_and_no_follower_of_its_tenant_is_told() {
     let tallies = other.engine.meters().tallies(None);
     let counted: Vec<_> = tallies.iter().map(|(.., of)| (of.accepted, of.succeeded)).collect();
     assert_eq!(counted, [(1, 0)]);
+}
+
+/// The context of a task was written in the newest format, whoever lived: a node of the version before
+/// would have had to leave each such task alone.
+#[tokio::test]
+async fn nothing_is_written_that_a_living_node_does_not_read() {
+    let store = MemoryStore::new();
+    let _older = World::on(Arc::new(store.clone()), config(), 1).await;
+    let later = World::on(Moody::of_later(store, FORMAT + 1), config(), 2).await;
+    let written = async || u32::from(later.submit(for_workers()).await.spec.context[0]);
+    assert_eq!(written().await, FORMAT);
+    while written().await == FORMAT {
+        // The older one is silent meanwhile.
+        later.clock.advance(NODE_BEAT_EVERY);
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(written().await, FORMAT + 1);
 }
 
 /// A worker that waited at one node slept on while another accepted the task it waited for.

@@ -123,7 +123,7 @@ pub(super) async fn store_result(
     // Its worker still has the bytes: what the store cannot take now is put again, or settled otherwise.
     let data = spool.finish().await?;
     let fields = content_type.map(content_type_field).into_iter().collect();
-    let head = envelope::encode(&ResultHead { status: 200, fields, has_body: true });
+    let head = app.engine.encode(&ResultHead { status: 200, fields, has_body: true });
     let right = Right::of(&visitor)?;
     let stored = app.engine.store_early(right.tenant(), token, Body { head, data }).await;
     let result_id = early_name(stored.map_err(refusal_of)?);

@@ -250,6 +250,31 @@ async fn a_file_that_lost_power_while_it_was_made_is_made_again() {
     assert_sound(&file_in(&folder));
 }
 
+/// The rows of a file are in the format of the oldest node that lives.
+#[tokio::test]
+async fn rows_are_written_in_the_format_of_the_store() {
+    let folder = new_folder();
+    let (world, store) = world_in(&folder);
+    let beat = |node, format, now| Beat { node, format, now: at(now), alive_for: ms(100) };
+    let conn = rusqlite::Connection::open(file_in(&folder)).expect("it opens");
+    let written = async || {
+        let id = world.accept(task()).await.as_u128().to_be_bytes();
+        let sql = "select spec, life, data from task join event on pos = last_pos where id = ?1";
+        let first =
+            |row: &rusqlite::Row<'_>, at| row.get::<_, Vec<u8>>(at).map(|row| u32::from(row[0]));
+        let formats =
+            conn.query_row(sql, [id], |row| Ok([first(row, 0)?, first(row, 1)?, first(row, 2)?]));
+        formats.expect("it is there")
+    };
+    let later = FORMAT + 1;
+    assert_eq!(written().await, [FORMAT; 3], "as whoever opened it writes");
+    store.beat(beat(1, FORMAT, 0)).await.expect("it is taken");
+    store.beat(beat(2, later, 1)).await.expect("it is taken");
+    assert_eq!(written().await, [FORMAT; 3], "an older one lives");
+    store.beat(beat(2, later, 100)).await.expect("it is taken");
+    assert_eq!(written().await, [later; 3]);
+}
+
 /// One process at a time has the file: whoever opens it knows that the one before is dead, however
 /// lately that gave a sign of life, and need not wait.
 #[tokio::test]

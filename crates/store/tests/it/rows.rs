@@ -4,6 +4,7 @@
 //! format stays as it is, [`row::FORMAT`] is raised, and the new one gets a copy of its own with
 //! `UPDATE=1`. Rows of the older ones are read for ever.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use minicbor::{Decode, Encode};
 use relais_core::*;
 use relais_store::row::{self, Unreadable};
+use relais_store::{Beat, MemoryStore, Store as _};
 
 /// A row, and how to read one like it.
 struct Sample {
@@ -25,9 +27,9 @@ type Read = Box<dyn Fn(&[u8]) -> Result<bool, Unreadable>>;
 
 fn sample<T>(name: &'static str, value: T) -> Sample
 where
-    T: Encode<()> + for<'b> Decode<'b, ()> + PartialEq + Debug + 'static,
+    T: Encode<u32> + for<'b> Decode<'b, u32> + PartialEq + Debug + 'static,
 {
-    let bytes = row::encode(&value);
+    let bytes = row::encode(&value, row::FORMAT);
     Sample { name, bytes, read: Box::new(move |bytes| Ok(row::decode::<T>(bytes)? == value)) }
 }
 
@@ -36,7 +38,7 @@ fn event(data: EventData) -> Sample {
     let name = data.kind().as_str();
     let entry = Entry { task, seq, at: at(5), attempt: 2, data };
     let mut bytes = Vec::new();
-    row::encode_entry(&entry, &mut bytes);
+    row::encode_entry(&entry, row::FORMAT, &mut bytes);
     let read = move |bytes: &[u8]| Ok(row::decode_entry(task, seq, bytes)? == entry);
     Sample { name, bytes, read: Box::new(read) }
 }
@@ -251,9 +253,10 @@ fn members_that_one_version_knows_and_the_other_does_not_are_skipped_and_have_de
     let code = FailureCode::HandlerFailed;
     let other =
         OtherFailure { code, detail: None, problem: None, has_result: true, hint: Some(vec![1]) };
-    let read: Failure = row::decode(&row::encode(&other)).expect("it is read");
+    let read: Failure = row::decode(&row::encode(&other, row::FORMAT)).expect("it is read");
     assert_eq!(read, Failure { has_result: true, ..Failure::new(code, None) });
-    let read: OtherFailure = row::decode(&row::encode(&failure())).expect("it is read");
+    let read: OtherFailure =
+        row::decode(&row::encode(&failure(), row::FORMAT)).expect("it is read");
     assert_eq!((read.detail, read.hint), (failure().detail, None));
 }
 
@@ -286,10 +289,46 @@ fn a_variant_of_a_later_version_is_an_error_also_in_an_optional_member() {
     // The number of a variant is the first item, but for the settlement, where it is the last.
     for (known, place) in known.into_iter().zip([1, 18, 1, 1]) {
         let known = known.expect("memory takes all that is written");
-        let mut later = row::encode(&whole);
+        let mut later = row::encode(&whole, row::FORMAT);
         let found = later.windows(known.len()).position(|window| window == known);
         later[found.expect("it is in the row") + place] = 23;
         let read = row::decode::<Life>(&later);
         assert!(matches!(&read, Err(Unreadable::Damaged(_))), "{read:?}");
     }
+}
+
+/// A row of this version, and the same of one that gave it a member in format 2.
+#[derive(Debug, PartialEq, Decode)]
+struct Row {
+    #[n(0)]
+    number: u32,
+}
+
+#[derive(Encode, Decode)]
+#[cbor(context_bound = "Borrow<u32>")]
+struct LaterRow {
+    #[n(0)]
+    number: u32,
+    #[n(1)]
+    #[cbor(encode_with = "cbor::since::<2, _, _, _>")]
+    later: Option<u32>,
+}
+
+/// A new member was written at once: to a node of the version before the whole row was one that it
+/// must not touch.
+#[tokio::test]
+async fn a_member_of_a_later_format_is_written_once_every_living_node_reads_it() {
+    let one = MemoryStore::new();
+    let other = one.clone();
+    let row = async |store: &MemoryStore, node, format, now| {
+        let (now, alive_for) = (Timestamp::from_ms(now), Duration::from_millis(100));
+        let told = store.beat(Beat { node, format, now, alive_for }).await.expect("it works");
+        row::encode(&LaterRow { number: 7, later: Some(8) }, told.format)
+    };
+    assert_eq!(row(&other, 2, 2, 0).await, [2, 0x82, 7, 8], "alone");
+    row(&one, 1, 1, 1).await;
+    let written = row(&other, 2, 2, 2).await;
+    assert_eq!(written, [1, 0x82, 7, 0xf6]);
+    assert_eq!(row::decode(&written), Ok(Row { number: 7 }));
+    assert_eq!(row(&other, 2, 2, 101).await, [2, 0x82, 7, 8], "the older one is gone");
 }

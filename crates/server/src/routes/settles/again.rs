@@ -5,8 +5,9 @@
 
 use bytes::Bytes;
 use relais_core::{BodyKind, Refused, Reply, TaskId};
-use relais_engine::EngineError;
+use relais_engine::envelope;
 use relais_engine::measure::meters::Meters;
+use relais_engine::{EngineError, ResultHead};
 use relais_store::{BodySource, Stepped, StoreError, StoredBody};
 
 use crate::answer::problem::Refusal;
@@ -22,8 +23,8 @@ pub(super) enum Brought {
     Unknown,
     /// A success without a result.
     Nothing,
-    /// Head and bytes, as they are stored.
-    Result(Bytes, Bytes),
+    /// A head, which is stored in one format or another, and bytes.
+    Result(ResultHead, Bytes),
 }
 
 /// The answer to a settle, unless it is said again with another result than the recorded one.
@@ -57,7 +58,10 @@ async fn is_recorded(app: &App, id: TaskId, brought: &Brought) -> Result<bool, E
         Brought::Unknown => true,
         Brought::Nothing => stored().await?.is_none(),
         Brought::Result(head, bytes) => match stored().await? {
-            Some(stored) => stored.head == *head && has_bytes(&stored, bytes).await?,
+            Some(stored) => {
+                let is_same = envelope::decode::<ResultHead>(&stored.head)? == *head;
+                is_same && has_bytes(&stored, bytes).await?
+            }
             None => false,
         },
     })

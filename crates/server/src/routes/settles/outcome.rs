@@ -80,12 +80,12 @@ async fn succeed(
     if let Some(kind) = kind.filter(|_| head.content_type().is_none()) {
         head.fields.insert(0, content_type_field(kind));
     }
-    let head = envelope::encode(&head);
+    let stored = app.engine.encode(&head);
     let brought = match bytes {
-        Some(bytes) => Brought::Result(head.clone(), bytes),
+        Some(bytes) => Brought::Result(head, bytes),
         None => Brought::Unknown,
     };
-    let result = data.map(|data| Body { head, data });
+    let result = data.map(|data| Body { head: stored, data });
     Ok((Outcome::Succeed { result, message }, brought))
 }
 
