@@ -11,6 +11,7 @@ mod exec;
 #[cfg(feature = "faults")]
 mod faults;
 mod logs;
+mod open_files;
 mod program;
 mod reload;
 mod seal_file;

@@ -10,7 +10,7 @@ use relais_server::auth::KEY_SECRETS;
 
 use crate::cli::{show, variable};
 use crate::config::{self, Invalid, Overrides, Settings};
-use crate::start;
+use crate::{open_files, start};
 
 /// What a running server is told again.
 pub(crate) struct Reload {
@@ -73,6 +73,7 @@ impl Reload {
         for what in &fixed {
             tracing::warn!("{what} has changed, which needs a restart: it stays as it was");
         }
+        open_files::connections(&next)?;
         start::check_keys(&next, &self.engine.secrets(KEY_SECRETS).await?)?;
         let rules = self.door.prepare(next.server.clone())?;
         for warning in next.warnings.iter().chain(&rules.certificate_warnings()) {

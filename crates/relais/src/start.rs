@@ -21,8 +21,8 @@ use tokio::net::{TcpListener, TcpSocket};
 use crate::cli::variable;
 use crate::config::{Overrides, Settings, StoreUrl};
 use crate::reload::Reload;
-use crate::seal_file;
 use crate::signals::{Signals, Told};
+use crate::{open_files, seal_file};
 
 /// Runs a server until it is told to stop and has drained; told a second time, it ends at once.
 ///
@@ -30,8 +30,10 @@ use crate::signals::{Signals, Told};
 ///
 /// # Errors
 /// When it cannot start, or the store is lost while it runs.
-pub(crate) async fn serve(settings: Settings, overrides: Overrides) -> anyhow::Result<()> {
+pub(crate) async fn serve(mut settings: Settings, overrides: Overrides) -> anyhow::Result<()> {
     let mut signals = Signals::watch()?;
+    open_files::raise();
+    settings.server.connections_max = open_files::connections(&settings)?;
     let public = bind(settings.server.listen)?;
     let admin = bind(settings.server.admin_listen)?;
     let opened = open(&settings.store).await?;

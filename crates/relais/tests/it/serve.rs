@@ -397,3 +397,31 @@ fn variables_stand_between_flags_and_the_file() {
     assert_eq!(said["listen"], "127.0.0.1:2");
     assert_eq!(said["store"], "sqlite:flag.db");
 }
+
+/// Calls to upstreams took every file that the process may have open: no client could connect for ten
+/// minutes, and the log said "Too many open files".
+#[test]
+fn calls_leave_room_for_clients_below_the_limit_of_open_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = |limit: &str, concurrency: u32| {
+        let route = "[[route]]\npath = \"/{*rest}\"\nupstream = \"http://127.0.0.1:9\"\n";
+        let upstream = format!("[upstream.\"http://127.0.0.1:9\"]\nconcurrency = {concurrency}\n");
+        std::fs::write(folder.path().join("relais.toml"), format!("{route}{upstream}")).unwrap();
+        let program = relais(folder.path(), &[]);
+        let mut command = std::process::Command::new("sh");
+        command.current_dir(folder.path()).args(["-c", &format!("{limit} && exec \"$@\"")]);
+        command.arg("sh").arg(program.get_program());
+        command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+        command
+    };
+    let refused = output(start("ulimit -n 1000", 900), b"");
+    assert!(!refused.status.success());
+    let said = stderr(&refused);
+    assert!(said.contains("permits 900 calls") && said.contains("LimitNOFILE"), "{said}");
+    // The soft limit is raised by the process itself; what does not fit then is told.
+    let mut command = start("ulimit -Sn 300 && ulimit -Hn 1100", 100);
+    command.stderr(std::fs::File::create(folder.path().join("log")).unwrap());
+    let server = Server::by(command);
+    assert!(server.get("/readyz").starts_with("HTTP/1.1 200"));
+    crate::process::log_with(folder.path(), "at most 488 clients are connected at once");
+}
