@@ -28,3 +28,7 @@ pub const PREFERENCE_APPLIED: &str = "preference-applied";
 
 /// Fields that ask for something that the contract names and this version does not have.
 pub const LATER: [&str; 3] = ["relais-await", "relais-callback", "relais-webhook"];
+
+/// Fields of Relais' own that a request may carry and that are no options: credentials, and what one
+/// Relais says to the next.
+pub const KNOWN: [&str; 4] = [API_KEY, TASK, ATTEMPT, LEASE];

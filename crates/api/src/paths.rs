@@ -50,32 +50,26 @@ pub const READY: &str = "/readyz";
 /// What a problem means.
 pub const PROBLEM: &str = "/problems/{code}";
 
-/// All paths that are answered. Whatever is not here, nor in [`LATER`], is the front door's.
-pub const ANSWERED: [&str; 24] = [
-    TASKS,
-    TASK_BATCH,
-    TASK_CANCEL_MANY,
-    TASK_RETRY_MANY,
-    TASK,
-    TASK_RESULT,
-    TASK_EVENTS,
-    TASK_WHY,
-    TASK_CANCEL,
-    TASK_RETRY,
-    EVENTS,
-    QUEUES,
-    QUEUE,
-    QUEUE_LEASES,
-    QUEUE_PAUSE,
-    QUEUE_RESUME,
-    LEASES_HEARTBEAT,
-    LEASES_SETTLE,
-    LEASES_INPUT,
-    LEASES_RESULT,
+/// What is Relais' own: these paths, and all beneath those that end with a catch-all, also what is not
+/// there. A typing mistake in a task's address must not carry its ticket to an upstream. All other
+/// paths are the front door's.
+pub const OWN: [&str; 16] = [
+    "/v1/tasks/{*rest}",
+    "/v1/queues/{*rest}",
+    "/v1/leases/{*rest}",
+    "/v1/events/{*rest}",
     OPENAPI,
     HEALTH,
     READY,
     PROBLEM,
+    "/v1/callbacks/{*rest}",
+    "/v1/resources/{*rest}",
+    "/v1/schedules/{*rest}",
+    "/v1/webhooks/{*rest}",
+    "/v1/push/{*rest}",
+    "/v1/ws",
+    "/v1/nodes/{*rest}",
+    "/v1/session",
 ];
 
 /// Paths that the contract names and this version does not have. They are refused by name, so that

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use relais_api::Problem;
+use relais_api::codes::Code;
 
 /// Why a call did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -136,7 +137,14 @@ pub enum Distrust {
 pub struct InvalidAuthorities(pub(crate) &'static str);
 
 fn says(problem: &Problem) -> String {
-    let what = problem.detail.as_deref().unwrap_or(&problem.title);
+    let what = match problem.detail.as_deref() {
+        // What to do alone does not say what happened.
+        Some(to_do) if Code::find(&problem.code).is_some_and(|code| code.what_to_do == to_do) => {
+            format!("{}: {to_do}", problem.title)
+        }
+        Some(detail) => detail.to_owned(),
+        None => problem.title.clone(),
+    };
     let code = if problem.code.is_empty() { "HTTP" } else { &problem.code };
     format!("{what} ({code}, {})", problem.status)
 }

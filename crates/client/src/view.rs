@@ -52,8 +52,9 @@ pub struct Task {
     pub eta: Option<Eta>,
     /// When it was accepted.
     pub created_at: Time,
-    /// When it may run, or could first have run.
-    pub run_at: Time,
+    /// While it is queued: from when on it may start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_at: Option<Time>,
     /// When its latest event happened.
     pub updated_at: Time,
     /// When it fails if it is not done.

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::limits;
-use crate::name::{LaneKey, free_text};
+use crate::name::{InvalidName, LaneKey, free_text};
 use crate::task::Priority;
 use crate::time::{InWords, Timestamp};
 
@@ -158,9 +158,7 @@ impl Asked {
 
     fn lane(&self) -> Result<Option<LaneKey>, InvalidOption> {
         let lane = self.lane.as_deref().map(str::parse).transpose();
-        lane.map_err(|why: crate::InvalidName| {
-            InvalidOption::new(OptionName::Lane, why.to_string())
-        })
+        lane.map_err(|why: InvalidName| InvalidOption::new(OptionName::Lane, why.to_string()))
     }
 
     fn deadline(
@@ -195,8 +193,11 @@ pub fn check_label(name: &str, value: &str) -> Result<(), String> {
     if name.contains('=') {
         return Err("the name of a label must not contain '='".to_owned());
     }
-    if !value.is_empty() {
-        free_text(value, max).map_err(|error| format!("the value of a label {error}"))?;
+    if value.len() > max {
+        return Err(format!("the value of a label must have at most {max} bytes"));
+    }
+    if value.chars().any(char::is_control) {
+        return Err(format!("the value of a label {}", InvalidName::Control));
     }
     Ok(())
 }

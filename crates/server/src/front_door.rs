@@ -11,8 +11,8 @@ mod caller;
 pub(crate) mod check;
 mod handover;
 mod mode;
-mod options;
-mod table;
+pub(crate) mod options;
+pub(crate) mod table;
 mod task;
 mod trace;
 mod upload;
@@ -52,6 +52,10 @@ use crate::watch::follower::Follower;
 
 /// How long the fallback's upstream may take to begin its answer.
 const FALLBACK_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Why an address with a ticket goes to no upstream.
+const TICKET_STAYS: &str = "the query has a ticket of Relais, which no upstream may see, and this is no \
+                            path of Relais: correct the path (or `api_prefix`, if the operator set one)";
 
 /// Takes the requests that are not for Relais itself.
 pub(crate) struct FrontDoor {
@@ -105,6 +109,9 @@ impl FrontDoor {
         let Some(peer) = request.extensions().get::<Peer>().cloned() else {
             return Err(Refusal::internal("a request came by no connection"));
         };
+        if self.app.auth.has_ticket(request.uri()) {
+            return Err(Refusal::new(&codes::NOT_FOUND).because(TICKET_STAYS));
+        }
         let path = request.uri().path();
         if !self.table.is_open() && is_ambiguous(path) {
             return Err(Refusal::new(&codes::AMBIGUOUS_PATH));

@@ -38,6 +38,8 @@ use crate::answer::stored::no_body;
 use crate::app::App;
 use crate::auth::{Chooser, Visitor};
 use crate::connection::{Peer, Side};
+use crate::front_door::check::own_paths;
+use crate::front_door::table::{Shape, parse, segments};
 use crate::run_to_end::RunToEnd;
 use crate::watch::stream::Streaming;
 
@@ -45,6 +47,9 @@ use crate::watch::stream::Streaming;
 const READ: &str = "GET, HEAD, OPTIONS";
 /// Methods of an action.
 const ACT: &str = "POST, OPTIONS";
+/// What is said beneath Relais' own paths where no call is.
+const NO_SUCH_CALL: &str = "Relais has no such call, and what is beneath its own paths goes to nobody \
+                            else: check the path; none ends with a slash (`/v1/openapi.json` has all)";
 
 /// Relais' own paths on one listener, and what their answers have in common.
 ///
@@ -54,8 +59,10 @@ pub(crate) struct OwnPaths {
     app: Arc<App>,
     side: Side,
     router: Router,
-    /// The paths; all others are the front door's.
-    paths: matchit::Router<&'static str>,
+    /// The paths, and all beneath them; all others are the front door's.
+    paths: Vec<Shape>,
+    /// The path of calls for leases.
+    leases: Shape,
 }
 
 impl OwnPaths {
@@ -76,29 +83,28 @@ impl OwnPaths {
             Side::Public => app.config.api_prefix.as_str(),
             Side::Admin => "",
         };
-        let mut paths = matchit::Router::new();
-        for path in paths::ANSWERED.iter().chain(&paths::LATER) {
-            paths.insert(format!("{prefix}{path}"), *path).expect("they do not conflict");
-        }
+        let paths = own_paths(prefix).map(|(_, shape)| shape).collect();
+        let (leases, _) = parse(&format!("{prefix}{}", paths::QUEUE_LEASES))
+            .expect("a path of our own, and a prefix that was checked");
         let routes = if prefix.is_empty() { routes } else { Router::new().nest(prefix, routes) };
-        let routes = routes.fallback(async || Refusal::new(&codes::NOT_FOUND));
-        Self { app: app.clone(), side, router: routes.with_state(app.clone()), paths }
+        let routes =
+            routes.fallback(async || Refusal::new(&codes::NOT_FOUND).because(NO_SUCH_CALL));
+        Self { app: app.clone(), side, router: routes.with_state(app.clone()), paths, leases }
     }
 
     /// Whether Relais itself answers what comes for this path.
     pub(crate) fn has(&self, path: &str) -> bool {
-        matches!(self.side, Side::Admin) || self.paths.at(path).is_ok()
-    }
-
-    /// Whether a request's path is this one of ours.
-    fn is(&self, path: &str, own: &str) -> bool {
-        self.paths.at(path).is_ok_and(|found| *found.value == own)
+        matches!(self.side, Side::Admin) || {
+            let segments: Vec<_> = segments(path).collect();
+            self.paths.iter().any(|own| own.takes(&segments))
+        }
     }
 
     /// Answers a request. Refusals, and bugs, become problem documents.
     pub(crate) async fn answer(&self, path: &str, mut request: Request) -> Response {
         let is_head = request.method() == Method::HEAD;
-        let leases = request.method() == Method::POST && self.is(path, paths::QUEUE_LEASES);
+        let leases = request.method() == Method::POST
+            && self.leases.takes(&segments(path).collect::<Vec<_>>());
         let reads = is_head || request.method() == Method::GET || leases;
         if leases && let Some(peer) = request.extensions().get::<Peer>() {
             // What is leased to somebody who is gone is lost to the others for a while.

@@ -124,8 +124,9 @@ codes! {
     INVALID_OPTION = "invalid-option", 400, final {
         "A Relais option is not valid";
         "A header field that sets an option of the task (`Relais-Delay`, `Relais-Deadline`…) has \
-         a value that cannot be read.";
-        "Correct the field named in `detail`.";
+         a value that cannot be read, is none that there is, or is sent with a call that has its \
+         options in its body.";
+        "Correct the field named in `detail`, or leave it out.";
     }
     INVALID_PARAMETER = "invalid-parameter", 400, final {
         "A parameter of the URL is not valid";
@@ -164,7 +165,8 @@ codes! {
     }
     NOT_FOUND = "not-found", 404, final {
         "There is nothing at this path";
-        "No path of Relais, no route and no fallback takes this request.";
+        "No path of Relais, no route and no fallback takes this request. What is beneath Relais' own \
+         paths and is no call of its goes to neither, and no request does whose query has a ticket.";
         "Check the path, and `api_prefix` if the operator set one.";
     }
     NOT_LOCAL = "not-local", 403, final {
@@ -172,7 +174,8 @@ codes! {
         "Without API keys, Relais takes calls to `/v1` without credentials from its own machine \
          only. This one came through a proxy: it carries `Forwarded`, `X-Forwarded-*`, \
          `X-Real-IP` or `Via`, or came by HTTP/1.0.";
-        "Set up API keys, call with a ticket or a lease's token, or call Relais directly.";
+        "Call Relais directly, with a ticket, with a lease's token, or with the field that the task is \
+         bound to, as it was sent (`access = \"caller:…\"`); or set up API keys.";
     }
     OPTION_NOT_ALLOWED = "option-not-allowed", 403, final {
         "The route does not allow this option";
@@ -277,8 +280,7 @@ codes! {
         "The task was canceled";
         "The task was canceled. A worker that settles it afterwards changes nothing; a follower \
          finds no result.";
-        "A worker stops the work. A client retries the task by hand if it wants the work done \
-         after all.";
+        "Retry the task by hand if the work is wanted after all. A worker that still has it stops.";
         "It was canceled.";
         "Le traitement a été annulé.";
     }
@@ -399,10 +401,10 @@ codes! {
         "Le service est injoignable.";
     }
     WORKER_LOST = "worker-lost", 500, retryable {
-        "The workers that ran the task vanished";
-        "Three attempts in a row ended without a word: the process crashed, was killed or lost \
-         its connection. The task itself may be the cause.";
-        "Look at the workers' logs for this task's id. When the cause is mended, retry the task \
+        "Whoever ran the task vanished";
+        "Three attempts in a row ended without a word: the worker, or Relais itself where it calls \
+         the upstream, crashed, was killed or lost its connection. The task itself may be the cause.";
+        "Look for this task's id in the logs of the workers, or of Relais. When the cause is mended, retry the task \
          by hand.";
         "It could not be done.";
         "Le traitement a échoué.";

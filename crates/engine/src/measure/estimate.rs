@@ -30,6 +30,8 @@ pub struct Estimate {
     pub eta: Option<(Timestamp, Timestamp)>,
     /// After how long asking again makes sense.
     pub again_in: Duration,
+    /// Of that, how long it certainly waits: the end of this wait is known.
+    pub held_for: Duration,
 }
 
 /// How many attempts run beside each other where a task waits.
@@ -146,15 +148,17 @@ fn queued(
     let beside = slots.taken.saturating_add(slots.free.min(ahead)).max(1);
     let turns_take = times(usual.p50.min(RUN_MAX), turns, beside);
     let starts = begins.plus(turns_take).max(paced);
+    let held_for = begins.max(paced).since(now);
     if is_open {
-        let again_in = begins.max(paced).since(now).max(backed_off(waited));
-        return Estimate { ahead: Some(ahead), eta: None, again_in };
+        let again_in = held_for.max(backed_off(waited));
+        return Estimate { ahead: Some(ahead), eta: None, again_in, held_for };
     }
     // Nine in ten queues are taken to move at no less than half of their usual pace.
     let late = begins.plus(turns_take.saturating_mul(2)).max(paced);
     let p50 = starts.plus(usual.p50.min(RUN_MAX));
     let p90 = late.plus(usual.p90.min(RUN_MAX));
-    Estimate { ahead: Some(ahead), eta: run.map(|_| (p50, p90)), again_in: p50.since(now) }
+    let eta = run.map(|_| (p50, p90));
+    Estimate { ahead: Some(ahead), eta, again_in: p50.since(now), held_for }
 }
 
 /// What is expected of an attempt that has run for `elapsed` and takes `left`, where that is known.
@@ -164,6 +168,7 @@ fn running(left: Option<Quantiles>, elapsed: Duration, now: Timestamp) -> Estima
             ahead: None,
             eta: Some((now.plus(left.p50.min(RUN_MAX)), now.plus(left.p90.min(RUN_MAX)))),
             again_in: left.p50,
+            held_for: Duration::ZERO,
         },
         None => Estimate { again_in: backed_off(elapsed), ..Estimate::default() },
     }
@@ -229,6 +234,7 @@ mod tests {
         assert_eq!(waits(0, FREE, &[rate]).0, Some((62, 65)));
         let unmeasured = queued(0, FREE, &[paused], None, (NOW, s(0)));
         assert_eq!(told(unmeasured), (None, 122), "known or not how long it will run");
+        assert_eq!(unmeasured.held_for, s(120), "nobody needs to ask before");
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub(super) struct Cancel {
 
 impl Cancel {
     pub(super) async fn run(self, connection: &Connection) -> anyhow::Result<ExitCode> {
-        let chosen = bulk(&self.ids, self.filter.bulk())?;
+        let chosen = bulk(&self.ids, self.filter.bulk(), "--queue, --status, --label, --lane")?;
         let client = connection.client()?;
         if let Some(filter) = chosen {
             return change_all(connection, "canceled", filter, async |filter| {
@@ -52,16 +52,19 @@ async fn one(client: &Client, id: &str, as_json: bool) -> anyhow::Result<()> {
 }
 
 /// The filter, if tasks are chosen by one.
-pub(super) fn bulk(ids: &[String], request: BulkRequest) -> Result<Option<BulkRequest>, Usage> {
+/// `filters` are the arguments that make one.
+pub(super) fn bulk(
+    ids: &[String],
+    request: BulkRequest,
+    filters: &str,
+) -> Result<Option<BulkRequest>, Usage> {
     match (ids.is_empty(), request.check().is_ok()) {
         (true, true) => Ok(Some(request)),
         (false, false) => Ok(None),
-        (true, false) => Err(Usage::new(
-            "which tasks? give [ID]..., or a filter: --queue, --status, --label, --lane",
-        )),
-        (false, true) => Err(Usage::new(
-            "give [ID]... or a filter (--queue, --status, --label, --lane), not both",
-        )),
+        (true, false) => {
+            Err(Usage::new(format!("which tasks? give [ID]..., or a filter: {filters}")))
+        }
+        (false, true) => Err(Usage::new(format!("give [ID]... or a filter ({filters}), not both"))),
     }
 }
 

@@ -126,6 +126,9 @@ fn durability(store: &StoreUrl) -> &'static str {
 }
 
 fn routes(settings: &Settings) -> anyhow::Result<()> {
+    if settings.server.routes.is_empty() && settings.server.fallback.is_none() {
+        return show::line("no routes, and no fallback: the front door takes nothing (404)");
+    }
     let mut table = Table::new([
         "METHODS", "PATH", "TO", "MODE", "WAIT", "QUEUE", "TENANT", "LANE", "AGAIN", "ACCESS",
     ]);
@@ -182,7 +185,7 @@ fn queue_row(name: String, policy: &Policy) -> [String; 12] {
     let limit = |limit: Option<u32>| limit.map_or_else(|| "any".to_owned(), |n| n.to_string());
     let rate = policy
         .rate
-        .map_or_else(|| "any".to_owned(), |rate| format!("{}/{}", rate.count, span(rate.period)));
+        .map_or_else(|| "any".to_owned(), |rate| format!("{}/{}", rate.count, period(rate.period)));
     let retry = &policy.retry;
     [
         name,
@@ -251,6 +254,14 @@ fn access(access: &RouteAccess) -> String {
         RouteAccess::Caller(header) => format!("caller:header:{header}"),
         RouteAccess::Key => "key".to_owned(),
     }
+}
+
+/// A period as a policy spells it: `s` for a second.
+fn period(duration: Duration) -> String {
+    let text = span(duration);
+    text.strip_prefix('1')
+        .filter(|unit| !unit.contains(char::is_numeric))
+        .map_or(text.clone(), str::to_owned)
 }
 
 fn span(duration: Duration) -> String {

@@ -94,8 +94,14 @@ impl Connection {
     }
 }
 
-/// What to do about a server that is not trusted; empty where there is nothing to say.
+/// What to do about a server that is not there, or not trusted; empty where there is nothing to say.
 pub(super) fn advice(error: &anyhow::Error) -> &'static str {
+    let is_away = |cause: &(dyn std::error::Error + 'static)| {
+        matches!(cause.downcast_ref(), Some(Error::Unreachable { .. }))
+    };
+    if error.chain().any(is_away) {
+        return "; is the server there? relais serve starts one, --url (RELAIS_URL) says where it is";
+    }
     let why = error.chain().find_map(|cause| match cause.downcast_ref() {
         Some(Error::Untrusted { why, .. }) => Some(why),
         _ => None,

@@ -35,7 +35,7 @@ pub(super) struct Retry {
 impl Retry {
     pub(super) async fn run(self, connection: &Connection) -> anyhow::Result<ExitCode> {
         let filter = BulkRequest { code: self.code, ..self.filter.bulk() };
-        let chosen = bulk(&self.ids, filter)?;
+        let chosen = bulk(&self.ids, filter, "--queue, --status, --label, --lane, --code")?;
         let client = connection.client()?;
         if let Some(filter) = chosen {
             return change_all(connection, "retried", filter, async |filter| {
@@ -61,6 +61,10 @@ async fn one(client: &Client, id: &str, from_start: bool, as_json: bool) -> anyh
     }
     let task = &accepted.task;
     show::line(&format!("{} {} run {}", task.id, show::clean(&task.status), task.run))?;
+    if task.run == 1 {
+        // Each retry begins another run.
+        show::note("nothing was retried: its first run is not over yet");
+    }
     // The old ticket may end before the new run does.
     if let Some(ticket) = &accepted.ticket {
         show::note(&format!("ticket: {ticket}"));

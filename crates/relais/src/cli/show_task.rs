@@ -53,7 +53,7 @@ fn text(task: &Task) -> String {
         ("position", text(task.position.map(|position| position.to_string()))),
         ("expected", text(eta)),
         ("created", task.created_at.to_string()),
-        ("runs at", task.run_at.to_string()),
+        ("runs at", text(task.run_at.map(|at| at.to_string()))),
         ("updated", task.updated_at.to_string()),
         ("deadline", text(task.deadline.map(|at| at.to_string()))),
         ("erased at", text(task.expires_at.map(|at| at.to_string()))),

@@ -79,7 +79,9 @@ impl Submit {
         let request = self.request()?;
         let file = self.output.as_deref().map(OutputFile::check).transpose()?;
         let options = SubmitOptions { idempotency_key: self.idempotency_key.clone() };
-        let accepted = client.submit_as(&request, &options).await.context("could not submit")?;
+        let accepted = client.submit_as(&request, &options).await;
+        let accepted =
+            accepted.with_context(|| format!("could not submit to the queue {}", self.queue))?;
         self.tell(&accepted, connection)?;
         if !self.wait {
             return Ok(ExitCode::SUCCESS);
@@ -159,7 +161,7 @@ impl Submit {
             show::note(&format!("ticket: {ticket}"));
             if connection.key.is_none() {
                 // The link has the ticket in it: a browser shows the page of the task.
-                show::note(&format!("watch: {}", accepted.task.links.this));
+                show::note(&format!("in a browser: {}", accepted.task.links.this));
             }
         }
         Ok(())
@@ -199,8 +201,14 @@ pub(super) async fn keep(mut answer: Answer, file: Option<&OutputFile>) -> anyho
     if let Some(file) = file {
         return file.keep(answer).await;
     }
+    let mut ends_a_line = true;
     while let Some(piece) = answer.chunk().await? {
         show::bytes(&piece)?;
+        ends_a_line = piece.last().map_or(ends_a_line, |last| *last == b'\n');
+    }
+    if !ends_a_line && std::io::stdout().is_terminal() {
+        // Only to people: what comes next stands on a line of its own.
+        show::bytes(b"\n")?;
     }
     Ok(())
 }

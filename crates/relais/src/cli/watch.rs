@@ -134,7 +134,7 @@ pub(super) struct Bar {
 impl Bar {
     pub(super) fn start() -> Self {
         let style = ProgressStyle::with_template(
-            "{spinner} [{elapsed}] [{wide_bar}] {percent:>3}% {msg} (left: {eta})",
+            "{spinner} [{elapsed}] [{bar:20}] {percent:>3}% {wide_msg}",
         );
         let bar = ProgressBar::new(STEPS);
         bar.set_style(style.expect("the template is right").progress_chars("=> "));
@@ -147,10 +147,11 @@ impl Bar {
 
     pub(super) fn take(&mut self, event: &Event) {
         if event.kind != "progressed" {
-            if self.is_shown {
-                self.bar.set_message(show::clean(&event.kind));
-            } else {
+            if !self.is_shown {
                 show::note(&line(event));
+            } else if event.kind != "output" {
+                // Of that, the latest words of progress say more.
+                self.bar.set_message(show::clean(&event.kind));
             }
             return;
         }

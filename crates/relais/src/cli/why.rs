@@ -29,6 +29,8 @@ impl WhyCommand {
             show::line(&text(&why))?;
             if why.status == Status::Failed {
                 show::line(&failure(&client.task(&self.id).await?))?;
+            } else if why.status == Status::Canceled {
+                show::line(&canceled(&client.task(&self.id).await?))?;
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -49,6 +51,13 @@ fn text(why: &Why) -> String {
         lines.push(format!("  attempt {} failed at {}: {problem}", last.attempt, last.at));
     }
     lines.join("\n")
+}
+
+/// Whether somebody called a task off, or its caller went away.
+fn canceled(task: &Task) -> String {
+    let said = task.message.as_ref().and_then(|message| message.0.get("en"));
+    let said = said.map(|said| show::clean(said)).unwrap_or_default();
+    format!("  {said}\n  if it is wanted after all: relais retry {}", task.id)
 }
 
 /// Why a run failed, why no attempt follows, and what a person can do.
@@ -72,7 +81,9 @@ fn failure(task: &Task) -> String {
         lines.push(format!("  its answer, if there is one: relais result {}", task.id));
         lines.push(format!("  once the cause is gone: relais retry {}", task.id));
     }
-    if let Some(problem) = &task.problem {
+    // A problem of a worker's own may have no page.
+    if let Some(problem) = task.problem.as_ref().filter(|problem| problem.type_uri != "about:blank")
+    {
         lines.push(format!("  more of it: {}", show::clean(&problem.type_uri)));
     }
     lines.join("\n")

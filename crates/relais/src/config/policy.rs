@@ -6,6 +6,7 @@ use std::time::Duration;
 use relais_api::Span;
 use relais_api::queue::{Order as OrderWord, Rate as RateText};
 use relais_core::policy::{Draft, InvalidMember, check_concurrency};
+use relais_core::time::InWords;
 use relais_core::{Order, Policy, Rate};
 use toml::Spanned;
 
@@ -98,8 +99,8 @@ fn second_looks(policy: &Policy, what: &str, warnings: &mut Vec<String>) {
         ));
     }
     if policy.attempt_timeout > policy.deadline {
-        warnings
-            .push(format!("{what}: attempt_timeout is longer than deadline, which ends it first"));
+        let max = InWords(policy.deadline);
+        warnings.push(format!("{what}: attempt_timeout is longer than deadline, which ends it first: set attempt_timeout to at most {max}"));
     }
     if policy.retention < Duration::from_secs(60) {
         warnings.push(format!(

@@ -16,7 +16,7 @@ const UNKNOWN: Duration = Duration::from_secs(10);
 /// together do not come back together.
 #[must_use]
 pub(crate) fn retry_after_s(engine: &Engine, estimate: Estimate) -> u32 {
-    jittered_s(engine, estimate.again_in)
+    jittered_s(estimate.again_in, estimate.held_for, engine.chance().unit())
 }
 
 /// A refused submission, with an honest time to come back where there is no room.
@@ -37,12 +37,32 @@ fn room_after_s(engine: &Engine, tenant: &TenantName, queue: &QueueName) -> u32 
     let lately = engine.meters().lately(tenant, queue, engine.now());
     let finished_per_s = lately.map_or(0.0, |lately| lately.finished_per_s);
     let between = Duration::try_from_secs_f64(1.0 / finished_per_s);
-    jittered_s(engine, between.unwrap_or(UNKNOWN))
+    jittered_s(between.unwrap_or(UNKNOWN), Duration::ZERO, engine.chance().unit())
 }
 
-fn jittered_s(engine: &Engine, wait: Duration) -> u32 {
-    let factor = 0.75 + engine.chance().unit() / 2.0;
-    let seconds = (wait.as_secs_f64() * factor).ceil().clamp(*RANGE_S.start(), *RANGE_S.end());
+/// Spreads those who came together; `chance` is from 0 to 1. Of the time to wait, `held` is certain:
+/// who came back before its end would come in vain, so that it is only ever made longer.
+fn jittered_s(wait: Duration, held: Duration, chance: f64) -> u32 {
+    let (guessed, held) = (wait.saturating_sub(held).as_secs_f64(), held.as_secs_f64());
+    let seconds = held * (1.0 + chance / 4.0) + guessed * (0.75 + chance / 2.0);
     // Whole and small: within the range.
-    seconds as u32
+    seconds.ceil().clamp(*RANGE_S.start(), *RANGE_S.end()) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_sent_back_before_an_end_that_is_known() {
+        // A task with a delay of 20 s was to be asked for again after 16 s.
+        let s = Duration::from_secs;
+        for (wait, held, earliest, latest) in [(20, 20, 20, 25), (22, 20, 22, 28), (20, 0, 15, 25)]
+        {
+            let told = [0.0, 1.0].map(|chance| jittered_s(s(wait), s(held), chance));
+            assert_eq!(told, [earliest, latest], "{wait} s, of which {held} are certain");
+        }
+        assert_eq!(jittered_s(s(0), s(0), 0.5), 1);
+        assert_eq!(jittered_s(s(900), s(900), 0.5), 60);
+    }
 }

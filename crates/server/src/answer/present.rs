@@ -71,7 +71,7 @@ pub(crate) fn task_of(
         position: estimate.ahead.filter(|_| is_queued).map(|ahead| ahead + 1),
         eta: estimate.eta.map(eta),
         created_at: time(spec.created_at),
-        run_at: time(life.run_at().unwrap_or(spec.run_at)),
+        run_at: life.run_at().map(time),
         updated_at: time(life.updated_at),
         deadline: Some(time(life.deadline)),
         expires_at: task.expires_at().map(time),

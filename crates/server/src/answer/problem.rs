@@ -131,7 +131,10 @@ impl Refusal {
     /// An API key was sent, and is none (RFC 6750, 3.1).
     #[must_use]
     pub(crate) fn invalid_key() -> Self {
-        Self::invalid_token("the API key that was sent is not valid: unknown here, or revoked")
+        Self::invalid_token(
+            "the API key that was sent is not valid: unknown here, or revoked; ask the \
+             operator for another",
+        )
     }
 
     fn invalid_token(why: &str) -> Self {
@@ -285,7 +288,7 @@ impl From<BadTicket> for Refusal {
         match bad {
             BadTicket::Unknown => Self::invalid_token(
                 "the ticket that was sent is not valid: not whole, or of another server (a ticket \
-                 begins with `rt_`, an API key with `rk_`)",
+                 begins with `rt_`, an API key with `rk_`); send it as it was handed out",
             ),
             BadTicket::Expired => Self::new(&codes::TICKET_EXPIRED).with_invalid_token(),
         }

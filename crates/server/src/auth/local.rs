@@ -38,7 +38,10 @@ pub(super) fn check_direct(version: Version, headers: &HeaderMap) -> Result<(), 
     };
     match headers.keys().find(|name| of_proxy(name.as_str())) {
         Some(name) => {
-            let why = format!("the request carries `{name}`: it came through a proxy");
+            let why = format!(
+                "the request carries `{name}`: it came through a proxy, so that it takes a key, or what \
+                 reaches its task: a ticket, or the right value of the field that it is bound to"
+            );
             Err(Refusal::new(&codes::NOT_LOCAL).because(why))
         }
         None => Ok(()),

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use http::{HeaderMap, header, request};
+use http::{HeaderMap, Uri, header, request};
 use relais_api::codes;
 use relais_core::{Purpose, Task, TaskId, TenantName, Timestamp};
 use relais_engine::{Access, Grants, envelope};
@@ -212,7 +212,13 @@ impl Visitor {
             _ => (None, None),
         };
         let until = ends.filter(|_| !has_right(action));
-        let (may_cancel, may_retry) = (may(Action::Cancel), may(Action::Retry));
+        // Links with a ticket in them are for whoever they are passed on to.
+        let ride = grants.filter(|_| ticket.is_some());
+        let links = |action: Action| match ride {
+            Some(grants) => action.is_granted(grants),
+            None => may(action),
+        };
+        let (may_cancel, may_retry) = (links(Action::Cancel), links(Action::Retry));
         let viewer = Viewer { base: self.base.as_deref(), ticket, may_cancel, may_retry };
         Ok(Seen { task, viewer, until })
     }
@@ -345,6 +351,14 @@ impl Auth {
     fn offered_by_field(&self, parts: &request::Parts) -> Option<Offered> {
         let token = bearer(&parts.headers)?;
         (!token.starts_with(super::KEY_PREFIX)).then(|| self.judge(token, true))
+    }
+
+    /// Whether a query has a ticket of ours, ended or not.
+    pub(crate) fn has_ticket(&self, uri: &Uri) -> bool {
+        let (keys, now) = (self.signing.keys(), self.engine.now());
+        let is_ours = |token: &String| verify(&keys, token, now) != Err(BadTicket::Unknown);
+        // A query that cannot be read is the upstream's: Relais wrote none like it.
+        params::every(uri, "ticket").is_ok_and(|tokens| tokens.iter().any(is_ours))
     }
 
     /// What a token is. `rides` says whether links are to carry it on: not one of a cookie, which a

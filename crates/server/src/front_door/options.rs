@@ -1,14 +1,20 @@
-//! Options of a task that its caller sets by header, where the route allows it.
+//! Options of a task that its caller sets by header, where the route allows it. `POST /v1/tasks` has
+//! them in its body alone.
 
 use std::fmt::Display;
 use std::str::FromStr;
 
-use http::HeaderMap;
-use relais_api::{Deadline, Span, Time, codes};
+use http::{HeaderMap, HeaderName};
+use relais_api::{Deadline, Span, Time, codes, fields};
 use relais_core::{Asked, InvalidOption, OptionName, Options, Timestamp};
 
 use crate::answer::problem::Refusal;
 use crate::routes::{later, moments};
+
+/// What the names of Relais' own fields begin with.
+const PREFIX: &str = "relais-";
+/// So much is repeated of the name of a field that is not known.
+const NAME_SHOWN_BYTES: usize = 64;
 
 /// The field of an option.
 const fn field_of(option: OptionName) -> &'static str {
@@ -33,19 +39,52 @@ pub(super) fn of(
     allow: &[OptionName],
     now: Timestamp,
 ) -> Result<Options, Refusal> {
-    // First: that the operator should allow it would be no help.
-    later::refuse_fields(headers)?;
-    for option in OptionName::BY_FIELD {
-        let field = field_of(option);
-        if headers.contains_key(field) && !allow.contains(&option) {
-            return Err(Refusal::new(&codes::OPTION_NOT_ALLOWED)
-                .because(format!("the route does not allow `{field}`")));
-        }
+    if let Some(option) = given(headers)?.into_iter().find(|option| !allow.contains(option)) {
+        let why = format!(
+            "the route does not allow `{}`: leave it out, or have the operator add \"{}\" to its \
+             `allow`",
+            field_of(option),
+            option.as_str()
+        );
+        return Err(Refusal::new(&codes::OPTION_NOT_ALLOWED).because(why));
     }
     asked(headers).and_then(|asked| asked.judge(now)).map_err(|error| {
         let field = field_of(error.option);
         Refusal::new(&codes::INVALID_OPTION).because(format!("`{field}`: {}", error.why))
     })
+}
+
+/// Refuses options by header where the body has them.
+///
+/// # Errors
+/// Names the field.
+pub(crate) fn refuse(headers: &HeaderMap) -> Result<(), Refusal> {
+    let Some(option) = given(headers)?.into_iter().next() else { return Ok(()) };
+    let why = format!("`{}`: this call has its options in its body only", field_of(option));
+    Err(Refusal::new(&codes::INVALID_OPTION).because(why))
+}
+
+/// The options that a request has by header. What begins like one and is none would otherwise be
+/// taken for done.
+fn given(headers: &HeaderMap) -> Result<Vec<OptionName>, Refusal> {
+    // First: that the operator should allow it would be no help.
+    later::refuse_fields(headers)?;
+    let mut options = Vec::new();
+    for name in headers.keys().map(HeaderName::as_str) {
+        if !name.starts_with(PREFIX) || fields::KNOWN.contains(&name) {
+            continue;
+        }
+        match OptionName::BY_FIELD.into_iter().find(|option| field_of(*option) == name) {
+            Some(option) => options.push(option),
+            None => {
+                let known = OptionName::BY_FIELD.map(|option| format!("`{}`", field_of(option)));
+                let shown = &name[..name.len().min(NAME_SHOWN_BYTES)];
+                let why = format!("`{shown}` is no option; there are {}", known.join(", "));
+                return Err(Refusal::new(&codes::INVALID_OPTION).because(why));
+            }
+        }
+    }
+    Ok(options)
 }
 
 fn asked(headers: &HeaderMap) -> Result<Asked, InvalidOption> {
@@ -116,7 +155,8 @@ mod tests {
             ("relais-deadline", "2h"),
             ("relais-label", "order=A-1"),
             ("relais-label", "note = a=b"),
-            ("relais-other", "x"),
+            ("relais-attempt", "1"),
+            ("x-other", "x"),
         ])
         .expect("all are good");
         assert_eq!(options.run_at, Some(Timestamp::from_ms(1_000_000 + 5_400_000)));
@@ -168,6 +208,30 @@ mod tests {
             let refused = of(&headers, &[], NOW).expect_err("not there, whatever a route allows");
             assert_eq!(refused.code().code, "not-available", "{field}");
         }
+    }
+
+    #[test]
+    fn a_mistyped_option_is_refused_by_its_name() {
+        // `Relais-Dealy: 1h` ran at once.
+        for field in ["relais-dealy", "relais-retention"] {
+            let mut headers = HeaderMap::new();
+            headers.insert(field, HeaderValue::from_static("1h"));
+            let refused = of(&headers, &OptionName::BY_FIELD, NOW).expect_err("no such option");
+            assert_eq!(refused.code().code, "invalid-option", "{field}");
+            let detail = refused.problem("", None).detail.unwrap_or_default();
+            assert!(detail.contains(field) && detail.contains("relais-delay"), "{detail}");
+        }
+    }
+
+    #[test]
+    fn a_call_with_its_options_in_its_body_takes_none_by_header() {
+        // `POST /v1/tasks` with `Relais-Delay` ran at once.
+        for field in ["relais-delay", "relais-label", "relais-dealy"] {
+            let mut headers = HeaderMap::new();
+            headers.insert(field, HeaderValue::from_static("5s"));
+            assert_eq!(refuse(&headers).expect_err("by its name").code().code, "invalid-option");
+        }
+        assert!(refuse(&HeaderMap::new()).is_ok());
     }
 
     #[test]

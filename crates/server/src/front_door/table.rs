@@ -33,7 +33,7 @@ struct Rule {
 
 /// What a path must look like.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Shape {
+pub(crate) struct Shape {
     pub(super) segments: Vec<Segment>,
     /// Whether anything may follow.
     pub(super) is_catch_all: bool,
@@ -111,24 +111,26 @@ impl Table {
 }
 
 impl Shape {
+    /// Whether a path looks like this.
+    pub(crate) fn takes(&self, path: &[Cow<'_, str>]) -> bool {
+        let Some((head, rest)) = path.split_at_checked(self.segments.len()) else { return false };
+        (self.is_catch_all || rest.is_empty())
+            && self.segments.iter().zip(head).all(|(segment, text)| match segment {
+                Segment::Literal(literal) => literal == text,
+                Segment::Named => !text.is_empty(),
+            })
+    }
+
     /// The values of the names, if the path looks like this; that of the catch-all is the last.
     fn values(&self, path: &[Cow<'_, str>]) -> Option<Vec<String>> {
-        let (head, rest) = path.split_at_checked(self.segments.len())?;
-        if !self.is_catch_all && !rest.is_empty() {
+        if !self.takes(path) {
             return None;
         }
-        let mut values = Vec::new();
-        for (segment, text) in self.segments.iter().zip(head) {
-            match segment {
-                Segment::Literal(literal) if literal == text => {}
-                Segment::Named if !text.is_empty() => values.push(text.to_string()),
-                Segment::Literal(_) | Segment::Named => return None,
-            }
-        }
-        if self.is_catch_all {
-            values.push(rest.join("/"));
-        }
-        Some(values)
+        let (head, rest) = path.split_at(self.segments.len());
+        let named = self.segments.iter().zip(head);
+        let named = named.filter(|(segment, _)| matches!(segment, Segment::Named));
+        let named = named.map(|(_, text)| text.to_string());
+        Some(named.chain(self.is_catch_all.then(|| rest.join("/"))).collect())
     }
 
     /// Whether every path of `other` is also one of this.
@@ -152,7 +154,7 @@ impl Shape {
 ///
 /// # Errors
 /// Why it cannot be read.
-pub(super) fn parse(path: &str) -> Result<(Shape, Vec<String>), &'static str> {
+pub(crate) fn parse(path: &str) -> Result<(Shape, Vec<String>), &'static str> {
     let path = path.strip_prefix('/').ok_or("a path begins with `/`")?;
     let mut shape = Shape { segments: Vec::new(), is_catch_all: false };
     let mut names: Vec<String> = Vec::new();
@@ -206,7 +208,7 @@ fn specificity(left: &Shape, right: &Shape) -> Ordering {
 }
 
 /// The segments of a path, decoded.
-fn segments(path: &str) -> impl Iterator<Item = Cow<'_, str>> {
+pub(crate) fn segments(path: &str) -> impl Iterator<Item = Cow<'_, str>> {
     path.strip_prefix('/').unwrap_or(path).split('/').map(decoded)
 }
 

@@ -106,10 +106,19 @@ impl Params {
 /// # Errors
 /// When the query cannot be read.
 pub(crate) fn first(uri: &Uri, name: &str) -> Result<Option<String>, Refusal> {
+    Ok(every(uri, name)?.into_iter().next())
+}
+
+/// All values of one parameter, whatever the others are.
+///
+/// # Errors
+/// When the query cannot be read.
+pub(crate) fn every(uri: &Uri, name: &str) -> Result<Vec<String>, Refusal> {
     if uri.query().is_none_or(|query| !query.contains(name)) {
-        return Ok(None);
+        return Ok(Vec::new());
     }
-    Ok(pairs(uri)?.into_iter().find(|(other, _)| other == name).map(|(_, value)| value))
+    let values = pairs(uri)?.into_iter().filter(|(other, _)| other == name);
+    Ok(values.map(|(_, value)| value).collect())
 }
 
 fn pairs(uri: &Uri) -> Result<Vec<(String, String)>, Refusal> {

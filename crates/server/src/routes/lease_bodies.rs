@@ -155,7 +155,10 @@ pub(super) fn early_id(name: &str) -> Option<u128> {
 }
 
 fn token(headers: &HeaderMap) -> Result<LeaseToken, Refusal> {
-    let line = headers.get(fields::LEASE).ok_or_else(|| Refusal::new(&codes::UNAUTHORIZED))?;
+    let line = headers.get(fields::LEASE).ok_or_else(|| {
+        let why = "send the token of the lease as `Relais-Lease`";
+        Refusal::new(&codes::UNAUTHORIZED).because(why)
+    })?;
     token_of(line.to_str().unwrap_or_default().trim())
 }
 

@@ -157,7 +157,11 @@ pub(super) fn refusal_of(error: EngineError) -> Refusal {
 
 /// Reads a lease's token. What is not a token is answered as a lease that is over.
 pub(super) fn token_of(text: &str) -> Result<LeaseToken, Refusal> {
-    text.parse().map_err(|_| Refused::StaleLease.into())
+    text.parse().map_err(|_| {
+        let why =
+            "this is no token of a lease: send `token` of the lease as it was given out, whole";
+        Refusal::new(&codes::STALE_LEASE).because(why)
+    })
 }
 
 fn report_of(heartbeat: Heartbeat) -> Result<Report, Refusal> {

@@ -78,5 +78,8 @@ pub(super) fn is_visible(visitor: &Visitor, task: &Task) -> bool {
 /// A status by its word.
 pub(super) fn status_of(word: &str) -> Result<Status, Refusal> {
     let found = Status::ALL.into_iter().find(|status| status.as_str() == word);
-    found.ok_or_else(|| Refusal::parameter("status", "is none of the six"))
+    found.ok_or_else(|| {
+        let words = Status::ALL.map(Status::as_str).join(", ");
+        Refusal::parameter("status", format_args!("is none of {words}"))
+    })
 }

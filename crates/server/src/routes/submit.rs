@@ -27,11 +27,12 @@ use crate::app::App;
 use crate::auth::idempotency::{self, Keyed};
 use crate::auth::{Caller, Scope, Visitor};
 use crate::connection::Client;
+use crate::front_door::options;
 use crate::request::heavy;
 use crate::request::incoming::{self, Large, Lines};
 use crate::request::params::Params;
 use crate::request::prefer::Prefer;
-use crate::routes::{PageItems, later};
+use crate::routes::PageItems;
 use crate::watch::poll;
 
 /// The idempotency key of a call, and who sends it. Whoever may submit here may be shown what it
@@ -84,7 +85,7 @@ async fn hand_in(app: &App, visitor: Visitor, uri: Uri, body: Body) -> Result<Ha
     Params::of(&uri, &[])?;
     let tenant = visitor.tenant(Scope::Submit)?;
     let headers = visitor.headers();
-    later::refuse_fields(headers)?;
+    options::refuse(headers)?;
     let key = key_of(app, &visitor)?;
     incoming::require_json(headers)?;
     let body = Large::read(&app.bodies, &visitor, body, app.config.body_bytes_max).await?;
@@ -114,7 +115,7 @@ pub(super) async fn submit_batch(
     Params::of(&uri, &[])?;
     let tenant = visitor.tenant(Scope::Submit)?;
     let headers = visitor.headers();
-    later::refuse_fields(headers)?;
+    options::refuse(headers)?;
     let key = key_of(&app, &visitor)?;
     let lines = incoming::batch_lines(headers)?;
     let body = Large::read(&app.bodies, &visitor, body, limits::BATCH_BODY_BYTES_MAX).await?;

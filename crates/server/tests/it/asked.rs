@@ -45,7 +45,7 @@ async fn a_task_shows_what_was_asked_without_the_query() {
 async fn a_lease_tells_all_that_was_asked_but_for_credentials() {
     let house = house().await;
     let fields = "x-colour: purple\r\nx-colour: red\r\nauthorization: Bearer s3cret\r\n\
-                  cookie: s3cret=1\r\nconnection: x-hop\r\nx-hop: 1\r\nrelais-other: 1\r\n\
+                  cookie: s3cret=1\r\nconnection: x-hop\r\nx-hop: 1\r\nrelais-attempt: 9\r\n\
                   content-type: text/plain\r\n";
     ask(&house, "PUT /reports/m%C3%A4rz?year=2026&x=%20", fields).await;
     let lease = lease(&house).await;

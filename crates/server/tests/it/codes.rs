@@ -102,7 +102,7 @@ async fn what_was_sealed_and_is_erased_cannot_be_sent_again() {
     let by_hand = |what: &str| format!("POST /v1/tasks/{id}/{what} HTTP/1.1\r\n{fields}");
     assert_eq!(house.call(&by_hand("cancel")).await.json()["status"], "canceled");
     let result = read(&house, &format!("/v1/tasks/{id}/result")).await;
-    assert_tells_all(&result.json(), &id.to_string(), "retries the task by hand");
+    assert_tells_all(&result.json(), &id.to_string(), "Retry the task by hand");
     let refused = house.call(&by_hand("retry")).await;
     assert_eq!((refused.status, refused.code().as_str()), (409, "credentials-erased"));
     // One without credentials is run again.

@@ -107,6 +107,45 @@ async fn the_fallback_takes_what_no_route_takes() {
     assert_eq!(house.call(&GET.replace("/a", "/a/../b")).await.code(), "ambiguous-path");
 }
 
+/// A ticket's address with a slash too many went to the fallback, and the ticket stood in its log.
+#[tokio::test]
+async fn a_mistyped_address_of_a_task_goes_to_no_upstream() {
+    let mut plan = Plan::with(Mode::Async).await;
+    plan.server.fallback = Some(plan.upstream.url().parse().unwrap());
+    plan.route().path = "/tasks".to_owned();
+    let house = plan.build().await;
+    let posted = house.call("POST /tasks HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n").await;
+    let own = posted.json()["links"]["self"].as_str().unwrap().to_owned();
+    let (own, ticket) = own.split_once('?').unwrap();
+    let path = &own[own.find("/v1").unwrap()..];
+    house.upstream.next().await.die();
+    for (target, is_ours) in [
+        // What is beneath Relais' own paths is Relais', with a ticket or without.
+        (format!("{path}/?{ticket}"), true),
+        (format!("{path}/reslut?{ticket}"), true),
+        ("/v1/tasks/".to_owned(), true),
+        ("/v1/%74asks/x".to_owned(), true),
+        ("/v1/leases".to_owned(), true),
+        ("/v1/queues/q/nonsense".to_owned(), true),
+        // A ticket goes nowhere else either.
+        (format!("{}?{ticket}", path.replace("tasks", "task")), true),
+        (format!("/v2/x?a=b&{}", ticket.replace("rt_", "rt%5F")), true),
+        // All else is the application's, also below `/v1`, and so is a parameter of the same name.
+        ("/v1/orders".to_owned(), false),
+        ("/seats?ticket=rt_17".to_owned(), false),
+    ] {
+        let request = format!("GET {target} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n");
+        if is_ours {
+            let refused = house.call(&request).await;
+            assert_eq!((refused.status, refused.code().as_str()), (404, "not-found"), "{target}");
+            continue;
+        }
+        let mut client = house.send(&request).await;
+        house.upstream.next().await.answer("200 OK", "", "theirs").await;
+        assert_eq!(client.reply().await.text(), "theirs", "{target}");
+    }
+}
+
 #[tokio::test]
 async fn lengths_are_kept_where_there_is_no_body() {
     let house = House::with(Mode::Sync).await;

@@ -489,3 +489,22 @@ async fn an_internal_task_is_no_task_to_clients() {
     assert_eq!(api.call(call("DELETE", &target)).await.code(), "task-not-found");
     assert_eq!(api.call(call("POST", &format!("{target}/cancel"))).await.code(), "task-not-found");
 }
+
+#[tokio::test]
+async fn a_task_promises_what_its_reader_may_and_no_moment_that_is_over() {
+    let api = Api::new().await;
+    let task = api.submit().await;
+    let target = format!("/v1/tasks/{}", task["id"].as_str().unwrap());
+    // A 202 named neither, and the same ticket's poll on this machine both.
+    let ticket = task["ticket"].as_str().unwrap();
+    let by_ticket = api.call(get(&format!("{target}?ticket={ticket}"))).await.json();
+    assert_eq!(by_ticket["links"].get("cancel"), None, "the ticket is read-only");
+    let own = api.call(get(&target)).await.json();
+    assert!(own["links"]["cancel"].is_string(), "this machine may");
+    assert_eq!(own["run_at"], own["created_at"]);
+    // After a release or a retry it went back to the first one.
+    api.lease().await;
+    assert_eq!(api.call(get(&target)).await.json().get("run_at"), None);
+    let unknown = api.call(get("/v1/tasks?status=done")).await;
+    assert!(unknown.text().contains("none of queued, running"), "{}", unknown.text());
+}

@@ -59,8 +59,12 @@ async fn what_is_not_json_is_leased_in_base64_and_what_is_large_by_url() {
     assert_eq!(input.header("content-security-policy"), "sandbox");
     let bare = api.call(get(url)).await;
     assert_eq!(bare.code(), "unauthorized");
+    // It was told to send an API key.
+    assert!(bare.json()["detail"].as_str().unwrap().contains("`Relais-Lease`"), "{}", bare.text());
     let stale = api.call(get(url).field("relais-lease", "lease_x")).await;
     assert_eq!((stale.status.as_u16(), stale.code().as_str()), (409, "stale-lease"));
+    // A typing mistake read as if another worker had the task.
+    assert!(stale.json()["detail"].as_str().unwrap().contains("no token"), "{}", stale.text());
 }
 
 #[tokio::test]
