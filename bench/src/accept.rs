@@ -39,7 +39,7 @@ pub(crate) fn task_json() -> String {
 pub(crate) async fn measure(bench: &Bench, bare: &Bare, report: &mut Report) -> anyhow::Result<()> {
     let body = task_json();
     let request = post("/v1/tasks", "", body.as_bytes());
-    for (connections, goal) in [(64, 0.40), (256, 0.55)] {
+    for (connections, goal) in [(64, 0.45), (256, 0.55)] {
         let name = format!("accept, {connections} connections");
         if !bench.wants(&name) {
             continue;

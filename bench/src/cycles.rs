@@ -18,7 +18,7 @@ use crate::report::{Goal, Report, median};
 pub(crate) async fn measure(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
     // As many submitters as the workers can follow: the figure is that of whole cycles.
     for (name, max, workers, submitters, goal) in [
-        ("life cycles, 50 at a time", 50, 4, 64, 12_000.0),
+        ("life cycles, 50 at a time", 50, 4, 64, 18_000.0),
         ("life cycles, one at a time", 1, 64, 32, 4_000.0),
     ] {
         if !bench.wants(name) {
