@@ -16,7 +16,7 @@ use relais_core::{BodyKind, Command, Task, TaskId};
 use relais_store::conformance::World;
 use relais_store::conformance::fixture::{Ask, from, inline, task};
 use relais_store::conformance::random::Dice;
-use relais_store::{Body, Claim, Claimed, Commit, Committed, Filter, StepOf};
+use relais_store::{Body, Claim, Claimed, Commit, Committed, Data, Filter, StepOf};
 use relais_store_sqlite::SqliteStore;
 
 use super::journal::{FOLDER, LIFE};
@@ -35,6 +35,8 @@ const ROUNDS: u64 = 8;
 const BULK_COMMITS: u64 = 36;
 const BULK_TASKS: usize = 8;
 const BULK_BYTES: usize = 64_000;
+/// The number of each result that is stored before its settle.
+const EARLY: u128 = 7;
 
 /// With power all the time it is an ordinary test. With the environment of a recording it is one
 /// life of the recorded load: the first is killed, the second closes its store and opens it again.
@@ -155,7 +157,8 @@ impl Load {
                 continue;
             }
             for claimed in self.start().await {
-                let id = self.settle(&claimed, length(&mut dice)).await;
+                let (len, is_early) = (length(&mut dice), dice.roll(2) == 0);
+                let id = self.settle(&claimed, len, is_early).await;
                 if round % 3 == 1 {
                     self.erase(id).await;
                 }
@@ -187,12 +190,28 @@ impl Load {
         started
     }
 
-    async fn settle(&self, claimed: &Claimed, len: usize) -> TaskId {
-        let id = claimed.task().spec.id;
+    /// Settles with a result that comes along, or was stored before.
+    async fn settle(&self, claimed: &Claimed, len: usize, is_early: bool) -> TaskId {
+        let (id, nonce) = (claimed.task().spec.id, claimed.nonce);
         let result = self.body(id, BodyKind::Result, len).await;
-        let succeed = Command::succeed(claimed.nonce);
-        let step =
-            StepOf { bodies: vec![(BodyKind::Result, result)], ..World::stepping(id, succeed, 5) };
+        let (succeed, result) = if is_early {
+            let store = Command::StoreEarly { nonce, id: EARLY };
+            let bodies = vec![(BodyKind::Early, result)];
+            let store = StepOf { bodies, ..World::stepping(id, store, 5) };
+            self.world.try_step_of(store).await.expect("it has the lease");
+            let stored = self.world.store.body(id, BodyKind::Early).await;
+            let stored = stored.expect("it works").expect("it was stored");
+            let data = Data::Early { id: EARLY, stored };
+            let early = Some(EARLY);
+            (
+                Command::Succeed { nonce, result: None, message: None, early },
+                Body { head: Bytes::new(), data },
+            )
+        } else {
+            (Command::succeed(nonce), result)
+        };
+        let bodies = vec![(BodyKind::Result, result)];
+        let step = StepOf { bodies, ..World::stepping(id, succeed, 5) };
         let stepped = self.world.try_step_of(step).await.expect("it has the lease");
         self.note_version("settled", &stepped.changed.task, &format!(" {len}"));
         id
