@@ -109,7 +109,7 @@ impl Proxy {
         let again = (asks_only && request.body().is_end_stream()).then(|| copy_of(&request));
         let again = again.map(|again| move || again.map(boxed));
         let mut sent = Sent::Nothing;
-        let calling = self.engine.caller().call(request.map(boxed), again, &mut sent);
+        let calling = self.engine.caller().call_or_repeat(request.map(boxed), again, &mut sent);
         let called = tokio::time::timeout(timeout, calling).await;
         let loss = judge_lost(sent, is_idempotent_method(method.as_str()));
         match called {

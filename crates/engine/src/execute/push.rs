@@ -87,14 +87,12 @@ impl Engine {
         }
         let trace = request::trace_of(&calling, self.chance().bits());
         let request = match request::build(claimed, &calling, &self.config(), &trace) {
-            Ok(request) => request,
+            Ok(request) => request.map(Upload::outgoing),
             Err(error) => return unsendable(claimed, &error),
         };
         let is_head = request.method() == Method::HEAD;
         let is_repeatable = claimed.task().spec.runner.is_repeatable();
-        let again = is_repeatable.then(|| request.clone());
-        let again = again.map(|again| move || again.map(Upload::outgoing));
-        let calling = self.caller().call(request.map(Upload::outgoing), again, sent);
+        let calling = self.caller().call(request, is_repeatable, sent);
         let response = match self.by(until, calling).await {
             Some(Ok(response)) => response,
             Some(Err(error)) => match unread_while_sent(&error) {

@@ -1,8 +1,8 @@
 //! Calls of upstreams: one client, for tasks and for the plain proxy.
 //!
 //! It knows two things that a general client does not tell: whether anything of a request may have
-//! been sent, and how long its connection had been idle. The first decides whether a lost call may be
-//! repeated; by the second it repeats by itself what an upstream lost by closing a connection. Not here: what an answer means (`relais_core::outcome`), and HTTP/2 to upstreams.
+//! been sent, and how long its connection had been idle. Both decide whether a lost call may be
+//! repeated. Not here: what an answer means (`relais_core::outcome`), and HTTP/2 to upstreams.
 
 mod dial;
 mod idle;
@@ -112,36 +112,41 @@ impl Caller {
         self.idle.renew();
     }
 
+    /// Sends a request, and answers with the head of what comes back; once more, by what `again` makes, if
+    /// it is lost on a connection that its upstream had given up. For requests that nobody counts: of a
+    /// task each call is an attempt.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub async fn call_or_repeat(
+        &self,
+        request: Request<Outgoing>,
+        again: Option<impl FnOnce() -> Request<Outgoing>>,
+        sent: &mut Sent,
+    ) -> Result<Response<Incoming>, CallError> {
+        match (self.call(request, again.is_some(), sent).await, again) {
+            (Err(error), Some(again)) if error.is_of_an_old_connection() => {
+                self.call(again(), false, sent).await
+            }
+            (called, _) => called,
+        }
+    }
+
     /// Sends a request, and answers with the head of what comes back.
     ///
-    /// The request names its upstream by an absolute URI. `again` makes the same request once more, if
-    /// it may be sent more than once: then it takes any connection that lives, and one that it is lost
-    /// on because its upstream had given it up is no failure. `sent` says at any moment, also when
-    /// this call is given up, how much of it may be gone.
+    /// The request names its upstream by an absolute URI. One that may be repeated, by whoever asks,
+    /// takes any connection that lives. `sent` says at any moment, also when this call is given up, how
+    /// much of it may be gone.
     ///
     /// # Errors
     /// When there is no head of an answer.
     pub async fn call(
         &self,
         request: Request<Outgoing>,
-        again: Option<impl FnOnce() -> Request<Outgoing>>,
+        is_repeatable: bool,
         sent: &mut Sent,
     ) -> Result<Response<Incoming>, CallError> {
-        let Some(again) = again else { return self.call_once(request, Care::Once, sent).await };
-        match self.call_once(request, Care::Repeatable, sent).await {
-            Err(error) if error.is_of_an_old_connection() => {
-                self.call_once(again(), Care::Once, sent).await
-            }
-            called => called,
-        }
-    }
-
-    async fn call_once(
-        &self,
-        request: Request<Outgoing>,
-        care: Care,
-        sent: &mut Sent,
-    ) -> Result<Response<Incoming>, CallError> {
+        let care = if is_repeatable { Care::Repeatable } else { Care::Once };
         *sent = Sent::Nothing;
         let upstream = request.uri().clone();
         let origin = Origin::of(&upstream).ok_or(Unreachable::NoAddress)?;

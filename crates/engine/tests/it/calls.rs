@@ -106,10 +106,10 @@ async fn what_may_be_repeated_shares_a_connection() {
     done(&world, &second).await;
 }
 
-/// A GET of a queue with one attempt failed whenever its upstream closed the connection that it had
-/// kept; the proxy beside it did not.
+/// Each call of an upstream is an attempt, and stands in the log: a torture that counted calls found
+/// 188 that no `started` told of.
 #[tokio::test]
-async fn what_is_lost_to_a_connection_that_was_given_up_is_sent_again_in_its_attempt() {
+async fn what_is_lost_on_a_kept_connection_is_sent_again_by_another_attempt() {
     let world = World::new().await;
     let upstream = Upstream::start().await;
     let first = world.submit(for_upstream(&upstream, "GET", true)).await;
@@ -117,11 +117,9 @@ async fn what_is_lost_to_a_connection_that_was_given_up_is_sent_again_in_its_att
     call.answer_and_stay("", "one").await;
     done(&world, &first).await;
     let second = world.submit(for_upstream(&upstream, "GET", true)).await;
-    let call = call.next().await;
-    drop(call);
-    upstream.answer("200 OK", "", "two").await;
-    let task = world.until(second.spec.id, EventKind::Succeeded).await;
-    assert_eq!((task.life.attempt, task.life.failures), (1, 0));
+    drop(call.next().await);
+    let task = world.until(second.spec.id, EventKind::AttemptFailed).await;
+    assert_eq!((task.life.attempt, task.life.failures), (1, 1));
 }
 
 fn links(count: usize) -> String {
