@@ -6,14 +6,13 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 import time
 
-from peer import RELAIS, call, check, free_port, verdict
+from peer import RELAIS, call, check, free_port, temporary, verdict
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 GUIDE = os.path.join(HERE, "../../docs/guide")
-ROOT = tempfile.mkdtemp(prefix="relais-operations-")
+ROOT = temporary("operations")
 LISTEN, ADMIN = free_port(), free_port()
 
 

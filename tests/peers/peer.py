@@ -4,6 +4,7 @@ A script calls `check(holds, what)` for each thing that must hold and ends with 
 the test beside it reads (`src/lib.rs`). The program is the one that `RELAIS` names.
 """
 
+import atexit
 import http.client
 import http.server
 import json
@@ -41,6 +42,13 @@ def verdict():
 def free_port():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return listener.getsockname()[1]
+
+
+def temporary(name):
+    """A folder that is gone when the script has ended."""
+    folder = tempfile.mkdtemp(prefix=f"relais-{name}-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 class Relais:

@@ -9,12 +9,11 @@ import http.client
 import os
 import re
 import subprocess
-import tempfile
 import threading
 import time
 from urllib.parse import urlsplit
 
-from peer import Relais, Upstream, call, check, free_port, verdict
+from peer import Relais, Upstream, call, check, free_port, temporary, verdict
 
 PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/guide/proxies.md")
 PUBLIC = "https://api.example.com"
@@ -47,7 +46,7 @@ def configurations():
 
 class Proxy:
     def __init__(self, name, code, relais):
-        self.name, self.port, self.folder = name, free_port(), tempfile.mkdtemp(prefix="relais-proxy-")
+        self.name, self.port, self.folder = name, free_port(), temporary("proxy")
         path = os.path.join(self.folder, name)
         with open(path, "w") as out:
             out.write(code.replace("8443", str(self.port)).replace("127.0.0.1:8080", f"127.0.0.1:{relais.port}"))

@@ -4,9 +4,8 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 
-from peer import RELAIS, Relais, check, free_port, verdict
+from peer import RELAIS, Relais, check, free_port, temporary, verdict
 
 PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/guide/quickstart.md")
 RUN = {"py": [sys.executable], "sh": ["sh"], "mjs": ["node"], "php": ["php"]}
@@ -26,7 +25,7 @@ def programs(page, ports):
 
 with open(PAGE) as text:
     page = text.read()
-folder = tempfile.mkdtemp(prefix="relais-quickstart-")
+folder = temporary("quickstart")
 slow = free_port()
 
 
