@@ -1,7 +1,10 @@
 //! How many files the process may have open. Each connection is one, to clients and to upstreams: where
 //! calls took all of them no client could connect, for as long as the calls lasted.
 
+use std::collections::BTreeSet;
+
 use anyhow::bail;
+use relais_server::config::Route;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Settings;
@@ -25,8 +28,7 @@ pub(crate) fn raise() {
 /// # Errors
 /// When calls could take all of them.
 pub(crate) fn connections(settings: &Settings) -> anyhow::Result<usize> {
-    let of = |limits: &relais_engine::UpstreamLimits| u64::from(limits.concurrency);
-    let calls: u64 = settings.engine.upstreams.values().map(of).sum();
+    let calls = calls(settings);
     let wanted = settings.server.connections_max;
     let Some(limit) = getrlimit(Resource::Nofile).current else { return Ok(wanted) };
     let Some(room) = limit.checked_sub(OTHERS + calls).filter(|room| *room >= CONNECTIONS_MIN)
@@ -48,4 +50,15 @@ pub(crate) fn connections(settings: &Settings) -> anyhow::Result<usize> {
         );
     }
     Ok(fit)
+}
+
+/// Calls that may run at once: to upstreams that have limits, and to those of routes.
+fn calls(settings: &Settings) -> u64 {
+    let limits = &settings.engine.upstreams;
+    let server = &settings.server;
+    let called = server.routes.iter().filter_map(Route::upstream).chain(&server.fallback);
+    let called = called.map(|upstream| &**upstream.origin());
+    let origins: BTreeSet<&str> = limits.keys().map(String::as_str).chain(called).collect();
+    let of = |origin| limits.get(origin).copied().unwrap_or_default().concurrency;
+    origins.into_iter().map(|origin| u64::from(of(origin))).sum()
 }

@@ -22,6 +22,7 @@ mod front_door_wire;
 mod house;
 mod http2;
 mod idempotency;
+mod internal;
 mod links;
 mod local;
 mod log;

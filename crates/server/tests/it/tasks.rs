@@ -1,10 +1,9 @@
 //! How a task stands, what came out, and changing it by hand.
 
 use http::StatusCode;
-use relais_core::{Credentials, Policy, Purpose, Spec, TaskId, accept};
+use relais_core::Policy;
 use relais_engine::Config;
 use relais_server::config::ServerConfig;
-use relais_store::{Accept, Commit};
 use serde_json::{Value, json};
 
 use crate::api::{Api, call, get, post, without_retries};
@@ -445,49 +444,6 @@ async fn tasks_without_a_lane_wait_for_each_other_and_are_told_so() {
     assert!(behind.contains("1 task of its lane starts before it"), "{behind}");
     let told = "tasks without a lane run as many as they may together: 1";
     assert_eq!((&waiting["reason"], &waiting["detail"]), (&json!("lane"), &json!(told)), "{why}");
-}
-
-/// What Relais does for itself is nobody's task, also to whoever knows its id.
-#[tokio::test]
-async fn an_internal_task_is_no_task_to_clients() {
-    let api = Api::new().await;
-    let own = api.submit().await;
-    let listed = async || {
-        let items = api.call(get("/v1/tasks")).await.json()["items"].clone();
-        items.as_array().unwrap().iter().map(|item| item["id"].clone()).collect::<Vec<_>>()
-    };
-    let id: TaskId = own["id"].as_str().unwrap().parse().unwrap();
-    let twin = api.engine.task(id).await.unwrap().unwrap().spec;
-    let id = api.engine.draw_id();
-    let spec = Spec { id, purpose: Purpose::Internal, ..(*twin).clone() };
-    let (task, entry) = accept(spec, Credentials::None, false);
-    let (bodies, room) = (Vec::new(), u64::MAX);
-    let (queue_capacity, tenant_capacity, source_capacity) = (room, room, room);
-    let idempotency = None;
-    let internal = Accept {
-        task,
-        entry,
-        bodies,
-        idempotency,
-        queue_capacity,
-        tenant_capacity,
-        source_capacity,
-    };
-    api.store
-        .commit(vec![Commit::Accept(Box::new(internal))])
-        .await
-        .unwrap()
-        .pop()
-        .unwrap()
-        .unwrap();
-    assert_eq!(listed().await, std::slice::from_ref(&own["id"]));
-    let target = format!("/v1/tasks/{id}");
-    for path in ["", "/events", "/result", "/why"] {
-        let answer = api.call(get(&format!("{target}{path}"))).await;
-        assert_eq!(answer.code(), "task-not-found", "{path}");
-    }
-    assert_eq!(api.call(call("DELETE", &target)).await.code(), "task-not-found");
-    assert_eq!(api.call(call("POST", &format!("{target}/cancel"))).await.code(), "task-not-found");
 }
 
 #[tokio::test]

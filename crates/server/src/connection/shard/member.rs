@@ -127,3 +127,15 @@ impl Member {
         is_written && is_shut && !self.is_closed
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ten thousand followers of a task are promised at a KiB each, with their share of the tables and of
+    /// what an allocator cannot give back.
+    #[test]
+    fn a_member_is_small() {
+        assert!(size_of::<Member>() <= 256, "{} bytes", size_of::<Member>());
+    }
+}
