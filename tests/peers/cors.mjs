@@ -1,7 +1,8 @@
-// Pages of other origins in a real browser (CORS): what a page of a listed origin can do with a ticket, and that a
+// Pages of other origins in real browsers (CORS): what a page of a listed origin can do with a ticket, and that a
 // page of any other origin can do nothing.
 import assert from 'node:assert/strict';
-import { browse, check, relais, upstream, verdict } from './peer.mjs';
+import { eachBrowser } from './browsers.mjs';
+import { check, relais, upstream, verdict } from './peer.mjs';
 
 const site = () => upstream(() => ({ fields: { 'content-type': 'text/html' }, body: '<!doctype html><title>shop</title>' }));
 
@@ -55,7 +56,6 @@ methods = ["PUT"]
 upstream = "${shop.url}"
 cors = "relais"`;
 const { base, stop } = await relais({ server: `cors_origins = ["${listed}"]`, config });
-const browser = await browse();
 
 // Whether what was seen is what is expected; the difference is told.
 function same(seen, expected, what) {
@@ -69,24 +69,22 @@ function same(seen, expected, what) {
 
 const submit = { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"queue":"q","input":1}' };
 const task = await (await fetch(`${base}/v1/tasks`, submit)).json();
-const visit = async (origin) => {
-  const page = await browser.newPage();
-  await page.goto(origin);
-  return page.evaluate(calls, { base, task });
-};
-const ours = await visit(listed);
-same(ours, {
-  task: [200, 'W/"v1-json"', 'queued'],
-  'not modified': 304,
-  'an error': [404, 'task-not-found'],
-  'a submit without a ticket': [403, 'cross-site'],
-  result: [202, true],
-  'a service that knows of no other origins': [200, 'a1'],
-  events: '1',
-}, 'a page of a listed origin reads what it has a ticket for');
-const theirs = await visit(other);
-for (const [name, what] of Object.entries(theirs)) check(what === 'blocked', `any other page does not read: ${name}`);
-await browser.close();
-stop();
+await eachBrowser(async (page, { name: browser, tab }) => {
+  await page.go(listed);
+  same(await page.run(calls, { base, task }), {
+    task: [200, 'W/"v1-json"', 'queued'],
+    'not modified': 304,
+    'an error': [404, 'task-not-found'],
+    'a submit without a ticket': [403, 'cross-site'],
+    result: [202, true],
+    'a service that knows of no other origins': [200, 'a1'],
+    events: '1',
+  }, `a page of a listed origin reads what it has a ticket for (${browser})`);
+  const foreign = await tab();
+  await foreign.go(other);
+  const theirs = await foreign.run(calls, { base, task });
+  for (const [name, what] of Object.entries(theirs)) check(what === 'blocked', `any other page does not read: ${name} (${browser})`);
+});
+await stop();
 [...sites, shop].forEach((one) => one.stop());
 verdict();

@@ -1,13 +1,20 @@
-// What the scripts in JavaScript share: a Relais of their own, an upstream, and a verdict. See peer.py.
+// What the scripts in JavaScript share: a Relais of their own, a service behind it, nginx in front, and a verdict. See peer.py;
+// browsers are in browsers.mjs.
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import http from 'node:http';
+import net from 'node:net';
 import { createRequire } from 'node:module';
 import os from 'node:os';
 import path from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 
 // Packages are looked for from where a script is called, so that nothing is installed beside it.
 export const require = createRequire(path.join(process.cwd(), 'x.js'));
+
+// What was started and must not outlive the script.
+const children = new Set();
+process.on('exit', () => children.forEach((child) => child.kill('SIGKILL')));
 
 let held = 0;
 let failed = 0;
@@ -28,40 +35,56 @@ export function verdict() {
   process.exit(failed ? 1 : 0);
 }
 
-// A server in a folder of its own; `config` is the text of relais.toml without ports and store.
+// A server in a folder of its own; `config` is the text of relais.toml without addresses and store, `server` what goes into
+// [server]. `restart()` is a kill -9 and a start, on the same address, by another configuration if one is given.
 export async function relais({ config = '', server = '' } = {}) {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'relais-peer-'));
   const file = path.join(folder, 'relais.toml');
-  fs.writeFileSync(file, `[server]
-listen = "127.0.0.1:0"
+  const port = await freePort();
+  const write = (text) => fs.writeFileSync(file, `[server]
+listen = "127.0.0.1:${port}"
 admin_listen = "127.0.0.1:0"
 ${server}
 [store]
 url = "sqlite:${folder}/relais.db"
-${config}
+${text}
 `);
-  const child = spawn(process.env.RELAIS, ['serve', '--config', file], { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] });
-  const base = await new Promise((done, fail) => {
+  let child;
+  const start = () => new Promise((done, fail) => {
+    child = started(process.env.RELAIS, ['serve', '--config', file], { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] });
     child.stdout.on('data', (text) => {
       const found = /api (https?:\S+)/.exec(String(text));
       if (found) done(found[1]);
     });
     child.once('exit', (code) => fail(new Error(`relais ended with ${code}`)));
   });
-  const stop = () => {
+  const killed = () => new Promise((done) => {
+    child.once('exit', done);
     child.kill('SIGKILL');
+  });
+  const restart = async (text = config) => {
+    await killed();
+    write(text);
+    await start();
+  };
+  const stop = async () => {
+    await killed();
     fs.rmSync(folder, { recursive: true, force: true });
   };
-  return { base, folder, stop };
+  write(config);
+  return { base: await start(), port, folder, restart, stop };
 }
 
-// A service of its own: `answer(request, body)` resolves to { status, fields, body }.
+// A service of its own: `answer(request, body, response)` resolves to { status, fields, body }, or to nothing where it wrote
+// its answer itself.
 export async function upstream(answer) {
   const server = http.createServer((request, response) => {
     const pieces = [];
     request.on('data', (piece) => pieces.push(piece));
     request.on('end', async () => {
-      const { status = 200, fields = {}, body = '' } = await answer(request, Buffer.concat(pieces));
+      const said = await answer(request, Buffer.concat(pieces), response);
+      if (!said) return;
+      const { status = 200, fields = {}, body = '' } = said;
       response.writeHead(status, fields).end(body);
     });
   });
@@ -70,10 +93,63 @@ export async function upstream(answer) {
   return { url, stop: () => server.closeAllConnections() ?? server.close() };
 }
 
-// A real browser: Chromium as Debian packages it, told to call nobody by itself.
-export function browse() {
-  const { chromium } = require('playwright-core');
-  const args = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-    '--disable-component-update', '--disable-sync'];
-  return chromium.launch({ executablePath: '/usr/bin/chromium', args });
+// nginx before a server at `to`, with Debian's own lines for it; what is silent for `cut` it gives up with a 504. Its address
+// is `http://localhost:PORT`, so that browsers take it for a safe one, as they do https.
+export async function nginx({ port, to, cut = '60s' }) {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'relais-nginx-'));
+  fs.chmodSync(folder, 0o755);
+  const file = path.join(folder, 'nginx.conf');
+  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${folder}/${name};`);
+  fs.writeFileSync(file, `events {}
+http {
+  access_log off;
+  ${temporary.join(' ')}
+  server {
+    listen 127.0.0.1:${port};
+    location / {
+      proxy_pass ${to};
+      include /etc/nginx/proxy_params;
+      proxy_read_timeout ${cut};
+    }
+  }
+}
+`);
+  const more = `daemon off; pid ${folder}/pid; error_log stderr crit;`;
+  const child = started('nginx', ['-c', file, '-p', folder, '-g', more], { stdio: ['ignore', 'inherit', 'inherit'] });
+  await listens(port);
+  const stop = () => {
+    // Its workers end with it.
+    child.kill('SIGTERM');
+    child.once('exit', () => fs.rmSync(folder, { recursive: true, force: true }));
+  };
+  return { base: `http://localhost:${port}`, stop };
+}
+
+// A port that nobody listens on.
+export async function freePort() {
+  const server = net.createServer();
+  await new Promise((done) => server.listen(0, '127.0.0.1', done));
+  const { port } = server.address();
+  await new Promise((done) => server.close(done));
+  return port;
+}
+
+function started(program, args, options) {
+  const child = spawn(program, args, options);
+  children.add(child);
+  child.once('exit', () => children.delete(child));
+  return child;
+}
+
+// Resolves once somebody takes connections there.
+async function listens(port) {
+  const tries = () => new Promise((done) => {
+    const socket = net.connect(port, '127.0.0.1', () => done(true)).on('error', () => done(false));
+    socket.once('connect', () => socket.destroy());
+  });
+  for (let times = 0; times < 200; times += 1) {
+    if (await tries()) return;
+    await pause(50);
+  }
+  throw new Error(`nobody listens on ${port}`);
 }

@@ -83,7 +83,12 @@ pub(crate) const TESTS: &[Need] = &[
     Need {
         sign: Sign::Program(&["chromium"]),
         packages: &["chromium"],
-        why: "is the browser that looks at pages",
+        why: "is a browser that looks at pages",
+    },
+    Need {
+        sign: Sign::Program(&["firefox-esr"]),
+        packages: &["firefox-esr"],
+        why: "is the other browser that looks at pages",
     },
     Need {
         sign: Sign::Program(&["nginx"]),
