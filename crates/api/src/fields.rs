@@ -21,6 +21,10 @@ pub const OPERATION_LOCATION: &str = "operation-location";
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Says that an earlier request with the same key made the task.
 pub const IDEMPOTENT_REPLAYED: &str = "idempotent-replayed";
+/// Asks whoever stands between to pass a message on as it comes (draft-ietf-httpbis-incremental).
+pub const INCREMENTAL: &str = "incremental";
+/// Asks nginx, and those that took it over from there, not to collect an answer.
+pub const X_ACCEL_BUFFERING: &str = "x-accel-buffering";
 /// What a client would like (RFC 7240).
 pub const PREFER: &str = "prefer";
 /// What was done of it.

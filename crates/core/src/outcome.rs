@@ -5,11 +5,21 @@ use std::time::Duration;
 
 use crate::limits;
 
+/// The methods that HTTP calls safe (RFC 9110, 9.2.1): they ask only. QUERY
+/// (draft-ietf-httpbis-safe-method-w-body) asks by a body. TRACE is never forwarded.
+pub const SAFE_METHODS: [&str; 4] = ["GET", "HEAD", "OPTIONS", "QUERY"];
+
+/// Whether HTTP calls the method safe.
+#[must_use]
+pub fn is_safe_method(method: &str) -> bool {
+    SAFE_METHODS.contains(&method)
+}
+
 /// Whether HTTP calls the method idempotent (RFC 9110, 9.2.2), so that a lost answer may be asked
-/// again. TRACE is never forwarded.
+/// again.
 #[must_use]
 pub fn is_idempotent_method(method: &str) -> bool {
-    matches!(method, "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE")
+    is_safe_method(method) || matches!(method, "PUT" | "DELETE")
 }
 
 /// What a complete answer means.
@@ -118,6 +128,26 @@ pub const fn judge_lost(sent: Sent, repeatable: bool) -> Loss {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn query_is_safe_and_names_are_as_they_are_written() {
+        for (method, is_safe, is_idempotent) in [
+            ("GET", true, true),
+            ("HEAD", true, true),
+            ("OPTIONS", true, true),
+            ("QUERY", true, true),
+            ("PUT", false, true),
+            ("DELETE", false, true),
+            ("POST", false, false),
+            ("PATCH", false, false),
+            // Methods are case-sensitive (RFC 9110, 9.1): this one is nobody's.
+            ("query", false, false),
+            ("", false, false),
+        ] {
+            let judged = (is_safe_method(method), is_idempotent_method(method));
+            assert_eq!(judged, (is_safe, is_idempotent), "{method}");
+        }
+    }
 
     #[test]
     fn answers_are_judged_as_promised() {

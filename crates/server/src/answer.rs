@@ -6,6 +6,7 @@ pub(crate) mod answers;
 pub(crate) mod base;
 pub(crate) mod cors;
 pub(crate) mod etag;
+pub(crate) mod incremental;
 pub(crate) mod links;
 pub(crate) mod pace;
 pub(crate) mod pages;

@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use relais_core::outcome::SAFE_METHODS;
 use relais_core::{LaneKey, OptionName, QueueName, TenantName, limits};
 use relais_engine::Grants;
 
@@ -320,7 +321,7 @@ impl Route {
     pub fn everything_to(upstream: &Upstream) -> [Self; 2] {
         let reading = Self {
             path: "/{*rest}".to_owned(),
-            methods: ["GET", "HEAD", "OPTIONS"].map(str::to_owned).to_vec(),
+            methods: SAFE_METHODS.map(str::to_owned).to_vec(),
             run: Run::Upstream(upstream.clone()),
             mode: Mode::Prefer,
             wait: Duration::from_secs(10),

@@ -1,5 +1,5 @@
 //! The plain streaming proxy: mode `sync` and the fallback. No task; the call ends with its client.
-//! No retry, but of a GET or HEAD that was lost to an old connection.
+//! No retry, but of a call that only asks, has no body, and was lost to an old connection.
 
 pub(crate) mod fields;
 pub(crate) mod source;
@@ -12,12 +12,12 @@ use axum::body::Body;
 use axum::response::Response;
 use http::header::{FORWARDED, HOST, HeaderValue};
 use http::uri::Authority;
-use http::{Method, Request, StatusCode, Uri};
+use http::{Request, StatusCode, Uri};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use relais_api::codes::{self, Code};
-use relais_core::outcome::{Loss, Sent, is_idempotent_method, judge_lost};
+use relais_core::outcome::{Loss, Sent, is_idempotent_method, is_safe_method, judge_lost};
 use relais_engine::Engine;
 use relais_engine::upstream::call::{CallError, Outgoing};
 use tokio_util::task::TaskTracker;
@@ -98,14 +98,16 @@ impl Proxy {
         Ok(answer.map(|body| if has_body { Body::new(body) } else { no_body() }))
     }
 
-    /// Calls the upstream. A request that asks only, and has no body, may be sent again.
+    /// Calls the upstream. A request that asks only may be sent again if it has no body: that of a
+    /// QUERY passes as it comes, and nobody keeps it. So such a one only takes a connection that
+    /// was in use a moment ago.
     async fn call(
         &self,
         request: Request<Body>,
         timeout: Duration,
     ) -> Result<http::Response<Incoming>, Refusal> {
         let method = request.method().clone();
-        let asks_only = matches!(method, Method::GET | Method::HEAD);
+        let asks_only = is_safe_method(method.as_str());
         let again = (asks_only && request.body().is_end_stream()).then(|| copy_of(&request));
         let again = again.map(|again| move || again.map(boxed));
         let mut sent = Sent::Nothing;

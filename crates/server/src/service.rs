@@ -24,7 +24,7 @@ use crate::observe::access;
 use crate::routes::OwnPaths;
 
 /// Methods that Relais knows how to pass on; others pass, too, where a route names them.
-const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, QUERY";
 
 /// Where all requests come in. Its rules may change while it is open; a request goes by those
 /// that it found, to its end.

@@ -296,7 +296,7 @@ const QUEUE: Section = Section {
 const RETRY: Section = Section {
     heading: "[queue.imports.retry]",
     about: "When failed attempts are made again. Half of each wait is drawn. Of an upstream, \
-            where repeating does no harm (GET, HEAD, OPTIONS, PUT, DELETE, or a route with `idempotent = true`): 408, 425, \
+            where repeating does no harm (GET, HEAD, OPTIONS, QUERY, PUT, DELETE, or a route with `idempotent = true`): 408, 425, \
             429, 5xx and broken calls; of other methods: 425, 429, 503, and calls of which nothing was sent. All else is \
             final (promise 2 of [protocol.md](../protocol.md)). Of a worker: all but what it settles with `retryable: false`.",
     keys: &[

@@ -11,13 +11,14 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 use relais_api::{Notice, Span, codes};
 use relais_core::{Status, Timestamp, limits};
 use relais_engine::{Engine, EngineError, Happening, Subscription, View};
 use tokio::time::Instant;
 
+use crate::answer::incremental::as_it_comes;
 use crate::answer::problem::Refusal;
 use crate::connection::Client;
 use crate::watch::cursor::{Batch, Cursor, Resume, Step};
@@ -305,9 +306,7 @@ fn head(form: &dyn Form, body: Body) -> Response {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(form.media_type()));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    // nginx would hold events back otherwise.
-    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    as_it_comes(headers);
     response
 }
 

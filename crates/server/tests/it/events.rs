@@ -36,8 +36,7 @@ async fn a_stream_shows_the_whole_log_and_ends_with_the_outcome() {
     let response = api.open(get(&target(&task))).await;
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(response.headers()["content-type"], "text/event-stream");
-    assert_eq!(response.headers()["cache-control"], "no-store");
-    assert_eq!(response.headers()["x-accel-buffering"], "no");
+    assert_eq!(response.headers()["cache-control"], "private, no-store, no-transform");
     let working = async {
         let lease = api.lease().await;
         let beat = json!({"items": [{

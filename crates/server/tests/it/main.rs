@@ -40,6 +40,7 @@ mod same_events;
 mod service;
 mod shares;
 mod sockets;
+mod standards;
 mod streams;
 mod submit;
 mod tasks;
