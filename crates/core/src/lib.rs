@@ -18,6 +18,7 @@ pub mod outcome;
 pub mod policy;
 pub mod refusal;
 pub mod retry;
+pub mod session;
 pub mod spec;
 pub mod task;
 pub mod time;
@@ -32,6 +33,7 @@ pub use options::{Asked, Deadline, InvalidOption, OptionName, Options};
 pub use policy::{Order, Policy, Rate};
 pub use refusal::Refused;
 pub use retry::RetryPolicy;
+pub use session::{Grants, Joined, Mark, Session, SessionOp, SessionReply};
 pub use spec::{Purpose, RequestLine, Source, Spec};
 pub use task::{
     Credentials, Life, Priority, Progress, Runner, Settled, Settlement, State, Status, Task,

@@ -148,6 +148,13 @@ pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 pub const IDEMPOTENCY_KEY_UNGUESSABLE_BYTES: usize = 22;
 /// Most tickets one request for a stream over many tasks may carry.
 pub const STREAM_TASKS_MAX: usize = 50;
+/// Most tasks in the session of a browser: one more takes the place of the oldest that is over, else of
+/// the oldest.
+pub const SESSION_TASKS_MAX: usize = 50;
+/// Sessions of browsers that are kept.
+pub const SESSIONS_MAX: u64 = 1_000_000;
+/// Of them, those that began with the same task: whoever has its link can begin one again and again.
+pub const SESSIONS_PER_TASK_MAX: u64 = 100;
 /// Longest life of a stream of events, drawn between half of it and all:
 /// then the client comes back.
 pub const STREAM_LIFETIME_MAX: Duration = Duration::from_secs(600);
@@ -297,6 +304,9 @@ pub const LIMITS: &[Limit] = &[
         "400 invalid-idempotency-key",
     ),
     limit("tasks of a stream", STREAM_TASKS_MAX as u64, "tasks", "400 invalid-parameter"),
+    limit("tasks of a session", SESSION_TASKS_MAX as u64, "tasks", "the oldest is forgotten"),
+    limit("sessions of browsers", SESSIONS_MAX, "sessions", "429 rate-limited"),
+    limit("these by one task", SESSIONS_PER_TASK_MAX, "sessions", "429 rate-limited"),
     limit("life of a stream", STREAM_LIFETIME_MAX.as_secs(), "seconds", "closed, to be resumed"),
     limit("events at hand for followers", RECENT_EVENTS_MAX as u64, "events", "read from the log"),
     limit("bytes of them", RECENT_BYTES_MAX as u64, "bytes", "read from the log"),

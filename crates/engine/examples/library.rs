@@ -9,10 +9,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use relais_core::{BodyKind, EventKind, Priority, Purpose, QueueName, Runner};
+use relais_core::{BodyKind, EventKind, Grants, Priority, Purpose, QueueName, Runner};
 use relais_engine::{
-    Access, Config, Context, Engine, Grants, Handler, InlineAttempt, InlineOutcome, Presented,
-    RequestHead, Sight, Submission, SystemChance, SystemClock,
+    Access, Config, Context, Engine, Handler, InlineAttempt, InlineOutcome, Presented, RequestHead,
+    Sight, Submission, SystemChance, SystemClock,
 };
 use relais_store::{Data, EventQuery, MemoryStore};
 

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use minicbor::{Decode, Encode};
 use relais_core::cbor::Format;
-use relais_core::{Task, limits};
+use relais_core::{Grants, Task, limits};
 use relais_store::{Body, BodySource, Data, StoreError, StoredBody, row};
 use serde::de::IgnoredAny;
 
@@ -105,18 +105,6 @@ pub enum Access {
     /// Whoever has a key of its tenant.
     #[n(2)]
     Key,
-}
-
-/// What a ticket lets its bearer do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
-pub struct Grants {
-    /// See the task, its events and its result.
-    #[n(0)]
-    pub read: bool,
-    #[n(1)]
-    pub cancel: bool,
-    #[n(2)]
-    pub retry: bool,
 }
 
 /// What engine and server need to know of a task and the rules do not.

@@ -21,6 +21,7 @@ pub mod measure;
 mod node;
 mod queue;
 pub mod seal;
+mod session;
 mod submit;
 mod timekeeper;
 pub mod upstream;
@@ -31,9 +32,7 @@ pub use clock::{
 };
 pub use config::{Config, Policies, UpstreamLimits};
 pub use engine::{Engine, EngineError};
-pub use envelope::{
-    Access, Calling, Context, Field, Grants, Presented, RequestHead, ResultHead, Sight,
-};
+pub use envelope::{Access, Calling, Context, Field, Presented, RequestHead, ResultHead, Sight};
 pub use execute::inline::{Handler, InlineAttempt, InlineOutcome};
 pub use execute::tap::{Tap, TapEvent};
 pub use feed::{Channel, Follower, Happening, Inbox, LogPart, Many, Published, Subscription, View};

@@ -149,7 +149,10 @@ impl Engine {
             Committed::Attached { id, same, exists } => {
                 Box::pin(self.attached(id, same, exists)).await
             }
-            Committed::Stepped(_) | Committed::Erased(_) | Committed::Put => {
+            Committed::Stepped(_)
+            | Committed::Erased(_)
+            | Committed::Put
+            | Committed::Session(_) => {
                 unreachable!("an accept is answered as an accept")
             }
         }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use anyhow::bail;
 use bytes::Bytes;
 use relais_core::{
-    BodyKind, Command, EventKind, Order, Policy, QueueName, Refused, Reply, Runner, State, Task,
-    TaskId, TenantName,
+    BodyKind, Command, EventKind, Order, Policy, QueueName, Refused, Reply, Runner, Session, State,
+    Task, TaskId, TenantName,
 };
 use relais_store::{
     Accept, Beat, Body, BodySource, Changed, Changes, Claim, Claims, Commit, Committed, Data, Due,
@@ -364,6 +364,10 @@ impl Store for FaultyStore {
 
     fn secrets(&self, prefix: &str) -> StoreFuture<'_, Vec<(String, Bytes)>> {
         self.inner.secrets(prefix)
+    }
+
+    fn session(&self, id_mac: [u8; 32]) -> StoreFuture<'_, Option<Session>> {
+        self.inner.session(id_mac)
     }
 
     fn health(&self) -> Health {

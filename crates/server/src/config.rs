@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use relais_core::outcome::SAFE_METHODS;
-use relais_core::{LaneKey, OptionName, QueueName, TenantName, limits};
-use relais_engine::Grants;
+use relais_core::{Grants, LaneKey, OptionName, QueueName, TenantName, limits};
 
 use crate::auth::is_loopback;
 use crate::connection::tls::TlsFiles;

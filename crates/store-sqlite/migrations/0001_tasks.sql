@@ -156,6 +156,17 @@ create table secret (
   value blob not null
 ) strict, without rowid;
 
+-- Sessions of browsers; `mac` is an HMAC of the id, which is kept nowhere.
+create table session (
+  mac blob not null,
+  begun_by blob not null,            -- the task that it began with
+  ends_at integer not null,
+  data blob not null
+) strict;
+create unique index session_mac on session (mac);
+create index session_begun_by on session (begun_by);
+create index session_end on session (ends_at);
+
 -- Nodes: processes of Relais that run attempts of their own.
 create table node (
   id integer primary key,

@@ -24,6 +24,7 @@ use crate::list;
 use crate::open::{OpenError, check_identity, connect_reader};
 use crate::read;
 use crate::row::{TaskRow, rank_of};
+use crate::session;
 use crate::sql;
 use counts::Counts;
 
@@ -192,6 +193,13 @@ impl Look<'_> {
         self.each(sql::CHECK_TASKS, "a task", |look, row| look.task(row, &mut counts))?;
         self.each(sql::CHECK_EVENTS, "an event", Self::event)?;
         self.each(sql::CHECK_BODIES, "a body", Self::body)?;
+        self.each(sql::CHECK_SESSIONS, "a session", |look, row| {
+            // It harms no task, and no other session.
+            if let Err(fault) = session::check(row) {
+                look.report.blame_task(format!("a session: {fault}"));
+            }
+            Ok(())
+        })?;
         self.each(sql::CHECK_STRAYS, "a row", |_, row| {
             let what: String = row.get(0)?;
             Err(Fault::damaged(format!("{what} belongs to a task that does not exist")))

@@ -30,6 +30,7 @@ mod recent;
 mod reserve;
 mod row;
 mod scribe;
+mod session;
 mod shared;
 mod spool;
 mod sql;
@@ -43,7 +44,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use relais_core::{BodyKind, QueueName, Task, TaskId, TenantName};
+use relais_core::{BodyKind, QueueName, Session, Task, TaskId, TenantName};
 use relais_store::{
     Beat, Changes, Claim, Claims, Commit, Committed, Due, DueQuery, EventQuery, Figures, Filter,
     Health, Logged, Nodes, Page, Place, Pool, QueueStats, Queues, Rejected, SEAL_KEY_ID_BYTES,
@@ -308,6 +309,10 @@ impl Store for SqliteStore {
     fn secrets(&self, prefix: &str) -> StoreFuture<'_, Vec<(String, Bytes)>> {
         let prefix = prefix.to_owned();
         self.page(move |conn| read::secrets(conn, &prefix))
+    }
+
+    fn session(&self, id_mac: [u8; 32]) -> StoreFuture<'_, Option<Session>> {
+        self.point(move |conn| session::session(conn, id_mac))
     }
 
     fn health(&self) -> Health {

@@ -117,7 +117,8 @@ pub(crate) fn wants_tidying(conn: &Connection, query: DueQuery) -> Result<bool, 
     let now = query.now.as_ms();
     let next = next_pool(conn)?;
     Ok(next.is_some_and(|next| next <= now)
-        || conn.prepare_cached(sql::READ_DEAD_KEY)?.exists([now])?)
+        || conn.prepare_cached(sql::READ_DEAD_KEY)?.exists([now])?
+        || conn.prepare_cached(sql::READ_ENDED_SESSION)?.exists([now])?)
 }
 
 fn next_pool(conn: &Connection) -> Result<Option<i64>, Fault> {

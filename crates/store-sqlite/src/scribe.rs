@@ -36,6 +36,8 @@ pub(crate) struct Scribe<'c> {
     pub(crate) next_n: i64,
     /// The next event's position.
     pub(crate) next_pos: i64,
+    /// Sessions of browsers that are kept.
+    pub(crate) sessions: u64,
     /// Whether positions were given that no event has, or not any more: they must not come again.
     has_given: bool,
     /// What the transaction does that is in no log.
@@ -73,6 +75,7 @@ impl<'c> Scribe<'c> {
             format: FORMAT,
             next_n: 0,
             next_pos: 0,
+            sessions: 0,
             has_given: false,
             notices: Vec::new(),
             living: 0,
@@ -103,6 +106,7 @@ impl<'c> Scribe<'c> {
         self.next_n = one(sql::LAST_TASK)? + 1;
         let floor = counter(self.conn, POS)?;
         self.next_pos = one(sql::LAST_EVENT)?.max(floor) + 1;
+        self.sessions = one(sql::SESSIONS)?.cast_unsigned();
         Ok(())
     }
 
@@ -161,6 +165,7 @@ impl<'c> Scribe<'c> {
                 }
                 Ok(Ok(Committed::Put))
             }
+            Commit::Session(of) => self.session(of),
         }
     }
 

@@ -149,6 +149,16 @@ pub(crate) const POOL_INSERT: &str = "insert into pool (id, queue_id, kind, orig
 pub(crate) const SECRET_PUT: &str = "insert into secret (name, value) values (?1, ?2)
     on conflict (name) do update set value = ?2";
 pub(crate) const SECRET_DELETE: &str = "delete from secret where name = ?1";
+pub(crate) const SESSION_INSERT: &str = "insert into session (mac, begun_by, ends_at, data)
+    values (?1, ?2, ?3, ?4)";
+pub(crate) const SESSION_UPDATE: &str = "update session set ends_at = ?2, data = ?3 where mac = ?1";
+pub(crate) const SESSION_DELETE: &str = "delete from session where mac = ?1";
+pub(crate) const SESSION_SWEEP: &str = "delete from session where mac in
+    (select mac from session where ends_at <= ?1 order by ends_at limit ?2)";
+/// Sessions that began with a task, counted up to a bound.
+pub(crate) const SESSIONS_BEGUN_BY: &str = "select count(*) from
+    (select 1 from session where begun_by = ?1 limit ?2)";
+pub(crate) const TASK_STATUS: &str = "select status from task where id = ?1 limit 1";
 
 // Nodes.
 
@@ -191,6 +201,7 @@ pub(crate) const POOLS_READY: &str = "select pool_id, sum(ready) from lane
     group by pool_id limit -1";
 pub(crate) const LAST_TASK: &str = "select ifnull(max(n), 0) from task limit 1";
 pub(crate) const LAST_EVENT: &str = "select ifnull(max(pos), 0) from event limit 1";
+pub(crate) const SESSIONS: &str = "select count(*) from session limit 1";
 pub(crate) const LAST_LANE: &str = "select ifnull(max(id), 0) from lane limit 1";
 pub(crate) const COUNTER: &str = "select value from counter where name = ?1 limit 1";
 
@@ -236,6 +247,8 @@ pub(crate) const READ_DUE: &str = "select due_at, n, id from task where status =
 pub(crate) const READ_NEXT_POOL: &str = "select next_at from pool where next_at is not null
     order by next_at limit 1";
 pub(crate) const READ_DEAD_KEY: &str = "select 1 from idem where gone_at <= ?1 limit 1";
+pub(crate) const READ_ENDED_SESSION: &str = "select 1 from session where ends_at <= ?1 limit 1";
+pub(crate) const READ_SESSION: &str = "select data from session where mac = ?1 limit 1";
 pub(crate) const READ_READY_POOLS: &str =
     "select tenant.name, queue.name, kind, origin, purpose from pool
     join queue on queue.id = queue_id join tenant on tenant.id = tenant_id
@@ -368,6 +381,7 @@ pub(crate) const CHECK_EVENTS: &str =
     left join event as far on far.pos = event.leap order by event.pos limit -1";
 pub(crate) const CHECK_BODIES: &str = "select key, len, crc, file, data, task.id
     from body left join task on task.n = key / 8 order by key limit -1";
+pub(crate) const CHECK_SESSIONS: &str = "select ends_at, data from session limit -1";
 /// Rows that belong to no task.
 pub(crate) const CHECK_STRAYS: &str = "select 'event ' || pos from event
         where n not in (select n from task limit -1)
@@ -405,5 +419,6 @@ pub(crate) const PROBES: &[&str] = &[
     "select min(key) from body limit 1",
     "select max(key) from body limit 1",
     "select max(scope) from idem limit 1",
+    "select max(mac) from session limit 1",
     "select max(id) from lane limit 1",
 ];

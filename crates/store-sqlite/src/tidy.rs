@@ -1,4 +1,5 @@
-//! What becomes due without anybody asking for it by name: scheduled tasks, dead keys, idle lanes;
+//! What becomes due without anybody asking for it by name: scheduled tasks, dead keys, ended
+//! sessions, idle lanes;
 //! and the order of a queue, when its policy changes it.
 
 use relais_core::Timestamp;
@@ -23,6 +24,7 @@ impl Scribe<'_> {
     /// named; and cleans up a little.
     pub(crate) fn tidy(&mut self, now: Timestamp, limit: usize) -> Result<Vec<Pool>, Fault> {
         self.hot.idem_sweep.execute((now.as_ms(), KEYS_MAX))?;
+        self.sweep_sessions(now)?;
         let mut room = PROMOTED_MAX;
         let mut pools = Vec::new();
         for pool in self.ledger.ripe_pools(now.as_ms()).into_iter().take(limit) {

@@ -418,7 +418,10 @@ fn bytes_of(request: &Request) -> u64 {
     let of_commit = |commit: &Commit| match commit {
         Commit::Accept(accept) => of_bodies(&accept.bodies),
         Commit::Step(of) => of_bodies(&of.bodies),
-        Commit::Erase { .. } | Commit::Queue { .. } | Commit::Secret { .. } => 0,
+        Commit::Erase { .. }
+        | Commit::Queue { .. }
+        | Commit::Secret { .. }
+        | Commit::Session(_) => 0,
     };
     commits.iter().map(of_commit).sum()
 }

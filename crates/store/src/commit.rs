@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use relais_core::{
-    BodyKind, Command, Effect, Entry, Policy, QueueName, Refused, Reply, Task, TaskId, TenantName,
-    Timestamp, limits,
+    BodyKind, Command, Effect, Entry, Policy, QueueName, Refused, Reply, SessionOp, SessionReply,
+    Task, TaskId, TenantName, Timestamp, limits,
 };
 
 use crate::body::Body;
@@ -24,6 +24,45 @@ pub enum Commit {
     Queue { tenant: TenantName, queue: QueueName, change: QueueChange },
     /// A small named value; `None` removes it.
     Secret { name: String, value: Option<Bytes> },
+    /// [`relais_core::session::change`] on the session of a browser, inside the transaction.
+    Session(Box<SessionOf>),
+}
+
+/// A change of the session of a browser.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionOf {
+    /// The name it is kept under: an HMAC of its id, which nobody can tell from it.
+    pub id_mac: [u8; 32],
+    /// What is asked of it.
+    pub op: SessionOp,
+    /// Sessions that the store may keep.
+    pub capacity: u64,
+    /// Of them, those that began with the same task.
+    pub capacity_per_task: u64,
+    pub now: Timestamp,
+}
+
+impl SessionOf {
+    /// Whether one more session may be kept beside so many: of those that began with the same task,
+    /// and in all.
+    ///
+    /// # Errors
+    /// When it may not.
+    pub fn has_room(&self, by_the_same: u64, in_all: u64) -> Result<(), Rejected> {
+        if by_the_same >= self.capacity_per_task || in_all >= self.capacity {
+            return Err(Rejected::SessionsFull);
+        }
+        Ok(())
+    }
+
+    /// The task that a new session begins with.
+    #[must_use]
+    pub const fn begun_by(&self) -> Option<TaskId> {
+        match &self.op {
+            SessionOp::Begin(joined) => Some(joined.task),
+            _ => None,
+        }
+    }
 }
 
 /// A change to a queue's settings.
@@ -139,6 +178,8 @@ pub enum Committed {
     Erased(Box<Task>),
     /// The setting is stored.
     Put,
+    /// What became of the change of a session.
+    Session(SessionReply),
 }
 
 /// A step that was taken.
@@ -174,6 +215,9 @@ pub enum Rejected {
     /// All leases together have as many early results as they may.
     #[error("all leases together have {} early results", limits::UPLOADS_MAX)]
     EarlyFull,
+    /// As many sessions of browsers are kept as may be, in all or of the same task.
+    #[error("there are too many sessions")]
+    SessionsFull,
 }
 
 /// Whether one more early result may be stored beside so many: of the tenant's leases, and in all.
@@ -197,7 +241,11 @@ impl Rejected {
     pub fn is_for_room(&self) -> bool {
         match self {
             Self::QueueFull | Self::TenantFull | Self::SourceFull { .. } => true,
-            Self::Refused(_) | Self::NotFound | Self::TenantEarlyFull | Self::EarlyFull => false,
+            Self::Refused(_)
+            | Self::NotFound
+            | Self::TenantEarlyFull
+            | Self::EarlyFull
+            | Self::SessionsFull => false,
         }
     }
 }

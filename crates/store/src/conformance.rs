@@ -31,6 +31,7 @@ pub mod nodes;
 pub mod purposes;
 pub mod random;
 pub mod reads;
+pub mod sessions;
 pub mod shares;
 pub mod world;
 
@@ -131,6 +132,14 @@ macro_rules! conformance {
                 an_internal_task_is_in_no_list_count_or_log
                 an_internal_task_takes_no_capacity
                 internal_tasks_wait_apart
+            }
+            sessions {
+                a_session_is_kept_as_it_was_changed
+                two_tabs_and_two_nodes_lose_nothing
+                a_full_session_asks_which_of_its_tasks_are_over
+                a_session_that_is_gone_is_not_brought_back
+                sessions_are_bounded_in_all_and_by_the_task_they_began_with
+                sessions_that_have_ended_are_cleaned_up
             }
             due {
                 nothing_is_due_in_an_idle_store

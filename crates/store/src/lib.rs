@@ -22,15 +22,15 @@ pub use body::{Body, BodyRead, BodySource, Data, SEAL_KEY_ID_BYTES, Spool, Store
 pub use change::{Change, Changes, Notices, What};
 pub use claim::{Claim, Claimed, Claims, Due, DueQuery, Pool, RunBy};
 pub use commit::{
-    Accept, Changed, Commit, Committed, Idempotency, QueueChange, Rejected, StepOf, Stepped,
-    has_room_for_early,
+    Accept, Changed, Commit, Committed, Idempotency, QueueChange, Rejected, SessionOf, StepOf,
+    Stepped, has_room_for_early,
 };
 pub use memory::MemoryStore;
 pub use node::{Beat, NodeRow, Nodes, Roll};
 pub use query::{
     Disk, EventQuery, Figures, Filter, Health, Logged, Page, Place, QueueStats, Queues, Waiting,
 };
-use relais_core::{BodyKind, QueueName, Task, TaskId, TenantName};
+use relais_core::{BodyKind, QueueName, Session, Task, TaskId, TenantName};
 pub use row::FORMAT;
 
 /// What every verb returns.
@@ -130,6 +130,10 @@ pub trait Store: Send + Sync + 'static {
     /// Small named values that survive (signing keys, API keys): those whose names begin so, by
     /// name. No others are read.
     fn secrets(&self, prefix: &str) -> StoreFuture<'_, Vec<(String, bytes::Bytes)>>;
+
+    /// The session of a browser, by the HMAC of its id, as it was stored: what of it has ended may
+    /// still be there.
+    fn session(&self, id_mac: [u8; 32]) -> StoreFuture<'_, Option<Session>>;
 
     /// Whether the store can be relied on right now. It may look: for whoever watches, not for
     /// each request.

@@ -7,13 +7,14 @@ mod body;
 mod claim;
 mod commit;
 mod query;
+mod session;
 mod state;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
-use relais_core::{BodyKind, QueueName, Task, TaskId, TenantName};
+use relais_core::{BodyKind, QueueName, Session, Task, TaskId, TenantName};
 
 use crate::body::{Spool, StoredBody};
 use crate::change::Changes;
@@ -157,6 +158,10 @@ impl Store for MemoryStore {
         let inner = self.inner();
         let named = inner.secrets.iter().filter(|(name, _)| name.starts_with(prefix));
         answer(named.map(|(name, value)| (name.clone(), value.clone())).collect())
+    }
+
+    fn session(&self, id_mac: [u8; 32]) -> StoreFuture<'_, Option<Session>> {
+        answer(self.inner().sessions.get(&id_mac).map(|kept| kept.session.clone()))
     }
 
     fn health(&self) -> Health {

@@ -1,8 +1,9 @@
 //! What the engine stores of requests, answers and tasks, as bytes (`tests/rows/`): see the store's
 //! test of its rows for what to do where they differ.
 
+use relais_core::Grants;
 use relais_engine::envelope::decode;
-use relais_engine::{Access, Calling, Context, Grants, Presented, RequestHead, ResultHead, Sight};
+use relais_engine::{Access, Calling, Context, Presented, RequestHead, ResultHead, Sight};
 use relais_store::row;
 
 /// The context of a task for an upstream, bound to its caller.

@@ -15,6 +15,7 @@ mod moody;
 mod nodes;
 mod pauses;
 mod push;
+mod sessions;
 mod time;
 mod tls;
 mod undefined;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use relais_core::{
-    BodyKind, EventKind, LeaseToken, Priority, QueueName, Status, Task, TaskId, TenantName,
-    Timestamp,
+    BodyKind, EventKind, LeaseToken, Priority, QueueName, Session, Status, Task, TaskId,
+    TenantName, Timestamp,
 };
 use relais_engine::{
     Clock, Config, Engine, Gap, LOOK_EVERY, ManualClock, Report, SeededChance, Sleep, Submission,
@@ -262,6 +262,10 @@ impl Store for Moody {
     fn secrets(&self, prefix: &str) -> StoreFuture<'_, Vec<(String, Bytes)>> {
         self.store.secrets(prefix)
     }
+    fn session(&self, id_mac: [u8; 32]) -> StoreFuture<'_, Option<Session>> {
+        self.store.session(id_mac)
+    }
+
     fn health(&self) -> Health {
         self.store.health()
     }

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use relais_core::{
-    BodyKind, EventKind, Policy, Priority, Purpose, QueueName, RetryPolicy, Runner, Task, TaskId,
-    TenantName, Timestamp,
+    BodyKind, EventKind, Grants, Policy, Priority, Purpose, QueueName, RetryPolicy, Runner, Task,
+    TaskId, TenantName, Timestamp,
 };
 use relais_engine::{
-    Access, Calling, Config, Context, Engine, Grants, ManualClock, Presented, RequestHead,
-    SeededChance, Sight, Submission, Submitted,
+    Access, Calling, Config, Context, Engine, ManualClock, Presented, RequestHead, SeededChance,
+    Sight, Submission, Submitted,
 };
 use relais_store::{Claimed, Data, EventQuery, MemoryStore, Queues, Store};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

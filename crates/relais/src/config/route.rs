@@ -5,8 +5,7 @@
 use std::time::Duration;
 
 use http::{HeaderName, Method};
-use relais_core::{LaneKey, OptionName, QueueName, TenantName, limits};
-use relais_engine::Grants;
+use relais_core::{Grants, LaneKey, OptionName, QueueName, TenantName, limits};
 use relais_server::config::{self, CorsBy, HostHeader, LaneSource, Mode, Route, RouteAccess};
 use toml::Spanned;
 

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, LINK, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use relais_api::{Accepted, fields};
-use relais_core::{Task, limits};
-use relais_engine::{Access, Engine, Estimate, Grants, envelope};
+use relais_core::{Grants, Task, limits};
+use relais_engine::{Access, Engine, Estimate, envelope};
 
 use crate::answer::answers::Answers;
 use crate::answer::links::Viewer;

@@ -348,6 +348,10 @@ impl From<Rejected> for Refusal {
                 too_many_early("the workers of this tenant have", limits::UPLOADS_PER_TENANT_MAX)
             }
             Rejected::EarlyFull => too_many_early("all workers together have", limits::UPLOADS_MAX),
+            Rejected::SessionsFull => {
+                let why = "as many browsers follow tasks by sessions as may: use a ticket";
+                Self::new(&codes::RATE_LIMITED).because(why)
+            }
         }
     }
 }

@@ -15,8 +15,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use relais_core::{Task, TaskId, Timestamp, limits};
-use relais_engine::{Access, Grants};
+use relais_core::{Grants, Task, TaskId, Timestamp, limits};
+use relais_engine::Access;
 
 use super::signing::{KeyId, MAC_BYTES, Purpose, SigningKeys};
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Uri, header, request};
 use relais_api::codes;
-use relais_core::{Purpose, Task, TaskId, TenantName, Timestamp};
-use relais_engine::{Access, Grants, envelope};
+use relais_core::{Grants, Purpose, Task, TaskId, TenantName, Timestamp};
+use relais_engine::{Access, envelope};
 
 use super::ticket::{BadTicket, Ticket, verify};
 use super::{Auth, Caller, Scope, bearer, local};

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use relais_core::{BodyKind, QueueName, Task, TaskId, TenantName};
+use relais_core::{BodyKind, QueueName, Session, Task, TaskId, TenantName};
 use relais_store::{
     Beat, BodyRead, Changes, Claim, Claims, Commit, Committed, Data, Due, DueQuery, EventQuery,
     Figures, Filter, Health, Logged, MemoryStore, Nodes, Page, Place, Pool, QueueStats, Queues,
@@ -250,6 +250,10 @@ impl Store for OddStore {
 
     fn secrets(&self, prefix: &str) -> StoreFuture<'_, Vec<(String, bytes::Bytes)>> {
         self.or(self.whole.secrets(prefix))
+    }
+
+    fn session(&self, id_mac: [u8; 32]) -> StoreFuture<'_, Option<Session>> {
+        self.or(self.whole.session(id_mac))
     }
 
     fn health(&self) -> Health {

@@ -1,9 +1,9 @@
 //! Damage that is found while the store is in use, or looked for.
 
-use relais_core::{BodyKind, Command, Order, Policy, TaskId, Timestamp};
+use relais_core::{BodyKind, Command, Grants, Joined, Order, Policy, SessionOp, TaskId, Timestamp};
 use relais_store::conformance::World;
-use relais_store::conformance::fixture::{from, inline, policy, task, tenant};
-use relais_store::{Commit, EventQuery, Filter, Health, Store as _, StoreError};
+use relais_store::conformance::fixture::{at, from, inline, policy, task, tenant};
+use relais_store::{Commit, EventQuery, Filter, Health, SessionOf, Store as _, StoreError};
 use relais_store_sqlite::SqliteStore;
 
 use crate::{file_in, new_folder, world_in};
@@ -39,6 +39,40 @@ async fn a_task_that_cannot_be_read_harms_no_other() {
     assert_eq!(life, [9, 9], "what a newer Relais wrote is left to it");
     assert!(report.problems.is_empty() && !report.is_sound(), "it harms no other: {report:?}");
     world.accept(task().id(TaskId::from_u128(77))).await;
+}
+
+#[tokio::test]
+async fn a_session_that_cannot_be_read_is_none_and_harms_nothing() {
+    for damage in ["update session set data = x'0909'", "update session set ends_at = 7"] {
+        let folder = new_folder();
+        let (world, store) = world_in(&folder);
+        let joined = |world: &World| Joined::new(world.id(), Grants::default(), at(99));
+        let commit = |mac, op| {
+            let (capacity, capacity_per_task) = (9, 9);
+            let of = SessionOf { id_mac: [mac; 32], op, capacity, capacity_per_task, now: at(1) };
+            Commit::Session(Box::new(of))
+        };
+        let begin = commit(1, SessionOp::Begin(joined(&world)));
+        world.commit(begin).await.expect("it is taken");
+        store.close().await;
+        drop((world, store));
+        let conn = rusqlite::Connection::open(file_in(&folder)).expect("it opens");
+        conn.execute(damage, []).expect("it works");
+        drop(conn);
+
+        let report = SqliteStore::check(&file_in(&folder), true).expect("it is a store");
+        assert!(report.damaged.iter().any(|named| named.contains("a session")), "{report:?}");
+        assert!(report.problems.is_empty(), "{report:?}");
+        let (world, store) = world_in(&folder);
+        let read = store.session([1; 32]).await.expect("the store works");
+        assert_eq!(read.is_none(), damage.contains("0909"));
+        let forgotten = world.commit(commit(1, SessionOp::Forget(world.id()))).await;
+        assert!(forgotten.is_ok(), "{forgotten:?}");
+        let begun = world.commit(commit(2, SessionOp::Begin(joined(&world)))).await;
+        assert!(begun.is_ok(), "{begun:?}");
+        assert_eq!(store.health(), Health::Ready, "it says nothing about the rest");
+        store.close().await;
+    }
 }
 
 #[tokio::test]

@@ -184,6 +184,8 @@ impl Inner {
         let tasks = &self.tasks;
         self.keys.retain(|_, key| tasks.contains_key(&key.task) || key.keep_until > query.now);
 
+        self.sessions.retain(|_, kept| kept.session.ends_at() > query.now);
+
         let overdue = self.due.iter().take_while(|(at, _)| *at <= query.now).take(query.limit);
         let tasks: Vec<TaskId> = overdue.map(|(_, id)| *id).collect();
         let next_task = self.due.iter().nth(tasks.len()).map(|(at, _)| *at);

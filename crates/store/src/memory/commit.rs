@@ -44,6 +44,7 @@ impl Inner {
                 };
                 Ok(Committed::Put)
             }
+            Commit::Session(of) => self.change_session(&of),
         }
     }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use relais_core::lane::{Bucket, rank, vtime_on_arrival};
 use relais_core::{
-    BodyKind, Entry, LaneKey, Policy, Purpose, QueueName, Source, Spec, Status, Task, TaskId,
-    TenantName, Timestamp,
+    BodyKind, Entry, LaneKey, Policy, Purpose, QueueName, Session, Source, Spec, Status, Task,
+    TaskId, TenantName, Timestamp,
 };
 
 use super::body::Spilled;
@@ -37,6 +37,8 @@ pub(super) struct Inner {
     pub(super) log: BTreeMap<u64, (TaskId, u64)>,
     pub(super) keys: BTreeMap<[u8; 32], Key>,
     pub(super) secrets: BTreeMap<String, Bytes>,
+    /// Sessions of browsers by the HMACs of their ids.
+    pub(super) sessions: BTreeMap<[u8; 32], KeptSession>,
     pub(super) roll: Roll,
     /// Nodes that lived at the last sign of life.
     pub(super) living: usize,
@@ -65,6 +67,13 @@ pub(super) struct Key {
     pub(super) task: TaskId,
     pub(super) fingerprint: [u8; 32],
     pub(super) keep_until: Timestamp,
+}
+
+/// The session of a browser.
+pub(super) struct KeptSession {
+    /// The task that it began with.
+    pub(super) begun_by: TaskId,
+    pub(super) session: Session,
 }
 
 #[derive(Default)]

@@ -133,6 +133,20 @@ fn policy() -> Policy {
     }
 }
 
+fn session() -> Session {
+    let (task, all) = (TaskId::from_u128, Grants { read: true, cancel: true, retry: true });
+    let by_request =
+        |n, mark| Joined { request: Some([8; 32]), mark, ..Joined::new(task(n), all, at(99)) };
+    let read = Grants { read: true, ..Grants::default() };
+    let tasks = vec![
+        Joined::new(task(1), read, at(98)),
+        by_request(2, Mark::None),
+        by_request(3, Mark::Open { until: at(97) }),
+        by_request(4, Mark::Used),
+    ];
+    Session { created_at: at(0), tasks }
+}
+
 /// A row of each kind and each variant, with all that it may hold.
 fn samples() -> Vec<Sample> {
     let worker = lease(Holder::Worker { name: "w-7".to_owned() });
@@ -164,6 +178,7 @@ fn samples() -> Vec<Sample> {
         sample("policy", policy()),
         sample("policy by default", Policy::default()),
         sample("bucket", lane::Bucket::full(Rate { count: 9, period: at(1).since(at(0)) }, at(1))),
+        sample("session", session()),
         event(EventData::Accepted { queue: spec().queue, run_at: at(60) }),
         event(EventData::Started { worker: Some("w-7".to_owned()) }),
         event(EventData::Progressed(progress())),

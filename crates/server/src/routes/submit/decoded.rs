@@ -5,8 +5,10 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::HeaderValue;
 use relais_api::{RawJson, Span, SubmitRequest, codes, paths};
-use relais_core::{Asked, InvalidOption, OptionName, Purpose, Runner, Source, TenantName, limits};
-use relais_engine::{Access, Context, Grants, Presented, RequestHead, Sight, Submission};
+use relais_core::{
+    Asked, Grants, InvalidOption, OptionName, Purpose, Runner, Source, TenantName, limits,
+};
+use relais_engine::{Access, Context, Presented, RequestHead, Sight, Submission};
 
 use crate::answer::problem::Refusal;
 use crate::app::App;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use relais_core::{BodyKind, Command, QueueName, Task, TaskId, TenantName};
+use relais_core::{BodyKind, Command, QueueName, Session, Task, TaskId, TenantName};
 use relais_store::{
     Beat, Changes, Claim, Claims, Commit, Committed, Due, DueQuery, EventQuery, Figures, Filter,
     Health, Logged, MemoryStore, Nodes, Page, Place, Pool, QueueStats, Queues, Rejected, Spool,
@@ -137,6 +137,10 @@ impl Store for Gate {
 
     fn secrets(&self, prefix: &str) -> StoreFuture<'_, Vec<(String, Bytes)>> {
         self.store.secrets(prefix)
+    }
+
+    fn session(&self, id_mac: [u8; 32]) -> StoreFuture<'_, Option<Session>> {
+        self.store.session(id_mac)
     }
 
     fn health(&self) -> Health {

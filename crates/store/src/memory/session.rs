@@ -1,0 +1,34 @@
+//! Sessions of browsers.
+
+use std::convert::Infallible;
+
+use relais_core::TaskId;
+use relais_core::session::change;
+
+use super::state::{Inner, KeptSession};
+use crate::commit::{Committed, Rejected, SessionOf};
+
+impl Inner {
+    pub(super) fn change_session(&mut self, of: &SessionOf) -> Result<Committed, Rejected> {
+        let stored = self.sessions.get(&of.id_mac).map(|kept| kept.session.clone());
+        let is_over = |id: TaskId| {
+            let task = self.tasks.get(&id);
+            Ok::<_, Infallible>(task.is_none_or(|row| row.task.life.status().is_terminal()))
+        };
+        let Ok((session, reply)) = change(stored, &of.op, of.now, is_over);
+        match (session, self.sessions.get_mut(&of.id_mac)) {
+            (Some(session), Some(kept)) => kept.session = session,
+            (Some(session), None) => {
+                let begun_by = of.begun_by().expect("only a task begins a session");
+                let by_the_same =
+                    self.sessions.values().filter(|kept| kept.begun_by == begun_by).count();
+                of.has_room(by_the_same as u64, self.sessions.len() as u64)?;
+                self.sessions.insert(of.id_mac, KeptSession { begun_by, session });
+            }
+            (None, _) => {
+                self.sessions.remove(&of.id_mac);
+            }
+        }
+        Ok(Committed::Session(reply))
+    }
+}
