@@ -146,6 +146,8 @@ pub const IDEMPOTENCY_MIN: Duration = Duration::from_secs(24 * 3600);
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 /// From this length on, a key is taken for unguessable: attaching by it alone is trusted.
 pub const IDEMPOTENCY_KEY_UNGUESSABLE_BYTES: usize = 22;
+/// Longest window in which two requests without a key are taken for one.
+pub const DOUBLE_SUBMIT_MAX: Duration = Duration::from_secs(3_600);
 /// Most tickets one request for a stream over many tasks may carry.
 pub const STREAM_TASKS_MAX: usize = 50;
 /// Most tasks in the session of a browser: one more takes the place of the oldest that is over, else of
@@ -303,6 +305,7 @@ pub const LIMITS: &[Limit] = &[
         "bytes",
         "400 invalid-idempotency-key",
     ),
+    limit("double submit", DOUBLE_SUBMIT_MAX.as_secs(), "seconds", "refused by check"),
     limit("tasks of a stream", STREAM_TASKS_MAX as u64, "tasks", "400 invalid-parameter"),
     limit("tasks of a session", SESSION_TASKS_MAX as u64, "tasks", "the oldest is forgotten"),
     limit("sessions of browsers", SESSIONS_MAX, "sessions", "429 rate-limited"),

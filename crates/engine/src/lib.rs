@@ -39,7 +39,7 @@ pub use feed::{Channel, Follower, Happening, Inbox, LogPart, Many, Published, Su
 pub use measure::estimate::Estimate;
 pub use measure::why::{Obstacle, Why};
 pub use queue::undefined::{Undefined, undefined};
-pub use submit::{Submission, Submitted};
+pub use submit::{Claim, Submission, Submitted};
 pub use upstream::call::{TlsFault, UpstreamTls};
 pub use upstream::pause::Hold;
 pub use work::{Outcome, Report, Settle, Unread};

@@ -8,7 +8,7 @@ use relais_core::{
     BodyKind, Credentials, Deadline, LaneKey, Policy, Priority, Purpose, QueueName, RequestLine,
     Runner, Source, Spec, Task, TaskId, TenantName, Timestamp, limits,
 };
-use relais_store::{Accept, Body, Commit, Committed, Data, Idempotency, Place, Rejected};
+use relais_store::{Accept, Body, Commit, Committed, Data, Idempotency, Kept, Place, Rejected};
 
 use crate::config::Config;
 use crate::engine::{Engine, EngineError};
@@ -48,12 +48,24 @@ pub struct Submission {
     pub secrets: Vec<Field>,
     /// Where a worker shall begin.
     pub checkpoint: Option<Bytes>,
-    /// Scope and fingerprint of its idempotency key.
-    pub idempotency: Option<([u8; 32], [u8; 32])>,
+    /// Its claim of an idempotency key.
+    pub idempotency: Option<Claim>,
     /// What engine and server need to know of it.
     pub context: Context,
     /// Whose share of the queue it takes; `None` is bounded by the queue alone.
     pub source: Option<Source>,
+}
+
+/// The claim of an idempotency key, given or implied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    /// Which key it is.
+    pub scope: [u8; 32],
+    /// What makes two requests with it the same.
+    pub fingerprint: [u8; 32],
+    /// How long it holds from its first accept on; `None` is as long as its task, and at least
+    /// [`limits::IDEMPOTENCY_MIN`].
+    pub window: Option<Duration>,
 }
 
 /// What a submission became.
@@ -217,10 +229,13 @@ impl Engine {
             purpose: submission.purpose,
         };
         let (task, entry) = relais_core::accept(spec, credentials, has_checkpoint);
-        let idempotency = submission.idempotency.map(|(scope, fingerprint)| Idempotency {
-            scope,
-            fingerprint,
-            keep_until: now.plus(limits::IDEMPOTENCY_MIN),
+        let idempotency = submission.idempotency.map(|claim| Idempotency {
+            scope: claim.scope,
+            fingerprint: claim.fingerprint,
+            kept: match claim.window {
+                None => Kept::WithItsTask { at_least: now.plus(limits::IDEMPOTENCY_MIN) },
+                Some(window) => Kept::Until(now.plus(window)),
+            },
         });
         let accept = Accept {
             task,

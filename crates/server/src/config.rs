@@ -219,6 +219,18 @@ pub struct Route {
     pub upstream_host: HostHeader,
     /// Who says which pages of other origins may call it.
     pub cors: CorsBy,
+    /// Whether a request that comes twice makes one task.
+    pub double_submit: Option<DoubleSubmit>,
+}
+
+/// When a request that comes twice makes one task, although no key says that it is the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DoubleSubmit {
+    /// How long after the first, at most [`limits::DOUBLE_SUBMIT_MAX`].
+    pub window: Duration,
+    /// The field, drawn anew for each page, by which two requests without credentials are known to
+    /// come from one page; `None` joins none of those.
+    pub field: Option<String>,
 }
 
 /// Who says which pages of other origins may call a route, and read its answers.
@@ -336,6 +348,7 @@ impl Route {
             report: false,
             upstream_host: HostHeader::usual_for(upstream),
             cors: CorsBy::Upstream,
+            double_submit: None,
         };
         let others = Self { methods: Vec::new(), mode: Mode::Auto, ..reading.clone() };
         [reading, others]

@@ -9,9 +9,11 @@ mod abandon;
 mod answer;
 mod caller;
 pub(crate) mod check;
+mod form;
 mod handover;
 mod mode;
 pub(crate) mod options;
+mod repeat;
 pub(crate) mod table;
 mod task;
 mod trace;
@@ -46,8 +48,8 @@ use crate::config::{CorsBy, HostHeader, Mode, Route, Upstream};
 use crate::connection::{Client, Peer};
 use crate::proxy::fields::{PreferIs, vary_by_prefer};
 use crate::proxy::{Proxy, Target};
-use crate::request::accept::page_for;
 use crate::request::prefer::Prefer;
+use crate::request::reader::page_for;
 use crate::watch::follower::Follower;
 
 /// How long the fallback's upstream may take to begin its answer.
@@ -90,7 +92,7 @@ impl FrontDoor {
     /// Answers a request.
     pub(crate) async fn take(&self, request: Request<Body>) -> Response {
         let path = request.uri().path().to_owned();
-        let page = page_for(request.headers());
+        let page = page_for(request.method(), request.headers());
         match self.dispatch(request).await {
             Ok(response) => response,
             Err(refusal) => {
@@ -269,7 +271,7 @@ async fn attach(
     same: bool,
 ) -> Result<Response, Refusal> {
     let submitter = waiting.submitter;
-    let is_stranger = submitter.key.as_ref().is_some_and(|key| !key.is_trusted);
+    let is_stranger = submitter.repeat.is_by_stranger();
     let task = match task {
         Some(task) if same && !is_stranger => Some(waiting.until_over(task).await?),
         task => task,

@@ -9,3 +9,4 @@ pub(crate) mod lists;
 pub(crate) mod params;
 pub(crate) mod pieces;
 pub(crate) mod prefer;
+pub(crate) mod reader;

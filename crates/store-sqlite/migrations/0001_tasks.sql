@@ -141,7 +141,7 @@ create table label (
   primary key (tenant_id, key, value, id)
 ) strict, without rowid;
 
--- Idempotency keys; `gone_at` is when a key whose task is erased may go.
+-- Idempotency keys; `gone_at` is when a key may go whose task is erased, or that ends by itself.
 create table idem (
   scope blob primary key,
   fingerprint blob not null,

@@ -1,7 +1,7 @@
 //! A task comes into being.
 
 use relais_core::{TaskId, Timestamp};
-use relais_store::{Accept, Committed, Idempotency, Rejected, RunBy};
+use relais_store::{Accept, Committed, Idempotency, Kept, Rejected, RunBy};
 use rusqlite::params;
 
 use crate::codec;
@@ -91,9 +91,13 @@ impl Scribe<'_> {
             self.hot.label_insert.execute(label)?;
         }
         if let Some(claim) = &accept.idempotency {
-            let keep_until = claim.keep_until.as_ms();
+            // One that ends by itself need not wait for its task to be erased.
+            let (keep_until, gone_at) = match claim.kept {
+                Kept::WithItsTask { at_least } => (at_least.as_ms(), None),
+                Kept::Until(end) => (end.as_ms(), Some(end.as_ms())),
+            };
             let id = codec::id_bytes(spec.id);
-            let row = params![claim.scope, claim.fingerprint, id, keep_until];
+            let row = params![claim.scope, claim.fingerprint, id, keep_until, gone_at];
             self.hot.idem_put.execute(row)?;
         }
         Ok(())
@@ -105,11 +109,13 @@ impl Scribe<'_> {
         let Some(row) = rows.next()? else { return Ok(None) };
         let same = row.get_ref(0)?.as_blob()? == claim.fingerprint;
         let id = codec::id_of(row.get_ref(1)?.as_blob()?)?;
-        let keep_until: i64 = row.get(2)?;
+        let kept = match (Timestamp::from_ms(row.get(2)?), row.get::<_, Option<i64>>(3)?) {
+            (at_least, None) => Kept::WithItsTask { at_least },
+            (_, Some(end)) => Kept::Until(Timestamp::from_ms(end)),
+        };
         drop(rows);
         let exists = self.exists(id)?;
-        let is_kept = exists || now.as_ms() < keep_until;
-        Ok(is_kept.then_some(Committed::Attached { id, same, exists }))
+        Ok(kept.holds(now, exists).then_some(Committed::Attached { id, same, exists }))
     }
 
     fn has_no_room(&mut self, accept: &Accept) -> Result<Option<Rejected>, Fault> {

@@ -90,9 +90,9 @@ hot! {
     label_insert = "insert or ignore into label (tenant_id, key, value, id) values (?1, ?2, ?3, ?4)";
     label_delete = "delete from label where tenant_id = ?1 and key = ?2 and value = ?3 and id = ?4";
 
-    idem_read = "select fingerprint, id, keep_until from idem where scope = ?1 limit 1";
-    idem_put = "insert into idem (scope, fingerprint, id, keep_until) values (?1, ?2, ?3, ?4)
-        on conflict (scope) do update set fingerprint = ?2, id = ?3, keep_until = ?4, gone_at = null";
+    idem_read = "select fingerprint, id, keep_until, gone_at from idem where scope = ?1 limit 1";
+    idem_put = "insert into idem (scope, fingerprint, id, keep_until, gone_at) values (?1, ?2, ?3, ?4, ?5)
+        on conflict (scope) do update set fingerprint = ?2, id = ?3, keep_until = ?4, gone_at = ?5";
     idem_gone = "update idem set gone_at = keep_until where scope = ?1 and id = ?2";
     idem_sweep = "delete from idem where scope in
         (select scope from idem where gone_at <= ?1 order by gone_at limit ?2)";

@@ -105,8 +105,28 @@ pub struct Idempotency {
     pub scope: [u8; 32],
     /// SHA-256 of what makes two requests the same.
     pub fingerprint: [u8; 32],
-    /// The key is kept as long as the task, and at least until then.
-    pub keep_until: Timestamp,
+    /// How long it holds. A key that is attached to never holds longer for it.
+    pub kept: Kept,
+}
+
+/// How long the claim of an idempotency key holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// As long as its task, and at least until then.
+    WithItsTask { at_least: Timestamp },
+    /// Until then, whatever has become of its task.
+    Until(Timestamp),
+}
+
+impl Kept {
+    /// Whether it still holds at `now`.
+    #[must_use]
+    pub fn holds(self, now: Timestamp, task_exists: bool) -> bool {
+        match self {
+            Self::WithItsTask { at_least } => task_exists || now < at_least,
+            Self::Until(end) => now < end,
+        }
+    }
 }
 
 /// A step to be decided and stored.

@@ -114,6 +114,8 @@ pub(crate) struct Route {
     pub(crate) access: Given<String>,
     pub(crate) ticket: Option<Vec<Spanned<String>>>,
     pub(crate) abandon: Given<Abandon>,
+    pub(crate) double_submit: Given<Span>,
+    pub(crate) double_submit_field: Given<String>,
     pub(crate) allow: Option<Vec<Spanned<String>>>,
     pub(crate) report: Given<bool>,
     pub(crate) upstream_host: Given<String>,

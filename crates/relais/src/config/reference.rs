@@ -231,6 +231,19 @@ const ROUTE: Section = Section {
             "\"continue\"",
             "What becomes of a task whose waiting caller hangs up: `\"continue\"` or `\"cancel\"`.",
         ),
+        optional(
+            "double_submit",
+            "off",
+            "How long after a request the same one, without `Idempotency-Key`, is taken for a second click \
+             and joined to its task: at most `\"1h\"`; `\"10s\"` is usual. The same is: method, address, body \
+             (whatever the boundary of a form with files) and credentials (`Authorization`, cookies, API key).",
+        ),
+        optional(
+            "double_submit_field",
+            "requests without credentials are not joined",
+            "The field of a form, or parameter, that the service draws anew for each page it shows, such as \
+             `\"csrf_token\"`: by it, and by their address, two requests without credentials are the same.",
+        ),
         key(
             "allow",
             "[\"delay\", \"run-at\", \"priority\", \"lane\", \"deadline\", \"label\"]",

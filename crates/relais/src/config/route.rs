@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use http::{HeaderName, Method};
 use relais_core::{Grants, LaneKey, OptionName, QueueName, TenantName, limits};
-use relais_server::config::{self, CorsBy, HostHeader, LaneSource, Mode, Route, RouteAccess};
+use relais_server::config::{
+    self, CorsBy, DoubleSubmit, HostHeader, LaneSource, Mode, Route, RouteAccess,
+};
 use toml::Spanned;
 
 use super::file::{self, Abandon, Cors, Idempotent, Run};
@@ -78,6 +80,7 @@ fn route(
         allow: allow(given, report),
         report: given.report.as_ref().is_some_and(|report| *report.get_ref()),
         upstream_host: upstream_host(given, report),
+        double_submit: double_submit(given, mode, report),
         cors: match given.cors.as_ref().map(|cors| *cors.get_ref()) {
             Some(Cors::Relais) => CorsBy::Relais,
             Some(Cors::Upstream) | None => CorsBy::Upstream,
@@ -203,6 +206,33 @@ fn waits(given: &file::Route, report: &mut Report<'_>) -> (Duration, Duration) {
         report.at(text.span(), "[[route]] wait", what);
     }
     (wait, max)
+}
+
+fn double_submit(given: &file::Route, mode: Mode, report: &mut Report<'_>) -> Option<DoubleSubmit> {
+    let field = given.double_submit_field.as_ref().and_then(|name| {
+        let plain = |byte: u8| byte.is_ascii_graphic() && !b"\"&=;%+".contains(&byte);
+        let is_name = !name.get_ref().is_empty() && name.get_ref().bytes().all(plain);
+        let what = || format!("{:?} is no name of a field of a form", name.get_ref());
+        let judged = if is_name { Ok(name.get_ref().clone()) } else { Err(what()) };
+        report.take(name.span(), "[[route]] double_submit_field", judged)
+    });
+    let Some(text) = &given.double_submit else {
+        if let Some(name) = &given.double_submit_field {
+            let what = "does nothing without double_submit: say for how long, such as \"10s\"";
+            report.at(name.span(), "[[route]] double_submit_field", what);
+        }
+        return None;
+    };
+    let window = text.get_ref().as_duration();
+    if window.is_zero() || window > limits::DOUBLE_SUBMIT_MAX {
+        let what = "must be more than 0s and not more than 1h; leave it out to switch it off";
+        report.at(text.span(), "[[route]] double_submit", what);
+    }
+    if mode == Mode::Sync {
+        let what = "does nothing with mode = \"sync\", which makes no tasks";
+        report.at(text.span(), "[[route]] double_submit", what);
+    }
+    Some(DoubleSubmit { window, field })
 }
 
 fn lane(text: &str, path: &str) -> Result<LaneSource, String> {

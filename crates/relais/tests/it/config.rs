@@ -59,6 +59,8 @@ idempotent = "auto"
 access = "ticket"
 ticket = ["read", "cancel", "retry"]
 abandon = "continue"
+double_submit = "10s"
+double_submit_field = "csrf_token"
 allow = ["delay", "deadline", "label"]
 report = false
 [queue.imports]

@@ -50,7 +50,10 @@ pub(crate) fn accepted_response(
 ) -> Result<Response, Refusal> {
     let accepted = accepted(answers, task, estimate, caller, how)?;
     let mut response = match how.page {
-        Some(language) => pages::ticket(&accepted.task, present::has_answer(task), language),
+        Some(language) => match envelope::context_of(task)?.sight.access {
+            Access::Ticket => pages::ticket(&accepted.task, present::has_answer(task), language),
+            access => pages::asking(&accepted.task, &access, language),
+        },
         None => document(&accepted),
     };
     *response.status_mut() = StatusCode::ACCEPTED;

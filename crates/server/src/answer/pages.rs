@@ -1,6 +1,7 @@
 //! Pages for people: a task, live in a browser, and what a problem means. No framework, no foreign
 //! content: each page may only do what its own script does.
 
+mod asking;
 mod words;
 
 use std::fmt::Write as _;
@@ -18,6 +19,7 @@ use http::header::{
 use relais_api::{Code, Status, Task};
 use relais_core::EventKind;
 
+pub(crate) use self::asking::asking;
 use self::words::Words;
 use crate::request::accept::Language;
 

@@ -4,6 +4,7 @@ use aws_lc_rs::digest;
 use http::HeaderMap;
 use relais_api::{codes, fields};
 use relais_core::{TenantName, limits};
+use relais_engine::Claim;
 
 use crate::answer::problem::Refusal;
 use crate::auth::{Caller, CallerMac};
@@ -89,10 +90,10 @@ pub(crate) struct Keyed<'a> {
     pub(crate) body_sha256: [u8; 32],
 }
 
-/// Scope and fingerprint of a request with a key: the first says which key it is, the second
-/// whether it is the same request.
+/// The claim of a request with a key: its scope says which key it is, its fingerprint whether it is
+/// the same request.
 #[must_use]
-pub(crate) fn claim(keyed: &Keyed<'_>) -> ([u8; 32], [u8; 32]) {
+pub(crate) fn claim(keyed: &Keyed<'_>) -> Claim {
     let path = keyed.target.split('?').next().unwrap_or_default();
     let caller = keyed.caller.as_ref().map_or(&[][..], |caller| &caller[..]);
     let scope = sha256(&[
@@ -108,7 +109,7 @@ pub(crate) fn claim(keyed: &Keyed<'_>) -> ([u8; 32], [u8; 32]) {
         keyed.content_type,
         &keyed.body_sha256,
     ]);
-    (scope, fingerprint)
+    Claim { scope, fingerprint, window: None }
 }
 
 /// SHA-256 of parts, each with its length, so that no two lists of parts look alike.
@@ -180,14 +181,14 @@ mod tests {
             content_type: b"application/json",
             body_sha256: [1; 32],
         };
-        let (scope, fingerprint) = claim(&first);
-        let (other_scope, other) = claim(&Keyed { target: "/v1/tasks?x=2", ..first });
-        assert_eq!(scope, other_scope);
-        assert_ne!(fingerprint, other);
-        let (other_scope, other) = claim(&Keyed { caller: Some([0; 32]), ..first });
-        assert_ne!(scope, other_scope);
-        assert_eq!(fingerprint, other);
-        assert_ne!(claim(&Keyed { body_sha256: [2; 32], ..first }).1, fingerprint);
-        assert_ne!(claim(&Keyed { key: "l", ..first }).0, scope);
+        let Claim { scope, fingerprint, .. } = claim(&first);
+        let other = claim(&Keyed { target: "/v1/tasks?x=2", ..first });
+        assert_eq!(scope, other.scope);
+        assert_ne!(fingerprint, other.fingerprint);
+        let other = claim(&Keyed { caller: Some([0; 32]), ..first });
+        assert_ne!(scope, other.scope);
+        assert_eq!(fingerprint, other.fingerprint);
+        assert_ne!(claim(&Keyed { body_sha256: [2; 32], ..first }).fingerprint, fingerprint);
+        assert_ne!(claim(&Keyed { key: "l", ..first }).scope, scope);
     }
 }

@@ -6,6 +6,8 @@ use http::{HeaderMap, header};
 use relais_core::Source;
 use relais_engine::{Engine, EngineError};
 
+use crate::proxy::fields::without_own_cookie;
+
 /// The name of the key among the engine's secrets.
 const SECRET: &str = "caller-key";
 
@@ -36,12 +38,31 @@ impl CallerMac {
         headers.contains_key(field).then(|| self.of_fields(headers, &[field]))
     }
 
-    /// The HMAC of `Authorization` and `Cookie`; `None` when neither was sent.
+    /// The HMAC of `Authorization` and of `Cookie` without our own; `None` when neither was sent. A
+    /// session that Relais began makes nobody another caller.
     #[must_use]
     pub(crate) fn of_credentials(&self, headers: &HeaderMap) -> Option<[u8; 32]> {
-        let names = [header::AUTHORIZATION.as_str(), header::COOKIE.as_str()];
-        let given = names.iter().any(|name| headers.contains_key(*name));
-        given.then(|| self.of_fields(headers, &names))
+        let (authorization, cookie) = (header::AUTHORIZATION, header::COOKIE);
+        let mut theirs = HeaderMap::new();
+        for value in headers.get_all(&authorization) {
+            theirs.append(&authorization, value.clone());
+        }
+        for value in headers.get_all(&cookie).iter().filter_map(without_own_cookie) {
+            theirs.append(&cookie, value);
+        }
+        let names = [authorization.as_str(), cookie.as_str()];
+        (!theirs.is_empty()).then(|| self.of_fields(&theirs, &names))
+    }
+
+    /// The HMAC of a request that may come twice.
+    #[must_use]
+    pub(crate) fn of_submit(&self, parts: &[&[u8]]) -> [u8; 32] {
+        let mut context = hmac::Context::with_key(&self.key);
+        update(&mut context, b"double submit");
+        for part in parts {
+            update(&mut context, part);
+        }
+        context.sign().as_ref().try_into().expect("HMAC-SHA256 has 32 bytes")
     }
 
     /// The HMAC of the network a caller is in, as bytes of its address,

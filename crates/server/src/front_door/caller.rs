@@ -5,13 +5,14 @@ use relais_api::codes;
 use relais_core::{LaneKey, TenantName};
 use relais_engine::Access;
 
+use super::repeat::Repeat;
 use super::table::decoded;
 use crate::answer::problem::Refusal;
-use crate::auth::idempotency;
 use crate::auth::{Auth, Caller, Scope};
 use crate::config::{LaneSource, Route, RouteAccess};
 use crate::proxy::source::Source;
-use crate::request::accept::{Language, page_for};
+use crate::request::accept::Language;
+use crate::request::reader::page_for;
 
 /// Who hands a request in.
 pub(super) struct Submitter {
@@ -21,20 +22,12 @@ pub(super) struct Submitter {
     pub(super) tenant: TenantName,
     /// Who may see it.
     pub(super) access: Access,
-    /// The idempotency key, if there is one.
-    pub(super) key: Option<Key>,
+    /// What makes it the same as an earlier one.
+    pub(super) repeat: Repeat,
     /// Where it found Relais, if its links lead there: see `Base::for_caller`.
     pub(super) base: Option<String>,
     /// The language of the page that it is shown instead of a document, if it is a person.
     pub(super) page: Option<Language>,
-}
-
-/// An idempotency key, and who sent it.
-pub(super) struct Key {
-    pub(super) text: String,
-    pub(super) caller: Option<[u8; 32]>,
-    /// Whether an attached task may be shown.
-    pub(super) is_trusted: bool,
 }
 
 impl Submitter {
@@ -46,6 +39,7 @@ impl Submitter {
     pub(super) async fn of(
         auth: &Auth,
         route: &Route,
+        source: &Source,
         parts: &request::Parts,
     ) -> Result<Self, Refusal> {
         let headers = &parts.headers;
@@ -74,21 +68,10 @@ impl Submitter {
             }
         };
         let tenant = caller.tenant(&route.tenant).clone();
-        let key = match idempotency::key_of(headers)? {
-            Some(text) => {
-                let mac = match &access {
-                    Access::Caller { mac, .. } => *mac,
-                    Access::Ticket | Access::Key => None,
-                };
-                let caller = idempotency::caller_of(&auth.mac, &caller, mac, headers);
-                let is_trusted = idempotency::is_trusted(caller, &text)
-                    || auth.sees_all_of(&tenant, parts).await?;
-                Some(Key { text, caller, is_trusted })
-            }
-            None => None,
-        };
-        let (base, page) = (auth.base.for_caller(headers), page_for(headers));
-        Ok(Self { caller, tenant, access, key, base, page })
+        let repeat = Repeat::of(auth, route, &caller, &access, source, parts).await?;
+        let base = auth.base.for_caller(headers);
+        let page = page_for(&parts.method, headers);
+        Ok(Self { caller, tenant, access, repeat, base, page })
     }
 }
 

@@ -14,12 +14,12 @@ use relais_engine::{
 
 use super::caller::{self, Submitter};
 use super::options;
+use super::repeat::Sent;
 use super::trace::traceparent;
-use super::upload::{self, Digest, Uploaded};
+use super::upload;
 use crate::answer::base::Base;
 use crate::answer::problem::Refusal;
 use crate::app::App;
-use crate::auth::idempotency::{self, Keyed};
 use crate::config::{Route, Run};
 use crate::proxy::fields::{self, PreferIs};
 use crate::proxy::source::Source;
@@ -74,12 +74,12 @@ async fn prepare(
     if headers.contains_key(header::VIA) && fields::is_loop(headers, &app.engine.config().via) {
         return Err(Refusal::new(&codes::LOOP_DETECTED));
     }
-    let submitter = Submitter::of(&app.auth, route, parts).await?;
+    let source = Source::of(&app.config, peer, headers);
+    let submitter = Submitter::of(&app.auth, route, &source, parts).await?;
     if app.engine.policies().find(&submitter.tenant, &route.queue).is_none() {
         return Err(EngineError::UnknownQueue.into());
     }
     let options = options::of(headers, &route.allow, app.engine.now())?;
-    let source = Source::of(&app.config, peer, headers);
     let from_route = match &route.lane {
         Some(lane) => caller::lane(lane, headers, names, parts.uri.query(), &source)?,
         None => None,
@@ -129,21 +129,19 @@ impl Prepared {
     ) -> Result<(Submitter, Submission), Refusal> {
         let max = app.config.body_bytes_max;
         check_length(headers, max)?;
-        let digest = if self.submitter.key.is_some() { Digest::Wanted } else { Digest::Unwanted };
+        let mut form = self.submitter.repeat.form(&self.content_type);
         let held = app.bodies.begin(Place::Store, holder);
-        let Uploaded { data, sha256 } = upload::read(&app.engine, body, max, digest, held).await?;
-        self.submission.input = data;
-        if let (Some(key), Some(body_sha256)) = (&self.submitter.key, sha256) {
-            self.submission.idempotency = Some(idempotency::claim(&Keyed {
+        self.submission.input = upload::read(&app.engine, body, max, form.as_mut(), held).await?;
+        self.submission.idempotency = form.and_then(|form| {
+            let sent = Sent {
                 tenant: &self.submitter.tenant,
-                caller: key.caller,
                 method: &self.method,
                 target: &self.submission.head.target,
-                key: &key.text,
                 content_type: &self.content_type,
-                body_sha256,
-            }));
-        }
+                form,
+            };
+            self.submitter.repeat.claim(&app.auth.mac, sent)
+        });
         Ok((self.submitter, self.submission))
     }
 }
@@ -172,7 +170,7 @@ fn context(
         Run::Upstream(upstream) => Some(Calling {
             upstream: upstream.to_string(),
             host: route.upstream_host.sent(&parts.headers),
-            idempotency_key: submitter.key.as_ref().map(|key| key.text.clone()),
+            idempotency_key: submitter.repeat.key().map(str::to_owned),
             traceparent,
             forwarded: source.forwarded(),
             may_report: route.report,

@@ -1,35 +1,19 @@
 //! A request's body on its way into the store: read to its end before anything is decided.
 
-use aws_lc_rs::digest;
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use relais_core::limits;
 use relais_engine::Engine;
 use relais_store::{Data, Spool};
 
+use super::form::Form;
 use crate::answer::problem::Refusal;
 use crate::request::bodies::Held;
 use crate::request::incoming::too_large;
 use crate::request::pieces::Pieces;
 
-/// A body that came whole, and is durable as far as it is not small.
-#[derive(Debug)]
-pub(crate) struct Uploaded {
-    pub(crate) data: Data,
-    /// Their SHA-256, if it was asked for.
-    pub(crate) sha256: Option<[u8; 32]>,
-}
-
-/// Whether a body's SHA-256 is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Digest {
-    /// Yes: the request has an idempotency key.
-    Wanted,
-    Unwanted,
-}
-
 /// Reads a body of at most `max` bytes: what is small stays in memory, what is not goes to the store
-/// piece by piece. `held` is the room it takes until it is whole.
+/// piece by piece. `held` is the room it takes until it is whole; `form` looks at what comes.
 ///
 /// # Errors
 /// When it is too long, too slow or breaks off, its sender sends too much at once, or the store has no
@@ -38,25 +22,23 @@ pub(crate) async fn read(
     engine: &Engine,
     body: Body,
     max: u64,
-    digest: Digest,
+    mut form: Option<&mut Form>,
     mut held: Held,
-) -> Result<Uploaded, Refusal> {
+) -> Result<Data, Refusal> {
     let mut pieces = Pieces::of(body);
     let mut kept = Kept::default();
-    let mut hash = (digest == Digest::Wanted).then(|| digest::Context::new(&digest::SHA256));
     while let Some(piece) = pieces.next().await? {
         let len = kept.len() + piece.len() as u64;
         if len > max {
             return Err(too_large(max));
         }
         held.grow(len)?;
-        if let Some(hash) = &mut hash {
-            hash.update(&piece);
+        if let Some(form) = &mut form {
+            form.update(&piece);
         }
         kept.add(engine, piece).await?;
     }
-    let sha256 = hash.map(|hash| hash.finish().as_ref().try_into().expect("SHA-256 has 32 bytes"));
-    Ok(Uploaded { data: kept.finish().await?, sha256 })
+    kept.finish().await
 }
 
 /// What has come so far.

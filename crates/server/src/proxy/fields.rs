@@ -179,7 +179,7 @@ fn has_ticket(address: &HeaderValue) -> bool {
 }
 
 /// A `Cookie` without that of Relais; `None` when nothing is left.
-fn without_own_cookie(value: &HeaderValue) -> Option<HeaderValue> {
+pub(crate) fn without_own_cookie(value: &HeaderValue) -> Option<HeaderValue> {
     let is_own = |pair: &&[u8]| {
         let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
         name.trim_ascii() == OWN_COOKIE

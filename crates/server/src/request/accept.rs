@@ -78,16 +78,22 @@ pub(crate) fn language(headers: &HeaderMap) -> Language {
     if liked[1].1 > liked[0].1 { Language::French } else { Language::English }
 }
 
-/// The language of the page that the client is to be shown instead of a document for programs;
-/// `None` where no person looks at the answer itself.
-///
-/// Browsers say `Sec-Fetch-Mode: navigate` of what they show, but over plain HTTP only to this
-/// machine: where nothing is said, what is accepted decides.
+/// Whether HTML is named, and liked no less than JSON and than everything else: what browsers send,
+/// and hardly a program. Of JSON and HTML that are liked alike, the first that is named counts.
 #[must_use]
-pub(crate) fn page_for(headers: &HeaderMap) -> Option<Language> {
-    let is_shown = headers.get("sec-fetch-mode").is_none_or(|mode| mode == "navigate");
-    let is_html = preferred(headers, &["application/json", "text/html"]) == 1;
-    (is_shown && is_html).then(|| language(headers))
+pub(crate) fn names_html(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(header::ACCEPT).iter().filter_map(|line| line.to_str().ok());
+    let ranges: Vec<Range<'_>> =
+        lines.flat_map(|line| line.split(',')).filter_map(Range::parse).collect();
+    let named = |kind: &str| ranges.iter().position(|range| range.kind.eq_ignore_ascii_case(kind));
+    let Some(html) = named("text/html") else { return false };
+    let liking = ranges[html].quality;
+    let is_below_json = named("application/json").is_some_and(|json| {
+        let other = ranges[json].quality;
+        other > liking || (other == liking && json < html)
+    });
+    let is_below_all = named("*/*").is_some_and(|all| ranges[all].quality > liking);
+    liking > 0 && !is_below_json && !is_below_all
 }
 
 /// An item of a list, and its quality in thousandths; `None` for one that is no number.
@@ -146,24 +152,6 @@ mod tests {
             headers.append(*name, http::HeaderValue::from_static(value));
         }
         headers
-    }
-
-    #[test]
-    fn a_page_is_for_whoever_looks_at_the_answer_itself() {
-        let accept = ("accept", BROWSER);
-        for (what, expected) in [
-            (&[accept, ("sec-fetch-mode", "navigate")][..], true),
-            (&[accept], true),
-            // A script that asks for HTML wants that of the service, and reads what it gets.
-            (&[accept, ("sec-fetch-mode", "cors")], false),
-            (&[accept, ("sec-fetch-mode", "same-origin")], false),
-            (&[("accept", "*/*"), ("sec-fetch-mode", "navigate")], false),
-            (&[("accept", "application/json, text/html")], false),
-            (&[("sec-fetch-mode", "navigate")], false),
-            (&[], false),
-        ] {
-            assert_eq!(page_for(&fields(what)).is_some(), expected, "{what:?}");
-        }
     }
 
     #[test]

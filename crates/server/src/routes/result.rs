@@ -16,9 +16,9 @@ use crate::answer::problem::Refusal;
 use crate::answer::replay::result_response;
 use crate::app::App;
 use crate::auth::{Action, Visitor};
-use crate::request::accept::page_for;
 use crate::request::params::Params;
 use crate::request::prefer::Prefer;
+use crate::request::reader::page_for;
 use crate::routes::{OneTask, json};
 use crate::watch::poll;
 
@@ -40,7 +40,7 @@ pub(super) async fn read(
         }
         _ => seen.task,
     };
-    let page = page_for(visitor.headers());
+    let page = page_for(&method, visitor.headers());
     let mut response = if task.life.status().is_terminal() {
         let result = result_response(&app.answers, &task, &method, visitor.headers()).await?;
         match page.filter(|_| !present::has_answer(&task)) {

@@ -14,7 +14,7 @@ use relais_api::{
     BatchItem, BatchResponse, Item, SubmitRequest, codes, decode_batch, fields, paths,
 };
 use relais_core::{QueueName, Task, TaskId, TenantName, limits};
-use relais_engine::{EngineError, Submission, Submitted};
+use relais_engine::{Claim, EngineError, Submission, Submitted};
 
 use self::decoded::{InCommon, submission};
 pub(super) use self::decoded::{check_content_type, check_len, check_small};
@@ -287,7 +287,7 @@ async fn keyed<'a>(
 
 impl KeyedCall<'_> {
     /// The claim of one task, whose key is `text`.
-    fn claim(&self, tenant: &TenantName, target: &str, text: &str) -> ([u8; 32], [u8; 32]) {
+    fn claim(&self, tenant: &TenantName, target: &str, text: &str) -> Claim {
         idempotency::claim(&Keyed {
             tenant,
             caller: self.key.caller,

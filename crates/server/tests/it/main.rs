@@ -12,6 +12,7 @@ mod codes;
 mod connections;
 mod cors;
 mod disk_full;
+mod double;
 mod drain;
 mod events;
 mod front_door_handover;

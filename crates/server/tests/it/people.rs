@@ -1,6 +1,6 @@
 //! What a person is shown whose browser hands in a form: a page, not a document for programs.
 
-use relais_server::config::{Mode, Run};
+use relais_server::config::{Mode, RouteAccess, Run};
 
 use crate::house::{House, Plan, Reply};
 
@@ -57,6 +57,45 @@ async fn the_page_speaks_french_to_whoever_likes_that_best() {
     assert!(
         english.text().contains("<html lang=\"en\">") && english.text().contains("Your request")
     );
+}
+
+/// The fields of a form that a foreign page sends here bring no cookie, and get none: the page is
+/// shown all the same.
+#[tokio::test]
+async fn whoever_is_shown_a_page_without_a_session_gets_no_cookie() {
+    let house = House::with(Mode::Async).await;
+    for fields in [
+        "sec-fetch-mode: navigate\r\nsec-fetch-dest: iframe\r\n",
+        "sec-fetch-mode: navigate\r\nsec-fetch-dest: document\r\nsec-fetch-site: cross-site\r\n",
+        "origin: https://evil.example\r\n",
+        "origin: null\r\n",
+    ] {
+        let page = form(&house, &format!("{BROWSER}{fields}")).await;
+        assert_eq!((page.status, page.field("content-type")), (202, "text/html; charset=utf-8"));
+        assert_eq!(page.all("set-cookie"), [""; 0], "{fields}");
+        assert!(page.text().contains("?ticket="), "it is followed by its ticket");
+    }
+}
+
+/// The page of a task that is not followed by ticket leads nowhere for a browser: it says so.
+#[tokio::test]
+async fn a_page_says_how_to_ask_where_no_ticket_is_handed_out() {
+    let mut plan = Plan::with(Mode::Async).await;
+    plan.route().access = RouteAccess::Caller("x-customer".to_owned());
+    let house = plan.build().await;
+    let fields = format!("{BROWSER}{NAVIGATION}x-customer: 7\r\n");
+    let page = form(&house, &fields).await;
+    assert_eq!((page.status, page.field("content-type")), (202, "text/html; charset=utf-8"));
+    assert_eq!(page.all("set-cookie"), [""; 0]);
+    assert!(page.text().contains("<code>x-customer</code>"), "{}", page.text());
+    let result = format!("/v1/tasks/{}/result", page.task());
+    assert!(page.text().contains(&format!("href=\"{result}\"")), "{}", page.text());
+    assert!(!page.text().contains("ticket="));
+    let read = format!("GET {result} HTTP/1.1\r\nhost: a\r\nx-customer: 7\r\n\r\n");
+    assert_eq!(house.call(&read).await.status, 202, "as it says");
+    let french = form(&house, &format!("{fields}accept-language: fr\r\n")).await;
+    assert_eq!(french.field("content-language"), "fr");
+    assert!(french.text().contains("Votre demande a été acceptée"));
 }
 
 #[tokio::test]

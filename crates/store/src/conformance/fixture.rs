@@ -217,12 +217,22 @@ impl TaskBuilder {
         Self { sealed: Some(inline(bytes)), ..self }
     }
 
-    /// Claims the idempotency key `scope` for the request `fingerprint`.
+    /// Claims the idempotency key `scope` for the request `fingerprint`, as long as the task and at
+    /// least until then.
     #[must_use]
-    pub fn key(self, scope: u8, fingerprint: u8, keep_until: i64) -> Self {
+    pub fn key(self, scope: u8, fingerprint: u8, at_least: i64) -> Self {
+        self.claim(scope, fingerprint, Kept::WithItsTask { at_least: at(at_least) })
+    }
+
+    /// Claims the key `scope` until then, whatever becomes of the task.
+    #[must_use]
+    pub fn key_until(self, scope: u8, end: i64) -> Self {
+        self.claim(scope, scope, Kept::Until(at(end)))
+    }
+
+    fn claim(self, scope: u8, fingerprint: u8, kept: Kept) -> Self {
         let (scope, fingerprint) = ([scope; 32], [fingerprint; 32]);
-        let key = Idempotency { scope, fingerprint, keep_until: at(keep_until) };
-        Self { key: Some(key), ..self }
+        Self { key: Some(Idempotency { scope, fingerprint, kept }), ..self }
     }
 
     #[must_use]

@@ -97,6 +97,27 @@ pub async fn a_key_is_kept_as_long_as_its_task(world: World) {
     world.accept(task().created_at(50_003).key(1, 1, 60_000)).await;
 }
 
+/// A key that ends by itself holds from its first accept, although it is attached to, and not longer
+/// than it says, although its task goes on.
+pub async fn a_key_that_ends_by_itself_does_not_wait_for_its_task(world: World) {
+    let id = world.accept(task().key_until(1, 10)).await;
+    let again = world.try_accept(task().created_at(9).key_until(1, 19)).await;
+    assert_eq!(attached(&again), (id, true, true));
+    let next = world.accept(task().created_at(10).key_until(1, 20)).await;
+    world.due(19).await;
+    let again = world.try_accept(task().created_at(19).key_until(1, 29)).await;
+    assert_eq!(attached(&again), (next, true, true));
+    // The end of the first task is not the end of a key that is another's by now.
+    world.step(id, Command::Cancel, 19).await;
+    world.commit(Commit::Erase { id }).await.expect("it is terminal");
+    let again = world.try_accept(task().created_at(19).key_until(1, 29)).await;
+    assert_eq!(attached(&again), (next, true, true));
+    world.due(20).await;
+    let last = world.accept(task().created_at(20).key(1, 1, 30)).await;
+    let again = world.try_accept(task().created_at(40).key_until(1, 50)).await;
+    assert_eq!(attached(&again), (last, true, true));
+}
+
 /// A refused accept leaves its key free.
 pub async fn a_refused_accept_leaves_its_key_free(world: World) {
     let refused = world.try_accept(task().key(1, 1, 1_000).queue_capacity(0)).await;

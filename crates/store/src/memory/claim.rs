@@ -182,7 +182,7 @@ impl Inner {
 
     pub(super) fn due(&mut self, query: DueQuery) -> Due {
         let tasks = &self.tasks;
-        self.keys.retain(|_, key| tasks.contains_key(&key.task) || key.keep_until > query.now);
+        self.keys.retain(|_, key| key.kept.holds(query.now, tasks.contains_key(&key.task)));
 
         self.sessions.retain(|_, kept| kept.session.ends_at() > query.now);
 

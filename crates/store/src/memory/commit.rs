@@ -54,7 +54,7 @@ impl Inner {
             && let Some(key) = self.keys.get(&claim.scope)
         {
             let exists = self.tasks.contains_key(&key.task);
-            if exists || now < key.keep_until {
+            if key.kept.holds(now, exists) {
                 let same = key.fingerprint == claim.fingerprint;
                 return Ok(Committed::Attached { id: key.task, same, exists });
             }
@@ -79,8 +79,8 @@ impl Inner {
             return Err(Rejected::SourceFull { capacity: accept.source_capacity });
         }
         if let Some(claim) = &accept.idempotency {
-            let (fingerprint, keep_until) = (claim.fingerprint, claim.keep_until);
-            self.keys.insert(claim.scope, Key { task: spec.id, fingerprint, keep_until });
+            let (fingerprint, kept) = (claim.fingerprint, claim.kept);
+            self.keys.insert(claim.scope, Key { task: spec.id, fingerprint, kept });
         }
         let place = self.queues.get(&name).map(|queue| queue.place(spec.lane.as_ref(), None));
         self.insert(accept.task.clone(), now);

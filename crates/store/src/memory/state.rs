@@ -14,6 +14,7 @@ use super::body::Spilled;
 use crate::body::StoredBody;
 use crate::change::{Change, Notices, What};
 use crate::claim::RunBy;
+use crate::commit::Kept;
 use crate::node::Roll;
 use crate::query::Logged;
 
@@ -66,7 +67,7 @@ pub(super) struct Row {
 pub(super) struct Key {
     pub(super) task: TaskId,
     pub(super) fingerprint: [u8; 32],
-    pub(super) keep_until: Timestamp,
+    pub(super) kept: Kept,
 }
 
 /// The session of a browser.

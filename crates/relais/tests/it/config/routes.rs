@@ -1,6 +1,8 @@
 //! The tables of routes: what each key may say, and what a route cannot be.
 
-use relais_server::config::{CorsBy, HostHeader, LaneSource, RouteAccess, Run};
+use std::time::Duration;
+
+use relais_server::config::{CorsBy, DoubleSubmit, HostHeader, LaneSource, RouteAccess, Run};
 
 use super::{Overrides, read, read_with, refused};
 
@@ -29,6 +31,14 @@ fn every_form_of_a_route_is_understood() {
     );
     assert_eq!(of("methods = [\"post\", \"POST\"]").methods, ["POST"]);
     assert!(of("abandon = \"cancel\"").cancel_on_abandon);
+    assert_eq!(of("").double_submit, None);
+    let double = |field: Option<&str>| {
+        let (window, field) = (Duration::from_secs(10), field.map(str::to_owned));
+        Some(DoubleSubmit { window, field })
+    };
+    assert_eq!(of("double_submit = \"10s\"").double_submit, double(None));
+    let both = of("double_submit = \"10s\"\ndouble_submit_field = \"csrf_token\"").double_submit;
+    assert_eq!(both, double(Some("csrf_token")));
     let workers = read("[[route]]\npath = \"/w\"\nrun = \"workers\"\nmode = \"async\"\n").unwrap();
     assert_eq!(workers.server.routes[0].run, Run::Workers);
 }
@@ -65,6 +75,11 @@ fn what_a_route_cannot_be_is_refused() {
         ("wait_max = \"56s\"", "must not be more than 55s"),
         ("wait = \"20s\"\nwait_max = \"15s\"", "wait_max, 15s"),
         ("queue = \"A\"", "may only contain"),
+        ("double_submit = \"0s\"", "more than 0s"),
+        ("double_submit = \"3601s\"", "not more than 1h"),
+        ("double_submit = \"1s\"\nmode = \"sync\"", "which makes no tasks"),
+        ("double_submit_field = \"csrf\"", "does nothing without double_submit"),
+        ("double_submit = \"1s\"\ndouble_submit_field = \"a b\"", "no name of a field"),
         ("tenant = \"\"", "1 to 64 bytes"),
         ("cors = \"relais\"", "needs [server] cors_origins"),
         ("cors = \"both\"", "unknown variant"),

@@ -1,0 +1,181 @@
+//! Who is going to look at the answer to a request: a program, or a person whose browser shows it.
+
+use http::header::ORIGIN;
+use http::{HeaderMap, Method};
+
+use super::accept::{Language, language, names_html};
+
+const MODE: &str = "sec-fetch-mode";
+const DEST: &str = "sec-fetch-dest";
+const SITE: &str = "sec-fetch-site";
+/// Fields by which scripts of pages say that it is they who ask.
+const OF_SCRIPTS: [&str; 2] = ["x-requested-with", "hx-request"];
+
+/// Who is going to look at the answer to a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reader {
+    /// A program, which is given documents.
+    Program,
+    /// A person who looks at it in a frame, or came by a form of a foreign page: a page is shown, but
+    /// the browser sends no cookie there, and is given none.
+    Guest,
+    /// A person whose browser goes where the request leads.
+    Navigator,
+}
+
+impl Reader {
+    /// Judges a request by its head. `is_own` says whether an `Origin` is the one under which Relais
+    /// was called.
+    ///
+    /// What a browser says of itself (`Sec-Fetch-*`, the Fetch Metadata of the W3C) counts
+    /// alone where it says anything. Over plain HTTP browsers say so to this machine only: there
+    /// `Accept` decides.
+    pub(crate) fn of(
+        method: &Method,
+        headers: &HeaderMap,
+        is_own: impl FnOnce(&str) -> bool,
+    ) -> Self {
+        let said = |name: &str| headers.get(name).map(|value| value.as_bytes());
+        let says_itself = headers.keys().any(|name| name.as_str().starts_with("sec-fetch-"));
+        let goes_there = if says_itself {
+            let (mode, dest) = (said(MODE), said(DEST));
+            match (mode, dest) {
+                (Some(b"navigate"), Some(b"document")) => true,
+                (Some(b"navigate"), _) if names_html(headers) => false,
+                _ => return Self::Program,
+            }
+        } else {
+            let is_script = OF_SCRIPTS.iter().any(|name| headers.contains_key(*name));
+            if is_script || !names_html(headers) {
+                return Self::Program;
+            }
+            true
+        };
+        let is_foreign = || match said(SITE) {
+            Some(site) => site == b"cross-site",
+            None => headers.get(ORIGIN).is_some_and(|origin| !origin.to_str().is_ok_and(is_own)),
+        };
+        match *method {
+            Method::GET if goes_there => Self::Navigator,
+            Method::POST if goes_there && !is_foreign() => Self::Navigator,
+            _ => Self::Guest,
+        }
+    }
+}
+
+/// The language of the page that is shown instead of a document for programs; `None` where no person
+/// looks at the answer itself.
+#[must_use]
+pub(crate) fn page_for(method: &Method, headers: &HeaderMap) -> Option<Language> {
+    let reader = Reader::of(method, headers, |_| true);
+    (reader != Reader::Program).then(|| language(headers))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::Reader::{Guest, Navigator, Program};
+    use super::*;
+
+    const FIREFOX: &str = "accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+    const CHROMIUM: &str = "accept: text/html,application/xhtml+xml,application/xml;q=0.9,\
+                            image/avif,image/webp,*/*;q=0.8,application/signed-exchange;v=b3;q=0.7";
+    const OURS: &str = "http://shop.example";
+    const GOES: &str = "sec-fetch-mode: navigate";
+    const DOCUMENT: &str = "sec-fetch-dest: document";
+    const CROSS: &str = "sec-fetch-site: cross-site";
+
+    fn judged(method: &Method, fields: &[&'static str]) -> Reader {
+        let mut headers = HeaderMap::new();
+        for field in fields {
+            let (name, value) = field.split_once(": ").expect("a field");
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        Reader::of(method, &headers, |origin| origin == OURS)
+    }
+
+    #[test]
+    fn a_browser_that_says_what_it_does_is_believed() {
+        for (method, fields, expected) in [
+            // A link, an address that was typed, a form of ours and of a sister site.
+            (
+                Method::GET,
+                &[CHROMIUM, GOES, DOCUMENT, "sec-fetch-site: same-origin"][..],
+                Navigator,
+            ),
+            (Method::GET, &[FIREFOX, GOES, DOCUMENT, "sec-fetch-site: none"], Navigator),
+            (Method::POST, &[CHROMIUM, GOES, DOCUMENT, "sec-fetch-site: same-origin"], Navigator),
+            (Method::POST, &[CHROMIUM, GOES, DOCUMENT, "sec-fetch-site: same-site"], Navigator),
+            (Method::GET, &["accept: */*", GOES, DOCUMENT], Navigator),
+            // A link of a foreign page brings the Lax cookie; a form of one does not.
+            (Method::GET, &[CHROMIUM, GOES, DOCUMENT, CROSS], Navigator),
+            (Method::POST, &[CHROMIUM, GOES, DOCUMENT, CROSS], Guest),
+            (Method::POST, &[FIREFOX, GOES, DOCUMENT, CROSS, "origin: http://shop.example"], Guest),
+            // Only part of it is said.
+            (Method::POST, &[FIREFOX, GOES, DOCUMENT, "origin: https://evil.example"], Guest),
+            (Method::POST, &[FIREFOX, GOES, DOCUMENT, "origin: http://shop.example"], Navigator),
+            (Method::GET, &[GOES], Program),
+            (Method::GET, &[FIREFOX, DOCUMENT], Program),
+            (Method::GET, &[FIREFOX, "sec-fetch-site: same-origin"], Program),
+            // Frames and the like.
+            (Method::GET, &[CHROMIUM, GOES, "sec-fetch-dest: iframe"], Guest),
+            (Method::POST, &[FIREFOX, GOES, "sec-fetch-dest: iframe"], Guest),
+            (Method::GET, &[FIREFOX, GOES, "sec-fetch-dest: frame"], Guest),
+            (Method::GET, &[CHROMIUM, GOES, "sec-fetch-dest: object"], Guest),
+            (Method::GET, &[CHROMIUM, GOES, "sec-fetch-dest: embed"], Guest),
+            // Scripts, whatever they accept: fetch, htmx, Turbo, jQuery.
+            (
+                Method::GET,
+                &["accept: */*", "sec-fetch-mode: cors", "sec-fetch-dest: empty"],
+                Program,
+            ),
+            (Method::POST, &[FIREFOX, "sec-fetch-mode: cors", "sec-fetch-dest: empty"], Program),
+            (Method::GET, &[FIREFOX, "sec-fetch-mode: same-origin"], Program),
+            (
+                Method::GET,
+                &["accept: text/html", "hx-request: true", "sec-fetch-mode: cors"],
+                Program,
+            ),
+            // Pictures and styles.
+            (Method::GET, &["accept: image/*", "sec-fetch-mode: no-cors"], Program),
+        ] {
+            assert_eq!(judged(&method, fields), expected, "{method} {fields:?}");
+        }
+    }
+
+    #[test]
+    fn where_nothing_is_said_what_is_accepted_decides() {
+        for (method, fields, expected) in [
+            (Method::GET, &[FIREFOX][..], Navigator),
+            (Method::GET, &[CHROMIUM], Navigator),
+            (Method::POST, &[CHROMIUM], Navigator),
+            (Method::POST, &[CHROMIUM, "origin: http://shop.example"], Navigator),
+            (Method::POST, &[CHROMIUM, "origin: https://evil.example"], Guest),
+            (Method::POST, &[CHROMIUM, "origin: null"], Guest),
+            (Method::GET, &[CHROMIUM, "origin: https://evil.example"], Navigator),
+            (Method::PUT, &[CHROMIUM], Guest),
+            // curl, httpx, fetch, htmx, axios, jQuery, Turbo.
+            (Method::POST, &["accept: */*"], Program),
+            (Method::POST, &[], Program),
+            (Method::GET, &["accept: */*", "hx-request: true"], Program),
+            (Method::GET, &["accept: text/html, */*", "hx-request: true"], Program),
+            (Method::GET, &["accept: application/json, text/plain, */*"], Program),
+            (
+                Method::GET,
+                &["accept: text/html, */*; q=0.01", "x-requested-with: XMLHttpRequest"],
+                Program,
+            ),
+            // HTML is liked less than what programs want, or not named at all.
+            (Method::GET, &["accept: application/json, text/html"], Program),
+            (Method::GET, &["accept: text/html;q=0.9, application/json"], Program),
+            (Method::GET, &["accept: text/html;q=0.5, */*"], Program),
+            (Method::GET, &["accept: text/html;q=0"], Program),
+            (Method::GET, &["accept: text/*"], Program),
+            (Method::GET, &["accept: text/html, application/json"], Navigator),
+            (Method::GET, &["accept: application/json;q=0.5", "accept: TEXT/HTML"], Navigator),
+        ] {
+            assert_eq!(judged(&method, fields), expected, "{method} {fields:?}");
+        }
+    }
+}
