@@ -14,5 +14,6 @@ pub(crate) mod part;
 pub(crate) mod present;
 pub(crate) mod problem;
 pub(crate) mod replay;
+pub(crate) mod shared_caches;
 pub(crate) mod stored;
 pub(crate) mod submitted;

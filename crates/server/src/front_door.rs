@@ -18,6 +18,7 @@ pub(crate) mod table;
 mod task;
 mod trace;
 mod upload;
+mod way_back;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +38,7 @@ use self::check::RouteProblem;
 use self::handover::{Ears, Waiting};
 use self::mode::{Patience, Way, way};
 use self::table::{Found, Table, is_ambiguous};
+use self::way_back::WayBack;
 use crate::answer::accepted::How;
 use crate::answer::cors;
 use crate::answer::pace::refuse_submission;
@@ -205,6 +207,7 @@ impl FrontDoor {
         patience: &Patience,
     ) -> Result<Response, Refusal> {
         let app = &self.app;
+        let method = request.method().clone();
         // Thousands wait at once: what was only needed to read the request is gone by then.
         let read = Box::pin(task::read(app, route, names, peer.address.ip(), request));
         let (submitter, submission) = read.await?;
@@ -238,8 +241,9 @@ impl FrontDoor {
             let estimate = app.engine.estimate_at(&task, &place);
             return waiting.ticket(&task, estimate);
         };
+        let way_back = WayBack::to(&task, route, &submitter, method);
         drop(task);
-        waiting.answer(id, ears, abandon).await
+        waiting.answer(&way_back, id, ears, abandon).await
     }
 }
 

@@ -9,7 +9,7 @@ use relais_core::{Grants, Task, limits};
 use relais_engine::{Access, Engine, Estimate, envelope};
 
 use crate::answer::answers::Answers;
-use crate::answer::links::Viewer;
+use crate::answer::links::{self, Viewer};
 use crate::answer::pace;
 use crate::answer::pages;
 use crate::answer::present;
@@ -113,7 +113,7 @@ pub(crate) fn follow_headers(document: relais_api::Task, headers: &mut HeaderMap
         let value = HeaderValue::from_maybe_shared(Bytes::from(value)).expect("URLs are ASCII");
         headers.insert(name, value);
     };
-    insert(LINK, ["<", &document.links.this, ">; rel=\"monitor\""].concat());
+    insert(LINK, links::monitor(&document.links.this));
     insert(HeaderName::from_static(fields::OPERATION_LOCATION), document.links.this);
     insert(LOCATION, document.links.result);
     insert(HeaderName::from_static(fields::TASK), document.id);

@@ -1,8 +1,8 @@
 //! Pages of other origins (CORS): which of them may read what Relais itself answers.
 //!
 //! Not here: what an upstream answers on the front door. Its fields and its preflights are its own,
-//! and are passed on as they are, unless its route says `cors = "relais"`: then they count as
-//! Relais' own. Nor who may call: an origin that is listed has no rights by that.
+//! and are passed on as they are, but for what Relais adds of its own; unless its route says
+//! `cors = "relais"`: then they count as Relais' own. Nor who may call: an origin that is listed has no rights by that.
 
 use axum::response::Response;
 use http::header::{
@@ -11,6 +11,7 @@ use http::header::{
     ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, ALLOW, ORIGIN, VARY,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use relais_api::fields;
 
 use crate::answer::stored::no_body;
 
@@ -18,10 +19,14 @@ use crate::answer::stored::no_body;
 const SENT: &str = "authorization, content-type, idempotency-key, prefer, if-none-match, if-match, \
                     if-range, range, last-event-id, traceparent, tracestate, baggage, relais-api-key, relais-lease";
 /// What a page may read, beside what every page may: what answers of Relais say in their fields.
-const READ: &str = "ETag, Location, Operation-Location, Link, Retry-After, Preference-Applied, \
+const READ: &str = "ETag, Location, Retry-After, Preference-Applied, \
                     RateLimit, RateLimit-Policy, Deprecation, Sunset, Allow, WWW-Authenticate, \
-                    Idempotent-Replayed, Accept-Ranges, Content-Range, Relais-Task, Relais-Origin, Relais-Upstream-Status, \
+                    Idempotent-Replayed, Accept-Ranges, Content-Range, Relais-Origin, Relais-Upstream-Status, \
                     Relais-Upstream-ETag";
+/// What else, also of an upstream's answer that it may read: what Relais adds to it, so that a page finds
+/// its task again, and reads its answer on.
+const READ_OF_TASK: &str =
+    "Operation-Location, Link, Relais-Task, Relais-Result-Version, Relais-Offset";
 /// How long a browser may remember a preflight, seconds: Chromium's most.
 const REMEMBERED_S: &str = "7200";
 
@@ -102,9 +107,12 @@ impl Asked {
     /// Says who may read an answer, if Relais itself has made it.
     pub(crate) fn answer(self, response: &mut Response) {
         if response.extensions_mut().remove::<Own>().is_none() {
+            if let Some(origin) = &self.origin {
+                add_to_theirs(response.headers_mut(), origin);
+            }
             return;
         }
-        let wanted = response.extensions_mut().remove::<Wanted>().map(|Wanted(fields)| fields);
+        let wanted = response.extensions_mut().remove::<Wanted>().map(|Wanted(names)| names);
         let says_methods = response.status().is_success() && response.headers().contains_key(ALLOW);
         let headers = response.headers_mut();
         // A stored answer may have brought its upstream's word, which was
@@ -119,16 +127,33 @@ impl Asked {
         if self.is_preflight && says_methods {
             allow(headers, wanted.unwrap_or(HeaderValue::from_static(SENT)));
         } else {
-            headers.append(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(READ));
+            for names in [READ, READ_OF_TASK] {
+                headers.append(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(names));
+            }
         }
     }
 }
 
+/// Lets a page read what Relais adds to the answer of a task, if the upstream lets it read the answer.
+///
+/// Also beside the upstream's own `*`, which means no field at all where the page sends credentials. Nothing
+/// is said of `Origin` to caches: to whoever is given the answer out of one, its task is not its own.
+fn add_to_theirs(headers: &mut HeaderMap, origin: &HeaderValue) {
+    let mut allowed = headers.get_all(ACCESS_CONTROL_ALLOW_ORIGIN).iter();
+    let is_allowed = allowed.next().is_some_and(|one| one == "*" || one == origin);
+    // Browsers take two for none.
+    let is_allowed = is_allowed && allowed.next().is_none();
+    if is_allowed && headers.contains_key(fields::TASK) {
+        let names = HeaderValue::from_static(READ_OF_TASK);
+        headers.append(ACCESS_CONTROL_EXPOSE_HEADERS, names);
+    }
+}
+
 /// What may be sent to a path: its methods, which the answer to `OPTIONS` names anyway, and fields.
-fn allow(headers: &mut HeaderMap, fields: HeaderValue) {
+fn allow(headers: &mut HeaderMap, names: HeaderValue) {
     if let Some(methods) = headers.get(ALLOW).cloned() {
         headers.insert(ACCESS_CONTROL_ALLOW_METHODS, methods);
     }
-    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, fields);
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, names);
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(REMEMBERED_S));
 }

@@ -17,15 +17,27 @@ pub(crate) struct Viewer<'a> {
     pub(crate) may_retry: bool,
 }
 
+/// The URL of a task. A ticket is made of characters that need no escape.
+#[must_use]
+pub(crate) fn to_task(base: &str, id: &str, ticket: Option<&str>) -> String {
+    let (query, ticket) = ticket.map_or(("", ""), |ticket| ("?ticket=", ticket));
+    [base, "/v1/tasks/", id, query, ticket].concat()
+}
+
+/// A line of `Link` (RFC 8288) that says where a task is followed.
+#[must_use]
+pub(crate) fn monitor(url: &str) -> String {
+    ["<", url, ">; rel=\"monitor\""].concat()
+}
+
 /// All links of a task. Each 202 and each item of a batch has them: every URL is put together in
 /// one step.
 #[must_use]
 pub(crate) fn links(base: &str, id: &str, viewer: &Viewer<'_>) -> Links {
-    // A ticket is made of characters that need no escape.
     let (query, ticket) = viewer.ticket.map_or(("", ""), |ticket| ("?ticket=", ticket));
     let url = |part| [base, "/v1/tasks/", id, part, query, ticket].concat();
     Links {
-        this: url(""),
+        this: to_task(base, id, viewer.ticket),
         result: url("/result"),
         events: url("/events"),
         why: url("/why"),

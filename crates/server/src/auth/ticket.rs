@@ -50,6 +50,29 @@ pub struct Ticket {
 }
 
 impl Ticket {
+    /// The one for a task: valid to its deadline and retention.
+    #[must_use]
+    pub(crate) fn of(task: &Task, grants: Grants) -> Self {
+        let last = || task.life.deadline.plus(task.spec.retention);
+        let ends = task.expires_at().unwrap_or_else(last);
+        // Rounded up: a ticket ends with its task, not before it.
+        let expires_at = Timestamp::from_ms(ends.as_ms().saturating_add(1_000));
+        Self { task: task.spec.id, grants, expires_at }
+    }
+
+    /// The text of it, signed.
+    #[must_use]
+    pub(crate) fn sign(&self, keys: &SigningKeys) -> String {
+        let claims = self.claims(keys.newest());
+        let mut raw = [0; RAW_BYTES];
+        raw[..CLAIMS_BYTES].copy_from_slice(&claims);
+        raw[CLAIMS_BYTES..].copy_from_slice(&keys.sign(Purpose::Ticket, &claims));
+        let mut text = String::with_capacity(TEXT_BYTES);
+        text.push_str(PREFIX);
+        URL_SAFE_NO_PAD.encode_string(raw, &mut text);
+        text
+    }
+
     /// What the ticket grants on a task: nothing on any but its own, and nothing where the task is
     /// not followed by ticket.
     #[must_use]
@@ -125,21 +148,7 @@ pub fn read_unverified(text: &str) -> Option<(Ticket, u32)> {
 /// A ticket for a task: valid to its deadline and retention.
 #[must_use]
 pub(crate) fn mint(keys: &SigningKeys, task: &Task, grants: Grants) -> String {
-    let ends = task.expires_at().unwrap_or_else(|| task.life.deadline.plus(task.spec.retention));
-    // Rounded up: a ticket ends with its task, not before it.
-    let expires_at = Timestamp::from_ms(ends.as_ms().saturating_add(1_000));
-    write(keys, &Ticket { task: task.spec.id, grants, expires_at })
-}
-
-fn write(keys: &SigningKeys, ticket: &Ticket) -> String {
-    let claims = ticket.claims(keys.newest());
-    let mut raw = [0; RAW_BYTES];
-    raw[..CLAIMS_BYTES].copy_from_slice(&claims);
-    raw[CLAIMS_BYTES..].copy_from_slice(&keys.sign(Purpose::Ticket, &claims));
-    let mut text = String::with_capacity(TEXT_BYTES);
-    text.push_str(PREFIX);
-    URL_SAFE_NO_PAD.encode_string(raw, &mut text);
-    text
+    Ticket::of(task, grants).sign(keys)
 }
 
 /// What a token says, if it is a ticket that we signed and that has not ended.
@@ -202,14 +211,14 @@ mod tests {
 
     #[test]
     fn a_ticket_has_at_most_64_characters_and_says_what_was_put_in() {
-        let text = write(&keys(), &ticket());
+        let text = ticket().sign(&keys());
         assert_eq!(text, signed(1, &claims(), SECRET));
         assert!(text.len() <= 64, "{text}");
         assert_eq!(verify(&keys(), &text, NOW), Ok(ticket()));
         assert_eq!(read_unverified(&text), Some((ticket(), 7)));
         let late = Ticket { expires_at: Timestamp::from_ms(i64::MAX), ..ticket() };
         let last = Timestamp::from_ms(LAST_SECOND * 1_000);
-        let read = verify(&keys(), &write(&keys(), &late), NOW).unwrap();
+        let read = verify(&keys(), &late.sign(&keys()), NOW).unwrap();
         assert_eq!(read.expires_at, last, "the last moment that can be said");
     }
 
@@ -223,7 +232,7 @@ mod tests {
 
     #[test]
     fn no_bit_of_a_ticket_can_be_changed() {
-        let text = write(&keys(), &ticket());
+        let text = ticket().sign(&keys());
         let raw = URL_SAFE_NO_PAD.decode(&text[3..]).unwrap();
         for bit in 0..raw.len() * 8 {
             let mut raw = raw.clone();
@@ -253,15 +262,15 @@ mod tests {
     #[test]
     fn an_older_key_verifies_and_the_newest_signs() {
         let before = SigningKeys::of(&[(6, b"an older one")]);
-        let text = write(&before, &ticket());
+        let text = ticket().sign(&before);
         assert_eq!(verify(&keys(), &text, NOW), Ok(ticket()));
-        assert_eq!(verify(&before, &write(&keys(), &ticket()), NOW), Err(BadTicket::Unknown));
+        assert_eq!(verify(&before, &ticket().sign(&keys()), NOW), Err(BadTicket::Unknown));
     }
 
     #[test]
     fn what_we_signed_and_has_ended_is_expired_and_a_forgery_of_it_is_not() {
         let end = ticket().expires_at;
-        let text = write(&keys(), &ticket());
+        let text = ticket().sign(&keys());
         assert_eq!(verify(&keys(), &text, end), Err(BadTicket::Expired));
         let forged = signed(1, &claims(), b"a guess");
         assert_eq!(verify(&keys(), &forged, end), Err(BadTicket::Unknown));

@@ -17,6 +17,7 @@ use super::abandon::Abandon;
 use super::answer;
 use super::caller::Submitter;
 use super::mode::Patience;
+use super::way_back::WayBack;
 use crate::answer::accepted::{How, accepted_response};
 use crate::answer::problem::Refusal;
 use crate::answer::replay::replay_response;
@@ -65,6 +66,7 @@ impl Waiting<'_> {
     /// When the store cannot be read.
     pub(super) async fn answer(
         &self,
+        way_back: &WayBack,
         id: TaskId,
         mut ears: Ears,
         mut abandon: Abandon,
@@ -72,27 +74,30 @@ impl Waiting<'_> {
         let ending = self.listen(id, &mut ears).await;
         let ending = ending.inspect_err(|_| abandon.disarm())?;
         let applied = self.patience.applied_to_answer.as_deref();
-        match ending {
+        let mut response = match ending {
             Ending::Streaming(answer) => {
                 let tap = ears.tap.take().expect("only a tap streams");
-                answer::streamed(&answer, tap, abandon, id, applied)
+                answer::streamed(&answer, tap, abandon, id, applied)?
             }
             Ending::Bodiless(answer) => {
                 abandon.disarm();
-                answer::bodiless(&answer.head, id, applied)
+                answer::bodiless(&answer.head, id, applied)?
             }
             Ending::Over(task) => {
                 abandon.disarm();
                 let mut response = replay_response(&self.app.answers, &task).await?;
                 answer::add_fields(response.headers_mut(), id, applied);
-                Ok(response)
+                response
             }
             Ending::Ticket(task) => {
                 abandon.disarm();
                 let estimate = self.app.engine.estimate_if_known(&task).await;
-                self.ticket(&task, estimate)
+                return self.ticket(&task, estimate);
             }
-        }
+        };
+        let (answers, base) = (&self.app.answers, self.submitter.base.as_deref());
+        way_back.tell(answers, base, response.headers_mut());
+        Ok(response)
     }
 
     /// Waits for a task that exists already.

@@ -69,10 +69,11 @@ async fn early_hints_are_not_kept_for_tasks_either() {
     let house = House::with(Mode::Auto).await;
     let mut client = house.send(GET).await;
     let mut call = house.upstream.next().await;
-    call.send("HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n").await;
+    call.send("HTTP/1.1 103 Early Hints\r\nlink: </x>\r\nx-early: 1\r\n\r\n").await;
     call.answer("200 OK", "", "fine").await;
     let reply = client.reply().await;
-    assert_eq!((reply.status, reply.text(), reply.field("link")), (200, "fine", ""));
+    assert_eq!((reply.status, reply.text(), reply.field("x-early")), (200, "fine", ""));
+    assert!(!reply.all("link").contains(&"</x>"), "{reply:?}");
 }
 
 #[tokio::test]

@@ -48,5 +48,6 @@ mod tasks;
 mod tls;
 mod told;
 mod uploads;
+mod way_back;
 mod wire;
 mod workers;
