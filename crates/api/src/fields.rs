@@ -9,6 +9,10 @@ pub const TASK: &str = "relais-task";
 pub const ATTEMPT: &str = "relais-attempt";
 /// The token of a lease.
 pub const LEASE: &str = "relais-lease";
+/// Of which run and attempt an answer is, as `R.A`: what a client that reads on names.
+pub const RESULT_VERSION: &str = "relais-result-version";
+/// The first byte of the part of an answer that follows, for a client that reads on.
+pub const OFFSET: &str = "relais-offset";
 /// Who made an error: `relais`, `upstream` or `worker`.
 pub const ORIGIN: &str = "relais-origin";
 /// The status of a stored answer that is shown as part of another.

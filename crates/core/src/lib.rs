@@ -22,6 +22,7 @@ pub mod session;
 pub mod spec;
 pub mod task;
 pub mod time;
+pub mod version;
 
 pub use event::{CancelReason, Cause, Entry, EventData, EventKind, RequeueReason};
 pub use failure::{Failure, FailureCode, LastFailure};
@@ -39,3 +40,4 @@ pub use task::{
     Credentials, Life, Priority, Progress, Runner, Settled, Settlement, State, Status, Task,
 };
 pub use time::Timestamp;
+pub use version::{Fate, InvalidVersion, ResultVersion};

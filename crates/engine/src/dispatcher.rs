@@ -11,8 +11,6 @@ use relais_store::{Claim, Claimed, Claims, Pool, RunBy};
 use tokio::sync::Notify;
 
 use crate::engine::{Engine, EngineError};
-use crate::execute::push::conclude;
-use crate::execute::tap::TapEvent;
 use crate::log::trouble::Trouble;
 use crate::upstream::origin::Room;
 
@@ -257,16 +255,13 @@ impl Engine {
         });
     }
 
-    /// An attempt ended by a bug of ours: its task, its slot and whoever listens must not wait for ever.
+    /// An attempt ended by a bug of ours: its task and its slot must not wait for ever.
     async fn crashed(&self, token: LeaseToken) {
         let (gone, jitter) = (Gone::Broke, self.chance().unit());
         let crash = Command::Crash { nonce: token.nonce, gone, jitter };
         if let Err(error) = self.end_stopped(token, crash).await {
             let task = token.task;
             tracing::warn!(%error, %task, "could not record a crash; its lease will end");
-        }
-        if let Some(tap) = self.inner().taps.of(token.task) {
-            conclude(&tap, TapEvent::Settled);
         }
     }
 }

@@ -10,7 +10,7 @@ use relais_core::{
 };
 use relais_store::{
     Changed, Commit, Committed, EventQuery, FORMAT, Figures, Filter, Health, Logged, Page, Pool,
-    Rejected, Spool, StepOf, Stepped, Store, StoreError, StoredBody,
+    Rejected, Spool, StepOf, Stepped, Store, StoreError, StoredBody, WatchedAnswer,
 };
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,7 +21,6 @@ use crate::coalesce::Coalescer;
 use crate::config::{Config, Policies};
 use crate::dispatcher::Dispatcher;
 use crate::execute::running::Running;
-use crate::execute::tap::Taps;
 use crate::feed::Feed;
 use crate::measure::meters::Meters;
 use crate::queue::known::Known;
@@ -83,7 +82,6 @@ pub(crate) struct Inner {
     pub(crate) origins: Origins,
     pub(crate) pauses: Pauses,
     pub(crate) running: Running,
-    pub(crate) taps: Taps,
     pub(crate) coalescer: Coalescer,
     caller: Caller,
     /// The number of this node: the leases of its attempts name it.
@@ -124,7 +122,6 @@ impl Engine {
             origins: Origins::new(config.upstreams.clone()),
             pauses: Pauses::default(),
             running: Running::default(),
-            taps: Taps::default(),
             coalescer: Coalescer::default(),
             caller: Caller::new(config.upstream_tls.clone()),
             node,
@@ -290,6 +287,13 @@ impl Engine {
     /// When the store has no room.
     pub async fn spool(&self) -> Result<Box<dyn Spool>, EngineError> {
         Ok(self.store().spool().await?)
+    }
+
+    /// Watches the answers of a task while they come, whichever node they come to; the task need not
+    /// exist yet.
+    #[must_use]
+    pub fn watch_answer(&self, id: TaskId) -> WatchedAnswer {
+        self.store().watch_answer(id)
     }
 
     /// Calls a task off. `Reply::Nothing` if it was canceled already.

@@ -6,7 +6,6 @@ pub mod inline;
 pub(crate) mod push;
 pub(crate) mod request;
 pub(crate) mod running;
-pub mod tap;
 
 use relais_core::Runner;
 use relais_store::Claimed;

@@ -34,7 +34,6 @@ pub use config::{Config, Policies, UpstreamLimits};
 pub use engine::{Engine, EngineError};
 pub use envelope::{Access, Calling, Context, Field, Presented, RequestHead, ResultHead, Sight};
 pub use execute::inline::{Handler, InlineAttempt, InlineOutcome};
-pub use execute::tap::{Tap, TapEvent};
 pub use feed::{Channel, Follower, Happening, Inbox, LogPart, Many, Published, Subscription, View};
 pub use measure::estimate::Estimate;
 pub use measure::why::{Obstacle, Why};

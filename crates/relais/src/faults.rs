@@ -17,6 +17,7 @@ use relais_store::{
     Accept, Beat, Body, BodySource, Changed, Changes, Claim, Claims, Commit, Committed, Data, Due,
     DueQuery, EventQuery, Figures, Filter, Health, Logged, Nodes, Page, Place, Pool, QueueStats,
     Queues, Rejected, Spool, StepOf, Stepped, Store, StoreError, StoreFuture, StoredBody,
+    WatchedAnswer,
 };
 
 /// The variable that names a fault.
@@ -274,6 +275,10 @@ impl Store for FaultyStore {
             // What is ready at the start is seen (`pools`), so that only time is lost.
             Ok(if self.fault == Fault::AlarmLost { Due::default() } else { due })
         })
+    }
+
+    fn watch_answer(&self, task: TaskId) -> WatchedAnswer {
+        self.inner.watch_answer(task)
     }
 
     fn beat(&self, beat: Beat) -> StoreFuture<'_, Nodes> {

@@ -8,6 +8,7 @@ pub(crate) mod cors;
 pub(crate) mod etag;
 pub(crate) mod incremental;
 pub(crate) mod links;
+pub(crate) mod live;
 pub(crate) mod pace;
 pub(crate) mod pages;
 pub(crate) mod part;

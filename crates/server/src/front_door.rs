@@ -217,9 +217,10 @@ impl FrontDoor {
         let waits = !patience.wait.is_zero();
         // Listening before the task exists, so that nothing of it is missed.
         let ears = waits.then(|| Ears {
-            tap: route.upstream().map(|_| app.engine.tap(id)),
+            watched: app.engine.watch_answer(id),
             follower: Follower::of_task(&app.followers, id, patience.wait, Client::default()),
             is_over: false,
+            again_at: None,
         });
         let cancels = waits && route.cancel_on_abandon;
         if cancels {

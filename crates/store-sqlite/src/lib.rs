@@ -48,7 +48,7 @@ use relais_core::{BodyKind, QueueName, Session, Task, TaskId, TenantName};
 use relais_store::{
     Beat, Changes, Claim, Claims, Commit, Committed, Due, DueQuery, EventQuery, Figures, Filter,
     Health, Logged, Nodes, Page, Place, Pool, QueueStats, Queues, Rejected, SEAL_KEY_ID_BYTES,
-    Spool, Store, StoreError, StoreFuture, StoredBody,
+    Spool, Store, StoreError, StoreFuture, StoredBody, WatchedAnswer,
 };
 use rusqlite::Connection;
 
@@ -285,6 +285,10 @@ impl Store for SqliteStore {
     fn spool(&self) -> StoreFuture<'_, Box<dyn Spool>> {
         let spool = FileSpool::new(self.parts.shared.clone());
         Box::pin(std::future::ready(Ok(Box::new(spool) as Box<dyn Spool>)))
+    }
+
+    fn watch_answer(&self, task: TaskId) -> WatchedAnswer {
+        self.parts.shared.growing.watch(task)
     }
 
     fn queue(&self, tenant: TenantName, queue: QueueName) -> StoreFuture<'_, Option<QueueStats>> {

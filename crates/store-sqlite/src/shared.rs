@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use relais_store::Notices;
+use relais_store::{GrowingAnswers, Notices};
 
 use crate::bodies::BodyFiles;
 use crate::fault::{Condition, Fault};
@@ -16,14 +16,16 @@ pub(crate) struct Shared {
     pub(crate) files: Arc<BodyFiles>,
     pub(crate) reserve: Reserve,
     pub(crate) places: Places,
+    /// What attempts bring just now.
+    pub(crate) growing: GrowingAnswers,
     notices: Mutex<Notices>,
 }
 
 impl Shared {
     pub(crate) fn new(files: BodyFiles, reserve: Reserve, places: Places) -> Self {
         let condition = Condition::default();
-        let notices = Mutex::default();
-        Self { condition, files: Arc::new(files), reserve, places, notices }
+        let (growing, notices) = (GrowingAnswers::default(), Mutex::default());
+        Self { condition, files: Arc::new(files), reserve, places, growing, notices }
     }
 
     /// What was committed since the store was opened that is in no log.

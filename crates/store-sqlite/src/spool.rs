@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::{Bytes, BytesMut};
 use relais_core::limits;
-use relais_store::{BodyRead, Data, Spool, StoreError, StoreFuture, Unclaimed};
+use relais_store::{BodyRead, Data, Shown, ShownAs, Spool, StoreError, StoreFuture, Unclaimed};
 use tokio::task::{JoinError, JoinHandle};
 
 use crate::bodies::read_file;
@@ -31,6 +31,8 @@ pub(crate) struct FileSpool {
     flight: Option<JoinHandle<Result<(), Fault>>>,
     /// The disk did not keep what it had taken: the bytes are nowhere any more.
     is_lost: bool,
+    /// Those who read along are told of each piece.
+    shown: Option<Shown>,
 }
 
 /// The bytes so far, and where they are.
@@ -63,6 +65,7 @@ impl FileSpool {
             len: 0,
             flight: None,
             is_lost: false,
+            shown: None,
         }
     }
 
@@ -157,6 +160,9 @@ impl Spool for FileSpool {
             if is_enough {
                 self.send();
             }
+            if let Some(shown) = &self.shown {
+                shown.grew(self.len);
+            }
             Ok(())
         })
     }
@@ -165,18 +171,29 @@ impl Spool for FileSpool {
         self.bytes.clone()
     }
 
+    fn show(&mut self, answer: ShownAs) {
+        let shown = self.bytes.shared.growing.show(answer, self.bytes.clone());
+        shown.grew(self.len);
+        self.shown = Some(shown);
+    }
+
     fn len(&self) -> u64 {
         self.len
     }
 
     fn finish(&mut self) -> StoreFuture<'_, Data> {
         Box::pin(async move {
-            if self.len > limits::INLINE_BODY_BYTES_MAX as u64 {
-                return self.finish_file().await;
+            let data = if self.len > limits::INLINE_BODY_BYTES_MAX as u64 {
+                self.finish_file().await?
+            } else {
+                let mut place = self.bytes.place();
+                place.is_finished = true;
+                Data::Inline(Bytes::copy_from_slice(&place.pending))
+            };
+            if let Some(shown) = &mut self.shown {
+                shown.is_whole();
             }
-            let mut place = self.bytes.place();
-            place.is_finished = true;
-            Ok(Data::Inline(Bytes::copy_from_slice(&place.pending)))
+            Ok(data)
         })
     }
 }

@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 
 use relais_core::{Timestamp, limits};
 use relais_store::{
-    Beat, Body, Claim, Claims, Commit, Committed, Data, Nodes, Pool, Rejected, StoreError,
+    Beat, Body, Claim, Claims, Commit, Committed, Data, Nodes, Pool, Rejected, Stepped, StoreError,
     Unclaimed,
 };
 use rusqlite::Connection;
@@ -61,6 +61,17 @@ enum Answer {
     Beat(Nodes),
     Effort(i64),
     Close,
+}
+
+impl Answer {
+    /// The steps that were taken.
+    fn steps(&self) -> impl Iterator<Item = &Stepped> {
+        let committed = match self {
+            Self::Commit(answers) => &answers[..],
+            Self::Claim(_) | Self::Tidy(_) | Self::Beat(_) | Self::Effort(_) | Self::Close => &[],
+        };
+        committed.iter().flatten().filter_map(Committed::stepped)
+    }
 }
 
 /// The writer as its store sees it.
@@ -215,6 +226,7 @@ impl Desk<'_> {
                 // its claim were told otherwise. The next is refused before it is written.
                 let refusal = shared.condition.refusal();
                 for (request, answer) in requests.into_iter().zip(answers) {
+                    answer.steps().for_each(|step| shared.growing.note(&step.changed.task));
                     match &refusal {
                         Some(refusal) if brings_something_new(&request) => refuse(request, refusal),
                         _ => give(request, answer),

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
-use crate::{StoreError, StoreFuture};
+use crate::{ShownAs, StoreError, StoreFuture};
 
 /// A sealed body begins with the id of the key that sealed it, in so many bytes: all that a store, which
 /// cannot open it, knows of it.
@@ -153,6 +153,11 @@ pub trait Spool: Send {
 
     /// Reads what was written so far, and what will be.
     fn reader(&self) -> Arc<dyn BodyRead>;
+
+    /// Shows it to whoever watches the task, from now on: what was written, and what will be. Dropped
+    /// before it is finished, the answer is broken off; after that, what is committed about the task
+    /// says what became of it.
+    fn show(&mut self, answer: ShownAs);
 
     /// Bytes written so far.
     fn len(&self) -> u64;

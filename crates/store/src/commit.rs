@@ -202,6 +202,21 @@ pub enum Committed {
     Session(SessionReply),
 }
 
+impl Committed {
+    /// The step, if it was one.
+    #[must_use]
+    pub fn stepped(&self) -> Option<&Stepped> {
+        match self {
+            Self::Stepped(stepped) => Some(stepped),
+            Self::Accepted { .. }
+            | Self::Attached { .. }
+            | Self::Erased(_)
+            | Self::Session(_)
+            | Self::Put => None,
+        }
+    }
+}
+
 /// A step that was taken.
 #[derive(Debug, Clone)]
 pub struct Stepped {

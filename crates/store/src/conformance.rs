@@ -25,6 +25,7 @@ pub mod claims;
 pub mod commits;
 pub mod due;
 pub mod fixture;
+pub mod growing;
 pub mod keys;
 pub mod lanes;
 pub mod nodes;
@@ -191,6 +192,11 @@ macro_rules! conformance {
                 an_early_result_ends_with_its_lease
                 early_results_are_bounded_per_tenant_and_in_all
                 bodies_are_read_beside_writes
+            }
+            growing {
+                an_answer_is_read_while_it_grows
+                an_answer_that_is_no_outcome_is_broken_off
+                an_answer_ends_with_its_spool_unless_it_is_whole
             }
             reads {
                 a_list_goes_from_the_newest_to_the_oldest

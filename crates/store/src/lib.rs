@@ -10,6 +10,7 @@ mod claim;
 mod commit;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod growing;
 mod memory;
 mod node;
 mod query;
@@ -25,6 +26,7 @@ pub use commit::{
     Accept, Changed, Commit, Committed, Idempotency, Kept, QueueChange, Rejected, SessionOf,
     StepOf, Stepped, has_room_for_early,
 };
+pub use growing::{GrowingAnswer, GrowingAnswers, Growth, Shown, ShownAs, WatchedAnswer};
 pub use memory::MemoryStore;
 pub use node::{Beat, NodeRow, Nodes, Roll};
 pub use query::{
@@ -113,6 +115,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// Begins a body whose length is not known yet. What was not finished is gone with the spool.
     fn spool(&self) -> StoreFuture<'_, Box<dyn Spool>>;
+
+    /// Watches the answers of a task that grow, by whichever node they come; it need not exist yet. What
+    /// a commit means for them they learn before its answer is given.
+    fn watch_answer(&self, task: TaskId) -> WatchedAnswer;
 
     /// One queue of clients' tasks with its counts, read without looking at others; `None` until something came into
     /// it, or a setting of it was stored.

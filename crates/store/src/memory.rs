@@ -20,6 +20,7 @@ use crate::body::{Spool, StoredBody};
 use crate::change::Changes;
 use crate::claim::{Claim, Claims, Due, DueQuery, Pool};
 use crate::commit::{Commit, Committed, Rejected};
+use crate::growing::{GrowingAnswers, WatchedAnswer};
 use crate::node::{Beat, Nodes};
 use crate::query::{EventQuery, Figures, Filter, Health, Logged, Page, Place, QueueStats, Queues};
 use crate::{Store, StoreFuture};
@@ -29,6 +30,7 @@ use state::Inner;
 #[derive(Clone, Default)]
 pub struct MemoryStore {
     inner: Arc<Mutex<Inner>>,
+    growing: GrowingAnswers,
 }
 
 impl fmt::Debug for MemoryStore {
@@ -48,6 +50,12 @@ impl MemoryStore {
     #[must_use]
     pub fn unclaimed_bodies(&self) -> usize {
         self.inner().spilled.count()
+    }
+
+    /// Tasks that are watched, or have an answer that grows: zero when nobody holds one.
+    #[must_use]
+    pub fn growing_answers(&self) -> usize {
+        self.growing.count()
     }
 
     /// From now on a body is found to be damaged: what only the suite does.
@@ -71,7 +79,10 @@ fn answer<'a, T: Send + 'a>(value: T) -> StoreFuture<'a, T> {
 impl Store for MemoryStore {
     fn commit(&self, commits: Vec<Commit>) -> StoreFuture<'_, Vec<Result<Committed, Rejected>>> {
         let mut inner = self.inner();
-        let answers = commits.into_iter().map(|commit| inner.apply(commit)).collect();
+        let answers: Vec<_> = commits.into_iter().map(|commit| inner.apply(commit)).collect();
+        for stepped in answers.iter().flatten().filter_map(Committed::stepped) {
+            self.growing.note(&stepped.changed.task);
+        }
         inner.tell();
         answer(answers)
     }
@@ -135,7 +146,12 @@ impl Store for MemoryStore {
     }
 
     fn spool(&self) -> StoreFuture<'_, Box<dyn Spool>> {
-        answer(Box::new(body::MemorySpool::new(self.inner.clone())) as Box<dyn Spool>)
+        let spool = body::MemorySpool::new(self.inner.clone(), self.growing.clone());
+        answer(Box::new(spool) as Box<dyn Spool>)
+    }
+
+    fn watch_answer(&self, task: TaskId) -> WatchedAnswer {
+        self.growing.watch(task)
     }
 
     fn queue(&self, tenant: TenantName, queue: QueueName) -> StoreFuture<'_, Option<QueueStats>> {

@@ -27,6 +27,13 @@ codes! {
         "Send the path in its normal form. A route whose only rule is one catch-all passes such \
          paths untouched.";
     }
+    ANSWER_REPLACED = "answer-replaced", 412, final {
+        "The answer that was to be read on is not there any more";
+        "`attempt` names the answer of another attempt than the latest: that one was broken off, its \
+         outcome was tried again, or the task was retried by hand. What was read of it is no part of \
+         any answer to come.";
+        "Throw away what was read, and read from the start: `?live` without `after` and `attempt`.";
+    }
     BATCH_TOO_LARGE = "batch-too-large", 413, final {
         "The batch has too many items";
         "A batch call has more items than the limit.";
@@ -225,7 +232,7 @@ codes! {
     }
     RANGE_NOT_SATISFIABLE = "range-not-satisfiable", 416, final {
         "The result has no such bytes";
-        "`Range` asks for bytes behind the end of the result, or for the last none.";
+        "`Range` or `after` asks for bytes behind the end of the result, or for the last none.";
         "`Content-Range` says how long it is. A client that has that many bytes has all of it.";
     }
     RATE_LIMITED = "rate-limited", 429, retryable {

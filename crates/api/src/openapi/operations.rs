@@ -5,11 +5,11 @@ use serde_json::{Value, json};
 use super::answers::{Access, Operation, reference};
 use super::examples;
 use crate::codes::{
-    ALREADY_SUCCEEDED, AMBIGUOUS_PATH, BATCH_TOO_LARGE, CREDENTIALS_ERASED, DEADLINE_EXCEEDED,
-    IDEMPOTENCY_KEY_REUSED, INVALID_FIELD, INVALID_IDEMPOTENCY_KEY, MALFORMED_JSON, NOT_FOUND,
-    PRECONDITION_FAILED, QUEUE_DEFINED_IN_FILE, QUEUE_FULL, QUEUE_NOT_FOUND, RANGE_NOT_SATISFIABLE,
-    STALE_LEASE, STORE_FULL, TASK_CANCELED, TASK_GONE, TASK_NOT_FOUND, TASK_NOT_TERMINAL,
-    TENANT_FULL, TOO_MANY_TASKS, UNSUPPORTED_MEDIA_TYPE,
+    ALREADY_SUCCEEDED, AMBIGUOUS_PATH, ANSWER_REPLACED, BATCH_TOO_LARGE, CREDENTIALS_ERASED,
+    DEADLINE_EXCEEDED, IDEMPOTENCY_KEY_REUSED, INVALID_FIELD, INVALID_IDEMPOTENCY_KEY,
+    MALFORMED_JSON, NOT_FOUND, PRECONDITION_FAILED, QUEUE_DEFINED_IN_FILE, QUEUE_FULL,
+    QUEUE_NOT_FOUND, RANGE_NOT_SATISFIABLE, STALE_LEASE, STORE_FULL, TASK_CANCELED, TASK_GONE,
+    TASK_NOT_FOUND, TASK_NOT_TERMINAL, TENANT_FULL, TOO_MANY_TASKS, UNSUPPORTED_MEDIA_TYPE,
 };
 use crate::paths;
 
@@ -140,18 +140,21 @@ fn reading() -> Vec<Operation> {
                 "Read a task's result",
                 "Done: the outcome with its own status, fields and bytes; of a failed task the \
                  upstream's answer or a problem. Not done: 202 with the task. Of a result that is a \
-                 200 one range of bytes is given, and its strong `ETag` is compared.",
+                 200 one range of bytes is given, and its strong `ETag` is compared. `live` tells the \
+                 answer while it comes.",
             )
             .access(Access::Ticket)
-            .takes(&["id", "prefer", "range", "ifRange", "ifNoneMatch"])
-            .gives_any("200", "The result.", any(), &["Relais-Task"])
+            .takes(&["id", "live", "afterBytes", "attempt"])
+            .takes(&["prefer", "range", "ifRange", "ifNoneMatch"])
+            .gives_any("200", "The result.", any(), &["Relais-Task", "Relais-Result-Version"])
             .gives("202", "Not done yet.", "Task", running(), &["Retry-After"])
             .gives_any("206", "The range of the result.", any(), &["Relais-Task", "Content-Range"])
+            .gives_any("204", "`live=only`: it is committed.", Value::Null, &[])
             .gives_any("304", "The client has it.", Value::Null, &["Relais-Task"])
             .gives_any("default", "The outcome, with its own status.", any(), &[])
             .fails(&one)
             .fails(&[&TASK_CANCELED, &DEADLINE_EXCEEDED])
-            .fails(&[&PRECONDITION_FAILED, &RANGE_NOT_SATISFIABLE]),
+            .fails(&[&ANSWER_REPLACED, &PRECONDITION_FAILED, &RANGE_NOT_SATISFIABLE]),
         Operation::new("get", paths::TASK_WHY, "explainTask")
             .says("Read why a task waits", "Position, limits, pauses, or no worker.")
             .access(Access::Ticket)

@@ -120,6 +120,22 @@ fn of_queries() -> Value {
             "schema": {"type": "integer", "minimum": 0, "maximum": 9_007_199_254_740_991_u64},
             "example": 4,
         },
+        "live": {
+            "name": "live", "in": "query", "allowEmptyValue": true,
+            "description": "The answer while it comes; with `only`, 204 once it is committed.",
+            "schema": {"type": "string", "enum": ["", "only"]},
+        },
+        "afterBytes": {
+            "name": "after", "in": "query",
+            "description": "With `live` and `attempt`: the answer behind so many of its bytes.",
+            "schema": {"type": "integer", "minimum": 0, "maximum": 9_007_199_254_740_991_u64},
+        },
+        "attempt": {
+            "name": "attempt", "in": "query",
+            "description": "With `live`: the answer that is read on, as its `Relais-Result-Version` \
+                names it.",
+            "schema": {"type": "string", "pattern": "^[0-9]+\\.[0-9]+$"},
+        },
         "cancel": {
             "name": "cancel", "in": "query",
             "description": "Cancel the task first if it is not terminal.",

@@ -55,6 +55,7 @@ pub(super) fn headers() -> Value {
         "Operation-Location": text("URL of the task.", true),
         "Link": text("The task's URL with `rel=\"monitor\"` (RFC 8288).", true),
         "Relais-Task": text("The task's id.", true),
+        "Relais-Result-Version": text("Run and attempt of the answer, as `R.A`.", false),
         "Retry-After": {
             "description": "Seconds after which asking again makes sense.",
             "required": false,

@@ -1,18 +1,16 @@
-//! The upstream's answer on its way into the store, and to whoever taps it.
+//! The upstream's answer on its way into the store, where whoever watches its task reads along.
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::Response;
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use relais_core::outcome::{Verdict, judge, pause_scope};
 use relais_core::{Cause, Failure, FailureCode, Progress, Runner};
-use relais_store::{Body, Claimed, Spool, StoreError};
-use tokio::sync::watch;
+use relais_store::{Body, Claimed, ShownAs, Spool, StoreError};
 
-use super::tap::{Answer, TapEvent};
 use crate::engine::{Engine, EngineError};
 use crate::envelope::ResultHead;
 use crate::headers;
@@ -41,11 +39,11 @@ pub(crate) enum Lost {
 
 /// An answer that has come whole, and that the store has yet to keep.
 pub(crate) struct Received {
-    head: ResultHead,
+    status: u16,
+    /// Its head, encoded.
+    head: Bytes,
     verdict: Verdict,
     spool: Box<dyn Spool>,
-    /// What a listener reads along.
-    answer: Option<Arc<Answer>>,
 }
 
 /// A complete answer, judged.
@@ -53,19 +51,17 @@ pub(crate) struct Complete {
     pub(crate) outcome: Outcome,
     /// How long the upstream wants to be left alone.
     pub(crate) pause: Option<Pause>,
-    /// What a listener is to be told once the outcome is committed.
-    pub(crate) streamed: Option<(Arc<Answer>, u64)>,
+    /// Held until the outcome is stored: who comes before that finds the answer growing.
+    pub(crate) spool: Option<Box<dyn Spool>>,
 }
 
 impl Engine {
-    /// Takes an answer whole, by `until`: spools it, and lets `tap` read along once it is known to
-    /// stand.
+    /// Takes an answer whole, by `until`: spools it, and shows it if it is known to stand.
     pub(crate) async fn take_answer(
         &self,
         claimed: &Claimed,
         is_head: bool,
         response: Response<Incoming>,
-        tap: Option<&watch::Sender<TapEvent>>,
         until: Duration,
     ) -> Result<Received, Lost> {
         let task = claimed.task().spec.id;
@@ -86,7 +82,7 @@ impl Engine {
             // What a GET would have had (RFC 9110, 8.6): not framing here.
             fields.push(("content-length".to_owned(), len.as_bytes().to_vec().into()));
         }
-        let head = ResultHead { status, fields, has_body };
+        let head = self.encode(&ResultHead { status, fields, has_body });
         let repeatable = claimed.task().spec.runner.is_repeatable();
         let verdict = judge(status, repeatable, headers::retry_after(&parts.headers));
         let spool = self.until_stored(task, || self.spool()).await;
@@ -98,15 +94,11 @@ impl Engine {
             Verdict::Succeed | Verdict::Fail => true,
             Verdict::Retry { pause } => is_last && pause.is_none(),
         };
-        let answer = tap.filter(|_| stands).map(|tap| {
-            let answer = Arc::new(Answer {
-                head: head.clone(),
-                announced_len: announced,
-                body: spool.reader(),
-            });
-            tap.send_replace(TapEvent::Streaming(answer.clone(), 0));
-            answer
-        });
+        if stands {
+            let version = claimed.task().life.result_version();
+            let head = head.clone();
+            spool.show(ShownAs { task, version, head, announced_len: announced });
+        }
         let mut reported = (0, self.elapsed());
         while let Some(frame) = self.by(until, incoming.frame()).await.ok_or(Lost::Late)? {
             let Ok(chunk) = frame.map_err(Lost::Broken)?.into_data() else { continue };
@@ -118,12 +110,9 @@ impl Engine {
             // that may be full of just that.
             let written = self.by(until, write).await.unwrap_or_else(|| Err(out_of_time()));
             written.map_err(|error| Lost::Store(status, error.into()))?;
-            if let (Some(tap), Some(answer)) = (tap, &answer) {
-                tap.send_replace(TapEvent::Streaming(answer.clone(), spool.len()));
-            }
             self.report_bytes(claimed, spool.len(), announced, &mut reported).await;
         }
-        Ok(Received { head, verdict, spool, answer })
+        Ok(Received { status, head, verdict, spool })
     }
 
     /// Makes an answer durable, and says what it means. From here on neither the time of its
@@ -133,20 +122,19 @@ impl Engine {
         claimed: &Claimed,
         received: Received,
     ) -> Result<Complete, Lost> {
-        let Received { head, verdict, mut spool, answer } = received;
-        let (status, len) = (head.status, spool.len());
+        let Received { status, head, verdict, mut spool } = received;
         let data = self
             .until_spooled(claimed.task().spec.id, &mut *spool, |spool| spool.finish())
             .await
             .map_err(|error| Lost::Store(status, error.into()))?;
-        let result = Body { head: self.encode(&head), data };
+        let result = Body { head, data };
         Ok(Complete {
             outcome: outcome_of(verdict, status, result),
             pause: match verdict {
                 Verdict::Retry { pause } => pause.map(|span| self.pause_of(claimed, status, span)),
                 Verdict::Succeed | Verdict::Fail => None,
             },
-            streamed: answer.map(|answer| (answer, len)),
+            spool: Some(spool),
         })
     }
 

@@ -5,16 +5,12 @@ use std::time::Duration;
 
 use http::Method;
 use relais_core::outcome::{Loss, Sent, judge_lost};
-use relais_core::{
-    BodyKind, Cause, Command, Failure, FailureCode, Gone, LeaseToken, Reply, Status,
-};
-use relais_store::{Claimed, Stepped, StoreError};
-use tokio::sync::watch;
+use relais_core::{BodyKind, Cause, Command, Failure, FailureCode, Gone, LeaseToken};
+use relais_store::{Claimed, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use super::answer::{Complete, Lost, Received};
 use super::request::{self, Unsendable, Upload};
-use super::tap::TapEvent;
 use crate::engine::{Engine, EngineError};
 use crate::upstream::call::CallError;
 use crate::work::{Outcome, Settle, Unread};
@@ -33,11 +29,10 @@ impl Engine {
     /// Runs one attempt: calls the upstream, stores what it answers, settles.
     pub(crate) async fn push(&self, claimed: Claimed, stop: CancellationToken) {
         let token = claimed.token();
-        let tap = self.inner().taps.of(token.task);
         let until = self.elapsed() + self.policy_of(claimed.task()).attempt_timeout;
         let mut sent = Sent::Nothing;
         let ended = tokio::select! {
-            ended = self.call(&claimed, tap.as_ref(), until, &mut sent) => ended,
+            ended = self.call(&claimed, until, &mut sent) => ended,
             () = stop.cancelled() => Ended::Stopped,
         };
         let complete = match ended {
@@ -47,35 +42,22 @@ impl Engine {
             }
             Ended::Failure(complete) => *complete,
             Ended::Stopped => {
-                self.stopped(&claimed, token, sent).await;
-                if let Some(tap) = tap {
-                    conclude(&tap, TapEvent::Settled);
-                }
-                return;
+                return self.stopped(&claimed, token, sent).await;
             }
         };
         if let Some(pause) = complete.pause {
             self.leave_alone(claimed.task(), pause);
         }
         let settle = Settle { token, outcome: complete.outcome };
-        let settled = self.end_attempt(claimed.task(), settle).await;
-        if let Err(error) = &settled {
+        if let Err(error) = self.end_attempt(claimed.task(), settle).await {
             tracing::warn!(%error, task = %claimed.task().spec.id, "could not settle an attempt");
         }
-        if let Some(tap) = tap {
-            conclude(&tap, tell(settled.ok(), complete.streamed));
-        }
+        drop(complete.spool);
     }
 
     /// Calls the upstream, which has time until `until`; `sent` says at any moment how much of the
     /// request may be gone.
-    async fn call(
-        &self,
-        claimed: &Claimed,
-        tap: Option<&watch::Sender<TapEvent>>,
-        until: Duration,
-        sent: &mut Sent,
-    ) -> Ended {
+    async fn call(&self, claimed: &Claimed, until: Duration, sent: &mut Sent) -> Ended {
         let calling = match request::calling_of(claimed.task()) {
             Ok(calling) => calling,
             Err(unread) => return unsendable(claimed, &unread.into()),
@@ -101,7 +83,7 @@ impl Engine {
             },
             None => return too_late(claimed, *sent).into(),
         };
-        match self.take_answer(claimed, is_head, response, tap, until).await {
+        match self.take_answer(claimed, is_head, response, until).await {
             Ok(received) => Ended::Answer(Box::new(received)),
             Err(lost) => broken_off(claimed, lost).into(),
         }
@@ -137,39 +119,6 @@ impl Engine {
     }
 }
 
-/// What a listener is told once the outcome is committed.
-fn tell(
-    settled: Option<Stepped>,
-    streamed: Option<(std::sync::Arc<super::tap::Answer>, u64)>,
-) -> TapEvent {
-    match (settled, streamed) {
-        (Some(stepped), Some((answer, len)))
-            if stepped.changed.task.life.status().is_terminal()
-                && matches!(stepped.reply, Reply::Done | Reply::Replayed)
-                && stepped.changed.task.life.status() != Status::Canceled =>
-        {
-            TapEvent::Committed(answer, len)
-        }
-        (None, _) => TapEvent::Settled,
-        (Some(stepped), _) => match stepped.changed.task.life.run_at() {
-            Some(run_at) => TapEvent::Retrying(run_at),
-            None => TapEvent::Settled,
-        },
-    }
-}
-
-/// Says the last word of an attempt; a listener that was being fed is cut off unless it got it all.
-pub(crate) fn conclude(tap: &watch::Sender<TapEvent>, last: TapEvent) {
-    tap.send_modify(|event| {
-        let was_fed = matches!(event, TapEvent::Streaming(..) | TapEvent::Broken);
-        *event = match last {
-            TapEvent::Committed(..) => last,
-            _ if was_fed => TapEvent::Broken,
-            other => other,
-        };
-    });
-}
-
 impl From<Complete> for Ended {
     fn from(complete: Complete) -> Self {
         Self::Failure(Box::new(complete))
@@ -178,7 +127,7 @@ impl From<Complete> for Ended {
 
 fn unsendable(claimed: &Claimed, error: &Unsendable) -> Ended {
     tracing::warn!(%error, task = %claimed.task().spec.id, "could not send a stored request");
-    Complete { outcome: error.outcome(), pause: None, streamed: None }.into()
+    Complete { outcome: error.outcome(), pause: None, spool: None }.into()
 }
 
 /// Makes sure that the request is whole before any of it is sent.
@@ -282,5 +231,5 @@ fn lost_answer(
 fn failed(cause: Cause, code: FailureCode, detail: &str, retryable: bool) -> Complete {
     let failure = Failure::new(code, Some(detail));
     let outcome = Outcome::Fail { failure, cause, retryable, retry_after: None, result: None };
-    Complete { outcome, pause: None, streamed: None }
+    Complete { outcome, pause: None, spool: None }
 }

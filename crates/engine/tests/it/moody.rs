@@ -16,7 +16,8 @@ use relais_engine::{
 use relais_store::{
     Beat, BodyRead, BodySource, Changes, Claim, Claimed, Claims, Commit, Committed, Data, Due,
     DueQuery, EventQuery, FORMAT, Figures, Filter, Health, Logged, MemoryStore, Nodes, Page, Place,
-    Pool, QueueStats, Queues, Rejected, Spool, Store, StoreError, StoreFuture, StoredBody,
+    Pool, QueueStats, Queues, Rejected, ShownAs, Spool, Store, StoreError, StoreFuture, StoredBody,
+    WatchedAnswer,
 };
 use tokio::sync::watch;
 
@@ -97,6 +98,9 @@ impl Spool for MoodySpool {
     }
     fn reader(&self) -> Arc<dyn BodyRead> {
         self.0.reader()
+    }
+    fn show(&mut self, answer: ShownAs) {
+        self.0.show(answer);
     }
     fn len(&self) -> u64 {
         self.0.len()
@@ -232,6 +236,9 @@ impl Store for Moody {
             let spool = self.store.spool().await?;
             Ok(Box::new(MoodySpool(spool, self.spooling.clone())) as Box<dyn Spool>)
         })
+    }
+    fn watch_answer(&self, task: TaskId) -> WatchedAnswer {
+        self.store.watch_answer(task)
     }
     fn beat(&self, beat: Beat) -> StoreFuture<'_, Nodes> {
         self.or_away(|| self.store.beat(Beat { format: self.format, ..beat }))

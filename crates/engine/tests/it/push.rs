@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use relais_core::{BodyKind, EventData, EventKind, FailureCode, State, Status};
 use relais_engine::seal::SealKey;
-use relais_engine::{Config, TapEvent};
-use relais_store::{EventQuery, MemoryStore, QueueChange};
+use relais_engine::{Config, ResultHead, envelope};
+use relais_store::{EventQuery, Growth, MemoryStore, QueueChange, Store};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::log::Log;
@@ -128,53 +128,77 @@ async fn an_attempt_over_its_time_ends() {
     assert_eq!(task.life.failures, 1);
 }
 
+/// Who waited for an answer had to be at the node that called the upstream, and alone.
 #[tokio::test]
-async fn a_listener_reads_along_and_learns_of_the_commit() {
-    let world = World::new().await;
+async fn an_answer_is_read_along_at_each_node_and_told_its_commit() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let config = || Config { template: Some(policy()), ..Config::default() };
+    let world = World::on(store.clone(), config(), 1).await;
+    let other = World::on(store, config(), 2).await;
     let upstream = Upstream::start().await;
     let id = world.engine.draw_id();
-    let mut tap = world.engine.tap(id);
+    let mut watched = [world.engine.watch_answer(id), other.engine.watch_answer(id)];
     world.engine.submit(id, for_upstream(&upstream, "GET", true)).await.unwrap();
     let mut call = upstream.next().await;
     call.stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab").await.unwrap();
-    let answer = loop {
-        assert!(tap.changed().await);
-        match tap.current() {
-            TapEvent::Streaming(answer, 2) => break answer,
-            TapEvent::Streaming(..) | TapEvent::Waiting => {}
-            other => panic!("{other:?}"),
-        }
-    };
-    // The first bytes are there while the upstream still holds the last.
-    assert_eq!(answer.body.read_at(0, 100).await.unwrap(), "ab");
-    assert_eq!(answer.announced_len, Some(4));
+    let mut answers = Vec::new();
+    for watched in &mut watched {
+        watched.changed().await;
+        let answer = watched.current().expect("it is shown");
+        answer.follow().wait_for(|growth| *growth == Growth::Growing(2)).await.unwrap();
+        // The first bytes are there while the upstream still holds the last.
+        assert_eq!(answer.body.read_at(0, 100).await.unwrap(), "ab");
+        assert_eq!((answer.announced_len, answer.version.to_string()), (Some(4), "1.1".into()));
+        let head: ResultHead = envelope::decode(&answer.head).unwrap();
+        assert_eq!((head.status, head.has_body), (200, true));
+        answers.push(answer);
+    }
     call.stream.write_all(b"cd").await.unwrap();
-    loop {
-        assert!(tap.changed().await);
-        if let TapEvent::Committed(answer, 4) = tap.current() {
-            assert_eq!(answer.body.read_at(2, 100).await.unwrap(), "cd");
-            break;
-        }
+    for answer in answers {
+        assert!(answer.over().await);
+        assert_eq!(answer.growth(), Growth::Committed(4));
+        assert_eq!(answer.body.read_at(2, 100).await.unwrap(), "cd");
     }
     assert_eq!(world.engine.task(id).await.unwrap().unwrap().life.status(), Status::Succeeded);
 }
 
 #[tokio::test]
-async fn a_listener_is_cut_off_when_the_answer_breaks_off() {
+async fn a_reader_is_cut_off_when_the_answer_breaks_off() {
     let world = World::new().await;
     let upstream = Upstream::start().await;
     let id = world.engine.draw_id();
-    let mut tap = world.engine.tap(id);
+    let mut watched = world.engine.watch_answer(id);
     world.engine.submit(id, for_upstream(&upstream, "POST", false)).await.unwrap();
     let mut call = upstream.next().await;
     call.stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab").await.unwrap();
+    watched.changed().await;
+    let answer = watched.current().expect("it is shown");
     drop(call);
-    while !matches!(tap.current(), TapEvent::Broken) {
-        assert!(tap.changed().await, "the listener was forgotten");
-    }
+    assert!(!answer.over().await);
     let task = world.until(id, EventKind::Failed).await;
     let State::Failed { failure, .. } = &task.life.state else { panic!("{task:?}") };
     assert_eq!(failure.code, FailureCode::OutcomeUnknown);
+}
+
+/// What would be tried again is nobody's answer: it is not shown, but for that of the last attempt.
+#[tokio::test]
+async fn an_answer_that_is_tried_again_is_not_shown() {
+    let world = World::new().await;
+    let upstream = Upstream::start().await;
+    let id = world.engine.draw_id();
+    let mut watched = world.engine.watch_answer(id);
+    world.engine.submit(id, for_upstream(&upstream, "GET", true)).await.unwrap();
+    for attempt in 1..=3 {
+        upstream.answer("500 Oops", "", "no").await;
+        let kind = if attempt < 3 { EventKind::AttemptFailed } else { EventKind::Failed };
+        world.until(id, kind).await;
+        while world.engine.task(id).await.unwrap().unwrap().life.failures < attempt {
+            tokio::task::yield_now().await;
+        }
+        let shown = watched.current().map(|answer| (answer.version.attempt, answer.growth()));
+        assert_eq!(shown, (attempt == 3).then_some((3, Growth::Committed(2))));
+        world.clock.advance(Duration::from_secs(10));
+    }
 }
 
 #[tokio::test]
@@ -334,7 +358,7 @@ async fn the_slot_of_a_canceled_attempt_comes_back_although_its_process_died() {
         bodies: Vec::new(),
         now: dead.engine.now(),
     }));
-    relais_store::Store::commit(&*store, vec![canceled]).await.unwrap().pop().unwrap().unwrap();
+    Store::commit(&*store, vec![canceled]).await.unwrap().pop().unwrap().unwrap();
     assert_eq!(dead.leases().await, 1);
     let next = World::on(store, config, 2).await;
     next.clock.advance(relais_core::limits::ABORT_GRACE);

@@ -21,7 +21,7 @@ const SENT: &str = "authorization, content-type, idempotency-key, prefer, if-non
 /// What a page may read, beside what every page may: what answers of Relais say in their fields.
 const READ: &str = "ETag, Location, Retry-After, Preference-Applied, \
                     RateLimit, RateLimit-Policy, Deprecation, Sunset, Allow, WWW-Authenticate, \
-                    Idempotent-Replayed, Accept-Ranges, Content-Range, Relais-Origin, Relais-Upstream-Status, \
+                    Idempotent-Replayed, Accept-Ranges, Content-Range, Relais-Attempt, Relais-Origin, Relais-Upstream-Status, \
                     Relais-Upstream-ETag";
 /// What else, also of an upstream's answer that it may read: what Relais adds to it, so that a page finds
 /// its task again, and reads its answer on.

@@ -2,7 +2,7 @@
 //! strong, because an outcome never changes.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use relais_core::Task;
+use relais_core::{ResultVersion, Task};
 
 use crate::request::accept::Language;
 
@@ -26,10 +26,11 @@ pub(crate) fn tag(version: u64, form: Form) -> HeaderValue {
     HeaderValue::from_str(&format!("W/\"v{version}-{form}\"")).expect("ASCII")
 }
 
-/// The tag of the outcome of a task: a retry by hand may bring another one, and nothing else does.
+/// The tag of the answer that the latest attempt of a task brings, as it comes and as the outcome:
+/// another attempt may bring another one, and nothing else does.
 #[must_use]
 pub(crate) fn of_result(task: &Task) -> HeaderValue {
-    let (run, attempt) = (task.life.run, task.life.attempt);
+    let ResultVersion { run, attempt } = task.life.result_version();
     HeaderValue::from_str(&format!("\"{}-{run}-{attempt}\"", task.spec.id)).expect("ASCII")
 }
 

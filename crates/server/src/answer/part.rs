@@ -9,6 +9,9 @@ use http::{HeaderMap, HeaderValue, Method, header};
 
 use crate::answer::etag;
 
+/// A last byte from here on is so far away that none is meant: the end, wherever it will be (RFC 8673, 2).
+const VERY_LARGE: u64 = 1 << 40;
+
 /// What a request for a result is answered with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Part {
@@ -32,15 +35,39 @@ pub(crate) fn wanted(method: &Method, headers: &HeaderMap, tag: &HeaderValue, le
     if etag::is_known(headers, tag) {
         return Part::Unchanged;
     }
+    single_range(method, headers, tag).map_or(Part::Whole, |one| range(one, len))
+}
+
+/// The one range of bytes that is asked for, of this version. One that cannot be read, or several of
+/// them, ask for the whole, which is always right (14.2).
+fn single_range<'a>(method: &Method, headers: &'a HeaderMap, tag: &HeaderValue) -> Option<&'a str> {
     // A range of what HEAD does not send means nothing (14.2).
     if *method != Method::GET || !is_of_this_version(headers, tag) {
-        return Part::Whole;
+        return None;
     }
     let mut lines = headers.get_all(header::RANGE).iter();
-    match (lines.next(), lines.next()) {
-        (Some(line), None) => line.to_str().map_or(Part::Whole, |line| range(line, len)),
-        _ => Part::Whole,
-    }
+    let (Some(line), None) = (lines.next(), lines.next()) else { return None };
+    let (unit, set) = line.to_str().ok()?.split_once('=')?;
+    let mut ranges = set.split(',').map(str::trim).filter(|one| !one.is_empty());
+    let (Some(one), None) = (ranges.next(), ranges.next()) else { return None };
+    unit.trim().eq_ignore_ascii_case("bytes").then_some(one)
+}
+
+/// The first and last byte that are asked for of a result that still grows, which will have this tag; `None`
+/// is all of it. A range up to an end that is not known, or that may not come to be, would look whole
+/// when it is not: only one with a very large last byte says that it is not meant so (RFC 8673).
+#[must_use]
+pub(crate) fn growing(
+    method: &Method,
+    headers: &HeaderMap,
+    tag: &HeaderValue,
+) -> Option<(u64, u64)> {
+    let set = single_range(method, headers, tag)?;
+    let (first, last) = set.split_once('-')?;
+    // What is echoed is what was sent: no number is cut to the largest.
+    let exact = |text: &str| number(text).filter(|number| *number < u64::MAX);
+    let (first, last) = (exact(first)?, exact(last)?);
+    (first <= last && last >= VERY_LARGE).then_some((first, last))
 }
 
 /// Whether a range is wanted of whatever version there is, or of this one:
@@ -49,16 +76,8 @@ fn is_of_this_version(headers: &HeaderMap, tag: &HeaderValue) -> bool {
     headers.get_all(header::IF_RANGE).iter().all(|line| line == tag)
 }
 
-/// A range that cannot be read, or several of them, ask for the whole,
-/// which is always right (14.2).
-fn range(line: &str, len: u64) -> Part {
-    let Some((unit, set)) = line.split_once('=') else { return Part::Whole };
-    let mut ranges = set.split(',').map(str::trim).filter(|one| !one.is_empty());
-    let (Some(one), None) = (ranges.next(), ranges.next()) else { return Part::Whole };
+fn range(one: &str, len: u64) -> Part {
     let Some((first, last)) = one.split_once('-') else { return Part::Whole };
-    if !unit.trim().eq_ignore_ascii_case("bytes") {
-        return Part::Whole;
-    }
     match (number(first), number(last)) {
         (Some(first), _) if last.is_empty() => within(first, len, len),
         (Some(first), Some(last)) if first <= last => within(first, last.saturating_add(1), len),
@@ -143,6 +162,37 @@ mod tests {
             ("bytes=-5", Part::Whole),
         ] {
             assert_eq!(of(&Method::GET, &[(header::RANGE, line)], 0), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn of_what_grows_only_a_range_without_an_end_is_given() {
+        let asked = |method: &Method, line: &'static str, of: Option<&'static str>| {
+            let of = of.map(|tag| (header::IF_RANGE, tag));
+            let fields = [(header::RANGE, line)].into_iter().chain(of);
+            let fields = fields.map(|(name, value)| (name, HeaderValue::from_static(value)));
+            growing(method, &fields.collect(), &TAG)
+        };
+        let far = 1 << 40;
+        for (line, expected) in [
+            ("bytes=0-1099511627776", Some((0, far))),
+            ("bytes=7-1099511627776", Some((7, far))),
+            ("bytes=1099511627776-1099511627776", Some((far, far))),
+            ("bytes=7-9007199254740991", Some((7, (1 << 53) - 1))),
+            ("bytes=7-1099511627775", None),
+            ("bytes=7-99", None),
+            ("bytes=7-", None),
+            ("bytes=-1099511627776", None),
+            ("bytes=1099511627777-1099511627776", None),
+            ("bytes=7-99999999999999999999999999", None),
+            ("bytes=0-1,7-1099511627776", None),
+            ("lines=7-1099511627776", None),
+        ] {
+            assert_eq!(asked(&Method::GET, line, None), expected, "{line}");
+            assert_eq!(asked(&Method::GET, line, Some("\"t-1-1\"")), expected, "{line}");
+            assert_eq!(asked(&Method::GET, line, Some("W/\"t-1-1\"")), None, "{line}");
+            assert_eq!(asked(&Method::GET, line, Some("\"t-1-2\"")), None, "{line}");
+            assert_eq!(asked(&Method::HEAD, line, None), None, "{line}");
         }
     }
 

@@ -1,4 +1,7 @@
-//! The stored outcome of a task as an answer: what its maker would have got, told once more.
+//! The stored outcome of a task as an answer: what its maker would have got, told once more, or while it
+//! still comes.
+
+use std::time::Duration;
 
 use axum::response::Response;
 use bytes::Bytes;
@@ -9,20 +12,61 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use relais_api::{codes, fields};
-use relais_core::{BodyKind, FailureCode, Runner, State, Task};
+use relais_core::{BodyKind, FailureCode, ResultVersion, Runner, State, Task};
 use relais_engine::{Presented, ResultHead, envelope, headers};
 use relais_store::StoredBody;
 
 use crate::answer::answers::Answers;
 use crate::answer::etag;
+use crate::answer::incremental::as_it_comes;
 use crate::answer::links;
+use crate::answer::live::{Live, tell_version};
 use crate::answer::part::{self, Part};
 use crate::answer::present;
 use crate::answer::problem::{Refusal, problem_response};
 use crate::answer::stored::{body_of, no_body, part_of};
+use crate::stop::Stop;
 
 /// What is true of a whole content only.
 const OF_THE_WHOLE: [&str; 2] = ["content-md5", "content-digest"];
+
+/// Where a client of ours reads on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Resume {
+    /// Behind so many bytes…
+    pub(crate) after: u64,
+    /// …of this answer.
+    pub(crate) version: ResultVersion,
+}
+
+/// From where on an answer is told that still grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum From {
+    /// From its first byte.
+    Start,
+    /// Behind so many bytes, which a client of ours has.
+    After(u64),
+    /// As a range without an end (RFC 8673), with the last byte that was named.
+    Range { first: u64, last: u64 },
+}
+
+/// How an answer is read that still grows.
+pub(crate) struct Reading {
+    pub(crate) from: From,
+    pub(crate) stop: Stop,
+    /// How long the right to read it lasts, if it ends.
+    pub(crate) right_for: Option<Duration>,
+}
+
+impl From {
+    /// The first byte that is told.
+    pub(crate) const fn first(self) -> u64 {
+        match self {
+            Self::Start => 0,
+            Self::After(first) | Self::Range { first, .. } => first,
+        }
+    }
+}
 
 /// The stored outcome of a terminal task.
 ///
@@ -34,7 +78,11 @@ pub(crate) async fn replay_response(answers: &Answers, task: &Task) -> Result<Re
         None => match stored_answer(answers, task).await? {
             Some((head, body)) => {
                 body.verify().await?;
-                replayed(task, &head, &body)?
+                let mut response = replayed(task, &head)?;
+                if head.has_body {
+                    *response.body_mut() = body_of(&body);
+                }
+                response
             }
             None => no_content(),
         },
@@ -43,15 +91,17 @@ pub(crate) async fn replay_response(answers: &Answers, task: &Task) -> Result<Re
 }
 
 /// The same where it is read as a resource of Relais: one that is a 200 has a tag of its own, and
-/// is also given in part (RFC 9110, 13 and 14). What its maker offered, it offered elsewhere.
+/// is also given in part (RFC 9110, 13 and 14). What its maker offered, it offered elsewhere. A client
+/// that reads on gets the rest of it, whatever its status is.
 ///
 /// # Errors
-/// As above, and when the request's conditions do not hold.
+/// As above, when the request's conditions do not hold, and when what is to be read on is another
+/// answer, or shorter.
 pub(crate) async fn result_response(
     answers: &Answers,
     task: &Task,
-    method: &Method,
-    asked: &HeaderMap,
+    (method, asked): (&Method, &HeaderMap),
+    resume: Option<&Resume>,
 ) -> Result<Response, Refusal> {
     let Some((head, body)) = (match without_answer(answers, task)? {
         Some(response) => return Ok(finished(task, response)),
@@ -60,24 +110,123 @@ pub(crate) async fn result_response(
         return Ok(finished(task, no_content()));
     };
     let tag = etag::of_result(task);
-    let is_offered = head.status == 200 && head.has_body;
-    let part = is_offered.then(|| part::wanted(method, asked, &tag, body.len));
+    let is_offered = is_offered(&head);
+    let part = match resume {
+        Some(resume) if resume.version != task.life.result_version() => {
+            return Err(Refusal::new(&codes::ANSWER_REPLACED).about(task.spec.id));
+        }
+        Some(_) => None,
+        None => is_offered.then(|| part::wanted(method, asked, &tag, body.len)),
+    };
     let has_bytes = part.as_ref().is_none_or(|part| matches!(part, Part::Whole | Part::Bytes(_)));
     if *method == Method::GET && has_bytes {
         // It costs reading all of it: whoever gets none of its bytes does not make us do that.
         body.verify().await?;
     }
-    let mut response = replayed(task, &head, &body)?;
+    let mut response = replayed(task, &head)?;
+    if head.has_body {
+        *response.body_mut() = body_of(&body);
+    }
+    as_resource(response.headers_mut());
+    if let Some(resume) = resume {
+        response = behind(response, &head, &body, resume.after)
+            .map_err(|refusal| refusal.about(task.spec.id))?;
+    }
+    if let Some(part) = part {
+        response = in_part(response, &body, part).map_err(|refusal| refusal.about(task.spec.id))?;
+    }
+    if is_offered {
+        response.headers_mut().insert(ETAG, tag);
+    }
+    Ok(finished(task, response))
+}
+
+/// An answer that still grows, which there is as far as it is wanted. Its fields are those that it will
+/// have as the outcome.
+///
+/// # Errors
+/// When its head cannot be told.
+pub(crate) fn live_response(
+    task: &Task,
+    live: Live,
+    reading: Reading,
+    is_head: bool,
+) -> Result<Response, Refusal> {
+    let Reading { from, stop, right_for } = reading;
+    let mut response = replayed(task, &live.head)?;
     let headers = response.headers_mut();
+    as_resource(headers);
+    if is_offered(&live.head) {
+        headers.insert(ETAG, etag::of_result(task));
+        headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    }
+    // As a range it may have any part of it, up to an end that is not said.
+    let is_range = matches!(from, From::Range { .. });
+    if let Some(len) = live.announced_len().filter(|_| !is_range) {
+        headers.insert(CONTENT_LENGTH, (len - from.first()).into());
+    }
+    match from {
+        From::Start => {}
+        From::After(after) => tell_offset(headers, after),
+        From::Range { first, last } => {
+            forget_the_whole(headers);
+            let told = format!("bytes {first}-{last}/*");
+            headers.insert(CONTENT_RANGE, HeaderValue::try_from(told).expect("ASCII"));
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        }
+    }
+    if !is_head {
+        *response.body_mut() = live.into_body(from.first(), stop, right_for, ());
+    }
+    let mut response = finished(task, response);
+    as_it_comes(response.headers_mut());
+    Ok(response)
+}
+
+/// Whether an answer has a tag of ours, and is given in part: it is a 200 with a body.
+pub(crate) fn is_offered(head: &ResultHead) -> bool {
+    head.status == 200 && head.has_body
+}
+
+/// What an answer's maker said of its own address is not true of ours.
+fn as_resource(headers: &mut HeaderMap) {
     headers.remove(ACCEPT_RANGES);
     if let Some(theirs) = headers.remove(ETAG) {
         headers.insert(HeaderName::from_static(fields::UPSTREAM_ETAG), theirs);
     }
-    if let Some(part) = part {
-        response = in_part(response, &body, part).map_err(|refusal| refusal.about(task.spec.id))?;
-        response.headers_mut().insert(ETAG, tag);
+}
+
+/// The rest of an answer, for a client that has so many bytes of it.
+fn behind(
+    mut response: Response,
+    head: &ResultHead,
+    body: &StoredBody,
+    after: u64,
+) -> Result<Response, Refusal> {
+    let len = if head.has_body { body.len } else { 0 };
+    if after > len {
+        let why = format!("the result has {len} bytes, and `after` is behind them");
+        return Err(Refusal::new(&codes::RANGE_NOT_SATISFIABLE).because(why).of_length(len));
     }
-    Ok(finished(task, response))
+    if head.has_body {
+        *response.body_mut() = part_of(body, after..len);
+    }
+    tell_offset(response.headers_mut(), after);
+    Ok(response)
+}
+
+/// Says that what follows begins behind so many bytes.
+fn tell_offset(headers: &mut HeaderMap, after: u64) {
+    if after > 0 {
+        forget_the_whole(headers);
+    }
+    headers.insert(HeaderName::from_static(fields::OFFSET), after.into());
+}
+
+fn forget_the_whole(headers: &mut HeaderMap) {
+    for of_the_whole in OF_THE_WHOLE {
+        headers.remove(of_the_whole);
+    }
 }
 
 /// An answer that is a 200, cut to what is wanted of it.
@@ -90,9 +239,7 @@ fn in_part(mut response: Response, body: &StoredBody, part: Part) -> Result<Resp
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
             *response.body_mut() = part_of(body, range);
             let headers = response.headers_mut();
-            for of_the_whole in OF_THE_WHOLE {
-                headers.remove(of_the_whole);
-            }
+            forget_the_whole(headers);
             headers.insert(CONTENT_RANGE, HeaderValue::try_from(told).expect("ASCII"));
         }
         Part::Unchanged => {
@@ -154,9 +301,9 @@ fn no_content() -> Response {
     response
 }
 
-fn replayed(task: &Task, head: &ResultHead, stored: &StoredBody) -> Result<Response, Refusal> {
-    let body = if head.has_body { body_of(stored) } else { no_body() };
-    let mut response = Response::new(body);
+/// The answer of the latest attempt, without its body.
+fn replayed(task: &Task, head: &ResultHead) -> Result<Response, Refusal> {
+    let mut response = Response::new(no_body());
     *response.status_mut() = StatusCode::from_u16(head.status)
         .map_err(|_| Refusal::internal("a stored status is none"))?;
     copy_fields(head, &envelope::context_of(task)?.presented, response.headers_mut());
@@ -168,6 +315,7 @@ fn replayed(task: &Task, head: &ResultHead, stored: &StoredBody) -> Result<Respo
     if head.status >= 400 {
         response.headers_mut().insert(fields::ORIGIN, HeaderValue::from_static(maker(task)));
     }
+    tell_version(response.headers_mut(), task.life.result_version());
     Ok(response)
 }
 

@@ -12,7 +12,7 @@ use http_body::{Frame, SizeHint};
 use relais_store::{BodyRead, BodySource, StoreError, StoreFuture, StoredBody};
 
 /// Bytes read from the store at once.
-const PIECE_BYTES: usize = 64 << 10;
+pub(crate) const PIECE_BYTES: usize = 64 << 10;
 
 /// The bytes of a stored body, with their length announced.
 pub(crate) fn body_of(stored: &StoredBody) -> Body {

@@ -3,6 +3,8 @@
 use relais_core::{TaskId, TenantName};
 use relais_engine::Engine;
 
+use crate::answer::live::Holds;
+
 /// Cancels the task when it is dropped before the answer was given out, if its route says so.
 pub(super) struct Abandon {
     armed: Option<(Engine, TenantName, TaskId)>,
@@ -22,6 +24,12 @@ impl Abandon {
     /// The caller got what it waited for.
     pub(super) fn disarm(&mut self) {
         self.armed = None;
+    }
+}
+
+impl Holds for Abandon {
+    fn has_given_all(&mut self) {
+        self.disarm();
     }
 }
 

@@ -1,24 +1,22 @@
 //! The hand-over from synchronous to asynchronous: the client waits for the answer itself as long
 //! as it has patience, then it gets a ticket. A timeout, not a second way of running tasks.
 
-use std::pin::pin;
 use std::sync::Arc;
 
 use axum::response::Response;
-use futures_util::future::{Either, select};
 use relais_api::codes;
-use relais_core::{Task, TaskId, Timestamp};
-use relais_engine::execute::tap::Answer;
-use relais_engine::{Estimate, Happening, Tap, TapEvent};
-use relais_store::Rejected;
+use relais_core::{EventData, Task, TaskId, Timestamp};
+use relais_engine::{Estimate, Happening};
+use relais_store::{Rejected, WatchedAnswer};
 use tokio::time::Instant;
 
 use super::abandon::Abandon;
-use super::answer;
+use super::answer::{self, Added};
 use super::caller::Submitter;
 use super::mode::Patience;
 use super::way_back::WayBack;
 use crate::answer::accepted::{How, accepted_response};
+use crate::answer::live::Live;
 use crate::answer::problem::Refusal;
 use crate::answer::replay::replay_response;
 use crate::app::App;
@@ -40,9 +38,9 @@ pub(super) struct Waiting<'a> {
 /// What a client's wait came to.
 enum Ending {
     /// An answer whose head stands.
-    Streaming(Arc<Answer>),
+    Streaming(Live),
     /// An answer without a body, whose outcome is committed.
-    Bodiless(Arc<Answer>),
+    Bodiless(Live),
     /// The task is over.
     Over(Box<Task>),
     /// No more patience: the task as it is.
@@ -51,12 +49,14 @@ enum Ending {
 
 /// Who tells how far the task is.
 pub(super) struct Ears {
-    /// The executor, if it runs in this process.
-    pub(super) tap: Option<Tap>,
+    /// Its answer, while that comes.
+    pub(super) watched: WatchedAnswer,
     /// The log, while the client has patience.
     pub(super) follower: Follower,
     /// Whether the log says that the task is over.
     pub(super) is_over: bool,
+    /// When the next attempt may start, if the log says that one failed and another follows.
+    pub(super) again_at: Option<Timestamp>,
 }
 
 impl Waiting<'_> {
@@ -74,19 +74,19 @@ impl Waiting<'_> {
         let ending = self.listen(id, &mut ears).await;
         let ending = ending.inspect_err(|_| abandon.disarm())?;
         let applied = self.patience.applied_to_answer.as_deref();
+        let added = Added { task: id, applied };
         let mut response = match ending {
-            Ending::Streaming(answer) => {
-                let tap = ears.tap.take().expect("only a tap streams");
-                answer::streamed(&answer, tap, abandon, id, applied)?
+            Ending::Streaming(live) => {
+                answer::streamed(live, self.app.stop.clone(), abandon, &added)?
             }
-            Ending::Bodiless(answer) => {
+            Ending::Bodiless(live) => {
                 abandon.disarm();
-                answer::bodiless(&answer.head, id, applied)?
+                answer::bodiless(&live, &added)?
             }
             Ending::Over(task) => {
                 abandon.disarm();
                 let mut response = replay_response(&self.app.answers, &task).await?;
-                answer::add_fields(response.headers_mut(), id, applied);
+                added.to(response.headers_mut());
                 response
             }
             Ending::Ticket(task) => {
@@ -140,35 +140,32 @@ impl Waiting<'_> {
         // A listener knows that the task was accepted, which is its first event.
         ears.follower.cursor.skip_to(1);
         loop {
-            match ears.heard() {
-                Heard::Head(answer) if has_body(&answer) => return Ok(Ending::Streaming(answer)),
-                Heard::Whole(answer) if has_body(&answer) => return Ok(Ending::Streaming(answer)),
-                Heard::Whole(answer) => return Ok(Ending::Bodiless(answer)),
+            if let Some(live) = Live::of(&mut ears.watched)? {
+                if live.has_body() {
+                    return Ok(Ending::Streaming(live));
+                }
                 // Its head is all there is, and is held back until it is committed.
-                Heard::Head(_) => {
-                    ears.spoken().await;
-                    continue;
+                if live.is_kept().await {
+                    return Ok(Ending::Bodiless(live));
                 }
-                Heard::Retrying(at) if self.is_beyond_patience(at) => {
-                    return Ok(Ending::Ticket(Box::new(self.read(id).await?)));
-                }
-                Heard::Retrying(_) | Heard::Nothing | Heard::Settled => {
-                    if std::mem::take(&mut ears.is_over)
-                        && let Some(over) = self.over(id).await?
-                        && !ears.has_head()
-                    {
-                        return Ok(over);
-                    }
-                }
+                // Nothing was given out yet, so that a broken answer is no worse than none.
+                continue;
             }
-            let news = ears.more().await;
-            match news {
+            if ears.again_at.is_some_and(|at| self.is_beyond_patience(at)) {
+                return Ok(Ending::Ticket(Box::new(self.read(id).await?)));
+            }
+            if std::mem::take(&mut ears.is_over)
+                && let Some(over) = self.over(id).await?
+            {
+                return Ok(over);
+            }
+            match ears.more().await {
                 None | Some(News::Quiet) => {}
                 Some(News::Happened(batch)) => ears.note(&batch),
                 Some(News::Failed(error)) => return Err(error.into()),
                 Some(News::End(End::Gone)) => return Err(Rejected::NotFound.into()),
-                Some(News::End(_)) if ears.has_head() => {}
-                // No more patience, or no more time: the task as it is.
+                // No more patience, or no more time: an answer that comes, or the task as it is.
+                Some(News::End(_)) if Live::of(&mut ears.watched)?.is_some() => {}
                 Some(News::End(_)) => {
                     return Ok(match self.over(id).await? {
                         Some(over) => over,
@@ -197,71 +194,24 @@ impl Waiting<'_> {
     }
 }
 
-/// What was heard of a task.
-enum Heard {
-    /// Nothing that helps: look at the task.
-    Nothing,
-    /// The head of an answer that stands.
-    Head(Arc<Answer>),
-    /// The answer is whole and committed.
-    Whole(Arc<Answer>),
-    /// An attempt failed; the next starts then.
-    Retrying(Timestamp),
-    /// The attempt has ended without an answer to stream.
-    Settled,
-}
-
 impl Ears {
-    fn heard(&self) -> Heard {
-        match self.tap.as_ref().map(Tap::current) {
-            None | Some(TapEvent::Waiting) => Heard::Nothing,
-            Some(TapEvent::Streaming(answer, _)) => Heard::Head(answer),
-            Some(TapEvent::Committed(answer, _)) => Heard::Whole(answer),
-            Some(TapEvent::Retrying(at)) => Heard::Retrying(at),
-            // Nothing was given out yet, so that a broken answer is no worse than none.
-            Some(TapEvent::Settled | TapEvent::Broken) => Heard::Settled,
-        }
-    }
-
-    fn has_head(&self) -> bool {
-        matches!(self.heard(), Heard::Head(_) | Heard::Whole(_))
-    }
-
     /// Notes what the log says.
     fn note(&mut self, batch: &Batch) {
         self.follower.told(batch, batch.happenings.len());
         if let Some(Happening::Event(last)) = batch.happenings.last() {
             self.is_over = last.entry.data.kind().is_terminal();
+            self.again_at = match last.entry.data {
+                EventData::AttemptFailed { run_at, .. } => run_at,
+                _ => None,
+            };
         }
     }
 
-    /// Resolves when the executor says more.
-    async fn spoken(&mut self) {
-        if let Some(tap) = &mut self.tap
-            && !tap.changed().await
-        {
-            self.tap = None;
-        }
-    }
-
-    /// Resolves when there is more to hear: of the log, or with `None` from the executor.
+    /// Resolves when there is more to hear: of the log, or with `None` of the answer.
     async fn more(&mut self) -> Option<News> {
-        let Some(tap) = &mut self.tap else { return Some(self.follower.news().await) };
-        let heard = {
-            let (said, news) = (pin!(tap.changed()), pin!(self.follower.news()));
-            match select(said, news).await {
-                Either::Left((is_open, _)) => Err(is_open),
-                Either::Right((news, _)) => Ok(news),
-            }
-        };
-        if let Err(false) = heard {
-            // The executor says nothing more.
-            self.tap = None;
+        tokio::select! {
+            () = self.watched.changed() => None,
+            news = self.follower.news() => Some(news),
         }
-        heard.ok()
     }
-}
-
-fn has_body(answer: &Answer) -> bool {
-    answer.head.has_body && answer.announced_len != Some(0)
 }

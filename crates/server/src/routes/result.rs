@@ -1,4 +1,7 @@
-//! `GET /v1/tasks/{id}/result`: 202 with the task until it is over, then what came out.
+//! `GET /v1/tasks/{id}/result`: 202 with the task until it is over, then what came out; with `live` the
+//! answer while it comes.
+
+mod live;
 
 use std::sync::Arc;
 
@@ -6,16 +9,19 @@ use axum::extract::State;
 use axum::response::Response;
 use http::{HeaderValue, Method, StatusCode, Uri};
 use relais_api::{codes, fields};
-use relais_core::limits;
+use relais_core::{Task, limits};
 use relais_engine::Estimate;
 
+use self::live::{Came, Wish};
 use crate::answer::accepted::{follow_headers, set_pace};
+use crate::answer::links::Viewer;
 use crate::answer::pages;
 use crate::answer::present;
 use crate::answer::problem::Refusal;
 use crate::answer::replay::result_response;
 use crate::app::App;
 use crate::auth::{Action, Visitor};
+use crate::request::accept::Language;
 use crate::request::params::Params;
 use crate::request::prefer::Prefer;
 use crate::request::reader::page_for;
@@ -30,37 +36,41 @@ pub(super) async fn read(
     method: Method,
     uri: Uri,
 ) -> Result<Response, Refusal> {
-    Params::of(&uri, &[])?;
+    let wish = Wish::of(&Params::of(&uri, &["live", "after", "attempt"])?)?;
     let seen = visitor.task(id, Action::Read).await?;
     let wait = Prefer::of(visitor.headers()).wait_up_to(limits::WAIT_MAX);
-    let task = match wait {
-        Some(wait) if !seen.task.life.status().is_terminal() => {
-            let over = poll::until_over(&app.followers, id, wait, visitor.client.clone()).await?;
-            over.ok_or_else(|| Refusal::new(&codes::TASK_GONE).about(id))?
+    let came = match (&wish, wait) {
+        _ if seen.task.life.status().is_terminal() => Came::Task(Box::new(seen.task)),
+        // Boxed, so that others hold no room for it.
+        (Some(wish), _) => {
+            Box::pin(live::wait(&app, &visitor, &seen, (wish, &method), wait)).await?
         }
-        _ => seen.task,
+        (None, Some(wait)) => {
+            let over = poll::until_over(&app.followers, id, wait, visitor.client.clone()).await?;
+            let over = over.ok_or_else(|| Refusal::new(&codes::TASK_GONE).about(id))?;
+            Came::Task(Box::new(over))
+        }
+        (None, None) => Came::Task(Box::new(seen.task)),
     };
     let page = page_for(&method, visitor.headers());
-    let mut response = if task.life.status().is_terminal() {
-        let result = result_response(&app.answers, &task, &method, visitor.headers()).await?;
-        match page.filter(|_| !present::has_answer(&task)) {
-            Some(language) => {
-                let estimate = Estimate::default();
-                let document = present::task_of(&app.answers, &task, &seen.viewer, estimate);
-                pages::in_place_of(result, pages::ticket(&document, false, language))
+    let mut response = match came {
+        Came::Live(response) => response,
+        Came::Task(task) if !task.life.status().is_terminal() => {
+            not_yet(&app, &task, &seen.viewer, page).await?
+        }
+        Came::Task(task) if present::has_answer(&task) => match &wish {
+            Some(wish) if wish.is_only_live => no_content(),
+            wish => {
+                let resume = wish.as_ref().and_then(|wish| wish.resume.as_ref());
+                let asked = (&method, visitor.headers());
+                result_response(&app.answers, &task, asked, resume).await?
             }
-            None => result,
+        },
+        Came::Task(task) => {
+            let asked = (&method, visitor.headers());
+            let problem = result_response(&app.answers, &task, asked, None).await?;
+            in_place_of(problem, &app, &task, &seen.viewer, page)
         }
-    } else {
-        let estimate = app.engine.estimate(&task).await?;
-        let document = present::task_of(&app.answers, &task, &seen.viewer, estimate);
-        let mut response = json(StatusCode::ACCEPTED, &document)?;
-        if let Some(language) = page {
-            response = pages::in_place_of(response, pages::ticket(&document, false, language));
-        }
-        follow_headers(document, response.headers_mut());
-        set_pace(&app.engine, &task, estimate, response.headers_mut());
-        response
     };
     if let Some(wait) = wait {
         let applied = format!("wait={}", wait.as_secs());
@@ -68,4 +78,41 @@ pub(super) async fn read(
         response.headers_mut().insert(fields::PREFERENCE_APPLIED, applied);
     }
     Ok(response)
+}
+
+/// The 202 with the task, for as long as there is nothing else.
+async fn not_yet(
+    app: &App,
+    task: &Task,
+    viewer: &Viewer<'_>,
+    page: Option<Language>,
+) -> Result<Response, Refusal> {
+    let estimate = app.engine.estimate(task).await?;
+    let document = present::task_of(&app.answers, task, viewer, estimate);
+    let mut response = json(StatusCode::ACCEPTED, &document)?;
+    if let Some(language) = page {
+        response = pages::in_place_of(response, pages::ticket(&document, false, language));
+    }
+    follow_headers(document, response.headers_mut());
+    set_pace(&app.engine, task, estimate, response.headers_mut());
+    Ok(response)
+}
+
+/// The page of a task without an answer, for people.
+fn in_place_of(
+    problem: Response,
+    app: &App,
+    task: &Task,
+    viewer: &Viewer<'_>,
+    page: Option<Language>,
+) -> Response {
+    let Some(language) = page else { return problem };
+    let document = present::task_of(&app.answers, task, viewer, Estimate::default());
+    pages::in_place_of(problem, pages::ticket(&document, false, language))
+}
+
+fn no_content() -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
 }

@@ -197,8 +197,9 @@ async fn a_ticket_that_is_not_ours_is_refused() {
         "eyJhbGciOiJub25lIn0.e30.".to_owned(),
         "x".repeat(5_000),
     ] {
-        for place in [self_target(&task), "/v1/events".to_owned()] {
-            let answer = api.call(get(&format!("{place}?ticket={token}"))).await;
+        let live = format!("{}/result?live&", self_target(&task));
+        for place in [format!("{}?", self_target(&task)), "/v1/events?".to_owned(), live] {
+            let answer = api.call(get(&format!("{place}ticket={token}"))).await;
             assert_eq!((answer.status.as_u16(), answer.code().as_str()), (401, "unauthorized"));
             assert!(answer.header("www-authenticate").contains("invalid_token"));
             let detail = answer.json()["detail"].as_str().unwrap().to_owned();

@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 
 pub(crate) use client::{Client, Reply, reply_of};
 pub(crate) use gate::Gate;
-pub(crate) use upstream::Upstream;
+pub(crate) use upstream::{Upstream, UpstreamCall};
 
 /// When tests begin.
 pub(crate) const START: Timestamp = Timestamp::from_ms(1_700_000_000_000);
@@ -48,6 +48,8 @@ pub(crate) struct Plan {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) upstream: Upstream,
     pub(crate) via: String,
+    /// What its chance is drawn from: nodes of one store have others.
+    pub(crate) seed: u64,
 }
 
 impl Plan {
@@ -70,6 +72,7 @@ impl Plan {
             store: Arc::new(MemoryStore::new()),
             upstream,
             via: "relais-test".to_owned(),
+            seed: 7,
         }
     }
 
@@ -80,7 +83,7 @@ impl Plan {
 
     pub(crate) async fn build(self) -> House {
         let clock = Arc::new(ManualClock::at(START));
-        let chance = Arc::new(SeededChance::new(7));
+        let chance = Arc::new(SeededChance::new(self.seed));
         let mut config = Config {
             seal_key: Some(SealKey::new([7; 32])),
             via: self.via,

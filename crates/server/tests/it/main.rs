@@ -25,6 +25,7 @@ mod http2;
 mod idempotency;
 mod internal;
 mod links;
+mod live;
 mod local;
 mod log;
 mod logged;

@@ -8,7 +8,7 @@ use relais_core::{BodyKind, QueueName, Session, Task, TaskId, TenantName};
 use relais_store::{
     Beat, BodyRead, Changes, Claim, Claims, Commit, Committed, Data, Due, DueQuery, EventQuery,
     Figures, Filter, Health, Logged, MemoryStore, Nodes, Page, Place, Pool, QueueStats, Queues,
-    Rejected, Spool, Store, StoreError, StoreFuture, StoredBody,
+    Rejected, ShownAs, Spool, Store, StoreError, StoreFuture, StoredBody, WatchedAnswer,
 };
 use tokio::sync::Semaphore;
 
@@ -144,6 +144,10 @@ impl Spool for OddSpool {
         self.whole.reader()
     }
 
+    fn show(&mut self, answer: ShownAs) {
+        self.whole.show(answer);
+    }
+
     fn len(&self) -> u64 {
         self.whole.len()
     }
@@ -214,6 +218,10 @@ impl Store for OddStore {
             let whole = self.whole.spool().await?;
             Ok(Box::new(OddSpool { whole, error: self.error.clone() }) as Box<dyn Spool>)
         }))
+    }
+
+    fn watch_answer(&self, task: TaskId) -> WatchedAnswer {
+        self.whole.watch_answer(task)
     }
 
     fn beat(&self, beat: Beat) -> StoreFuture<'_, Nodes> {

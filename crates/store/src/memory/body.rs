@@ -9,6 +9,7 @@ use relais_core::{BodyKind, TaskId, limits};
 use super::answer;
 use super::state::Inner;
 use crate::body::{BodyRead, BodySource, Data, Spool, Unclaimed};
+use crate::growing::{GrowingAnswers, Shown, ShownAs};
 use crate::{Body, StoreError, StoreFuture, StoredBody};
 
 /// The bytes of a body that was, or is being, spooled.
@@ -50,18 +51,26 @@ impl Spilled {
 /// A spool of the reference.
 pub(super) struct MemorySpool {
     store: Arc<Mutex<Inner>>,
+    growing: GrowingAnswers,
     buffer: Arc<Buffer>,
+    shown: Option<Shown>,
 }
 
 impl MemorySpool {
-    pub(super) fn new(store: Arc<Mutex<Inner>>) -> Self {
-        Self { store, buffer: Arc::default() }
+    pub(super) fn new(store: Arc<Mutex<Inner>>, growing: GrowingAnswers) -> Self {
+        Self { store, growing, buffer: Arc::default(), shown: None }
     }
 }
 
 impl Spool for MemorySpool {
     fn write(&mut self, chunk: Bytes) -> StoreFuture<'_, ()> {
-        self.buffer.with(|bytes| bytes.extend_from_slice(&chunk));
+        let len = self.buffer.with(|bytes| {
+            bytes.extend_from_slice(&chunk);
+            bytes.len() as u64
+        });
+        if let Some(shown) = &self.shown {
+            shown.grew(len);
+        }
         answer(())
     }
 
@@ -69,11 +78,20 @@ impl Spool for MemorySpool {
         self.buffer.clone()
     }
 
+    fn show(&mut self, answer: ShownAs) {
+        let shown = self.growing.show(answer, self.buffer.clone());
+        shown.grew(self.len());
+        self.shown = Some(shown);
+    }
+
     fn len(&self) -> u64 {
         self.buffer.with(|bytes| bytes.len() as u64)
     }
 
     fn finish(&mut self) -> StoreFuture<'_, Data> {
+        if let Some(shown) = &mut self.shown {
+            shown.is_whole();
+        }
         let (len, crc) = self.buffer.with(|bytes| (bytes.len(), crc32fast::hash(bytes)));
         if len <= limits::INLINE_BODY_BYTES_MAX {
             return answer(Data::Inline(self.buffer.with(|bytes| Bytes::copy_from_slice(bytes))));

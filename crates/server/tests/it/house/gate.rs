@@ -7,7 +7,7 @@ use relais_core::{BodyKind, Command, QueueName, Session, Task, TaskId, TenantNam
 use relais_store::{
     Beat, Changes, Claim, Claims, Commit, Committed, Due, DueQuery, EventQuery, Figures, Filter,
     Health, Logged, MemoryStore, Nodes, Page, Place, Pool, QueueStats, Queues, Rejected, Spool,
-    Store, StoreFuture, StoredBody,
+    Store, StoreFuture, StoredBody, WatchedAnswer,
 };
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -101,6 +101,10 @@ impl Store for Gate {
 
     fn spool(&self) -> StoreFuture<'_, Box<dyn Spool>> {
         self.store.spool()
+    }
+
+    fn watch_answer(&self, task: TaskId) -> WatchedAnswer {
+        self.store.watch_answer(task)
     }
 
     fn beat(&self, beat: Beat) -> StoreFuture<'_, Nodes> {

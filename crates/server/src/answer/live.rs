@@ -1,0 +1,179 @@
+//! An answer while it grows, for one reader: from the stored copy, as fast as that one takes it.
+//!
+//! What says that it is whole is held back until its outcome is committed: with a length the last
+//! byte, without one the end of the body, without a body the head. If it breaks off, so does this:
+//! never a clean end.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::stream;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use relais_api::fields;
+use relais_core::ResultVersion;
+use relais_engine::{ResultHead, envelope};
+use relais_store::{GrowingAnswer, Growth, StoreError, WatchedAnswer};
+use tokio::sync::watch;
+use tokio::time::{Sleep, sleep};
+
+use crate::answer::stored::PIECE_BYTES;
+use crate::stop::Stop;
+
+/// An answer that grows, or has just come to its end.
+pub(crate) struct Live {
+    pub(crate) head: ResultHead,
+    answer: Arc<GrowingAnswer>,
+    growth: watch::Receiver<Growth>,
+    /// What became of the answer is told as long as somebody watches its task.
+    _watched: WatchedAnswer,
+}
+
+/// What a connection that reads an answer holds: dropped before it was told that its reader got all,
+/// it knows that this one has left.
+pub(crate) trait Holds: Send + Sync + 'static {
+    /// The reader has the whole answer.
+    fn has_given_all(&mut self);
+}
+
+/// Its reader may leave.
+impl Holds for () {
+    fn has_given_all(&mut self) {}
+}
+
+impl Live {
+    /// The answer that is watched, unless there is none, or it was broken off.
+    ///
+    /// # Errors
+    /// When its head cannot be read.
+    pub(crate) fn of(watched: &mut WatchedAnswer) -> Result<Option<Self>, StoreError> {
+        let Some(answer) = watched.current() else { return Ok(None) };
+        if answer.growth() == Growth::Broken {
+            return Ok(None);
+        }
+        let (head, growth) = (envelope::decode(&answer.head)?, answer.follow());
+        Ok(Some(Self { head, answer, growth, _watched: watched.clone() }))
+    }
+
+    /// Of which run and attempt it is.
+    pub(crate) fn version(&self) -> ResultVersion {
+        self.answer.version
+    }
+
+    /// The length that was announced for it.
+    pub(crate) fn announced_len(&self) -> Option<u64> {
+        self.answer.announced_len
+    }
+
+    /// Whether bytes of it can be given before its outcome is committed; of an answer without a body
+    /// the head is all there is.
+    pub(crate) fn has_body(&self) -> bool {
+        self.head.has_body && self.answer.announced_len != Some(0)
+    }
+
+    /// Whether it can be read from this byte on while it grows: there are so many before it, and
+    /// something is left to be held back.
+    pub(crate) fn reaches(&mut self, offset: u64) -> bool {
+        let Growth::Growing(len) = *self.growth.borrow_and_update() else { return false };
+        let has_rest = self.answer.announced_len.is_none_or(|announced| offset < announced);
+        self.has_body() && offset <= len && has_rest
+    }
+
+    /// Resolves once it has grown since [`reaches`](Self::reaches) was asked, or came to its end.
+    pub(crate) async fn grown(&mut self) {
+        // The sender lives in the answer that this holds.
+        let _ = self.growth.changed().await;
+    }
+
+    /// Resolves once it is the result (`true`), or will never be.
+    pub(crate) async fn is_kept(&self) -> bool {
+        self.answer.over().await
+    }
+
+    /// Its bytes from `offset` on, for a connection that holds `held`, until the server stops, and for
+    /// as long as the right to read it lasts.
+    pub(crate) fn into_body(
+        self,
+        offset: u64,
+        stop: Stop,
+        right_for: Option<Duration>,
+        held: impl Holds,
+    ) -> Body {
+        let right = right_for.map(|span| Box::pin(sleep(span)));
+        let feed = Feed { live: self, offset, stop, right, held };
+        Body::from_stream(stream::try_unfold(feed, Feed::next))
+    }
+}
+
+/// Tells of which run and attempt an answer is.
+pub(crate) fn tell_version(headers: &mut HeaderMap, version: ResultVersion) {
+    let version = HeaderValue::from_str(&version.to_string()).expect("numbers are ASCII");
+    headers.insert(HeaderName::from_static(fields::RESULT_VERSION), version);
+}
+
+/// The body of an answer that grows.
+struct Feed<H> {
+    live: Live,
+    /// Bytes given, or not wanted.
+    offset: u64,
+    stop: Stop,
+    /// Ends with the right to read it.
+    right: Option<Pin<Box<Sleep>>>,
+    held: H,
+}
+
+impl<H: Holds> Feed<H> {
+    /// The next piece; `None` at the committed end.
+    async fn next(mut self) -> io::Result<Option<(Bytes, Self)>> {
+        loop {
+            let growth = *self.live.growth.borrow_and_update();
+            let (may_give, is_whole) = match growth {
+                Growth::Committed(len) => (len, true),
+                Growth::Growing(len) => (self.held_back(len), false),
+                Growth::Broken => return Err(broken()),
+            };
+            if self.offset < may_give {
+                let piece = self.read(may_give).await?;
+                self.offset += piece.len() as u64;
+                return Ok(Some((piece, self)));
+            }
+            if is_whole {
+                self.held.has_given_all();
+                return Ok(None);
+            }
+            let ended = async {
+                match &mut self.right {
+                    Some(right) => right.await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.live.grown() => {}
+                () = self.stop.cancelled() => return Err(broken()),
+                () = ended => return Err(broken()),
+            }
+        }
+    }
+
+    /// How much may be given while the outcome is not committed.
+    fn held_back(&self, stored: u64) -> u64 {
+        match self.live.answer.announced_len {
+            Some(len) => stored.min(len.saturating_sub(1)),
+            None => stored,
+        }
+    }
+
+    async fn read(&self, end: u64) -> io::Result<Bytes> {
+        let max = usize::try_from(end - self.offset).unwrap_or(usize::MAX).min(PIECE_BYTES);
+        let body = &self.live.answer.body;
+        let piece = body.read_at(self.offset, max).await.map_err(io::Error::other)?;
+        if piece.is_empty() { Err(broken()) } else { Ok(piece) }
+    }
+}
+
+fn broken() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, "the answer broke off")
+}

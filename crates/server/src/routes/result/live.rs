@@ -1,0 +1,149 @@
+//! `GET /v1/tasks/{id}/result?live`: the answer while it comes, from its first byte or from where its
+//! reader was cut off.
+
+use std::time::Duration;
+
+use axum::response::Response;
+use http::Method;
+use relais_api::codes;
+use relais_core::{Fate, ResultVersion, Task, limits};
+
+use crate::answer::etag;
+use crate::answer::live::Live;
+use crate::answer::part;
+use crate::answer::problem::Refusal;
+use crate::answer::replay::{From, Reading, Resume, is_offered, live_response};
+use crate::app::App;
+use crate::auth::{Seen, Visitor};
+use crate::request::params::Params;
+use crate::watch::cursor::End;
+use crate::watch::follower::{Follower, News};
+
+/// The largest offset that JSON's numbers name exactly: larger than any body.
+const OFFSET_MAX: u64 = (1 << 53) - 1;
+
+/// What a live read asks for.
+pub(super) struct Wish {
+    /// Whether a committed answer is of no interest.
+    pub(super) is_only_live: bool,
+    /// From where on, and of which answer, if its reader had a part of it.
+    pub(super) resume: Option<Resume>,
+}
+
+/// What came of waiting for an answer.
+pub(super) enum Came {
+    /// The answer itself, as it comes.
+    Live(Response),
+    /// Nothing that comes: the task, which is over or not.
+    Task(Box<Task>),
+}
+
+impl Wish {
+    /// Reads the parameters; `None` where no live answer is asked for.
+    ///
+    /// # Errors
+    /// Names the parameter that is not valid.
+    pub(super) fn of(params: &Params) -> Result<Option<Self>, Refusal> {
+        let after = params.number("after", 0..=OFFSET_MAX)?;
+        let version: Option<ResultVersion> =
+            params.parse("attempt", "a run and an attempt, as in `1.2`")?;
+        let is_only_live = match params.get("live") {
+            Some("") => false,
+            Some("only") => true,
+            Some(_) => return Err(Refusal::parameter("live", "expected no value, or `only`")),
+            None if after.is_some() => return Err(without("after", "live")),
+            None if version.is_some() => return Err(without("attempt", "live")),
+            None => return Ok(None),
+        };
+        let resume = match (after, version) {
+            (Some(after), Some(version)) => Some(Resume { after, version }),
+            // A number of bytes of one answer says nothing of another.
+            (Some(_), None) => return Err(without("after", "attempt")),
+            (None, Some(version)) => Some(Resume { after: 0, version }),
+            (None, None) => None,
+        };
+        Ok(Some(Self { is_only_live, resume }))
+    }
+}
+
+fn without(name: &str, other: &str) -> Refusal {
+    Refusal::parameter(name, format_args!("goes with `{other}`"))
+}
+
+/// Waits until there is an answer to be read from where it is wanted, for as long as `wait` says. Whoever
+/// has a part of it already waits for the rest without saying so.
+///
+/// # Errors
+/// When that answer is not to be had any more, the store cannot be read, or the task is gone.
+pub(super) async fn wait(
+    app: &App,
+    visitor: &Visitor,
+    seen: &Seen<'_>,
+    (wish, method): (&Wish, &Method),
+    wait: Option<Duration>,
+) -> Result<Came, Refusal> {
+    let id = seen.task.spec.id;
+    let wanted = |task: &Task| match &wish.resume {
+        Some(resume) => From::After(resume.after),
+        None => part::growing(method, visitor.headers(), &etag::of_result(task))
+            .map_or(From::Start, |(first, last)| From::Range { first, last }),
+    };
+    let for_bytes = if wanted(&seen.task).first() > 0 { limits::WAIT_MAX } else { Duration::ZERO };
+    let patience = wait.unwrap_or(for_bytes);
+    let mut follower = Follower::of_task(&app.followers, id, patience, visitor.client.clone());
+    let mut watched = app.engine.watch_answer(id);
+    loop {
+        // Before the task is read: what is shown, or happens, behind that is told.
+        let mut live = Live::of(&mut watched)?;
+        let task = app.engine.task(id).await?.ok_or_else(|| gone(seen))?;
+        if task.life.status().is_terminal() {
+            return Ok(Came::Task(Box::new(task)));
+        }
+        if let Some(resume) = &wish.resume
+            && task.life.fate_of(resume.version) == Fate::Gone
+        {
+            return Err(Refusal::new(&codes::ANSWER_REPLACED).about(id));
+        }
+        live = live.filter(|live| task.life.fate_of(live.version()) == Fate::Open);
+        let from = match (wanted(&task), &live) {
+            // Only of a 200 there are parts.
+            (From::Range { .. }, Some(live)) if !is_offered(&live.head) => From::Start,
+            (from, _) => from,
+        };
+        if live.as_mut().is_some_and(|live| live.reaches(from.first()))
+            && let Some(live) = live
+        {
+            if is_offered(&live.head)
+                && !etag::may_match(visitor.headers(), &etag::of_result(&task))
+            {
+                return Err(Refusal::new(&codes::PRECONDITION_FAILED).about(id));
+            }
+            let right_for = seen.until.map(|until| until.since(app.engine.now()));
+            let reading = Reading { from, stop: app.stop.clone(), right_for };
+            return live_response(&task, live, reading, *method == Method::HEAD).map(Came::Live);
+        }
+        follower.cursor.skip_to(task.life.version);
+        let grown = async {
+            match &mut live {
+                Some(live) => live.grown().await,
+                None => std::future::pending().await,
+            }
+        };
+        let news = tokio::select! {
+            () = watched.changed() => continue,
+            () = grown => continue,
+            news = follower.news() => news,
+        };
+        match news {
+            News::Happened(batch) => follower.told(&batch, batch.happenings.len()),
+            News::Quiet => {}
+            News::End(End::Gone) => return Err(gone(seen)),
+            News::End(_) => return Ok(Came::Task(Box::new(task))),
+            News::Failed(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn gone(seen: &Seen<'_>) -> Refusal {
+    Refusal::new(&codes::TASK_GONE).about(seen.task.spec.id)
+}
