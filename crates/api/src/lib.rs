@@ -29,6 +29,7 @@ pub mod raw;
 pub mod sse;
 pub mod submit;
 pub mod task;
+pub mod ticket;
 pub mod time;
 pub mod why;
 

@@ -13,7 +13,7 @@ mod shared;
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
-use crate::{bulk, event, health, lease, problem, queue, submit, task, why};
+use crate::{bulk, event, health, lease, problem, queue, submit, task, ticket, why};
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(
@@ -24,6 +24,8 @@ use crate::{bulk, event, health, lease, problem, queue, submit, task, why};
     task::TaskList,
     why::Why,
     bulk::RetryRequest,
+    ticket::TicketRequest,
+    ticket::TicketResponse,
     bulk::BulkRequest,
     bulk::BulkResponse,
     queue::QueueList,

@@ -21,6 +21,12 @@ pub const TASK_WHY: &str = "/v1/tasks/{id}/why";
 pub const TASK_CANCEL: &str = "/v1/tasks/{id}/cancel";
 /// Retry a task.
 pub const TASK_RETRY: &str = "/v1/tasks/{id}/retry";
+/// Tickets of a task: another one.
+pub const TASK_TICKETS: &str = "/v1/tasks/{id}/tickets";
+/// What a browser follows by its session.
+pub const SESSION: &str = "/v1/session";
+/// One task of it.
+pub const SESSION_TASK: &str = "/v1/session/{id}";
 /// Events of many tasks.
 pub const EVENTS: &str = "/v1/events";
 /// The queues of a tenant.
@@ -69,12 +75,12 @@ pub const OWN: [&str; 16] = [
     "/v1/push/{*rest}",
     "/v1/ws",
     "/v1/nodes/{*rest}",
-    "/v1/session",
+    "/v1/session/{*rest}",
 ];
 
 /// Paths that the contract names and this version does not have. They are refused by name, so that
 /// nobody takes their absence for a typing mistake.
-pub const LATER: [&str; 13] = [
+pub const LATER: [&str; 11] = [
     "/v1/callbacks/{token}",
     "/v1/resources/{name}",
     "/v1/schedules",
@@ -85,7 +91,5 @@ pub const LATER: [&str; 13] = [
     "/v1/push/{id}",
     "/v1/ws",
     "/v1/nodes",
-    "/v1/session",
-    "/v1/tasks/{id}/tickets",
     "/v1/tasks/{id}/deliveries",
 ];

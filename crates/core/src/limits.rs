@@ -153,6 +153,8 @@ pub const STREAM_TASKS_MAX: usize = 50;
 /// Most tasks in the session of a browser: one more takes the place of the oldest that is over, else of
 /// the oldest.
 pub const SESSION_TASKS_MAX: usize = 50;
+/// Longest life of a ticket that a browser asks for by its session alone.
+pub const TICKET_BY_SESSION_MAX: Duration = Duration::from_secs(3_600);
 /// Sessions of browsers that are kept.
 pub const SESSIONS_MAX: u64 = 1_000_000;
 /// Of them, those that began with the same task: whoever has its link can begin one again and again.
@@ -308,6 +310,7 @@ pub const LIMITS: &[Limit] = &[
     limit("double submit", DOUBLE_SUBMIT_MAX.as_secs(), "seconds", "refused by check"),
     limit("tasks of a stream", STREAM_TASKS_MAX as u64, "tasks", "400 invalid-parameter"),
     limit("tasks of a session", SESSION_TASKS_MAX as u64, "tasks", "the oldest is forgotten"),
+    limit("ticket by a session", TICKET_BY_SESSION_MAX.as_secs(), "seconds", "shortened"),
     limit("sessions of browsers", SESSIONS_MAX, "sessions", "429 rate-limited"),
     limit("these by one task", SESSIONS_PER_TASK_MAX, "sessions", "429 rate-limited"),
     limit("life of a stream", STREAM_LIFETIME_MAX.as_secs(), "seconds", "closed, to be resumed"),

@@ -31,6 +31,16 @@ impl Grants {
             && (self.cancel || !others.cancel)
             && (self.retry || !others.retry)
     }
+
+    /// What both allow.
+    #[must_use]
+    pub const fn and(self, others: Self) -> Self {
+        Self {
+            read: self.read && others.read,
+            cancel: self.cancel && others.cancel,
+            retry: self.retry && others.retry,
+        }
+    }
 }
 
 /// What a browser may follow.
@@ -158,6 +168,12 @@ impl Session {
         self.tasks.iter().find(|joined| joined.task == id)
     }
 
+    /// Whether a navigation may be attached to one of its tasks at `now`.
+    #[must_use]
+    pub fn has_mark(&self, request: [u8; 32], now: Timestamp) -> bool {
+        self.tasks.iter().any(|joined| joined.takes(request, now))
+    }
+
     fn task_mut(&mut self, id: TaskId) -> Option<&mut Joined> {
         self.tasks.iter_mut().find(|joined| joined.task == id)
     }
@@ -188,6 +204,10 @@ impl Session {
 }
 
 impl Joined {
+    fn takes(&self, request: [u8; 32], now: Timestamp) -> bool {
+        self.request == Some(request) && matches!(self.mark, Mark::Open { until } if now < until)
+    }
+
     /// The same task joins again. The later right counts, unless it adds nothing to the one before;
     /// two are never made into one that neither ticket gave. A mark that was used stays so.
     fn join_again(&mut self, again: &Self) {
@@ -237,11 +257,7 @@ pub fn change<E>(
             _ => SessionReply::Nothing,
         },
         SessionOp::UseMark { request } => {
-            let is_meant = |joined: &&mut Joined| {
-                joined.request == Some(*request)
-                    && matches!(joined.mark, Mark::Open { until } if now < until)
-            };
-            match session.tasks.iter_mut().rev().find(is_meant) {
+            match session.tasks.iter_mut().rev().find(|joined| joined.takes(*request, now)) {
                 Some(joined) => {
                     joined.mark = Mark::Used;
                     SessionReply::Attached(joined.task)

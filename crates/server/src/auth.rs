@@ -2,10 +2,12 @@
 //!
 //! Not here: lease tokens, which the engine checks.
 
+pub(crate) mod cookie;
 pub(crate) mod idempotency;
 mod keys;
 mod local;
 mod mac;
+pub(crate) mod session;
 mod signing;
 mod ticket;
 mod visitor;
@@ -23,9 +25,9 @@ pub(crate) use local::is_loopback;
 pub(crate) use mac::CallerMac;
 use mac::draw;
 pub(crate) use signing::Signing;
-pub(crate) use ticket::{BadTicket, mint};
+pub(crate) use ticket::{BadTicket, end_of, mint};
 pub use ticket::{Ticket, read_unverified};
-pub(crate) use visitor::{Action, Chooser, Seen, Visitor};
+pub(crate) use visitor::{Action, Chooser, Right, Seen, Visitor};
 
 use crate::answer::base::Base;
 use crate::answer::problem::Refusal;

@@ -11,9 +11,11 @@ pub(crate) mod moments;
 mod queues;
 mod result;
 pub(crate) mod service;
+mod session;
 mod settles;
 mod submit;
 mod task;
+mod tickets;
 pub(crate) mod worker;
 
 use std::panic::AssertUnwindSafe;
@@ -157,6 +159,15 @@ fn tasks() -> Router<Arc<App>> {
         .route(paths::TASK_WHY, resource(get(task::why), READ))
         .route(paths::TASK_CANCEL, resource(post(change::cancel), ACT))
         .route(paths::TASK_RETRY, resource(post(change::retry), ACT))
+        .route(paths::TASK_TICKETS, resource(post(tickets::renew), ACT))
+        .route(
+            paths::SESSION,
+            resource(get(session::list).delete(session::forget_all), "GET, HEAD, DELETE, OPTIONS"),
+        )
+        .route(
+            paths::SESSION_TASK,
+            resource(post(session::join).delete(session::forget), "POST, DELETE, OPTIONS"),
+        )
         .route(paths::EVENTS, resource(get(events::of_many), READ))
 }
 

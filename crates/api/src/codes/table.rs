@@ -62,8 +62,9 @@ codes! {
     }
     CROSS_SITE = "cross-site", 403, final {
         "The request comes from another site";
-        "Without API keys, Relais takes calls only from pages of its own origin. `Origin` or \
-         `Sec-Fetch-Site` says that this one came from elsewhere.";
+        "Without API keys, Relais takes calls only from pages of its own origin; and what comes with \
+         nothing but the cookie of a browser's session changes something only from there. `Origin` or \
+         `Sec-Fetch-Site` does not say that this one did.";
         "Call with a ticket, from the same origin or not from a browser, or set up API keys.";
     }
     DEADLINE_EXCEEDED = "deadline-exceeded", 504, retryable {

@@ -42,6 +42,8 @@ pub(super) enum Access {
     Key,
     /// An API key, or the ticket of the task.
     Ticket,
+    /// The cookie of a browser's session, if it has one.
+    Session,
     /// An API key; the lease's token says which task.
     Lease,
 }
@@ -262,7 +264,10 @@ fn security(access: Access) -> Value {
     match access {
         Access::Open => json!([]),
         Access::Key => json!([{"apiKey": []}, {"bearer": []}, {}]),
-        Access::Ticket => json!([{"apiKey": []}, {"bearer": []}, {"ticket": []}, {}]),
+        Access::Ticket => {
+            json!([{"apiKey": []}, {"bearer": []}, {"ticket": []}, {"session": []}, {}])
+        }
+        Access::Session => json!([{"session": []}, {}]),
         Access::Lease => {
             json!([{"apiKey": [], "lease": []}, {"bearer": [], "lease": []}, {"lease": []}])
         }

@@ -58,6 +58,16 @@ pub(super) fn accepted() -> Value {
     task
 }
 
+pub(super) fn ticket() -> Value {
+    json!({"ticket": TICKET, "grants": ["read"], "expires_at": "2026-11-23T10:00:00.000Z"})
+}
+
+/// What a browser follows by its session: no link has a ticket.
+pub(super) fn session() -> Value {
+    let text = tasks().to_string().replace(&format!("?ticket={TICKET}"), "");
+    serde_json::from_str(&text).expect("it was JSON")
+}
+
 pub(super) fn tasks() -> Value {
     json!({"items": [task("running")], "next": "01jdk3v5x8e2rbk0t6q9z4m7ha"})
 }

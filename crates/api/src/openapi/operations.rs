@@ -7,9 +7,10 @@ use super::examples;
 use crate::codes::{
     ALREADY_SUCCEEDED, AMBIGUOUS_PATH, ANSWER_REPLACED, BATCH_TOO_LARGE, CREDENTIALS_ERASED,
     DEADLINE_EXCEEDED, IDEMPOTENCY_KEY_REUSED, INVALID_FIELD, INVALID_IDEMPOTENCY_KEY,
-    MALFORMED_JSON, NOT_FOUND, PRECONDITION_FAILED, QUEUE_DEFINED_IN_FILE, QUEUE_FULL,
-    QUEUE_NOT_FOUND, RANGE_NOT_SATISFIABLE, STALE_LEASE, STORE_FULL, TASK_CANCELED, TASK_GONE,
-    TASK_NOT_FOUND, TASK_NOT_TERMINAL, TENANT_FULL, TOO_MANY_TASKS, UNSUPPORTED_MEDIA_TYPE,
+    MALFORMED_JSON, NOT_AVAILABLE, NOT_FOUND, PRECONDITION_FAILED, QUEUE_DEFINED_IN_FILE,
+    QUEUE_FULL, QUEUE_NOT_FOUND, RANGE_NOT_SATISFIABLE, STALE_LEASE, STORE_FULL, TASK_CANCELED,
+    TASK_GONE, TASK_NOT_FOUND, TASK_NOT_TERMINAL, TENANT_FULL, TOO_MANY_TASKS,
+    UNSUPPORTED_MEDIA_TYPE,
 };
 use crate::paths;
 
@@ -29,6 +30,7 @@ pub(super) fn all() -> Vec<Operation> {
     all.extend(reading());
     all.extend(streams());
     all.extend(changing());
+    all.extend(sessions());
     all.extend(in_bulk());
     all.extend(leasing());
     all.extend(settling());
@@ -225,12 +227,59 @@ fn changing() -> Vec<Operation> {
             .gives("202", "The next run.", "Accepted", examples::accepted(), &ACCEPTED)
             .fails(&one)
             .fails(&[&ALREADY_SUCCEEDED, &CREDENTIALS_ERASED]),
+        Operation::new("post", paths::TASK_TICKETS, "renewTicket")
+            .says(
+                "Ask for another ticket",
+                "It grants no more than what was presented, and lasts at most to the end of the \
+                 task's retention; one that is asked for by a session alone, an hour.",
+            )
+            .access(Access::Ticket)
+            .takes(&["id"])
+            .optional_json("TicketRequest", json!({"grants": ["read"], "expires_in": "1d"}))
+            .gives("201", "The ticket.", "TicketResponse", examples::ticket(), &[])
+            .fails(&one),
         Operation::new("delete", paths::TASK, "eraseTask")
             .says("Erase a task", "Terminal tasks only, unless `cancel=true`.")
             .takes(&["id", "cancel"])
             .gives_any("204", "It is erased.", Value::Null, &[])
             .fails(&one)
             .fails(&[&TASK_NOT_TERMINAL]),
+    ]
+}
+
+fn sessions() -> Vec<Operation> {
+    let forgets = |path, id, summary| {
+        Operation::new("delete", path, id)
+            .says(summary, "From a page of the same origin only.")
+            .access(Access::Session)
+            .gives_any("204", "It is forgotten.", Value::Null, &[])
+    };
+    let page = json!({"schema": {"type": "string"}});
+    let list = json!({"schema": reference("TaskList"), "example": examples::session()});
+    vec![
+        Operation::new("get", paths::SESSION, "listSession")
+            .says(
+                "List the tasks that this browser follows",
+                "By its cookie, newest first. Links carry no ticket. `Accept: text/html` gives a \
+                 page for people.",
+            )
+            .access(Access::Session)
+            .takes(&["afterTask", "limit"])
+            .gives_any("200", "A page.", json!({"application/json": list, "text/html": page}), &[]),
+        Operation::new("post", paths::SESSION_TASK, "joinSession")
+            .says(
+                "Follow a task from now on without its ticket",
+                "From a page of the same origin only, with whatever reaches the task. Begins a \
+                 session where there is none. A form that likes text/html is sent on to the task.",
+            )
+            .access(Access::Ticket)
+            .takes(&["id"])
+            .gives_any("204", "It is followed.", Value::Null, &["Set-Cookie"])
+            .gives_any("303", "The same, for a form.", Value::Null, &["Set-Cookie"])
+            .fails(&[&TASK_NOT_FOUND, &TASK_GONE, &NOT_AVAILABLE]),
+        forgets(paths::SESSION, "forgetSession", "Forget all tasks of this browser"),
+        forgets(paths::SESSION_TASK, "forgetTask", "Forget one task of this browser")
+            .takes(&["id"]),
     ]
 }
 

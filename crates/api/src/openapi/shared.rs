@@ -37,6 +37,11 @@ pub(super) fn security_schemes() -> Value {
             "type": "apiKey", "in": "query", "name": "ticket",
             "description": "The ticket of one task, for clients that only follow links.",
         },
+        "session": {
+            "type": "apiKey", "in": "cookie", "name": "__Host-relais",
+            "description": "The session of a browser (`relais` by plain http on this machine). What it \
+                            alone allows changes something from pages of the same origin only.",
+        },
         "lease": {
             "type": "apiKey", "in": "header", "name": "Relais-Lease",
             "description": "The token of a lease.",
@@ -54,6 +59,7 @@ pub(super) fn headers() -> Value {
         "Location": text("URL of the result: 202 with the task until it is there.", true),
         "Operation-Location": text("URL of the task.", true),
         "Link": text("The task's URL with `rel=\"monitor\"` (RFC 8288).", true),
+        "Set-Cookie": text("The session.", true),
         "Relais-Task": text("The task's id.", true),
         "Relais-Result-Version": text("Run and attempt of the answer, as `R.A`.", false),
         "Retry-After": {

@@ -6,6 +6,7 @@ use relais_api::health::Health;
 use relais_api::lease::{HeartbeatResponse, SettleResponse, StoredResult};
 use relais_api::openapi::document;
 use relais_api::queue::{Policy, Queue, QueueList};
+use relais_api::ticket::{TicketRequest, TicketResponse};
 use relais_api::{
     Accepted, BatchRequest, BatchResponse, Code, EventPage, EventType, HeartbeatRequest,
     LeaseRequest, LeaseResponse, SettleRequest, SubmitRequest, Task, TaskList, Why, decode,
@@ -137,6 +138,11 @@ fn every_call_of_the_contract_is_there() {
         "get /v1/tasks/{id}/why",
         "post /v1/tasks/{id}/cancel",
         "post /v1/tasks/{id}/retry",
+        "post /v1/tasks/{id}/tickets",
+        "get /v1/session",
+        "delete /v1/session",
+        "post /v1/session/{id}",
+        "delete /v1/session/{id}",
         "post /v1/tasks/cancel",
         "post /v1/tasks/retry",
         "get /v1/events",
@@ -240,6 +246,8 @@ fn every_example_is_what_it_stands_for() {
             "QueueList" => reads::<QueueList>(example),
             "Why" => reads::<Why>(example),
             "RetryRequest" => reads::<RetryRequest>(example),
+            "TicketRequest" => reads::<TicketRequest>(example),
+            "TicketResponse" => reads::<TicketResponse>(example),
             "BulkRequest" => reads::<BulkRequest>(example),
             "BulkResponse" => reads::<BulkResponse>(example),
             "EventPage" => reads::<EventPage>(example),

@@ -14,7 +14,7 @@ use crate::answer::pace;
 use crate::answer::pages;
 use crate::answer::present;
 use crate::answer::problem::Refusal;
-use crate::auth::{self, Caller, Scope};
+use crate::auth::{self, Caller, Right, Scope};
 use crate::request::accept::Language;
 
 /// Room for the document of a usual task.
@@ -35,6 +35,19 @@ pub(crate) struct How {
     pub(crate) page: Option<Language>,
     /// Where the caller found Relais, if its links lead there: see `Base::for_caller`.
     pub(crate) base: Option<String>,
+    /// By what it was asked for: no ticket grants more than that, and none is handed to whoever came by a
+    /// session, which a page could read out.
+    pub(crate) right: Right,
+}
+
+impl How {
+    /// What of the grants of a task's tickets whoever asked is given.
+    const fn grants(&self, usual: Grants) -> Grants {
+        match self.right {
+            Right::Own => usual,
+            Right::Ticket(grants) | Right::Session(grants) => usual.and(grants),
+        }
+    }
 }
 
 /// The answer to a request that became a task.
@@ -97,11 +110,14 @@ pub(crate) fn accepted(
     if how.is_stranger {
         return Ok(for_stranger(answers, task, how));
     }
-    let ticket = match sight.access {
-        Access::Ticket => Some(auth::mint(&answers.signing.keys(), task, sight.grants)),
-        Access::Caller { .. } | Access::Key => None,
+    let grants = how.grants(sight.grants);
+    let ticket = match (sight.access, how.right) {
+        (Access::Ticket, Right::Own | Right::Ticket(_)) => {
+            Some(auth::mint(&answers.signing.keys(), task, grants))
+        }
+        (Access::Ticket, Right::Session(_)) | (Access::Caller { .. } | Access::Key, _) => None,
     };
-    let viewer = viewer_of(caller, sight.grants, ticket.as_deref(), how);
+    let viewer = viewer_of(caller, grants, ticket.as_deref(), how);
     let presented = present::task_of(answers, task, &viewer, estimate);
     Ok(Accepted { task: presented, ticket, no_ticket: None })
 }

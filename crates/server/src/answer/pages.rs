@@ -35,7 +35,7 @@ static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let (style, script) = (hash(STYLE), hash(TICKET_SCRIPT));
     let policy = format!(
         "default-src 'none'; style-src {style}; script-src {script}; connect-src 'self'; \
-         base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+         base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
     );
     HeaderValue::from_str(&policy).expect("ASCII")
 });
@@ -122,6 +122,24 @@ pub(crate) fn refused(code: &Code, language: Language) -> Response {
     );
     let values =
         [("language", words.code), ("style", STYLE), ("title", words.refused), ("body", &body)];
+    let mut response = html(fill(PROBLEM, &values));
+    response.headers_mut().insert(CONTENT_LANGUAGE, HeaderValue::from_static(words.code));
+    response
+}
+
+/// The tasks that a browser follows by its session.
+#[must_use]
+pub(crate) fn session(tasks: &[Task], next: Option<&str>, language: Language) -> Response {
+    let words = Words::of(language);
+    let mut body = String::new();
+    for task in tasks {
+        let (link, heading) = (escape(path_of(&task.links.this)), words.heading(&task.status));
+        let _ = writeln!(body, "<p><a href=\"{link}\">{heading}</a> {}</p>", escape(&task.id));
+    }
+    if let Some(next) = next {
+        let _ = writeln!(body, "<p><a href=\"?after={}\">{}</a></p>", escape(next), words.see);
+    }
+    let values = [("language", words.code), ("style", STYLE), ("title", ""), ("body", &body)];
     let mut response = html(fill(PROBLEM, &values));
     response.headers_mut().insert(CONTENT_LANGUAGE, HeaderValue::from_static(words.code));
     response

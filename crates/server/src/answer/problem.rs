@@ -163,6 +163,15 @@ impl Refusal {
         Self::insufficient_scope().because(why)
     }
 
+    /// A call that changes something came with nothing but the cookie of a session, and not from a page
+    /// of our own: any page can make a browser send that.
+    #[must_use]
+    pub(crate) fn cookie_alone() -> Self {
+        let why = "by the cookie of a session alone only pages of Relais' own origin change something: \
+                   `Sec-Fetch-Site: same-origin`, or without it an `Origin` that is equal";
+        Self::new(&codes::CROSS_SITE).because(why)
+    }
+
     fn insufficient_scope() -> Self {
         let mut refusal = Self::new(&codes::FORBIDDEN);
         refusal.parts.challenge = Some("Bearer realm=\"relais\", error=\"insufficient_scope\"");

@@ -6,7 +6,7 @@ use http::{HeaderMap, header};
 use relais_core::Source;
 use relais_engine::{Engine, EngineError};
 
-use crate::proxy::fields::without_own_cookie;
+use super::cookie;
 
 /// The name of the key among the engine's secrets.
 const SECRET: &str = "caller-key";
@@ -35,23 +35,14 @@ impl CallerMac {
     /// The HMAC of one field of a request; `None` when it was not sent.
     #[must_use]
     pub(crate) fn of_field(&self, headers: &HeaderMap, field: &str) -> Option<[u8; 32]> {
-        headers.contains_key(field).then(|| self.of_fields(headers, &[field]))
+        self.of_fields(headers, &[field])
     }
 
     /// The HMAC of `Authorization` and of `Cookie` without our own; `None` when neither was sent. A
     /// session that Relais began makes nobody another caller.
     #[must_use]
     pub(crate) fn of_credentials(&self, headers: &HeaderMap) -> Option<[u8; 32]> {
-        let (authorization, cookie) = (header::AUTHORIZATION, header::COOKIE);
-        let mut theirs = HeaderMap::new();
-        for value in headers.get_all(&authorization) {
-            theirs.append(&authorization, value.clone());
-        }
-        for value in headers.get_all(&cookie).iter().filter_map(without_own_cookie) {
-            theirs.append(&cookie, value);
-        }
-        let names = [authorization.as_str(), cookie.as_str()];
-        (!theirs.is_empty()).then(|| self.of_fields(&theirs, &names))
+        self.of_fields(headers, &[header::AUTHORIZATION.as_str(), header::COOKIE.as_str()])
     }
 
     /// The HMAC of a request that may come twice.
@@ -77,17 +68,26 @@ impl CallerMac {
         Source(mac.as_ref()[..16].try_into().expect("HMAC-SHA256 has 32 bytes"))
     }
 
-    fn of_fields(&self, headers: &HeaderMap, names: &[&str]) -> [u8; 32] {
+    /// Our own cookie is none of them: a browser is who it was before it had a session.
+    fn of_fields(&self, headers: &HeaderMap, names: &[&str]) -> Option<[u8; 32]> {
         let mut context = hmac::Context::with_key(&self.key);
+        let mut is_given = false;
         for name in names {
             update(&mut context, name.as_bytes());
             for value in headers.get_all(*name) {
-                update(&mut context, value.as_bytes());
+                let is_cookie = header::COOKIE == *name;
+                let theirs =
+                    if is_cookie { cookie::without_own(value) } else { Some(value.clone()) };
+                if let Some(theirs) = theirs {
+                    update(&mut context, theirs.as_bytes());
+                    is_given = true;
+                }
             }
             // The end of this name's values: no value is this long.
             context.update(&u64::MAX.to_be_bytes());
         }
-        context.sign().as_ref().try_into().expect("HMAC-SHA256 has 32 bytes")
+        let mac = context.sign();
+        is_given.then(|| mac.as_ref().try_into().expect("HMAC-SHA256 has 32 bytes"))
     }
 }
 

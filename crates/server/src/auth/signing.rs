@@ -26,6 +26,8 @@ pub(crate) const MAC_BYTES: usize = 16;
 pub(crate) enum Purpose {
     /// Follows one task.
     Ticket = 1,
+    /// Names the session of a browser.
+    Session = 2,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -129,6 +131,12 @@ impl SigningKeys {
     /// Signs with the newest key.
     #[must_use]
     pub(crate) fn sign(&self, purpose: Purpose, message: &[u8]) -> [u8; MAC_BYTES] {
+        half(&self.sign_whole(purpose, message))
+    }
+
+    /// The same, whole: a name that nobody can tell from what is signed, nor from the half of it.
+    #[must_use]
+    pub(crate) fn sign_whole(&self, purpose: Purpose, message: &[u8]) -> [u8; 32] {
         mac(&self.newest.1, purpose, message)
     }
 
@@ -142,18 +150,36 @@ impl SigningKeys {
         message: &[u8],
         signature: &[u8; MAC_BYTES],
     ) -> bool {
+        self.verify_whole(id, purpose, message, signature).is_some()
+    }
+
+    /// The same, and the whole of the signature.
+    #[must_use]
+    pub(crate) fn verify_whole(
+        &self,
+        id: KeyId,
+        purpose: Purpose,
+        message: &[u8],
+        signature: &[u8; MAC_BYTES],
+    ) -> Option<[u8; 32]> {
         let known = std::iter::once(&self.newest).chain(&self.older).find(|key| key.0 == id);
         let (_, key) = known.unwrap_or(&self.newest);
-        let expected = mac(key, purpose, message);
-        constant_time::verify_slices_are_equal(&expected, signature).is_ok() && known.is_some()
+        let whole = mac(key, purpose, message);
+        let is_signed = constant_time::verify_slices_are_equal(&half(&whole), signature).is_ok();
+        (is_signed && known.is_some()).then_some(whole)
     }
 }
 
-fn mac(key: &hmac::Key, purpose: Purpose, message: &[u8]) -> [u8; MAC_BYTES] {
+fn mac(key: &hmac::Key, purpose: Purpose, message: &[u8]) -> [u8; 32] {
     let mut context = hmac::Context::with_key(key);
     context.update(&[purpose as u8]);
     context.update(message);
-    context.sign().as_ref()[..MAC_BYTES].try_into().expect("HMAC-SHA256 has 32 bytes")
+    context.sign().as_ref().try_into().expect("HMAC-SHA256 has 32 bytes")
+}
+
+/// What of it travels.
+fn half(mac: &[u8; 32]) -> [u8; MAC_BYTES] {
+    *mac.first_chunk().expect("it is half of it")
 }
 
 fn read(id: &str, value: &[u8]) -> Option<(i64, KeyId, Vec<u8>)> {

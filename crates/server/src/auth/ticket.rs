@@ -53,11 +53,7 @@ impl Ticket {
     /// The one for a task: valid to its deadline and retention.
     #[must_use]
     pub(crate) fn of(task: &Task, grants: Grants) -> Self {
-        let last = || task.life.deadline.plus(task.spec.retention);
-        let ends = task.expires_at().unwrap_or_else(last);
-        // Rounded up: a ticket ends with its task, not before it.
-        let expires_at = Timestamp::from_ms(ends.as_ms().saturating_add(1_000));
-        Self { task: task.spec.id, grants, expires_at }
+        Self { task: task.spec.id, grants, expires_at: end_of(task) }
     }
 
     /// The text of it, signed.
@@ -149,6 +145,14 @@ pub fn read_unverified(text: &str) -> Option<(Ticket, u32)> {
 #[must_use]
 pub(crate) fn mint(keys: &SigningKeys, task: &Task, grants: Grants) -> String {
     Ticket::of(task, grants).sign(keys)
+}
+
+/// When the last ticket of a task ends.
+#[must_use]
+pub(crate) fn end_of(task: &Task) -> Timestamp {
+    let ends = task.expires_at().unwrap_or_else(|| task.life.deadline.plus(task.spec.retention));
+    // Rounded up: a ticket ends with its task, not before it.
+    Timestamp::from_ms(ends.as_ms().saturating_add(1_000))
 }
 
 /// What a token says, if it is a ticket that we signed and that has not ended.

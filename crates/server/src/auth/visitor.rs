@@ -3,11 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use http::{HeaderMap, Uri, header, request};
+use http::{HeaderMap, Method, Uri, header, request};
 use relais_api::codes;
-use relais_core::{Grants, Purpose, Task, TaskId, TenantName, Timestamp};
+use relais_core::outcome::is_safe_method;
+use relais_core::{Grants, Joined, Purpose, Session, Task, TaskId, TenantName, Timestamp};
 use relais_engine::{Access, envelope};
 
+use super::session::{self, Browser};
 use super::ticket::{BadTicket, Ticket, verify};
 use super::{Auth, Caller, Scope, bearer, local};
 use crate::answer::links::Viewer;
@@ -16,9 +18,6 @@ use crate::connection::{Client, Peer, Side};
 use crate::proxy::source::Source;
 use crate::request::bodies::Holder;
 use crate::request::params;
-
-/// The cookie a ticket may come in. Never reaches an upstream.
-pub(crate) const COOKIE: &str = "__Host-relais";
 
 /// What is to be done with a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,23 +49,32 @@ impl Action {
     }
 }
 
-/// A token that came as a ticket.
+/// What came along beside an API key.
 #[derive(Debug)]
 enum Offered {
     Nothing,
-    /// It is valid; the text is kept if links are to carry it on.
-    Ticket(Ticket, Option<String>),
+    /// A ticket that is valid; its text rides on in links.
+    Ticket(Ticket, String),
     Bad(BadTicket),
+    /// The session of the browser. Links carry nothing of it: the cookie comes by itself.
+    Session(Session),
+    /// The cookie of a session, with a call that changes something and was not made by a page of
+    /// our own origin: it counts for nothing, because the browser sends it for whatever page.
+    Withheld,
 }
 
 /// One call to `/v1` and its credentials.
 pub(crate) struct Visitor {
     auth: Arc<Auth>,
+    /// The browser, if it is one: its session may be changed whatever else came along.
+    pub(crate) browser: Browser,
     /// Who calls, as far as an API key says so.
     pub(crate) caller: Caller,
     offered: Offered,
     /// Whether calls without credentials are taken.
     open: Result<(), Refusal>,
+    /// Whether the call changes nothing.
+    is_safe: bool,
     headers: HeaderMap,
     /// Where it found Relais, if its links lead there: see `Base::for_caller`.
     pub(crate) base: Option<String>,
@@ -76,9 +84,25 @@ pub(crate) struct Visitor {
     pub(crate) client: Client,
 }
 
+/// By what a visitor may do something with a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Right {
+    /// Its key, its being on this machine, or its being the caller that the task is bound to.
+    #[default]
+    Own,
+    /// A ticket that grants this.
+    Ticket(Grants),
+    /// The session of its browser, which grants this.
+    Session(Grants),
+}
+
 /// A task that the visitor may do something with.
 pub(crate) struct Seen<'a> {
     pub(crate) task: Task,
+    /// By what.
+    pub(crate) right: Right,
+    /// All that it may do of what tickets grant.
+    pub(crate) grants: Grants,
     /// For whom its links are made.
     pub(crate) viewer: Viewer<'a>,
     /// When the right to see it ends.
@@ -94,8 +118,7 @@ impl Chooser {
     /// # Errors
     /// When a key is given that is not known, or the store cannot be read.
     pub(crate) async fn of(auth: &Arc<Auth>, parts: &mut request::Parts) -> Result<Self, Refusal> {
-        let by_field =
-            |parts: &request::Parts| Ok(auth.offered_by_field(parts).unwrap_or(Offered::Nothing));
+        let by_field = |parts: &request::Parts| Ok(auth.offered_by_field(parts));
         Visitor::with(auth, parts, by_field).await.map(Self)
     }
 }
@@ -112,11 +135,16 @@ impl Visitor {
     async fn with(
         auth: &Arc<Auth>,
         parts: &mut request::Parts,
-        offered: impl Fn(&request::Parts) -> Result<Offered, Refusal>,
+        ticket_of: impl Fn(&request::Parts) -> Result<Option<Offered>, Refusal>,
     ) -> Result<Self, Refusal> {
         let side = parts.extensions.get::<Side>().copied().unwrap_or(Side::Public);
         let caller = auth.api_caller(&parts.headers).await?;
-        let offered = offered(parts)?;
+        let browser = auth.browser(&parts.headers);
+        let offered = match ticket_of(parts)? {
+            Some(offered) => offered,
+            None if caller.has_key() => Offered::Nothing,
+            None => auth.offered_by_cookie(&browser, &parts.method).await?,
+        };
         let open = match caller {
             Caller::Key(_) => Ok(()),
             Caller::Nobody => auth.is_open(side, parts).await?,
@@ -131,7 +159,9 @@ impl Visitor {
         };
         // Nothing behind a visitor looks at the fields again.
         let headers = std::mem::take(&mut parts.headers);
-        Ok(Self { auth: auth.clone(), caller, offered, open, headers, base, peer, client })
+        let auth = auth.clone();
+        let is_safe = is_safe_method(parts.method.as_str());
+        Ok(Self { auth, browser, caller, offered, open, is_safe, headers, base, peer, client })
     }
 
     /// The tenant for which the visitor may do what needs `scope`.
@@ -145,7 +175,10 @@ impl Visitor {
             Caller::Nobody => match (&self.offered, &self.open) {
                 (Offered::Bad(bad), _) => Err((*bad).into()),
                 (_, Ok(())) => Ok(self.auth.config.default_tenant.clone()),
-                (Offered::Ticket(..), Err(_)) => Err(Refusal::not_granted(scope)),
+                (Offered::Ticket(..) | Offered::Session(_), Err(_)) => {
+                    Err(Refusal::not_granted(scope))
+                }
+                (Offered::Withheld, Err(_)) => Err(Refusal::cookie_alone()),
                 (Offered::Nothing, Err(refusal)) => Err(refusal.clone()),
             },
         }
@@ -207,8 +240,9 @@ impl Visitor {
         }
         let (ticket, ends) = match &self.offered {
             Offered::Ticket(ticket, text) if ticket.task == id => {
-                (text.as_deref(), Some(ticket.expires_at))
+                (Some(text.as_str()), Some(ticket.expires_at))
             }
+            Offered::Session(session) => (None, session.task(id).map(|joined| joined.expires_at)),
             _ => (None, None),
         };
         let until = ends.filter(|_| !has_right(action));
@@ -220,7 +254,47 @@ impl Visitor {
         };
         let (may_cancel, may_retry) = (links(Action::Cancel), links(Action::Retry));
         let viewer = Viewer { base: self.base.as_deref(), ticket, may_cancel, may_retry };
-        Ok(Seen { task, viewer, until })
+        let right = match (&self.offered, grants) {
+            _ if has_right(action) || !matches!(sight.access, Access::Ticket) => Right::Own,
+            (Offered::Session(_), Some(grants)) => Right::Session(grants),
+            (_, grants) => grants.map_or(Right::Own, Right::Ticket),
+        };
+        let (read, cancel, retry) = (may(Action::Read), may(Action::Cancel), may(Action::Retry));
+        let grants = Grants { read, cancel, retry };
+        Ok(Seen { task, right, grants, viewer, until })
+    }
+
+    /// The right to see a task, as a session may keep it: that of the ticket, or what the ticket of
+    /// the task's 202 gave.
+    ///
+    /// # Errors
+    /// When the visitor does not see the task, or nobody follows it by ticket.
+    pub(crate) async fn right_to(&self, id: TaskId) -> Result<Joined, Refusal> {
+        let seen = self.task(id, Action::Read).await?;
+        let usual = session::right_to(&seen.task)?.ok_or_else(|| {
+            let why = "the task is not followed by ticket, but by a key or by being its caller";
+            Refusal::new(&codes::FORBIDDEN).because(why).about(id)
+        })?;
+        Ok(match &self.offered {
+            Offered::Ticket(ticket, _) if ticket.task == id => {
+                Joined::new(id, ticket.grants, ticket.expires_at)
+            }
+            Offered::Session(session) => session.task(id).cloned().unwrap_or(usual),
+            _ => usual,
+        })
+    }
+
+    /// Whether a ticket came along with the call, other than by a session.
+    pub(crate) fn has_ticket(&self) -> bool {
+        matches!(self.offered, Offered::Ticket(..))
+    }
+
+    /// Whether a page of our own origin made a call about the browser's session.
+    ///
+    /// # Errors
+    /// When it did not, or nobody knows.
+    pub(crate) fn is_meant(&self) -> Result<(), Refusal> {
+        self.browser.is_same_origin.then_some(()).ok_or_else(Refusal::cookie_alone)
     }
 
     /// Whether the task is one of those that the visitor's key, or its
@@ -237,14 +311,24 @@ impl Visitor {
         }
     }
 
-    /// What a ticket, or being the caller that the task is bound to, grants; `None` without either.
+    /// What a ticket, a session, or being the caller that the task is bound to, grants; `None` without
+    /// any of them.
     fn grants(&self, task: &Task, access: &Access, grants: Grants) -> Option<Grants> {
-        if let Offered::Ticket(ticket, _) = &self.offered
-            && let Some(grants) = ticket.grants_on(task, access)
-        {
-            return Some(grants);
-        }
+        let given = match &self.offered {
+            Offered::Ticket(ticket, _) => ticket.grants_on(task, access),
+            Offered::Session(session) if matches!(access, Access::Ticket) => {
+                session.task(task.spec.id).map(|joined| joined.grants)
+            }
+            Offered::Session(_) | Offered::Nothing | Offered::Bad(_) | Offered::Withheld => None,
+        };
         match access {
+            _ if given.is_some() => given,
+            // Nor does the upstream's own cookie say more than ours.
+            Access::Caller { field, .. }
+                if header::COOKIE == *field.as_str() && !self.may_be_meant() =>
+            {
+                None
+            }
             Access::Caller { field, mac: Some(mac) } => {
                 let sent = self.auth.mac.of_field(&self.headers, field)?;
                 aws_lc_rs::constant_time::verify_slices_are_equal(&sent, mac).ok()?;
@@ -254,14 +338,26 @@ impl Visitor {
         }
     }
 
+    /// Whether whoever sits before the browser can have meant the call: it changes nothing, or a page of
+    /// our own origin made it.
+    fn may_be_meant(&self) -> bool {
+        self.is_safe || self.browser.is_same_origin
+    }
+
     /// What somebody is told about a task that is not there for them.
     fn missing(&self, id: TaskId) -> Refusal {
         match &self.offered {
             Offered::Ticket(ticket, _) if ticket.task == id => {
                 Refusal::new(&codes::TASK_GONE).about(id)
             }
+            Offered::Session(session) if session.task(id).is_some() => {
+                Refusal::new(&codes::TASK_GONE).about(id)
+            }
             Offered::Bad(bad) if !self.caller.has_key() => (*bad).into(),
-            Offered::Ticket(..) | Offered::Bad(_) => Refusal::new(&codes::TASK_NOT_FOUND).about(id),
+            Offered::Ticket(..) | Offered::Session(_) | Offered::Bad(_) => {
+                Refusal::new(&codes::TASK_NOT_FOUND).about(id)
+            }
+            Offered::Withheld => Refusal::cookie_alone().about(id),
             Offered::Nothing => match &self.open {
                 Ok(()) => Refusal::new(&codes::TASK_NOT_FOUND).about(id),
                 Err(refusal) => refusal.clone(),
@@ -337,20 +433,31 @@ impl Auth {
     }
 
     /// The ticket of a request: of several places the first that has one.
-    fn offered(&self, parts: &request::Parts) -> Result<Offered, Refusal> {
+    fn offered(&self, parts: &request::Parts) -> Result<Option<Offered>, Refusal> {
         if let Some(offered) = self.offered_by_field(parts) {
-            return Ok(offered);
+            return Ok(Some(offered));
         }
-        if let Some(token) = params::first(&parts.uri, "ticket")? {
-            return Ok(self.judge(&token, true));
-        }
-        let cookie = cookie(&parts.headers);
-        Ok(cookie.map_or(Offered::Nothing, |token| self.judge(token, false)))
+        let token = params::first(&parts.uri, "ticket")?;
+        Ok(token.map(|token| self.judge(&token)))
     }
 
     fn offered_by_field(&self, parts: &request::Parts) -> Option<Offered> {
         let token = bearer(&parts.headers)?;
-        (!token.starts_with(super::KEY_PREFIX)).then(|| self.judge(token, true))
+        (!token.starts_with(super::KEY_PREFIX)).then(|| self.judge(token))
+    }
+
+    /// What the cookie of a browser stands for. This is the one place that decides whether it
+    /// counts: a call that changes something must come from a page of our own origin.
+    async fn offered_by_cookie(
+        &self,
+        browser: &Browser,
+        method: &Method,
+    ) -> Result<Offered, Refusal> {
+        if browser.has_cookie() && !is_safe_method(method.as_str()) && !browser.is_same_origin {
+            return Ok(Offered::Withheld);
+        }
+        let session = self.session(browser).await?;
+        Ok(session.map_or(Offered::Nothing, Offered::Session))
     }
 
     /// Whether a query has a ticket of ours, ended or not.
@@ -361,18 +468,11 @@ impl Auth {
         params::every(uri, "ticket").is_ok_and(|tokens| tokens.iter().any(is_ours))
     }
 
-    /// What a token is. `rides` says whether links are to carry it on: not one of a cookie, which a
-    /// page may be kept from reading.
-    fn judge(&self, token: &str, rides: bool) -> Offered {
+    /// What a token is.
+    fn judge(&self, token: &str) -> Offered {
         match verify(&self.signing.keys(), token, self.engine.now()) {
-            Ok(ticket) => Offered::Ticket(ticket, rides.then(|| token.to_owned())),
+            Ok(ticket) => Offered::Ticket(ticket, token.to_owned()),
             Err(bad) => Offered::Bad(bad),
         }
     }
-}
-
-fn cookie(headers: &HeaderMap) -> Option<&str> {
-    let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
-    let mut cookies = lines.flat_map(|line| line.split(';'));
-    cookies.find_map(|cookie| cookie.trim().strip_prefix(COOKIE)?.strip_prefix('='))
 }

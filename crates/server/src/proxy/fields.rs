@@ -2,16 +2,15 @@
 
 use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName,
-    HeaderValue, REFERER, TRANSFER_ENCODING, UPGRADE, VIA,
+    HeaderValue, REFERER, SET_COOKIE, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::{Method, Version};
 use relais_api::fields;
 use relais_engine::headers::{folded, is_hop_by_hop, is_own, named_by_connection};
 
 use super::source::{self, Source};
+use crate::auth::cookie;
 
-/// The cookie of Relais itself.
-const OWN_COOKIE: &[u8] = b"__Host-relais";
 /// Fields that Relais writes itself.
 const MADE_ANEW: [HeaderName; 4] = [HOST, EXPECT, CONTENT_LENGTH, FORWARDED];
 
@@ -46,7 +45,7 @@ pub(crate) fn of_request(headers: &HeaderMap, source: &Source, prefer: PreferIs)
             continue;
         }
         let value = if name == COOKIE {
-            without_own_cookie(value)
+            cookie::without_own(value)
         } else if name == fields::PREFER && prefer == PreferIs::Ours {
             without_own_preferences(value)
         } else {
@@ -87,9 +86,23 @@ pub(crate) fn clean_response(headers: &mut HeaderMap, method: &Method, has_body:
     for name in names {
         headers.remove(name);
     }
+    remove_own_cookies(headers);
     // HEAD says what GET would have; else the length is that of the body that is sent.
     if is_coded || (!has_body && method != Method::HEAD) {
         headers.remove(CONTENT_LENGTH);
+    }
+}
+
+/// The session of a browser is begun by Relais alone.
+fn remove_own_cookies(headers: &mut HeaderMap) {
+    let lines = headers.get_all(SET_COOKIE);
+    if lines.iter().any(|line| cookie::is_own(line.as_bytes())) {
+        let others: Vec<_> =
+            lines.iter().filter(|line| !cookie::is_own(line.as_bytes())).cloned().collect();
+        headers.remove(SET_COOKIE);
+        for line in others {
+            headers.append(SET_COOKIE, line);
+        }
     }
 }
 
@@ -176,22 +189,6 @@ fn has_ticket(address: &HeaderValue) -> bool {
     let Some((path, query)) = address.split_once('?') else { return false };
     path.contains("/v1/tasks/task_")
         && query.split('&').any(|parameter| parameter.starts_with("ticket="))
-}
-
-/// A `Cookie` without that of Relais; `None` when nothing is left.
-pub(crate) fn without_own_cookie(value: &HeaderValue) -> Option<HeaderValue> {
-    let is_own = |pair: &&[u8]| {
-        let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
-        name.trim_ascii() == OWN_COOKIE
-    };
-    let mut pairs = value.as_bytes().split(|byte| *byte == b';');
-    if !pairs.clone().any(|pair| is_own(&pair)) {
-        return Some(value.clone());
-    }
-    let others: Vec<_> =
-        pairs.by_ref().filter(|pair| !is_own(pair)).map(<[u8]>::trim_ascii).collect();
-    let left = others.join(&b"; "[..]);
-    if left.is_empty() { None } else { HeaderValue::from_bytes(&left).ok() }
 }
 
 /// A `Prefer` without the preferences that Relais acts on; `None` when nothing is left.
@@ -290,7 +287,7 @@ mod tests {
         assert_eq!(passed(&fields, PreferIs::Ours), ours);
         let theirs = passed(&fields, PreferIs::Theirs);
         assert_eq!(theirs[3].1, "respond-async, return=minimal, wait=5, x=\"a, b\"");
-        let gone = [("cookie", "__Host-relais=secret"), ("prefer", "wait=5")];
+        let gone = [("cookie", "__Host-relais=secret; relais=x"), ("prefer", "wait=5")];
         assert_eq!(passed(&gone, PreferIs::Ours), []);
     }
 

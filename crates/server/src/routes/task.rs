@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use http::header::{CACHE_CONTROL, ETAG, VARY};
+use http::header::{CACHE_CONTROL, ETAG, SET_COOKIE, VARY};
 use http::{HeaderValue, StatusCode, Uri};
 use relais_api::why::{Reason, WaitingFor};
 use relais_api::{Why, codes, fields};
 use relais_core::outcome::PauseScope;
-use relais_core::{State as Life, Task, limits};
+use relais_core::{State as Life, Task, TaskId, limits};
 use relais_engine::{Estimate, Obstacle, document};
 
 use crate::answer::accepted::set_pace;
@@ -75,9 +75,21 @@ pub(super) async fn read(
     } else {
         whole(&app, &task, &seen.viewer, estimate, form)?
     };
+    let joins = match form {
+        // Where no session can be begun the page is as good, by its ticket.
+        Form::Html(_) => join(&app, &visitor, id).await.unwrap_or_default(),
+        Form::Json => None,
+    };
     let headers = response.headers_mut();
+    if let Some(cookie) = joins {
+        headers.insert(SET_COOKIE, cookie);
+    }
     headers.insert(ETAG, tag);
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    let kept = match form {
+        Form::Html(_) => "no-store",
+        Form::Json => "private, no-cache",
+    };
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(kept));
     headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Language"));
     set_pace(&app.engine, &task, estimate, headers);
     if let Some(wait) = wait {
@@ -86,6 +98,15 @@ pub(super) async fn read(
         headers.insert(fields::PREFERENCE_APPLIED, applied);
     }
     Ok(response)
+}
+
+/// A page that one of our own origin leads to by a ticket joins the browser's session: it needs the
+/// ticket no more. To one that a foreign link leads to a button does, if the person wants it.
+async fn join(app: &App, visitor: &Visitor, id: TaskId) -> Result<Option<HeaderValue>, Refusal> {
+    if !visitor.has_ticket() || visitor.is_meant().is_err() {
+        return Ok(None);
+    }
+    app.auth.join(&visitor.browser, visitor.right_to(id).await?).await
 }
 
 fn whole(

@@ -16,7 +16,7 @@ async fn the_request_arrives_as_it_was_sent_but_for_what_belongs_to_hops() {
                   connection: keep-alive, x-hop\r\nx-hop: 1\r\nte: trailers\r\n\
                   proxy-authorization: secret\r\nrelais-lease: x\r\nrelais-label: a=b\r\n\
                   x-forwarded-for: 6.6.6.6\r\nforwarded: for=6.6.6.6\r\n\
-                  cookie: a=1; __Host-relais=secret\r\nvia: 1.0 before\r\n\
+                  cookie: a=1; __Host-relais=secret; relais=secret\r\nvia: 1.0 before\r\n\
                   traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n\
                   tracestate: x=1\r\n";
     let _client = house.send(&post("/a%20b?c=d&e", fields)).await;

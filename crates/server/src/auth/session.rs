@@ -1,0 +1,286 @@
+//! Sessions of browsers: the id that a cookie carries, and what is done with the session that it names.
+//!
+//! The cookie is `rs_` and base64url of these bytes, numbers with the highest byte first:
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 1 | the version of this form |
+//! | 4 | the name of the key that signed it |
+//! | 16 | the id: random |
+//! | 16 | the first half of the HMAC of all of these for [`Purpose::Session`] |
+//!
+//! The store knows the session by that HMAC, whole, and not its id: whoever reads the store cannot tell
+//! the cookie. What we did not sign is refused before the store is asked, and never adopted. An older key
+//! goes on naming the sessions that began under it; with the key they end.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::{HeaderMap, HeaderValue};
+use relais_core::{Joined, Session, SessionOp, SessionReply, Task, TaskId, Timestamp};
+use relais_engine::{Access, envelope};
+
+use super::cookie::{Jar, is_same_origin};
+use super::signing::{KeyId, MAC_BYTES, Purpose, SigningKeys};
+use super::{Auth, ticket};
+use crate::answer::problem::Refusal;
+
+const PREFIX: &str = "rs_";
+const VERSION: u8 = 1;
+const CLAIMS_BYTES: usize = 21;
+const RAW_BYTES: usize = CLAIMS_BYTES + MAC_BYTES;
+const TEXT_BYTES: usize = PREFIX.len() + (RAW_BYTES * 4).div_ceil(3);
+
+/// The name of a session: the cookie's text, and what the store calls it.
+#[derive(Clone, PartialEq, Eq)]
+struct SessionId {
+    text: String,
+    mac: [u8; 32],
+}
+
+impl std::fmt::Debug for SessionId {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The text is a secret.
+        out.debug_struct("SessionId").finish_non_exhaustive()
+    }
+}
+
+impl SessionId {
+    /// That of a new session, with 128 bits that nobody can guess.
+    fn new(keys: &SigningKeys, bits: u128) -> Self {
+        let mut claims = [VERSION; CLAIMS_BYTES];
+        claims[1..5].copy_from_slice(&keys.newest().to_be_bytes());
+        claims[5..].copy_from_slice(&bits.to_be_bytes());
+        let mac = keys.sign_whole(Purpose::Session, &claims);
+        let mut raw = [0; RAW_BYTES];
+        raw[..CLAIMS_BYTES].copy_from_slice(&claims);
+        raw[CLAIMS_BYTES..].copy_from_slice(&mac[..MAC_BYTES]);
+        let mut text = String::with_capacity(TEXT_BYTES);
+        text.push_str(PREFIX);
+        URL_SAFE_NO_PAD.encode_string(raw, &mut text);
+        Self { text, mac }
+    }
+
+    /// What a cookie says, if we wrote it. A version or a key that is not known takes as long as a
+    /// wrong signature.
+    fn read(keys: &SigningKeys, text: &str) -> Option<Self> {
+        let coded = text.strip_prefix(PREFIX).filter(|_| text.len() == TEXT_BYTES)?;
+        let mut raw = [0; RAW_BYTES.next_multiple_of(3)];
+        let len = URL_SAFE_NO_PAD.decode_slice(coded, &mut raw).ok()?;
+        let (claims, signature) = raw[..len].split_first_chunk::<CLAIMS_BYTES>()?;
+        let key = KeyId::from_be_bytes(claims[1..5].try_into().expect("four bytes"));
+        let mac = keys.verify_whole(key, Purpose::Session, claims, signature.try_into().ok()?)?;
+        (claims[0] == VERSION).then(|| Self { text: text.to_owned(), mac })
+    }
+}
+
+/// A browser, as far as one of its requests tells.
+#[derive(Debug, Clone)]
+pub(crate) struct Browser {
+    /// How it keeps our cookie, if it would.
+    jar: Option<Jar>,
+    /// The session that its cookie names, which may have ended.
+    id: Option<SessionId>,
+    /// Whether a page of our own origin sent the request.
+    pub(crate) is_same_origin: bool,
+}
+
+impl Browser {
+    /// Whether it has a cookie that we wrote.
+    #[must_use]
+    pub(crate) const fn has_cookie(&self) -> bool {
+        self.id.is_some()
+    }
+}
+
+/// The right to a task that its tickets give, as far as a browser may have it by a session; `None` for
+/// one that is not followed by ticket.
+///
+/// # Errors
+/// When the task's context cannot be read.
+pub(crate) fn right_to(task: &Task) -> Result<Option<Joined>, Refusal> {
+    let sight = envelope::context_of(task)?.sight;
+    let is_by_ticket = matches!(sight.access, Access::Ticket);
+    let right = Joined::new(task.spec.id, sight.grants, ticket::end_of(task));
+    Ok(is_by_ticket.then_some(right))
+}
+
+impl Auth {
+    /// The browser that sent these fields. Reads nothing from the store.
+    #[must_use]
+    pub(crate) fn browser(&self, headers: &HeaderMap) -> Browser {
+        let jar = Jar::of(&self.config, headers);
+        let text = jar.and_then(|jar| jar.read(headers));
+        Browser {
+            jar,
+            id: text.and_then(|text| SessionId::read(&self.signing.keys(), text)),
+            is_same_origin: is_same_origin(&self.config, headers),
+        }
+    }
+
+    /// Its session as it is now.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) async fn session(&self, browser: &Browser) -> Result<Option<Session>, Refusal> {
+        match &browser.id {
+            Some(id) => Ok(self.engine.session(id.mac).await?),
+            None => Ok(None),
+        }
+    }
+
+    /// Lets a browser follow a task by its session; one that has none, or whose session has ended, is
+    /// given a new one, with an id that nobody knew before. Answers the `Set-Cookie`, or `None`
+    /// where the browser would not keep it.
+    ///
+    /// # Errors
+    /// When there are too many sessions, or the store cannot be written.
+    pub(crate) async fn join(
+        &self,
+        browser: &Browser,
+        joined: Joined,
+    ) -> Result<Option<HeaderValue>, Refusal> {
+        let Some(jar) = browser.jar else { return Ok(None) };
+        if let Some(id) = &browser.id
+            && let Some(line) = self.joins(jar, id, SessionOp::Join(joined.clone())).await?
+        {
+            return Ok(Some(line));
+        }
+        let id = SessionId::new(&self.signing.keys(), self.engine.chance().bits());
+        self.joins(jar, &id, SessionOp::Begin(joined)).await
+    }
+
+    async fn joins(
+        &self,
+        jar: Jar,
+        id: &SessionId,
+        op: SessionOp,
+    ) -> Result<Option<HeaderValue>, Refusal> {
+        Ok(match self.engine.change_session(id.mac, op).await? {
+            SessionReply::Joined { ends_at } => {
+                Some(jar.keeps(&id.text, ends_at.since(self.engine.now())))
+            }
+            _ => None,
+        })
+    }
+
+    #[expect(dead_code, reason = "pages that return to their own address come next")]
+    /// From now on, and until then, the navigation that made a task may be attached to it, once: its
+    /// page shows the end. Whether that is so.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub(crate) async fn open_mark(
+        &self,
+        browser: &Browser,
+        task: TaskId,
+        until: Timestamp,
+    ) -> Result<bool, Refusal> {
+        let op = SessionOp::OpenMark { task, until };
+        Ok(self.change(browser, op).await? == SessionReply::Done)
+    }
+
+    #[expect(dead_code, reason = "pages that return to their own address come next")]
+    /// The task that a navigation is attached to, if the page of that task returns to its own
+    /// address: by the HMAC of its method, target and caller. It is attached this once.
+    ///
+    /// # Errors
+    /// When the store cannot be read or written.
+    pub(crate) async fn use_mark(
+        &self,
+        browser: &Browser,
+        request: [u8; 32],
+    ) -> Result<Option<TaskId>, Refusal> {
+        // Most navigations return to no task: they cost a read, and no turn of the writer.
+        let now = self.engine.now();
+        let session = self.session(browser).await?;
+        if !session.is_some_and(|session| session.has_mark(request, now)) {
+            return Ok(None);
+        }
+        match self.change(browser, SessionOp::UseMark { request }).await? {
+            SessionReply::Attached(task) => Ok(Some(task)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The browser is no longer to follow a task.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub(crate) async fn forget(&self, browser: &Browser, task: TaskId) -> Result<(), Refusal> {
+        self.change(browser, SessionOp::Forget(task)).await.map(drop)
+    }
+
+    /// Its session ends. Answers the `Set-Cookie` that takes the cookie back.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub(crate) async fn forget_all(
+        &self,
+        browser: &Browser,
+    ) -> Result<Option<HeaderValue>, Refusal> {
+        self.change(browser, SessionOp::ForgetAll).await?;
+        Ok(browser.jar.map(Jar::forgets))
+    }
+
+    async fn change(&self, browser: &Browser, op: SessionOp) -> Result<SessionReply, Refusal> {
+        match &browser.id {
+            Some(id) => Ok(self.engine.change_session(id.mac, op).await?),
+            None => Ok(SessionReply::Nothing),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys() -> SigningKeys {
+        SigningKeys::of(&[(7, b"the newest key"), (6, b"an older one")])
+    }
+
+    #[test]
+    fn a_cookie_of_ours_is_read_back_and_the_store_cannot_tell_it() {
+        let id = SessionId::new(&keys(), 42);
+        assert_eq!(SessionId::read(&keys(), &id.text), Some(id.clone()));
+        assert_ne!(SessionId::new(&keys(), 43).mac, id.mac);
+        let raw = URL_SAFE_NO_PAD.decode(&id.text[3..]).unwrap();
+        assert!(!id.mac.windows(16).any(|part| part == &raw[5..21]), "the id is not in it");
+        assert!(!format!("{id:?}").contains(&id.text[5..]));
+    }
+
+    #[test]
+    fn no_bit_of_a_cookie_can_be_changed_and_nothing_else_is_one() {
+        let id = SessionId::new(&keys(), 42);
+        let raw = URL_SAFE_NO_PAD.decode(&id.text[3..]).unwrap();
+        for bit in 0..raw.len() * 8 {
+            let mut raw = raw.clone();
+            raw[bit / 8] ^= 1 << (bit % 8);
+            let forged = format!("rs_{}", URL_SAFE_NO_PAD.encode(raw));
+            assert_eq!(SessionId::read(&keys(), &forged), None, "bit {bit}");
+        }
+        let (shorter, longer) = (&id.text[..id.text.len() - 1], format!("{}A", id.text));
+        for forged in ["", "rs_", shorter, &longer, &id.text[3..]] {
+            assert_eq!(SessionId::read(&keys(), forged), None, "{forged}");
+        }
+    }
+
+    #[test]
+    fn what_is_signed_for_another_purpose_names_no_session() {
+        let mut claims = [VERSION; CLAIMS_BYTES];
+        claims[1..5].copy_from_slice(&7_u32.to_be_bytes());
+        let signature = keys().sign(Purpose::Ticket, &claims);
+        let raw = [&claims[..], &signature[..]].concat();
+        let forged = format!("rs_{}", URL_SAFE_NO_PAD.encode(raw));
+        assert_eq!(SessionId::read(&keys(), &forged), None);
+    }
+
+    #[test]
+    fn an_older_key_goes_on_naming_its_sessions_and_the_newest_names_new_ones() {
+        let before = SigningKeys::of(&[(6, b"an older one")]);
+        let id = SessionId::new(&before, 42);
+        assert_eq!(SessionId::read(&keys(), &id.text), Some(id.clone()), "under the same name");
+        let next = SessionId::new(&keys(), 42);
+        assert_ne!(next.mac, id.mac);
+        assert_eq!(SessionId::read(&before, &next.text), None, "a key that is not known");
+    }
+}
