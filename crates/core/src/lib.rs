@@ -4,6 +4,7 @@
 
 #![warn(missing_docs)]
 
+pub mod attendance;
 pub mod cbor;
 pub mod event;
 pub mod failure;
@@ -24,6 +25,7 @@ pub mod task;
 pub mod time;
 pub mod version;
 
+pub use attendance::{Attendance, Grace};
 pub use event::{CancelReason, Cause, Entry, EventData, EventKind, RequeueReason};
 pub use failure::{Failure, FailureCode, LastFailure};
 pub use id::{InvalidId, LeaseToken, TaskId};

@@ -5,6 +5,7 @@
 
 mod accept;
 mod attempt;
+mod attend;
 mod hand;
 mod settle;
 mod tick;
@@ -158,8 +159,26 @@ pub enum Command {
     },
     /// Call it off.
     Cancel,
-    /// Its caller left, and its route says that such tasks are called off.
-    Abandon,
+    /// A connection of this node waits for it, streams its answer or follows it, the first of the
+    /// node: a countdown stops.
+    Attend {
+        /// The node.
+        node: u64,
+    },
+    /// The last connection of this node that attended it got what it came for, or was sent away with a
+    /// ticket: no countdown begins.
+    LetGo {
+        /// The node.
+        node: u64,
+    },
+    /// The last connection of this node that attended it broke, or the node is dead: where no other node
+    /// has one, the countdown begins.
+    Leave {
+        /// The node.
+        node: u64,
+    },
+    /// Somebody asked how it stands: a countdown that runs begins anew.
+    Ask,
     /// Run it again.
     Retry {
         /// Forget the checkpoint.
@@ -170,6 +189,9 @@ pub enum Command {
         /// Since when a server has been there without a break, as whoever ticks knows. The silence of a
         /// holder before that says nothing of it.
         here_since: Timestamp,
+        /// Since when whoever left could come back, to this server or to another, without a break. A
+        /// countdown lasts a whole grace from then on.
+        open_since: Timestamp,
         /// Drawn in `0.0..1.0`.
         jitter: f64,
     },
@@ -246,6 +268,10 @@ pub fn step(
     if task.life.early().is_some() && step.life.early().is_none() {
         step.drops.push(BodyKind::Early);
     }
+    // What is over is waited for no more.
+    if step.life.status().is_terminal() {
+        step.life.attendance = None;
+    }
     Ok(step)
 }
 
@@ -274,9 +300,16 @@ fn decide(draft: Draft<'_>, command: Command, policy: &Policy) -> Result<Step, R
         }
         Command::Crash { nonce, gone, jitter } => settle::crash(draft, nonce, gone, jitter, policy),
         Command::Cancel => hand::cancel(draft, CancelReason::Requested),
-        Command::Abandon => hand::cancel(draft, CancelReason::Abandoned),
+        Command::Attend { node } => attend::attend(draft, node),
+        Command::LetGo { node } => attend::let_go(draft, node),
+        Command::Leave { node } => attend::leave(draft, node),
+        Command::Ask => attend::ask(draft),
         Command::Retry { from_start } => hand::retry(draft, from_start),
-        Command::Tick { here_since, jitter } => tick::tick(draft, here_since, jitter, policy),
+        Command::Tick { here_since, open_since, jitter } => {
+            attend::tick(draft, open_since, here_since, |draft| {
+                tick::tick(draft, here_since, jitter, policy)
+            })
+        }
     }
 }
 

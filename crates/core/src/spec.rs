@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use minicbor::{Decode, Encode};
 
+use crate::attendance::Grace;
 use crate::id::TaskId;
 use crate::limits;
 use crate::name::{LaneKey, QueueName, TenantName};
@@ -126,6 +127,9 @@ pub struct Spec {
     #[n(16)]
     #[cbor(default)]
     pub purpose: Purpose,
+    /// How long it goes on once everybody who attended it has left; `None` goes on in any case.
+    #[n(17)]
+    pub grace: Option<Grace>,
 }
 
 impl Spec {

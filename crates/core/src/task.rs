@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use minicbor::{Decode, Encode};
 
+use crate::attendance::Attendance;
 use crate::event::CancelReason;
 use crate::failure::{Failure, LastFailure};
 use crate::lease::{Holder, Lease};
@@ -314,6 +315,11 @@ pub struct Life {
     /// Where it stands.
     #[n(12)]
     pub state: State,
+    /// Who waits for it, or until when somebody may come back: where its spec has a grace, and while
+    /// it is not terminal. `None` if nobody has come, or all have got what they came for.
+    #[n(13)]
+    #[cbor(with = "crate::cbor::optional", has_nil)]
+    pub attendance: Option<Attendance>,
 }
 
 impl Life {
@@ -339,6 +345,30 @@ impl Life {
         match self.lease()?.holder {
             Holder::Relais { epoch } => Some(epoch),
             Holder::Worker { .. } => None,
+        }
+    }
+
+    /// The nodes with connections that attend it, as far as that matters: see [`Attendance`].
+    #[must_use]
+    pub fn attended_by(&self) -> &[u64] {
+        match &self.attendance {
+            Some(Attendance::By(nodes)) => nodes,
+            Some(Attendance::Until(_)) | None => &[],
+        }
+    }
+
+    /// Whether everybody has left it, and its grace runs.
+    #[must_use]
+    pub const fn is_left(&self) -> bool {
+        self.abandon_at().is_some()
+    }
+
+    /// When it is canceled, because everybody has left, unless somebody comes before.
+    #[must_use]
+    pub const fn abandon_at(&self) -> Option<Timestamp> {
+        match &self.attendance {
+            Some(Attendance::Until(at)) => Some(*at),
+            Some(Attendance::By(_)) | None => None,
         }
     }
 
@@ -403,11 +433,12 @@ pub struct Task {
 }
 
 impl Task {
-    /// When time alone will change something: the end of a lease, a deadline, the end of retention.
+    /// When time alone will change something: the end of a lease, a deadline, the end of retention, the
+    /// end of the grace.
     #[must_use]
     pub fn due_at(&self) -> Timestamp {
         let life = &self.life;
-        match &life.state {
+        let due_at = match &life.state {
             State::Queued { .. } => life.deadline,
             State::Running { lease, .. } => lease.until.min(life.deadline),
             State::Waiting { until, .. } => (*until).min(life.deadline),
@@ -416,7 +447,16 @@ impl Task {
                 Some(lease) => lease.until,
                 None => at.plus(self.spec.retention),
             },
-        }
+        };
+        life.abandon_at().map_or(due_at, |at| due_at.min(at))
+    }
+
+    /// The same task, whose first connection waits at a node from before it was accepted. Nothing is
+    /// noted of one that goes on in any case.
+    #[must_use]
+    pub fn attended_from_the_start(mut self, node: u64) -> Self {
+        self.life.attendance = self.spec.grace.map(|_| Attendance::By(vec![node]));
+        self
     }
 
     /// Whose share of its queue it takes now: that of its source, until it is terminal.

@@ -98,5 +98,7 @@ fn submission(queue: QueueName, input: &'static str) -> Result<Submission, Box<d
             sight: Sight { access: Access::Key, grants: Grants::default() },
         },
         source: None,
+        grace: None,
+        is_attended: false,
     })
 }

@@ -151,10 +151,15 @@ impl Engine {
                 let changed = Changed { task: *task, started_at: None, entries, pos, effects };
                 self.publish(&changed);
                 self.propose_alarm(changed.task.due_at());
+                self.go_on_attending(&changed.task);
                 self.stop_if_told(&changed.task);
                 self.wake_for(&changed.task, ends);
             }
             What::Freed(task) => self.wake_for(&task, true),
+            What::Left(task) => {
+                self.propose_alarm(task.due_at());
+                self.go_on_attending(&task);
+            }
             What::Erased(task) => self.make_erasure_known(&task),
             What::Queue(tenant, queue, change) => {
                 self.inner().known.admit(&tenant, &queue);
@@ -211,6 +216,7 @@ impl Engine {
         tracing::warn!("other nodes did more than is kept: reading all anew");
         self.read_settings().await?;
         self.inner().learned.note_secret();
+        self.attend_anew();
         let own = Filter { held_by: Some(self.inner().node), limit: PAGE, ..Filter::default() };
         let mut after = None;
         loop {

@@ -15,6 +15,7 @@ use relais_store::{
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::attendance::Attendances;
 use crate::changes::Learned;
 use crate::clock::{Chance, Clock};
 use crate::coalesce::Coalescer;
@@ -83,6 +84,7 @@ pub(crate) struct Inner {
     pub(crate) pauses: Pauses,
     pub(crate) running: Running,
     pub(crate) coalescer: Coalescer,
+    pub(crate) attendances: Attendances,
     caller: Caller,
     /// The number of this node: the leases of its attempts name it.
     pub(crate) node: u64,
@@ -123,6 +125,7 @@ impl Engine {
             pauses: Pauses::default(),
             running: Running::default(),
             coalescer: Coalescer::default(),
+            attendances: Attendances::default(),
             caller: Caller::new(config.upstream_tls.clone()),
             node,
             format: AtomicU32::new(FORMAT),
@@ -141,6 +144,9 @@ impl Engine {
         // What comes from here on is learned as a change.
         engine.inner.learned.skip_to(engine.store().last_pos().await?);
         let nodes = engine.beat(NODE_ALIVE_FOR).await?;
+        if nodes.living > 1 {
+            engine.be_open_before();
+        }
         engine.read_settings().await?;
         if nodes.was_ahead {
             engine.bound_leases().await?;
@@ -148,6 +154,8 @@ impl Engine {
         engine.wake_pools(None).await?;
         let follower = engine.clone();
         engine.inner.tracker.spawn(async move { follower.follow_changes().await });
+        let teller = engine.clone();
+        engine.inner.tracker.spawn(async move { teller.keep_attendance().await });
         let keeper = engine.clone();
         engine.inner.tracker.spawn(async move { keeper.keep_time().await });
         Ok(engine)
@@ -304,14 +312,6 @@ impl Engine {
         self.step(Some(tenant), id, Command::Cancel).await
     }
 
-    /// The same for a task whose caller has left it.
-    ///
-    /// # Errors
-    /// See [`Engine::cancel`].
-    pub async fn abandon(&self, tenant: &TenantName, id: TaskId) -> Result<Stepped, EngineError> {
-        self.step(Some(tenant), id, Command::Abandon).await
-    }
-
     /// Runs a failed or canceled task again. `Reply::Nothing` if it is not terminal.
     ///
     /// # Errors
@@ -461,6 +461,7 @@ impl Engine {
             self.tell(changed);
         }
         self.propose_alarm(task.due_at());
+        self.go_on_attending(task);
         for effect in &changed.effects {
             match effect {
                 Effect::Wake { at } => self.wake(&Pool::of(task), *at),

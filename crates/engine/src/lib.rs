@@ -4,6 +4,7 @@
 //! [`dispatcher`] (who starts what, when), [`timekeeper`] (what time does), [`execute`] (how an attempt
 //! runs), [`feed`] (how followers learn of it), [`document`] (what they are shown), [`drain`] (how it ends). Not here: the HTTP interface, SQL, the rules themselves.
 
+mod attendance;
 mod changes;
 pub mod clock;
 mod coalesce;
@@ -27,6 +28,7 @@ mod timekeeper;
 pub mod upstream;
 mod work;
 
+pub use attendance::Attending;
 pub use clock::{
     Chance, Clock, Gap, LOOK_EVERY, ManualClock, SeededChance, Sleep, SystemChance, SystemClock,
 };

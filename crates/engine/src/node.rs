@@ -3,8 +3,9 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use relais_core::limits::NODE_ALIVE_FOR;
 use relais_core::{Command, Gone};
-use relais_store::{Beat, FORMAT, Filter, Nodes};
+use relais_store::{Attended, Beat, FORMAT, Filter, Nodes};
 
 use crate::engine::{Engine, EngineError};
 
@@ -15,8 +16,12 @@ impl Engine {
         let own = self.inner().node;
         let beat = Beat { node: own, format: FORMAT, now: self.now(), alive_for };
         let head = self.store().last_pos().await?;
+        let begun = self.elapsed();
         let nodes = self.store().beat(beat).await?;
         self.inner().format.store(nodes.format, Ordering::Release);
+        if self.inner().attendances.beaten(begun) >= NODE_ALIVE_FOR {
+            self.attend_anew();
+        }
         let learned = &self.inner().learned;
         if nodes.living <= 1 {
             learned.be_alone();
@@ -29,12 +34,18 @@ impl Engine {
         Ok(nodes)
     }
 
-    /// Takes back the attempts that a dead node left behind. What could not be taken back is named
-    /// again at the next sign of life.
+    /// Takes back the attempts that a dead node left behind, and strikes it off the tasks that its
+    /// connections attended: they broke with it. What could not be taken back is named again at the next
+    /// sign of life.
     async fn take_back(&self, node: u64) {
+        let attended = Filter { attended: Some(Attended::By(node)), ..Filter::default() };
+        let left = self.step_each(attended, usize::MAX, |_| Some(Command::Leave { node })).await;
+        if let Err(error) = left {
+            tracing::warn!(%error, "could not note that the clients of a process that died are gone");
+        }
         let held = Filter { held_by: Some(node), ..Filter::default() };
-        let taken_back = self.step_leased(held, usize::MAX, |lease| {
-            let (nonce, jitter) = (lease.nonce, self.chance().unit());
+        let taken_back = self.step_each(held, usize::MAX, |task| {
+            let (nonce, jitter) = (task.life.lease()?.nonce, self.chance().unit());
             Some(Command::Crash { nonce, gone: Gone::Died, jitter })
         });
         match taken_back.await {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use relais_core::{
-    BodyKind, Credentials, Deadline, LaneKey, Policy, Priority, Purpose, QueueName, RequestLine,
-    Runner, Source, Spec, Task, TaskId, TenantName, Timestamp, limits,
+    BodyKind, Credentials, Deadline, Grace, LaneKey, Policy, Priority, Purpose, QueueName,
+    RequestLine, Runner, Source, Spec, Task, TaskId, TenantName, Timestamp, limits,
 };
 use relais_store::{Accept, Body, Commit, Committed, Data, Idempotency, Kept, Place, Rejected};
 
@@ -54,6 +54,10 @@ pub struct Submission {
     pub context: Context,
     /// Whose share of the queue it takes; `None` is bounded by the queue alone.
     pub source: Option<Source>,
+    /// How long it goes on once everybody who attended it has left; `None` goes on in any case.
+    pub grace: Option<Grace>,
+    /// Whether a connection of this node waits for it: see [`Engine::attend_accepted`].
+    pub is_attended: bool,
 }
 
 /// The claim of an idempotency key, given or implied.
@@ -227,8 +231,12 @@ impl Engine {
             source: submission.source,
             request: submission.request,
             purpose: submission.purpose,
+            grace: submission.grace,
         };
-        let (task, entry) = relais_core::accept(spec, credentials, has_checkpoint);
+        let (mut task, entry) = relais_core::accept(spec, credentials, has_checkpoint);
+        if submission.is_attended {
+            task = task.attended_from_the_start(self.inner().node);
+        }
         let idempotency = submission.idempotency.map(|claim| Idempotency {
             scope: claim.scope,
             fingerprint: claim.fingerprint,

@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use relais_core::limits::{NODE_ALIVE_FOR, NODE_BEAT_EVERY};
-use relais_core::{Command, Lease, Reply, State, Status, Task, TaskId, Timestamp};
-use relais_store::{Commit, Committed, DueQuery, Filter, Pool, StepOf, StoreError};
+use relais_core::{Command, Reply, State, Status, Task, TaskId, Timestamp};
+use relais_store::{Attended, Commit, Committed, DueQuery, Filter, Pool, StepOf, StoreError};
 use tokio::sync::Notify;
 
 use crate::clock::{Gap, LOOK_EVERY};
@@ -25,7 +25,7 @@ use crate::measure::meters::Meters;
 const TICKS_MAX: usize = 256;
 /// How often followers and desks that nobody uses are forgotten.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
-/// Tasks read in one page where leases are looked for.
+/// Tasks read in one page where leases, or countdowns, are looked for.
 const LEASES_PAGE: usize = 500;
 /// Pages of failed and of canceled tasks, newest first, in which holders that were told to stop are looked
 /// for after a leap of time: they stop soon, and all that ended is kept for days.
@@ -40,6 +40,8 @@ pub(crate) struct Alarm {
     pools: Mutex<BTreeSet<(Timestamp, Pool)>>,
     /// Since when this process has been there without a break, milliseconds.
     here_since_ms: AtomicI64,
+    /// Since when clients could come back without a break, to this process or to another, milliseconds.
+    open_since_ms: AtomicI64,
     /// The machine's time was set, and what waits was not yet reckoned anew.
     has_leapt: AtomicBool,
     /// What is due could not be looked for.
@@ -53,6 +55,7 @@ impl Default for Alarm {
             earlier: Notify::new(),
             pools: Mutex::default(),
             here_since_ms: AtomicI64::new(i64::MAX),
+            open_since_ms: AtomicI64::new(i64::MAX),
             has_leapt: AtomicBool::new(false),
             trouble: Trouble::default(),
         }
@@ -89,6 +92,12 @@ impl Engine {
 
     fn be_here_since(&self, now: Timestamp) {
         self.inner().alarm.here_since_ms.store(now.as_ms(), Ordering::Release);
+        self.inner().alarm.open_since_ms.store(now.as_ms(), Ordering::Release);
+    }
+
+    /// Others were there while this process was not: whoever left could come back to them.
+    pub(crate) fn be_open_before(&self) {
+        self.inner().alarm.open_since_ms.store(i64::MIN, Ordering::Release);
     }
 
     /// Runs until the engine stops.
@@ -298,7 +307,8 @@ impl Engine {
     }
 
     /// A lease is a duration: those of a clock that was ahead end a whole lease from now on. So do those
-    /// of holders whose task is over and that have not stopped yet: they use a slot.
+    /// of holders whose task is over and that have not stopped yet: they use a slot. A countdown is one,
+    /// too.
     pub(crate) async fn bound_leases(&self) -> Result<(), EngineError> {
         let now = self.now();
         for (status, pages_max) in [
@@ -307,21 +317,22 @@ impl Engine {
             (Status::Canceled, ENDED_PAGES_MAX),
         ] {
             let held = Filter { status: Some(status), ..Filter::default() };
-            let bound = self.step_leased(held, pages_max, |lease| {
-                lease.is_beyond(now).then(|| self.tick_command())
+            let bound = self.step_each(held, pages_max, |task| {
+                task.life.lease()?.is_beyond(now).then(|| self.tick_command())
             });
             bound.await?;
         }
+        let left = Filter { attended: Some(Attended::NoMore), ..Filter::default() };
+        self.step_each(left, usize::MAX, |_| Some(self.tick_command())).await?;
         Ok(())
     }
 
-    /// Takes the steps that `command_of` names for leases of tasks that a filter means; answers how
-    /// many.
-    pub(crate) async fn step_leased(
+    /// Takes the steps that `command_of` names for tasks that a filter means; answers how many.
+    pub(crate) async fn step_each(
         &self,
         of: Filter,
         pages_max: usize,
-        command_of: impl Fn(&Lease) -> Option<Command>,
+        command_of: impl Fn(&Task) -> Option<Command>,
     ) -> Result<usize, EngineError> {
         let mut count = 0;
         let mut after = None;
@@ -331,7 +342,7 @@ impl Engine {
             let steps: Vec<_> = page
                 .tasks
                 .iter()
-                .filter_map(|task| Some(self.step_of(task, None, command_of(task.life.lease()?)?)))
+                .filter_map(|task| Some(self.step_of(task, None, command_of(task)?)))
                 .collect();
             if !steps.is_empty() {
                 count += steps.len();
@@ -366,6 +377,8 @@ impl Engine {
     fn tick_command(&self) -> Command {
         let here_since_ms = self.inner().alarm.here_since_ms.load(Ordering::Acquire);
         let here_since = Timestamp::from_ms(here_since_ms);
-        Command::Tick { here_since, jitter: self.chance().unit() }
+        let open_since_ms = self.inner().alarm.open_since_ms.load(Ordering::Acquire);
+        let open_since = Timestamp::from_ms(open_since_ms);
+        Command::Tick { here_since, open_since, jitter: self.chance().unit() }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use relais_core::outcome::SAFE_METHODS;
-use relais_core::{Grants, LaneKey, OptionName, QueueName, TenantName, limits};
+use relais_core::{Grace, Grants, LaneKey, OptionName, QueueName, TenantName, limits};
 
 use crate::auth::is_loopback;
 use crate::connection::tls::TlsFiles;
@@ -208,8 +208,8 @@ pub struct Route {
     pub access: RouteAccess,
     /// What its tickets grant.
     pub grants: Grants,
-    /// Whether a task is canceled when the caller that waits for it hangs up.
-    pub cancel_on_abandon: bool,
+    /// How long after its last client has left a task is canceled; `None` lets it go on.
+    pub abandon: Option<Grace>,
     /// Options that a caller may set by header: `delay`, `run-at`, `priority`,
     /// `lane`, `deadline`, `label`.
     pub allow: Vec<OptionName>,
@@ -343,7 +343,7 @@ impl Route {
             idempotent: None,
             access: RouteAccess::Ticket,
             grants: Grants { read: true, cancel: false, retry: false },
-            cancel_on_abandon: false,
+            abandon: None,
             allow: OptionName::BY_FIELD.to_vec(),
             report: false,
             upstream_host: HostHeader::usual_for(upstream),

@@ -5,7 +5,6 @@
 //! task), `handover` (how long its client waits), `answer` (what it gets). Not
 //! here: Relais' own paths.
 
-mod abandon;
 mod answer;
 mod caller;
 pub(crate) mod check;
@@ -28,12 +27,11 @@ use axum::response::Response;
 use http::Request;
 use relais_api::codes;
 use relais_core::{Task, TaskId};
-use relais_engine::{Engine, EngineError, Submission, Submitted};
+use relais_engine::{Attending, Engine, EngineError, Submission, Submitted};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use self::abandon::Abandon;
 use self::check::RouteProblem;
 use self::handover::{Ears, Waiting};
 use self::mode::{Patience, Way, way};
@@ -222,12 +220,12 @@ impl FrontDoor {
             is_over: false,
             again_at: None,
         });
-        let cancels = waits && route.cancel_on_abandon;
-        if cancels {
+        if waits && route.abandon.is_some() {
             peer.be_patient(Duration::ZERO);
         }
-        let submitting = submit(&app.engine, id, submission, cancels);
-        let (submitted, abandon) = submitting.await.map_err(Refusal::internal)?;
+        let submission = Submission { is_attended: waits, ..submission };
+        let submitting = submit(&app.engine, id, submission);
+        let (submitted, attending) = submitting.await.map_err(Refusal::internal)?;
         let submitted = submitted.map_err(|error| {
             refuse_submission(&app.engine, &submitter.tenant, &route.queue, error)
         })?;
@@ -244,7 +242,7 @@ impl FrontDoor {
         };
         let way_back = WayBack::to(&task, route, &submitter, method);
         drop(task);
-        waiting.answer(&way_back, id, ears, abandon).await
+        waiting.answer(&way_back, id, ears, attending).await
     }
 }
 
@@ -254,18 +252,17 @@ fn submit(
     engine: &Engine,
     id: TaskId,
     submission: Submission,
-    cancels: bool,
-) -> JoinHandle<(Result<Submitted, EngineError>, Abandon)> {
+) -> JoinHandle<(Result<Submitted, EngineError>, Attending)> {
     let engine = engine.clone();
-    let tenant = submission.tenant.clone();
+    let is_attended = submission.is_attended;
     tokio::spawn(async move {
         let submitted = engine.submit(id, submission).await;
-        // Dropped with the rest of what nobody came for, it cancels.
-        let abandon = match &submitted {
-            Ok(Submitted::New(..)) if cancels => Abandon::cancels(&engine, &tenant, id),
-            _ => Abandon::goes_on(),
+        // Dropped with the rest of what nobody came for, it says that its client has left.
+        let attending = match &submitted {
+            Ok(Submitted::New(task, _)) if is_attended => engine.attend_accepted(task),
+            _ => Attending::default(),
         };
-        (submitted, abandon)
+        (submitted, attending)
     })
 }
 

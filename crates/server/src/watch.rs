@@ -4,6 +4,7 @@
 //! Read in this order: `cursor` (what a follower does next: the only decisions), `follower` (one that
 //! waits), `stream` (one whose events are written to a client, in a form), `sse` (the form).
 
+pub(crate) mod asking;
 pub(crate) mod cursor;
 pub(crate) mod estimate;
 pub(crate) mod follower;

@@ -163,6 +163,7 @@ fn submission(lane: usize) -> Commit {
         source: None,
         purpose: relais_core::Purpose::Client,
         request: None,
+        grace: None,
     };
     let (task, entry) = accept(spec, Credentials::None, false);
     Commit::Accept(Box::new(Accept {

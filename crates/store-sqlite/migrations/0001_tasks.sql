@@ -133,6 +133,17 @@ create table early (
 ) strict;
 create index early_tenant on early (tenant_id);
 
+-- Which nodes have connections that attend a task, and which tasks nobody attends any more: their grace
+-- runs. Only of tasks that are canceled when all have left.
+create table attended (
+  node integer not null,
+  id blob not null,
+  primary key (node, id)
+) strict, without rowid;
+create table countdown (
+  id blob primary key
+) strict, without rowid;
+
 create table label (
   tenant_id integer not null,
   key text not null,

@@ -85,6 +85,7 @@ impl Scribe<'_> {
         for (kind, body) in &accept.bodies {
             self.put_body(n, *kind, body)?;
         }
+        self.note_attendance(spec.id, None, &accept.task.life)?;
         let tenant = self.ledger.tenant_id(queue);
         for (key, value) in &spec.labels {
             let label = params![tenant, key, value, codec::id_bytes(spec.id)];

@@ -51,6 +51,9 @@ impl Scribe<'_> {
         };
         drop(rows);
         self.conn.prepare_cached(sql::SET_ASIDE)?.execute([n])?;
+        for statement in [sql::SET_ASIDE_ATTENDED, sql::SET_ASIDE_COUNTDOWN] {
+            self.conn.prepare_cached(statement)?.execute([codec::id_bytes(id)])?;
+        }
         let home = self.ledger.home(&mut self.hot, line)?;
         self.ledger.shift(home, n, Some(before), Some(after));
         Ok(Some(id))

@@ -23,7 +23,7 @@ use crate::ledger::Phase;
 use crate::list;
 use crate::open::{OpenError, check_identity, connect_reader};
 use crate::read;
-use crate::row::{TaskRow, rank_of};
+use crate::row::{TaskRow, rank_of, task_of};
 use crate::session;
 use crate::sql;
 use counts::Counts;
@@ -161,7 +161,7 @@ pub(crate) fn check(path: &Path, is_deep: bool) -> Result<Report, OpenError> {
     }
     report.tasks = list::counts(conn)?.iter().sum();
     if is_deep {
-        let mut look = Look { conn, path: view.held.path(), report };
+        let mut look = Look { conn, path: view.held.path(), report, attending: 0 };
         look.whole()?;
         report = look.report;
     }
@@ -184,6 +184,8 @@ struct Look<'a> {
     conn: &'a Connection,
     path: &'a Path,
     report: Report,
+    /// Nodes that attend tasks, as those say, less the rows that say so.
+    attending: i64,
 }
 
 impl Look<'_> {
@@ -191,6 +193,10 @@ impl Look<'_> {
         self.tree()?;
         let mut counts = Counts::read(self.conn)?;
         self.each(sql::CHECK_TASKS, "a task", |look, row| look.task(row, &mut counts))?;
+        self.each(sql::CHECK_ATTENDED, "who attends a task", Self::attended)?;
+        if self.attending != 0 {
+            self.report.blame("tasks are attended, and no row says so".to_owned());
+        }
         self.each(sql::CHECK_EVENTS, "an event", Self::event)?;
         self.each(sql::CHECK_BODIES, "a body", Self::body)?;
         self.each(sql::CHECK_SESSIONS, "a session", |look, row| {
@@ -281,15 +287,29 @@ impl Look<'_> {
             ("marks", (column("apart")?, column("holds")?) == (standing.apart(), holds)),
             ("early result", early.as_deref() == has_early && is_stored == has_early.is_some()),
             ("node", column("node")? == standing.node),
+            ("grace", row.get::<_, bool>("is_left")? == task.life.is_left()),
             ("log", column("seq")? == i64::try_from(task.life.version).ok()),
         ];
         counts.add(&read);
+        self.attending += i64::try_from(task.life.attended_by().len()).expect("nodes are few");
         let wrong: Vec<&str> =
             demands.into_iter().filter(|(_, is_so)| !is_so).map(|(what, _)| what).collect();
         if wrong.is_empty() {
             Ok(())
         } else {
             Err(Fault::damaged(format!("{id} is stored with another {}", wrong.join(", "))))
+        }
+    }
+
+    fn attended(&mut self, row: &Row<'_>) -> Result<(), Fault> {
+        let id = codec::id_of(row.get_ref(0)?.as_blob()?)?;
+        let node = row.get::<_, i64>(1)?.cast_unsigned();
+        self.attending -= 1;
+        match task_of(row, 2) {
+            Ok(task) if task.life.attended_by().contains(&node) => Ok(()),
+            // It was named already.
+            Err(Fault::Task { .. }) => Ok(()),
+            _ => Err(Fault::damaged(format!("{id} is not attended by the node that a row names"))),
         }
     }
 

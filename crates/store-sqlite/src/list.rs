@@ -9,7 +9,7 @@
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 
 use relais_core::{QueueName, Status, Task, TaskId, TenantName};
-use relais_store::{Filter, Page};
+use relais_store::{Attended, Filter, Page};
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row};
 
@@ -165,6 +165,14 @@ fn ways(
         let held = vec![Value::Integer(node.cast_signed())];
         return Ok(Some(vec![Way::new(sql::LIST_HELD, held)]));
     }
+    match filter.attended {
+        Some(Attended::By(node)) => {
+            let node = vec![Value::Integer(node.cast_signed())];
+            return Ok(Some(vec![Way::new(sql::LIST_ATTENDED, node)]));
+        }
+        Some(Attended::NoMore) => return Ok(Some(vec![Way::new(sql::LIST_LEFT, Vec::new())])),
+        None => {}
+    }
     scope.map_or(Ok(None), |scope| scope.ways(conn, statuses(filter)))
 }
 
@@ -290,8 +298,9 @@ impl Search<'_> {
     /// Whether there is more than a page, by ways that are many, or sort.
     fn is_costly(&self) -> bool {
         let filter = self.filter;
-        let Some(scope) = self.scope.filter(|_| (&filter.label, filter.held_by) == (&None, None))
-        else {
+        let is_found =
+            filter.label.is_some() || filter.held_by.is_some() || filter.attended.is_some();
+        let Some(scope) = self.scope.filter(|_| !is_found) else {
             return false;
         };
         let sorts = [Status::Queued, Status::Running].map(|status| scope.count(status) > 0);
@@ -364,6 +373,7 @@ impl Search<'_> {
         };
         let is_of_lane = filter.lane.is_none() || filter.lane == task.spec.lane;
         let is_held = filter.held_by.is_none() || filter.held_by == task.life.held_by();
-        Ok((is_of_lane && is_held).then_some(task))
+        let is_attended = filter.attended.is_none_or(|attended| attended.fits(&task.life));
+        Ok((is_of_lane && is_held && is_attended).then_some(task))
     }
 }

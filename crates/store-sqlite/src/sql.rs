@@ -87,6 +87,11 @@ hot! {
     early_count = "select (select count(*) from early where tenant_id = ?1 limit 1),
         (select count(*) from early limit 1) limit 1";
 
+    attended_insert = "insert into attended (node, id) values (?1, ?2)";
+    attended_delete = "delete from attended where node = ?1 and id = ?2";
+    countdown_insert = "insert into countdown (id) values (?1)";
+    countdown_delete = "delete from countdown where id = ?1";
+
     label_insert = "insert or ignore into label (tenant_id, key, value, id) values (?1, ?2, ?3, ?4)";
     label_delete = "delete from label where tenant_id = ?1 and key = ?2 and value = ?3 and id = ?4";
 
@@ -163,9 +168,10 @@ pub(crate) const TASK_STATUS: &str = "select status from task where id = ?1 limi
 // Nodes.
 
 pub(crate) const NODES: &str = "select id, format, beat_at, dead_at from node limit -1";
-pub(crate) const NODES_HOLDING: &str =
-    "select distinct node from task where node is not null limit -1";
-pub(crate) const NODE_HOLDS: &str = "select 1 from task where node = ?1 limit 1";
+pub(crate) const NODES_HOLDING: &str = "select distinct node from task where node is not null
+    union select distinct node from attended limit -1";
+pub(crate) const NODE_HOLDS: &str = "select 1 from task where node = ?1
+    union all select 1 from attended where node = ?1 limit 1";
 pub(crate) const NODES_CLEAR: &str = "delete from node";
 pub(crate) const NODE_INSERT: &str = "insert into node (id, format, beat_at, dead_at)
     values (?1, ?2, ?3, ?4)";
@@ -178,6 +184,8 @@ pub(crate) const READ_STRANGE: &str = "select id, lane_id, status, phase, place,
     from task where n = ?1 limit 1";
 pub(crate) const SET_ASIDE: &str = "update task set phase = 4, place = null, sched_at = null,
     holds = null, node = null, due_at = 9223372036854775807 where n = ?1";
+pub(crate) const SET_ASIDE_ATTENDED: &str = "delete from attended where id = ?1";
+pub(crate) const SET_ASIDE_COUNTDOWN: &str = "delete from countdown where id = ?1";
 pub(crate) const READ_ASIDE: &str = "select id from task where status in (0, 1, 2, 3, 4, 5)
     and due_at = 9223372036854775807 and phase = 4 limit ?1";
 
@@ -330,6 +338,12 @@ pub(crate) const LIST_APART: &str = "select id from task
 /// What a node holds.
 pub(crate) const LIST_HELD: &str = "select id from task
     where node = ?3 and id < ?1 order by id desc limit ?2";
+/// What connections of a node attend.
+pub(crate) const LIST_ATTENDED: &str = "select id from attended
+    where node = ?3 and id < ?1 order by id desc limit ?2";
+/// What nobody attends any more.
+pub(crate) const LIST_LEFT: &str = "select id from countdown
+    where id < ?1 order by id desc limit ?2";
 /// Those with a status, of whatever pool: all of them are sorted.
 pub(crate) const LIST_FEW: &str = "select id, pool_id from task indexed by task_due
     where status = ?3 and id < ?1 order by id desc limit ?2";
@@ -371,9 +385,12 @@ pub(crate) const CHECK_TASKS: &str =
     spec, life, id, status, pool_id, due_at, apart, holds, event.seq as seq, node,
     (select tenant.name from early join tenant on tenant.id = tenant_id
         where early.n = task.n limit 1) as early,
-    exists (select 1 from body where key = task.n * 8 + 4 limit 1) as has_early
+    exists (select 1 from body where key = task.n * 8 + 4 limit 1) as has_early,
+    exists (select 1 from countdown where countdown.id = task.id limit 1) as is_left
     from task left join event on event.pos = last_pos and event.n = task.n
     order by task.n limit -1";
+pub(crate) const CHECK_ATTENDED: &str = "select attended.id, attended.node, spec, life
+    from attended left join task on task.id = attended.id limit -1";
 pub(crate) const CHECK_EVENTS: &str =
     "select event.pos, event.n, event.prev, event.data, event.seq,
     before.n, before.seq, event.leap, far.n, far.seq
@@ -387,6 +404,7 @@ pub(crate) const CHECK_STRAYS: &str = "select 'event ' || pos from event
         where n not in (select n from task limit -1)
     union all select 'body ' || key from body where key / 8 not in (select n from task limit -1)
     union all select 'early result ' || n from early where n not in (select n from task limit -1)
+    union all select 'a countdown' from countdown where id not in (select id from task limit -1)
     union all select 'a label' from label where id not in (select id from task limit -1)
     union all select 'a key' from idem
         where gone_at is null and id not in (select id from task limit -1) limit 100";

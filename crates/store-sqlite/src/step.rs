@@ -65,6 +65,29 @@ impl Scribe<'_> {
         Ok(())
     }
 
+    /// What connections of each node attend, and what nobody attends any more, is found by an index.
+    pub(crate) fn note_attendance(
+        &mut self,
+        id: TaskId,
+        before: Option<&Life>,
+        after: &Life,
+    ) -> Result<(), Fault> {
+        let id = codec::id_bytes(id);
+        let (old, new) = (before.map_or(&[][..], Life::attended_by), after.attended_by());
+        for node in old.iter().filter(|node| !new.contains(node)) {
+            self.hot.attended_delete.execute(params![node.cast_signed(), id])?;
+        }
+        for node in new.iter().filter(|node| !old.contains(node)) {
+            self.hot.attended_insert.execute(params![node.cast_signed(), id])?;
+        }
+        match (before.is_some_and(Life::is_left), after.is_left()) {
+            (false, true) => _ = self.hot.countdown_insert.execute([id])?,
+            (true, false) => _ = self.hot.countdown_delete.execute([id])?,
+            (true, true) | (false, false) => {}
+        }
+        Ok(())
+    }
+
     fn tenant_of(&mut self, row: &TaskRow) -> Result<i64, Fault> {
         let home = self.home(row)?;
         let pool = self.ledger.lanes.line(home).pool;
@@ -81,9 +104,11 @@ impl Scribe<'_> {
     ) -> Result<Stepped, Fault> {
         let started_at = row.task.life.started_at();
         self.note_early(&row, &step.life)?;
+        self.note_attendance(row.task.spec.id, Some(&row.task.life), &step.life)?;
+        let noted = What::beside_the_log(&row.task.life, &step);
         let pos = self.change(&mut row, step.life, &step.entries, now)?;
-        if step.entries.is_empty() && !step.effects.is_empty() {
-            self.note(What::Freed(Box::new(row.task.clone())));
+        if let Some(what) = noted {
+            self.note(what(Box::new(row.task.clone())));
         }
         if step.reply == Reply::Done {
             let (dropped, kept): (Vec<_>, Vec<_>) =

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use relais_core::{Entry, QueueName, Task, TenantName, limits};
+use relais_core::{Entry, Life, QueueName, Step, Task, TenantName, limits};
 use tokio::sync::watch;
 
 use crate::commit::QueueChange;
@@ -27,12 +27,30 @@ pub enum What {
     Entry(Box<Task>, Entry),
     /// The holder of a task that is over has stopped: its slot is free, and no log says so.
     Freed(Box<Task>),
+    /// A countdown of a task begins, or goes on anew, which no log says: others must know when it is due,
+    /// and whoever still attends it says so again.
+    Left(Box<Task>),
     /// A task was forgotten: as it was.
     Erased(Box<Task>),
     /// A setting of a queue.
     Queue(TenantName, QueueName, QueueChange),
     /// A named value was put or removed.
     Secret(String),
+}
+
+impl What {
+    /// What a step did that is in no log, but concerns other nodes. `before` is the life before it.
+    #[must_use]
+    pub fn beside_the_log(before: &Life, step: &Step) -> Option<fn(Box<Task>) -> Self> {
+        if !step.entries.is_empty() {
+            return None;
+        }
+        if !step.effects.is_empty() {
+            return Some(Self::Freed);
+        }
+        let until = step.life.abandon_at();
+        (until.is_some() && until != before.abandon_at()).then_some(Self::Left as fn(_) -> _)
+    }
 }
 
 /// The answer to whoever asks what was committed after a position.

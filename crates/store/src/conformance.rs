@@ -173,6 +173,8 @@ macro_rules! conformance {
                 the_format_of_a_store_is_the_lowest_of_the_living
                 a_clock_that_was_set_back_is_noticed
                 what_a_dead_node_held_is_found_among_thousands
+                what_a_node_attends_is_found_by_its_number
+                a_dead_node_that_attends_tasks_is_named
             }
             bodies {
                 every_byte_comes_back

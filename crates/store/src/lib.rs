@@ -30,7 +30,8 @@ pub use growing::{GrowingAnswer, GrowingAnswers, Growth, Shown, ShownAs, Watched
 pub use memory::MemoryStore;
 pub use node::{Beat, NodeRow, Nodes, Roll};
 pub use query::{
-    Disk, EventQuery, Figures, Filter, Health, Logged, Page, Place, QueueStats, Queues, Waiting,
+    Attended, Disk, EventQuery, Figures, Filter, Health, Logged, Page, Place, QueueStats, Queues,
+    Waiting,
 };
 use relais_core::{BodyKind, QueueName, Session, Task, TaskId, TenantName};
 pub use row::FORMAT;

@@ -25,7 +25,7 @@ pub struct Beat {
 /// What a node learns when it gives a sign of life.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Nodes {
-    /// Nodes that are dead and hold attempts: told to everybody until nothing is held. A store that
+    /// Nodes that are dead and hold attempts, or attend tasks: told to everybody until nothing is held. A store that
     /// one process at a time owns names all nodes of the process before at once.
     pub dead: Vec<u64>,
     /// The newest format that every living node reads: nothing newer may be written.
@@ -65,8 +65,8 @@ impl Roll {
         self.nodes.iter().map(|(node, row)| (*node, *row))
     }
 
-    /// Takes a sign of life. `holds` says whether a node holds attempts: one that is dead and holds
-    /// none is forgotten, once there was a later sign of life than its last.
+    /// Takes a sign of life. `holds` says whether a node holds attempts or attends tasks: one that is dead
+    /// and does neither is forgotten, once there was a later sign of life than its last.
     ///
     /// # Errors
     /// That of `holds`.

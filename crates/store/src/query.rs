@@ -1,7 +1,9 @@
 //! What is read: pages, logs, counts.
 
 use relais_core::lane::Bucket;
-use relais_core::{Entry, LaneKey, Policy, QueueName, Status, Task, TaskId, TenantName, Timestamp};
+use relais_core::{
+    Entry, LaneKey, Life, Policy, QueueName, Status, Task, TaskId, TenantName, Timestamp,
+};
 
 /// Which tasks to list. Every member narrows.
 #[derive(Debug, Clone, Default)]
@@ -19,10 +21,32 @@ pub struct Filter {
     pub lane: Option<LaneKey>,
     /// Only those of which this node holds a lease. Found without looking at others.
     pub held_by: Option<u64>,
+    /// Only those that are attended so. Found without looking at others.
+    pub attended: Option<Attended>,
     /// Only those accepted before this one (the cursor of the page before).
     pub after: Option<TaskId>,
     /// At most as many.
     pub limit: usize,
+}
+
+/// How a task is attended: see [`Attendance`](relais_core::Attendance).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attended {
+    /// By connections of this node.
+    By(u64),
+    /// By nobody any more: its grace runs.
+    NoMore,
+}
+
+impl Attended {
+    /// Whether a task is attended so.
+    #[must_use]
+    pub fn fits(self, life: &Life) -> bool {
+        match self {
+            Self::By(node) => life.attended_by().contains(&node),
+            Self::NoMore => life.is_left(),
+        }
+    }
 }
 
 /// A page of tasks, newest first: by falling id, so that the cursor may be a task that is gone.

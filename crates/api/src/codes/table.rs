@@ -7,10 +7,10 @@ use super::codes;
 codes! {
     ABANDONED = "abandoned", 409, retryable {
         "The caller left and the task was canceled";
-        "The caller hung up before the answer was there, and the route cancels such tasks \
-         (`abandon = \"cancel\"`).";
+        "All who waited for the answer hung up before it was there, nobody came back in time, and the \
+         route cancels such tasks (`abandon = \"cancel\"` or `\"cancel after …\"`).";
         "Send the request again, or retry the task by hand. To let tasks go on without their \
-         caller, set `abandon = \"continue\"`.";
+         caller, set `abandon = \"continue\"`, or give it more time to come back.";
         "The request was stopped because the caller left.";
         "La demande a été arrêtée, car l'appelant est parti.";
     }

@@ -25,6 +25,7 @@ pub fn accept(spec: Spec, credentials: Credentials, has_checkpoint: bool) -> (Ta
         settled_by: None,
         last_failure: None,
         state: State::Queued { run_at: spec.run_at },
+        attendance: None,
     };
     (Task { spec: Arc::new(spec), life }, entry)
 }

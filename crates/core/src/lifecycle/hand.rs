@@ -7,13 +7,18 @@ use crate::lease::Lease;
 use crate::refusal::Refused;
 use crate::task::{Credentials, State};
 
-pub(super) fn cancel(mut draft: Draft<'_>, reason: CancelReason) -> Result<Step, Refused> {
+pub(super) fn cancel(draft: Draft<'_>, reason: CancelReason) -> Result<Step, Refused> {
     let holder: Option<Lease> = match &draft.task.life.state {
         State::Canceled { .. } => return Ok(draft.replying(Reply::Nothing)),
         State::Succeeded { .. } | State::Failed { .. } => return Err(Refused::AlreadyTerminal),
         State::Running { lease, .. } => Some(draft.told_to_stop(lease)),
         State::Queued { .. } | State::Waiting { .. } => None,
     };
+    Ok(call_off(draft, reason, holder))
+}
+
+/// Ends a task that is not terminal; `holder` has not stopped yet.
+pub(super) fn call_off(mut draft: Draft<'_>, reason: CancelReason, holder: Option<Lease>) -> Step {
     let at = draft.step.life.updated_at.max(draft.now);
     if let Some(lease) = &holder {
         draft.step.effects.push(Effect::Abort { nonce: lease.nonce });
@@ -23,7 +28,7 @@ pub(super) fn cancel(mut draft: Draft<'_>, reason: CancelReason) -> Result<Step,
     erase_credentials(&mut draft);
     draft.log(EventData::Canceled { reason });
     draft.wake_now();
-    Ok(draft.done())
+    draft.done()
 }
 
 pub(super) fn retry(mut draft: Draft<'_>, from_start: bool) -> Result<Step, Refused> {

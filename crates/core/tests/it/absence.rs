@@ -9,7 +9,7 @@ use crate::world::*;
 const SPAN_MS: i64 = 30_000;
 
 fn tick(here_since: i64) -> Command {
-    Command::Tick { here_since: at(here_since), jitter: 1.0 }
+    Command::Tick { here_since: at(here_since), open_since: Timestamp::MIN, jitter: 1.0 }
 }
 
 /// A task whose only attempt was leased at 0, for [`SPAN`].

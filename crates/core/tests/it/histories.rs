@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use relais_core::{
-    BodyKind, Command, Credentials, Effect, EventKind, Gone, Lease, Progress, Refused, Reply,
-    Runner, State, Step, Task, limits, step,
+    BodyKind, CancelReason, Command, Credentials, Effect, EventData, EventKind, Gone, Grace, Lease,
+    Progress, Refused, Reply, Runner, State, Step, Task, limits, step,
 };
 
 use crate::world::*;
@@ -31,7 +31,10 @@ enum Said {
     Crash,
     Free,
     Cancel,
-    Abandon,
+    Attend(u64),
+    LetGo(u64),
+    Leave(u64),
+    Ask,
     Retry(bool),
     Tick,
 }
@@ -48,7 +51,10 @@ fn said() -> impl Strategy<Value = Said> {
         2 => Just(Said::Crash),
         1 => Just(Said::Free),
         1 => Just(Said::Cancel),
-        1 => Just(Said::Abandon),
+        2 => (0..3_u64).prop_map(Said::Attend),
+        1 => (0..3_u64).prop_map(Said::LetGo),
+        2 => (0..3_u64).prop_map(Said::Leave),
+        1 => Just(Said::Ask),
         2 => any::<bool>().prop_map(Said::Retry),
         4 => Just(Said::Tick),
     ]
@@ -80,10 +86,13 @@ fn born() -> impl Strategy<Value = Task> {
         1 => limits::EVENTS_PROGRESS_MAX - 4..limits::EVENTS_PROGRESS_MAX,
         1 => limits::EVENTS_MAX - 20..limits::EVENTS_MAX - 4,
     ];
-    (runner, credentials, version, prop_oneof![Just(0), Just(1_000_000_u64)]).prop_map(
-        |(runner, credentials, version, retention)| {
+    let grace = prop_oneof![Just(None), Just(Some(Grace::ZERO)), Just(Grace::of(ms(9_000)))];
+    let retention = prop_oneof![Just(0), Just(1_000_000_u64)];
+    (runner, credentials, version, retention, grace).prop_map(
+        |(runner, credentials, version, retention, grace)| {
             let mut spec = spec(runner);
             spec.retention = ms(retention);
+            spec.grace = grace;
             let mut task = relais_core::accept(spec, credentials, false).0;
             task.life.version = version;
             task
@@ -136,7 +145,10 @@ impl History {
             Said::Crash => Command::Crash { nonce, gone: Gone::Silent, jitter: 0.5 },
             Said::Free => Command::Free { nonce },
             Said::Cancel => Command::Cancel,
-            Said::Abandon => Command::Abandon,
+            Said::Attend(node) => Command::Attend { node },
+            Said::LetGo(node) => Command::LetGo { node },
+            Said::Leave(node) => Command::Leave { node },
+            Said::Ask => Command::Ask,
             Said::Retry(from_start) => Command::Retry { from_start },
             Said::Tick => TICK,
         }
@@ -156,6 +168,7 @@ impl History {
         check_counters(&before, command, &step)?;
         check_wakes(&before, &step, self.now)?;
         check_early(&before, command, &step)?;
+        check_attendance(&before, command, &step, self.now)?;
         self.task.life = step.life.clone();
         if matches!(command, Command::Tick { .. }) {
             self.check_alarm(&step)?;
@@ -222,7 +235,10 @@ fn fence_of(command: &Command) -> Option<u128> {
         Command::Spoil { nonce, .. } => *nonce,
         Command::Start { .. }
         | Command::Cancel
-        | Command::Abandon
+        | Command::Attend { .. }
+        | Command::LetGo { .. }
+        | Command::Leave { .. }
+        | Command::Ask
         | Command::Retry { .. }
         | Command::Tick { .. } => None,
     }
@@ -268,6 +284,43 @@ fn check_early(before: &Task, command: &Command, step: &Step) -> Result<(), Test
     let nonce = |lease: Option<&Lease>| lease.map(|lease| lease.nonce);
     let is_same_lease = nonce(before.life.lease()) == nonce(step.life.lease());
     prop_assert!(has.is_none() || is_same_lease, "{:?}", command);
+    Ok(())
+}
+
+/// Whoever attends a task is never canceled by a countdown; one begins when the last of them breaks
+/// off, and lasts a grace at most. A task that goes on in any case notes nobody.
+fn check_attendance(
+    before: &Task,
+    command: &Command,
+    step: &Step,
+    now: i64,
+) -> Result<(), TestCaseError> {
+    let (old, new) = (&before.life, &step.life);
+    let Some(grace) = before.spec.grace else {
+        prop_assert_eq!(&new.attendance, &None);
+        return Ok(());
+    };
+    prop_assert!(!new.status().is_terminal() || new.attendance.is_none());
+    let mut nodes = new.attended_by().to_vec();
+    nodes.sort_unstable();
+    nodes.dedup();
+    prop_assert_eq!(nodes.len(), new.attended_by().len(), "each once");
+    let abandoned = EventData::Canceled { reason: CancelReason::Abandoned };
+    if step.entries.iter().any(|entry| entry.data == abandoned) {
+        let is_right = match (command, old.abandon_at()) {
+            (Command::Leave { node }, None) => grace == Grace::ZERO && old.attended_by() == [*node],
+            (Command::Tick { .. }, Some(until)) => until <= at(now),
+            _ => false,
+        };
+        prop_assert!(is_right, "{:?} {:?}", command, old.attendance);
+    }
+    if old.abandon_at() != new.abandon_at()
+        && let Some(until) = new.abandon_at()
+    {
+        prop_assert!(until <= at(now).plus(grace.span()), "{:?}", command);
+        let is_left = matches!(command, Command::Leave { node } if old.attended_by() == [*node]);
+        prop_assert!(is_left || old.abandon_at().is_some(), "{:?}", command);
+    }
     Ok(())
 }
 

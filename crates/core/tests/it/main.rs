@@ -2,6 +2,7 @@
 
 mod absence;
 mod failures;
+mod grace;
 mod histories;
 mod limits;
 mod table;

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use relais_core::{
-    BodyKind, CancelReason, Command, Credentials, Effect, Failure, FailureCode, Gone, Progress,
-    Reply, Runner, Settled, Settlement, State, Status, Step, Task, step,
+    Attendance, BodyKind, CancelReason, Command, Credentials, Effect, Failure, FailureCode, Gone,
+    Grace, Progress, Reply, Runner, Settled, Settlement, State, Status, Step, Task, step,
 };
 
 use crate::world::*;
@@ -21,6 +21,8 @@ const STALE: u128 = 2;
 const NEW: u128 = 3;
 /// The number of an early result.
 const EARLY: u128 = 4;
+/// The node of whoever comes and leaves.
+const NODE: u64 = 5;
 
 /// A representative task.
 struct Case {
@@ -82,6 +84,15 @@ fn with_early_result(mut case: Case) -> Case {
     case
 }
 
+/// Its route gives it a grace; 0 is none.
+fn graced(mut case: Case, grace: u64, attendance: Option<Attendance>) -> Case {
+    let mut spec = (*case.task.spec).clone();
+    spec.grace = Some(Grace::of(ms(grace)).unwrap_or(Grace::ZERO));
+    case.task.spec = spec.into();
+    case.task.life.attendance = attendance;
+    case
+}
+
 fn waiting(until: i64) -> State {
     State::Waiting { until: at(until), nonce: HOLDER }
 }
@@ -126,6 +137,21 @@ fn unfinished() -> Vec<Case> {
         ),
         case("the outside system is late", workers(), waiting(55_000)),
         overdue(case("its deadline has passed", workers(), waiting(90_000))),
+    ]
+}
+
+/// Tasks that are canceled when all who attended them have left.
+fn attended() -> Vec<Case> {
+    let by = |nodes: &[u64]| Some(Attendance::By(nodes.to_vec()));
+    let until = |moment| Some(Attendance::Until(at(moment)));
+    let running = |name| case(name, Runner::Workers, running(90_000));
+    vec![
+        graced(running("with a grace, which nobody attends"), 9_000, None),
+        graced(running("with a grace, attended by this node"), 9_000, by(&[NODE])),
+        graced(running("with a grace, attended by this node and another"), 9_000, by(&[NODE, 6])),
+        graced(running("left by all, who may come back"), 9_000, until(61_000)),
+        graced(running("left by all, and its grace is over"), 9_000, until(60_000)),
+        graced(running("canceled at once, attended by this node"), 0, by(&[NODE])),
     ]
 }
 
@@ -190,7 +216,10 @@ fn commands(nonce: u128) -> Vec<Command> {
         Command::Crash { nonce, gone: Gone::Silent, jitter: 1.0 },
         Command::Free { nonce },
         Command::Cancel,
-        Command::Abandon,
+        Command::Attend { node: NODE },
+        Command::LetGo { node: NODE },
+        Command::Leave { node: NODE },
+        Command::Ask,
         Command::Retry { from_start: false },
         Command::Retry { from_start: true },
         TICK,
@@ -214,7 +243,10 @@ fn name_of(command: &Command) -> (&'static str, bool) {
         Command::Spoil { nonce: Some(_), .. } => ("spoil in mid-attempt", true),
         Command::Free { .. } => ("free", true),
         Command::Cancel => ("cancel", false),
-        Command::Abandon => ("abandon", false),
+        Command::Attend { .. } => ("attend", false),
+        Command::LetGo { .. } => ("let go", false),
+        Command::Leave { .. } => ("leave", false),
+        Command::Ask => ("ask", false),
         Command::Retry { from_start: false } => ("retry", false),
         Command::Retry { from_start: true } => ("retry from start", false),
         Command::Tick { .. } => ("tick", false),
@@ -231,7 +263,7 @@ fn row_of(before: &Task, taken: &Result<Step, relais_core::Refused>) -> Row {
         Err(refused) => return [dash(), dash(), dash(), format!("*{refused}*")],
     };
     let becomes = if step.life.state == before.life.state {
-        dash()
+        attendance(before, step).map_or_else(dash, str::to_owned)
     } else if step.life.status() == before.life.status() {
         let is_lost = before.life.lease().is_some() && step.life.lease().is_none();
         let is_stored = before.life.early() != step.life.early();
@@ -251,6 +283,20 @@ fn row_of(before: &Task, taken: &Result<Step, relais_core::Refused>) -> Row {
     then.extend(step.effects.iter().map(effect));
     let or_dash = |text: String| if text.is_empty() { dash() } else { text };
     [becomes, or_dash(events), or_dash(then.join(", ")), answer(step.reply).to_owned()]
+}
+
+/// What becomes of who attends it.
+fn attendance(before: &Task, step: &Step) -> Option<&'static str> {
+    let (old, new) = (&before.life.attendance, &step.life.attendance);
+    (old != new).then_some(match new {
+        None => "attended by nobody",
+        Some(Attendance::By(nodes)) if nodes.contains(&NODE) => "attended",
+        Some(Attendance::By(_)) => "attended by the other",
+        Some(Attendance::Until(_)) if old.is_some() && before.life.abandon_at().is_some() => {
+            "countdown anew"
+        }
+        Some(Attendance::Until(_)) => "countdown",
+    })
 }
 
 fn standing(state: &State) -> String {
@@ -344,7 +390,7 @@ fn names_of(mut names: Vec<String>) -> String {
 fn document() -> String {
     let mut edges = BTreeSet::new();
     let mut tables = String::new();
-    let cases: Vec<Case> = unfinished().into_iter().chain(finished()).collect();
+    let cases: Vec<Case> = unfinished().into_iter().chain(attended()).chain(finished()).collect();
     for status in Status::ALL {
         let of_status = cases.iter().filter(|case| case.task.life.status() == status);
         write!(tables, "\n## {}\n", status.as_str()).expect("text takes everything");
@@ -385,6 +431,8 @@ How to read the tables:
   nobody has any more; *any other°* is all of these but those with a row of their own.
 - *Early result*: what a worker stored before its settle. It ends with its lease, unless the settle makes it the
   result.
+- `attend`, `let go` and `leave` are said of the connections of one node: its first that attends the task, and
+  its last, which got what it came for or broke off. The *countdown* is 9 s; `ask` is a poll.
 - The policy tries an attempt again 10 s later, 5 times in all; `report` brings progress, output and a
   checkpoint.
 ";
@@ -428,7 +476,7 @@ fn every_status_and_every_command_is_in_the_table() {
         assert!(cases().any(|case| case.task.life.status() == status), "{status:?}");
     }
     let names: BTreeSet<&str> = commands(HOLDER).iter().map(|command| name_of(command).0).collect();
-    assert_eq!(names.len(), 18, "a command with a name of its own is in the list: {names:?}");
+    assert_eq!(names.len(), 21, "a command with a name of its own is in the list: {names:?}");
 }
 
 #[test]

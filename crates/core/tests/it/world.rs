@@ -40,6 +40,7 @@ pub(crate) fn spec(runner: Runner) -> Spec {
         source: None,
         request: None,
         purpose: Purpose::Client,
+        grace: None,
     }
 }
 
@@ -57,7 +58,8 @@ pub(crate) fn policy() -> Policy {
 pub(crate) const SPAN: Duration = Duration::from_secs(30);
 
 /// Time has passed, and a server was always there.
-pub(crate) const TICK: Command = Command::Tick { here_since: Timestamp::MIN, jitter: 1.0 };
+pub(crate) const TICK: Command =
+    Command::Tick { here_since: Timestamp::MIN, open_since: Timestamp::MIN, jitter: 1.0 };
 
 pub(crate) fn lease(nonce: u128, until: i64) -> Lease {
     let holder = Holder::Worker { name: String::new() };

@@ -35,11 +35,13 @@ pub(crate) struct Moody {
     /// Why what a claim hands over cannot be read.
     pub(crate) unreadable: Mutex<Option<StoreError>>,
     /// A task whose row is damaged, and whether it was set aside: once it was asked for by its id.
-    damaged: Mutex<Option<(TaskId, bool)>>,
+    pub(crate) damaged: Mutex<Option<(TaskId, bool)>>,
     /// How bodies in the making fail, each once.
     pub(crate) spooling: Arc<Spooling>,
     due_calls: AtomicU64,
     pub(crate) refused_commits: AtomicU64,
+    /// Calls that wrote.
+    pub(crate) commits: AtomicU64,
     refused_claims: AtomicU64,
     /// Questions whose answers grow with the queues of all tenants.
     pub(crate) walks: AtomicU64,
@@ -134,6 +136,7 @@ impl Moody {
             damaged: Mutex::default(),
             spooling: Arc::default(),
             due_calls: AtomicU64::new(0),
+            commits: AtomicU64::new(0),
             refused_commits: AtomicU64::new(0),
             refused_claims: AtomicU64::new(0),
             walks: AtomicU64::new(0),
@@ -169,6 +172,7 @@ impl Moody {
 
 impl Store for Moody {
     fn commit(&self, commits: Vec<Commit>) -> StoreFuture<'_, Vec<Result<Committed, Rejected>>> {
+        self.commits.fetch_add(1, Ordering::SeqCst);
         if self.is_away.load(Ordering::SeqCst) {
             self.refused_commits.fetch_add(1, Ordering::SeqCst);
         }

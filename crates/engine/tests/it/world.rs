@@ -147,6 +147,8 @@ pub(crate) fn for_workers() -> Submission {
             sight: Sight { access: Access::Ticket, grants: Grants::default() },
         },
         source: None,
+        grace: None,
+        is_attended: false,
     }
 }
 

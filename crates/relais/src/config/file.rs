@@ -7,6 +7,9 @@ use std::str::FromStr;
 
 use relais_api::queue::{Order, Rate};
 use relais_api::time::Span;
+use relais_core::Grace;
+use relais_core::limits::{GRACE_MIN, HORIZON_MAX};
+use relais_core::time::InWords;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
 use toml::Spanned;
@@ -185,11 +188,6 @@ choice! {
     Mode { Auto = "auto", Async = "async", Prefer = "prefer", Sync = "sync", }
 }
 choice! {
-    /// What becomes of a task whose caller hangs up.
-    Abandon { Continue = "continue", Cancel = "cancel", }
-}
-
-choice! {
     /// Who says which pages of other origins may call a route.
     Cors { Upstream = "upstream", Relais = "relais", }
 }
@@ -249,6 +247,42 @@ where
             }
         }
         deserializer.deserialize_str(OfText(PhantomData))
+    }
+}
+
+/// What becomes of a task whose clients have all left: `"continue"`, `"cancel"` or `"cancel after 60s"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Abandon(pub(crate) Option<Grace>);
+
+impl<'de> Deserialize<'de> for Abandon {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOfThree;
+        impl Visitor<'_> for OneOfThree {
+            type Value = Abandon;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("\"continue\", \"cancel\" or text such as \"cancel after 60s\"")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Abandon, E> {
+                match text {
+                    "continue" => return Ok(Abandon(None)),
+                    "cancel" => return Ok(Abandon(Some(Grace::ZERO))),
+                    _ => {}
+                }
+                let Some(span) = text.strip_prefix("cancel after ") else {
+                    return Err(E::invalid_value(serde::de::Unexpected::Str(text), &self));
+                };
+                let refuse = |why: &dyn fmt::Display| E::custom(format_args!("{text:?}: {why}"));
+                let span = span.parse::<Span>().map_err(|error| refuse(&error))?;
+                let grace = Grace::of(span.as_duration());
+                grace.map(|grace| Abandon(Some(grace))).ok_or_else(|| {
+                    let (least, most) = (InWords(GRACE_MIN), InWords(HORIZON_MAX));
+                    refuse(&format_args!("the time to come back is from {least} to {most}"))
+                })
+            }
+        }
+        deserializer.deserialize_str(OneOfThree)
     }
 }
 

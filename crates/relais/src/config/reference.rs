@@ -229,7 +229,9 @@ const ROUTE: Section = Section {
         key(
             "abandon",
             "\"continue\"",
-            "What becomes of a task whose waiting caller hangs up: `\"continue\"` or `\"cancel\"`.",
+            "What becomes of a task when the last client that waits for it, reads its answer or follows it \
+             has left: `\"continue\"`; `\"cancel\"`, at once; or `\"cancel after 60s\"`, unless one \
+             comes back before, 3s or more.",
         ),
         optional(
             "double_submit",

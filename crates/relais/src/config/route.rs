@@ -11,7 +11,7 @@ use relais_server::config::{
 };
 use toml::Spanned;
 
-use super::file::{self, Abandon, Cors, Idempotent, Run};
+use super::file::{self, Cors, Idempotent, Run};
 use super::problem::Report;
 use super::server::span;
 use super::url;
@@ -73,10 +73,7 @@ fn route(
             .and_then(|text| report.take(text.span(), "[[route]] access", access(text.get_ref())))
             .unwrap_or(RouteAccess::Ticket),
         grants: grants(given, report),
-        cancel_on_abandon: given
-            .abandon
-            .as_ref()
-            .is_some_and(|abandon| *abandon.get_ref() == Abandon::Cancel),
+        abandon: given.abandon.as_ref().and_then(|abandon| abandon.get_ref().0),
         allow: allow(given, report),
         report: given.report.as_ref().is_some_and(|report| *report.get_ref()),
         upstream_host: upstream_host(given, report),

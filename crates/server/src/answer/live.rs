@@ -15,7 +15,7 @@ use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use relais_api::fields;
 use relais_core::ResultVersion;
-use relais_engine::{ResultHead, envelope};
+use relais_engine::{Attending, ResultHead, envelope};
 use relais_store::{GrowingAnswer, Growth, StoreError, WatchedAnswer};
 use tokio::sync::watch;
 use tokio::time::{Sleep, sleep};
@@ -30,18 +30,6 @@ pub(crate) struct Live {
     growth: watch::Receiver<Growth>,
     /// What became of the answer is told as long as somebody watches its task.
     _watched: WatchedAnswer,
-}
-
-/// What a connection that reads an answer holds: dropped before it was told that its reader got all,
-/// it knows that this one has left.
-pub(crate) trait Holds: Send + Sync + 'static {
-    /// The reader has the whole answer.
-    fn has_given_all(&mut self);
-}
-
-/// Its reader may leave.
-impl Holds for () {
-    fn has_given_all(&mut self) {}
 }
 
 impl Live {
@@ -93,17 +81,17 @@ impl Live {
         self.answer.over().await
     }
 
-    /// Its bytes from `offset` on, for a connection that holds `held`, until the server stops, and for
+    /// Its bytes from `offset` on, for a connection that attends its task, until the server stops, and for
     /// as long as the right to read it lasts.
     pub(crate) fn into_body(
         self,
         offset: u64,
         stop: Stop,
         right_for: Option<Duration>,
-        held: impl Holds,
+        attending: Attending,
     ) -> Body {
         let right = right_for.map(|span| Box::pin(sleep(span)));
-        let feed = Feed { live: self, offset, stop, right, held };
+        let feed = Feed { live: self, offset, stop, right, attending };
         Body::from_stream(stream::try_unfold(feed, Feed::next))
     }
 }
@@ -115,17 +103,17 @@ pub(crate) fn tell_version(headers: &mut HeaderMap, version: ResultVersion) {
 }
 
 /// The body of an answer that grows.
-struct Feed<H> {
+struct Feed {
     live: Live,
     /// Bytes given, or not wanted.
     offset: u64,
     stop: Stop,
     /// Ends with the right to read it.
     right: Option<Pin<Box<Sleep>>>,
-    held: H,
+    attending: Attending,
 }
 
-impl<H: Holds> Feed<H> {
+impl Feed {
     /// The next piece; `None` at the committed end.
     async fn next(mut self) -> io::Result<Option<(Bytes, Self)>> {
         loop {
@@ -138,10 +126,13 @@ impl<H: Holds> Feed<H> {
             if self.offset < may_give {
                 let piece = self.read(may_give).await?;
                 self.offset += piece.len() as u64;
+                if is_whole && self.offset == may_give {
+                    self.attending.let_go();
+                }
                 return Ok(Some((piece, self)));
             }
             if is_whole {
-                self.held.has_given_all();
+                self.attending.let_go();
                 return Ok(None);
             }
             let ended = async {

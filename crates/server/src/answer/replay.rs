@@ -13,7 +13,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use relais_api::{codes, fields};
 use relais_core::{BodyKind, FailureCode, ResultVersion, Runner, State, Task};
-use relais_engine::{Presented, ResultHead, envelope, headers};
+use relais_engine::{Attending, Presented, ResultHead, envelope, headers};
 use relais_store::StoredBody;
 
 use crate::answer::answers::Answers;
@@ -56,6 +56,8 @@ pub(crate) struct Reading {
     pub(crate) stop: Stop,
     /// How long the right to read it lasts, if it ends.
     pub(crate) right_for: Option<Duration>,
+    /// Its reader, as long as it reads.
+    pub(crate) attending: Attending,
 }
 
 impl From {
@@ -152,7 +154,7 @@ pub(crate) fn live_response(
     reading: Reading,
     is_head: bool,
 ) -> Result<Response, Refusal> {
-    let Reading { from, stop, right_for } = reading;
+    let Reading { from, stop, right_for, attending } = reading;
     let mut response = replayed(task, &live.head)?;
     let headers = response.headers_mut();
     as_resource(headers);
@@ -176,7 +178,7 @@ pub(crate) fn live_response(
         }
     }
     if !is_head {
-        *response.body_mut() = live.into_body(from.first(), stop, right_for, ());
+        *response.body_mut() = live.into_body(from.first(), stop, right_for, attending);
     }
     let mut response = finished(task, response);
     as_it_comes(response.headers_mut());

@@ -5,10 +5,9 @@ use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use relais_api::fields;
 use relais_core::{ResultVersion, TaskId};
-use relais_engine::ResultHead;
 use relais_engine::headers::{is_hop_by_hop, is_own};
+use relais_engine::{Attending, ResultHead};
 
-use super::abandon::Abandon;
 use crate::answer::live::{Live, tell_version};
 use crate::answer::problem::Refusal;
 use crate::answer::stored::no_body;
@@ -29,12 +28,12 @@ pub(super) struct Added<'a> {
 pub(super) fn streamed(
     live: Live,
     stop: Stop,
-    abandon: Abandon,
+    attending: Attending,
     added: &Added<'_>,
 ) -> Result<Response, Refusal> {
     let (version, len) = (live.version(), live.announced_len());
     let mut response = with_head(&live.head, version, added)?;
-    *response.body_mut() = live.into_body(0, stop, None, abandon);
+    *response.body_mut() = live.into_body(0, stop, None, attending);
     if let Some(len) = len {
         response.headers_mut().insert(CONTENT_LENGTH, len.into());
     }

@@ -6,11 +6,10 @@ use std::sync::Arc;
 use axum::response::Response;
 use relais_api::codes;
 use relais_core::{EventData, Task, TaskId, Timestamp};
-use relais_engine::{Estimate, Happening};
+use relais_engine::{Attending, Estimate, Happening};
 use relais_store::{Rejected, WatchedAnswer};
 use tokio::time::Instant;
 
-use super::abandon::Abandon;
 use super::answer::{self, Added};
 use super::caller::Submitter;
 use super::mode::Patience;
@@ -69,28 +68,28 @@ impl Waiting<'_> {
         way_back: &WayBack,
         id: TaskId,
         mut ears: Ears,
-        mut abandon: Abandon,
+        mut attending: Attending,
     ) -> Result<Response, Refusal> {
         let ending = self.listen(id, &mut ears).await;
-        let ending = ending.inspect_err(|_| abandon.disarm())?;
+        let ending = ending.inspect_err(|_| attending.let_go())?;
         let applied = self.patience.applied_to_answer.as_deref();
         let added = Added { task: id, applied };
         let mut response = match ending {
             Ending::Streaming(live) => {
-                answer::streamed(live, self.app.stop.clone(), abandon, &added)?
+                answer::streamed(live, self.app.stop.clone(), attending, &added)?
             }
             Ending::Bodiless(live) => {
-                abandon.disarm();
+                attending.let_go();
                 answer::bodiless(&live, &added)?
             }
             Ending::Over(task) => {
-                abandon.disarm();
+                attending.let_go();
                 let mut response = replay_response(&self.app.answers, &task).await?;
                 added.to(response.headers_mut());
                 response
             }
             Ending::Ticket(task) => {
-                abandon.disarm();
+                attending.let_go();
                 let estimate = self.app.engine.estimate_if_known(&task).await;
                 return self.ticket(&task, estimate);
             }

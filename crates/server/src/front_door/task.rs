@@ -113,6 +113,8 @@ async fn prepare(
         idempotency: None,
         context,
         source: source.share(&app.auth.mac, &submitter.caller),
+        grace: route.abandon,
+        is_attended: false,
     };
     let content_type = content_type.map_or(&[][..], HeaderValue::as_bytes).to_vec();
     let method = parts.method.as_str().to_owned();

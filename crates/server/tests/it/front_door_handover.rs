@@ -1,6 +1,6 @@
 //! The hand-over: who waits gets the answer while it grows, and its end only when it is committed.
 
-use relais_core::{CancelReason, State, Status};
+use relais_core::{CancelReason, Grace, State, Status};
 use relais_server::config::{Mode, Run};
 use serde_json::json;
 
@@ -161,7 +161,7 @@ async fn a_client_that_leaves_changes_nothing() {
 async fn a_route_may_cancel_what_its_caller_abandons() {
     for has_answer_begun in [false, true] {
         let mut plan = Plan::with(Mode::Auto).await;
-        plan.route().cancel_on_abandon = true;
+        plan.route().abandon = Some(Grace::ZERO);
         let house = plan.build().await;
         let mut client = house.send(POST).await;
         let mut call = house.upstream.next().await;
@@ -199,7 +199,7 @@ async fn a_client_that_leaves_while_its_task_is_stored_changes_nothing_either() 
         let gate = Gate::of_accepts();
         let mut plan = Plan::with(Mode::Auto).await;
         plan.store = gate.clone();
-        plan.route().cancel_on_abandon = cancels;
+        plan.route().abandon = cancels.then_some(Grace::ZERO);
         let house = plan.build().await;
         let client = house.send(POST).await;
         gate.reached().await;

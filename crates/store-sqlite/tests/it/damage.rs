@@ -119,7 +119,11 @@ async fn tasks_that_cannot_be_read_do_not_hold_up_their_queue() {
         // The one that had begun is met when its lease ends.
         let tick = Commit::Step(Box::new(World::stepping(
             begun,
-            Command::Tick { here_since: Timestamp::from_ms(0), jitter: 0.0 },
+            Command::Tick {
+                here_since: Timestamp::EPOCH,
+                open_since: Timestamp::EPOCH,
+                jitter: 0.0,
+            },
             100,
         )));
         assert!(matches!(store.commit(vec![tick]).await, Err(StoreError::Corrupt(_))));

@@ -33,6 +33,7 @@ fn word(change: &Change) -> String {
             format!("{:?}", entry.data.kind())
         }
         What::Freed(_) => "Freed".to_owned(),
+        What::Left(_) => "Left".to_owned(),
         What::Erased(_) => "Erased".to_owned(),
         What::Queue(_, queue, change) => format!("{queue} {change:?}"),
         What::Secret(name) => name.clone(),

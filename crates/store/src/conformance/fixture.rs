@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use relais_core::{
-    BodyKind, Cause, Command, Credentials, Failure, FailureCode, LaneKey, Policy, Priority,
+    BodyKind, Cause, Command, Credentials, Failure, FailureCode, Grace, LaneKey, Policy, Priority,
     Purpose, QueueName, RequestLine, RetryPolicy, Runner, Source, Spec, TaskId, TenantName,
     Timestamp, accept,
 };
@@ -86,7 +86,8 @@ pub fn heartbeat(nonce: u128, until: i64) -> Command {
 }
 
 /// Time has passed, and a server was always there.
-pub const TICK: Command = Command::Tick { here_since: Timestamp::MIN, jitter: 1.0 };
+pub const TICK: Command =
+    Command::Tick { here_since: Timestamp::MIN, open_since: Timestamp::MIN, jitter: 1.0 };
 
 /// A task in the queue `mail` of the tenant `default`, for workers, ready at 0.
 #[must_use]
@@ -112,6 +113,8 @@ pub fn task() -> TaskBuilder {
         tenant_capacity: u64::MAX,
         source: None,
         source_capacity: u64::MAX,
+        grace: None,
+        attended_by: None,
     }
 }
 
@@ -138,6 +141,8 @@ pub struct TaskBuilder {
     tenant_capacity: u64,
     source: Option<Source>,
     source_capacity: u64,
+    grace: Option<Grace>,
+    attended_by: Option<u64>,
 }
 
 impl TaskBuilder {
@@ -251,6 +256,18 @@ impl TaskBuilder {
         Self { source: Some(Source([source; 16])), source_capacity, ..self }
     }
 
+    /// It is canceled so long after all have left: 0 is at once.
+    #[must_use]
+    pub fn grace(self, span: u64) -> Self {
+        Self { grace: Some(Grace::of(ms(span)).unwrap_or(Grace::ZERO)), ..self }
+    }
+
+    /// Its caller waits for it at this node.
+    #[must_use]
+    pub fn attended_by(self, node: u64) -> Self {
+        Self { attended_by: Some(node), ..self }
+    }
+
     /// The accept, under `id` unless the test has chosen one.
     #[must_use]
     pub fn build(self, id: TaskId) -> Accept {
@@ -273,10 +290,15 @@ impl TaskBuilder {
             source: self.source,
             request: Some(RequestLine::new("PUT", "/imports/june")),
             purpose: self.purpose,
+            grace: self.grace,
         };
         let credentials =
             if self.sealed.is_some() { Credentials::Sealed } else { Credentials::None };
         let (task, entry) = accept(spec, credentials, self.checkpoint.is_some());
+        let task = match self.attended_by {
+            Some(node) => task.attended_from_the_start(node),
+            None => task,
+        };
         let bodies = [
             (BodyKind::Input, Some(self.input)),
             (BodyKind::Checkpoint, self.checkpoint),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use relais_core::{Command, Gone, Holder, TaskId};
+use relais_core::{Command, Gone, Holder, Status, TaskId};
 
 use super::fixture::*;
 use super::world::World;
@@ -124,6 +124,72 @@ pub async fn a_clock_that_was_set_back_is_noticed(world: World) {
     assert!(told.was_ahead && told.dead.is_empty(), "{told:?}");
     assert!(!beat(&world, 2, 550).await.was_ahead);
     assert_eq!(beat(&world, 2, 600).await.dead, [1], "no longer alive than it said");
+}
+
+/// The tasks that connections attend, page by page.
+async fn attended(world: &World, attended: Attended) -> Vec<TaskId> {
+    let (mut ids, mut after) = (Vec::new(), None);
+    loop {
+        let filter = Filter { attended: Some(attended), after, limit: 2, ..Filter::default() };
+        let page = world.store.list(filter).await.expect("the store works");
+        ids.extend(page.tasks.iter().map(|task| task.spec.id));
+        after = page.next;
+        if after.is_none() {
+            return ids;
+        }
+    }
+}
+
+/// What connections of a node attend is found by its number, in whatever state the tasks are, until
+/// they end or the node has left; so is what nobody attends any more.
+pub async fn what_a_node_attends_is_found_by_its_number(world: World) {
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        ids.push(world.accept(task().grace(3_000).attended_by(7)).await);
+    }
+    let at_once = world.accept(task().grace(0).attended_by(7)).await;
+    world.accept(task().attended_by(7)).await;
+    world.accept(task().grace(3_000)).await;
+    world.step(ids[0], Command::Attend { node: 8 }, 1).await;
+    let newest_first = |ids: &[TaskId]| ids.iter().rev().copied().collect::<Vec<_>>();
+    let mut expected = newest_first(&ids);
+    expected.insert(0, at_once);
+    assert_eq!(attended(&world, Attended::By(7)).await, expected);
+    assert_eq!(attended(&world, Attended::By(8)).await, [ids[0]]);
+    world.claim(&from("mail").limit(2)).await;
+    for id in [ids[0], ids[1], at_once] {
+        world.step(id, Command::Leave { node: 7 }, 2).await;
+    }
+    world.step(ids[2], Command::LetGo { node: 7 }, 2).await;
+    world.step(ids[3], Command::Cancel, 2).await;
+    assert!(attended(&world, Attended::By(7)).await.is_empty());
+    assert_eq!(attended(&world, Attended::NoMore).await, [ids[1]]);
+    let due = world.store.due(DueQuery { now: at(3_002), limit: 9 }).await.expect("it works");
+    assert!(due.tasks.contains(&ids[1]), "the end of its grace is an alarm");
+    world.step(ids[1], TICK, 3_002).await;
+    assert!(attended(&world, Attended::NoMore).await.is_empty());
+    let canceled = Filter { status: Some(Status::Canceled), limit: 9, ..Filter::default() };
+    let page = world.store.list(canceled).await.expect("the store works");
+    let canceled: Vec<TaskId> = page.tasks.iter().map(|task| task.spec.id).collect();
+    assert_eq!(canceled, [at_once, ids[3], ids[1]]);
+}
+
+/// A dead node that attends tasks is named until it does not any more; others learn of the countdown.
+pub async fn a_dead_node_that_attends_tasks_is_named(world: World) {
+    beat(&world, 1, 0).await;
+    let id = world.accept(task().grace(3_000).attended_by(1)).await;
+    beat(&world, 2, 99).await;
+    assert_eq!(beat(&world, 2, 100).await.dead, [1]);
+    let head = world.store.last_pos().await.expect("the store works");
+    beat_for(&world, 3, 100, 1_000).await;
+    world.step(id, Command::Leave { node: 1 }, 101).await;
+    let Changes::Since { changes, .. } = world.store.changes(head, 9).await.expect("it works")
+    else {
+        panic!("nothing is too old")
+    };
+    let [Change { what: What::Left(left), .. }] = &changes[..] else { panic!("{changes:?}") };
+    assert_eq!((left.spec.id, left.life.abandon_at()), (id, Some(at(3_101))));
+    assert!(beat(&world, 2, 102).await.dead.is_empty());
 }
 
 /// P8: what a dead node held is found among thousands of leases of others.

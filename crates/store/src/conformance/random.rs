@@ -108,7 +108,7 @@ impl Run {
             return Commit::Accept(Box::new(self.task().id(id).build(id)));
         }
         let id = self.dice.pick(&self.ids);
-        match self.dice.roll(14) {
+        match self.dice.roll(18) {
             0 => Commit::Erase { id },
             1 => self.step(id, Command::Cancel),
             2 => self.step(id, Command::Retry { from_start: self.dice.clone().roll(2) == 0 }),
@@ -118,6 +118,14 @@ impl Run {
                 let change = if pause { QueueChange::Pause } else { QueueChange::Resume };
                 let (tenant, queue) = (tenant("default"), queue(self.dice.pick(&QUEUES)));
                 Commit::Queue { tenant, queue, change }
+            }
+            5 => self.step(id, Command::Ask),
+            6..9 => {
+                let node = self.dice.roll(3);
+                let commands =
+                    [Command::Attend { node }, Command::LetGo { node }, Command::Leave { node }];
+                let at = usize::try_from(self.dice.roll(3)).expect("small");
+                self.step(id, commands[at].clone())
             }
             _ if self.nonces.is_empty() => self.step(id, TICK),
             _ => {
@@ -191,6 +199,9 @@ impl Run {
         if self.dice.roll(5) == 0 {
             let key = u8::try_from(self.dice.roll(8)).expect("small");
             task = task.key(key, key % 2, now + 500);
+        }
+        if self.dice.roll(2) == 0 {
+            task = task.grace(3_000 * self.dice.roll(2)).attended_by(self.dice.roll(3));
         }
         if self.dice.roll(2) == 0 {
             // Few enough that it is reached now and then.
@@ -410,6 +421,16 @@ pub async fn compare(world: &World, reference: &World, seed: u64) {
         }
     }
     assert_eq!(all_stats(world).await, all_stats(reference).await, "seed {seed}");
+    for attended in [Attended::By(0), Attended::By(1), Attended::By(2), Attended::NoMore] {
+        let (mine, theirs) = (attended_so(world, attended), attended_so(reference, attended));
+        assert_eq!(mine.await, theirs.await, "seed {seed}");
+    }
+}
+
+async fn attended_so(world: &World, attended: Attended) -> Vec<TaskId> {
+    let filter = Filter { attended: Some(attended), limit: 1_000, ..Filter::default() };
+    let page = world.store.list(filter).await.expect("the store works");
+    page.tasks.iter().map(|task| task.spec.id).collect()
 }
 
 /// Head and bytes of a body.

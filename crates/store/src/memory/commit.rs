@@ -103,11 +103,12 @@ impl Inner {
         }
         let started_at = row.task.life.started_at();
         let mut task = row.task.clone();
+        let noted = What::beside_the_log(&task.life, &step);
         task.life = step.life;
         self.replace(task.clone(), of.now);
         let pos = self.append(of.id, &step.entries);
-        if step.entries.is_empty() && !step.effects.is_empty() {
-            self.note(What::Freed(Box::new(task.clone())));
+        if let Some(what) = noted {
+            self.note(what(Box::new(task.clone())));
         }
         if step.reply == Reply::Done {
             for (kind, body) in &of.bodies {

@@ -10,7 +10,9 @@ use super::claim::place_of;
 use super::state::{Inner, Lane, Queue, QueueKey, Row, queue_of};
 use crate::change::{Change, Changes, What};
 use crate::node::{Beat, Nodes};
-use crate::query::{EventQuery, Filter, Logged, Page, Place, QueueStats, Queues, Waiting};
+use crate::query::{
+    Attended, EventQuery, Filter, Logged, Page, Place, QueueStats, Queues, Waiting,
+};
 
 /// Tasks ahead are counted up to here.
 const AHEAD_MAX: usize = 10_000;
@@ -96,7 +98,10 @@ impl Inner {
 
     pub(super) fn beat(&mut self, beat: &Beat) -> Nodes {
         let mut roll = std::mem::take(&mut self.roll);
-        let held = |node| self.tasks.values().any(|row| row.task.life.held_by() == Some(node));
+        let held = |node| {
+            let mut lives = self.tasks.values().map(|row| &row.task.life);
+            lives.any(|life| life.held_by() == Some(node) || Attended::By(node).fits(life))
+        };
         let Ok(told) = roll.beat(beat, |node| Ok::<_, Infallible>(held(node)));
         self.roll = roll;
         self.living = told.living;
@@ -182,4 +187,5 @@ fn fits(filter: &Filter, task: &Task) -> bool {
         && filter.label.as_ref().is_none_or(|label| spec.labels.contains(label))
         && filter.lane.as_ref().is_none_or(|lane| spec.lane.as_ref() == Some(lane))
         && filter.held_by.is_none_or(|node| task.life.held_by() == Some(node))
+        && filter.attended.is_none_or(|attended| attended.fits(&task.life))
 }

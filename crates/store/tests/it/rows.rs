@@ -67,6 +67,7 @@ fn spec() -> Spec {
         source: Some(Source([9; 16])),
         request: Some(RequestLine::new("POST", "/orders")),
         purpose: Purpose::Client,
+        grace: Grace::of(Duration::from_secs(60)),
     }
 }
 
@@ -105,7 +106,12 @@ fn life(state: State) -> Life {
         settled_by: Some(Settled { nonce: 1 << 99, how: Settlement::Released }),
         last_failure: Some(Box::new(LastFailure { failure: failure(), at: at(8), attempt: 2 })),
         state,
+        attendance: None,
     }
+}
+
+fn attended(attendance: Attendance) -> Life {
+    Life { attendance: Some(attendance), ..life(State::Queued { run_at: at(70) }) }
 }
 
 fn policy() -> Policy {
@@ -168,6 +174,8 @@ fn samples() -> Vec<Sample> {
             "life running, with an early result",
             life(State::Running { lease: worker.clone(), started_at: at(3), early: Some(1 << 97) }),
         ),
+        sample("life attended", attended(Attendance::By(vec![u64::MAX, 7]))),
+        sample("life left by all", attended(Attendance::Until(at(5)))),
         sample("life waiting", life(State::Waiting { until: at(4), nonce: 1 << 98 })),
         sample("life succeeded", life(State::Succeeded { at: at(4), message: message.clone() })),
         sample(

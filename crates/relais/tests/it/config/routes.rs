@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use relais_core::Grace;
 use relais_server::config::{CorsBy, DoubleSubmit, HostHeader, LaneSource, RouteAccess, Run};
 
 use super::{Overrides, read, read_with, refused};
@@ -30,7 +31,10 @@ fn every_form_of_a_route_is_understood() {
         HostHeader::Fixed("b.example:81".into())
     );
     assert_eq!(of("methods = [\"post\", \"POST\"]").methods, ["POST"]);
-    assert!(of("abandon = \"cancel\"").cancel_on_abandon);
+    let abandon = |text: &str| of(&format!("abandon = \"{text}\"")).abandon;
+    assert_eq!(abandon("continue"), None);
+    assert_eq!(abandon("cancel"), Some(Grace::ZERO));
+    assert_eq!(abandon("cancel after 60s"), Grace::of(Duration::from_secs(60)));
     assert_eq!(of("").double_submit, None);
     let double = |field: Option<&str>| {
         let (window, field) = (Duration::from_secs(10), field.map(str::to_owned));
@@ -70,6 +74,10 @@ fn what_a_route_cannot_be_is_refused() {
         ("follow = true", "not available yet"),
         ("callback = true", "not available yet"),
         ("webhook = \"http://c\"", "not available yet"),
+        ("abandon = \"stop\"", "\"cancel\" or text such as \"cancel after 60s\""),
+        ("abandon = \"cancel after 2999ms\"", "from 3s to 3650d"),
+        ("abandon = \"cancel after 4000d\"", "the longest is ten years"),
+        ("abandon = \"cancel after a while\"", "\"cancel after a while\": "),
         ("idempotent = \"yes\"", "expected \"auto\", true or false"),
         ("wait = \"0s\"", "mode = \"async\""),
         ("wait_max = \"56s\"", "must not be more than 55s"),

@@ -7,6 +7,7 @@ use axum::response::Response;
 use http::Method;
 use relais_api::codes;
 use relais_core::{Fate, ResultVersion, Task, limits};
+use relais_engine::Attending;
 
 use crate::answer::etag;
 use crate::answer::live::Live;
@@ -16,6 +17,7 @@ use crate::answer::replay::{From, Reading, Resume, is_offered, live_response};
 use crate::app::App;
 use crate::auth::{Seen, Visitor};
 use crate::request::params::Params;
+use crate::watch::asking::Asking;
 use crate::watch::cursor::End;
 use crate::watch::follower::{Follower, News};
 
@@ -70,6 +72,14 @@ fn without(name: &str, other: &str) -> Refusal {
     Refusal::parameter(name, format_args!("goes with `{other}`"))
 }
 
+/// What was found of an answer.
+enum Found {
+    /// The answer of a task, and from where on it is wanted.
+    Answer(Box<(Task, Live)>, From),
+    /// Nothing that comes.
+    Task(Box<Task>),
+}
+
 /// Waits until there is an answer to be read from where it is wanted, for as long as `wait` says. Whoever
 /// has a part of it already waits for the rest without saying so.
 ///
@@ -79,9 +89,39 @@ pub(super) async fn wait(
     app: &App,
     visitor: &Visitor,
     seen: &Seen<'_>,
-    (wish, method): (&Wish, &Method),
+    asked: (&Wish, &Method),
     wait: Option<Duration>,
 ) -> Result<Came, Refusal> {
+    let engine = &app.engine;
+    let asking = Asking::for_task(engine, &seen.task);
+    let (task, live, from) = match find(app, visitor, seen, asked, wait).await {
+        Ok(Found::Answer(answer, from)) => (answer.0, answer.1, from),
+        Ok(Found::Task(task)) => {
+            return Ok(Came::Task(Box::new(asking.answered(engine, *task).await?)));
+        }
+        Err(refusal) => {
+            asking.refused();
+            return Err(refusal);
+        }
+    };
+    let is_head = *asked.1 == Method::HEAD;
+    let (task, attending) = if is_head {
+        (asking.answered(engine, task).await?, Attending::default())
+    } else {
+        (task, asking.stays())
+    };
+    let right_for = seen.until.map(|until| until.since(engine.now()));
+    let reading = Reading { from, stop: app.stop.clone(), right_for, attending };
+    live_response(&task, live, reading, is_head).map(Came::Live)
+}
+
+async fn find(
+    app: &App,
+    visitor: &Visitor,
+    seen: &Seen<'_>,
+    (wish, method): (&Wish, &Method),
+    wait: Option<Duration>,
+) -> Result<Found, Refusal> {
     let id = seen.task.spec.id;
     let wanted = |task: &Task| match &wish.resume {
         Some(resume) => From::After(resume.after),
@@ -97,7 +137,7 @@ pub(super) async fn wait(
         let mut live = Live::of(&mut watched)?;
         let task = app.engine.task(id).await?.ok_or_else(|| gone(seen))?;
         if task.life.status().is_terminal() {
-            return Ok(Came::Task(Box::new(task)));
+            return Ok(Found::Task(Box::new(task)));
         }
         if let Some(resume) = &wish.resume
             && task.life.fate_of(resume.version) == Fate::Gone
@@ -118,9 +158,7 @@ pub(super) async fn wait(
             {
                 return Err(Refusal::new(&codes::PRECONDITION_FAILED).about(id));
             }
-            let right_for = seen.until.map(|until| until.since(app.engine.now()));
-            let reading = Reading { from, stop: app.stop.clone(), right_for };
-            return live_response(&task, live, reading, *method == Method::HEAD).map(Came::Live);
+            return Ok(Found::Answer(Box::new((task, live)), from));
         }
         follower.cursor.skip_to(task.life.version);
         let grown = async {
@@ -138,7 +176,7 @@ pub(super) async fn wait(
             News::Happened(batch) => follower.told(&batch, batch.happenings.len()),
             News::Quiet => {}
             News::End(End::Gone) => return Err(gone(seen)),
-            News::End(_) => return Ok(Came::Task(Box::new(task))),
+            News::End(_) => return Ok(Found::Task(Box::new(task))),
             News::Failed(error) => return Err(error.into()),
         }
     }

@@ -89,6 +89,8 @@ pub(super) async fn submission(
             },
         },
         source: in_common.source,
+        grace: None,
+        is_attended: false,
     })
 }
 

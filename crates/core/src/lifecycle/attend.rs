@@ -1,0 +1,107 @@
+//! Who waits for a task, and the countdown that begins when the last of them breaks off.
+//!
+//! What holds a task, and what only asks for it, is the server's to know. Nothing of this is logged but
+//! the end: connections come and go while nothing happens to the task.
+
+use super::{Draft, Reply, Step, hand};
+use crate::attendance::{Attendance, Grace};
+use crate::event::CancelReason;
+use crate::lease::Lease;
+use crate::refusal::Refused;
+use crate::task::State;
+use crate::time::Timestamp;
+
+pub(super) fn attend(mut draft: Draft<'_>, node: u64) -> Result<Step, Refused> {
+    let (spec, life) = (&draft.task.spec, &draft.task.life);
+    let goes_on = spec.grace.is_none() || life.status().is_terminal();
+    if goes_on || life.attended_by().contains(&node) {
+        return Ok(draft.replying(Reply::Nothing));
+    }
+    match &mut draft.step.life.attendance {
+        Some(Attendance::By(nodes)) => nodes.push(node),
+        attendance => *attendance = Some(Attendance::By(vec![node])),
+    }
+    Ok(draft.done())
+}
+
+pub(super) fn let_go(mut draft: Draft<'_>, node: u64) -> Result<Step, Refused> {
+    Ok(match strike(&mut draft, node) {
+        Struck::Nobody => draft.replying(Reply::Nothing),
+        Struck::One | Struck::TheLast => draft.done(),
+    })
+}
+
+pub(super) fn leave(mut draft: Draft<'_>, node: u64) -> Result<Step, Refused> {
+    match (strike(&mut draft, node), draft.task.spec.grace) {
+        (Struck::Nobody, _) => Ok(draft.replying(Reply::Nothing)),
+        (Struck::TheLast, Some(Grace::ZERO)) => hand::cancel(draft, CancelReason::Abandoned),
+        (Struck::TheLast, Some(grace)) => {
+            let until = draft.now.plus(grace.span());
+            draft.step.life.attendance = Some(Attendance::Until(until));
+            Ok(draft.done())
+        }
+        (Struck::TheLast, None) | (Struck::One, _) => Ok(draft.done()),
+    }
+}
+
+pub(super) fn ask(mut draft: Draft<'_>) -> Result<Step, Refused> {
+    if let (Some(before), Some(grace)) = (draft.task.life.abandon_at(), draft.task.spec.grace) {
+        let until = draft.now.plus(grace.span());
+        if until != before {
+            draft.step.life.attendance = Some(Attendance::Until(until));
+            return Ok(draft.done());
+        }
+    }
+    Ok(draft.replying(Reply::Nothing))
+}
+
+/// Ends a task whose grace is over. One that nobody could come back to for a part of it has a whole one
+/// from then on; and if the clock was set back, it ends a whole grace from now on at the latest. What
+/// else time does to the task, `otherwise` says.
+pub(super) fn tick<'a>(
+    mut draft: Draft<'a>,
+    open_since: Timestamp,
+    here_since: Timestamp,
+    otherwise: impl FnOnce(Draft<'a>) -> Result<Step, Refused>,
+) -> Result<Step, Refused> {
+    let (Some(at), Some(grace)) = (draft.task.life.abandon_at(), draft.task.spec.grace) else {
+        return otherwise(draft);
+    };
+    let longest = draft.now.plus(grace.span());
+    let until = at.max(open_since.plus(grace.span())).min(longest);
+    if until <= draft.now {
+        // A holder whose lease ended too is gone: its slot is free.
+        let held = |lease: &&Lease| lease.holds_until(here_since, draft.now).is_some();
+        let holder = match &draft.task.life.state {
+            State::Running { lease, .. } => Some(lease).filter(held),
+            _ => None,
+        };
+        let holder = holder.map(|lease| draft.told_to_stop(lease));
+        return Ok(hand::call_off(draft, CancelReason::Abandoned, holder));
+    }
+    draft.step.life.attendance = Some(Attendance::Until(until));
+    let mut step = otherwise(draft)?;
+    if until != at && step.reply == Reply::Nothing {
+        step.reply = Reply::Done;
+    }
+    Ok(step)
+}
+
+/// Who was struck off the list of those that attend a task.
+enum Struck {
+    Nobody,
+    One,
+    TheLast,
+}
+
+fn strike(draft: &mut Draft<'_>, node: u64) -> Struck {
+    let attendance = &mut draft.step.life.attendance;
+    let Some(Attendance::By(nodes)) = attendance else { return Struck::Nobody };
+    let Some(at) = nodes.iter().position(|one| *one == node) else { return Struck::Nobody };
+    nodes.swap_remove(at);
+    if nodes.is_empty() {
+        *attendance = None;
+        return Struck::TheLast;
+    }
+    Struck::One
+}

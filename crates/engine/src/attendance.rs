@@ -1,0 +1,477 @@
+//! Who waits for tasks at this node. Connections are counted here, which only this process can know; what
+//! is stored of a task is whether the node has any, when the first comes and when the last goes.
+//!
+//! What the store is to be told is gathered and told in few writes, in the background: ten thousand
+//! connections that break at once are no ten thousand writes. A process that dies tells nothing:
+//! its rows are struck by another, or at the next start (`node.rs`).
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use relais_core::{Command, Policy, Task, TaskId};
+use relais_store::StepOf;
+use tokio::sync::{Notify, watch};
+
+use crate::engine::{Engine, EngineError};
+use crate::log::trouble::Trouble;
+
+/// Tasks told of in one write.
+const TOLD_AT_ONCE: usize = 1_024;
+/// How long to wait after a store that could not be written.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// A connection that attends tasks: it waits for them, streams their answer or follows them. Dropped, it
+/// broke off, and for a task that nobody else attends the countdown begins.
+#[must_use = "dropped, it has left"]
+#[derive(Default)]
+pub struct Attending(Option<Box<(Engine, Vec<TaskId>)>>);
+
+impl Attending {
+    /// It got what it came for, or was sent away and knows where to come back: no countdown begins.
+    pub fn let_go(&mut self) {
+        self.end(Parting::LetGo);
+    }
+
+    fn end(&mut self, parting: Parting) {
+        if let Some((engine, tasks)) = self.0.take().map(|whom| *whom) {
+            engine.inner().attendances.part(&tasks, parting);
+        }
+    }
+}
+
+impl Drop for Attending {
+    fn drop(&mut self) {
+        self.end(Parting::Broke);
+    }
+}
+
+impl std::fmt::Debug for Attending {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_list().entries(self.0.iter().flat_map(|whom| &whom.1)).finish()
+    }
+}
+
+/// How the last connection went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Parting {
+    /// With what it came for.
+    LetGo,
+    /// Without.
+    Broke,
+}
+
+/// A task that connections of this node attend, or did until lately.
+#[derive(Debug, Default)]
+struct Seat {
+    connections: u32,
+    /// Whether the store has it that there are any, as far as it was told.
+    is_stored: bool,
+    /// How the last one went, which the store was not told yet.
+    parted: Option<Parting>,
+    /// Whether it is among those that the store is to be told of.
+    is_queued: bool,
+}
+
+impl Seat {
+    /// What the store is to be told now, in order.
+    fn owed(&mut self, node: u64) -> Vec<Command> {
+        let attend = (!self.is_stored).then_some(Command::Attend { node });
+        match self.parted.take() {
+            _ if self.connections > 0 => attend.into_iter().collect(),
+            // One that came and went before the store was told of it was there, too.
+            Some(Parting::LetGo) => attend.into_iter().chain([Command::LetGo { node }]).collect(),
+            Some(Parting::Broke) => attend.into_iter().chain([Command::Leave { node }]).collect(),
+            None => Vec::new(),
+        }
+    }
+}
+
+/// All tasks that are attended here.
+pub(crate) struct Attendances {
+    seats: Mutex<Seats>,
+    queued: Notify,
+    /// How many times something was queued that the store was told of.
+    told: watch::Sender<u64>,
+    /// When this node gave a sign of life last, of the time that is counted, milliseconds.
+    beaten_ms: AtomicU64,
+    trouble: Trouble<()>,
+}
+
+#[derive(Default)]
+struct Seats {
+    tasks: HashMap<TaskId, Seat>,
+    queue: VecDeque<TaskId>,
+    /// How many times something was queued.
+    count: u64,
+}
+
+impl Default for Attendances {
+    fn default() -> Self {
+        Self {
+            seats: Mutex::default(),
+            queued: Notify::new(),
+            told: watch::Sender::new(0),
+            beaten_ms: AtomicU64::new(0),
+            trouble: Trouble::default(),
+        }
+    }
+}
+
+impl Seats {
+    /// The store is to be told of a task.
+    fn queue(&mut self, id: TaskId) {
+        let Some(seat) = self.tasks.get_mut(&id) else { return };
+        self.count += 1;
+        if !std::mem::replace(&mut seat.is_queued, true) {
+            self.queue.push_back(id);
+        }
+    }
+
+    /// What the store is to be told next, of a bounded number of tasks.
+    fn owed(&mut self, node: u64) -> Vec<(TaskId, Vec<Command>)> {
+        let mut owed = Vec::new();
+        while owed.len() < TOLD_AT_ONCE
+            && let Some(id) = self.queue.pop_front()
+        {
+            let Some(seat) = self.tasks.get_mut(&id) else { continue };
+            seat.is_queued = false;
+            let commands = seat.owed(node);
+            if !commands.is_empty() {
+                owed.push((id, commands));
+            } else if seat.connections == 0 {
+                self.tasks.remove(&id);
+            }
+        }
+        owed
+    }
+
+    /// The store was told.
+    fn stored(&mut self, id: TaskId, last: &Command) {
+        let Some(seat) = self.tasks.get_mut(&id) else { return };
+        seat.is_stored = matches!(last, Command::Attend { .. });
+        if seat.connections == 0 && !seat.is_stored && seat.parted.is_none() {
+            self.tasks.remove(&id);
+        }
+    }
+
+    /// The store could not be told: it will be, unless somebody has come meanwhile.
+    fn owe_again(&mut self, id: TaskId, last: &Command) {
+        let Some(seat) = self.tasks.get_mut(&id) else { return };
+        let parted = match last {
+            Command::LetGo { .. } => Some(Parting::LetGo),
+            Command::Leave { .. } => Some(Parting::Broke),
+            _ => None,
+        };
+        seat.parted = seat.parted.or(parted);
+        self.queue(id);
+    }
+}
+
+impl Attendances {
+    fn lock(&self) -> MutexGuard<'_, Seats> {
+        self.seats.lock().expect("nothing panics while it is held")
+    }
+
+    /// The node gives a sign of life; answers how long it was silent before.
+    pub(crate) fn beaten(&self, now: Duration) -> Duration {
+        let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        let before_ms = self.beaten_ms.swap(now_ms, Ordering::AcqRel);
+        Duration::from_millis(now_ms.saturating_sub(before_ms))
+    }
+
+    fn part(&self, tasks: &[TaskId], parting: Parting) {
+        let mut seats = self.lock();
+        for id in tasks {
+            let Some(seat) = seats.tasks.get_mut(id) else { continue };
+            seat.connections = seat.connections.saturating_sub(1);
+            if seat.connections == 0 {
+                seat.parted = Some(parting);
+                seats.queue(*id);
+            }
+        }
+        drop(seats);
+        self.queued.notify_one();
+    }
+}
+
+impl Engine {
+    /// A connection comes that attends these tasks, as they were read just now, for as long as what is
+    /// answered lives. Costs nothing where none of them is canceled when all have left.
+    pub fn attend<'a>(&self, tasks: impl IntoIterator<Item = &'a Task>) -> Attending {
+        let node = self.inner().node;
+        self.sit_down(tasks, |seat, task| {
+            // The store may know better than what was remembered: of a run by hand it has nobody.
+            seat.is_stored &= task.life.attended_by().contains(&node);
+        })
+    }
+
+    /// The same for the connection that brought the task, and of which the store knows by its accept.
+    pub fn attend_accepted(&self, task: &Task) -> Attending {
+        let node = self.inner().node;
+        self.sit_down([task], |seat, task| {
+            seat.is_stored = task.life.attended_by().contains(&node);
+        })
+    }
+
+    fn sit_down<'a>(
+        &self,
+        tasks: impl IntoIterator<Item = &'a Task>,
+        note: impl Fn(&mut Seat, &Task),
+    ) -> Attending {
+        let is_counted =
+            |task: &&Task| task.spec.grace.is_some() && !task.life.status().is_terminal();
+        let mut tasks = tasks.into_iter().filter(is_counted).peekable();
+        if tasks.peek().is_none() {
+            return Attending::default();
+        }
+        let attendances = &self.inner().attendances;
+        let mut seats = attendances.lock();
+        let mut ids = Vec::new();
+        for task in tasks {
+            let id = task.spec.id;
+            let seat = seats.tasks.entry(id).or_default();
+            seat.connections += 1;
+            note(seat, task);
+            if !seat.is_stored || seat.parted.is_some() || seat.is_queued {
+                seats.queue(id);
+            }
+            ids.push(id);
+        }
+        drop(seats);
+        attendances.queued.notify_one();
+        Attending(Some(Box::new((self.clone(), ids))))
+    }
+
+    /// A task changed, by whomever. If it has connections here and the store has it otherwise (another
+    /// node took this one for dead, or the task runs again by hand), the store is told once more.
+    pub(crate) fn go_on_attending(&self, task: &Task) {
+        let is_nobodys = task.spec.grace.is_some()
+            && !task.life.status().is_terminal()
+            && !task.life.attended_by().contains(&self.inner().node);
+        if !is_nobodys {
+            return;
+        }
+        let attendances = &self.inner().attendances;
+        let mut seats = attendances.lock();
+        if let Some(seat) = seats.tasks.get_mut(&task.spec.id)
+            && seat.connections > 0
+            && seat.is_stored
+        {
+            seat.is_stored = false;
+            seats.queue(task.spec.id);
+            drop(seats);
+            attendances.queued.notify_one();
+        }
+    }
+
+    /// Whatever others took away meanwhile, because this node was silent for too long: the store is told
+    /// of all that is attended here.
+    pub(crate) fn attend_anew(&self) {
+        let attendances = &self.inner().attendances;
+        let mut seats = attendances.lock();
+        let attended = seats.tasks.iter_mut().filter(|(_, seat)| seat.connections > 0);
+        let attended = attended.map(|(id, seat)| {
+            seat.is_stored = false;
+            *id
+        });
+        for id in attended.collect::<Vec<_>>() {
+            seats.queue(id);
+        }
+        drop(seats);
+        attendances.queued.notify_one();
+    }
+
+    /// Resolves when the store was told of all who came and went before the call.
+    pub async fn attendance_told(&self) {
+        let attendances = &self.inner().attendances;
+        let count = attendances.lock().count;
+        // The sender lives in the engine.
+        let _ = attendances.told.subscribe().wait_for(|told| *told >= count).await;
+    }
+
+    /// Somebody asked how a task stands: a countdown that runs begins anew. Answers the task as it is
+    /// then.
+    ///
+    /// # Errors
+    /// When the store cannot be read or written, or the task is gone.
+    pub async fn ask(&self, task: Task) -> Result<Task, EngineError> {
+        if !task.life.is_left() {
+            return Ok(task);
+        }
+        let step = self.step_of(&task, None, Command::Ask);
+        let asked = self.take(vec![step]).await?.pop().expect("one answer per step");
+        Ok(asked?.changed.task)
+    }
+
+    /// Tells the store who comes and goes, until the engine stops.
+    pub(crate) async fn keep_attendance(&self) {
+        let attendances = &self.inner().attendances;
+        let stop = &self.inner().stop;
+        loop {
+            tokio::select! {
+                () = attendances.queued.notified() => {}
+                () = stop.cancelled() => {}
+            }
+            while let Err(error) = self.tell_attendance().await {
+                if attendances.trouble.begins(&()) {
+                    tracing::warn!(%error, "could not store who waits for tasks; trying again each second");
+                }
+                tokio::select! {
+                    () = self.clock().sleep_to(self.elapsed() + AGAIN) => {}
+                    // The next start strikes what is left.
+                    () = stop.cancelled() => return,
+                }
+            }
+            if attendances.trouble.is_over(&()) {
+                tracing::info!("who waits for tasks is stored again");
+            }
+            if stop.is_cancelled() {
+                return;
+            }
+        }
+    }
+
+    /// Tells the store all that it is owed.
+    async fn tell_attendance(&self) -> Result<(), EngineError> {
+        let attendances = &self.inner().attendances;
+        loop {
+            let (owed, count) = {
+                let mut seats = attendances.lock();
+                (seats.owed(self.inner().node), seats.count)
+            };
+            if owed.is_empty() {
+                attendances.told.send_replace(count);
+                return Ok(());
+            }
+            self.tell_of(owed).await?;
+        }
+    }
+
+    /// Tells the store of some tasks. One whose row is damaged is told of alone, and harms no other:
+    /// there is nothing to be done for it.
+    async fn tell_of(&self, owed: Vec<(TaskId, Vec<Command>)>) -> Result<(), EngineError> {
+        let told = match self.commit_attendance(&owed).await {
+            Err(EngineError::Store(error)) if !error.may_pass() && owed.len() > 1 => {
+                for one in owed {
+                    Box::pin(self.tell_of(vec![one])).await?;
+                }
+                return Ok(());
+            }
+            Err(EngineError::Store(error)) if !error.may_pass() => Ok(()),
+            told => told,
+        };
+        let mut seats = self.inner().attendances.lock();
+        for (id, commands) in &owed {
+            let last = commands.last().expect("something was owed");
+            match told {
+                Ok(()) => seats.stored(*id, last),
+                Err(_) => seats.owe_again(*id, last),
+            }
+        }
+        told
+    }
+
+    async fn commit_attendance(&self, owed: &[(TaskId, Vec<Command>)]) -> Result<(), EngineError> {
+        let (policy, now) = (Arc::<Policy>::default(), self.now());
+        let steps = owed.iter().flat_map(|(id, commands)| {
+            let policy = &policy;
+            commands.iter().map(move |command| StepOf {
+                id: *id,
+                tenant: None,
+                command: command.clone(),
+                policy: policy.clone(),
+                bodies: Vec::new(),
+                now,
+            })
+        });
+        // Of one that is gone there is nothing to tell.
+        self.take(steps.collect()).await.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NODE: u64 = 1;
+    const ATTEND: Command = Command::Attend { node: NODE };
+    const LET_GO: Command = Command::LetGo { node: NODE };
+    const LEAVE: Command = Command::Leave { node: NODE };
+
+    fn id() -> TaskId {
+        TaskId::from_u128(7)
+    }
+
+    fn came(attendances: &Attendances) {
+        let mut seats = attendances.lock();
+        seats.tasks.entry(id()).or_default().connections += 1;
+        seats.queue(id());
+    }
+
+    /// What the store is told, which takes it.
+    fn told(attendances: &Attendances) -> Vec<Command> {
+        let owed = attendances.lock().owed(NODE);
+        for (id, commands) in &owed {
+            attendances.lock().stored(*id, commands.last().unwrap());
+        }
+        owed.into_iter().flat_map(|(_, commands)| commands).collect()
+    }
+
+    #[test]
+    fn only_the_first_and_the_last_are_told() {
+        let attendances = Attendances::default();
+        came(&attendances);
+        came(&attendances);
+        assert_eq!(told(&attendances), [ATTEND]);
+        came(&attendances);
+        assert_eq!(told(&attendances), []);
+        for _ in 0..2 {
+            attendances.part(&[id()], Parting::Broke);
+            assert_eq!(told(&attendances), []);
+        }
+        attendances.part(&[id()], Parting::LetGo);
+        assert_eq!(told(&attendances), [LET_GO], "how the last one went counts");
+        assert!(attendances.lock().tasks.is_empty());
+    }
+
+    #[test]
+    fn one_that_came_and_went_before_the_store_was_told_was_there() {
+        let attendances = Attendances::default();
+        came(&attendances);
+        attendances.part(&[id()], Parting::Broke);
+        assert_eq!(told(&attendances), [ATTEND, LEAVE]);
+        came(&attendances);
+        attendances.part(&[id()], Parting::LetGo);
+        came(&attendances);
+        assert_eq!(told(&attendances), [ATTEND]);
+        attendances.part(&[id()], Parting::Broke);
+        came(&attendances);
+        assert_eq!(told(&attendances), [], "somebody is there, as the store has it");
+    }
+
+    #[test]
+    fn whoever_comes_while_the_store_is_told_that_all_went_is_told_of() {
+        let attendances = Attendances::default();
+        came(&attendances);
+        told(&attendances);
+        attendances.part(&[id()], Parting::Broke);
+        let owed = attendances.lock().owed(NODE);
+        came(&attendances);
+        attendances.lock().stored(id(), &LEAVE);
+        assert_eq!(owed, [(id(), vec![LEAVE])]);
+        assert_eq!(told(&attendances), [ATTEND]);
+    }
+
+    #[test]
+    fn what_the_store_could_not_be_told_is_owed() {
+        let attendances = Attendances::default();
+        came(&attendances);
+        told(&attendances);
+        attendances.part(&[id()], Parting::Broke);
+        attendances.lock().owed(NODE);
+        attendances.lock().owe_again(id(), &LEAVE);
+        assert_eq!(told(&attendances), [LEAVE]);
+    }
+}
