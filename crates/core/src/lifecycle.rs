@@ -79,11 +79,18 @@ pub enum Command {
         /// Whether a checkpoint comes with it.
         checkpoint: bool,
     },
+    /// The holder shows its answer while it comes: once under a lease, as readers may have a part of it.
+    Show {
+        /// The fence.
+        nonce: u128,
+        /// Its number, drawn for each.
+        id: u128,
+    },
     /// The holder stores a result before its settle, in the place of the one there may be.
     StoreEarly {
         /// The fence.
         nonce: u128,
-        /// Its number, drawn for each: the settle names the result by it.
+        /// Its number, drawn for each, or that of the answer it shows: the settle names the result by it.
         id: u128,
     },
     /// The holder hands the task to an outside system.
@@ -281,6 +288,7 @@ fn decide(draft: Draft<'_>, command: Command, policy: &Policy) -> Result<Step, R
         Command::Report { nonce, until, progress, output, checkpoint } => {
             attempt::report(draft, nonce, attempt::Report { until, progress, output, checkpoint })
         }
+        Command::Show { nonce, id } => attempt::show(draft, nonce, id),
         Command::StoreEarly { nonce, id } => attempt::store_early(draft, nonce, id),
         Command::Defer { nonce, until, callback } => attempt::defer(draft, nonce, until, callback),
         Command::Release { nonce } => attempt::release(draft, nonce),

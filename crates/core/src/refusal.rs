@@ -13,6 +13,9 @@ pub enum Refused {
     /// there never was one.
     #[error("the lease has no such result")]
     NoSuchResult,
+    /// The holder shows, or has shown, an answer while it came: readers may have a part of it.
+    #[error("an answer was shown under this lease before")]
+    AlreadyShown,
     /// The task was canceled while the holder ran it.
     #[error("the task was canceled")]
     TaskCanceled,

@@ -202,6 +202,11 @@ pub enum State {
         #[n(2)]
         #[cbor(with = "crate::cbor::bits_if_any", has_nil)]
         early: Option<u128>,
+        /// The number of the answer that its holder shows, or has shown, while it comes: the early result
+        /// has it once that is whole.
+        #[n(3)]
+        #[cbor(with = "crate::cbor::bits_if_any", has_nil)]
+        live: Option<u128>,
     },
     /// An outside system has it.
     #[n(2)]
@@ -224,6 +229,9 @@ pub enum State {
         #[n(1)]
         #[cbor(with = "crate::cbor::opaque_if_any", has_nil)]
         message: Option<Bytes>,
+        /// Whether the result is another than the answer that the same attempt had shown while it came.
+        #[n(2)]
+        is_other: bool,
     },
     /// No attempt succeeded, and none follows.
     #[n(4)]
@@ -377,6 +385,19 @@ impl Life {
     pub const fn early(&self) -> Option<u128> {
         match self.state {
             State::Running { early, .. } => early,
+            State::Queued { .. }
+            | State::Waiting { .. }
+            | State::Succeeded { .. }
+            | State::Failed { .. }
+            | State::Canceled { .. } => None,
+        }
+    }
+
+    /// The number of the answer that the holder of the live lease shows, or has shown, while it comes.
+    #[must_use]
+    pub const fn live(&self) -> Option<u128> {
+        match self.state {
+            State::Running { live, .. } => live,
             State::Queued { .. }
             | State::Waiting { .. }
             | State::Succeeded { .. }

@@ -5,13 +5,16 @@ use std::str::FromStr;
 
 use crate::task::{Life, State};
 
-/// The version of an answer: the run and the attempt that brought it. Written `R.A`.
+/// The version of an answer: the run and the attempt that brought it. Written `R.A`, and `R.A.s` where the
+/// attempt had shown another one before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ResultVersion {
     /// The run of its task.
     pub run: u32,
     /// The attempt.
     pub attempt: u32,
+    /// Whether its attempt had shown another answer, and settled with this one.
+    pub is_other: bool,
 }
 
 /// It is no version of an answer.
@@ -32,7 +35,8 @@ pub enum Fate {
 
 impl fmt::Display for ResultVersion {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}.{}", self.run, self.attempt)
+        let Self { run, attempt, is_other } = self;
+        write!(out, "{run}.{attempt}{}", if *is_other { ".s" } else { "" })
     }
 }
 
@@ -41,8 +45,11 @@ impl FromStr for ResultVersion {
 
     fn from_str(text: &str) -> Result<Self, InvalidVersion> {
         let number = |text: &str| text.parse().map_err(|_| InvalidVersion);
-        let (run, attempt) = text.split_once('.').ok_or(InvalidVersion)?;
-        let version = Self { run: number(run)?, attempt: number(attempt)? };
+        let (run, rest) = text.split_once('.').ok_or(InvalidVersion)?;
+        let attempt = rest.strip_suffix(".s");
+        let is_other = attempt.is_some();
+        let attempt = number(attempt.unwrap_or(rest))?;
+        let version = Self { run: number(run)?, attempt, is_other };
         // One version has one name: no sign, no leading zeros.
         if version.to_string() == text { Ok(version) } else { Err(InvalidVersion) }
     }
@@ -52,7 +59,8 @@ impl Life {
     /// The version that an answer of the latest attempt has.
     #[must_use]
     pub const fn result_version(&self) -> ResultVersion {
-        ResultVersion { run: self.run, attempt: self.attempt }
+        let is_other = matches!(self.state, State::Succeeded { is_other: true, .. });
+        ResultVersion { run: self.run, attempt: self.attempt, is_other }
     }
 
     /// What has become of the answer of this version.
@@ -79,9 +87,11 @@ mod tests {
 
     #[test]
     fn a_version_has_one_name() {
-        let version = ResultVersion { run: 2, attempt: 13 };
-        assert_eq!(version.to_string(), "2.13");
-        assert_eq!("2.13".parse(), Ok(version));
+        for (text, is_other) in [("2.13", false), ("2.13.s", true)] {
+            let version = ResultVersion { run: 2, attempt: 13, is_other };
+            assert_eq!(version.to_string(), text);
+            assert_eq!(text.parse(), Ok(version));
+        }
         for text in
             ["", "2", "2.", ".13", "2.13.1", "02.13", "+2.13", " 2.13", "2.99999999999", "a.b"]
         {

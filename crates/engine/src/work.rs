@@ -213,8 +213,24 @@ impl Engine {
         self.take_known(&tasks, steps).await
     }
 
-    /// Stores a result under a lease that holds, before its settle, in the place of the one there may be.
-    /// It ends with the lease. Answers its number, by which [`early`](Self::early) finds it on any node.
+    /// Notes that the holder of a lease shows an answer while it comes, which it does once. Answers its
+    /// number, by which it is [stored](Self::store_early) once it is whole.
+    ///
+    /// # Errors
+    /// When the lease is over, or has shown an answer already.
+    pub async fn begin_live(
+        &self,
+        tenant: Option<&TenantName>,
+        token: LeaseToken,
+    ) -> Result<u128, EngineError> {
+        let id = self.chance().bits();
+        self.step(tenant, token.task, Command::Show { nonce: token.nonce, id }).await?;
+        Ok(id)
+    }
+
+    /// Stores a result under a lease that holds, before its settle, in the place of the one there may be:
+    /// the answer that it shows, if its number is given. It ends with the lease. Answers its number, by
+    /// which [`early`](Self::early) finds it on any node.
     ///
     /// # Errors
     /// When the lease is over, or there are as many early results as may be.
@@ -222,18 +238,19 @@ impl Engine {
         &self,
         tenant: Option<&TenantName>,
         token: LeaseToken,
+        live: Option<u128>,
         body: Body,
     ) -> Result<u128, EngineError> {
         let task = self.task(token.task).await?.ok_or(Rejected::NotFound)?;
-        let id = self.chance().bits();
+        let id = live.unwrap_or_else(|| self.chance().bits());
         let mut step = self.step_of(&task, tenant, Command::StoreEarly { nonce: token.nonce, id });
         step.bodies = vec![(BodyKind::Early, body)];
         self.take(vec![step]).await?.pop().expect("one answer per step")?;
         Ok(id)
     }
 
-    /// The early result of a lease that holds, if it has this number. A settle brings it as
-    /// [`Data::Early`].
+    /// The early result of a lease that holds, if it has this number, and whether it was shown while it
+    /// came. A settle brings it as [`Data::Early`].
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -241,17 +258,28 @@ impl Engine {
         &self,
         token: LeaseToken,
         id: u128,
-    ) -> Result<Option<StoredBody>, EngineError> {
+    ) -> Result<Option<(StoredBody, bool)>, EngineError> {
         let task = self.task(token.task).await?;
         let holds = |task: &Task| {
             let is_held = task.life.lease().is_some_and(|lease| lease.nonce == token.nonce);
             is_held && task.life.early() == Some(id)
         };
-        if !task.is_some_and(|task| holds(&task)) {
+        let Some(task) = task.filter(holds) else { return Ok(None) };
+        // One that takes its place meanwhile has another number: the rules refuse the settle then.
+        let stored = self.body(token.task, BodyKind::Early).await?;
+        Ok(stored.map(|stored| (stored, task.life.live() == Some(id))))
+    }
+
+    /// The answer of a task that was shown while it came, is whole, and waits for its settle: what a
+    /// process that did not see it come reads.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn shown(&self, task: &Task) -> Result<Option<StoredBody>, EngineError> {
+        if task.life.live().is_none() || task.life.early() != task.life.live() {
             return Ok(None);
         }
-        // One that takes its place meanwhile has another number: the rules refuse the settle then.
-        self.body(token.task, BodyKind::Early).await
+        self.body(task.spec.id, BodyKind::Early).await
     }
 
     /// Ends attempts; one answer each, in order. Saying it again is answered `Reply::Replayed`. With a

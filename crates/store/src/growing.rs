@@ -15,7 +15,8 @@ use bytes::Bytes;
 use relais_core::{Fate, ResultVersion, Task, TaskId};
 use tokio::sync::watch;
 
-use crate::body::BodyRead;
+use crate::StoreFuture;
+use crate::body::{BodyRead, BodySource, StoredBody};
 
 /// How far an answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,10 +196,43 @@ impl WatchedAnswer {
         self.seen.borrow_and_update().clone()
     }
 
+    /// Shows an answer that is whole, is stored before its outcome, and that nobody shows (any more): it
+    /// came while nobody watched, or to a process that is gone. Whoever does this reads the task again
+    /// afterwards: an outcome that was committed meanwhile is not told.
+    pub fn show_whole(&self, version: ResultVersion, stored: StoredBody) {
+        let body = match stored.data {
+            BodySource::Reader(reader) => reader,
+            BodySource::Inline(bytes) => Arc::new(Whole(bytes)),
+        };
+        let growth = watch::Sender::new(Growth::Growing(stored.len));
+        let (head, announced_len) = (stored.head, None);
+        let answer = Arc::new(GrowingAnswer { version, head, announced_len, body, growth });
+        self.entry.shown.send_if_modified(|shown| {
+            let is_known = shown
+                .as_ref()
+                .is_some_and(|known| known.version == version && known.growth() != Growth::Broken);
+            if !is_known {
+                *shown = Some(answer);
+            }
+            !is_known
+        });
+    }
+
     /// Resolves once another answer is shown than [`current`](Self::current) said last.
     pub async fn changed(&mut self) {
         // The sender lives in the entry that this holds.
         let _ = self.seen.changed().await;
+    }
+}
+
+/// The bytes of a small answer.
+struct Whole(Bytes);
+
+impl BodyRead for Whole {
+    fn read_at(&self, offset: u64, max: usize) -> StoreFuture<'_, Bytes> {
+        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(self.0.len());
+        let to = from.saturating_add(max).min(self.0.len());
+        Box::pin(std::future::ready(Ok(self.0.slice(from..to))))
     }
 }
 

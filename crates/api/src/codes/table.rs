@@ -14,6 +14,13 @@ codes! {
         "The request was stopped because the caller left.";
         "La demande a été arrêtée, car l'appelant est parti.";
     }
+    ALREADY_LIVE = "already-live", 409, final {
+        "An answer was shown under this lease before";
+        "`PUT /v1/leases/result?live` came a second time under one lease. Readers may have a part of the \
+         first answer, which nothing else may take the place of. Nothing changed; the lease goes on.";
+        "Settle with the first one's `result_id` if it was stored whole. Else store the result without \
+         `?live` and settle with that, or release the task: the next attempt may show its own.";
+    }
     ALREADY_SUCCEEDED = "already-succeeded", 409, final {
         "The task has already succeeded";
         "A task that succeeded was to be retried by hand.";

@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 use super::answers::{Access, Operation, reference};
 use super::examples;
 use crate::codes::{
-    ALREADY_SUCCEEDED, AMBIGUOUS_PATH, ANSWER_REPLACED, BATCH_TOO_LARGE, CREDENTIALS_ERASED,
-    DEADLINE_EXCEEDED, IDEMPOTENCY_KEY_REUSED, INVALID_FIELD, INVALID_IDEMPOTENCY_KEY,
-    MALFORMED_JSON, NOT_AVAILABLE, NOT_FOUND, PRECONDITION_FAILED, QUEUE_DEFINED_IN_FILE,
-    QUEUE_FULL, QUEUE_NOT_FOUND, RANGE_NOT_SATISFIABLE, STALE_LEASE, STORE_FULL, TASK_CANCELED,
-    TASK_GONE, TASK_NOT_FOUND, TASK_NOT_TERMINAL, TENANT_FULL, TOO_MANY_TASKS,
-    UNSUPPORTED_MEDIA_TYPE,
+    ALREADY_LIVE, ALREADY_SUCCEEDED, AMBIGUOUS_PATH, ANSWER_REPLACED, BATCH_TOO_LARGE,
+    CREDENTIALS_ERASED, DEADLINE_EXCEEDED, IDEMPOTENCY_KEY_REUSED, INVALID_FIELD,
+    INVALID_IDEMPOTENCY_KEY, MALFORMED_JSON, NOT_AVAILABLE, NOT_FOUND, PRECONDITION_FAILED,
+    QUEUE_DEFINED_IN_FILE, QUEUE_FULL, QUEUE_NOT_FOUND, RANGE_NOT_SATISFIABLE, STALE_LEASE,
+    STORE_FULL, TASK_CANCELED, TASK_GONE, TASK_NOT_FOUND, TASK_NOT_TERMINAL, TENANT_FULL,
+    TOO_MANY_TASKS, UNSUPPORTED_MEDIA_TYPE,
 };
 use crate::paths;
 
@@ -359,10 +359,11 @@ fn bodies() -> Vec<Operation> {
             .tag("workers")
             .says("Store a large result", "Streamed; the settle then names it as `result_id`.")
             .access(Access::Lease)
-            .takes(&["leaseToken", "contentType"])
+            .takes(&["leaseToken", "contentType", "liveResult"])
             .body(any_sent())
             .gives("200", "It is stored.", "StoredResult", examples::stored(), &[])
-            .fails(&[&STALE_LEASE, &TASK_CANCELED, &STORE_FULL, &UNSUPPORTED_MEDIA_TYPE]),
+            .fails(&[&ALREADY_LIVE, &STALE_LEASE, &TASK_CANCELED])
+            .fails(&[&STORE_FULL, &UNSUPPORTED_MEDIA_TYPE]),
     ]
 }
 

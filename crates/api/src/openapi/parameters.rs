@@ -4,8 +4,10 @@ use serde_json::{Value, json};
 
 pub(super) fn all() -> Value {
     let mut parameters = of_paths_and_headers();
-    if let (Value::Object(all), Value::Object(queries)) = (&mut parameters, of_queries()) {
-        all.extend(queries);
+    for more in [of_queries(), of_live_answers()] {
+        if let (Value::Object(all), Value::Object(more)) = (&mut parameters, more) {
+            all.extend(more);
+        }
     }
     parameters
 }
@@ -120,22 +122,6 @@ fn of_queries() -> Value {
             "schema": {"type": "integer", "minimum": 0, "maximum": 9_007_199_254_740_991_u64},
             "example": 4,
         },
-        "live": {
-            "name": "live", "in": "query", "allowEmptyValue": true,
-            "description": "The answer while it comes; with `only`, 204 once it is committed.",
-            "schema": {"type": "string", "enum": ["", "only"]},
-        },
-        "afterBytes": {
-            "name": "after", "in": "query",
-            "description": "With `live` and `attempt`: the answer behind so many of its bytes.",
-            "schema": {"type": "integer", "minimum": 0, "maximum": 9_007_199_254_740_991_u64},
-        },
-        "attempt": {
-            "name": "attempt", "in": "query",
-            "description": "With `live`: the answer that is read on, as its `Relais-Result-Version` \
-                names it.",
-            "schema": {"type": "string", "pattern": "^[0-9]+\\.[0-9]+$"},
-        },
         "cancel": {
             "name": "cancel", "in": "query",
             "description": "Cancel the task first if it is not terminal.",
@@ -150,6 +136,33 @@ fn of_queries() -> Value {
             "name": "ticket", "in": "query", "explode": true,
             "description": "Of the tasks of these tickets; give it several times.",
             "schema": {"type": "array", "maxItems": 50, "items": {"type": "string"}},
+        },
+    })
+}
+
+/// Of answers that are read, or stored, while they come.
+fn of_live_answers() -> Value {
+    json!({
+        "live": {
+            "name": "live", "in": "query", "allowEmptyValue": true,
+            "description": "The answer while it comes; with `only`, 204 once it is committed.",
+            "schema": {"type": "string", "enum": ["", "only"]},
+        },
+        "liveResult": {
+            "name": "live", "in": "query", "allowEmptyValue": true,
+            "description": "Show the result to readers while it comes.",
+            "schema": {"type": "string", "enum": [""]},
+        },
+        "afterBytes": {
+            "name": "after", "in": "query",
+            "description": "With `live` and `attempt`: the answer behind so many of its bytes.",
+            "schema": {"type": "integer", "minimum": 0, "maximum": 9_007_199_254_740_991_u64},
+        },
+        "attempt": {
+            "name": "attempt", "in": "query",
+            "description": "With `live`: the answer that is read on, as its `Relais-Result-Version` \
+                names it.",
+            "schema": {"type": "string", "pattern": "^[0-9]+\\.[0-9]+(\\.s)?$"},
         },
     })
 }

@@ -22,7 +22,7 @@ pub(super) fn start(mut draft: Draft<'_>, lease: Lease) -> Result<Step, Refused>
     life.attempt += 1;
     // As the log says, where time never goes back.
     let started_at = life.updated_at.max(draft.now);
-    life.state = State::Running { lease, started_at, early: None };
+    life.state = State::Running { lease, started_at, early: None, live: None };
     draft.log(started);
     Ok(draft.done())
 }
@@ -82,6 +82,17 @@ pub(super) fn report(mut draft: Draft<'_>, nonce: u128, report: Report) -> Resul
             return Err(Refused::TooManyEvents);
         }
         draft.log(EventData::Output(output));
+    }
+    Ok(draft.done())
+}
+
+pub(super) fn show(mut draft: Draft<'_>, nonce: u128, id: u128) -> Result<Step, Refused> {
+    match &mut draft.step.life.state {
+        State::Running { lease, live, .. } if lease.nonce == nonce => match *live {
+            Some(shown) if shown != id => return Err(Refused::AlreadyShown),
+            _ => *live = Some(id),
+        },
+        _ => return Err(draft.refusal_of(nonce)),
     }
     Ok(draft.done())
 }

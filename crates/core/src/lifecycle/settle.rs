@@ -34,12 +34,13 @@ pub(super) fn succeed(
     if early.is_some() && early != draft.task.life.early() {
         return Err(Refused::NoSuchResult);
     }
+    let is_other = draft.task.life.live().is_some_and(|live| early != Some(live));
     let at = draft.step.life.updated_at.max(draft.now);
     let life = &mut draft.step.life;
     life.settled_by = Some(Settled { nonce, how: Settlement::Succeeded });
     life.crashes = 0;
     life.last_failure = None;
-    life.state = State::Succeeded { at, message: message.clone() };
+    life.state = State::Succeeded { at, message: message.clone(), is_other };
     erase_credentials(&mut draft);
     drop_checkpoint(&mut draft);
     draft.log(EventData::Succeeded { result, message });

@@ -23,6 +23,7 @@ enum Fence {
 enum Said {
     Start,
     Report(Option<u64>, bool),
+    Show,
     StoreEarly,
     Defer(i64),
     Succeed,
@@ -43,6 +44,7 @@ fn said() -> impl Strategy<Value = Said> {
     prop_oneof![
         6 => Just(Said::Start),
         2 => (any::<Option<u64>>(), any::<bool>()).prop_map(|(done, says)| Said::Report(done, says)),
+        1 => Just(Said::Show),
         1 => Just(Said::StoreEarly),
         1 => (-1_000_i64..60_000).prop_map(Said::Defer),
         1 => Just(Said::Succeed),
@@ -133,6 +135,7 @@ impl History {
                 output: speaks.then(|| "{}".into()),
                 checkpoint: done.is_some(),
             },
+            Said::Show => Command::Show { nonce, id: self.started },
             Said::StoreEarly => Command::StoreEarly { nonce, id: self.started },
             Said::Defer(span) => {
                 self.deferred += 1;
@@ -224,6 +227,7 @@ impl History {
 fn fence_of(command: &Command) -> Option<u128> {
     match command {
         Command::Report { nonce, .. }
+        | Command::Show { nonce, .. }
         | Command::StoreEarly { nonce, .. }
         | Command::Defer { nonce, .. }
         | Command::Succeed { nonce, .. }

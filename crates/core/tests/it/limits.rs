@@ -1,8 +1,8 @@
 //! What bounds a life: the log has an end, and absurd numbers stay bounded.
 
 use relais_core::{
-    BodyKind, Command, Credentials, EventKind, Failure, FailureCode, Gone, Refused, Reply, Runner,
-    State, Status, Step, Task, limits, step,
+    BodyKind, Command, Credentials, EventKind, Failure, FailureCode, Fate, Gone, Refused, Reply,
+    Runner, State, Status, Step, Task, limits, step,
 };
 
 use crate::world::*;
@@ -140,6 +140,39 @@ fn a_settle_takes_the_early_result_that_it_names_and_no_other() {
     task.life = settled.life;
     // Its number is not kept: who says it again is not asked for it.
     assert_eq!(say(&task, settle(Some(7))).map(|step| step.reply), Ok(Reply::Replayed));
+}
+
+/// Readers have a part of what was shown under a lease: what comes after it is that, or another version.
+#[test]
+fn an_answer_is_shown_once_under_a_lease_and_is_the_result_or_not() {
+    let mut task = task(Runner::Workers, Credentials::None);
+    take(&mut task, Command::Start { lease: lease(1, 50_000) }, 1);
+    let say = |task: &Task, command| step(task, command, &policy(), at(9));
+    let version = task.life.result_version();
+    assert_eq!(say(&task, Command::Show { nonce: 2, id: 7 }), Err(Refused::StaleLease));
+    take(&mut task, Command::Show { nonce: 1, id: 7 }, 2);
+    assert_eq!(say(&task, Command::Show { nonce: 1, id: 8 }), Err(Refused::AlreadyShown));
+    assert_eq!(task.life.fate_of(version), Fate::Open);
+    let settle = |early| Command::Succeed { nonce: 1, result: None, message: None, early };
+    assert_eq!(say(&task, settle(Some(7))), Err(Refused::NoSuchResult), "it is not whole yet");
+    take(&mut task, Command::StoreEarly { nonce: 1, id: 7 }, 3);
+    let with = |command| {
+        let life = say(&task, command).expect("the lease holds").life;
+        (life.fate_of(version), life.result_version().to_string())
+    };
+    assert_eq!(with(settle(Some(7))), (Fate::Kept, "1.1".to_owned()));
+    assert_eq!(with(settle(None)), (Fate::Gone, "1.1.s".to_owned()));
+    assert_eq!(with(fail(1, false)).0, Fate::Gone);
+    assert_eq!(with(Command::Release { nonce: 1 }).0, Fate::Gone);
+    // Another result in its place is another one.
+    take(&mut task, Command::StoreEarly { nonce: 1, id: 9 }, 4);
+    assert_eq!(say(&task, Command::Show { nonce: 1, id: 8 }), Err(Refused::AlreadyShown));
+    let settled = say(&task, settle(Some(9))).expect("the lease holds").life;
+    assert_eq!(settled.fate_of(version), Fate::Gone);
+    // The next attempt shows its own.
+    take(&mut task, Command::Release { nonce: 1 }, 5);
+    take(&mut task, Command::Start { lease: lease(3, 50_000) }, 6);
+    take(&mut task, Command::Show { nonce: 3, id: 10 }, 7);
 }
 
 #[test]

@@ -70,14 +70,14 @@ fn queued(run_at: i64) -> State {
 }
 
 fn running(until: i64) -> State {
-    State::Running { lease: lease(HOLDER, until), started_at: at(50_000), early: None }
+    State::Running { lease: lease(HOLDER, until), started_at: at(50_000), early: None, live: None }
 }
 
 /// Its holder has stored a result before its settle.
 fn with_early_result(mut case: Case) -> Case {
     case.task.life.state = match case.task.life.state {
         State::Running { lease, started_at, .. } => {
-            State::Running { lease, started_at, early: Some(EARLY) }
+            State::Running { lease, started_at, early: Some(EARLY), live: None }
         }
         other => other,
     };
@@ -91,6 +91,10 @@ fn graced(mut case: Case, grace: u64, attendance: Option<Attendance>) -> Case {
     case.task.spec = spec.into();
     case.task.life.attendance = attendance;
     case
+}
+
+fn succeeded() -> State {
+    State::Succeeded { at: at(50_000), message: None, is_other: false }
 }
 
 fn waiting(until: i64) -> State {
@@ -164,15 +168,8 @@ fn finished() -> Vec<Case> {
     );
     let erased = case("its credentials are erased", workers(), canceled(None));
     vec![
-        settled(case("kept", workers(), State::Succeeded { at: at(50_000), message: None }), how),
-        expired(settled(
-            case(
-                "its retention is over",
-                workers(),
-                State::Succeeded { at: at(50_000), message: None },
-            ),
-            how,
-        )),
+        settled(case("kept", workers(), succeeded()), how),
+        expired(settled(case("its retention is over", workers(), succeeded()), how)),
         sealed(gave_up, Credentials::Sealed),
         case(
             "by its deadline; its holder has not stopped",
@@ -202,6 +199,7 @@ fn commands(nonce: u128) -> Vec<Command> {
         Command::Spoil { nonce: None, body: BodyKind::Input },
         Command::Spoil { nonce: Some(nonce), body: BodyKind::Input },
         Command::Report { nonce, until, progress, output: Some("{}".into()), checkpoint: true },
+        Command::Show { nonce, id: NEW },
         Command::StoreEarly { nonce, id: NEW },
         Command::Defer { nonce, until: at(NOW + 9_000), callback: NEW },
         Command::succeed(nonce),
@@ -231,6 +229,7 @@ fn name_of(command: &Command) -> (&'static str, bool) {
     match command {
         Command::Start { .. } => ("start", false),
         Command::Report { .. } => ("report", true),
+        Command::Show { .. } => ("show", true),
         Command::StoreEarly { .. } => ("store early", true),
         Command::Defer { .. } => ("defer", true),
         Command::Succeed { .. } => ("succeed", true),
@@ -267,9 +266,11 @@ fn row_of(before: &Task, taken: &Result<Step, relais_core::Refused>) -> Row {
     } else if step.life.status() == before.life.status() {
         let is_lost = before.life.lease().is_some() && step.life.lease().is_none();
         let is_stored = before.life.early() != step.life.early();
-        let becomes = match (is_lost, is_stored) {
-            (true, _) => "slot freed",
-            (_, true) => "early result stored",
+        let is_shown = before.life.live() != step.life.live();
+        let becomes = match (is_lost, is_stored, is_shown) {
+            (true, ..) => "slot freed",
+            (_, true, _) => "early result stored",
+            (.., true) => "answer shown",
             _ => "lease extended",
         };
         becomes.to_owned()
@@ -476,7 +477,7 @@ fn every_status_and_every_command_is_in_the_table() {
         assert!(cases().any(|case| case.task.life.status() == status), "{status:?}");
     }
     let names: BTreeSet<&str> = commands(HOLDER).iter().map(|command| name_of(command).0).collect();
-    assert_eq!(names.len(), 21, "a command with a name of its own is in the list: {names:?}");
+    assert_eq!(names.len(), 22, "a command with a name of its own is in the list: {names:?}");
 }
 
 #[test]

@@ -90,9 +90,10 @@ async fn a_result_that_one_node_stored_is_settled_with_on_another() {
     let fields = vec![("content-type".to_owned(), Bytes::from_static(b"application/json"))];
     let head = first.engine.encode(&ResultHead { status: 200, fields, has_body: true });
     let early = Body { head, data: Data::Inline(Bytes::from_static(b"[1]")) };
-    let id = first.engine.store_early(Some(&tenant()), token, early).await.unwrap();
+    let id = first.engine.store_early(Some(&tenant()), token, None, early).await.unwrap();
     assert!(second.engine.early(token, id + 1).await.unwrap().is_none());
-    let stored = second.engine.early(token, id).await.unwrap().unwrap();
+    let (stored, is_live) = second.engine.early(token, id).await.unwrap().unwrap();
+    assert!(!is_live);
     let result = Body { head: stored.head.clone(), data: Data::Early { id, stored } };
     let settle = Settle { token, outcome: Outcome::success(Some(result)) };
     second.engine.settle(Some(&tenant()), vec![settle]).await.unwrap().pop().unwrap().unwrap();

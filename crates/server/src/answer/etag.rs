@@ -30,8 +30,9 @@ pub(crate) fn tag(version: u64, form: Form) -> HeaderValue {
 /// another attempt may bring another one, and nothing else does.
 #[must_use]
 pub(crate) fn of_result(task: &Task) -> HeaderValue {
-    let ResultVersion { run, attempt } = task.life.result_version();
-    HeaderValue::from_str(&format!("\"{}-{run}-{attempt}\"", task.spec.id)).expect("ASCII")
+    let ResultVersion { run, attempt, is_other } = task.life.result_version();
+    let other = if is_other { "-s" } else { "" };
+    HeaderValue::from_str(&format!("\"{}-{run}-{attempt}{other}\"", task.spec.id)).expect("ASCII")
 }
 
 /// Whether `If-Match` is absent, names the tag by strong comparison (RFC 9110, 13.1.1), or is `*`.

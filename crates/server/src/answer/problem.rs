@@ -336,6 +336,7 @@ impl From<Refused> for Refusal {
                 return Self::field("/result_id", "no result of this lease");
             }
             // Only a store that starts attempts is told so.
+            Refused::AlreadyShown => &codes::ALREADY_LIVE,
             Refused::NotReady => return Self::internal("a task may not start now"),
         };
         Self::new(code)

@@ -125,6 +125,7 @@ fn was_changed(answer: Result<Stepped, EngineError>) -> Result<bool, Refusal> {
             Refused::StaleLease
             | Refused::SettledOtherwise
             | Refused::NoSuchResult
+            | Refused::AlreadyShown
             | Refused::TaskCanceled
             | Refused::NotTerminal
             | Refused::NotReady => Err(refused.into()),

@@ -7,12 +7,13 @@ use axum::extract::State;
 use axum::response::Response;
 use http::header::{CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
+use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use relais_api::lease::StoredResult;
 use relais_api::{codes, fields};
 use relais_core::{BodyKind, LeaseToken, Task};
 use relais_engine::{EngineError, Follower, RequestHead, ResultHead, Unread, envelope};
-use relais_store::{Body, StoreError, StoredBody};
+use relais_store::{Body, ShownAs, StoreError, StoredBody};
 
 use crate::answer::problem::Refusal;
 use crate::answer::replay::protect;
@@ -24,7 +25,7 @@ use crate::request::incoming;
 use crate::request::params::Params;
 use crate::routes::json;
 use crate::routes::leases::{refusal_of, token_of};
-use crate::routes::settles::content_type_field;
+use crate::routes::settles::{BYTES, content_type_field};
 use crate::routes::submit::check_content_type;
 use crate::routes::worker::{Right, is_held, leased_task, spoil};
 
@@ -83,23 +84,37 @@ async fn whole_input(
     }
 }
 
-/// `PUT /v1/leases/result`.
+/// `PUT /v1/leases/result`; with `live` whoever reads the answer of the task gets it from its first byte.
 pub(super) async fn store_result(
     State(app): State<Arc<App>>,
     visitor: Visitor,
     uri: Uri,
     mut body: axum::body::Body,
 ) -> Result<Response, Refusal> {
-    Params::of(&uri, &[])?;
+    let is_live = is_live(&Params::of(&uri, &["live"])?)?;
     let token = token(visitor.headers())?;
     let follower = app.engine.follow(token.task);
     let task = leased_task(&app, &visitor, token).await?;
     let content_type = content_type(visitor.headers())?;
+    // What is shown says what it is: a settle can add nothing.
+    let content_type = content_type.or_else(|| is_live.then(|| BYTES.to_owned()));
     let max = app.engine.config().result_bytes_max;
     incoming::check_length(visitor.headers(), max)?;
+    let fields = content_type.map(content_type_field).into_iter().collect();
+    let head = app.engine.encode(&ResultHead { status: 200, fields, has_body: true });
+    let right = Right::of(&visitor)?;
     let mut held = app.bodies.begin(Place::Store, Holder::Tenant(task.spec.tenant.clone()));
-    let mut is_over = Box::pin(end_of_lease(&app, follower, task, token));
     let mut spool = app.engine.spool().await?;
+    let live = if is_live {
+        let id = app.engine.begin_live(right.tenant(), token).await.map_err(refusal_of)?;
+        let (version, head) = (task.life.result_version(), head.clone());
+        let announced_len = body.size_hint().exact();
+        spool.show(ShownAs { task: token.task, version, head, announced_len });
+        Some(id)
+    } else {
+        None
+    };
+    let mut is_over = Box::pin(end_of_lease(&app, follower, task, token));
     loop {
         let frame = tokio::select! {
             frame = body.frame() => frame,
@@ -122,12 +137,18 @@ pub(super) async fn store_result(
     let size = spool.len();
     // Its worker still has the bytes: what the store cannot take now is put again, or settled otherwise.
     let data = spool.finish().await?;
-    let fields = content_type.map(content_type_field).into_iter().collect();
-    let head = app.engine.encode(&ResultHead { status: 200, fields, has_body: true });
-    let right = Right::of(&visitor)?;
-    let stored = app.engine.store_early(right.tenant(), token, Body { head, data }).await;
-    let result_id = early_name(stored.map_err(refusal_of)?);
+    let early = app.engine.store_early(right.tenant(), token, live, Body { head, data }).await;
+    let result_id = early_name(early.map_err(refusal_of)?);
     json(StatusCode::OK, &StoredResult { result_id, size })
+}
+
+/// Whether a result is to be shown while it comes.
+fn is_live(params: &Params) -> Result<bool, Refusal> {
+    match params.get("live") {
+        None => Ok(false),
+        Some("") => Ok(true),
+        Some(_) => Err(Refusal::parameter("live", "expected no value")),
+    }
 }
 
 /// Resolves once the lease `token` of `task` is over. A store that cannot be read just now says nothing

@@ -3,7 +3,7 @@
 mod again;
 mod outcome;
 
-pub(super) use outcome::content_type_field;
+pub(super) use outcome::{BYTES, content_type_field};
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -28,6 +28,7 @@ mod internal;
 mod leaving;
 mod links;
 mod live;
+mod live_workers;
 mod local;
 mod log;
 mod logged;

@@ -48,7 +48,7 @@ pub async fn an_answer_is_read_while_it_grows(world: World) {
         early.changed().await;
         let mut late = world.other.watch_answer(id);
         let answer = late.current().expect("it is shown");
-        let first = ResultVersion { run: 1, attempt: 1 };
+        let first = ResultVersion { run: 1, attempt: 1, is_other: false };
         assert_eq!((answer.version, &answer.head[..]), (first, &b"head"[..]));
         assert_eq!((answer.announced_len, answer.growth()), (Some(9), Growth::Growing(0)));
         let mut growth = answer.follow();
@@ -116,7 +116,7 @@ pub async fn an_answer_that_is_no_outcome_is_broken_off(world: World) {
     let mut spool = shown(&world, id).await;
     watched.changed().await;
     let answer = watched.current().expect("the next one");
-    assert_eq!(answer.version, ResultVersion { run: 1, attempt: 2 });
+    assert_eq!(answer.version, ResultVersion { run: 1, attempt: 2, is_other: false });
     // The last one is, whatever it says.
     settle(&world, id, nonce, &mut *spool, Some(false)).await;
     assert!(answer.over().await);

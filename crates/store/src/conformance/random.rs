@@ -140,7 +140,7 @@ impl Run {
 
     fn said(&mut self, nonce: u128) -> Command {
         let now = self.now;
-        match self.dice.roll(11) {
+        match self.dice.roll(12) {
             0..2 => Command::succeed(nonce),
             2 => Command::Succeed { nonce, result: None, message: None, early: Some(nonce) },
             3 => fail(nonce),
@@ -156,6 +156,7 @@ impl Run {
                 Command::Defer { nonce, until: at(now + 250), callback }
             }
             8..10 => Command::StoreEarly { nonce, id: nonce },
+            10 => Command::Show { nonce, id: nonce },
             _ => {
                 let progress =
                     Some(Progress { done: Some(self.dice.roll(9)), ..Progress::default() });

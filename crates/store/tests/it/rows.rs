@@ -168,16 +168,29 @@ fn samples() -> Vec<Sample> {
         sample("life queued", life(State::Queued { run_at: at(70) })),
         sample(
             "life running",
-            life(State::Running { lease: relais.clone(), started_at: at(3), early: None }),
+            life(State::Running {
+                lease: relais.clone(),
+                started_at: at(3),
+                early: None,
+                live: None,
+            }),
         ),
         sample(
             "life running, with an early result",
-            life(State::Running { lease: worker.clone(), started_at: at(3), early: Some(1 << 97) }),
+            life(State::Running {
+                lease: worker.clone(),
+                started_at: at(3),
+                early: Some(1 << 97),
+                live: Some(1 << 97),
+            }),
         ),
         sample("life attended", attended(Attendance::By(vec![u64::MAX, 7]))),
         sample("life left by all", attended(Attendance::Until(at(5)))),
         sample("life waiting", life(State::Waiting { until: at(4), nonce: 1 << 98 })),
-        sample("life succeeded", life(State::Succeeded { at: at(4), message: message.clone() })),
+        sample(
+            "life succeeded",
+            life(State::Succeeded { at: at(4), message: message.clone(), is_other: false }),
+        ),
         sample(
             "life failed",
             life(State::Failed { at: at(4), failure: failure(), holder: Some(relais) }),

@@ -160,6 +160,12 @@ async fn find(
             }
             return Ok(Found::Answer(Box::new((task, live)), from));
         }
+        if live.is_none()
+            && let Some(stored) = app.engine.shown(&task).await?
+        {
+            watched.show_whole(task.life.result_version(), stored);
+            continue;
+        }
         follower.cursor.skip_to(task.life.version);
         let grown = async {
             match &mut live {

@@ -24,7 +24,7 @@ use crate::routes::worker::is_held;
 /// The media type of a result that was given as JSON.
 const JSON: &str = "application/json";
 /// The media type of a result of which nobody said.
-const BYTES: &str = "application/octet-stream";
+pub(in crate::routes) const BYTES: &str = "application/octet-stream";
 
 /// The settle that a document asks for, and the result that it brings.
 ///
@@ -55,6 +55,7 @@ async fn succeed(
 ) -> Result<(Outcome, Brought), Refusal> {
     let is_bare = settle.status.is_none() && settle.headers.is_empty();
     let message = message_of(settle.message)?;
+    let (status, has_fields) = (settle.status, !settle.headers.is_empty());
     let mut head = head_of(settle.status, settle.content_type, settle.headers)?;
     let (data, kind, bytes) = match (settle.result, settle.result_base64, settle.result_id) {
         (Some(json), ..) => {
@@ -68,7 +69,12 @@ async fn succeed(
             (store(app, token, bytes.clone()).await?, None, Some(bytes))
         }
         (_, _, Some(name)) => match early(app, token, &name).await? {
-            Some((data, kind)) => (Some(data), Some(kind), None),
+            Some((data, kind, is_live)) => {
+                if is_live {
+                    check_shown(&kind, status, has_fields, head.content_type())?;
+                }
+                (Some(data), Some(kind), None)
+            }
             // It ended with its lease, or was recorded: the engine answers what became of that.
             None => return Ok((Outcome::Succeed { result: None, message }, Brought::Unknown)),
         },
@@ -102,7 +108,34 @@ async fn store(app: &App, token: LeaseToken, bytes: Bytes) -> Result<Option<Data
     Ok(Some(app.engine.store_bytes(bytes).await?))
 }
 
-/// The early result that a settle names, and its media type; `None` if its lease is over.
+/// The head of an answer that was shown while it came has been read: a settle says the same, or nothing.
+///
+/// # Errors
+/// Names the member that says otherwise.
+fn check_shown(
+    kind: &str,
+    status: Option<u16>,
+    has_fields: bool,
+    said: Option<&str>,
+) -> Result<(), Refusal> {
+    let refuse = |pointer: &str, only: &str| {
+        let why = format!("the result was shown while it came: {only}");
+        Err(Refusal::field(pointer, why))
+    };
+    if has_fields {
+        return refuse("/headers", "it has no other fields");
+    }
+    if status.is_some_and(|status| status != 200) {
+        return refuse("/status", "its status is 200");
+    }
+    if said.is_some_and(|said| said != kind) {
+        return refuse("/content_type", "its media type is that of its `PUT`");
+    }
+    Ok(())
+}
+
+/// The early result that a settle names, its media type, and whether it was shown while it came; `None`
+/// if its lease is over.
 ///
 /// # Errors
 /// When the lease holds, and has no such result.
@@ -110,14 +143,14 @@ async fn early(
     app: &App,
     token: LeaseToken,
     name: &str,
-) -> Result<Option<(Data, String)>, Refusal> {
+) -> Result<Option<(Data, String, bool)>, Refusal> {
     let unknown = || Refusal::from(Refused::NoSuchResult);
     let id = early_id(name).ok_or_else(unknown)?;
     match app.engine.early(token, id).await? {
-        Some(stored) => {
+        Some((stored, is_live)) => {
             let head: ResultHead = envelope::decode(&stored.head)?;
             let kind = head.content_type().unwrap_or(BYTES).to_owned();
-            Ok(Some((Data::Early { id, stored }, kind)))
+            Ok(Some((Data::Early { id, stored }, kind, is_live)))
         }
         None if holds(app, token).await? => Err(unknown()),
         None => Ok(None),
