@@ -129,6 +129,42 @@ fn two_hundred_mebibytes_pass_both_ways_without_being_held_in_memory() {
     }
 }
 
+/// Each reader has one piece of it at a time, whether it reads or not.
+#[test]
+fn an_answer_with_many_live_readers_is_held_in_memory_for_none_of_them() {
+    let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path(), &upstream);
+    exchange(&server, &upstream, "/auto", PIECE, PIECE);
+    let before = peak_kib(&server);
+    let reader = |id: &str| {
+        let api = server.api.strip_prefix("http://").unwrap();
+        let mut stream = open(TcpStream::connect(api).unwrap());
+        let target = format!("GET /v1/tasks/{id}/result?live HTTP/1.1\r\n");
+        let fields = format!("host: {api}\r\nprefer: wait=50\r\n\r\n");
+        stream.get_mut().write_all((target + &fields).as_bytes()).unwrap();
+        stream
+    };
+    let mut caller = send(&server, "/auto", 0);
+    let mut call = open(upstream.accept().unwrap().0);
+    let head = read_head(&mut call);
+    let id = head.lines().find_map(|line| line.strip_prefix("relais-task: ")).unwrap();
+    let fields = format!("content-length: {LARGE_BYTES}\r\n\r\n");
+    call.get_mut().write_all(format!("HTTP/1.1 200 OK\r\n{fields}").as_bytes()).unwrap();
+    let (mut readers, deaf): (Vec<_>, Vec<_>) =
+        (0..10).map(|_| reader(id)).enumerate().partition(|(number, _)| number % 2 == 0);
+    std::thread::scope(|threads| {
+        threads.spawn(|| read(&mut caller, LARGE_BYTES));
+        for (_, reader) in &mut readers {
+            threads.spawn(|| read(reader, LARGE_BYTES));
+        }
+        write_body(call.get_mut(), LARGE_BYTES);
+    });
+    let growth = peak_kib(&server) - before;
+    assert!(growth < GROWTH_KIB_MAX, "it grew by {growth} KiB");
+    drop(deaf);
+}
+
 #[test]
 fn a_client_that_does_not_read_delays_no_task_and_costs_no_memory() {
     let upstream = TcpListener::bind("127.0.0.1:0").unwrap();

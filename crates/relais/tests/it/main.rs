@@ -10,6 +10,7 @@ mod demo;
 mod killed;
 mod large;
 mod leaks;
+mod live;
 mod logs;
 mod look;
 mod policies;

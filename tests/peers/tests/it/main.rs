@@ -53,6 +53,11 @@ fn metrics_are_read_by_the_programs_that_they_are_for() {
 }
 
 #[test]
+fn clients_read_an_answer_while_it_comes_and_read_on_where_they_were_cut_off() {
+    run("live.py");
+}
+
+#[test]
 fn proxies_in_front_pass_streams_and_let_nobody_in() {
     run("proxies.py");
 }
