@@ -613,3 +613,57 @@ async fn nothing_is_left_of_an_answer_that_nobody_reads() {
     .await
     .expect("it is let go of");
 }
+
+/// The right to read ends with the ticket, not with the next byte after that.
+#[tokio::test(start_paused = true)]
+async fn a_live_read_ends_with_its_ticket() {
+    let mut plan = Plan::with(Mode::Async).await;
+    (plan.policy.deadline, plan.policy.retention) =
+        (Duration::from_secs(5), Duration::from_secs(5));
+    plan.server.public_url = Some("https://shop.example".to_owned());
+    let house = plan.build().await;
+    let ticket = house.call(POST).await;
+    let mut call = house.upstream.next().await;
+    call.send("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhello").await;
+    let location = ticket.field("location");
+    let path = location[location.find("/v1/").unwrap()..].replace('?', "?live&");
+    let began = tokio::time::Instant::now();
+    let mut client =
+        house.send(&format!("GET {path} HTTP/1.1\r\nhost: shop.example\r\n\r\n")).await;
+    let head = client.head().await;
+    assert_eq!(head.status, 200, "{head:?}");
+    assert_eq!(client.bytes(5).await, b"hello");
+    assert_eq!(client.rest().await, (Vec::new(), false), "no end is faked");
+    assert!(began.elapsed() >= Duration::from_secs(9), "{:?}", began.elapsed());
+    assert_eq!(
+        house.engine.task(head.task()).await.unwrap().unwrap().life.status(),
+        Status::Running
+    );
+}
+
+/// A reader is fed to the end of the answer that it began with, whatever became of its task meanwhile; who
+/// comes back is told that there is another one.
+#[tokio::test]
+async fn a_retry_by_hand_replaces_the_answer_for_those_who_come_back() {
+    let len = 8 << 20;
+    let house = House::with(Mode::Async).await;
+    let (id, mut call) = begun(&house, POST).await;
+    let fields = format!("connection: close\r\ncontent-length: {len}\r\n");
+    call.send(format!("HTTP/1.1 500 Oops\r\n{fields}\r\n")).await;
+    let mut slow = reader(&house, id, "?live", PATIENT).await;
+    let head = slow.head().await;
+    assert_eq!((head.status, head.field("relais-origin")), (500, "upstream"));
+    call.send(vec![b'x'; len]).await;
+    assert_eq!(house.over(id).await.life.status(), Status::Failed);
+    let tenant = "default".parse().unwrap();
+    house.engine.retry(&tenant, id, false).await.unwrap();
+    let mut again = house.upstream.next().await;
+    again.send("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ndo").await;
+    let on = read_on(&house, id, "?live&after=1&attempt=1.1").await;
+    assert_eq!((on.status, on.code().as_str()), (412, "answer-replaced"));
+    let mut next = reader(&house, id, "?live", PATIENT).await;
+    assert_eq!(next.head().await.field("relais-result-version"), "2.2");
+    assert_eq!(slow.bytes(len).await.len(), len, "all of what it began with");
+    again.send("ne").await;
+    assert_eq!(next.bytes(4).await, b"done");
+}

@@ -244,3 +244,34 @@ async fn any_other_end_of_the_attempt_aborts_the_readers() {
         }
     }
 }
+
+/// A worker keeps its lease over a stop, and nobody waits for that: who reads comes back later.
+#[tokio::test]
+async fn a_stop_cuts_readers_off_and_ends_nothing() {
+    let house = house(Mode::Async).await;
+    let (id, token) = leased(&house).await;
+    let name = put(putting(&house, &token, "?live", "whole").await).await;
+    let mut live = reader(&house, id, "?live", "whole").await;
+    house.app.stop.close();
+    assert_eq!(live.rest().await, (Vec::new(), false), "no end is faked");
+    let task = house.engine.task(id).await.unwrap().unwrap();
+    assert_eq!((task.life.status(), task.life.live()), (Status::Running, task.life.early()));
+    assert!(name.starts_with("result_"));
+}
+
+#[tokio::test]
+async fn nobody_shows_an_answer_without_its_lease() {
+    let house = house(Mode::Async).await;
+    let (id, token) = leased(&house).await;
+    let forged = token.chars().rev().collect::<String>();
+    for (token, status, code) in [
+        (forged.as_str(), 409, "stale-lease"),
+        ("lease_x", 409, "stale-lease"),
+        ("", 409, "stale-lease"),
+    ] {
+        let refused = putting(&house, token, "?live", "one").await.reply().await;
+        assert_eq!((refused.status, refused.code().as_str()), (status, code), "{token:?}");
+    }
+    let task = house.engine.task(id).await.unwrap().unwrap();
+    assert_eq!(task.life.live(), None, "nothing was noted");
+}
