@@ -108,7 +108,8 @@ pub(super) async fn store_result(
     let live = if is_live {
         let id = app.engine.begin_live(right.tenant(), token).await.map_err(refusal_of)?;
         let (version, head) = (task.life.result_version(), head.clone());
-        let announced_len = body.size_hint().exact();
+        // Of an empty one the head is shown all the same: its settle may take as long as its lease.
+        let announced_len = body.size_hint().exact().filter(|len| *len > 0);
         spool.show(ShownAs { task: token.task, version, head, announced_len });
         Some(id)
     } else {

@@ -275,3 +275,19 @@ async fn nobody_shows_an_answer_without_its_lease() {
     let task = house.engine.task(id).await.unwrap().unwrap();
     assert_eq!(task.life.live(), None, "nothing was noted");
 }
+
+/// The head of an empty answer was held back until its settle, whatever patience its reader had.
+#[tokio::test]
+async fn an_empty_answer_of_a_worker_is_shown_and_ends_with_its_settle() {
+    let house = house(Mode::Async).await;
+    let (id, token) = leased(&house).await;
+    let fields = format!("host: localhost\r\nrelais-lease: {token}\r\ncontent-length: 0\r\n");
+    let stored = house.call(&format!("PUT /v1/leases/result?live HTTP/1.1\r\n{fields}\r\n")).await;
+    let name = stored.json()["result_id"].as_str().unwrap().to_owned();
+    let mut live = house.send(&asking(id, "?live")).await;
+    let head = live.head().await;
+    assert_eq!((head.status, head.field("content-type")), (200, "application/octet-stream"));
+    live.assert_silent();
+    assert_eq!(settle(&house, &token, success(&name)).await["status"], 200);
+    assert_eq!(live.chunk().await, b"");
+}
