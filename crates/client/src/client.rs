@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::header::{ETAG, IF_NONE_MATCH};
 use relais_api::bulk::{RetryFrom, RetryRequest};
+use relais_api::ticket::TicketRequest;
 use relais_api::{BulkRequest, BulkResponse, Queue, Why, paths};
 
 use crate::answer::{Answer, TaskResult};
@@ -18,7 +19,7 @@ use crate::send::{self, Call, escaped};
 use crate::submit::Accepted;
 use crate::transport::{Origin, Transport};
 use crate::trust;
-use crate::view::{Task, TaskList};
+use crate::view::{Task, TaskList, Ticket};
 
 /// One server, one caller. Cheap to clone; clones share their connections.
 #[derive(Clone)]
@@ -216,6 +217,17 @@ impl Client {
         let from = if from_start { RetryFrom::Start } else { RetryFrom::Checkpoint };
         let call = Call::post(path_of(id, "/retry")).json(&RetryRequest { from: Some(from) })?;
         // A second one finds the task not terminal, and changes nothing.
+        self.document(&call.repeatable()).await
+    }
+
+    /// Another ticket for a task: one with fewer grants or a shorter life to pass on, or one that lasts
+    /// longer than the client's own. It grants no more than the client may do itself.
+    ///
+    /// # Errors
+    /// When the client's own ticket has ended, or this caller may not.
+    pub async fn renew_ticket(&self, id: &str, request: &TicketRequest) -> Result<Ticket, Error> {
+        let call = Call::post(path_of(id, "/tickets")).json(request)?;
+        // A second one is as good as the first.
         self.document(&call.repeatable()).await
     }
 

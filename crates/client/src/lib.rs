@@ -49,12 +49,13 @@ pub use error::{Distrust, Error, InvalidAuthorities, InvalidUrl};
 pub use follow::Follow;
 pub use relais_api::lease::RequestHead;
 pub use relais_api::task::RequestLine;
+pub use relais_api::ticket::{Grant, TicketRequest};
 pub use relais_api::{
     BulkRequest, BulkResponse, Code, Deadline, Message, Problem, Progress, Queue, RawJson, Span,
     SubmitRequest, Time, Why,
 };
 pub use submit::{Accepted, SubmitOptions};
-pub use view::{Event, Task, TaskList};
+pub use view::{Event, Task, TaskList, Ticket};
 pub use work::{
     Heartbeat, Lease, LeaseNext, LeaseRequest, ResultSource, Settle, SettleItem, SettleRequest,
     SettleResponse,

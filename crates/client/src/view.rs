@@ -87,6 +87,17 @@ impl Task {
     }
 }
 
+/// Another ticket for a task. Unknown members are ignored.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Ticket {
+    /// The ticket.
+    pub ticket: String,
+    /// What it grants.
+    pub grants: Vec<String>,
+    /// When it ends.
+    pub expires_at: Time,
+}
+
 /// A page of tasks, newest first.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TaskList {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::header::HeaderMap;
+use http::header::{HeaderMap, SET_COOKIE};
 
 use crate::envelope::Field;
 
@@ -22,6 +22,17 @@ const HOP_BY_HOP: [&str; 9] = [
 
 /// Prefix of the fields of Relais itself.
 const OWN_PREFIX: &str = "relais-";
+
+/// The cookies of Relais itself: the first is bound to `https` by every browser, the second is for
+/// `http` on this machine. Neither reaches an upstream, nor does one that an upstream sets reach a browser.
+pub const OWN_COOKIES: [&str; 2] = ["__Host-relais", "relais"];
+
+/// Whether a pair of a `Cookie`, or a line of `Set-Cookie`, is about a cookie of Relais.
+#[must_use]
+pub fn is_own_cookie(pair: &[u8]) -> bool {
+    let name = pair.split(|byte| matches!(byte, b'=' | b';')).next().unwrap_or_default();
+    OWN_COOKIES.iter().any(|own| own.as_bytes() == name.trim_ascii())
+}
 
 /// A lower-case name as CGI, WSGI and PHP read it: they make one name of `Relais_Task` and
 /// `Relais-Task`, so that the rules of the one hold for the other.
@@ -89,15 +100,17 @@ pub fn named_by_connection(headers: &HeaderMap) -> Vec<String> {
 }
 
 /// The end-to-end fields, in order within each name, without
-/// `Content-Length` (framing is made anew).
+/// `Content-Length` (framing is made anew), and without what sets a cookie of Relais.
 #[must_use]
 pub fn end_to_end(headers: &HeaderMap) -> Vec<Field> {
     let named = named_by_connection(headers);
     headers
         .iter()
-        .filter(|(name, _)| {
+        .filter(|(name, value)| {
+            let sets_own = *name == SET_COOKIE && is_own_cookie(value.as_bytes());
             let name = name.as_str();
-            !is_hop_by_hop(name)
+            !sets_own
+                && !is_hop_by_hop(name)
                 && folded(name) != "content-length"
                 && !named.iter().any(|other| other == name)
         })
@@ -137,6 +150,8 @@ mod tests {
             ("transfer_encoding", "chunked"),
             ("set-cookie", "a=1"),
             ("set-cookie", "b=2"),
+            ("set-cookie", "relais=x; Path=/"),
+            ("set-cookie", "__Host-relais=x; Path=/; Secure"),
             ("etag", "\"x\""),
         ] {
             headers.append(name, HeaderValue::from_static(value));

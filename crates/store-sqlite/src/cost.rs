@@ -4,15 +4,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use relais_core::{Command, Purpose, Status, Timestamp};
+use relais_core::{Command, Grants, Joined, Purpose, SessionOp, Status, Timestamp};
 use relais_store::conformance::World;
 use relais_store::conformance::fixture::{Ask, TaskBuilder, from, queue, task, tenant};
-use relais_store::{Commit, EventQuery, Filter, Queues};
+use relais_store::{Commit, EventQuery, Filter, Queues, SessionOf};
 use rusqlite::Connection;
 
 use crate::fault::Fault;
 use crate::open::connect_reader;
-use crate::{Options, SqliteStore, events, list, read};
+use crate::{Options, SqliteStore, events, list, read, session};
 
 /// A store, and the folder it lives in.
 fn new_world() -> (World, tempfile::TempDir) {
@@ -206,6 +206,38 @@ async fn secrets_of_a_kind_cost_what_they_are() {
         put(format!("other/{n}")).await;
     }
     assert!(cost() <= before + 2, "{} steps, {before} alone", cost());
+}
+
+/// A session is found, changed and begun without a look at others; those that have ended go a few at
+/// a time.
+#[tokio::test]
+async fn a_session_costs_the_same_beside_thousands() {
+    let (world, folder) = new_world();
+    let change = |mac: u32, op: SessionOp| {
+        let mut id_mac = [0; 32];
+        id_mac[..4].copy_from_slice(&mac.to_be_bytes());
+        let (capacity, capacity_per_task, now) = (u64::MAX, 100, Timestamp::from_ms(1));
+        let of = SessionOf { id_mac, op, capacity, capacity_per_task, now };
+        Commit::Session(Box::new(of))
+    };
+    let until = Timestamp::from_ms(99);
+    let begin = |mac| {
+        let joined = Joined::new(world.id(), Grants::default(), until);
+        change(mac, SessionOp::Begin(joined))
+    };
+    let path = file_in(&folder);
+    let look = || steps(&path, |conn| session::session(conn, [0; 32]));
+    world.commit(begin(0)).await.expect("it is taken");
+    let alone = look();
+    world.commit_all((1..3_000).map(begin).collect()).await;
+    assert!(look() <= alone + 2, "{} steps, {alone} alone", look());
+    let left = async || {
+        world.due(99).await;
+        let count = "select count(*) from session";
+        let conn = connect_reader(&path).expect("it opens");
+        conn.query_row(count, [], |row| row.get::<_, i64>(0)).expect("it is counted")
+    };
+    assert_eq!([left().await, left().await, left().await], [2_000, 1_000, 0]);
 }
 
 /// Each part of a log was found by a walk over all that comes after it: the first page of 4,001 events took

@@ -438,12 +438,17 @@ fn bytes_of(request: &Request) -> u64 {
     commits.iter().map(of_commit).sum()
 }
 
-/// Whether a request adds tasks, which a full disk has no room for.
+/// Whether a request adds tasks or sessions, which a full disk has no room for.
 fn brings_something_new(request: &Request) -> bool {
-    match request {
-        Request::Commit { commits, .. } => {
-            commits.iter().any(|commit| matches!(commit, Commit::Accept(_)))
+    let is_new = |commit: &Commit| match commit {
+        Commit::Accept(_) => true,
+        Commit::Session(of) => of.begun_by().is_some(),
+        Commit::Step(_) | Commit::Erase { .. } | Commit::Queue { .. } | Commit::Secret { .. } => {
+            false
         }
+    };
+    match request {
+        Request::Commit { commits, .. } => commits.iter().any(is_new),
         _ => false,
     }
 }

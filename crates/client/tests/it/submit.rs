@@ -1,4 +1,6 @@
-use relais_client::{Credentials, Error, RawJson, SubmitOptions, SubmitRequest, TaskResult};
+use relais_client::{
+    Credentials, Error, Grant, RawJson, SubmitOptions, SubmitRequest, TaskResult, TicketRequest,
+};
 use serde_json::json;
 
 use crate::server::{Answer, ID, Server, task};
@@ -119,6 +121,10 @@ async fn cancel_retry_list_and_pause_ask_what_the_contract_says() {
             Answer::json(200, &json!({"items": [task("queued", false, 1)], "next": "n"}))
         }
         "/v1/queues/imports/pause" => Answer::json(200, &json!({})),
+        path if path.ends_with("/tickets") => Answer::json(
+            201,
+            &json!({"ticket": "rt_x", "grants": ["read"], "expires_at": "2026-11-22T10:00:00.000Z"}),
+        ),
         _ => Answer::json(200, &task("canceled", true, 2)),
     });
     let client = server.client();
@@ -131,6 +137,8 @@ async fn cancel_retry_list_and_pause_ask_what_the_contract_says() {
     };
     assert_eq!(client.list(&query).await.unwrap().next.as_deref(), Some("n"));
     client.pause("imports").await.unwrap();
+    let request = TicketRequest { grants: vec![Grant::Read], ..TicketRequest::default() };
+    assert_eq!(client.renew_ticket(ID, &request).await.unwrap().ticket, "rt_x");
     let asked = server.asked();
     let lines: Vec<_> =
         asked.iter().map(|asked| format!("{} {}", asked.method, asked.path)).collect();
@@ -139,4 +147,6 @@ async fn cancel_retry_list_and_pause_ask_what_the_contract_says() {
     assert_eq!(asked[1].json(), json!({"from": "start"}));
     assert_eq!(lines[2], "GET /v1/tasks?label=order%3DA%26B&limit=5");
     assert_eq!(lines[3], "POST /v1/queues/imports/pause");
+    assert_eq!(lines[4], format!("POST /v1/tasks/{ID}/tickets"));
+    assert_eq!(asked[4].json(), json!({"grants": ["read"]}));
 }

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, header};
 
+use relais_engine::headers::{OWN_COOKIES, is_own_cookie};
+
 use super::is_loopback;
 use crate::config::ServerConfig;
 
-/// Its names: the first is bound to `https` by every browser; the second is for `http` on this
-/// machine. Neither reaches an upstream, nor does one that an upstream sets reach a browser.
-const NAMES: [&str; 2] = ["__Host-relais", "relais"];
+/// Its names for `https`, and for plain `http` on this machine.
+const SECURE: &str = OWN_COOKIES[0];
+const PLAIN: &str = OWN_COOKIES[1];
 
 /// How a browser that called like this keeps the cookie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,8 +47,8 @@ impl Jar {
     #[must_use]
     pub(crate) fn keeps(self, text: &str, age: Duration) -> HeaderValue {
         let (name, secure) = match self {
-            Self::Secure => (NAMES[0], "; Secure"),
-            Self::Plain => (NAMES[1], ""),
+            Self::Secure => (SECURE, "; Secure"),
+            Self::Plain => (PLAIN, ""),
         };
         let age = age.as_secs();
         let line = format!("{name}={text}; Path=/; Max-Age={age}; HttpOnly; SameSite=Lax{secure}");
@@ -63,8 +65,8 @@ impl Jar {
     /// host, or plain `http`, may have set it.
     pub(crate) fn read(self, headers: &HeaderMap) -> Option<&str> {
         let own = match self {
-            Self::Secure => NAMES[0],
-            Self::Plain => NAMES[1],
+            Self::Secure => SECURE,
+            Self::Plain => PLAIN,
         };
         let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
         let mut cookies = lines.flat_map(|line| line.split(';'));
@@ -76,19 +78,13 @@ impl Jar {
 #[must_use]
 pub(crate) fn without_own(value: &HeaderValue) -> Option<HeaderValue> {
     let mut pairs = value.as_bytes().split(|byte| *byte == b';');
-    if !pairs.clone().any(is_own) {
+    if !pairs.clone().any(is_own_cookie) {
         return Some(value.clone());
     }
-    let others: Vec<_> = pairs.by_ref().filter(|p| !is_own(p)).map(<[u8]>::trim_ascii).collect();
+    let others: Vec<_> =
+        pairs.by_ref().filter(|p| !is_own_cookie(p)).map(<[u8]>::trim_ascii).collect();
     let left = others.join(&b"; "[..]);
     if left.is_empty() { None } else { HeaderValue::from_bytes(&left).ok() }
-}
-
-/// Whether a pair of a `Cookie`, or a line of `Set-Cookie`, is about a cookie of Relais.
-#[must_use]
-pub(crate) fn is_own(pair: &[u8]) -> bool {
-    let name = pair.split(|byte| matches!(byte, b'=' | b';')).next().unwrap_or_default();
-    NAMES.iter().any(|own| own.as_bytes() == name.trim_ascii())
 }
 
 /// Whether a page of Relais' own origin sent a request, as its browser says: by `Sec-Fetch-Site`, or
@@ -213,7 +209,9 @@ mod tests {
         assert_eq!(left("relais"), None);
         assert_eq!(left("relais2=1"), Some(HeaderValue::from_static("relais2=1")));
         assert!(
-            is_own(b"relais=x; Path=/") && is_own(b" __Host-relais ") && !is_own(b"sid=relais")
+            is_own_cookie(b"relais=x; Path=/")
+                && is_own_cookie(b" __Host-relais ")
+                && !is_own_cookie(b"sid=relais")
         );
     }
 }

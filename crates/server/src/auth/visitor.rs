@@ -235,6 +235,7 @@ impl Visitor {
             return Err(match grants {
                 _ if reaches => Refusal::missing_scope(action.scope()).about(id),
                 Some(_) => Refusal::not_granted(action.scope()).about(id),
+                None if self.is_withheld(&sight.access) => Refusal::cookie_alone().about(id),
                 None => self.missing(id),
             });
         }
@@ -323,12 +324,7 @@ impl Visitor {
         };
         match access {
             _ if given.is_some() => given,
-            // Nor does the upstream's own cookie say more than ours.
-            Access::Caller { field, .. }
-                if header::COOKIE == *field.as_str() && !self.may_be_meant() =>
-            {
-                None
-            }
+            _ if self.is_withheld(access) => None,
             Access::Caller { field, mac: Some(mac) } => {
                 let sent = self.auth.mac.of_field(&self.headers, field)?;
                 aws_lc_rs::constant_time::verify_slices_are_equal(&sent, mac).ok()?;
@@ -338,10 +334,12 @@ impl Visitor {
         }
     }
 
-    /// Whether whoever sits before the browser can have meant the call: it changes nothing, or a page of
-    /// our own origin made it.
-    fn may_be_meant(&self) -> bool {
-        self.is_safe || self.browser.is_same_origin
+    /// Whether a task is bound to a cookie, the upstream's, which counts as little as ours: the call
+    /// changes something, and no page of our own origin made it.
+    fn is_withheld(&self, access: &Access) -> bool {
+        let by_cookie =
+            matches!(access, Access::Caller { field, .. } if header::COOKIE == *field.as_str());
+        by_cookie && !self.is_safe && !self.browser.is_same_origin
     }
 
     /// What somebody is told about a task that is not there for them.

@@ -6,7 +6,7 @@ use http::header::{
 };
 use http::{Method, Version};
 use relais_api::fields;
-use relais_engine::headers::{folded, is_hop_by_hop, is_own, named_by_connection};
+use relais_engine::headers::{folded, is_hop_by_hop, is_own, is_own_cookie, named_by_connection};
 
 use super::source::{self, Source};
 use crate::auth::cookie;
@@ -96,9 +96,9 @@ pub(crate) fn clean_response(headers: &mut HeaderMap, method: &Method, has_body:
 /// The session of a browser is begun by Relais alone.
 fn remove_own_cookies(headers: &mut HeaderMap) {
     let lines = headers.get_all(SET_COOKIE);
-    if lines.iter().any(|line| cookie::is_own(line.as_bytes())) {
+    if lines.iter().any(|line| is_own_cookie(line.as_bytes())) {
         let others: Vec<_> =
-            lines.iter().filter(|line| !cookie::is_own(line.as_bytes())).cloned().collect();
+            lines.iter().filter(|line| !is_own_cookie(line.as_bytes())).cloned().collect();
         headers.remove(SET_COOKIE);
         for line in others {
             headers.append(SET_COOKIE, line);

@@ -121,7 +121,8 @@ pub(super) async fn join(
     let mut response = nothing_more();
     if accepts.form(&FORMS) == PAGE_FORM {
         *response.status_mut() = StatusCode::SEE_OTHER;
-        let task = HeaderValue::try_from(app.base.path_of(id)).map_err(Refusal::internal)?;
+        // From where it was called, whatever a proxy puts before the path.
+        let task = HeaderValue::try_from(format!("../tasks/{id}")).map_err(Refusal::internal)?;
         response.headers_mut().insert(LOCATION, task);
     }
     response.headers_mut().insert(SET_COOKIE, cookie);

@@ -55,6 +55,31 @@ async fn a_task(house: &House) -> (String, String) {
     (format!("/v1/tasks/{}", task["id"].as_str().unwrap()), format!("ticket={ticket}"))
 }
 
+/// A page of a sister host, which a browser sends our cookie from, reads by the session.
+#[tokio::test]
+async fn a_listed_origin_reads_by_the_session_of_the_browser() {
+    let house = house(Mode::Async).await;
+    let (task, ticket) = a_task(&house).await;
+    let id = task.rsplit('/').next().unwrap();
+    let join = format!(
+        "POST /v1/session/{id}?{ticket} HTTP/1.1\r\nhost: localhost\r\n\
+         sec-fetch-site: same-origin\r\ncontent-length: 0\r\n\r\n"
+    );
+    let joined = house.call(&join).await;
+    let cookie = joined.field("set-cookie").split(';').next().unwrap().to_owned();
+    let read = |target: &str| {
+        format!(
+            "GET {target} HTTP/1.1\r\n{FROM_SHOP}sec-fetch-site: same-site\r\ncookie: {cookie}\r\n\r\n"
+        )
+    };
+    for target in [&task, "/v1/session"] {
+        let reply = house.call(&read(target)).await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        assert_readable(&reply);
+        assert!(reply.text().contains(id) && !reply.text().contains("ticket="), "{reply:?}");
+    }
+}
+
 #[tokio::test]
 async fn without_origins_nothing_is_said_to_browsers() {
     let house = House::with(Mode::Async).await;

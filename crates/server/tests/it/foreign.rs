@@ -133,7 +133,7 @@ async fn a_foreign_link_shows_the_page_and_does_not_choose_what_the_browser_foll
     assert_eq!(found, both);
     let pressed = api.call(joining(&theirs, &ticket).field("accept", "text/html")).await;
     let (status, location) = (pressed.status.as_u16(), pressed.header("location"));
-    assert_eq!((status, location), (303, format!("/v1/tasks/{theirs}").as_str()));
+    assert_eq!((status, location), (303, format!("../tasks/{theirs}").as_str()));
 }
 
 /// A cookie's text with one of its bytes changed.

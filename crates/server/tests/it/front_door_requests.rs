@@ -289,6 +289,46 @@ async fn a_task_bound_to_its_caller_hands_out_no_ticket() {
     assert_eq!(house.call(&get("Bearer you")).await.status, 401);
 }
 
+/// The upstream's cookie comes by itself, whatever page made the browser call.
+#[tokio::test]
+async fn a_task_bound_to_a_cookie_is_not_changed_by_a_foreign_page() {
+    let mut plan = Plan::with(Mode::Async).await;
+    plan.route().access = RouteAccess::Caller("cookie".to_owned());
+    plan.route().grants.cancel = true;
+    let house = plan.build().await;
+    let ticket = house.call(&post("/", "cookie: sid=1\r\n")).await;
+    let target = format!("/v1/tasks/{}/cancel", ticket.task());
+    let cancel = |fields: &str| {
+        let fields = format!("cookie: relais=x; sid=1\r\n{fields}content-length: 0\r\n");
+        format!("POST {target} HTTP/1.1\r\nhost: {}\r\n{fields}\r\n", house.address)
+    };
+    let origin = format!("origin: http://{}\r\n", house.address);
+    for foreign in ["", "sec-fetch-site: cross-site\r\n", "origin: https://evil.example\r\n"] {
+        let refused = house.call(&cancel(foreign)).await;
+        assert_eq!((refused.status, refused.code().as_str()), (403, "cross-site"), "{foreign}");
+    }
+    for own in ["sec-fetch-site: same-origin\r\n", &origin] {
+        assert_eq!(house.call(&cancel(own)).await.json()["status"], "canceled", "{own}");
+    }
+}
+
+/// What names the session of a browser is between the two.
+#[tokio::test]
+async fn no_upstream_sees_our_cookie_or_sets_it() {
+    for mode in [Mode::Sync, Mode::Auto] {
+        let house = House::with(mode).await;
+        let cookies = "cookie: relais=x; a=1; __Host-relais=y\r\n";
+        let mut client = house.send(&post("/", cookies)).await;
+        let mut call = house.upstream.next().await;
+        assert_eq!(call.fields("cookie"), ["a=1"], "{mode:?}");
+        let sets = "set-cookie: relais=z; Path=/\r\nset-cookie: a=2\r\n\
+                    set-cookie: __Host-relais=z; Path=/; Secure\r\n";
+        call.answer("200 OK", sets, "done").await;
+        let reply = client.reply().await;
+        assert_eq!((reply.text(), reply.all("set-cookie")), ("done", vec!["a=2"]), "{mode:?}");
+    }
+}
+
 #[tokio::test]
 async fn retries_by_hand_have_a_key_of_their_own() {
     let house = House::with(Mode::Async).await;

@@ -3,10 +3,10 @@
 use std::fs;
 use std::sync::Mutex;
 
-use relais_core::{Command, Holder, Timestamp};
+use relais_core::{Command, Grants, Holder, Joined, SessionOp, Timestamp};
 use relais_store::conformance::World;
 use relais_store::conformance::fixture::{at, from, inline, ms, task, upstream};
-use relais_store::{Beat, Claim, Commit, FORMAT, Health, Store as _, StoreError};
+use relais_store::{Beat, Claim, Commit, FORMAT, Health, SessionOf, Store as _, StoreError};
 use relais_store_sqlite::{Options, SqliteStore};
 
 use tracing::field::{Field, Visit};
@@ -51,6 +51,31 @@ async fn a_full_store_refuses_what_is_new_and_recovers() {
         assert!(matches!(accepted, Err(StoreError::Full)), "{accepted:?}");
     }
     assert_eq!(store.health(), Health::Full);
+    // Sessions are new, too: one that begins is refused, and one that is there is changed.
+    let session = |mac: u32, op| {
+        let mut id_mac = [0; 32];
+        id_mac[..4].copy_from_slice(&mac.to_be_bytes());
+        let (capacity, capacity_per_task, now) = (u64::MAX, u64::MAX, at(1));
+        Commit::Session(Box::new(SessionOf { id_mac, op, capacity, capacity_per_task, now }))
+    };
+    let begin = |mac| {
+        let joined = Joined::new(ids[0], Grants::default(), at(99));
+        session(mac, SessionOp::Begin(joined))
+    };
+    let mut macs = 0..100_000;
+    let refused = loop {
+        let some = macs.by_ref().take(100).map(begin).collect();
+        if let Err(error) = store.commit(some).await {
+            break error;
+        }
+    };
+    assert_eq!(refused, StoreError::Full);
+    let (begun, forgotten) = tokio::join!(
+        store.commit((200_000..200_100).map(begin).collect()),
+        store.commit(vec![session(0, SessionOp::ForgetAll)]),
+    );
+    assert!(matches!(begun, Err(StoreError::Full)), "{begun:?}");
+    assert!(matches!(forgotten.as_deref(), Ok([Ok(_)])), "{forgotten:?}");
 
     // Room is made, and used without a restart.
     for claimed in &started {
