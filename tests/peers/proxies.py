@@ -1,31 +1,26 @@
-"""Relais behind nginx, Caddy and HAProxy, each with the configuration of docs/guide/proxies.md, taken from the page.
+"""Relais behind nginx, Caddy and HAProxy, each with the configuration of docs/guide/proxies.md, taken from the page; then each
+with nothing but the line that says where Relais is.
 
 Through each: a request becomes a ticket whose links are the public ones, the answer comes, events arrive one by one, a large
-body passes, the upstream learns who called, a long-poll is held, and without a key nobody drives Relais.
+body passes, the upstream learns who called, a long-poll is held, and without a key nobody drives Relais. With nothing but the
+line, too, what comes bit by bit does, heads come at once, and an end is an end.
 """
 
 import hashlib
-import http.client
 import os
 import re
-import subprocess
 import threading
 import time
 from urllib.parse import urlsplit
 
-from peer import Relais, Upstream, call, check, free_port, temporary, verdict
+from fronts import BARE, Proxy, Stream
+from peer import Relais, Upstream, call, check, verdict
 
 PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/guide/proxies.md")
 PUBLIC = "https://api.example.com"
 LARGE = b"x" * (20 << 20)
-COMMANDS = {
-    "nginx.conf": lambda path, folder: ["nginx", "-c", path, "-p", folder, "-g", f"daemon off; pid {folder}/pid; error_log stderr;"],
-    "Caddyfile": lambda path, folder: ["caddy", "run", "--config", path, "--adapter", "caddyfile"],
-    "haproxy.cfg": lambda path, folder: ["haproxy", "-f", path, "-db"],
-    # What nginx does if it is told nothing but where to go.
-    "bare.conf": lambda path, folder: ["nginx", "-c", path, "-p", folder, "-g", f"daemon off; pid {folder}/pid; error_log stderr;"],
-}
-BARE = "events {}\nhttp {\n  server {\n    listen 127.0.0.1:8443;\n    location / { proxy_pass http://127.0.0.1:8080; }\n  }\n}\n"
+PROGRAMS = {"nginx.conf": "nginx", "Caddyfile": "caddy", "haproxy.cfg": "haproxy"}
+SSE = {"accept": "text/event-stream"}
 GO = threading.Event()
 SEEN = []
 
@@ -41,47 +36,23 @@ def answer(request):
 def configurations():
     with open(PAGE) as text:
         found = dict(re.findall(r"(?ms)^```\w+\n# (\S+)\n(.*?)^```$", text.read()))
-    return {name: code for name, code in found.items() if name in COMMANDS}
+    return {name: code for name, code in found.items() if name in PROGRAMS}
 
 
-class Proxy:
-    def __init__(self, name, code, relais):
-        self.name, self.port, self.folder = name, free_port(), temporary("proxy")
-        path = os.path.join(self.folder, name)
-        with open(path, "w") as out:
-            out.write(code.replace("8443", str(self.port)).replace("127.0.0.1:8080", f"127.0.0.1:{relais.port}"))
-        environment = {**os.environ, "PATH": os.environ["PATH"] + ":/usr/sbin", "HOME": self.folder}
-        self.log = open(os.path.join(self.folder, "log"), "wb")
-        self.process = subprocess.Popen(COMMANDS[name](path, self.folder), stdout=self.log, stderr=self.log, env=environment)
-        for _ in range(400):
-            try:
-                if call(self.port, "GET", "/readyz")[0] == 200:
-                    return
-            except OSError:
-                pass
-            time.sleep(0.05)
-        with open(self.log.name) as text:
-            raise RuntimeError(f"{name} does not answer: {text.read()[-1000:]}")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.terminate()
-        self.process.wait(20)
-        self.log.close()
-
-
-def events(port, path):
-    """Reads an event stream as it comes; yields (event, seconds since it was asked for)."""
-    began = time.monotonic()
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=40)
-    connection.request("GET", path, headers={"accept": "text/event-stream"})
-    answer = connection.getresponse()
-    while line := answer.readline():
-        if line.startswith(b"event: "):
-            yield line[7:].strip().decode(), time.monotonic() - began
-    connection.close()
+def as_they_happen(name, stream):
+    """Reads the events of a task whose upstream is let go a second after it has begun."""
+    check(stream.status == 200 and stream.head_after < 0.7, f"{name}: the head of a stream comes at once: {stream.head_after:.2f} s")
+    times, seen = {}, b""
+    for piece in stream.pieces():
+        seen += piece
+        for event in re.findall(rb"event: (\S+)\n", seen):
+            if event not in times and event == b"started":
+                threading.Timer(1.0, GO.set).start()
+            times.setdefault(event, stream.after())
+    check(b"started" in times and b"succeeded" in times, f"{name}: the events come: {times}")
+    check(times.get(b"succeeded", 0) - times.get(b"started", 0) > 0.8, f"{name}: each when it happens: {times}")
+    check(not stream.is_cut, f"{name}: the end of a stream is one")
+    stream.close()
 
 
 def without_origin(link):
@@ -98,16 +69,7 @@ def through(proxy, relais):
     if not check(status == 202, f"{name}: a request becomes a ticket: {status} {task}"):
         return
     check(fields["location"].startswith(PUBLIC + "/"), f"{name}: its links are the public ones: {fields['location']}")
-    told = []
-    for event, after in events(port, without_origin(task["links"]["events"])):
-        told.append((event, after))
-        if event == "started":
-            threading.Timer(1.0, GO.set).start()
-        if event == "succeeded":
-            break
-    times = dict(told)
-    check("started" in times and "succeeded" in times, f"{name}: the events come: {told}")
-    check(times.get("succeeded", 0) - times.get("started", 0) > 0.8, f"{name}: each when it happens: {told}")
+    as_they_happen(name, Stream(port, without_origin(task["links"]["events"]), SSE))
     status, _, body = call(port, "GET", without_origin(fields["location"]))
     check(status == 200 and body.decode() == hashlib.sha256(b"x").hexdigest(), f"{name}: the answer is there: {status}")
     _, way, scheme, host = SEEN[-1]
@@ -132,6 +94,36 @@ def closed(proxy):
         check(status in (401, 403), f"{proxy.name}: {method} {path} without a key is refused: {status}")
 
 
+def as_it_comes(proxy):
+    """What passes through a proxy that was told nothing of streams."""
+    port, name = proxy.port, proxy.name
+    ask = {"prefer": "respond-async", "content-type": "text/plain"}
+    for what in ("events of one task", "events of many tasks"):
+        GO.clear()
+        _, _, task = call(port, "POST", "/slow", b"x", ask)
+        path = without_origin(task["links"]["events"])
+        if what == "events of many tasks":
+            path = f"/v1/events?ticket={task['ticket']}"
+        stream = Stream(port, path, SSE)
+        check(stream.fields.get("incremental") == "?1", f"{name}: {what} ask to be passed on: {stream.fields}")
+        if what == "events of one task":
+            as_they_happen(f"{name}: {what}", stream)
+            continue
+        check(stream.head_after < 0.7, f"{name}: {what}: the head comes at once: {stream.head_after:.2f} s")
+        check(stream.until(b"event: started"), f"{name}: {what} come")
+        began = stream.after()
+        threading.Timer(1.0, GO.set).start()
+        check(stream.until(b"event: succeeded") and stream.after() - began > 0.8, f"{name}: {what}: each when it happens")
+        stream.close()
+    GO.clear()
+    _, fields, task = call(port, "POST", "/slow", b"y", ask)
+    threading.Timer(6.0, GO.set).start()
+    poll = Stream(port, without_origin(fields["location"]), {"prefer": "wait=30"})
+    body = poll.rest_of_it().decode()
+    check(poll.head_after > 4 and body == hashlib.sha256(b"y").hexdigest(), f"{name}: a long-poll is held until the answer is there: {poll.status}")
+    check(not poll.is_cut, f"{name}: and its end is one")
+
+
 RELAIS = """
 [queue."*"]
 [[route]]
@@ -143,11 +135,16 @@ with Upstream(answer) as upstream:
     config = RELAIS % upstream.url
     with Relais(config, f'public_url = "{PUBLIC}"\ntrusted_proxies = ["127.0.0.0/8"]') as relais:
         found = configurations()
-        check(sorted(found) == ["Caddyfile", "haproxy.cfg", "nginx.conf"], f"three configurations: {sorted(found)}")
+        check(sorted(found) == sorted(PROGRAMS), f"three configurations: {sorted(found)}")
         for name, code in found.items():
-            with Proxy(name, code, relais) as proxy:
+            with Proxy(PROGRAMS[name], code, relais, name) as proxy:
                 through(proxy, relais)
-    # A proxy that was put in front by somebody who told neither of the other.
-    with Relais(config) as relais, Proxy("bare.conf", BARE, relais) as proxy:
-        closed(proxy)
+    # Proxies that were put in front by somebody who told neither of the other.
+    with Relais(config) as relais:
+        for program, code in BARE.items():
+            with Proxy(program, code, relais, f"{program} with its default lines") as proxy:
+                as_it_comes(proxy)
+                # HAProxy says nothing of itself, so that a call through it looks like one of this machine: see the page.
+                if program != "haproxy":
+                    closed(proxy)
 verdict()

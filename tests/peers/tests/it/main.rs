@@ -61,3 +61,8 @@ fn clients_read_an_answer_while_it_comes_and_read_on_where_they_were_cut_off() {
 fn proxies_in_front_pass_streams_and_let_nobody_in() {
     run("proxies.py");
 }
+
+#[test]
+fn a_cache_in_front_gives_no_ticket_to_the_next() {
+    run("caching.py");
+}
