@@ -91,8 +91,16 @@ url = "sqlite:{self.folder}/relais.db"
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+class BrokenOff(Exception):
+    """Raised by the pieces of a body: the connection ends in the middle of it."""
+
+
 class Upstream:
-    """A service of its own: `answer(request)` gets the handler of http.server and answers (status, fields, body)."""
+    """A service of its own: `answer(request)` gets the handler of http.server and answers (status, fields, body).
+
+    A body that is an iterator of pieces is sent piece by piece, in chunks unless the fields say its length; one that fails breaks
+    the connection off.
+    """
 
     def __init__(self, answer):
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -102,12 +110,24 @@ class Upstream:
                 self.body = self.rfile.read(int(self.headers.get("content-length") or 0))
                 status, fields, body = answer(self)
                 self.send_response(status)
-                for name, value in {"content-length": str(len(body)), **fields}.items():
+                is_whole = isinstance(body, bytes)
+                is_chunked = not is_whole and "content-length" not in fields
+                framing = {"content-length": str(len(body))} if is_whole else {"transfer-encoding": "chunked"} if is_chunked else {}
+                for name, value in {**framing, **fields}.items():
                     self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(body)
+                for piece in [body] if is_whole else body:
+                    self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece) if is_chunked else piece)
+                if is_chunked:
+                    self.wfile.write(b"0\r\n\r\n")
 
-            do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = do_OPTIONS = handle_any
+            do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = do_OPTIONS = do_QUERY = handle_any
+
+            def handle(self):
+                try:
+                    super().handle()
+                except BrokenOff:
+                    self.close_connection = True
 
             def log_message(self, *_):
                 pass
