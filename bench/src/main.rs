@@ -10,6 +10,7 @@ mod followers;
 mod http;
 mod large;
 mod latency;
+mod live;
 mod peers;
 mod process;
 mod report;
@@ -67,6 +68,8 @@ enum Part {
     Bare,
     /// Measures nchan, durable-streams and Restate beside Relais, those of them that are installed.
     Peers(peers::Effort),
+    /// Measures answers while they come: delays, memory, and who comes back after a restart.
+    Live(live::Effort),
 }
 
 /// What is measured together.
@@ -165,6 +168,7 @@ async fn measure(arguments: Arguments) -> anyhow::Result<()> {
     };
     let table = match (arguments.part, arguments.beside) {
         (Some(Part::Peers(effort)), _) => peers::measure(&bench, &effort, &this).await?,
+        (Some(Part::Live(effort)), _) => live::measure(&bench, &effort).await?,
         (_, Some(other)) => turns::measure(&bench, &other, &Bare::start(&this).await?).await?,
         (_, None) => {
             let bare = Bare::start(&this).await?;

@@ -20,14 +20,30 @@ impl Relais {
     /// Starts it on `folder`, with `more` appended to its configuration, and
     /// waits until it is ready.
     pub(crate) async fn start(relais: &Path, folder: &Path, more: &str) -> anyhow::Result<Self> {
+        Self::start_at(relais, folder, "127.0.0.1:0", more).await
+    }
+
+    /// The same at a given address.
+    pub(crate) async fn start_at(
+        relais: &Path,
+        folder: &Path,
+        listen: &str,
+        more: &str,
+    ) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder).context("could not make a folder")?;
         let config = folder.join("relais.toml");
         let database = folder.join("relais.db");
         let text = format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n\n[store]\nurl = \"sqlite:{}\"\n\n[queue.\"*\"]\n\n{more}\n",
+            "[server]\nlisten = \"{listen}\"\nadmin_listen = \"127.0.0.1:0\"\n\n[store]\nurl = \"sqlite:{}\"\n\n[queue.\"*\"]\n\n{more}\n",
             database.display()
         );
         std::fs::write(&config, text).context("could not write the configuration")?;
+        Self::start_again(relais, folder).await
+    }
+
+    /// Starts it on a folder where it ran before, and waits until it is ready.
+    pub(crate) async fn start_again(relais: &Path, folder: &Path) -> anyhow::Result<Self> {
+        let config = folder.join("relais.toml");
         let mut child = Command::new(relais)
             .arg("serve")
             .arg("--config")
