@@ -276,8 +276,10 @@ pub(crate) async fn read_file(
     offset: u64,
     max: usize,
 ) -> Result<Bytes, StoreError> {
+    // Made here and not by the thread that reads: there are as many of those as readers, and the
+    // allocator keeps for each what it once gave to it.
+    let mut piece = vec![0; max.min(PIECE)];
     let read = move || {
-        let mut piece = vec![0; max.min(PIECE)];
         let count = file.read_at(&mut piece, offset)?;
         piece.truncate(count);
         Ok::<_, io::Error>(Bytes::from(piece))

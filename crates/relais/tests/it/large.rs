@@ -17,6 +17,8 @@ const LARGE_BYTES: usize = 200 << 20;
 /// How much the program may grow: less than any of the bodies has, more than buffers, caches and
 /// what the allocator keeps.
 const GROWTH_KIB_MAX: u64 = 56 << 10;
+/// Who read one answer at once. What a reader costs must show, also what it costs the threads that read for it.
+const READERS: usize = 50;
 
 /// A piece of a body, unlike those before it.
 fn piece(number: usize) -> Vec<u8> {
@@ -152,7 +154,7 @@ fn an_answer_with_many_live_readers_is_held_in_memory_for_none_of_them() {
     let fields = format!("content-length: {LARGE_BYTES}\r\n\r\n");
     call.get_mut().write_all(format!("HTTP/1.1 200 OK\r\n{fields}").as_bytes()).unwrap();
     let (mut readers, deaf): (Vec<_>, Vec<_>) =
-        (0..10).map(|_| reader(id)).enumerate().partition(|(number, _)| number % 2 == 0);
+        (0..READERS).map(|_| reader(id)).enumerate().partition(|(number, _)| number % 2 == 0);
     std::thread::scope(|threads| {
         threads.spawn(|| read(&mut caller, LARGE_BYTES));
         for (_, reader) in &mut readers {
