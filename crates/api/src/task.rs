@@ -188,6 +188,10 @@ pub struct Task {
     /// When it fails if it is not done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Time>,
+    /// When it is canceled, because all who waited for it have left, unless one of them comes back before:
+    /// to wait for it, to read its answer or to follow it. Asking for it starts that time anew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub abandon_at: Option<Time>,
     /// When it will be erased; known once it is terminal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,

@@ -59,6 +59,9 @@ pub struct Why {
     /// When it will probably be done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eta: Option<Eta>,
+    /// When it is canceled, because all who waited for it have left, unless one of them comes back before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub abandon_at: Option<Time>,
     /// What went wrong before in this run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<LastFailure>,

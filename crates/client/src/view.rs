@@ -60,6 +60,9 @@ pub struct Task {
     /// When it fails if it is not done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Time>,
+    /// When it is canceled, because all who waited for it have left, unless one of them comes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub abandon_at: Option<Time>,
     /// When it will be erased.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,

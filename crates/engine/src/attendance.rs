@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use relais_core::{Command, Policy, Task, TaskId};
+use relais_core::{Command, Policy, Reply, Task, TaskId};
 use relais_store::StepOf;
 use tokio::sync::{Notify, watch};
 
@@ -386,8 +386,15 @@ impl Engine {
                 now,
             })
         });
+        for stepped in self.take(steps.collect()).await?.into_iter().flatten() {
+            let task = &stepped.changed.task;
+            if let (Reply::Done, Some(at)) = (stepped.reply, task.life.abandon_at()) {
+                let left_for = at.since(now);
+                tracing::debug!(task = %task.spec.id, ?left_for, "all who waited for a task have left");
+            }
+        }
         // Of one that is gone there is nothing to tell.
-        self.take(steps.collect()).await.map(drop)
+        Ok(())
     }
 }
 

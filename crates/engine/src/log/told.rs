@@ -1,10 +1,10 @@
-//! What the log says of tasks: a line for each failure, with its cause, how long the attempt took,
+//! What the log says of tasks: a line for each that all have left, and for each failure, with its cause, how long the attempt took,
 //! and when the next one is. Codes and Relais' own words only: what callers, upstreams and workers
 //! sent has no place in a log.
 
 use std::time::Duration;
 
-use relais_core::{Cause, EventData, Failure, FailureCode};
+use relais_core::{CancelReason, Cause, EventData, Failure, FailureCode, Grace};
 use relais_store::Changed;
 
 use crate::engine::Engine;
@@ -32,6 +32,13 @@ impl Engine {
                         task = %spec.id, queue = %spec.queue, attempt, cause,
                         code = failure.code.as_str(), detail = own_words(failure), ?took,
                         "{}", how_it_ended(failure)
+                    );
+                }
+                EventData::Canceled { reason: CancelReason::Abandoned } => {
+                    tracing::info!(
+                        task = %spec.id, queue = %spec.queue, attempt, ?took,
+                        grace = ?spec.grace.map_or(Duration::ZERO, Grace::span),
+                        "a task was canceled: all who waited for it had left, and nobody came back"
                     );
                 }
                 // Nothing went wrong.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use relais_core::{EventData, FailureCode};
+use relais_core::{CancelReason, EventData, FailureCode};
 
 /// The upper ends of the buckets of a [`Histogram`], seconds; the last bucket has none.
 pub const BUCKETS: [f64; 7] = [0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3_600.0];
@@ -39,6 +39,8 @@ pub struct Tally {
     pub failed: HashMap<FailureCode, u64>,
     /// Runs that were canceled.
     pub canceled: u64,
+    /// Of them, those that all who waited for them had left.
+    pub abandoned: u64,
     /// From the moment a task might run to the start of its first attempt.
     pub wait: Histogram,
     /// From the start of an attempt to its end.
@@ -55,7 +57,10 @@ impl Tally {
             }
             EventData::Succeeded { .. } => self.succeeded += 1,
             EventData::Failed(failure) => *self.failed.entry(failure.code).or_default() += 1,
-            EventData::Canceled { .. } => self.canceled += 1,
+            EventData::Canceled { reason } => {
+                self.canceled += 1;
+                self.abandoned += u64::from(*reason == CancelReason::Abandoned);
+            }
             // What else happens to a task is told by its log, and counted nowhere.
             _ => {}
         }

@@ -56,6 +56,7 @@ fn text(task: &Task) -> String {
         ("runs at", text(task.run_at.map(|at| at.to_string()))),
         ("updated", task.updated_at.to_string()),
         ("deadline", text(task.deadline.map(|at| at.to_string()))),
+        ("abandoned at", text(task.abandon_at.map(|at| at.to_string()))),
         ("erased at", text(task.expires_at.map(|at| at.to_string()))),
         ("result", text(task.resource_location.clone())),
     ];

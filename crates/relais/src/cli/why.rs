@@ -46,6 +46,11 @@ fn text(why: &Why) -> String {
     if let Some(eta) = &why.eta {
         lines.push(format!("  probably done at {}, or by {}", eta.p50, eta.p90));
     }
+    if let Some(at) = &why.abandon_at {
+        lines.push(format!(
+            "  canceled at {at} unless somebody comes back: all who waited have left"
+        ));
+    }
     if let Some(last) = &why.last_failure {
         let problem = show::problem(&last.problem);
         lines.push(format!("  attempt {} failed at {}: {problem}", last.attempt, last.at));

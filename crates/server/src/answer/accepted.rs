@@ -138,7 +138,7 @@ pub(crate) fn follow_headers(document: relais_api::Task, headers: &mut HeaderMap
 /// `Retry-After`, while asking again makes sense.
 pub(crate) fn set_pace(engine: &Engine, task: &Task, estimate: Estimate, headers: &mut HeaderMap) {
     if !task.life.status().is_terminal() {
-        headers.insert(RETRY_AFTER, pace::retry_after_s(engine, estimate).into());
+        headers.insert(RETRY_AFTER, pace::ask_again_s(engine, task, estimate).into());
     }
 }
 

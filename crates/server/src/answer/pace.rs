@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use relais_core::{QueueName, TenantName};
+use relais_core::{QueueName, Task, TenantName};
 use relais_engine::{Engine, EngineError, Estimate};
 
 use crate::answer::problem::Refusal;
@@ -17,6 +17,17 @@ const UNKNOWN: Duration = Duration::from_secs(10);
 #[must_use]
 pub(crate) fn retry_after_s(engine: &Engine, estimate: Estimate) -> u32 {
     jittered_s(estimate.again_in, estimate.held_for, engine.chance().unit())
+}
+
+/// The same for a task that is not over. Where all have left, whoever asks keeps it from being canceled:
+/// it is to come back well within the grace.
+#[must_use]
+pub(crate) fn ask_again_s(engine: &Engine, task: &Task, estimate: Estimate) -> u32 {
+    let again_s = retry_after_s(engine, estimate);
+    match task.spec.grace.filter(|_| task.life.is_left()) {
+        Some(grace) => again_s.min(u32::try_from(grace.ask_within().as_secs()).unwrap_or(again_s)),
+        None => again_s,
+    }
 }
 
 /// A refused submission, with an honest time to come back where there is no room.

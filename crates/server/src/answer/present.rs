@@ -74,6 +74,7 @@ pub(crate) fn task_of(
         run_at: life.run_at().map(time),
         updated_at: time(life.updated_at),
         deadline: Some(time(life.deadline)),
+        abandon_at: life.abandon_at().map(time),
         expires_at: task.expires_at().map(time),
         problem,
         last_failure: last_failure_of(base, task),

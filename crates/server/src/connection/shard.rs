@@ -359,7 +359,12 @@ impl Shard {
         let slots: Vec<_> = self.members.iter().map(|(slot, _)| slot_of(slot)).collect();
         for slot in slots {
             match self.members[slot as usize].state {
-                State::Idle => self.begin_end(slot),
+                State::Idle => {
+                    if let Some(stream) = &mut self.members[slot as usize].stream {
+                        stream.let_go();
+                    }
+                    self.begin_end(slot);
+                }
                 // It does not read what it was told before.
                 State::Blocked { .. } => self.remove(slot),
                 // Those that are away learn of it there.

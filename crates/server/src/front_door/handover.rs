@@ -99,7 +99,8 @@ impl Waiting<'_> {
         Ok(response)
     }
 
-    /// Waits for a task that exists already.
+    /// Waits for a task that exists already. Whoever repeats its request has come back: a countdown
+    /// stops, and the 202 that it may get begins none.
     ///
     /// # Errors
     /// When the store cannot be read, or the task is gone.
@@ -109,8 +110,10 @@ impl Waiting<'_> {
             return Ok(task);
         }
         let left = self.until.saturating_duration_since(Instant::now());
-        let over = poll::until_over(&self.app.followers, id, left, Client::default()).await?;
-        over.ok_or_else(|| Refusal::new(&codes::TASK_GONE).about(id))
+        let mut attending = self.app.engine.attend([&task]);
+        let over = poll::until_over(&self.app.followers, id, left, Client::default()).await;
+        attending.let_go();
+        over?.ok_or_else(|| Refusal::new(&codes::TASK_GONE).about(id))
     }
 
     /// The 202.

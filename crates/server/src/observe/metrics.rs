@@ -135,11 +135,12 @@ type Row<'a, T, V> = (&'a str, &'a str, fn(&T) -> V);
 type Told = (TenantName, Option<relais_core::QueueName>, Tally);
 
 fn of_tallies(tallies: &[Told], out: &mut Writer) {
-    let counts: [Row<Tally, u64>; 4] = [
+    let counts: [Row<Tally, u64>; 5] = [
         ("tasks_accepted", "Tasks accepted", |tally| tally.accepted),
         ("attempts_started", "Attempts started", |tally| tally.started),
         ("runs_succeeded", "Runs that succeeded", |tally| tally.succeeded),
         ("runs_canceled", "Runs that were canceled", |tally| tally.canceled),
+        ("runs_abandoned", "Of them, those that all had left", |tally| tally.abandoned),
     ];
     for (name, help, count) in counts {
         out.counter(name, help);

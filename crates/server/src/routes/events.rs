@@ -57,11 +57,19 @@ pub(super) async fn stream(
         let visitor = visitor?;
         let params = Params::of(uri, &["after", "limit"])?;
         let resume = sse::resume(visitor.headers(), params.number("after", 0..=SEQ_MAX)?);
-        let until = visitor.task(id, Action::Read).await?.until;
+        let seen = visitor.task(id, Action::Read).await?;
+        let (until, holds) = (seen.until, held(accepts, [seen.task]));
         let subscription = Subscription::Task(id);
-        Ok(Asked { subscription, resume, until, client: visitor.client, form: &Sse })
+        Ok(Asked { subscription, resume, until, holds, client: visitor.client, form: &Sse })
     };
     streamed(app, asked, uri, accepts).await
+}
+
+/// Of the tasks that a stream names, those that are canceled when all have left: it holds them. The
+/// head of a stream follows nothing.
+fn held(accepts: &Accepts, tasks: impl IntoIterator<Item = Task>) -> Vec<Task> {
+    let is_held = |task: &Task| task.spec.grace.is_some() && accepts.is_get();
+    tasks.into_iter().filter(is_held).collect()
 }
 
 /// The stream that is asked for. A refusal that will pass is told in one: browsers never come back
@@ -157,15 +165,16 @@ pub(super) async fn of_many(
         let Chooser(visitor) = chooser?;
         let params = Params::repeatable(&uri, &["label", "after"], &["task", "ticket"])?;
         let resume = sse::resume(visitor.headers(), params.number("after", 0..=SEQ_MAX)?);
-        let (many, until) = selection(&app, &visitor, &params).await?;
+        let (many, until, named) = selection(&app, &visitor, &params).await?;
+        let holds = held(&accepts, named);
         let subscription = Subscription::Many(many);
-        Ok(Asked { subscription, resume, until, client: visitor.client, form: &Sse })
+        Ok(Asked { subscription, resume, until, holds, client: visitor.client, form: &Sse })
     };
     streamed(&app, asked, &uri, &accepts).await
 }
 
 /// Which tasks are wanted, and until when the visitor may see them: by tickets, or by tasks and a
-/// label with an API key.
+/// label with an API key; and the tasks that are named.
 ///
 /// # Errors
 /// When none is named, too many are, or one is not the visitor's.
@@ -173,37 +182,38 @@ async fn selection(
     app: &App,
     visitor: &Visitor,
     params: &Params,
-) -> Result<(Many, Option<Timestamp>), Refusal> {
+) -> Result<(Many, Option<Timestamp>, Vec<Task>), Refusal> {
     // Before any of them is looked at.
     if params.all("ticket").chain(params.all("task")).nth(limits::STREAM_TASKS_MAX).is_some() {
         let max = limits::STREAM_TASKS_MAX as u64;
         return Err(Refusal::parameter("task", format_args!("at most {max}")).limit(max));
     }
     let label = params.get("label").map(label_of).transpose()?;
-    let (mut tasks, mut tenant, mut ends) = (Vec::new(), None, Vec::new());
+    let (mut named, mut tenant, mut ends) = (Vec::new(), None, Vec::new());
     for token in params.all("ticket") {
         let (task, end) = app.auth.read_by_ticket(token).await?;
         one_tenant(&mut tenant, &task.spec.tenant)?;
-        tasks.push(task.spec.id);
+        named.push(task);
         ends.push(end);
     }
     for text in params.all("task") {
         let id = text.parse().map_err(|_| Refusal::parameter("task", "no id of a task"))?;
         let seen = visitor.task(id, Action::Read).await?;
         one_tenant(&mut tenant, &seen.task.spec.tenant)?;
-        tasks.push(id);
+        named.push(seen.task);
         ends.extend(seen.until);
     }
     if label.is_some() {
         one_tenant(&mut tenant, &visitor.tenant(Scope::Read)?)?;
     }
+    named.sort_unstable_by_key(|task| task.spec.id);
+    named.dedup_by_key(|task| task.spec.id);
     // In one order, so that those who want the same share what they are told.
-    tasks.sort_unstable();
-    tasks.dedup();
+    let tasks = named.iter().map(|task| task.spec.id).collect();
     let nothing = || Refusal::parameter("task", "give task, ticket or label");
     let only_open = label.is_some() && visitor.is_anonymous();
     let many = Many { tenant: tenant.ok_or_else(nothing)?, tasks, label, only_open };
-    Ok((many, ends.into_iter().min()))
+    Ok((many, ends.into_iter().min(), named))
 }
 
 fn one_tenant(known: &mut Option<TenantName>, other: &TenantName) -> Result<(), Refusal> {

@@ -50,7 +50,7 @@ pub(super) async fn read(
             let over = over.ok_or_else(|| Refusal::new(&codes::TASK_GONE).about(id))?;
             Came::Task(Box::new(over))
         }
-        (None, None) => Came::Task(Box::new(seen.task)),
+        (None, None) => Came::Task(Box::new(app.engine.ask(seen.task).await?)),
     };
     let page = page_for(&method, visitor.headers());
     let mut response = match came {

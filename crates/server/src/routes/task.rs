@@ -64,7 +64,7 @@ pub(super) async fn read(
             let now = poll::until(follower, seen.task, changed).await?;
             now.ok_or_else(|| Refusal::new(&codes::TASK_GONE).about(id))?
         }
-        _ => seen.task,
+        _ => app.engine.ask(seen.task).await?,
     };
     let estimate = app.engine.estimate(&task).await?;
     let tag = etag::tag(task.life.version, form);
@@ -145,6 +145,7 @@ pub(super) async fn why(
         waiting_for,
         position: why.estimate.ahead.map(|ahead| ahead + 1),
         eta: why.estimate.eta.map(present::eta),
+        abandon_at: seen.task.life.abandon_at().map(document::time),
         last_failure: present::last_failure_of(app.base.as_str(), &seen.task),
     };
     json(StatusCode::OK, &document)

@@ -147,6 +147,11 @@ impl Cursor {
         self.next.unwrap_or(u64::MAX)
     }
 
+    /// Whether its time is not over yet.
+    pub(crate) fn waits(&self, now: Instant) -> bool {
+        self.until > now
+    }
+
     /// All up to this number is known in another way.
     pub(crate) fn skip_to(&mut self, number: u64) {
         self.after = self.after.max(number);

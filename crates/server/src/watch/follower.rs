@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use relais_core::TaskId;
-use relais_engine::{Channel, Engine, EngineError, Happening, Subscription, View};
+use relais_core::{Task, TaskId};
+use relais_engine::{Attending, Channel, Engine, EngineError, Happening, Subscription, View};
 use tokio::time::{Instant, sleep_until};
 
 use crate::answer::answers::Answers;
@@ -27,6 +27,8 @@ pub(crate) struct Follower {
     pub(crate) channel: Arc<Channel>,
     pub(crate) cursor: Cursor,
     client: Client,
+    /// The tasks that are not canceled while it follows them; a wait has its own (`asking`).
+    attending: Attending,
 }
 
 /// What a follower heard.
@@ -53,7 +55,7 @@ impl Follower {
     ) -> Self {
         let (channel, now) = (shared.engine.channel(Subscription::Task(id)), Instant::now());
         let cursor = Cursor::new(channel.end(), now, now + wait);
-        Self { shared: shared.clone(), channel, cursor, client }
+        Self { shared: shared.clone(), channel, cursor, client, attending: Attending::default() }
     }
 
     /// Goes on with a cursor.
@@ -63,7 +65,7 @@ impl Follower {
         cursor: Cursor,
         client: Client,
     ) -> Self {
-        Self { shared, channel, cursor, client }
+        Self { shared, channel, cursor, client, attending: Attending::default() }
     }
 
     /// Forgets what the connection knew of its client: whoever drives the follower now learns from the
@@ -75,7 +77,27 @@ impl Follower {
     /// What is to be done now.
     pub(crate) fn step(&mut self, view: &View, now: Instant) -> Step {
         let is_stopping = self.shared.stop.is_cancelled();
-        self.cursor.step(self.channel.subscription(), view, now, is_stopping)
+        let step = self.cursor.step(self.channel.subscription(), view, now, is_stopping);
+        if let Step::End(_) = step {
+            self.let_go();
+        }
+        step
+    }
+
+    /// It follows these tasks, as they were read just now, until it comes to an end that is not its client's
+    /// leaving.
+    pub(crate) fn attend<'a>(&mut self, tasks: impl IntoIterator<Item = &'a Task>) {
+        self.attending = self.shared.engine.attend(tasks);
+    }
+
+    /// It ends, and its client has not left.
+    pub(crate) fn let_go(&mut self) {
+        self.attending.let_go();
+    }
+
+    /// Whether it waits for anything at all.
+    pub(crate) fn waits(&self) -> bool {
+        self.cursor.waits(Instant::now())
     }
 
     /// Resolves with what happens next. May be dropped at any time: the next call goes on where

@@ -14,7 +14,7 @@ use futures_util::stream;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 use relais_api::{Notice, Span, codes};
-use relais_core::{Status, Timestamp, limits};
+use relais_core::{Status, Task, Timestamp, limits};
 use relais_engine::{Engine, EngineError, Happening, Subscription, View};
 use tokio::time::Instant;
 
@@ -62,6 +62,9 @@ pub(crate) struct Asked {
     pub(crate) resume: Resume,
     /// When the right to it ends.
     pub(crate) until: Option<Timestamp>,
+    /// The tasks that are named, where whoever follows them holds them: see
+    /// [`Attending`](relais_engine::Attending).
+    pub(crate) holds: Vec<Task>,
     pub(crate) client: Client,
     pub(crate) form: &'static dyn Form,
 }
@@ -76,7 +79,7 @@ impl EventStream {
         if shared.stop.is_cancelled() {
             return Err(Refusal::new(&codes::SERVER_DRAINING));
         }
-        let Asked { subscription, resume, until, client, form } = asked;
+        let Asked { subscription, resume, until, holds, client, form } = asked;
         // Sitting down before looking: what happens in between is not missed.
         let Followers { engine, answers, .. } = &**shared;
         let channel = engine.channel(subscription);
@@ -101,6 +104,7 @@ impl EventStream {
         let follower = Follower::new(shared.clone(), channel, cursor, client);
         let mut this = Self { follower, form };
         let opening = this.opening(task.map(|task| task.life.version), is_reset).await?;
+        this.follower.attend(&holds);
         Ok(Opened::Stream(this, opening))
     }
 
@@ -165,6 +169,11 @@ impl EventStream {
     /// It is written to a bare socket from now on, which tells itself when its client has gone.
     pub(crate) fn leave_connection(&mut self) {
         self.follower.forget_client();
+    }
+
+    /// It is ended without its client's having left.
+    pub(crate) fn let_go(&mut self) {
+        self.follower.let_go();
     }
 
     pub(crate) fn follower(&self) -> &Follower {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use relais_core::{CancelReason, Grace, State, Status, Task, TaskId, Timestamp};
 use relais_server::config::Mode;
 
-use crate::house::{House, Plan, SOON, START};
+use crate::house::{Client, House, Plan, SOON, START};
 
 const POST: &str = "POST /work?x=1 HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi";
 /// The beginning of an answer.
@@ -88,4 +88,145 @@ async fn a_caller_that_got_its_answer_or_a_ticket_starts_no_countdown() {
         assert_eq!(task.life.attendance, None);
     }
     drop(call);
+}
+
+/// A task that nobody waits for, whose upstream was called.
+async fn left_to_itself(house: &House) -> TaskId {
+    let reply = house.call(&POST.replace("host: a", "host: a\r\nprefer: respond-async")).await;
+    assert_eq!(reply.status, 202);
+    reply.json()["id"].as_str().unwrap().parse().unwrap()
+}
+
+/// Asks for something of a task, with what else its head has.
+async fn ask(house: &House, id: TaskId, what: &str, fields: &str) -> Client {
+    let path = format!("/v1/tasks/{id}{what}");
+    house.send(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{fields}\r\n")).await
+}
+
+/// Each kind of connection that holds a task, of which the last two wait.
+const HOLDING: [(&str, &str); 6] = [
+    ("/events", "accept: text/event-stream\r\n"),
+    ("", "accept: text/event-stream\r\n"),
+    ("/result?live", "prefer: wait=50\r\n"),
+    ("/result", "prefer: wait=50\r\n"),
+    ("", "prefer: wait=50\r\n"),
+    ("/events?after=2", "accept: application/json\r\nprefer: wait=50\r\n"),
+];
+
+#[tokio::test]
+async fn whatever_waits_for_a_task_or_follows_it_holds_it_and_leaves_it() {
+    for (what, fields) in HOLDING {
+        let house = house().await;
+        let id = left_to_itself(&house).await;
+        let call = house.upstream.next().await;
+        let client = ask(&house, id, what, fields).await;
+        until(&house, id, |task| task.life.attended_by().len() == 1).await;
+        drop(client);
+        let left = until(&house, id, |task| task.life.is_left()).await;
+        assert_eq!(left.life.abandon_at(), after(GRACE), "{what} {fields}");
+        // Whoever comes back, in whichever way, stops the countdown.
+        let back = ask(&house, id, what, fields).await;
+        until(&house, id, |task| task.life.attended_by().len() == 1).await;
+        house.clock.advance(GRACE);
+        let task = house.engine.task(id).await.unwrap().unwrap();
+        assert_eq!(task.life.status(), Status::Running, "{what} {fields}");
+        drop((back, call));
+    }
+}
+
+#[tokio::test]
+async fn a_stream_over_many_tasks_holds_those_that_it_names() {
+    let house = house().await;
+    let id = left_to_itself(&house).await;
+    let _call = house.upstream.next().await;
+    let stream = format!("GET /v1/events?task={id} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    let client = house.send(&stream).await;
+    until(&house, id, |task| task.life.attended_by().len() == 1).await;
+    drop(client);
+    until(&house, id, |task| task.life.is_left()).await;
+}
+
+#[tokio::test]
+async fn the_head_of_a_stream_and_a_stream_that_the_server_ends_are_no_leaving() {
+    let mut plan = Plan::with(Mode::Auto).await;
+    plan.route().abandon = Some(Grace::ZERO);
+    let house = plan.build().await;
+    let id = left_to_itself(&house).await;
+    let _call = house.upstream.next().await;
+    let head = format!("HEAD /v1/tasks/{id}/events HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    house.send(&head).await.head().await;
+    house.engine.attendance_told().await;
+    let mut client = ask(&house, id, "/events", "accept: text/event-stream\r\n").await;
+    client.head().await;
+    until(&house, id, |task| task.life.attended_by().len() == 1).await;
+    house.app.stop.close();
+    let task = until(&house, id, |task| task.life.attendance.is_none()).await;
+    assert_eq!(task.life.status(), Status::Running);
+}
+
+#[tokio::test]
+async fn a_poll_starts_a_countdown_that_it_finds_anew_and_none_where_none_ran() {
+    for what in ["", "/result", "/events"] {
+        let house = house().await;
+        let id = left_to_itself(&house).await;
+        let _call = house.upstream.next().await;
+        let json = "accept: application/json\r\n";
+        let mut client = ask(&house, id, what, json).await;
+        client.reply().await;
+        house.engine.attendance_told().await;
+        let task = house.engine.task(id).await.unwrap().unwrap();
+        assert_eq!(task.life.attendance, None, "{what}");
+        let stream = ask(&house, id, "/events", "accept: text/event-stream\r\n").await;
+        until(&house, id, |task| task.life.attended_by().len() == 1).await;
+        drop(stream);
+        until(&house, id, |task| task.life.is_left()).await;
+        house.clock.advance(Duration::from_secs(5));
+        let reply = ask(&house, id, what, json).await.reply().await;
+        let task = house.engine.task(id).await.unwrap().unwrap();
+        assert_eq!(task.life.abandon_at(), after(GRACE + Duration::from_secs(5)), "{what}");
+        if what != "/events" {
+            assert!(reply.field("retry-after").parse::<u64>().unwrap() <= GRACE.as_secs() / 3);
+            assert_eq!(reply.json()["abandon_at"], "2023-11-14T22:13:34.000Z", "{what}");
+        }
+        let why = ask(&house, id, "/why", "").await.reply().await.json();
+        assert_eq!(why["abandon_at"], "2023-11-14T22:13:34.000Z");
+    }
+}
+
+/// It ends with the patience of its client, who has not left.
+#[tokio::test]
+async fn a_long_poll_starts_the_countdown_that_it_found_when_it_is_answered() {
+    let house = house().await;
+    let id = left_to_itself(&house).await;
+    let _call = house.upstream.next().await;
+    let stream = ask(&house, id, "/events", "accept: text/event-stream\r\n").await;
+    until(&house, id, |task| task.life.attended_by().len() == 1).await;
+    drop(stream);
+    until(&house, id, |task| task.life.is_left()).await;
+    house.clock.advance(Duration::from_secs(5));
+    let reply = ask(&house, id, "/result", "prefer: wait=1\r\n").await.reply().await;
+    assert_eq!(reply.status, 202);
+    let task = house.engine.task(id).await.unwrap().unwrap();
+    assert_eq!(task.life.abandon_at(), after(GRACE + Duration::from_secs(5)));
+    assert_eq!(reply.json()["abandon_at"], "2023-11-14T22:13:34.000Z");
+}
+
+#[tokio::test]
+async fn a_repeat_stops_the_countdown_and_its_ticket_starts_none() {
+    let house = house().await;
+    let keyed = POST.replace("host: a", "host: a\r\nidempotency-key: 0123456789abcdef0123456789");
+    let client = house.send(&keyed).await;
+    let call = house.upstream.next().await;
+    let id = call.field("relais-task").unwrap().parse().unwrap();
+    drop(client);
+    until(&house, id, |task| task.life.is_left()).await;
+    let again = keyed.replace("host: a", "host: a\r\nprefer: respond-async");
+    assert_eq!(house.call(&again).await.status, 202);
+    house.engine.attendance_told().await;
+    assert_eq!(house.engine.task(id).await.unwrap().unwrap().life.attendance, None);
+    // One that waits holds it.
+    let client = house.send(&keyed).await;
+    until(&house, id, |task| task.life.attended_by().len() == 1).await;
+    drop(client);
+    until(&house, id, |task| task.life.is_left()).await;
 }

@@ -78,6 +78,8 @@ enum Found {
     Answer(Box<(Task, Live)>, From),
     /// Nothing that comes.
     Task(Box<Task>),
+    /// The same, and its reader has closed its side.
+    ForNobody(Box<Task>),
 }
 
 /// Waits until there is an answer to be read from where it is wanted, for as long as `wait` says. Whoever
@@ -99,6 +101,7 @@ pub(super) async fn wait(
         Ok(Found::Task(task)) => {
             return Ok(Came::Task(Box::new(asking.answered(engine, *task).await?)));
         }
+        Ok(Found::ForNobody(task)) => return Ok(Came::Task(task)),
         Err(refusal) => {
             asking.refused();
             return Err(refusal);
@@ -182,6 +185,7 @@ async fn find(
             News::Happened(batch) => follower.told(&batch, batch.happenings.len()),
             News::Quiet => {}
             News::End(End::Gone) => return Err(gone(seen)),
+            News::End(End::Left) => return Ok(Found::ForNobody(Box::new(task))),
             News::End(_) => return Ok(Found::Task(Box::new(task))),
             News::Failed(error) => return Err(error.into()),
         }
