@@ -161,6 +161,8 @@ pub const TICKET_BY_SESSION_MAX: Duration = Duration::from_secs(3_600);
 pub const SESSIONS_MAX: u64 = 1_000_000;
 /// Of them, those that began with the same task: whoever has its link can begin one again and again.
 pub const SESSIONS_PER_TASK_MAX: u64 = 100;
+/// How long after the page of a task has shown the end it may return to its own address.
+pub const RETURN_WITHIN: Duration = Duration::from_secs(60);
 /// Longest life of a stream of events, drawn between half of it and all:
 /// then the client comes back.
 pub const STREAM_LIFETIME_MAX: Duration = Duration::from_secs(600);
@@ -321,6 +323,7 @@ pub const LIMITS: &[Limit] = &[
     limit("ticket by a session", TICKET_BY_SESSION_MAX.as_secs(), "seconds", "shortened"),
     limit("sessions of browsers", SESSIONS_MAX, "sessions", "429 rate-limited"),
     limit("these by one task", SESSIONS_PER_TASK_MAX, "sessions", "429 rate-limited"),
+    limit("return of a page", RETURN_WITHIN.as_secs(), "seconds", "a request of its own"),
     limit("life of a stream", STREAM_LIFETIME_MAX.as_secs(), "seconds", "closed, to be resumed"),
     limit("events at hand for followers", RECENT_EVENTS_MAX as u64, "events", "read from the log"),
     limit("bytes of them", RECENT_BYTES_MAX as u64, "bytes", "read from the log"),

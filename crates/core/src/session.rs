@@ -118,7 +118,8 @@ pub enum SessionOp {
     Forget(TaskId),
     /// The session ends.
     ForgetAll,
-    /// The navigation that made a task may be attached to it before `until`, unless it once was.
+    /// The navigation that made a task may be attached to it before `until`, unless it once was, or
+    /// may be already: of two pages that show the end at once only one returns.
     OpenMark {
         /// The task.
         task: TaskId,
@@ -174,6 +175,11 @@ impl Session {
         self.tasks.iter().any(|joined| joined.takes(request, now))
     }
 
+    /// The tasks that some navigation may be attached to at `now`.
+    pub fn open(&self, now: Timestamp) -> impl Iterator<Item = TaskId> {
+        self.tasks.iter().filter(move |joined| joined.is_open(now)).map(|joined| joined.task)
+    }
+
     fn task_mut(&mut self, id: TaskId) -> Option<&mut Joined> {
         self.tasks.iter_mut().find(|joined| joined.task == id)
     }
@@ -205,7 +211,16 @@ impl Session {
 
 impl Joined {
     fn takes(&self, request: [u8; 32], now: Timestamp) -> bool {
-        self.request == Some(request) && matches!(self.mark, Mark::Open { until } if now < until)
+        self.request == Some(request) && self.is_open(now)
+    }
+
+    fn is_open(&self, now: Timestamp) -> bool {
+        matches!(self.mark, Mark::Open { until } if now < until)
+    }
+
+    /// Whether the page may return now, or may once more: its return never came.
+    fn may_open(&self, now: Timestamp) -> bool {
+        self.mark != Mark::Used && !self.is_open(now)
     }
 
     /// The same task joins again. The later right counts, unless it adds nothing to the one before;
@@ -250,7 +265,7 @@ pub fn change<E>(
             SessionReply::Done
         }
         SessionOp::OpenMark { task, until } => match session.task_mut(*task) {
-            Some(joined) if joined.request.is_some() && joined.mark != Mark::Used => {
+            Some(joined) if joined.request.is_some() && joined.may_open(now) => {
                 joined.mark = Mark::Open { until: *until };
                 SessionReply::Done
             }
@@ -406,6 +421,14 @@ mod tests {
         assert_eq!(does(session.clone(), &open(3, 60), 1).1, SessionReply::Nothing, "no task");
         let (session, reply) = does(session, &open(1, 60), 1);
         assert_eq!(reply, SessionReply::Done);
+        assert_eq!(
+            does(session.clone(), &open(1, 99), 59).1,
+            SessionReply::Nothing,
+            "another page"
+        );
+        assert_eq!(does(session.clone(), &open(1, 99), 60).1, SessionReply::Done, "it never came");
+        let tasks = |now| session.as_ref().unwrap().open(at(now)).collect::<Vec<_>>();
+        assert_eq!((tasks(59), tasks(60)), (vec![id(1)], vec![]));
         assert_eq!(try_it(&session, [8; 32], 2).1, SessionReply::Nothing, "another request");
         assert_eq!(try_it(&session, request, 60).1, SessionReply::Nothing, "too late");
         let (session, reply) = try_it(&session, request, 59);

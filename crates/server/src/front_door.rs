@@ -6,6 +6,7 @@
 //! here: Relais' own paths.
 
 mod answer;
+mod arrival;
 mod caller;
 pub(crate) mod check;
 mod form;
@@ -32,6 +33,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use self::arrival::Arrival;
 use self::check::RouteProblem;
 use self::handover::{Ears, Waiting};
 use self::mode::{Patience, Way, way};
@@ -140,7 +142,7 @@ impl FrontDoor {
                             Box::pin(self.pass_on(route, upstream, request, &peer)).await
                         }
                         Way::Task(patience) => {
-                            Box::pin(self.hand_in(route, &names, request, &peer, &patience)).await
+                            Box::pin(self.take_in(route, &names, request, &peer, &patience)).await
                         }
                     }?;
                 Ok(match route.cors {
@@ -195,6 +197,24 @@ impl FrontDoor {
         Ok(response)
     }
 
+    /// Answers a request that is to become a task, or is the return of a page to its task.
+    async fn take_in(
+        &self,
+        route: &Route,
+        names: &[(String, String)],
+        request: Request<Body>,
+        peer: &Peer,
+        patience: &Patience,
+    ) -> Result<Response, Refusal> {
+        let mut arrival = Arrival::of(&self.app, route, &request);
+        if let Some(arrival) = &mut arrival
+            && let Some(task) = Box::pin(arrival.returns_to(&self.app)).await?
+        {
+            return answer::whole(&self.app.answers, &task, None).await;
+        }
+        self.hand_in(route, names, request, peer, patience, arrival.as_deref()).await
+    }
+
     /// Makes a task of a request, and answers for it.
     async fn hand_in(
         &self,
@@ -203,6 +223,7 @@ impl FrontDoor {
         request: Request<Body>,
         peer: &Peer,
         patience: &Patience,
+        arrival: Option<&Arrival>,
     ) -> Result<Response, Refusal> {
         let app = &self.app;
         let method = request.method().clone();
@@ -229,7 +250,7 @@ impl FrontDoor {
         let submitted = submitted.map_err(|error| {
             refuse_submission(&app.engine, &submitter.tenant, &route.queue, error)
         })?;
-        let waiting = Waiting { app, submitter: &submitter, patience, until };
+        let waiting = Waiting { app, submitter: &submitter, patience, until, arrival };
         let (task, place) = match submitted {
             Submitted::New(task, place) => (task, place),
             Submitted::Attached { task, same } => {
@@ -238,7 +259,7 @@ impl FrontDoor {
         };
         let Some(ears) = ears else {
             let estimate = app.engine.estimate_at(&task, &place);
-            return waiting.ticket(&task, estimate);
+            return Box::pin(waiting.ticket(&task, estimate)).await;
         };
         let way_back = WayBack::to(&task, route, &submitter, method);
         drop(task);
@@ -278,6 +299,11 @@ async fn attach(
         Some(task) if same && !is_stranger => Some(waiting.until_over(task).await?),
         task => task,
     };
+    if let Some(task) = task.as_ref().filter(|_| same && !is_stranger)
+        && let Some(response) = waiting.again(task).await?
+    {
+        return Ok(response);
+    }
     let how = How { is_stranger, ..waiting.how() };
     let (answers, caller) = (&waiting.app.answers, &submitter.caller);
     let mut response = attached_response(answers, task.as_ref(), same, caller, how).await?;

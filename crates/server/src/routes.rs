@@ -8,6 +8,7 @@ mod lease_bodies;
 mod leases;
 mod list;
 pub(crate) mod moments;
+mod onward;
 mod queues;
 mod result;
 pub(crate) mod service;

@@ -11,7 +11,7 @@ use relais_engine::{Access, Engine, Estimate, envelope};
 use crate::answer::answers::Answers;
 use crate::answer::links::{self, Viewer};
 use crate::answer::pace;
-use crate::answer::pages;
+use crate::answer::pages::{self, Onward};
 use crate::answer::present;
 use crate::answer::problem::Refusal;
 use crate::auth::{self, Caller, Right, Scope};
@@ -64,7 +64,9 @@ pub(crate) fn accepted_response(
     let accepted = accepted(answers, task, estimate, caller, how)?;
     let mut response = match how.page {
         Some(language) => match envelope::context_of(task)?.sight.access {
-            Access::Ticket => pages::ticket(&accepted.task, present::has_answer(task), language),
+            Access::Ticket => {
+                pages::ticket(&accepted.task, present::has_answer(task), language, &Onward::Stays)
+            }
             access => pages::asking(&accepted.task, &access, language),
         },
         None => document(&accepted),

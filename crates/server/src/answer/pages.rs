@@ -40,10 +40,26 @@ static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     HeaderValue::from_str(&policy).expect("ASCII")
 });
 
+/// Where the page of a task leads by itself.
+#[derive(Debug)]
+pub(crate) enum Onward {
+    /// It shows how the task stands, and stays.
+    Stays,
+    /// When the task is over it loads itself again, and is told.
+    WhenOver,
+    /// To this address, at once.
+    Now(String),
+}
+
 /// The page of a task, which leads to its answer if there is one. Its links are paths, because it
 /// is read under the origin that they lead to.
 #[must_use]
-pub(crate) fn ticket(task: &Task, has_answer: bool, language: Language) -> Response {
+pub(crate) fn ticket(
+    task: &Task,
+    has_answer: bool,
+    language: Language,
+    onward: &Onward,
+) -> Response {
     let words = Words::of(language);
     let heading = words.heading(&task.status);
     let own = escape(path_of(&task.links.this));
@@ -55,11 +71,19 @@ pub(crate) fn ticket(task: &Task, has_answer: bool, language: Language) -> Respo
     };
     // Without a script the page loads itself again, from its own address:
     // not the form that made it.
-    let refresh = match task.terminal {
-        true => String::new(),
-        false => format!(
-            "<noscript><meta http-equiv=\"refresh\" content=\"{REFRESH_S}; url={own}\"></noscript>"
-        ),
+    let next = match onward {
+        Onward::Now(there) => escape(there),
+        Onward::Stays | Onward::WhenOver => String::new(),
+    };
+    let refresh = |seconds: u32, to: &str| {
+        format!(
+            "<noscript><meta http-equiv=\"refresh\" content=\"{seconds}; url={to}\"></noscript>"
+        )
+    };
+    let refresh = match (onward, task.terminal) {
+        (Onward::Now(_), _) => refresh(0, &next),
+        (Onward::Stays | Onward::WhenOver, true) => String::new(),
+        (Onward::Stays | Onward::WhenOver, false) => refresh(REFRESH_S, &own),
     };
     let kinds = EventKind::ALL.iter().map(|kind| [kind.as_str(), kind.status().as_str()].join("="));
     let headings = words.headings().map(|(status, text)| format!("data-{status}=\"{text}\""));
@@ -73,6 +97,7 @@ pub(crate) fn ticket(task: &Task, has_answer: bool, language: Language) -> Respo
             ("script", TICKET_SCRIPT),
             ("refresh", &refresh),
             ("self", &own),
+            ("onward", &next),
             ("events", &escape(path_of(&task.links.events))),
             ("result", &escape(path_of(&task.links.result))),
             ("terminal", if task.terminal { "true" } else { "false" }),
@@ -171,7 +196,7 @@ fn message_of<'a>(task: &'a Task, language: &str) -> &'a str {
 }
 
 /// Path and query of a URL of ours.
-fn path_of(url: &str) -> &str {
+pub(crate) fn path_of(url: &str) -> &str {
     let after_scheme = url.find("://").map_or(0, |at| at + 3);
     url[after_scheme..].find('/').map_or("/", |at| &url[after_scheme + at..])
 }

@@ -92,6 +92,25 @@ pub(crate) async fn replay_response(answers: &Answers, task: &Task) -> Result<Re
     Ok(finished(task, response))
 }
 
+/// The answer that is the outcome of a terminal task, as its maker sent it, for whoever asks at its own
+/// address; `None` if it is of Relais itself, or there is none.
+///
+/// # Errors
+/// When the store cannot be read, or the answer is damaged.
+pub(crate) async fn verified_answer(
+    answers: &Answers,
+    task: &Task,
+) -> Result<Option<(ResultHead, StoredBody)>, Refusal> {
+    if !present::has_answer(task) {
+        return Ok(None);
+    }
+    let found = stored_answer(answers, task).await?;
+    if let Some((_, body)) = &found {
+        body.verify().await?;
+    }
+    Ok(found)
+}
+
 /// The same where it is read as a resource of Relais: one that is a 200 has a tag of its own, and
 /// is also given in part (RFC 9110, 13 and 14). What its maker offered, it offered elsewhere. A client
 /// that reads on gets the rest of it, whatever its status is.
@@ -369,7 +388,7 @@ pub(crate) fn protect(headers: &mut HeaderMap) {
 }
 
 /// Who made an answer.
-fn maker(task: &Task) -> &'static str {
+pub(crate) fn maker(task: &Task) -> &'static str {
     match task.spec.runner {
         Runner::Upstream { .. } => "upstream",
         Runner::Workers | Runner::Inline => "worker",

@@ -98,7 +98,12 @@ pub(crate) fn is_same_origin(config: &ServerConfig, headers: &HeaderMap) -> bool
     }
     let mut origins = headers.get_all(header::ORIGIN).iter();
     let (Some(origin), None) = (origins.next(), origins.next()) else { return false };
-    let Ok(origin) = origin.to_str() else { return false };
+    origin.to_str().is_ok_and(|origin| is_own_origin(config, headers, origin))
+}
+
+/// Whether an `Origin` is that under which Relais was called.
+#[must_use]
+pub(crate) fn is_own_origin(config: &ServerConfig, headers: &HeaderMap, origin: &str) -> bool {
     match &config.public_url {
         Some(url) => origin_of(url).is_some_and(|own| own.eq_ignore_ascii_case(origin)),
         None => {

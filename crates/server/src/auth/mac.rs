@@ -48,8 +48,19 @@ impl CallerMac {
     /// The HMAC of a request that may come twice.
     #[must_use]
     pub(crate) fn of_submit(&self, parts: &[&[u8]]) -> [u8; 32] {
+        self.of_parts(b"double submit", parts)
+    }
+
+    /// The HMAC of a navigation that the page of its task may return by.
+    #[must_use]
+    pub(crate) fn of_navigation(&self, parts: &[&[u8]]) -> [u8; 32] {
+        self.of_parts(b"a navigation", parts)
+    }
+
+    /// No name of a field has a space: what is made for this purpose is none of those of fields.
+    fn of_parts(&self, purpose: &[u8], parts: &[&[u8]]) -> [u8; 32] {
         let mut context = hmac::Context::with_key(&self.key);
-        update(&mut context, b"double submit");
+        update(&mut context, purpose);
         for part in parts {
             update(&mut context, part);
         }

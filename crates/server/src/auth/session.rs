@@ -84,7 +84,21 @@ pub(crate) struct Browser {
     pub(crate) is_same_origin: bool,
 }
 
+/// What a navigation has to do with the pages of a session.
+pub(crate) enum Return {
+    /// It is the return to this task.
+    To(TaskId),
+    /// It is none, although one to these tasks is awaited.
+    Not { open: Vec<TaskId> },
+}
+
 impl Browser {
+    /// Whether it would keep our cookie.
+    #[must_use]
+    pub(crate) const fn keeps_cookies(&self) -> bool {
+        self.jar.is_some()
+    }
+
     /// Whether it has a cookie that we wrote.
     #[must_use]
     pub(crate) const fn has_cookie(&self) -> bool {
@@ -163,7 +177,6 @@ impl Auth {
         })
     }
 
-    #[expect(dead_code, reason = "pages that return to their own address come next")]
     /// From now on, and until then, the navigation that made a task may be attached to it, once: its
     /// page shows the end. Whether that is so.
     ///
@@ -179,9 +192,8 @@ impl Auth {
         Ok(self.change(browser, op).await? == SessionReply::Done)
     }
 
-    #[expect(dead_code, reason = "pages that return to their own address come next")]
-    /// The task that a navigation is attached to, if the page of that task returns to its own
-    /// address: by the HMAC of its method, target and caller. It is attached this once.
+    /// Whether a navigation is the return of a page to its own address, by the HMAC of its method,
+    /// target and caller. It is attached this once.
     ///
     /// # Errors
     /// When the store cannot be read or written.
@@ -189,17 +201,19 @@ impl Auth {
         &self,
         browser: &Browser,
         request: [u8; 32],
-    ) -> Result<Option<TaskId>, Refusal> {
+    ) -> Result<Return, Refusal> {
         // Most navigations return to no task: they cost a read, and no turn of the writer.
         let now = self.engine.now();
-        let session = self.session(browser).await?;
-        if !session.is_some_and(|session| session.has_mark(request, now)) {
-            return Ok(None);
+        let Some(session) = self.session(browser).await? else {
+            return Ok(Return::Not { open: Vec::new() });
+        };
+        if session.has_mark(request, now)
+            && let SessionReply::Attached(task) =
+                self.change(browser, SessionOp::UseMark { request }).await?
+        {
+            return Ok(Return::To(task));
         }
-        match self.change(browser, SessionOp::UseMark { request }).await? {
-            SessionReply::Attached(task) => Ok(Some(task)),
-            _ => Ok(None),
-        }
+        Ok(Return::Not { open: session.open(now).collect() })
     }
 
     /// The browser is no longer to follow a task.

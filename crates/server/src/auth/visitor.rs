@@ -298,6 +298,14 @@ impl Visitor {
         self.browser.is_same_origin.then_some(()).ok_or_else(Refusal::cookie_alone)
     }
 
+    /// The right to a task by which a browser is here, if it is its session's.
+    pub(crate) fn joined(&self, id: TaskId) -> Option<&Joined> {
+        match &self.offered {
+            Offered::Session(session) => session.task(id),
+            Offered::Nothing | Offered::Ticket(..) | Offered::Bad(_) | Offered::Withheld => None,
+        }
+    }
+
     /// Whether the task is one of those that the visitor's key, or its
     /// being on this machine, reach.
     pub(crate) fn reaches(&self, task: &Task, access: &Access) -> bool {

@@ -4,13 +4,15 @@ use axum::response::Response;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use relais_api::fields;
-use relais_core::{ResultVersion, TaskId};
+use relais_core::{ResultVersion, Task, TaskId};
 use relais_engine::headers::{is_hop_by_hop, is_own};
 use relais_engine::{Attending, ResultHead};
 
+use crate::answer::answers::Answers;
 use crate::answer::live::{Live, tell_version};
 use crate::answer::problem::Refusal;
-use crate::answer::stored::no_body;
+use crate::answer::replay::{maker, replay_response, verified_answer};
+use crate::answer::stored::{body_of, no_body};
 use crate::proxy::fields::vary_by_prefer;
 use crate::stop::Stop;
 
@@ -46,6 +48,32 @@ pub(super) fn streamed(
 /// When its head cannot be passed on.
 pub(super) fn bodiless(live: &Live, added: &Added<'_>) -> Result<Response, Refusal> {
     with_head(&live.head, live.version(), added)
+}
+
+/// The whole answer of a task that is over, at the address that was asked for: what whoever waited for
+/// it would have been sent. What has no answer of its maker is told of as elsewhere.
+///
+/// # Errors
+/// When the store cannot be read, or the answer is damaged.
+pub(super) async fn whole(
+    answers: &Answers,
+    task: &Task,
+    applied: Option<&str>,
+) -> Result<Response, Refusal> {
+    let added = Added { task: task.spec.id, applied };
+    let Some((head, stored)) = verified_answer(answers, task).await? else {
+        let mut response = replay_response(answers, task).await?;
+        added.to(response.headers_mut());
+        return Ok(response);
+    };
+    let mut response = with_head(&head, task.life.result_version(), &added)?;
+    if head.has_body {
+        *response.body_mut() = body_of(&stored);
+    }
+    if head.status >= 400 {
+        response.headers_mut().insert(fields::ORIGIN, HeaderValue::from_static(maker(task)));
+    }
+    Ok(response)
 }
 
 fn with_head(

@@ -4,20 +4,23 @@
 use std::sync::Arc;
 
 use axum::response::Response;
-use relais_api::codes;
+use http::HeaderValue;
+use relais_api::{codes, fields};
 use relais_core::{EventData, Task, TaskId, Timestamp};
 use relais_engine::{Attending, Estimate, Happening};
 use relais_store::{Rejected, WatchedAnswer};
 use tokio::time::Instant;
 
 use super::answer::{self, Added};
+use super::arrival::Arrival;
 use super::caller::Submitter;
 use super::mode::Patience;
 use super::way_back::WayBack;
-use crate::answer::accepted::{How, accepted_response};
+use crate::answer::accepted::{How, accepted, accepted_response};
 use crate::answer::live::Live;
+use crate::answer::pages::{self, Onward};
+use crate::answer::present;
 use crate::answer::problem::Refusal;
-use crate::answer::replay::replay_response;
 use crate::app::App;
 use crate::connection::Client;
 use crate::proxy::fields::vary_by_prefer;
@@ -32,6 +35,8 @@ pub(super) struct Waiting<'a> {
     pub(super) patience: &'a Patience,
     /// When the patience ends.
     pub(super) until: Instant,
+    /// The navigation by which it came, if it is to be led to the page of its task.
+    pub(super) arrival: Option<&'a Arrival>,
 }
 
 /// What a client's wait came to.
@@ -84,14 +89,12 @@ impl Waiting<'_> {
             }
             Ending::Over(task) => {
                 attending.let_go();
-                let mut response = replay_response(&self.app.answers, &task).await?;
-                added.to(response.headers_mut());
-                response
+                self.outcome(&task).await?
             }
             Ending::Ticket(task) => {
                 attending.let_go();
                 let estimate = self.app.engine.estimate_if_known(&task).await;
-                return self.ticket(&task, estimate);
+                return self.ticket(&task, estimate).await;
             }
         };
         let (answers, base) = (&self.app.answers, self.submitter.base.as_deref());
@@ -116,15 +119,66 @@ impl Waiting<'_> {
         over?.ok_or_else(|| Refusal::new(&codes::TASK_GONE).about(id))
     }
 
-    /// The 202.
+    /// The 202, or for a browser the way to the page of the task.
     ///
     /// # Errors
     /// When the task's context cannot be read.
-    pub(super) fn ticket(&self, task: &Task, estimate: Estimate) -> Result<Response, Refusal> {
-        let (answers, caller) = (&self.app.answers, &self.submitter.caller);
-        let mut response = accepted_response(answers, task, estimate, caller, &self.how())?;
+    pub(super) async fn ticket(
+        &self,
+        task: &Task,
+        estimate: Estimate,
+    ) -> Result<Response, Refusal> {
+        let (answers, caller, how) = (&self.app.answers, &self.submitter.caller, self.how());
+        let led = match self.arrival {
+            Some(arrival) => arrival.leads_to(self.app, task, &how).await?,
+            None => None,
+        };
+        let mut response = match led {
+            Some(response) => response,
+            None => accepted_response(answers, task, estimate, caller, &how)?,
+        };
         vary_by_prefer(response.headers_mut());
         Ok(response)
+    }
+
+    /// What a task that is over has come to, for whoever waited for it.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn outcome(&self, task: &Task) -> Result<Response, Refusal> {
+        let (answers, caller, how) = (&self.app.answers, &self.submitter.caller, self.how());
+        let applied = how.applied_to_answer.as_deref();
+        let response = answer::whole(answers, task, applied).await?;
+        match how.page.filter(|_| !present::has_answer(task)) {
+            Some(language) => {
+                let document = accepted(answers, task, Estimate::default(), caller, &how)?.task;
+                Ok(pages::in_place_of(
+                    response,
+                    pages::ticket(&document, false, language, &Onward::Stays),
+                ))
+            }
+            None => Ok(response),
+        }
+    }
+
+    /// The same for a person who sends a request again that belongs to this task: it is shown as the
+    /// first would be. `None` for a program, which is told that it repeats.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(super) async fn again(&self, task: &Task) -> Result<Option<Response>, Refusal> {
+        if self.submitter.page.is_none() {
+            return Ok(None);
+        }
+        let mut response = if task.life.status().is_terminal() {
+            self.outcome(task).await?
+        } else {
+            let estimate = self.app.engine.estimate_if_known(task).await;
+            self.ticket(task, estimate).await?
+        };
+        let replayed = HeaderValue::from_static("true");
+        response.headers_mut().insert(fields::IDEMPOTENT_REPLAYED, replayed);
+        Ok(Some(response))
     }
 
     /// How the task was accepted, for the 202.

@@ -15,7 +15,7 @@ use relais_engine::{Estimate, Obstacle, document};
 use crate::answer::accepted::set_pace;
 use crate::answer::etag::{self, Form};
 use crate::answer::links::Viewer;
-use crate::answer::pages;
+use crate::answer::pages::{self, Onward};
 use crate::answer::present;
 use crate::answer::problem::Refusal;
 use crate::app::App;
@@ -23,6 +23,7 @@ use crate::auth::{Action, Visitor};
 use crate::request::accept::{Accepts, language};
 use crate::request::params::Params;
 use crate::request::prefer::Prefer;
+use crate::routes::onward::onward;
 use crate::routes::{OneTask, events, json};
 use crate::watch::follower::Follower;
 use crate::watch::poll;
@@ -73,7 +74,11 @@ pub(super) async fn read(
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response
     } else {
-        whole(&app, &task, &seen.viewer, estimate, form)?
+        let onward = match form {
+            Form::Json => Onward::Stays,
+            Form::Html(_) => onward(&app, &visitor, &task).await?,
+        };
+        whole(&app, &task, &seen.viewer, estimate, form, &onward)?
     };
     let joins = match form {
         // Where no session can be begun the page is as good, by its ticket.
@@ -115,11 +120,14 @@ fn whole(
     viewer: &Viewer<'_>,
     estimate: Estimate,
     form: Form,
+    onward: &Onward,
 ) -> Result<Response, Refusal> {
     let document = present::task_of(&app.answers, task, viewer, estimate);
     match form {
         Form::Json => json(StatusCode::OK, &document),
-        Form::Html(language) => Ok(pages::ticket(&document, present::has_answer(task), language)),
+        Form::Html(language) => {
+            Ok(pages::ticket(&document, present::has_answer(task), language, onward))
+        }
     }
 }
 

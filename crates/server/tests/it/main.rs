@@ -34,6 +34,7 @@ mod log;
 mod logged;
 mod metrics;
 mod misplaced;
+mod navigations;
 mod odd_store;
 mod options;
 mod people;

@@ -6,6 +6,8 @@ use crate::house::{House, Plan, Reply};
 
 const BROWSER: &str = "accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n";
 const NAVIGATION: &str = "sec-fetch-mode: navigate\r\nsec-fetch-dest: document\r\n";
+/// A person who is given no session: see `navigations` for the others.
+const FRAME: &str = "sec-fetch-mode: navigate\r\nsec-fetch-dest: iframe\r\n";
 
 async fn form(house: &House, fields: &str) -> Reply {
     let fields = format!("host: {}\r\n{fields}content-length: 3\r\n", house.address);
@@ -15,7 +17,7 @@ async fn form(house: &House, fields: &str) -> Reply {
 #[tokio::test]
 async fn a_form_that_takes_long_is_answered_with_a_page_that_leads_on() {
     let house = House::with(Mode::Async).await;
-    let page = form(&house, &format!("{BROWSER}{NAVIGATION}")).await;
+    let page = form(&house, &format!("{BROWSER}{FRAME}")).await;
     assert_eq!((page.status, page.field("content-type")), (202, "text/html; charset=utf-8"));
     assert_eq!(
         (page.field("cache-control"), page.field("referrer-policy")),
@@ -38,7 +40,7 @@ async fn a_form_that_takes_long_is_answered_with_a_page_that_leads_on() {
     let again = house.call(&again).await;
     assert_eq!((again.status, again.field("vary")), (200, "Accept, Accept-Language"));
     let early = format!("GET {} HTTP/1.1\r\nhost: a\r\n", address.replace('?', "/result?"));
-    let shown = house.call(&format!("{early}{BROWSER}{NAVIGATION}\r\n")).await;
+    let shown = house.call(&format!("{early}{BROWSER}{FRAME}\r\n")).await;
     assert_eq!((shown.status, shown.field("content-type")), (202, "text/html; charset=utf-8"));
     assert_eq!(
         house.call(&format!("{early}{BROWSER}sec-fetch-mode: cors\r\n\r\n")).await.json()["id"],
@@ -50,10 +52,10 @@ async fn a_form_that_takes_long_is_answered_with_a_page_that_leads_on() {
 async fn the_page_speaks_french_to_whoever_likes_that_best() {
     let house = House::with(Mode::Async).await;
     let french = "accept-language: fr-CH, fr;q=0.9, en;q=0.8\r\n";
-    let page = form(&house, &format!("{BROWSER}{french}")).await;
+    let page = form(&house, &format!("{BROWSER}{FRAME}{french}")).await;
     assert_eq!(page.field("content-language"), "fr");
     assert!(page.text().contains("<html lang=\"fr\">") && page.text().contains("Votre demande"));
-    let english = form(&house, BROWSER).await;
+    let english = form(&house, &format!("{BROWSER}{FRAME}")).await;
     assert!(
         english.text().contains("<html lang=\"en\">") && english.text().contains("Your request")
     );

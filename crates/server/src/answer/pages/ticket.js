@@ -16,6 +16,8 @@
   for (const time of document.querySelectorAll("time")) told(time, time.dateTime);
   // Where a form was handed in, loading the page again would hand it in again: this is its own address.
   if (location.pathname + location.search !== task.self) history.replaceState(null, "", task.self);
+  // The answer is shown at the address that was asked for, once.
+  if (task.next) location.replace(task.next + location.hash);
   if (task.terminal === "true") return;
   estimate(task.position, task.eta);
   if (!window.EventSource) return;

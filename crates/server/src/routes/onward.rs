@@ -1,0 +1,71 @@
+//! The page of a task that came by a navigation leads on to the answer by itself, once.
+
+use http::Method;
+use http::header::LOCATION;
+use relais_core::{BodyKind, Mark, Status, Task, limits};
+use relais_engine::{ResultHead, envelope};
+
+use crate::answer::links;
+use crate::answer::pages::{Onward, path_of};
+use crate::answer::present;
+use crate::answer::problem::Refusal;
+use crate::app::App;
+use crate::auth::Visitor;
+use crate::request::reader::Reader;
+
+/// Where the page of a task leads that is about to be shown. When it shows the end of a task that
+/// its session has handed in, the session notes that it returns from here on.
+///
+/// # Errors
+/// When the store cannot be read or written.
+pub(super) async fn onward(app: &App, visitor: &Visitor, task: &Task) -> Result<Onward, Refusal> {
+    let id = task.spec.id;
+    let joined = visitor.joined(id).filter(|joined| joined.request.is_some());
+    if joined.is_none_or(|joined| joined.mark == Mark::Used) {
+        return Ok(Onward::Stays);
+    }
+    match task.life.status() {
+        Status::Queued | Status::Running | Status::Waiting => return Ok(Onward::WhenOver),
+        // What went wrong is shown here, and what can be done about it.
+        Status::Failed | Status::Canceled => return Ok(Onward::Stays),
+        Status::Succeeded => {}
+    }
+    // Its script reads the page as well, and learns that it is to be loaded.
+    let reader = Reader::of(&Method::GET, visitor.headers(), |_| true);
+    if reader != Reader::Navigator {
+        return Ok(Onward::WhenOver);
+    }
+    let base = visitor.base.as_deref().unwrap_or(app.answers.base.as_str());
+    let Some(there) = address(app, base, task).await? else { return Ok(Onward::Stays) };
+    let until = app.engine.now().plus(limits::RETURN_WITHIN);
+    let is_first = app.auth.open_mark(&visitor.browser, id, until).await?;
+    Ok(if is_first { Onward::Now(there) } else { Onward::Stays })
+}
+
+/// Where the answer is shown: a GET has it at its own address. Of any other method a redirect is
+/// followed, and all else is the result; `None` if there is nothing to see.
+async fn address(app: &App, base: &str, task: &Task) -> Result<Option<String>, Refusal> {
+    let presented = envelope::context_of(task)?.presented;
+    let Some(line) = &task.spec.request else { return Ok(None) };
+    if line.method == "GET" {
+        // Two slashes would be the name of another host.
+        let is_path =
+            presented.called_target.starts_with('/') && !presented.called_target.starts_with("//");
+        return Ok(is_path.then_some(presented.called_target));
+    }
+    let Some(stored) = app.engine.body(task.spec.id, BodyKind::Result).await? else {
+        return Ok(None);
+    };
+    let head: ResultHead = envelope::decode(&stored.head)?;
+    if matches!(head.status, 301..=303)
+        && let Some((_, location)) = head.fields.iter().find(|(name, _)| LOCATION == name.as_str())
+    {
+        let location = String::from_utf8_lossy(location);
+        let url = links::absolute(&location, &presented.called_as, &presented.called_target);
+        let is_web = ["http://", "https://"].iter().any(|scheme| url.starts_with(scheme));
+        return Ok(is_web.then(|| url.into_owned()));
+    }
+    let url = links::to_task(base, &task.spec.id.to_string(), None);
+    let result = format!("{}/result", path_of(&url));
+    Ok((present::has_answer(task) && head.has_body).then_some(result))
+}

@@ -1,0 +1,353 @@
+//! Plain links and plain forms: a browser is led to the page of its task, and the page turns into the
+//! answer by itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use relais_core::limits::RETURN_WITHIN;
+use relais_server::config::{DoubleSubmit, Mode};
+use relais_store::MemoryStore;
+
+use crate::house::{House, Plan, Reply};
+
+const ACCEPT: &str = "accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n";
+const GOES: &str = "sec-fetch-mode: navigate\r\nsec-fetch-dest: document\r\n";
+const EXPORT: &str = "/export?month=6&year=2026";
+
+/// A browser with the cookies that it was given, and those of the service.
+#[derive(Default, Clone)]
+struct Browser {
+    cookies: Vec<String>,
+    fields: String,
+}
+
+impl Browser {
+    fn new() -> Self {
+        Self { cookies: vec!["login=alice".to_owned()], fields: [ACCEPT, GOES].concat() }
+    }
+
+    fn with(&self, fields: &str) -> Self {
+        Self { fields: [ACCEPT, fields].concat(), ..self.clone() }
+    }
+
+    fn request(&self, house: &House, line: &str, body: &str) -> String {
+        let host = format!("host: {}\r\ncookie: {}\r\n", house.address, self.cookies.join("; "));
+        let len = if body.is_empty() {
+            String::new()
+        } else {
+            format!("content-length: {}\r\n", body.len())
+        };
+        format!("{line} HTTP/1.1\r\n{host}{}{len}\r\n{body}", self.fields)
+    }
+
+    async fn go(&mut self, house: &House, line: &str) -> Reply {
+        self.send(house, line, "").await
+    }
+
+    async fn send(&mut self, house: &House, line: &str, body: &str) -> Reply {
+        let reply = house.call(&self.request(house, line, body)).await;
+        self.keep(&reply);
+        reply
+    }
+
+    fn keep(&mut self, reply: &Reply) {
+        for line in reply.all("set-cookie") {
+            let pair = line.split(';').next().unwrap().to_owned();
+            let name = pair.split('=').next().unwrap();
+            self.cookies.retain(|cookie| cookie.split('=').next() != Some(name));
+            self.cookies.push(pair);
+        }
+    }
+
+    /// Where the page of a task leads by itself.
+    async fn page(&mut self, house: &House, task: &Reply) -> (Reply, String) {
+        let page = self.go(house, &format!("GET {}", task.field("location"))).await;
+        assert_eq!((page.status, page.field("content-type")), (200, "text/html; charset=utf-8"));
+        let next = page.text().split_once("data-next=\"").unwrap().1;
+        let next = next.split('"').next().unwrap().replace("&amp;", "&");
+        (page, next)
+    }
+}
+
+fn led(reply: &Reply) -> &Reply {
+    assert_eq!(reply.status, 303, "{reply:?}");
+    reply
+}
+
+async fn plan() -> Plan {
+    Plan::with(Mode::Async).await
+}
+
+/// A navigation whose task is done by now: the browser, and the 303.
+async fn done(
+    house: &House,
+    line: &str,
+    status: &str,
+    fields: &str,
+    body: &str,
+) -> (Browser, Reply) {
+    let mut browser = Browser::new();
+    let reply = browser.go(house, line).await;
+    house.upstream.next().await.answer(status, fields, body).await;
+    house.over(led(&reply).task()).await;
+    (browser, reply)
+}
+
+#[tokio::test]
+async fn a_navigation_that_takes_long_is_led_to_the_page_of_its_task() {
+    let house = plan().await.build().await;
+    for (line, fields) in [
+        (format!("GET {EXPORT}"), GOES),
+        ("POST /orders".to_owned(), GOES),
+        // Over plain HTTP browsers say nothing of themselves.
+        (format!("GET {EXPORT}"), ""),
+        // A link of a foreign page brings the Lax cookie.
+        (
+            format!("GET {EXPORT}"),
+            "sec-fetch-mode: navigate\r\nsec-fetch-dest: document\r\nsec-fetch-site: cross-site\r\n",
+        ),
+    ] {
+        let mut browser = Browser::new().with(fields);
+        let reply = browser.send(&house, &line, "").await;
+        let task = led(&reply).task();
+        assert_eq!(reply.field("location"), format!("/v1/tasks/{task}"));
+        assert_eq!(reply.field("cache-control"), "no-store");
+        assert!(reply.field("set-cookie").contains("; HttpOnly; SameSite=Lax"), "{reply:?}");
+        assert_eq!(reply.all("retry-after"), [""; 0], "the browser would wait for it");
+        for (name, value) in &reply.fields {
+            assert!(!value.contains("ticket=") && !value.contains("rt_"), "{name}: {value}");
+        }
+        let call = house.upstream.next().await;
+        assert_eq!(call.field("cookie"), Some("login=alice"));
+        let (page, next) = browser.page(&house, &reply).await;
+        assert_eq!(next, "", "it is not over");
+        assert!(!page.text().contains("ticket="), "{}", page.text());
+        // Loaded again, and gone back to, it hands in nothing.
+        browser.page(&house, &reply).await;
+        assert!(house.upstream.is_silent().await, "{line}");
+        let stranger = Browser::new().go(&house, "GET /v1/session").await;
+        assert_ne!(stranger.status, 303);
+    }
+}
+
+#[tokio::test]
+async fn what_asks_for_a_202_or_brings_no_lax_cookie_is_given_no_session() {
+    let house = plan().await.build().await;
+    // The browser has a session by now.
+    let mut browser = Browser::new();
+    led(&browser.go(&house, "GET /first").await);
+    for (method, fields) in [
+        (
+            "GET",
+            "sec-fetch-mode: navigate\r\nsec-fetch-dest: document\r\nprefer: respond-async\r\n",
+        ),
+        ("GET", "sec-fetch-mode: navigate\r\nsec-fetch-dest: iframe\r\n"),
+        (
+            "POST",
+            "sec-fetch-mode: navigate\r\nsec-fetch-dest: document\r\nsec-fetch-site: cross-site\r\n",
+        ),
+        ("POST", "origin: https://evil.example\r\n"),
+        ("POST", "origin: null\r\n"),
+        ("GET", "sec-fetch-mode: cors\r\nsec-fetch-dest: empty\r\n"),
+        ("GET", "hx-request: true\r\n"),
+    ] {
+        let reply = browser.with(fields).send(&house, &format!("{method} /form"), "").await;
+        assert_eq!((reply.status, reply.all("set-cookie")), (202, vec![]), "{method} {fields}");
+    }
+}
+
+#[tokio::test]
+async fn where_no_browser_would_keep_the_cookie_the_page_follows_by_its_ticket() {
+    let mut plan = plan().await;
+    plan.server.public_url = Some("http://intranet".to_owned());
+    let house = plan.build().await;
+    let page = Browser::new().go(&house, "GET /export").await;
+    assert_eq!((page.status, page.all("set-cookie")), (202, vec![]));
+    assert!(page.text().contains("?ticket="), "{}", page.text());
+}
+
+#[tokio::test]
+async fn the_page_turns_into_the_answer_at_its_own_address_once() {
+    let house = plan().await.build().await;
+    let fields = "content-type: text/csv\r\ncontent-disposition: attachment; filename=june.csv\r\n\
+                  cache-control: max-age=60\r\ncontent-security-policy: default-src 'self'\r\netag: \"x\"\r\n";
+    let (mut browser, led_to) =
+        done(&house, &format!("GET {EXPORT}"), "200 OK", fields, "a;b\n").await;
+    let (page, next) = browser.page(&house, &led_to).await;
+    assert_eq!(next, EXPORT);
+    assert!(page.text().contains(&format!("content=\"0; url={}\"", EXPORT.replace('&', "&amp;"))));
+    assert_eq!(page.field("cache-control"), "no-store");
+    let answer = browser.go(&house, &format!("GET {next}")).await;
+    assert_eq!((answer.status, answer.text(), answer.task()), (200, "a;b\n", led_to.task()));
+    for (name, value) in [
+        ("content-disposition", "attachment; filename=june.csv"),
+        ("cache-control", "max-age=60"),
+        ("content-security-policy", "default-src 'self'"),
+        ("etag", "\"x\""),
+    ] {
+        assert_eq!(answer.all(name), [value], "as if it had waited");
+    }
+    assert_eq!(answer.all("referrer-policy"), [""; 0]);
+    assert!(house.upstream.is_silent().await, "nothing was asked again");
+    // The page stays where it is, and leads to the result.
+    let (page, next) = browser.page(&house, &led_to).await;
+    assert_eq!(next, "");
+    assert!(page.text().contains(&format!("href=\"/v1/tasks/{}/result\"", led_to.task())));
+    let result = browser.go(&house, &format!("GET /v1/tasks/{}/result", led_to.task())).await;
+    assert_eq!((result.status, result.text()), (200, "a;b\n"));
+    // The same link again is another request.
+    let again = browser.go(&house, &format!("GET {EXPORT}")).await;
+    assert_ne!(led(&again).task(), led_to.task());
+}
+
+#[tokio::test]
+async fn only_the_same_navigation_of_the_same_session_is_attached_and_only_after_the_end_was_shown()
+{
+    let house = plan().await.build().await;
+    let (mut browser, led_to) = done(&house, &format!("GET {EXPORT}"), "200 OK", "", "x").await;
+    let is_new = async |browser: &Browser, line: &str| {
+        // What a HEAD is answered has no body.
+        let reply = house.send(&browser.request(&house, line, "")).await.head().await;
+        assert_ne!(reply.task(), led_to.task(), "{line}");
+        assert!([202, 303].contains(&reply.status), "{reply:?}");
+    };
+    is_new(&browser, &format!("GET {EXPORT}")).await;
+    // What a script reads of the page shows nobody the end.
+    let script = browser.with("sec-fetch-mode: same-origin\r\n");
+    script.clone().go(&house, &format!("GET {}", led_to.field("location"))).await;
+    is_new(&browser, &format!("GET {EXPORT}")).await;
+    assert_eq!(browser.page(&house, &led_to).await.1, EXPORT);
+    is_new(&browser, "GET /export?year=2026&month=6").await;
+    is_new(&browser, "GET /export").await;
+    is_new(&browser, &format!("POST {EXPORT}")).await;
+    is_new(&browser, &format!("HEAD {EXPORT}")).await;
+    is_new(&script, &format!("GET {EXPORT}")).await;
+    let session = browser.cookies.iter().find(|cookie| cookie.starts_with("relais=")).unwrap();
+    let bob = Browser { cookies: vec!["login=bob".to_owned(), session.clone()], ..browser.clone() };
+    is_new(&bob, &format!("GET {EXPORT}")).await;
+    let without = Browser { cookies: vec!["login=alice".to_owned()], ..browser.clone() };
+    is_new(&without, &format!("GET {EXPORT}")).await;
+    house.clock.advance(RETURN_WITHIN);
+    is_new(&browser, &format!("GET {EXPORT}")).await;
+    // Its return never came: the page may show its end once more.
+    assert_eq!(browser.page(&house, &led_to).await.1, EXPORT);
+    house.clock.advance(RETURN_WITHIN - Duration::from_millis(1));
+    assert_eq!(browser.go(&house, &format!("GET {EXPORT}")).await.task(), led_to.task());
+}
+
+#[tokio::test]
+async fn of_two_tabs_that_show_the_end_one_returns() {
+    let house = plan().await.build().await;
+    let (mut browser, led_to) = done(&house, "GET /export", "200 OK", "", "x").await;
+    assert_eq!(browser.page(&house, &led_to).await.1, "/export");
+    let (page, next) = browser.page(&house, &led_to).await;
+    assert_eq!(next, "", "the second would ask for it anew");
+    assert!(page.text().contains("/result\""));
+}
+
+/// A page whose cookies change while it waits would find another caller at each return.
+#[tokio::test]
+async fn a_page_that_comes_back_as_another_caller_does_not_go_round_in_circles() {
+    let house = plan().await.build().await;
+    let (mut browser, led_to) = done(&house, "GET /export", "200 OK", "", "x").await;
+    assert_eq!(browser.page(&house, &led_to).await.1, "/export");
+    browser.cookies.push("visits=2".to_owned());
+    let next = browser.go(&house, "GET /export").await;
+    assert_ne!(led(&next).task(), led_to.task());
+    house.upstream.next().await.answer("200 OK", "", "y").await;
+    house.over(next.task()).await;
+    assert_eq!(browser.page(&house, &next).await.1, "", "it stays, with its answer");
+}
+
+#[tokio::test]
+async fn the_redirect_of_a_form_is_followed_and_its_own_page_is_the_result() {
+    let house = plan().await.build().await;
+    for (status, fields, expected) in [
+        ("303 See Other", "location: ../orders/7?new\r\n", "http://ADDRESS/orders/7?new"),
+        ("302 Found", "location: https://shop.example/7\r\n", "https://shop.example/7"),
+        ("302 Found", "location: javascript:alert(1)\r\n", ""),
+        // It would have to be sent again.
+        ("307 Temporary Redirect", "location: /orders/7\r\n", "RESULT"),
+        ("200 OK", "content-type: text/html\r\n", "RESULT"),
+        ("204 No Content", "", ""),
+    ] {
+        let (mut browser, led_to) = done(&house, "POST /shop/orders", status, fields, "").await;
+        let result = format!("/v1/tasks/{}/result", led_to.task());
+        let expected = expected.replace("RESULT", &result);
+        let expected = expected.replace("ADDRESS", &house.address.to_string());
+        assert_eq!(browser.page(&house, &led_to).await.1, expected, "{status} {fields}");
+        assert_eq!(browser.page(&house, &led_to).await.1, "", "once");
+        let shown = browser.go(&house, &format!("GET {result}")).await;
+        assert!(shown.all("content-security-policy").contains(&"sandbox"), "{shown:?}");
+    }
+    assert!(house.upstream.is_silent().await);
+}
+
+#[tokio::test]
+async fn the_page_of_a_task_that_failed_shows_why_and_stays() {
+    let house = plan().await.build().await;
+    let (mut browser, led_to) = done(&house, "GET /export", "404 Not Found", "", "no").await;
+    assert_eq!(browser.page(&house, &led_to).await.1, "");
+    let again = browser.go(&house, "GET /export").await;
+    assert_ne!(led(&again).task(), led_to.task());
+}
+
+/// Nothing of it lives in one process.
+#[tokio::test]
+async fn a_navigation_its_page_and_its_return_may_meet_three_nodes_and_a_restart() {
+    let store = Arc::new(MemoryStore::new());
+    let node = async || {
+        let mut plan = plan().await;
+        plan.store = store.clone();
+        plan.build().await
+    };
+    let first = node().await;
+    let second = node().await;
+    let (mut browser, led_to) = done(&first, "GET /export", "200 OK", "", "x").await;
+    assert_eq!(browser.page(&second, &led_to).await.1, "/export");
+    drop(first);
+    let third = node().await;
+    let answer = browser.go(&third, "GET /export").await;
+    assert_eq!((answer.task(), answer.text()), (led_to.task(), "x"));
+    assert_ne!(
+        browser.go(&second, "GET /export").await.task(),
+        led_to.task(),
+        "once on all of them"
+    );
+}
+
+/// The second click on a button ends the first navigation: what it shows must work as a page.
+#[tokio::test]
+async fn a_person_who_clicks_twice_is_shown_what_the_first_click_would_show() {
+    let mut plan = plan().await;
+    plan.route().double_submit =
+        Some(DoubleSubmit { window: Duration::from_secs(10), field: None });
+    let house = plan.build().await;
+    let fields = "content-type: text/html\r\n";
+    let (mut browser, led_to) = done(&house, "GET /report", "200 OK", fields, "<form>").await;
+    let second = browser.go(&house, "GET /report").await;
+    assert_eq!((second.task(), second.text()), (led_to.task(), "<form>"));
+    assert_eq!(second.field("idempotent-replayed"), "true");
+    assert_eq!(second.all("content-security-policy"), [""; 0]);
+    // While it is under way, both are led to one page.
+    let mut clicks = Vec::new();
+    for _ in 0..2 {
+        clicks.push(led(&browser.go(&house, "POST /orders").await).field("location").to_owned());
+    }
+    assert_eq!(clicks[0], clicks[1]);
+    // Programs are told that it is told again.
+    let program = browser.with("sec-fetch-mode: cors\r\n").go(&house, "GET /report").await;
+    assert_eq!(program.all("content-security-policy"), ["sandbox"]);
+}
+
+#[tokio::test]
+async fn an_answer_in_time_is_the_services_own_and_begins_no_session() {
+    let mut plan = plan().await;
+    plan.route().mode = Mode::Auto;
+    let house = plan.build().await;
+    let browser = Browser::new();
+    let mut client = house.send(&browser.request(&house, "GET /fast", "")).await;
+    house.upstream.next().await.answer("200 OK", "content-type: text/html\r\n", "<p>").await;
+    let reply = client.reply().await;
+    assert_eq!((reply.status, reply.text(), reply.all("set-cookie")), (200, "<p>", vec![]));
+}
