@@ -111,6 +111,8 @@ pub const LEASE_MAX: Duration = Duration::from_secs(12 * 3600);
 /// Changes that are in no log (of settings, keys and slots, and erasures) that a store keeps for nodes
 /// which have not learned of them yet.
 pub const CHANGES_KEPT: usize = 1_024;
+/// Shortest silence of an event stream after which it gets a comment.
+pub const KEEPALIVE_MIN: Duration = Duration::from_secs(1);
 /// Shortest grace of a task that everybody has left: in less, nobody comes back.
 pub const GRACE_MIN: Duration = Duration::from_secs(3);
 /// How often a node gives a sign of life.
@@ -298,6 +300,7 @@ pub const LIMITS: &[Limit] = &[
     limit("checkpoint", CHECKPOINT_BYTES_MAX as u64, "bytes", "422 invalid-field"),
     limit("problem of a worker", PROBLEM_BYTES_MAX as u64, "bytes", "422 invalid-field"),
     limit("lease", LEASE_MAX.as_secs(), "seconds", "refused by check"),
+    limit("least keepalive", KEEPALIVE_MIN.as_secs(), "seconds", "refused by check"),
     limit(
         "least grace of a task that all have left",
         GRACE_MIN.as_secs(),

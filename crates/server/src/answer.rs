@@ -7,6 +7,7 @@ pub(crate) mod base;
 pub(crate) mod cors;
 pub(crate) mod etag;
 pub(crate) mod incremental;
+pub(crate) mod keepalive;
 pub(crate) mod links;
 pub(crate) mod live;
 pub(crate) mod pace;

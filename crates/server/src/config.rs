@@ -210,6 +210,8 @@ pub struct Route {
     pub grants: Grants,
     /// How long after its last client has left a task is canceled; `None` lets it go on.
     pub abandon: Option<Grace>,
+    /// After how long a silence an event stream that is streamed through gets a comment; `None` is never.
+    pub keepalive: Option<Duration>,
     /// Options that a caller may set by header: `delay`, `run-at`, `priority`,
     /// `lane`, `deadline`, `label`.
     pub allow: Vec<OptionName>,
@@ -344,6 +346,7 @@ impl Route {
             access: RouteAccess::Ticket,
             grants: Grants { read: true, cancel: false, retry: false },
             abandon: None,
+            keepalive: None,
             allow: OptionName::BY_FIELD.to_vec(),
             report: false,
             upstream_host: HostHeader::usual_for(upstream),

@@ -250,7 +250,8 @@ impl FrontDoor {
         let submitted = submitted.map_err(|error| {
             refuse_submission(&app.engine, &submitter.tenant, &route.queue, error)
         })?;
-        let waiting = Waiting { app, submitter: &submitter, patience, until, arrival };
+        let keepalive = route.keepalive;
+        let waiting = Waiting { app, submitter: &submitter, patience, until, arrival, keepalive };
         let (task, place) = match submitted {
             Submitted::New(task, place) => (task, place),
             Submitted::Attached { task, same } => {

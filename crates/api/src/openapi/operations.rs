@@ -146,7 +146,7 @@ fn reading() -> Vec<Operation> {
                  answer while it comes.",
             )
             .access(Access::Ticket)
-            .takes(&["id", "live", "afterBytes", "attempt"])
+            .takes(&["id", "live", "afterBytes", "attempt", "keepalive"])
             .takes(&["prefer", "range", "ifRange", "ifNoneMatch"])
             .gives_any("200", "The result.", any(), &["Relais-Task", "Relais-Result-Version"])
             .gives("202", "Not done yet.", "Task", running(), &["Retry-After"])

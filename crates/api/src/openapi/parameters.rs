@@ -158,6 +158,15 @@ fn of_live_answers() -> Value {
             "description": "With `live` and `attempt`: the answer behind so many of its bytes.",
             "schema": {"type": "integer", "minimum": 0, "maximum": 9_007_199_254_740_991_u64},
         },
+        "keepalive": {
+            "name": "keepalive", "in": "query", "allowEmptyValue": true,
+            "description": "With `live`: after so many seconds of silence, 15 if none are given, a comment \
+                through an event stream, which counts in no offset.",
+            "schema": {"oneOf": [
+                {"type": "string", "enum": [""]},
+                {"type": "integer", "minimum": 1, "maximum": 60},
+            ]},
+        },
         "attempt": {
             "name": "attempt", "in": "query",
             "description": "With `live`: the answer that is read on, as its `Relais-Result-Version` \

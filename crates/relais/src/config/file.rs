@@ -117,6 +117,7 @@ pub(crate) struct Route {
     pub(crate) access: Given<String>,
     pub(crate) ticket: Option<Vec<Spanned<String>>>,
     pub(crate) abandon: Given<Abandon>,
+    pub(crate) keepalive: Given<Span>,
     pub(crate) double_submit: Given<Span>,
     pub(crate) double_submit_field: Given<String>,
     pub(crate) allow: Option<Vec<Spanned<String>>>,

@@ -234,6 +234,13 @@ const ROUTE: Section = Section {
              comes back before, 3s or more.",
         ),
         optional(
+            "keepalive",
+            "off",
+            "After how long a silence of its upstream an event stream (`text/event-stream`, neither coded nor \
+             with a length) that is streamed through gets a comment, `:relais` and a blank line, between two \
+             events; 1s or more, `\"15s\"` is usual.",
+        ),
+        optional(
             "double_submit",
             "off",
             "How long after a request the same one, without `Idempotency-Key`, is taken for a second click \

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use http::{HeaderName, Method};
+use relais_core::time::InWords;
 use relais_core::{Grants, LaneKey, OptionName, QueueName, TenantName, limits};
 use relais_server::config::{
     self, CorsBy, DoubleSubmit, HostHeader, LaneSource, Mode, Route, RouteAccess,
@@ -73,6 +74,7 @@ fn route(
             .and_then(|text| report.take(text.span(), "[[route]] access", access(text.get_ref())))
             .unwrap_or(RouteAccess::Ticket),
         grants: grants(given, report),
+        keepalive: keepalive(given, report),
         abandon: given.abandon.as_ref().and_then(|abandon| abandon.get_ref().0),
         allow: allow(given, report),
         report: given.report.as_ref().is_some_and(|report| *report.get_ref()),
@@ -84,6 +86,17 @@ fn route(
         },
         path,
     })
+}
+
+fn keepalive(given: &file::Route, report: &mut Report<'_>) -> Option<Duration> {
+    let said = given.keepalive.as_ref()?;
+    let every = said.get_ref().as_duration();
+    if every < limits::KEEPALIVE_MIN {
+        let least = InWords(limits::KEEPALIVE_MIN);
+        report.at(said.span(), "[[route]] keepalive", format!("must be {least} or more"));
+        return None;
+    }
+    Some(every)
 }
 
 /// Who runs the tasks of a route.

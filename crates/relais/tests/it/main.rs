@@ -10,6 +10,7 @@ mod demo;
 mod killed;
 mod large;
 mod leaks;
+mod leaving;
 mod live;
 mod logs;
 mod look;

@@ -20,6 +20,7 @@ use relais_store::{GrowingAnswer, Growth, StoreError, WatchedAnswer};
 use tokio::sync::watch;
 use tokio::time::{Sleep, sleep};
 
+use crate::answer::keepalive::Keepalive;
 use crate::answer::stored::PIECE_BYTES;
 use crate::stop::Stop;
 
@@ -30,6 +31,18 @@ pub(crate) struct Live {
     growth: watch::Receiver<Growth>,
     /// What became of the answer is told as long as somebody watches its task.
     _watched: WatchedAnswer,
+}
+
+/// Who reads an answer while it grows: a connection.
+pub(crate) struct Reader {
+    /// Until the server stops.
+    pub(crate) stop: Stop,
+    /// How long its right to read lasts, if it ends.
+    pub(crate) right_for: Option<Duration>,
+    /// After how long a silence it gets a sign of life, if it wants any.
+    pub(crate) keepalive: Option<Duration>,
+    /// It attends the task.
+    pub(crate) attending: Attending,
 }
 
 impl Live {
@@ -81,17 +94,14 @@ impl Live {
         self.answer.over().await
     }
 
-    /// Its bytes from `offset` on, for a connection that attends its task, until the server stops, and for
-    /// as long as the right to read it lasts.
-    pub(crate) fn into_body(
-        self,
-        offset: u64,
-        stop: Stop,
-        right_for: Option<Duration>,
-        attending: Attending,
-    ) -> Body {
+    /// Its bytes from `offset` on.
+    pub(crate) fn into_body(self, offset: u64, reader: Reader) -> Body {
+        let Reader { stop, right_for, keepalive, attending } = reader;
         let right = right_for.map(|span| Box::pin(sleep(span)));
-        let feed = Feed { live: self, offset, stop, right, attending };
+        let takes_comments = self.announced_len().is_none();
+        let keepalive = keepalive.filter(|_| takes_comments);
+        let keepalive = keepalive.and_then(|every| Keepalive::of(&self.head, offset, every));
+        let feed = Feed { live: self, offset, stop, right, keepalive, attending };
         Body::from_stream(stream::try_unfold(feed, Feed::next))
     }
 }
@@ -110,6 +120,7 @@ struct Feed {
     stop: Stop,
     /// Ends with the right to read it.
     right: Option<Pin<Box<Sleep>>>,
+    keepalive: Option<Keepalive>,
     attending: Attending,
 }
 
@@ -126,6 +137,9 @@ impl Feed {
             if self.offset < may_give {
                 let piece = self.read(may_give).await?;
                 self.offset += piece.len() as u64;
+                if let Some(keepalive) = &mut self.keepalive {
+                    keepalive.given(&piece);
+                }
                 if is_whole && self.offset == may_give {
                     self.attending.let_go();
                 }
@@ -141,10 +155,22 @@ impl Feed {
                     None => std::future::pending().await,
                 }
             };
+            let silent = async {
+                match &mut self.keepalive {
+                    Some(keepalive) => {
+                        keepalive.due().await;
+                        keepalive.comment()
+                    }
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
-                () = self.live.grown() => {}
+                // What there is goes before a sign that there is nothing.
+                biased;
                 () = self.stop.cancelled() => return Err(broken()),
                 () = ended => return Err(broken()),
+                () = self.live.grown() => {}
+                comment = silent => return Ok(Some((comment, self))),
             }
         }
     }

@@ -1,8 +1,6 @@
 //! The stored outcome of a task as an answer: what its maker would have got, told once more, or while it
 //! still comes.
 
-use std::time::Duration;
-
 use axum::response::Response;
 use bytes::Bytes;
 use http::header::{
@@ -13,19 +11,18 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use relais_api::{codes, fields};
 use relais_core::{BodyKind, FailureCode, ResultVersion, Runner, State, Task};
-use relais_engine::{Attending, Presented, ResultHead, envelope, headers};
+use relais_engine::{Presented, ResultHead, envelope, headers};
 use relais_store::StoredBody;
 
 use crate::answer::answers::Answers;
 use crate::answer::etag;
 use crate::answer::incremental::as_it_comes;
 use crate::answer::links;
-use crate::answer::live::{Live, tell_version};
+use crate::answer::live::{Live, Reader, tell_version};
 use crate::answer::part::{self, Part};
 use crate::answer::present;
 use crate::answer::problem::{Refusal, problem_response};
 use crate::answer::stored::{body_of, no_body, part_of};
-use crate::stop::Stop;
 
 /// What is true of a whole content only.
 const OF_THE_WHOLE: [&str; 2] = ["content-md5", "content-digest"];
@@ -53,11 +50,7 @@ pub(crate) enum From {
 /// How an answer is read that still grows.
 pub(crate) struct Reading {
     pub(crate) from: From,
-    pub(crate) stop: Stop,
-    /// How long the right to read it lasts, if it ends.
-    pub(crate) right_for: Option<Duration>,
-    /// Its reader, as long as it reads.
-    pub(crate) attending: Attending,
+    pub(crate) reader: Reader,
 }
 
 impl From {
@@ -173,7 +166,7 @@ pub(crate) fn live_response(
     reading: Reading,
     is_head: bool,
 ) -> Result<Response, Refusal> {
-    let Reading { from, stop, right_for, attending } = reading;
+    let Reading { from, mut reader } = reading;
     let mut response = replayed(task, &live.head)?;
     let headers = response.headers_mut();
     as_resource(headers);
@@ -197,7 +190,9 @@ pub(crate) fn live_response(
         }
     }
     if !is_head {
-        *response.body_mut() = live.into_body(from.first(), stop, right_for, attending);
+        // The bytes of a range are those that it names.
+        reader.keepalive = reader.keepalive.filter(|_| !is_range);
+        *response.body_mut() = live.into_body(from.first(), reader);
     }
     let mut response = finished(task, response);
     as_it_comes(response.headers_mut());

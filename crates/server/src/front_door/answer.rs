@@ -5,16 +5,15 @@ use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use relais_api::fields;
 use relais_core::{ResultVersion, Task, TaskId};
+use relais_engine::ResultHead;
 use relais_engine::headers::{is_hop_by_hop, is_own};
-use relais_engine::{Attending, ResultHead};
 
 use crate::answer::answers::Answers;
-use crate::answer::live::{Live, tell_version};
+use crate::answer::live::{Live, Reader, tell_version};
 use crate::answer::problem::Refusal;
 use crate::answer::replay::{maker, replay_response, verified_answer};
 use crate::answer::stored::{body_of, no_body};
 use crate::proxy::fields::vary_by_prefer;
-use crate::stop::Stop;
 
 /// What Relais adds to the answer of a task.
 pub(super) struct Added<'a> {
@@ -27,15 +26,10 @@ pub(super) struct Added<'a> {
 ///
 /// # Errors
 /// When its head cannot be passed on.
-pub(super) fn streamed(
-    live: Live,
-    stop: Stop,
-    attending: Attending,
-    added: &Added<'_>,
-) -> Result<Response, Refusal> {
+pub(super) fn streamed(live: Live, reader: Reader, added: &Added<'_>) -> Result<Response, Refusal> {
     let (version, len) = (live.version(), live.announced_len());
     let mut response = with_head(&live.head, version, added)?;
-    *response.body_mut() = live.into_body(0, stop, None, attending);
+    *response.body_mut() = live.into_body(0, reader);
     if let Some(len) = len {
         response.headers_mut().insert(CONTENT_LENGTH, len.into());
     }

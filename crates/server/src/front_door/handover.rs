@@ -2,6 +2,7 @@
 //! as it has patience, then it gets a ticket. A timeout, not a second way of running tasks.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::response::Response;
 use http::HeaderValue;
@@ -17,7 +18,7 @@ use super::caller::Submitter;
 use super::mode::Patience;
 use super::way_back::WayBack;
 use crate::answer::accepted::{How, accepted, accepted_response};
-use crate::answer::live::Live;
+use crate::answer::live::{Live, Reader};
 use crate::answer::pages::{self, Onward};
 use crate::answer::present;
 use crate::answer::problem::Refusal;
@@ -37,6 +38,8 @@ pub(super) struct Waiting<'a> {
     pub(super) until: Instant,
     /// The navigation by which it came, if it is to be led to the page of its task.
     pub(super) arrival: Option<&'a Arrival>,
+    /// After how long a silence of an event stream it gets a sign of life, if it does.
+    pub(super) keepalive: Option<Duration>,
 }
 
 /// What a client's wait came to.
@@ -81,7 +84,9 @@ impl Waiting<'_> {
         let added = Added { task: id, applied };
         let mut response = match ending {
             Ending::Streaming(live) => {
-                answer::streamed(live, self.app.stop.clone(), attending, &added)?
+                let (stop, keepalive) = (self.app.stop.clone(), self.keepalive);
+                let reader = Reader { stop, right_for: None, keepalive, attending };
+                answer::streamed(live, reader, &added)?
             }
             Ending::Bodiless(live) => {
                 attending.let_go();

@@ -36,7 +36,7 @@ pub(super) async fn read(
     method: Method,
     uri: Uri,
 ) -> Result<Response, Refusal> {
-    let wish = Wish::of(&Params::of(&uri, &["live", "after", "attempt"])?)?;
+    let wish = Wish::of(&Params::of(&uri, &["live", "after", "attempt", "keepalive"])?)?;
     let seen = visitor.task(id, Action::Read).await?;
     let wait = Prefer::of(visitor.headers()).wait_up_to(limits::WAIT_MAX);
     let came = match (&wish, wait) {

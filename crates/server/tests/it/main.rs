@@ -25,6 +25,7 @@ mod house;
 mod http2;
 mod idempotency;
 mod internal;
+mod keepalive;
 mod leaving;
 mod links;
 mod live;

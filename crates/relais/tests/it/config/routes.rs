@@ -31,6 +31,8 @@ fn every_form_of_a_route_is_understood() {
         HostHeader::Fixed("b.example:81".into())
     );
     assert_eq!(of("methods = [\"post\", \"POST\"]").methods, ["POST"]);
+    assert_eq!(of("").keepalive, None);
+    assert_eq!(of("keepalive = \"15s\"").keepalive, Some(Duration::from_secs(15)));
     let abandon = |text: &str| of(&format!("abandon = \"{text}\"")).abandon;
     assert_eq!(abandon("continue"), None);
     assert_eq!(abandon("cancel"), Some(Grace::ZERO));
@@ -74,6 +76,7 @@ fn what_a_route_cannot_be_is_refused() {
         ("follow = true", "not available yet"),
         ("callback = true", "not available yet"),
         ("webhook = \"http://c\"", "not available yet"),
+        ("keepalive = \"999ms\"", "keepalive: must be 1s or more"),
         ("abandon = \"stop\"", "\"cancel\" or text such as \"cancel after 60s\""),
         ("abandon = \"cancel after 2999ms\"", "from 3s to 3650d"),
         ("abandon = \"cancel after 4000d\"", "the longest is ten years"),

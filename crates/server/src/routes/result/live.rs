@@ -10,7 +10,7 @@ use relais_core::{Fate, ResultVersion, Task, limits};
 use relais_engine::Attending;
 
 use crate::answer::etag;
-use crate::answer::live::Live;
+use crate::answer::live::{Live, Reader};
 use crate::answer::part;
 use crate::answer::problem::Refusal;
 use crate::answer::replay::{From, Reading, Resume, is_offered, live_response};
@@ -18,11 +18,14 @@ use crate::app::App;
 use crate::auth::{Seen, Visitor};
 use crate::request::params::Params;
 use crate::watch::asking::Asking;
-use crate::watch::cursor::End;
+use crate::watch::cursor::{End, SILENCE_MAX};
 use crate::watch::follower::{Follower, News};
 
 /// The largest offset that JSON's numbers name exactly: larger than any body.
 const OFFSET_MAX: u64 = (1 << 53) - 1;
+
+/// How many seconds of silence a reader may ask to be told of.
+const KEEPALIVE_S: std::ops::RangeInclusive<u64> = 1..=60;
 
 /// What a live read asks for.
 pub(super) struct Wish {
@@ -30,6 +33,8 @@ pub(super) struct Wish {
     pub(super) is_only_live: bool,
     /// From where on, and of which answer, if its reader had a part of it.
     pub(super) resume: Option<Resume>,
+    /// After how long a silence of an event stream a sign of life is wanted, if it is.
+    keepalive: Option<Duration>,
 }
 
 /// What came of waiting for an answer.
@@ -49,12 +54,17 @@ impl Wish {
         let after = params.number("after", 0..=OFFSET_MAX)?;
         let version: Option<ResultVersion> =
             params.parse("attempt", "a run and an attempt, as in `1.2`")?;
+        let keepalive = match params.get("keepalive") {
+            Some("") => Some(SILENCE_MAX),
+            _ => params.number("keepalive", KEEPALIVE_S)?.map(Duration::from_secs),
+        };
         let is_only_live = match params.get("live") {
             Some("") => false,
             Some("only") => true,
             Some(_) => return Err(Refusal::parameter("live", "expected no value, or `only`")),
             None if after.is_some() => return Err(without("after", "live")),
             None if version.is_some() => return Err(without("attempt", "live")),
+            None if keepalive.is_some() => return Err(without("keepalive", "live")),
             None => return Ok(None),
         };
         let resume = match (after, version) {
@@ -64,7 +74,7 @@ impl Wish {
             (None, Some(version)) => Some(Resume { after: 0, version }),
             (None, None) => None,
         };
-        Ok(Some(Self { is_only_live, resume }))
+        Ok(Some(Self { is_only_live, resume, keepalive }))
     }
 }
 
@@ -114,7 +124,8 @@ pub(super) async fn wait(
         (task, asking.stays())
     };
     let right_for = seen.until.map(|until| until.since(engine.now()));
-    let reading = Reading { from, stop: app.stop.clone(), right_for, attending };
+    let (stop, keepalive) = (app.stop.clone(), asked.0.keepalive);
+    let reading = Reading { from, reader: Reader { stop, right_for, keepalive, attending } };
     live_response(&task, live, reading, is_head).map(Came::Live)
 }
 
