@@ -19,6 +19,8 @@ import requests
 import schemathesis
 
 BASE = None
+# What a browser says of a call by a page of Relais itself.
+OF_OUR_PAGE = {"Sec-Fetch-Site": "same-origin"}
 SEEN = collections.Counter()
 GOOD = collections.Counter()
 CALLS = collections.Counter()
@@ -48,6 +50,14 @@ def new_lease():
     return leases["leases"][0]["token"]
 
 
+def new_session():
+    """A task, and the cookie of a browser that follows it."""
+    task = new_task(False)
+    join = urllib.request.Request(f"{BASE}/v1/session/{task}", method="POST", headers=OF_OUR_PAGE)
+    with urllib.request.urlopen(join, timeout=30) as answer:
+        return task, answer.headers["set-cookie"].split(";")[0]
+
+
 def shorten(case):
     """What is to be tried is the answer, not the wait."""
     if isinstance(case.body, dict) and case.body.get("wait") in ("30s", "55s"):
@@ -74,6 +84,11 @@ def before_call(context, case, kwargs):
         return
     if "id" in (case.path_parameters or {}):
         case.path_parameters["id"] = new_task(name.endswith("/retry") or name.startswith("DELETE"))
+    if name in ("DELETE /v1/session", "DELETE /v1/session/{id}"):
+        task, cookie = new_session()
+        if "id" in (case.path_parameters or {}):
+            case.path_parameters["id"] = task
+        case.headers = {**(case.headers or {}), **OF_OUR_PAGE, "Cookie": cookie}
     if name.endswith(("/leases/input", "/leases/result")) and "relais-lease" in {
         key.lower() for key in (case.headers or {})
     }:

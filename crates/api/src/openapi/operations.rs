@@ -279,7 +279,8 @@ fn sessions() -> Vec<Operation> {
             .fails(&[&TASK_NOT_FOUND, &TASK_GONE, &NOT_AVAILABLE]),
         forgets(paths::SESSION, "forgetSession", "Forget all tasks of this browser"),
         forgets(paths::SESSION_TASK, "forgetTask", "Forget one task of this browser")
-            .takes(&["id"]),
+            .takes(&["id"])
+            .fails(&[&TASK_NOT_FOUND]),
     ]
 }
 

@@ -173,7 +173,16 @@ impl Inner {
     /// A task changes.
     pub(super) fn replace(&mut self, task: Task, now: Timestamp) {
         let id = task.spec.id;
-        if self.row(id).task.life == task.life {
+        let row = self.row(id);
+        if row.task.life == task.life {
+            return;
+        }
+        // What waits as it did before has not arrived anew: the turn of its lane stays.
+        if row.is_ready && row.task.life.run_at() == task.life.run_at() {
+            let before = (row.task.due_at(), id);
+            self.due.remove(&before);
+            self.due.insert((task.due_at(), id));
+            self.row_mut(id).task = task;
             return;
         }
         self.unindex(id);
