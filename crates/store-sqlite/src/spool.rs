@@ -177,6 +177,12 @@ impl Spool for FileSpool {
         self.shown = Some(shown);
     }
 
+    fn break_off(&self) {
+        if let Some(shown) = &self.shown {
+            shown.break_off();
+        }
+    }
+
     fn len(&self) -> u64 {
         self.len
     }

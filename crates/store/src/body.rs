@@ -159,6 +159,10 @@ pub trait Spool: Send {
     /// says what became of it.
     fn show(&mut self, answer: ShownAs);
 
+    /// Breaks off what is shown, although it may be whole: it will not be the outcome, because the store
+    /// refused it, or it is not known whether the store has it. Where nothing is shown, nothing happens.
+    fn break_off(&self);
+
     /// Bytes written so far.
     fn len(&self) -> u64;
 

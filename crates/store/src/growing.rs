@@ -2,7 +2,9 @@
 //!
 //! Readers read the stored copy, each at its own pace; nothing is queued for any of them. How an answer
 //! ends is told by what was committed about its task ([`GrowingAnswers::note`]), or by the spool that
-//! is dropped before it was whole; never by a reader.
+//! is dropped before it was whole, or breaks it off because it will not be the outcome; never by a
+//! reader. What was committed before the answer was shown tells it nothing: whoever finds an answer reads
+//! its task afterwards.
 //!
 //! A driver whose store one process owns keeps them here, as its [`Notices`](crate::Notices). Not here:
 //! what other processes show; a driver that is shared among them learns that by its own means.
@@ -253,12 +255,17 @@ impl Shown {
     pub fn is_whole(&mut self) {
         self.is_whole = true;
     }
+
+    /// It will not be the outcome.
+    pub fn break_off(&self) {
+        self.answer.grow(|_| Growth::Broken);
+    }
 }
 
 impl Drop for Shown {
     fn drop(&mut self) {
         if !self.is_whole {
-            self.answer.grow(|_| Growth::Broken);
+            self.break_off();
         }
     }
 }

@@ -51,8 +51,11 @@ impl Engine {
         let settle = Settle { token, outcome: complete.outcome };
         if let Err(error) = self.end_attempt(claimed.task(), settle).await {
             tracing::warn!(%error, task = %claimed.task().spec.id, "could not settle an attempt");
+            // Nothing will be committed of it, or nobody can say: its readers wait for no end.
+            if let Some(spool) = complete.spool {
+                spool.break_off();
+            }
         }
-        drop(complete.spool);
     }
 
     /// Calls the upstream, which has time until `until`; `sent` says at any moment how much of the

@@ -104,6 +104,9 @@ impl Spool for MoodySpool {
     fn show(&mut self, answer: ShownAs) {
         self.0.show(answer);
     }
+    fn break_off(&self) {
+        self.0.break_off();
+    }
     fn len(&self) -> u64 {
         self.0.len()
     }

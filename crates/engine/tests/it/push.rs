@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use relais_core::limits::NODE_ALIVE_FOR;
 use relais_core::{BodyKind, EventData, EventKind, FailureCode, State, Status};
 use relais_engine::seal::SealKey;
 use relais_engine::{Config, ResultHead, envelope};
 use relais_store::{EventQuery, Growth, MemoryStore, QueueChange, Store};
 use tokio::io::AsyncWriteExt as _;
+use tokio::time::timeout;
 
 use crate::log::Log;
 use crate::world::{Upstream, World, for_upstream, policy, queue, tenant};
@@ -160,6 +162,28 @@ async fn an_answer_is_read_along_at_each_node_and_told_its_commit() {
         assert_eq!(answer.body.read_at(2, 100).await.unwrap(), "cd");
     }
     assert_eq!(world.engine.task(id).await.unwrap().unwrap().life.status(), Status::Succeeded);
+}
+
+/// It stayed open for ever: its spool was whole, and what was committed was so before it was shown.
+#[tokio::test]
+async fn an_answer_of_an_attempt_that_was_taken_back_is_broken_off() {
+    for has_body in [true, false] {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let config = || Config { template: Some(policy()), ..Config::default() };
+        let frozen = World::on(store.clone(), config(), 1).await;
+        let other = World::on(store, config(), 2).await;
+        let upstream = Upstream::start().await;
+        let id = frozen.submit(for_upstream(&upstream, "GET", true)).await.spec.id;
+        let mut call = upstream.next().await;
+        let mut watched = other.engine.watch_answer(id);
+        other.clock.advance(NODE_ALIVE_FOR);
+        other.until(id, EventKind::AttemptFailed).await;
+        call.answer_and_stay("", if has_body { "late" } else { "" }).await;
+        watched.changed().await;
+        let answer = watched.current().expect("its node does not know better");
+        let over = timeout(Duration::from_secs(20), answer.over()).await;
+        assert_eq!(over, Ok(false), "{has_body}");
+    }
 }
 
 #[tokio::test]

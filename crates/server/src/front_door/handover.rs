@@ -7,10 +7,10 @@ use std::time::Duration;
 use axum::response::Response;
 use http::HeaderValue;
 use relais_api::{codes, fields};
-use relais_core::{EventData, Task, TaskId, Timestamp};
+use relais_core::{EventData, Fate, Task, TaskId, Timestamp};
 use relais_engine::{Attending, Estimate, Happening};
 use relais_store::{Rejected, WatchedAnswer};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::answer::{self, Added};
 use super::arrival::Arrival;
@@ -201,16 +201,17 @@ impl Waiting<'_> {
         // A listener knows that the task was accepted, which is its first event.
         ears.follower.cursor.skip_to(1);
         loop {
-            if let Some(live) = Live::of(&mut ears.watched)? {
+            if let Some(live) = self.live(id, ears).await? {
                 if live.has_body() {
                     return Ok(Ending::Streaming(live));
                 }
-                // Its head is all there is, and is held back until it is committed.
-                if live.is_kept().await {
-                    return Ok(Ending::Bodiless(live));
+                // Its head is all there is, and is held back until it is committed: nothing was given
+                // out yet, so that a broken answer is no worse than none, and patience still ends.
+                match timeout_at(self.until, live.is_kept()).await {
+                    Ok(true) => return Ok(Ending::Bodiless(live)),
+                    Ok(false) => continue,
+                    Err(_) => return Ok(Ending::Ticket(Box::new(self.read(id).await?))),
                 }
-                // Nothing was given out yet, so that a broken answer is no worse than none.
-                continue;
             }
             if ears.again_at.is_some_and(|at| self.is_beyond_patience(at)) {
                 return Ok(Ending::Ticket(Box::new(self.read(id).await?)));
@@ -226,7 +227,7 @@ impl Waiting<'_> {
                 Some(News::Failed(error)) => return Err(error.into()),
                 Some(News::End(End::Gone)) => return Err(Rejected::NotFound.into()),
                 // No more patience, or no more time: an answer that comes, or the task as it is.
-                Some(News::End(_)) if Live::of(&mut ears.watched)?.is_some() => {}
+                Some(News::End(_)) if self.live(id, ears).await?.is_some() => {}
                 Some(News::End(_)) => {
                     return Ok(match self.over(id).await? {
                         Some(over) => over,
@@ -235,6 +236,14 @@ impl Waiting<'_> {
                 }
             }
         }
+    }
+
+    /// The answer that is shown, unless what was committed before it was shown says that it is none: its
+    /// attempt was taken away, and whoever ran it does not know yet.
+    async fn live(&self, id: TaskId, ears: &mut Ears) -> Result<Option<Live>, Refusal> {
+        let Some(live) = Live::of(&mut ears.watched)? else { return Ok(None) };
+        let task = self.read(id).await?;
+        Ok(Some(live).filter(|live| task.life.fate_of(live.version()) != Fate::Gone))
     }
 
     fn is_beyond_patience(&self, moment: Timestamp) -> bool {

@@ -139,6 +139,7 @@ pub(super) async fn store_result(
     // Its worker still has the bytes: what the store cannot take now is put again, or settled otherwise.
     let data = spool.finish().await?;
     let early = app.engine.store_early(right.tenant(), token, live, Body { head, data }).await;
+    let early = early.inspect_err(|_| spool.break_off());
     let result_id = early_name(early.map_err(refusal_of)?);
     json(StatusCode::OK, &StoredResult { result_id, size })
 }

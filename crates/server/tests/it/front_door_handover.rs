@@ -1,15 +1,20 @@
 //! The hand-over: who waits gets the answer while it grows, and its end only when it is committed.
 
+use std::sync::Arc;
+
+use relais_core::limits::NODE_ALIVE_FOR;
 use relais_core::{CancelReason, Grace, State, Status};
 use relais_server::config::{Mode, Run};
+use relais_store::{MemoryStore, Store};
 use serde_json::json;
+use tokio::time::timeout;
 
-use crate::house::{Client, Gate, House, Plan, Reply};
+use crate::house::{Client, Gate, House, Plan, Reply, SOON};
 
 const POST: &str = "POST /work?x=1 HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi";
 
 /// A house whose outcomes wait at a gate.
-async fn gated() -> (House, std::sync::Arc<Gate>) {
+async fn gated() -> (House, Arc<Gate>) {
     let gate = Gate::of_outcomes();
     let mut plan = Plan::with(Mode::Auto).await;
     plan.store = gate.clone();
@@ -432,7 +437,7 @@ async fn large_bodies_pass_through_a_store_on_disk_both_ways() {
     let mut plan = Plan::with(Mode::Auto).await;
     let path = folder.path().join("relais.db");
     let options = relais_store_sqlite::Options::new(path, crate::house::START);
-    plan.store = std::sync::Arc::new(relais_store_sqlite::SqliteStore::open(&options).unwrap());
+    plan.store = Arc::new(relais_store_sqlite::SqliteStore::open(&options).unwrap());
     let house = plan.build().await;
     let body: Vec<u8> = (0..20u32 << 20).map(|at| (at % 251) as u8).collect();
     let len = body.len();
@@ -464,4 +469,48 @@ pub(crate) async fn get(house: &House, url: &str) -> Reply {
     let target = target.unwrap_or_else(|| panic!("not absolute: {url}"));
     let request = format!("GET {target} HTTP/1.1\r\nhost: {}\r\n\r\n", house.address);
     Client::connect(house.address).await.call(&request).await
+}
+
+/// Another node took its attempt back before its answer began: a caller who was given that one had it
+/// without its end, or waited for a head for ever.
+#[tokio::test]
+async fn a_caller_is_not_given_the_answer_of_an_attempt_that_was_taken_back() {
+    for late in ["late", ""] {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let build = async |seed| {
+            let mut plan = Plan::with(Mode::Auto).await;
+            (plan.store, plan.seed) = (store.clone(), seed);
+            plan.build().await
+        };
+        let (frozen, other) = (build(7).await, build(8).await);
+        let mut client = frozen.send("GET /work HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        let mut call = frozen.upstream.next().await;
+        let id = call.field("relais-task").unwrap().parse().unwrap();
+        let (mut watched, mut follower) = (other.engine.watch_answer(id), other.engine.follow(id));
+        other.clock.advance(NODE_ALIVE_FOR);
+        timeout(SOON, follower.after(2)).await.expect("it is taken back");
+        call.answer("200 OK", "", late).await;
+        watched.changed().await;
+        let answer = watched.current().expect("its node does not know better");
+        assert!(!timeout(SOON, answer.over()).await.expect("its readers are told"));
+        for house in [&frozen, &other] {
+            house.clock.advance(NODE_ALIVE_FOR);
+        }
+        let mut call = frozen.upstream.next().await;
+        assert_eq!(call.field("relais-attempt"), Some("2"));
+        call.answer("200 OK", "", "second").await;
+        let reply = client.reply().await;
+        assert_eq!((reply.status, reply.text()), (200, "second"));
+        assert_eq!(reply.field("relais-result-version"), "1.2");
+    }
+}
+
+#[tokio::test]
+async fn patience_ends_while_an_answer_without_a_body_is_not_committed() {
+    let (house, gate) = gated().await;
+    let mut client = house.send(&POST.replace("host: a", "host: a\r\nprefer: wait=1")).await;
+    house.upstream.next().await.answer("204 No Content", "", "").await;
+    gate.reached().await;
+    assert_eq!(client.head().await.status, 202);
+    gate.open();
 }

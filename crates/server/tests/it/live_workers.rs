@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use relais_core::{Status, TaskId};
+use bytes::Bytes;
+use relais_core::{Status, TaskId, limits};
 use relais_server::config::{Mode, Run};
-use relais_store::{MemoryStore, Store};
+use relais_store::{Body, Data, MemoryStore, Store};
 use serde_json::{Value, json};
 
 use crate::house::{Client, House, Plan, Reply};
@@ -290,4 +291,22 @@ async fn an_empty_answer_of_a_worker_is_shown_and_ends_with_its_settle() {
     live.assert_silent();
     assert_eq!(settle(&house, &token, success(&name)).await["status"], 200);
     assert_eq!(live.chunk().await, b"");
+}
+
+/// What cannot be stored will never be a settle's: its readers waited for the end of the lease.
+#[tokio::test]
+async fn an_answer_that_is_refused_at_its_end_breaks_its_readers_at_once() {
+    let house = house(Mode::Async).await;
+    for _ in 0..limits::UPLOADS_PER_TENANT_MAX {
+        let (_, token) = leased(&house).await;
+        let body = Body { head: Bytes::new(), data: Data::Inline(Bytes::from_static(b"early")) };
+        house.engine.store_early(None, token.parse().unwrap(), None, body).await.unwrap();
+    }
+    let (id, token) = leased(&house).await;
+    let mut worker = putting(&house, &token, "?live", "one").await;
+    let mut live = reader(&house, id, "?live", "one").await;
+    worker.send("0\r\n\r\n").await;
+    assert_eq!(live.rest().await, (Vec::new(), false), "no end is faked");
+    let refused = worker.reply().await;
+    assert_eq!((refused.status, refused.code().as_str()), (429, "rate-limited"));
 }

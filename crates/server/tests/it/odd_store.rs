@@ -148,6 +148,10 @@ impl Spool for OddSpool {
         self.whole.show(answer);
     }
 
+    fn break_off(&self) {
+        self.whole.break_off();
+    }
+
     fn len(&self) -> u64 {
         self.whole.len()
     }

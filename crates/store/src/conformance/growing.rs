@@ -139,4 +139,12 @@ pub async fn an_answer_ends_with_its_spool_unless_it_is_whole(world: World) {
     assert_eq!(answer.growth(), Growth::Growing(5));
     world.step(id, Command::Cancel, 3).await;
     assert_eq!(answer.growth(), Growth::Broken);
+    // Unless whoever has it says that it will not be the outcome.
+    let id = world.accept(task()).await;
+    world.start_one(&from("mail")).await;
+    let mut watched = world.other.watch_answer(id);
+    let mut spool = shown(&world, id).await;
+    spool.finish().await.expect("the store works");
+    spool.break_off();
+    assert_eq!(watched.current().expect("it was shown").growth(), Growth::Broken);
 }

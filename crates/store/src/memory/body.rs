@@ -84,6 +84,12 @@ impl Spool for MemorySpool {
         self.shown = Some(shown);
     }
 
+    fn break_off(&self) {
+        if let Some(shown) = &self.shown {
+            shown.break_off();
+        }
+    }
+
     fn len(&self) -> u64 {
         self.buffer.with(|bytes| bytes.len() as u64)
     }
