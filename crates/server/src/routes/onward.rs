@@ -48,10 +48,7 @@ async fn address(app: &App, base: &str, task: &Task) -> Result<Option<String>, R
     let presented = envelope::context_of(task)?.presented;
     let Some(line) = &task.spec.request else { return Ok(None) };
     if line.method == "GET" {
-        // Two slashes would be the name of another host.
-        let is_path =
-            presented.called_target.starts_with('/') && !presented.called_target.starts_with("//");
-        return Ok(is_path.then_some(presented.called_target));
+        return Ok(Some(presented.called_target).filter(|target| is_path(target)));
     }
     let Some(stored) = app.engine.body(task.spec.id, BodyKind::Result).await? else {
         return Ok(None);
@@ -61,11 +58,22 @@ async fn address(app: &App, base: &str, task: &Task) -> Result<Option<String>, R
         && let Some((_, location)) = head.fields.iter().find(|(name, _)| LOCATION == name.as_str())
     {
         let location = String::from_utf8_lossy(location);
-        let url = links::absolute(&location, &presented.called_as, &presented.called_target);
+        let (origin, target) = (presented.called_as.as_str(), presented.called_target.as_str());
+        let url = links::absolute(&location, origin, target);
         let is_web = ["http://", "https://"].iter().any(|scheme| url.starts_with(scheme));
-        return Ok(is_web.then(|| url.into_owned()));
+        if !is_web {
+            return Ok(None);
+        }
+        // On our own origin a path leads there, whatever proxies call it.
+        let path = url.strip_prefix(origin).filter(|path| is_path(path));
+        return Ok(Some(path.unwrap_or(&url).to_owned()));
     }
     let url = links::to_task(base, &task.spec.id.to_string(), None);
     let result = format!("{}/result", path_of(&url));
     Ok((present::has_answer(task) && head.has_body).then_some(result))
+}
+
+/// Two slashes would be the name of another host.
+fn is_path(reference: &str) -> bool {
+    reference.starts_with('/') && !reference.starts_with("//")
 }
