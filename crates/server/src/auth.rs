@@ -25,7 +25,7 @@ pub(crate) use local::is_loopback;
 pub(crate) use mac::CallerMac;
 use mac::draw;
 pub(crate) use signing::Signing;
-pub(crate) use ticket::{BadTicket, end_of, mint};
+pub(crate) use ticket::{BadTicket, end_of};
 pub use ticket::{Ticket, read_unverified};
 pub(crate) use visitor::{Action, Chooser, Right, Seen, Visitor};
 

@@ -14,7 +14,7 @@ use crate::answer::pace;
 use crate::answer::pages::{self, Onward};
 use crate::answer::present;
 use crate::answer::problem::Refusal;
-use crate::auth::{self, Caller, Right, Scope};
+use crate::auth::{Caller, Right, Scope, Ticket};
 use crate::request::accept::Language;
 
 /// Room for the document of a usual task.
@@ -45,7 +45,9 @@ impl How {
     const fn grants(&self, usual: Grants) -> Grants {
         match self.right {
             Right::Own => usual,
-            Right::Ticket(grants) | Right::Session(grants) => usual.and(grants),
+            Right::Ticket(grants) | Right::Session(grants) | Right::OfSession(grants, _) => {
+                usual.and(grants)
+            }
         }
     }
 }
@@ -114,11 +116,11 @@ pub(crate) fn accepted(
     }
     let grants = how.grants(sight.grants);
     let ticket = match (sight.access, how.right) {
-        (Access::Ticket, Right::Own | Right::Ticket(_)) => {
-            Some(auth::mint(&answers.signing.keys(), task, grants))
-        }
+        (Access::Ticket, Right::Own | Right::Ticket(_)) => Some(Ticket::of(task, grants)),
+        (Access::Ticket, Right::OfSession(_, end)) => Some(Ticket::of_session(task, grants, end)),
         (Access::Ticket, Right::Session(_)) | (Access::Caller { .. } | Access::Key, _) => None,
     };
+    let ticket = ticket.map(|ticket| ticket.sign(&answers.signing.keys()));
     let viewer = viewer_of(caller, grants, ticket.as_deref(), how);
     let presented = present::task_of(answers, task, &viewer, estimate);
     Ok(Accepted { task: presented, ticket, no_ticket: None })

@@ -1,14 +1,16 @@
 //! The cookie that names the session of a browser: its names and fields, and which requests of the
 //! browser count. Not here: what is in it (`session`).
 
+use std::net::IpAddr;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, Version, header};
 
 use relais_engine::headers::{OWN_COOKIES, is_own_cookie};
 
-use super::is_loopback;
+use super::{is_loopback, local};
 use crate::config::ServerConfig;
+use crate::proxy::source::Source;
 
 /// Its names for `https`, and for plain `http` on this machine.
 const SECURE: &str = OWN_COOKIES[0];
@@ -24,23 +26,36 @@ pub(crate) enum Jar {
 }
 
 impl Jar {
-    /// That of the address under which Relais was called; `None` where no browser would keep one:
-    /// plain `http` on another machine. Without a public URL, a name that is not of this machine is
-    /// that of a proxy, which is taken to speak `https`.
+    /// That of a call which came from `peer`; `None` where no browser would keep one, or where it is
+    /// not known that it came by `https`.
+    ///
+    /// It came by `https` where Relais itself speaks it, where the public URL says so, or a trusted
+    /// proxy. `Host` says nothing of it: proxies put their own there. The plain name is for browsers
+    /// on this machine that call it by a name of its own, and through no proxy: behind one that
+    /// speaks `https` a sister site could set such a cookie. A public URL of this machine says that
+    /// a proxy on it speaks plain `http`, too.
     #[must_use]
-    pub(crate) fn of(config: &ServerConfig, headers: &HeaderMap) -> Option<Self> {
-        let (scheme, authority) = match &config.public_url {
-            Some(url) => url.split_once("://")?,
+    pub(crate) fn of(
+        config: &ServerConfig,
+        peer: IpAddr,
+        version: Version,
+        headers: &HeaderMap,
+    ) -> Option<Self> {
+        let public = config.public_url.as_deref().and_then(|url| url.split_once("://"));
+        if matches!(public, Some(("https", _))) || Source::of(config, peer, headers).is_https() {
+            return Some(Self::Secure);
+        }
+        if !peer.to_canonical().is_loopback() {
+            return None;
+        }
+        let is_plain = match public {
+            Some((_, rest)) => is_loopback(rest.split(['/', '?']).next().unwrap_or_default()),
             None => {
                 let host = headers.get(header::HOST)?.to_str().ok()?;
-                (if is_loopback(host) { config.scheme() } else { "https" }, host)
+                is_loopback(host) && local::check_direct(version, headers).is_ok()
             }
         };
-        let authority = authority.split(['/', '?']).next().unwrap_or_default();
-        match scheme {
-            "https" => Some(Self::Secure),
-            _ => is_loopback(authority).then_some(Self::Plain),
-        }
+        is_plain.then_some(Self::Plain)
     }
 
     /// The `Set-Cookie` by which the browser keeps `text` for so long.
@@ -139,18 +154,44 @@ mod tests {
 
     #[test]
     fn the_cookie_is_for_https_and_has_a_plain_name_on_this_machine_alone() {
-        for (url, host, expected) in [
-            (None, "localhost:8080", Some(Jar::Plain)),
-            (None, "127.0.0.1", Some(Jar::Plain)),
-            (None, "[::1]:8080", Some(Jar::Plain)),
-            (None, "localhost.evil.example", Some(Jar::Secure)),
-            (None, "shop.example", Some(Jar::Secure)),
-            (Some("https://shop.example/a"), "127.0.0.1:8080", Some(Jar::Secure)),
-            (Some("https://localhost:8443"), "localhost:8443", Some(Jar::Secure)),
-            (Some("http://localhost:8080"), "127.0.0.1:8080", Some(Jar::Plain)),
-            (Some("http://intranet"), "intranet", None),
+        const HERE: &str = "127.0.0.1";
+        const THERE: &str = "192.0.2.7";
+        for (url, peer, host, more, expected) in [
+            (None, HERE, "localhost:8080", ("a", "b"), Some(Jar::Plain)),
+            (None, HERE, "127.0.0.1", ("a", "b"), Some(Jar::Plain)),
+            (None, "::ffff:127.0.0.1", "[::1]:8080", ("a", "b"), Some(Jar::Plain)),
+            // Plain http on a network: a browser would drop what is `Secure`.
+            (None, THERE, "192.168.1.5:8080", ("a", "b"), None),
+            (None, THERE, "localhost", ("a", "b"), None),
+            (None, HERE, "intranet", ("a", "b"), None),
+            (None, HERE, "localhost.evil.example", ("a", "b"), None),
+            // A proxy whose word does not count, or which says nothing, may speak either.
+            (None, HERE, "localhost", ("x-forwarded-for", "192.0.2.1"), None),
+            (None, HERE, "localhost", ("x-forwarded-proto", "https"), None),
+            (None, THERE, "shop.example", ("forwarded", "proto=https"), None),
+            (Some("https://shop.example/a"), HERE, "127.0.0.1:8080", ("a", "b"), Some(Jar::Secure)),
+            (Some("https://localhost:8443"), THERE, "localhost", ("a", "b"), Some(Jar::Secure)),
+            (Some("http://localhost:8080"), HERE, "a", ("via", "1.1 a"), Some(Jar::Plain)),
+            (Some("http://localhost:8080"), THERE, "localhost", ("a", "b"), None),
+            (Some("http://intranet"), HERE, "intranet", ("a", "b"), None),
         ] {
-            assert_eq!(Jar::of(&config(url), &headers(&[("host", host)])), expected, "{url:?}");
+            let fields = headers(&[("host", host), more]);
+            let jar = |version| Jar::of(&config(url), peer.parse().unwrap(), version, &fields);
+            assert_eq!(jar(Version::HTTP_11), expected, "{url:?} {peer} {host} {more:?}");
+            if url.is_none() {
+                assert_eq!(jar(Version::HTTP_10), None, "nginx as it is by default");
+            }
+        }
+        let mut behind = config(None);
+        behind.trusted_proxies = vec!["192.0.2.0/24".parse().unwrap()];
+        for (proto, expected) in [("https", Some(Jar::Secure)), ("http", None)] {
+            let fields = headers(&[
+                ("host", "localhost"),
+                ("x-forwarded-for", "198.51.100.1"),
+                ("x-forwarded-proto", proto),
+            ]);
+            let jar = Jar::of(&behind, THERE.parse().unwrap(), Version::HTTP_11, &fields);
+            assert_eq!(jar, expected, "a trusted proxy says {proto}");
         }
         assert_eq!(
             Jar::Secure.keeps("x", Duration::from_secs(60)),

@@ -13,9 +13,11 @@
 //! the cookie. What we did not sign is refused before the store is asked, and never adopted. An older key
 //! goes on naming the sessions that began under it; with the key they end.
 
+use std::net::IpAddr;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Version};
 use relais_core::{Joined, Session, SessionOp, SessionReply, Task, TaskId, Timestamp};
 use relais_engine::{Access, envelope};
 
@@ -23,6 +25,7 @@ use super::cookie::{Jar, is_same_origin};
 use super::signing::{KeyId, MAC_BYTES, Purpose, SigningKeys};
 use super::{Auth, ticket};
 use crate::answer::problem::Refusal;
+use crate::request::reader::is_framed;
 
 const PREFIX: &str = "rs_";
 const VERSION: u8 = 1;
@@ -82,6 +85,8 @@ pub(crate) struct Browser {
     id: Option<SessionId>,
     /// Whether a page of our own origin sent the request.
     pub(crate) is_same_origin: bool,
+    /// Whether it shows the answer within another page, which begins no session.
+    is_framed: bool,
 }
 
 /// What a navigation has to do with the pages of a session.
@@ -96,7 +101,7 @@ impl Browser {
     /// Whether it would keep our cookie.
     #[must_use]
     pub(crate) const fn keeps_cookies(&self) -> bool {
-        self.jar.is_some()
+        self.jar.is_some() && !self.is_framed
     }
 
     /// Whether it has a cookie that we wrote.
@@ -119,15 +124,16 @@ pub(crate) fn right_to(task: &Task) -> Result<Option<Joined>, Refusal> {
 }
 
 impl Auth {
-    /// The browser that sent these fields. Reads nothing from the store.
+    /// The browser that sent these fields from `peer`. Reads nothing from the store.
     #[must_use]
-    pub(crate) fn browser(&self, headers: &HeaderMap) -> Browser {
-        let jar = Jar::of(&self.config, headers);
+    pub(crate) fn browser(&self, peer: IpAddr, version: Version, headers: &HeaderMap) -> Browser {
+        let jar = Jar::of(&self.config, peer, version, headers);
         let text = jar.and_then(|jar| jar.read(headers));
         Browser {
             jar,
             id: text.and_then(|text| SessionId::read(&self.signing.keys(), text)),
             is_same_origin: is_same_origin(&self.config, headers),
+            is_framed: is_framed(headers),
         }
     }
 
@@ -144,7 +150,7 @@ impl Auth {
 
     /// Lets a browser follow a task by its session; one that has none, or whose session has ended, is
     /// given a new one, with an id that nobody knew before. Answers the `Set-Cookie`, or `None`
-    /// where the browser would not keep it.
+    /// where the browser would not keep it, and in a frame.
     ///
     /// # Errors
     /// When there are too many sessions, or the store cannot be written.
@@ -153,7 +159,7 @@ impl Auth {
         browser: &Browser,
         joined: Joined,
     ) -> Result<Option<HeaderValue>, Refusal> {
-        let Some(jar) = browser.jar else { return Ok(None) };
+        let Some(jar) = browser.jar.filter(|_| !browser.is_framed) else { return Ok(None) };
         if let Some(id) = &browser.id
             && let Some(line) = self.joins(jar, id, SessionOp::Join(joined.clone())).await?
         {

@@ -7,7 +7,7 @@
 //! | 1 | the version of this form |
 //! | 4 | the name of the key that signed it |
 //! | 16 | the task |
-//! | 1 | what its bearer may do, a bit each |
+//! | 1 | what its bearer may do, a bit each; the highest says that it came of a session |
 //! | 5 | when it ends, in seconds since 1970 |
 //! | 16 | the signature of all of these for [`Purpose::Ticket`] |
 //!
@@ -37,6 +37,8 @@ const READ: u8 = 1;
 const CANCEL: u8 = 1 << 1;
 const RETRY: u8 = 1 << 2;
 // 1 << 3 is kept for `answer`: to answer what a task asks its caller.
+/// Beside what it grants: it came of a browser's session.
+const OF_SESSION: u8 = 1 << 7;
 
 /// What a ticket says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,13 +49,23 @@ pub struct Ticket {
     pub grants: Grants,
     /// When it ends.
     pub expires_at: Timestamp,
+    /// Whether it was given for the session of a browser. None of its renewals ends later than it
+    /// does: what a page reads out while it is open is not to be a right for good.
+    pub is_of_session: bool,
 }
 
 impl Ticket {
     /// The one for a task: valid to its deadline and retention.
     #[must_use]
     pub(crate) fn of(task: &Task, grants: Grants) -> Self {
-        Self { task: task.spec.id, grants, expires_at: end_of(task) }
+        Self { task: task.spec.id, grants, expires_at: end_of(task), is_of_session: false }
+    }
+
+    /// One more of a ticket that came of a session and ends then.
+    #[must_use]
+    pub(crate) fn of_session(task: &Task, grants: Grants, end: Timestamp) -> Self {
+        let own = Self::of(task, grants);
+        Self { expires_at: own.expires_at.min(end), is_of_session: true, ..own }
     }
 
     /// The text of it, signed.
@@ -82,7 +94,7 @@ impl Ticket {
         let seconds = self.expires_at.as_ms().div_euclid(1_000).clamp(0, LAST_SECOND);
         claims[1..5].copy_from_slice(&key.to_be_bytes());
         claims[5..21].copy_from_slice(&self.task.as_u128().to_be_bytes());
-        claims[21] = bits_of(self.grants);
+        claims[21] = bits_of(self.grants) | if self.is_of_session { OF_SESSION } else { 0 };
         claims[22..].copy_from_slice(&seconds.to_be_bytes()[3..]);
         claims
     }
@@ -129,6 +141,7 @@ impl Token {
             task: TaskId::from_u128(task),
             grants: grants_of(self.claims[21]),
             expires_at: Timestamp::from_ms(i64::from_be_bytes(seconds) * 1_000),
+            is_of_session: self.claims[21] & OF_SESSION != 0,
         }
     }
 }
@@ -139,12 +152,6 @@ impl Token {
 pub fn read_unverified(text: &str) -> Option<(Ticket, u32)> {
     let token = Token::parse(text).filter(|token| token.version() == VERSION)?;
     Some((token.ticket(), token.key()))
-}
-
-/// A ticket for a task: valid to its deadline and retention.
-#[must_use]
-pub(crate) fn mint(keys: &SigningKeys, task: &Task, grants: Grants) -> String {
-    Ticket::of(task, grants).sign(keys)
 }
 
 /// When the last ticket of a task ends.
@@ -195,7 +202,7 @@ mod tests {
     fn ticket() -> Ticket {
         let grants = Grants { read: true, cancel: false, retry: true };
         let expires_at = Timestamp::from_ms(1_700_000_001_000);
-        Ticket { task: TaskId::from_u128(0x0123_4567), grants, expires_at }
+        Ticket { task: TaskId::from_u128(0x0123_4567), grants, expires_at, is_of_session: false }
     }
 
     /// A ticket made by hand: the test of `write` and `verify` that does not trust either.
@@ -278,6 +285,15 @@ mod tests {
         assert_eq!(verify(&keys(), &text, end), Err(BadTicket::Expired));
         let forged = signed(1, &claims(), b"a guess");
         assert_eq!(verify(&keys(), &forged, end), Err(BadTicket::Unknown));
+    }
+
+    #[test]
+    fn whether_it_came_of_a_session_is_signed_with_it_and_grants_nothing() {
+        let lent = Ticket { is_of_session: true, ..ticket() };
+        let mut claims = claims();
+        claims[21] = 0b1000_0101;
+        assert_eq!(lent.sign(&keys()), signed(1, &claims, SECRET));
+        assert_eq!(verify(&keys(), &lent.sign(&keys()), NOW), Ok(lent));
     }
 
     #[test]

@@ -19,6 +19,9 @@ use crate::proxy::source::Source;
 use crate::request::bodies::Holder;
 use crate::request::params;
 
+/// Where a call without a connection is made: in this process.
+const NO_CONNECTION: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
 /// What is to be done with a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
@@ -94,6 +97,8 @@ pub(crate) enum Right {
     Ticket(Grants),
     /// The session of its browser, which grants this.
     Session(Grants),
+    /// A ticket that such a session was given, which grants this: none of its renewals ends later.
+    OfSession(Grants, Timestamp),
 }
 
 /// A task that the visitor may do something with.
@@ -139,7 +144,11 @@ impl Visitor {
     ) -> Result<Self, Refusal> {
         let side = parts.extensions.get::<Side>().copied().unwrap_or(Side::Public);
         let caller = auth.api_caller(&parts.headers).await?;
-        let browser = auth.browser(&parts.headers);
+        let peer = parts.extensions.get::<Peer>();
+        let client = peer.map(Peer::client).unwrap_or_default();
+        let peer = peer.map(|peer| peer.address.ip());
+        let address = peer.unwrap_or(NO_CONNECTION);
+        let browser = auth.browser(address, parts.version, &parts.headers);
         let offered = match ticket_of(parts)? {
             Some(offered) => offered,
             None if caller.has_key() => Offered::Nothing,
@@ -149,9 +158,6 @@ impl Visitor {
             Caller::Key(_) => Ok(()),
             Caller::Nobody => auth.is_open(side, parts).await?,
         };
-        let peer = parts.extensions.get::<Peer>();
-        let client = peer.map(Peer::client).unwrap_or_default();
-        let peer = peer.map(|peer| peer.address.ip());
         let base = match side {
             Side::Public => auth.base.for_caller(&parts.headers),
             // Links lead to the public listener.
@@ -207,7 +213,7 @@ impl Visitor {
 
     /// On whose account the bytes are that it sends.
     pub(crate) fn holder(&self) -> Holder {
-        let peer = self.peer.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let peer = self.peer.unwrap_or(NO_CONNECTION);
         Holder::of(&self.auth.config, &self.caller, peer, &self.headers)
     }
 
@@ -258,6 +264,9 @@ impl Visitor {
         let right = match (&self.offered, grants) {
             _ if has_right(action) || !matches!(sight.access, Access::Ticket) => Right::Own,
             (Offered::Session(_), Some(grants)) => Right::Session(grants),
+            (Offered::Ticket(ticket, _), Some(grants)) if ticket.is_of_session => {
+                Right::OfSession(grants, ticket.expires_at)
+            }
             (_, grants) => grants.map_or(Right::Own, Right::Ticket),
         };
         let (read, cancel, retry) = (may(Action::Read), may(Action::Cancel), may(Action::Retry));

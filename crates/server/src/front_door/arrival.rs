@@ -17,13 +17,16 @@ use crate::app::App;
 use crate::auth::cookie::is_own_origin;
 use crate::auth::session::{Browser, Return, right_to};
 use crate::config::{Route, RouteAccess};
+use crate::connection::Peer;
 use crate::request::prefer::Prefer;
-use crate::request::reader::Reader;
+use crate::request::reader::{Reader, is_ahead};
 
 /// A navigation that may become a session's.
 pub(super) struct Arrival {
     browser: Browser,
     is_get: bool,
+    /// Whether the browser fetches it ahead: nobody has gone there.
+    is_ahead: bool,
     /// Path and query.
     target: String,
     /// The HMAC of tenant, caller, method and target by which its page may return; `None` for one that
@@ -45,7 +48,8 @@ impl Arrival {
         if !is_led {
             return None;
         }
-        let browser = app.auth.browser(headers);
+        let peer = request.extensions().get::<Peer>()?.address.ip();
+        let browser = app.auth.browser(peer, request.version(), headers);
         if !browser.keeps_cookies() {
             return None;
         }
@@ -57,20 +61,22 @@ impl Arrival {
             method.as_str().as_bytes(),
             target.as_bytes(),
         ]);
-        let (is_get, target) = (*method == Method::GET, target.to_owned());
-        Some(Box::new(Self { browser, is_get, target, request: Some(request) }))
+        let (is_get, is_ahead) = (*method == Method::GET, is_ahead(headers));
+        let target = target.to_owned();
+        Some(Box::new(Self { browser, is_get, is_ahead, target, request: Some(request) }))
     }
 
     /// The task whose page returns by this navigation to its own address.
     ///
     /// Where such a return is awaited at this address and this is not it, the caller has become another:
     /// its cookies changed meanwhile. It is a request of its own then, whose page stays where it is: it
-    /// could go on for ever like this.
+    /// could go on for ever like this. What is fetched ahead is no return.
     ///
     /// # Errors
     /// When the store cannot be read or written.
     pub(super) async fn returns_to(&mut self, app: &App) -> Result<Option<Task>, Refusal> {
-        let Some(request) = self.request.filter(|_| self.is_get) else { return Ok(None) };
+        let may_return = self.is_get && !self.is_ahead;
+        let Some(request) = self.request.filter(|_| may_return) else { return Ok(None) };
         let open = match app.auth.use_mark(&self.browser, request).await? {
             Return::To(id) => {
                 let task = app.engine.task(id).await?;

@@ -94,6 +94,11 @@ impl Source {
         self.way.reverse();
     }
 
+    /// Whether the client called by `https`, as far as we know or a trusted proxy says.
+    pub(crate) fn is_https(&self) -> bool {
+        self.proto == "https"
+    }
+
     /// The way of the request as `Forwarded` tells it (RFC 7239): the client first, us last.
     pub(crate) fn forwarded(&self) -> String {
         let mut out = String::new();

@@ -79,21 +79,18 @@ pub(crate) fn language(headers: &HeaderMap) -> Language {
 }
 
 /// Whether HTML is named, and liked no less than JSON and than everything else: what browsers send,
-/// and hardly a program. Of JSON and HTML that are liked alike, the first that is named counts.
+/// and hardly a program.
 #[must_use]
 pub(crate) fn names_html(headers: &HeaderMap) -> bool {
     let lines = headers.get_all(header::ACCEPT).iter().filter_map(|line| line.to_str().ok());
     let ranges: Vec<Range<'_>> =
         lines.flat_map(|line| line.split(',')).filter_map(Range::parse).collect();
-    let named = |kind: &str| ranges.iter().position(|range| range.kind.eq_ignore_ascii_case(kind));
-    let Some(html) = named("text/html") else { return false };
-    let liking = ranges[html].quality;
-    let is_below_json = named("application/json").is_some_and(|json| {
-        let other = ranges[json].quality;
-        other > liking || (other == liking && json < html)
-    });
-    let is_below_all = named("*/*").is_some_and(|all| ranges[all].quality > liking);
-    liking > 0 && !is_below_json && !is_below_all
+    let liking = |kind: &str| {
+        let named = ranges.iter().find(|range| range.kind.eq_ignore_ascii_case(kind));
+        named.map_or(0, |range| range.quality)
+    };
+    let html = liking("text/html");
+    html > 0 && html >= liking("application/json") && html >= liking("*/*")
 }
 
 /// An item of a list, and its quality in thousandths; `None` for one that is no number.

@@ -1,6 +1,6 @@
 //! Who is going to look at the answer to a request: a program, or a person whose browser shows it.
 
-use http::header::ORIGIN;
+use http::header::{ORIGIN, REFERER};
 use http::{HeaderMap, Method};
 
 use super::accept::{Language, language, names_html};
@@ -8,8 +8,15 @@ use super::accept::{Language, language, names_html};
 const MODE: &str = "sec-fetch-mode";
 const DEST: &str = "sec-fetch-dest";
 const SITE: &str = "sec-fetch-site";
+/// What a browser sends, and as `?1`, where a person's own click or key leads it.
+const USER: &str = "sec-fetch-user";
+/// What it says when it fetches before anybody goes there.
+const PURPOSE: &str = "sec-purpose";
 /// Fields by which scripts of pages say that it is they who ask.
 const OF_SCRIPTS: [&str; 2] = ["x-requested-with", "hx-request"];
+
+/// Destinations (`Sec-Fetch-Dest`) within another page.
+const OF_FRAMES: [&str; 5] = ["iframe", "frame", "embed", "object", "fencedframe"];
 
 /// Who is going to look at the answer to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +68,32 @@ impl Reader {
             _ => Self::Guest,
         }
     }
+}
+
+/// Whether a person goes to an address by a link, or a form, of a page of this origin that is none of
+/// Relais' own. Those send no `Referer`: a page that a foreign link has opened loads itself again,
+/// and leads to itself, as one of this origin, without anybody having meant more than that link.
+/// Where the browser says nothing of itself nobody knows.
+#[must_use]
+pub(crate) fn is_led_by_own_page(headers: &HeaderMap) -> bool {
+    let says = [(MODE, "navigate"), (DEST, "document"), (SITE, "same-origin"), (USER, "?1")];
+    let is_said = |(name, expected): (&str, &str)| {
+        let mut values = headers.get_all(name).iter();
+        values.next().is_some_and(|value| value == expected) && values.next().is_none()
+    };
+    says.into_iter().all(is_said) && headers.contains_key(REFERER) && !is_ahead(headers)
+}
+
+/// Whether the browser fetches a page before anybody goes there, and perhaps nobody will.
+#[must_use]
+pub(crate) fn is_ahead(headers: &HeaderMap) -> bool {
+    headers.contains_key(PURPOSE)
+}
+
+/// Whether the answer is shown within another page.
+#[must_use]
+pub(crate) fn is_framed(headers: &HeaderMap) -> bool {
+    headers.get(DEST).is_some_and(|dest| OF_FRAMES.iter().any(|frame| dest == frame))
 }
 
 /// The language of the page that is shown instead of a document for programs; `None` where no person
@@ -145,6 +178,45 @@ mod tests {
     }
 
     #[test]
+    fn only_a_persons_own_click_on_a_page_of_the_application_leads_by_it() {
+        let all = [
+            ("sec-fetch-mode", "navigate"),
+            ("sec-fetch-dest", "document"),
+            ("sec-fetch-site", "same-origin"),
+            ("sec-fetch-user", "?1"),
+            ("referer", "http://shop.example/orders"),
+        ];
+        let headers = |fields: &[(&'static str, &'static str)]| {
+            let pairs = fields.iter().map(|(name, value)| {
+                (http::HeaderName::from_static(name), HeaderValue::from_static(value))
+            });
+            pairs.collect::<HeaderMap>()
+        };
+        assert!(is_led_by_own_page(&headers(&all)));
+        for left_out in 0..all.len() {
+            let mut fields = all.to_vec();
+            let (name, _) = fields.remove(left_out);
+            assert!(!is_led_by_own_page(&headers(&fields)), "without {name}");
+        }
+        for (name, value) in [
+            ("sec-fetch-mode", "cors"),
+            ("sec-fetch-dest", "iframe"),
+            ("sec-fetch-site", "same-site"),
+            ("sec-fetch-site", "none"),
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-user", "?0"),
+            ("sec-purpose", "prefetch;prerender"),
+        ] {
+            let mut changed = headers(&all);
+            changed.insert(name, HeaderValue::from_static(value));
+            assert!(!is_led_by_own_page(&changed), "{name}: {value}");
+        }
+        let mut twice = headers(&all);
+        twice.append("sec-fetch-site", HeaderValue::from_static("cross-site"));
+        assert!(!is_led_by_own_page(&twice), "two values");
+    }
+
+    #[test]
     fn where_nothing_is_said_what_is_accepted_decides() {
         for (method, fields, expected) in [
             (Method::GET, &[FIREFOX][..], Navigator),
@@ -167,12 +239,13 @@ mod tests {
                 Program,
             ),
             // HTML is liked less than what programs want, or not named at all.
-            (Method::GET, &["accept: application/json, text/html"], Program),
             (Method::GET, &["accept: text/html;q=0.9, application/json"], Program),
             (Method::GET, &["accept: text/html;q=0.5, */*"], Program),
             (Method::GET, &["accept: text/html;q=0"], Program),
             (Method::GET, &["accept: text/*"], Program),
             (Method::GET, &["accept: text/html, application/json"], Navigator),
+            // Not below it: the order of a list says nothing (RFC 9110, 12.5.1).
+            (Method::GET, &["accept: application/json, text/html"], Navigator),
             (Method::GET, &["accept: application/json;q=0.5", "accept: TEXT/HTML"], Navigator),
         ] {
             assert_eq!(judged(&method, fields), expected, "{method} {fields:?}");

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
-use http::header::{ETAG, SET_COOKIE};
+use http::header::ETAG;
 use http::{StatusCode, Uri};
 use relais_api::bulk::{RetryFrom, RetryRequest};
-use relais_core::{Joined, Refused, Reply};
+use relais_core::{Refused, Reply};
 use relais_engine::{EngineError, Estimate};
 use relais_store::Rejected;
 
@@ -17,7 +17,7 @@ use crate::answer::etag::{self, Form};
 use crate::answer::present;
 use crate::answer::problem::Refusal;
 use crate::app::App;
-use crate::auth::{Action, Right, Visitor, end_of};
+use crate::auth::{Action, Visitor};
 use crate::request::incoming;
 use crate::request::params::Params;
 use crate::routes::{OneTask, json};
@@ -65,17 +65,8 @@ pub(super) async fn retry(
     let (task, caller) = (&stepped.changed.task, &visitor.caller);
     let estimate = app.engine.estimate_if_known(task).await;
     if stepped.reply == Reply::Done {
-        let mut response = accepted_response(&app.answers, task, estimate, caller, &how)?;
-        if let Right::Session(grants) = right {
-            // What the others are given a fresh ticket for: the next run ends later.
-            let joined = Joined::new(id, grants, end_of(task));
-            // It is retried, also where the session cannot be changed.
-            let kept = app.auth.join(&visitor.browser, joined).await.unwrap_or_default();
-            if let Some(cookie) = kept {
-                response.headers_mut().insert(SET_COOKIE, cookie);
-            }
-        }
-        return Ok(response);
+        // A session's right ends when it did: it is not for its bearer to prolong.
+        return accepted_response(&app.answers, task, estimate, caller, &how);
     }
     json(StatusCode::OK, &accepted(&app.answers, task, estimate, caller, &how)?)
 }

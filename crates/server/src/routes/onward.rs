@@ -11,7 +11,7 @@ use crate::answer::present;
 use crate::answer::problem::Refusal;
 use crate::app::App;
 use crate::auth::Visitor;
-use crate::request::reader::Reader;
+use crate::request::reader::{Reader, is_ahead};
 
 /// Where the page of a task leads that is about to be shown. When it shows the end of a task that
 /// its session has handed in, the session notes that it returns from here on.
@@ -30,9 +30,10 @@ pub(super) async fn onward(app: &App, visitor: &Visitor, task: &Task) -> Result<
         Status::Failed | Status::Canceled => return Ok(Onward::Stays),
         Status::Succeeded => {}
     }
-    // Its script reads the page as well, and learns that it is to be loaded.
+    // Its script reads the page as well, and learns that it is to be loaded; and what is fetched ahead
+    // shows nobody the end.
     let reader = Reader::of(&Method::GET, visitor.headers(), |_| true);
-    if reader != Reader::Navigator {
+    if reader != Reader::Navigator || is_ahead(visitor.headers()) {
         return Ok(Onward::WhenOver);
     }
     let base = visitor.base.as_deref().unwrap_or(app.answers.base.as_str());

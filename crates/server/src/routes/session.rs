@@ -114,8 +114,9 @@ pub(super) async fn join(
     let joined = visitor.right_to(id).await?;
     incoming::nothing(&app.bodies, &visitor, body).await?;
     let Some(cookie) = app.auth.join(&visitor.browser, joined).await? else {
-        let why = "a browser keeps no session by plain http but with this machine: use https, or \
-                   keep the link with its ticket";
+        let why = "a browser keeps no session in a frame, nor by plain http but with this machine: \
+                   use https (a proxy that ends it is known by `public_url`, or by \
+                   `trusted_proxies`), or keep the link with its ticket";
         return Err(Refusal::new(&codes::NOT_AVAILABLE).because(why));
     };
     let mut response = nothing_more();

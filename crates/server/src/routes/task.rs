@@ -23,6 +23,7 @@ use crate::auth::{Action, Visitor};
 use crate::request::accept::{Accepts, language};
 use crate::request::params::Params;
 use crate::request::prefer::Prefer;
+use crate::request::reader::is_led_by_own_page;
 use crate::routes::onward::onward;
 use crate::routes::{OneTask, events, json};
 use crate::watch::follower::Follower;
@@ -105,10 +106,11 @@ pub(super) async fn read(
     Ok(response)
 }
 
-/// A page that one of our own origin leads to by a ticket joins the browser's session: it needs the
-/// ticket no more. To one that a foreign link leads to a button does, if the person wants it.
+/// A page to which a person goes by a ticket from one of the application's joins the browser's session:
+/// it needs the ticket no more. Where a foreign link led there a button does, if the person wants it;
+/// that page, which loads itself again, must not do it by itself.
 async fn join(app: &App, visitor: &Visitor, id: TaskId) -> Result<Option<HeaderValue>, Refusal> {
-    if !visitor.has_ticket() || visitor.is_meant().is_err() {
+    if !visitor.has_ticket() || !is_led_by_own_page(visitor.headers()) {
         return Ok(None);
     }
     app.auth.join(&visitor.browser, visitor.right_to(id).await?).await

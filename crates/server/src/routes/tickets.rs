@@ -38,23 +38,30 @@ pub(super) async fn renew(
     let grants = match (request.grants.is_empty(), seen.right) {
         (false, _) => granting(&request.grants),
         (true, Right::Own) => sight.grants.and(seen.grants),
-        (true, Right::Ticket(grants) | Right::Session(grants)) => grants,
+        (true, Right::Ticket(grants) | Right::Session(grants) | Right::OfSession(grants, _)) => {
+            grants
+        }
     };
     if !seen.grants.include(grants) {
         let why = "a ticket grants no more than what was presented";
         return Err(Refusal::new(&codes::FORBIDDEN).because(why).about(id));
     }
     let (now, last) = (app.engine.now(), end_of(&seen.task));
-    let last = match seen.right {
-        Right::Session(_) => last.min(now.plus(limits::TICKET_BY_SESSION_MAX)),
-        Right::Own | Right::Ticket(_) => last,
+    let is_of_session = matches!(seen.right, Right::Session(_) | Right::OfSession(..));
+    let last = if is_of_session {
+        // The right itself may be short; and a renewal is not to be renewed for ever.
+        let right = seen.until.unwrap_or(last);
+        last.min(right).min(now.plus(limits::TICKET_BY_SESSION_MAX))
+    } else {
+        last
     };
     let asked = request.expires_in.map(|span| now.plus(span.as_duration()));
     let expires_at = whole_seconds(asked.unwrap_or(last).min(last));
     if expires_at <= now {
         return Err(Refusal::field("/expires_in", "a ticket lasts a second at least"));
     }
-    let ticket = Ticket { task: id, grants, expires_at }.sign(&app.auth.signing.keys());
+    let ticket = Ticket { task: id, grants, expires_at, is_of_session };
+    let ticket = ticket.sign(&app.auth.signing.keys());
     let words =
         [(grants.read, Grant::Read), (grants.cancel, Grant::Cancel), (grants.retry, Grant::Retry)];
     let grants = words.into_iter().filter_map(|(is_granted, word)| is_granted.then_some(word));

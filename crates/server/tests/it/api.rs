@@ -93,6 +93,16 @@ impl Call {
         self
     }
 
+    /// The same with another value of a field.
+    pub(crate) fn set(self, name: &str, value: &str) -> Self {
+        self.without(name).field(name, value)
+    }
+
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.fields.retain(|(other, _)| other != name);
+        self
+    }
+
     pub(crate) fn body(mut self, body: impl Into<Body>) -> Self {
         self.body = body.into();
         self

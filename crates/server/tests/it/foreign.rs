@@ -9,7 +9,9 @@ use relais_store::{Commit, MemoryStore, Store as _};
 use serde_json::json;
 
 use crate::api::{Answer, Api, Call, call, get, key, post};
-use crate::sessions::{a_task, api, by_page, cookie_of, followed, granting, ids, joining};
+use crate::sessions::{
+    a_task, api, by_page, by_person, cookie_of, followed, granting, ids, joining,
+};
 
 const SHOP: &str = "https://shop.example.com";
 
@@ -123,8 +125,24 @@ async fn a_foreign_link_shows_the_page_and_does_not_choose_what_the_browser_foll
         assert_cross_site(&api.call(call).await, who);
     }
     assert_eq!(ids(&api, &cookie).await, [mine.as_str()]);
-    // A page of our own that leads there is enough, and so is the button.
-    let led = api.call(by_page(page())).await;
+    // That page is one of our own origin by now, and loads itself again, is loaded again by hand, and
+    // leads to itself: it says neither that a person led there, nor where from.
+    for call in [
+        by_page(page()),
+        by_person(page()).without("sec-fetch-user"),
+        by_person(page()).without("referer"),
+        by_person(page()).set("sec-fetch-dest", "iframe"),
+        by_person(page()).set("sec-fetch-mode", "cors"),
+        by_person(page()).set("sec-fetch-site", "same-site"),
+        by_person(page()).field("sec-purpose", "prefetch;prerender"),
+        page().field("origin", "http://127.0.0.1:0"),
+    ] {
+        let shown = api.call(call).await;
+        assert_eq!((shown.status, shown.header("set-cookie")), (StatusCode::OK, ""));
+    }
+    assert_eq!(ids(&api, &cookie).await, [mine.as_str()]);
+    // A person's own click on a page of the application is enough, and so is the button.
+    let led = api.call(by_person(page())).await;
     assert_eq!(cookie_of(&led), cookie, "the session that it has");
     let mut both = [mine, theirs.clone()];
     both.sort_unstable();

@@ -235,6 +235,21 @@ async fn only_the_same_navigation_of_the_same_session_is_attached_and_only_after
     assert_eq!(browser.go(&house, &format!("GET {EXPORT}")).await.task(), led_to.task());
 }
 
+/// Browsers fetch what a person may go to next, and throw it away if nobody does.
+#[tokio::test]
+async fn what_is_fetched_ahead_neither_opens_nor_spends_the_return() {
+    let house = plan().await.build().await;
+    let (mut browser, led_to) = done(&house, "GET /export", "200 OK", "", "x").await;
+    for purpose in ["prefetch", "prefetch;prerender"] {
+        let mut ahead = browser.with(&format!("{GOES}sec-purpose: {purpose}\r\n"));
+        assert_eq!(ahead.page(&house, &led_to).await.1, "");
+    }
+    assert_eq!(browser.page(&house, &led_to).await.1, "/export", "it was not opened");
+    let mut ahead = browser.with(&format!("{GOES}sec-purpose: prefetch\r\n"));
+    assert_ne!(ahead.go(&house, "GET /export").await.task(), led_to.task());
+    assert_eq!(browser.go(&house, "GET /export").await.task(), led_to.task(), "nor spent");
+}
+
 #[tokio::test]
 async fn of_two_tabs_that_show_the_end_one_returns() {
     let house = plan().await.build().await;

@@ -106,7 +106,7 @@ async fn programs_get_the_document_and_an_answer_in_time_is_the_services_own() {
     for fields in [
         "",
         "accept: */*\r\n",
-        "accept: application/json, text/html\r\n",
+        "accept: application/json, text/html;q=0.9\r\n",
         "sec-fetch-mode: navigate\r\n",
     ] {
         let ticket = form(&house, fields).await;

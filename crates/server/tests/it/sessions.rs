@@ -38,6 +38,13 @@ pub(crate) fn by_page(call: Call) -> Call {
     call.field("sec-fetch-site", "same-origin")
 }
 
+/// What a browser sends where a person follows a link of a page of the application.
+pub(crate) fn by_person(call: Call) -> Call {
+    let call =
+        by_page(call).field("sec-fetch-mode", "navigate").field("sec-fetch-dest", "document");
+    call.field("sec-fetch-user", "?1").field("referer", "http://127.0.0.1:0/orders")
+}
+
 /// The button of the page that a link with a ticket opened.
 pub(crate) fn joining(id: &str, ticket: &str) -> Call {
     by_page(call("POST", &format!("/v1/session/{id}?ticket={ticket}")))
@@ -127,6 +134,13 @@ async fn the_cookie_is_bound_to_https_and_plain_on_this_machine_alone() {
     let api = Api::with(server, relais_engine::Config::default()).await;
     let (id, ticket) = a_task(&api).await;
     assert_eq!(api.call(joining(&id, &ticket)).await.code(), "not-available", "none would keep it");
+    // Nor is a name that a proxy has put there, or one of this machine, taken for the scheme.
+    let api = self::api().await;
+    let (id, ticket) = a_task(&api).await;
+    for (name, value) in [("host", "192.168.1.5:8080"), ("x-forwarded-proto", "https")] {
+        let joined = api.call(joining(&id, &ticket).set(name, value)).await;
+        assert_eq!((joined.code().as_str(), joined.header("set-cookie")), ("not-available", ""));
+    }
 }
 
 #[tokio::test]
@@ -351,6 +365,71 @@ async fn a_cookie_gets_a_ticket_for_an_hour_at_most() {
     assert_eq!(more.code(), "forbidden");
 }
 
+/// The hour was that of one call: a ticket from a cookie was renewed to the end of the retention, and
+/// one from a right of a minute was for an hour.
+#[tokio::test]
+async fn no_renewal_outlasts_the_ticket_or_the_right_that_a_session_gave() {
+    let api = api().await;
+    let (id, cookie) = followed(&api, &["read", "cancel", "retry"]).await;
+    let renew = async |by: Call| {
+        let answer = api.call(by).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text());
+        let answer = answer.json();
+        (
+            answer["ticket"].as_str().unwrap().to_owned(),
+            answer["expires_at"].as_str().unwrap().to_owned(),
+        )
+    };
+    let target = format!("/v1/tasks/{id}/tickets");
+    let by_cookie = |cookie: &str| by_page(post(&target, &json!({}))).field("cookie", cookie);
+    let by_ticket =
+        |ticket: &str| post(&format!("{target}?ticket={ticket}"), &json!({"expires_in": "30d"}));
+    let hour = "2023-11-14T23:13:20.000Z";
+    let (mut ticket, end) = renew(by_cookie(&cookie)).await;
+    assert_eq!(end, hour);
+    for _ in 0..3 {
+        api.clock.advance(Duration::from_secs(600));
+        let (next, end) = renew(by_ticket(&ticket)).await;
+        assert_eq!(end, hour, "an hour from the first");
+        ticket = next;
+    }
+    // Nor does a session that is joined by it, or the fresh ticket of a retry, lead beyond.
+    let joined = api.call(joining(&id, &ticket)).await;
+    let other = cookie_of(&joined);
+    assert!(
+        joined.header("set-cookie").contains("Max-Age=1800;"),
+        "{}",
+        joined.header("set-cookie")
+    );
+    api.clock.advance(Duration::from_secs(60));
+    assert_eq!(renew(by_cookie(&other)).await.1, hour);
+    let cancel = call("POST", &format!("/v1/tasks/{id}/cancel?ticket={ticket}"));
+    assert_eq!(api.call(cancel).await.status, StatusCode::OK);
+    let retry = call("POST", &format!("/v1/tasks/{id}/retry?ticket={ticket}"));
+    let fresh = api.call(retry).await.json();
+    let (_, end) = renew(by_ticket(fresh["ticket"].as_str().unwrap())).await;
+    assert_eq!(end, hour);
+}
+
+/// In a frame the person does not see whose page it is.
+#[tokio::test]
+async fn nothing_joins_in_a_frame() {
+    let api = api().await;
+    let (id, ticket) = a_task(&api).await;
+    let (other, cookie) = followed(&api, &["read", "retry"]).await;
+    for dest in ["iframe", "frame", "embed", "object", "fencedframe"] {
+        let framed =
+            |call: Call| call.field("sec-fetch-mode", "navigate").field("sec-fetch-dest", dest);
+        let page = get(&format!("/v1/tasks/{id}?ticket={ticket}")).field("accept", "text/html");
+        let page = by_person(page).field("cookie", &cookie);
+        let shown = api.call(page.set("sec-fetch-dest", dest)).await;
+        assert_eq!((shown.status, shown.header("set-cookie")), (StatusCode::OK, ""), "{dest}");
+        let pressed = api.call(framed(joining(&id, &ticket)).field("cookie", &cookie)).await;
+        assert_eq!((pressed.code().as_str(), pressed.header("set-cookie")), ("not-available", ""));
+    }
+    assert_eq!(ids(&api, &cookie).await, [other.as_str()]);
+}
+
 /// A retry answers with a fresh ticket: one with every grant of the route was handed to whoever
 /// had only some, and one for days to whoever came by a cookie.
 #[tokio::test]
@@ -369,9 +448,7 @@ async fn a_retry_hands_out_no_more_than_what_asked_for_it() {
     assert!(!retried.text().contains("ticket"), "{}", retried.text());
     assert!(retried.json()["links"]["cancel"].is_null());
     assert!(!retried.header("location").contains("ticket"), "{}", retried.header("location"));
-    let kept = "; Path=/; Max-Age=7201; HttpOnly; SameSite=Lax";
-    let line = retried.header("set-cookie");
-    assert_eq!(line, format!("{cookie}{kept}"), "the session lasts as long as the next run");
+    assert_eq!(retried.header("set-cookie"), "", "the session's right ends when it did");
 
     let ticket = granting(&api, &id, &["retry", "read"]).await;
     api.call(cancel()).await;
@@ -380,4 +457,9 @@ async fn a_retry_hands_out_no_more_than_what_asked_for_it() {
     let (fresh, _) =
         relais_server::auth::read_unverified(fresh["ticket"].as_str().unwrap()).unwrap();
     assert!(fresh.grants.read && !fresh.grants.cancel, "{fresh:?}");
+
+    api.clock.advance(Duration::from_secs(6_000));
+    let by = by_page(post(&format!("/v1/tasks/{id}/tickets"), &json!({"expires_in": "30d"})));
+    let last = api.call(by.field("cookie", &cookie)).await.json();
+    assert_eq!(last["expires_at"], "2023-11-15T00:13:21.000Z", "as before both retries");
 }
