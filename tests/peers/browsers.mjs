@@ -103,7 +103,7 @@ class Page {
       document.isOld = true;
       location.reload();
     });
-    await this.until(() => !document.isOld && document.body);
+    await this.until(() => !document.isOld && document.body !== null);
   }
 
   // Presses the browser's button; what is shown then may come from the memory of the browser.
@@ -147,7 +147,7 @@ class Page {
     await this.inner.keyboard.type(text);
   }
 
-  // What `script` says of the page once that is true; also across loads of other pages.
+  // What `script` says of the page, a plain value, once that is true; also across loads of other pages.
   async until(script, value, patience = PATIENCE_MS) {
     const end = Date.now() + patience;
     for (;;) {

@@ -53,13 +53,15 @@ pub const OPENAPI: &str = "/v1/openapi.json";
 pub const HEALTH: &str = "/healthz";
 /// Whether new work should come here.
 pub const READY: &str = "/readyz";
+/// What pages are made of beside themselves: the logo.
+pub const PAGE_FILE: &str = "/v1/page/{file}";
 /// What a problem means.
 pub const PROBLEM: &str = "/problems/{code}";
 
 /// What is Relais' own: these paths, and all beneath those that end with a catch-all, also what is not
 /// there. A typing mistake in a task's address must not carry its ticket to an upstream. All other
 /// paths are the front door's.
-pub const OWN: [&str; 16] = [
+pub const OWN: [&str; 17] = [
     "/v1/tasks/{*rest}",
     "/v1/queues/{*rest}",
     "/v1/leases/{*rest}",
@@ -68,6 +70,7 @@ pub const OWN: [&str; 16] = [
     HEALTH,
     READY,
     PROBLEM,
+    "/v1/page/{*rest}",
     "/v1/callbacks/{*rest}",
     "/v1/resources/{*rest}",
     "/v1/schedules/{*rest}",

@@ -14,6 +14,10 @@ pub const LANE_BYTES_MAX: usize = 128;
 pub const LABELS_MAX: usize = 16;
 /// Longest label key, and longest label value, bytes.
 pub const LABEL_BYTES_MAX: usize = 128;
+/// Longest name of an operator on its pages, characters.
+pub const PAGE_NAME_CHARS_MAX: usize = 60;
+/// Largest logo on pages, bytes.
+pub const PAGE_LOGO_BYTES_MAX: usize = 64 << 10;
 /// Largest request body, bytes: the hard maximum and the default.
 pub const REQUEST_BODY_BYTES_MAX: u64 = 64 << 20;
 /// Largest result, bytes: the hard maximum and the default.
@@ -266,6 +270,8 @@ pub const LIMITS: &[Limit] = &[
     limit("lane", LANE_BYTES_MAX as u64, "bytes", "422 invalid-field"),
     limit("queue name", QUEUE_NAME_BYTES_MAX as u64, "bytes", "422 invalid-field"),
     limit("tenant name", TENANT_NAME_BYTES_MAX as u64, "bytes", "refused by check"),
+    limit("name on pages", PAGE_NAME_CHARS_MAX as u64, "characters", "refused by check"),
+    limit("logo on pages", PAGE_LOGO_BYTES_MAX as u64, "bytes", "refused by check"),
     limit("batch", BATCH_MAX as u64, "items", "413 batch-too-large"),
     limit("lease call without a key", KEYLESS_BATCH_BODY_BYTES_MAX, "bytes", "413 body-too-large"),
     limit("unfinished bodies in memory", UNFINISHED_MEMORY_BYTES_MAX, "bytes", "503 overloaded"),

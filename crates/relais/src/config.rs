@@ -9,6 +9,7 @@ mod here;
 mod keys;
 mod loops;
 mod misspelt;
+mod page;
 mod policy;
 mod problem;
 mod read;
@@ -137,6 +138,7 @@ pub fn judge(
     let mut warnings = Vec::new();
     let mut server = server::resolve(&file, overrides, &mut report);
     let mut engine = engine(&file, path.is_some(), &mut report, &mut warnings);
+    server.page = page::resolve(&file.page, &mut report);
     server.keys = keys::resolve(&file.key, environment, &mut report);
     server.routes = route::resolve(&file.route, &server.default_tenant, &mut report);
     if report.is_clean() {

@@ -8,6 +8,7 @@ use relais_engine::{Engine, EngineError};
 use crate::answer::answers::Answers;
 use crate::answer::base::Base;
 use crate::answer::cors::Cors;
+use crate::answer::pages::Pages;
 use crate::auth::{Auth, CallerMac, Keys, KeysError, Signing};
 use crate::config::ServerConfig;
 use crate::connection::tls::{Certificates, TlsError};
@@ -114,6 +115,7 @@ impl App {
         let answers = Arc::new(Answers {
             engine: engine.clone(),
             base: base.clone(),
+            pages: Pages::new(&config.page),
             signing: auth.signing.clone(),
             metrics: metrics.clone(),
             refusals: refusals.clone(),

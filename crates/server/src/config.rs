@@ -1,6 +1,7 @@
 //! What a server is told at its start. The binary makes it from `relais.toml`, flags and
 //! environment; it is checked there, and trusted here.
 
+mod page;
 mod upstream;
 
 use std::net::{IpAddr, SocketAddr};
@@ -13,6 +14,7 @@ use relais_core::{Grace, Grants, LaneKey, OptionName, QueueName, TenantName, lim
 use crate::auth::is_loopback;
 use crate::connection::tls::TlsFiles;
 
+pub use page::{Color, InvalidColor, InvalidLogo, Logo, Page};
 pub use upstream::{InvalidUpstream, Upstream};
 
 /// What a server is told at its start.
@@ -37,6 +39,8 @@ pub struct ServerConfig {
     /// Origins whose pages may read answers of Relais itself, as browsers
     /// write them; none by default.
     pub cors_origins: Vec<String>,
+    /// Whose pages are shown to people.
+    pub page: Page,
     /// The routes, in the order of the file.
     pub routes: Vec<Route>,
     /// API keys of the configuration. Those added by `relais key add` live in the store.
@@ -80,6 +84,7 @@ impl ServerConfig {
             upstream_host: None,
             api_prefix: String::new(),
             cors_origins: Vec::new(),
+            page: Page::default(),
             routes: Vec::new(),
             keys: Vec::new(),
             default_tenant: "default".parse().expect("a valid name"),

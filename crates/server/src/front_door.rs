@@ -100,9 +100,14 @@ impl FrontDoor {
             Err(refusal) => {
                 let document = self.app.answers.refuse(&refusal, &path);
                 match page {
-                    Some(language) => {
-                        pages::in_place_of(document, pages::refused(refusal.code(), language))
-                    }
+                    Some(language) => pages::in_place_of(
+                        document,
+                        self.app.answers.pages.refused(
+                            self.app.base.as_str(),
+                            refusal.code(),
+                            language,
+                        ),
+                    ),
                     None => document,
                 }
             }

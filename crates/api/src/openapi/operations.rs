@@ -427,6 +427,20 @@ fn service() -> Vec<Operation> {
                 &[],
             )
             .fails(&[&NOT_FOUND, &AMBIGUOUS_PATH]),
+        open(
+            paths::PAGE_FILE,
+            "readPageFile",
+            "The logo of pages",
+            "Another logo has another name.",
+        )
+        .takes(&["pageFile"])
+        .gives_any(
+            "200",
+            "A picture.",
+            json!({"image/*": {"schema": {"type": "string", "format": "binary"}}}),
+            &[],
+        )
+        .fails(&[&NOT_FOUND, &AMBIGUOUS_PATH]),
         open(paths::OPENAPI, "readOpenApi", "This document", "").gives_any(
             "200",
             "OpenAPI 3.1.",

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 pub(super) fn all() -> Value {
-    let mut parameters = of_paths_and_headers();
-    for more in [of_queries(), of_live_answers()] {
+    let mut parameters = of_paths();
+    for more in [of_headers(), of_queries(), of_live_answers()] {
         if let (Value::Object(all), Value::Object(more)) = (&mut parameters, more) {
             all.extend(more);
         }
@@ -12,7 +12,7 @@ pub(super) fn all() -> Value {
     parameters
 }
 
-fn of_paths_and_headers() -> Value {
+fn of_paths() -> Value {
     json!({
         "id": {
             "name": "id", "in": "path", "required": true,
@@ -32,6 +32,17 @@ fn of_paths_and_headers() -> Value {
             "schema": {"type": "string", "pattern": "^[a-z]+(-[a-z]+)*$"},
             "example": "queue-full",
         },
+        "pageFile": {
+            "name": "file", "in": "path", "required": true,
+            "description": "The name by which pages call it.",
+            "schema": {"type": "string", "pattern": "^[0-9a-f]{16}\\.(svg|png|jpg|webp)$"},
+            "example": "0123456789abcdef.svg",
+        },
+    })
+}
+
+fn of_headers() -> Value {
+    json!({
         "idempotencyKey": {
             "name": "Idempotency-Key", "in": "header",
             "description": "The same key with the same request gives the same task, for as long \

@@ -24,6 +24,7 @@ pub(crate) struct File {
     pub(crate) server: Server,
     pub(crate) store: Store,
     pub(crate) limits: Limits,
+    pub(crate) page: Page,
     pub(crate) upstream: BTreeMap<Spanned<String>, Upstream>,
     pub(crate) route: Vec<Spanned<Route>>,
     pub(crate) queue: BTreeMap<Spanned<String>, Queue>,
@@ -66,6 +67,15 @@ pub(crate) struct Tls {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Store {
     pub(crate) url: Given<String>,
+}
+
+/// `[page]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Page {
+    pub(crate) name: Given<String>,
+    pub(crate) color: Given<String>,
+    pub(crate) logo: Given<std::path::PathBuf>,
 }
 
 /// `[limits]`.

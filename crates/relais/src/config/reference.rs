@@ -34,7 +34,7 @@ const fn optional(name: &'static str, without: &'static str, about: &'static str
 }
 
 /// Every table, in the order of the page.
-pub const SECTIONS: &[Section] = &[SERVER, STORE, LIMITS, UPSTREAM, ROUTE, QUEUE, RETRY, KEY];
+pub const SECTIONS: &[Section] = &[SERVER, STORE, LIMITS, PAGE, UPSTREAM, ROUTE, QUEUE, RETRY, KEY];
 
 const SERVER: Section = Section {
     heading: "[server]",
@@ -149,6 +149,31 @@ const LIMITS: Section = Section {
             "Tasks not yet done that one tenant may hold. The default is the most.",
         ),
         key("connections", "18_000", "Connections at once. The default is the most."),
+    ],
+};
+
+const PAGE: Section = Section {
+    heading: "[page]",
+    about: "Whose the pages are that people see while they wait: yours, before your customers. They speak \
+            English and French, by the reader's browser.",
+    keys: &[
+        optional(
+            "name",
+            "pages are nobody's",
+            "What your customers call you: one line of at most 60 characters, above each page and in its title.",
+        ),
+        optional(
+            "color",
+            "a blue",
+            "Your colour as `\"#rrggbb\"`, on buttons and bars. What is written on it is black or white, whichever is read \
+             better; where it would not be seen, it is made darker or lighter.",
+        ),
+        optional(
+            "logo",
+            "the name",
+            "A file in SVG, PNG, JPEG or WebP of at most 64 KiB, shown in place of the name, 40 pixels high. It is read \
+             at the start and at a reload. In the dark it stands on white.",
+        ),
     ],
 };
 

@@ -11,7 +11,6 @@ use relais_engine::{Access, Engine, Estimate, envelope};
 use crate::answer::answers::Answers;
 use crate::answer::links::{self, Viewer};
 use crate::answer::pace;
-use crate::answer::pages::{self, Onward};
 use crate::answer::present;
 use crate::answer::problem::Refusal;
 use crate::auth::{Caller, Right, Scope, Ticket};
@@ -66,10 +65,11 @@ pub(crate) fn accepted_response(
     let accepted = accepted(answers, task, estimate, caller, how)?;
     let mut response = match how.page {
         Some(language) => match envelope::context_of(task)?.sight.access {
-            Access::Ticket => {
-                pages::ticket(&accepted.task, present::has_answer(task), language, &Onward::Stays)
+            Access::Ticket => answers.page_of(&accepted.task, present::has_answer(task), language),
+            access => {
+                let base = answers.base.as_str();
+                answers.pages.asking(base, &accepted.task, &access, language)
             }
-            access => pages::asking(&accepted.task, &access, language),
         },
         None => document(&accepted),
     };

@@ -4,20 +4,24 @@
 use std::sync::Arc;
 
 use axum::response::Response;
-use relais_api::Problem;
-use relais_engine::Engine;
+use relais_api::{Problem, Task};
+use relais_engine::{Engine, document};
 
 use crate::answer::base::Base;
 use crate::answer::cors::Own;
+use crate::answer::pages::{Onward, Pages, View};
 use crate::answer::problem::Refusal;
 use crate::auth::Signing;
 use crate::observe::metrics::Metrics;
 use crate::observe::refusals::Refusals;
+use crate::request::accept::Language;
 
 /// What an answer is made with.
 pub(crate) struct Answers {
     pub(crate) engine: Engine,
     pub(crate) base: Arc<Base>,
+    /// For people.
+    pub(crate) pages: Pages,
     /// Signs the ticket of a 202.
     pub(crate) signing: Arc<Signing>,
     pub(crate) metrics: Arc<Metrics>,
@@ -55,6 +59,15 @@ impl Answers {
     /// request, where it is known.
     pub(crate) fn note(&self, refusal: &Refusal, path: Option<&str>) {
         self.refusals.note(refusal, path, self.engine.elapsed());
+    }
+
+    /// The page of a task as it stands, which leads nowhere by itself.
+    #[must_use]
+    pub(crate) fn page_of(&self, task: &Task, has_answer: bool, language: Language) -> Response {
+        let now = document::time(self.engine.now());
+        let onward = &Onward::Stays;
+        let view = View { task, waiting_for: None, has_answer, onward, now, language };
+        self.pages.ticket(self.base.as_str(), &view)
     }
 
     /// Marks an answer as made by Relais itself, if it matters who made it.

@@ -66,6 +66,10 @@ pub(super) fn check(uri: &Uri, headers: &HeaderMap, any_host: bool) -> Result<()
     if site.is_some_and(|site| site != b"same-origin" && site != b"none") {
         return Err(Refusal::new(&codes::CROSS_SITE));
     }
+    if site.is_some_and(|site| site == b"same-origin") {
+        // A page that tells nobody its address sends its forms with `Origin: null`.
+        return Ok(());
+    }
     for origin in headers.get_all(header::ORIGIN) {
         let authority = origin
             .to_str()
@@ -141,6 +145,14 @@ mod tests {
             (&[("host", "localhost:1"), ("origin", "null")], Some("cross-site")),
             (&[("host", "localhost:1"), ("origin", "http://evil.example")], Some("cross-site")),
             (&[("host", "localhost"), ("sec-fetch-site", "same-origin")], None),
+            (
+                &[("host", "localhost:1"), ("origin", "null"), ("sec-fetch-site", "same-origin")],
+                None,
+            ),
+            (
+                &[("host", "localhost:1"), ("origin", "null"), ("sec-fetch-site", "none")],
+                Some("cross-site"),
+            ),
             (&[("host", "localhost"), ("sec-fetch-site", "none")], None),
             (&[("host", "localhost"), ("sec-fetch-site", "same-site")], Some("cross-site")),
             (&[("host", "localhost"), ("sec-fetch-site", "cross-site")], Some("cross-site")),

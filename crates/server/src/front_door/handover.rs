@@ -19,7 +19,7 @@ use super::mode::Patience;
 use super::way_back::WayBack;
 use crate::answer::accepted::{How, accepted, accepted_response};
 use crate::answer::live::{Live, Reader};
-use crate::answer::pages::{self, Onward};
+use crate::answer::pages;
 use crate::answer::present;
 use crate::answer::problem::Refusal;
 use crate::app::App;
@@ -157,10 +157,7 @@ impl Waiting<'_> {
         match how.page.filter(|_| !present::has_answer(task)) {
             Some(language) => {
                 let document = accepted(answers, task, Estimate::default(), caller, &how)?.task;
-                Ok(pages::in_place_of(
-                    response,
-                    pages::ticket(&document, false, language, &Onward::Stays),
-                ))
+                Ok(pages::in_place_of(response, answers.page_of(&document, false, language)))
             }
             None => Ok(response),
         }

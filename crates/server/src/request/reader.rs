@@ -52,8 +52,7 @@ impl Reader {
                 _ => return Self::Program,
             }
         } else {
-            let is_script = OF_SCRIPTS.iter().any(|name| headers.contains_key(*name));
-            if is_script || !names_html(headers) {
+            if is_script(headers) || !names_html(headers) {
                 return Self::Program;
             }
             true
@@ -94,6 +93,12 @@ pub(crate) fn is_ahead(headers: &HeaderMap) -> bool {
 #[must_use]
 pub(crate) fn is_framed(headers: &HeaderMap) -> bool {
     headers.get(DEST).is_some_and(|dest| OF_FRAMES.iter().any(|frame| dest == frame))
+}
+
+/// Whether the script of a page says that it asks.
+#[must_use]
+pub(crate) fn is_script(headers: &HeaderMap) -> bool {
+    OF_SCRIPTS.iter().any(|name| headers.contains_key(*name))
 }
 
 /// The language of the page that is shown instead of a document for programs; `None` where no person

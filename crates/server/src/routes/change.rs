@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use http::header::ETAG;
-use http::{StatusCode, Uri};
+use http::{Method, StatusCode, Uri};
 use relais_api::bulk::{RetryFrom, RetryRequest};
 use relais_core::{Refused, Reply};
 use relais_engine::{EngineError, Estimate};
@@ -14,12 +14,14 @@ use relais_store::Rejected;
 
 use crate::answer::accepted::{How, accepted, accepted_response};
 use crate::answer::etag::{self, Form};
+use crate::answer::pages;
 use crate::answer::present;
 use crate::answer::problem::Refusal;
 use crate::app::App;
 use crate::auth::{Action, Visitor};
 use crate::request::incoming;
 use crate::request::params::Params;
+use crate::request::reader::page_for;
 use crate::routes::{OneTask, json};
 
 /// `POST /v1/tasks/{id}/cancel`: a task that is over stays as it is, and the answer says how.
@@ -42,6 +44,9 @@ pub(super) async fn cancel(
         Err(error) => return Err(error.into()),
     };
     let document = present::task_of(&app.answers, &task, &seen.viewer, Estimate::default());
+    if page_for(&Method::POST, visitor.headers()).is_some() {
+        return pages::see(&document);
+    }
     let mut response = json(StatusCode::OK, &document)?;
     response.headers_mut().insert(ETAG, etag::tag(task.life.version, Form::Json));
     Ok(response)
@@ -64,11 +69,14 @@ pub(super) async fn retry(
     let how = How { base: visitor.base.clone(), right, ..How::default() };
     let (task, caller) = (&stepped.changed.task, &visitor.caller);
     let estimate = app.engine.estimate_if_known(task).await;
-    if stepped.reply == Reply::Done {
-        // A session's right ends when it did: it is not for its bearer to prolong.
-        return accepted_response(&app.answers, task, estimate, caller, &how);
+    // A session's right ends when it did: it is not for its bearer to prolong.
+    if page_for(&Method::POST, visitor.headers()).is_some() {
+        return pages::see(&accepted(&app.answers, task, estimate, caller, &how)?.task);
     }
-    json(StatusCode::OK, &accepted(&app.answers, task, estimate, caller, &how)?)
+    match stepped.reply {
+        Reply::Done => accepted_response(&app.answers, task, estimate, caller, &how),
+        _ => json(StatusCode::OK, &accepted(&app.answers, task, estimate, caller, &how)?),
+    }
 }
 
 /// `DELETE /v1/tasks/{id}`.

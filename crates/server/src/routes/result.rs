@@ -15,7 +15,7 @@ use relais_engine::Estimate;
 use self::live::{Came, Wish};
 use crate::answer::accepted::{follow_headers, set_pace};
 use crate::answer::links::Viewer;
-use crate::answer::pages::{self, Onward};
+use crate::answer::pages;
 use crate::answer::present;
 use crate::answer::problem::Refusal;
 use crate::answer::replay::result_response;
@@ -91,8 +91,7 @@ async fn not_yet(
     let document = present::task_of(&app.answers, task, viewer, estimate);
     let mut response = json(StatusCode::ACCEPTED, &document)?;
     if let Some(language) = page {
-        response =
-            pages::in_place_of(response, pages::ticket(&document, false, language, &Onward::Stays));
+        response = pages::in_place_of(response, app.answers.page_of(&document, false, language));
     }
     follow_headers(document, response.headers_mut());
     set_pace(&app.engine, task, estimate, response.headers_mut());
@@ -109,7 +108,7 @@ fn in_place_of(
 ) -> Response {
     let Some(language) = page else { return problem };
     let document = present::task_of(&app.answers, task, viewer, Estimate::default());
-    pages::in_place_of(problem, pages::ticket(&document, false, language, &Onward::Stays))
+    pages::in_place_of(problem, app.answers.page_of(&document, false, language))
 }
 
 fn no_content() -> Response {

@@ -87,8 +87,19 @@ pub(super) async fn openapi(State(app): State<Arc<App>>, uri: Uri) -> Result<Res
     Ok(response)
 }
 
+/// `GET /v1/page/{file}`: what pages show beside their text. It is everybody's.
+pub(super) async fn page_file(
+    State(app): State<Arc<App>>,
+    Path(file): Path<String>,
+    uri: Uri,
+) -> Result<Response, Refusal> {
+    Params::of(&uri, &[])?;
+    app.answers.pages.file(&file)
+}
+
 /// `GET /problems/{code}`: what an error means and what to do about it.
 pub(super) async fn problem(
+    State(app): State<Arc<App>>,
     Path(code): Path<String>,
     headers: HeaderMap,
     uri: Uri,
@@ -97,7 +108,7 @@ pub(super) async fn problem(
     let code = Code::find(&code).ok_or_else(|| Refusal::new(&codes::NOT_FOUND))?;
     let mut response = match preferred(&headers, &["text/markdown", "text/html"]) {
         0 => pages::markdown(code.page()),
-        _ => pages::problem(code),
+        _ => app.answers.pages.problem(app.base.as_str(), code),
     };
     let headers = response.headers_mut();
     headers.insert(VARY, HeaderValue::from_static("Accept"));

@@ -9,11 +9,11 @@ use http::header::{CACHE_CONTROL, LOCATION, SET_COOKIE, VARY};
 use http::{HeaderValue, StatusCode, Uri};
 use relais_api::{TaskList, codes};
 use relais_core::{Joined, Purpose, Session, TaskId, limits};
-use relais_engine::{Access, Estimate, envelope};
+use relais_engine::{Access, Estimate, document, envelope};
 
 use super::list::PAGE;
 use crate::answer::links::Viewer;
-use crate::answer::pages;
+use crate::answer::pages::ListView;
 use crate::answer::present;
 use crate::answer::problem::Refusal;
 use crate::app::App;
@@ -73,7 +73,13 @@ pub(super) async fn list(
     }
     let next = next.map(|next| next.to_string());
     let mut response = if is_page {
-        pages::session(&documents, next.as_deref(), language(visitor.headers()))
+        let list = ListView {
+            tasks: &documents,
+            next: next.as_deref(),
+            now: document::time(app.engine.now()),
+            language: language(visitor.headers()),
+        };
+        app.answers.pages.list(app.base.as_str(), &list)
     } else {
         items.page(&TaskList { items: Vec::new(), next })?
     };

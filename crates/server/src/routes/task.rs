@@ -15,7 +15,7 @@ use relais_engine::{Estimate, Obstacle, document};
 use crate::answer::accepted::set_pace;
 use crate::answer::etag::{self, Form};
 use crate::answer::links::Viewer;
-use crate::answer::pages::{self, Onward};
+use crate::answer::pages::View;
 use crate::answer::present;
 use crate::answer::problem::Refusal;
 use crate::app::App;
@@ -23,7 +23,7 @@ use crate::auth::{Action, Visitor};
 use crate::request::accept::{Accepts, language};
 use crate::request::params::Params;
 use crate::request::prefer::Prefer;
-use crate::request::reader::is_led_by_own_page;
+use crate::request::reader::{is_led_by_own_page, is_script};
 use crate::routes::onward::onward;
 use crate::routes::{OneTask, events, json};
 use crate::watch::follower::Follower;
@@ -68,18 +68,13 @@ pub(super) async fn read(
         }
         _ => app.engine.ask(seen.task).await?,
     };
-    let estimate = app.engine.estimate(&task).await?;
     let tag = etag::tag(task.life.version, form);
-    let mut response = if etag::is_known(visitor.headers(), &tag) {
+    let (mut response, estimate) = if etag::is_known(visitor.headers(), &tag) {
         let mut response = Response::default();
         *response.status_mut() = StatusCode::NOT_MODIFIED;
-        response
+        (response, app.engine.estimate(&task).await?)
     } else {
-        let onward = match form {
-            Form::Json => Onward::Stays,
-            Form::Html(_) => onward(&app, &visitor, &task).await?,
-        };
-        whole(&app, &task, &seen.viewer, estimate, form, &onward)?
+        whole(&app, &visitor, &task, &seen.viewer, form).await?
     };
     let joins = match form {
         // Where no session can be begun the page is as good, by its ticket.
@@ -116,21 +111,36 @@ async fn join(app: &App, visitor: &Visitor, id: TaskId) -> Result<Option<HeaderV
     app.auth.join(&visitor.browser, visitor.right_to(id).await?).await
 }
 
-fn whole(
+/// How a task stands, and what is known of when it will be over.
+async fn whole(
     app: &App,
+    visitor: &Visitor,
     task: &Task,
     viewer: &Viewer<'_>,
-    estimate: Estimate,
     form: Form,
-    onward: &Onward,
-) -> Result<Response, Refusal> {
-    let document = present::task_of(&app.answers, task, viewer, estimate);
-    match form {
-        Form::Json => json(StatusCode::OK, &document),
-        Form::Html(language) => {
-            Ok(pages::ticket(&document, present::has_answer(task), language, onward))
-        }
-    }
+) -> Result<(Response, Estimate), Refusal> {
+    let Form::Html(language) = form else {
+        let estimate = app.engine.estimate(task).await?;
+        let document = present::task_of(&app.answers, task, viewer, estimate);
+        return Ok((json(StatusCode::OK, &document)?, estimate));
+    };
+    let why = app.engine.why(task).await?;
+    let waiting_for = why.obstacles.first().map(|obstacle| waiting_for(task, obstacle));
+    let document = present::task_of(&app.answers, task, viewer, why.estimate);
+    let view = View {
+        task: &document,
+        waiting_for: waiting_for.as_ref(),
+        has_answer: present::has_answer(task),
+        now: document::time(app.engine.now()),
+        onward: &onward(app, visitor, task).await?,
+        language,
+    };
+    // The script of a page that is shown already takes over what differs.
+    let page = match is_script(visitor.headers()) {
+        true => app.answers.pages.part(&view),
+        false => app.answers.pages.ticket(app.base.as_str(), &view),
+    };
+    Ok((page, why.estimate))
 }
 
 /// `GET /v1/tasks/{id}/why`.

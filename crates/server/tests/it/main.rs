@@ -38,6 +38,7 @@ mod misplaced;
 mod navigations;
 mod odd_store;
 mod options;
+mod pages;
 mod people;
 mod pitfalls;
 mod queues;

@@ -1,8 +1,10 @@
 //! Relais itself.
 
+use std::sync::Arc;
+
 use http::StatusCode;
 use relais_engine::Config;
-use relais_server::config::ServerConfig;
+use relais_server::config::{Logo, ServerConfig};
 use serde_json::json;
 use tower::ServiceExt as _;
 
@@ -33,7 +35,10 @@ async fn the_description_of_its_calls_is_made_once() {
 
 #[tokio::test]
 async fn its_calls_are_described() {
-    let api = Api::new().await;
+    let mut server = ServerConfig::on_loopback();
+    let logo = Arc::new(Logo::new(b"<svg/>".to_vec()).unwrap());
+    server.page.logo = Some(logo.clone());
+    let api = Api::with(server, Config::default()).await;
     let answer = api.call(get("/v1/openapi.json")).await;
     assert_eq!(answer.json()["openapi"], "3.1.0");
     let document = answer.json();
@@ -42,7 +47,8 @@ async fn its_calls_are_described() {
             let path = path
                 .replace("{id}", "task_00000000000000000000000000")
                 .replace("{queue}", "work")
-                .replace("{code}", "internal");
+                .replace("{code}", "internal")
+                .replace("{file}", logo.file());
             let answer = api.call(call(&method.to_uppercase(), &path)).await;
             assert_ne!(answer.status.as_u16(), 405, "{method} {path}");
             assert_ne!(answer.status.as_u16(), 501, "{method} {path}");

@@ -13,6 +13,11 @@ fn pages_of_listed_origins_read_answers_and_others_do_not() {
 }
 
 #[test]
+fn the_page_of_a_task_is_live_readable_and_small_in_two_browsers() {
+    run("page.mjs");
+}
+
+#[test]
 fn the_interface_is_as_its_description_says() {
     run("schemathesis.py");
 }

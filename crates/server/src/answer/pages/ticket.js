@@ -1,52 +1,156 @@
 "use strict";
+// The page follows its task: when something happens it reads itself again, and takes over the parts that differ. What is said,
+// and when, is decided where the page is made.
 (() => {
-  const at = (id) => document.getElementById(id);
-  const task = at("task").dataset;
-  // Every kind of event, and the status after it.
-  const statuses = Object.fromEntries(task.kinds.split(" ").map((kind) => kind.split("=")));
+  const main = document.getElementById("task");
   const language = document.documentElement.lang;
-  const clock = (text) => new Date(text).toLocaleString(language, { dateStyle: "medium", timeStyle: "medium" });
-  const told = (time, text) => { time.dateTime = text; time.textContent = clock(text); };
-  const estimate = (position, eta) => {
-    const parts = [];
-    if (position) parts.push(task.place.replace("%", position));
-    if (eta) parts.push(task.expected.replace("%", clock(eta)));
-    at("estimate").textContent = parts.join(" ");
-  };
-  for (const time of document.querySelectorAll("time")) told(time, time.dateTime);
-  // Where a form was handed in, loading the page again would hand it in again: this is its own address.
-  if (location.pathname + location.search !== task.self) history.replaceState(null, "", task.self);
-  // The answer is shown at the address that was asked for, once.
-  if (task.next) location.replace(task.next + location.hash);
-  if (task.terminal === "true") return;
-  estimate(task.position, task.eta);
-  if (!window.EventSource) return;
-  const follow = new EventSource(task.events);
-  const show = (type, message) => {
-    const event = JSON.parse(message.data);
-    const status = statuses[type];
-    at("heading").textContent = document.title = task[status];
-    told(at("updated"), event.at);
-    if (status !== "queued") estimate();
-    if (type === "progressed") {
-      if (typeof event.data.percent === "number") at("progress").value = event.data.percent;
-      if (event.data.message) at("message").textContent = event.data.message;
-    }
-    if (["succeeded", "failed", "canceled"].includes(type)) {
-      follow.close();
-      // The page of a task that is over says how it ended, and leads to its answer.
-      location.reload();
+  const at = (id) => document.getElementById(id);
+  const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+  // How far the reader's clock is behind ours, ms.
+  let behind = 0;
+  // The parts as they were made: times are told anew meanwhile.
+  const made = {};
+
+  const spans = new Intl.RelativeTimeFormat(language);
+  const units = [["minute", 60, 60], ["hour", 3600, 24], ["day", 86400, Infinity]];
+  const relative = (seconds, isAhead) => {
+    if (isAhead ? seconds <= 0 : seconds >= -9) return isAhead ? main.dataset.anyMoment : main.dataset.justNow;
+    const size = Math.abs(seconds), sign = Math.sign(seconds);
+    const near = isAhead ? Math.ceil(size / 10) * 10 : size;
+    if (near < 60) return spans.format(sign * near, "second");
+    for (const [unit, length, most] of units) {
+      const count = Math.max(1, Math.round(size / length));
+      if (count < most) return spans.format(sign * count, unit);
     }
   };
-  for (const type of Object.keys(statuses)) {
-    follow.addEventListener(type, (message) => show(type, message));
-  }
-  follow.addEventListener("relais.estimate", (message) => {
-    const known = JSON.parse(message.data);
-    estimate(known.position, known.eta && known.eta.p50);
+  const clock = new Intl.DateTimeFormat(language, { dateStyle: "long", timeStyle: "short" });
+  const tell = () => {
+    for (const time of main.querySelectorAll("time")) {
+      const moment = Date.parse(time.dateTime);
+      const text = time.dataset.as === "clock" ? clock.format(moment)
+        : relative(Math.floor((moment - Date.now() - behind) / 1000), time.dataset.as === "ahead");
+      if (time.textContent !== text) time.textContent = text;
+    }
+  };
+
+  // Takes over what differs of a page that was made later. What the reader has opened stays open, and the focus in place.
+  const take = (fresh) => {
+    behind = Date.parse(fresh.dataset.now) - Date.now();
+    for (const part of fresh.children) {
+      const old = at(part.id);
+      if (!part.id || !old || made[part.id] === part.outerHTML) continue;
+      const hadFocus = old.contains(document.activeElement);
+      made[part.id] = part.outerHTML;
+      if (fresh === main) continue;
+      old.className = part.className;
+      old.hidden = part.hidden;
+      old.replaceChildren(...part.childNodes);
+      if (hadFocus && !old.contains(document.activeElement)) (old.querySelector("a, button, summary") || at("asked")).focus();
+    }
+    if (fresh !== main) Object.assign(main.dataset, fresh.dataset);
+    document.title = main.dataset.title;
+    tell();
+  };
+
+  const isOver = () => main.dataset.terminal === "true";
+  let readAt = 0, reading;
+  const read = async () => {
+    readAt = Date.now();
+    const answer = await fetch(main.dataset.self, { headers: { accept: "text/html", "x-requested-with": "relais" }, cache: "no-store" });
+    // Whoever may not read it any more is told why.
+    if (answer.status >= 400 && answer.status < 500 && answer.status !== 429) return location.reload();
+    if (!answer.ok) throw new Error("not now");
+    take(new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("task"));
+    // Loaded anew, it is told where the answer is.
+    if (isOver() && main.dataset.goesOn === "true") location.reload();
+  };
+  // At most once a second, however much happens.
+  const readSoon = () => {
+    reading ??= pause(readAt + 1000 - Date.now()).then(read).catch(() => {}).finally(() => { reading = undefined; });
+    return reading;
+  };
+
+  const heard = (type, data) => {
+    if (type !== "progressed") return readSoon();
+    // Progress comes often, and all that is told of it is here.
+    const told = data.data || {};
+    const share = told.percent ?? (told.total ? 100 * told.done / told.total : undefined);
+    if (share === undefined) at("bar").firstChild.removeAttribute("value");
+    else {
+      const percent = Math.floor(Math.min(100, Math.max(0, share)));
+      at("bar").firstChild.value = percent;
+      at("share").textContent = (percent / 100).toLocaleString(language, { style: "percent" });
+      document.title = `${at("share").textContent} · ${at("asked").textContent}`;
+    }
+    at("told").textContent = told.message || "";
+    delete made.bar;
+  };
+
+  // Read with `fetch`, as an EventSource stays closed for ever after any answer but 200, and hears only of kinds that it knows.
+  let last = main.dataset.version, retry = 3000;
+  const stream = async () => {
+    const headers = { accept: "text/event-stream", "last-event-id": last };
+    const answer = await fetch(main.dataset.events, { headers, cache: "no-store" });
+    if (answer.status !== 200) throw new Error("not now");
+    let rest = "", type = "", data = "";
+    const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      at("lost").hidden = true;
+      const lines = (rest + value).split("\n");
+      rest = lines.pop();
+      for (const line of lines) {
+        const [, name, text] = /^(\w*):? ?(.*)$/.exec(line.replace(/\r$/, "")) || [];
+        if (name === "event") type = text;
+        else if (name === "data") data = text;
+        else if (name === "id") last = text;
+        else if (name === "retry") retry = Number(text);
+        else if (name === "" && text === "" && line[0] !== ":") {
+          if (type && type !== "relais.busy") heard(type, JSON.parse(data || "{}"));
+          type = data = "";
+        }
+      }
+    }
+  };
+  const follow = async () => {
+    for (let failed = 0; !isOver(); await pause(retry)) {
+      try {
+        await stream();
+        failed = 0;
+      } catch {
+        failed += 1;
+        at("lost").hidden = failed < 2;
+      }
+      // The log may be over, or the right to follow it: the page says so.
+      await readSoon();
+    }
+  };
+
+  // A form is sent from here: with the page's origin, which the browser leaves out where no address may be told.
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (form.dataset.plain !== undefined) return;
+    event.preventDefault();
+    form.querySelector("button").disabled = true;
+    if (form.dataset.removes !== undefined) {
+      fetch(form.action, { method: "DELETE" }).finally(() => location.reload());
+      return;
+    }
+    fetch(form.action, { method: "POST", headers: { accept: "application/json" } }).then(async (answer) => {
+      if (!answer.ok) throw new Error("refused");
+      const { pathname, search } = new URL((await answer.json()).links.self);
+      location.replace(pathname + search);
+    }).catch(() => form.submit());
   });
-  // Closed for good: whoever may not follow may still look.
-  follow.onerror = () => {
-    if (follow.readyState === 2) setTimeout(() => location.reload(), 10000);
-  };
+
+  // Where a form was handed in, loading the page again would hand it in again: this is its own address.
+  const { self, next } = main.dataset;
+  if (self && location.pathname + location.search !== self) history.replaceState(null, "", self);
+  // The answer is shown at the address that was asked for, once.
+  if (next) location.replace(next + location.hash);
+  for (const form of document.querySelectorAll("form[data-removes]")) form.hidden = false;
+  take(main);
+  setInterval(tell, 1000);
+  if (!isOver()) follow();
 })();

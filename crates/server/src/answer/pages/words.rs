@@ -1,110 +1,166 @@
-//! What the page of a task says, in the languages that it speaks.
+//! What pages say, in the languages that they speak. Decides nothing: which sentence is said is the
+//! page's.
+
+mod english;
+mod french;
 
 use relais_api::Status;
+use relais_api::why::Reason;
 
 use crate::request::accept::Language;
 
-/// The words of one language. In `place` and `expected` a `%` stands for the value.
+/// The words of one language. In a sentence a `%` stands for the value.
 pub(super) struct Words {
     pub(super) code: &'static str,
-    queued: &'static str,
-    running: &'static str,
-    waiting: &'static str,
-    succeeded: &'static str,
-    failed: &'static str,
-    canceled: &'static str,
-    pub(super) place: &'static str,
+    /// The months, for dates.
+    pub(super) months: [&'static str; 12],
+    /// Between a date and a time of day.
+    pub(super) date_time: &'static str,
+    /// What stands between a figure and its percent sign.
+    pub(super) percent_space: &'static str,
+    pub(super) ago: Counted,
+    pub(super) ahead: Counted,
+    pub(super) just_now: &'static str,
+    pub(super) any_moment: &'static str,
+
+    /// What was asked, where no path tells it…
+    pub(super) your_request: &'static str,
+    /// …and where one does: read, changed, taken away, handed in.
+    pub(super) read: &'static str,
+    pub(super) changed: &'static str,
+    pub(super) removed: &'static str,
+    pub(super) handed_in: &'static str,
+
+    pub(super) states: States,
+    pub(super) leads: Leads,
+    pub(super) reasons: Reasons,
+    pub(super) progress: &'static str,
     pub(super) expected: &'static str,
-    pub(super) see: &'static str,
-    pub(super) next: &'static str,
+    pub(super) next_in_line: &'static str,
+    pub(super) place: &'static str,
+    pub(super) tried: &'static str,
+    pub(super) something_failed: &'static str,
+
+    pub(super) open: &'static str,
+    pub(super) see_answer: &'static str,
+    pub(super) retry: &'static str,
+    pub(super) cancel: &'static str,
+    pub(super) cancel_means: &'static str,
+    pub(super) cancel_now: &'static str,
+    pub(super) leave: &'static str,
     pub(super) help: &'static str,
+    pub(super) lost: &'static str,
+
+    pub(super) details: &'static str,
+    pub(super) asked: &'static str,
+    pub(super) since: &'static str,
+    pub(super) latest: &'static str,
+    pub(super) attempts: &'static str,
+    pub(super) kept_until: &'static str,
+    pub(super) number: &'static str,
+
+    /// The list of what this browser follows.
+    pub(super) list: List,
+
     pub(super) refused: &'static str,
     pub(super) again: &'static str,
     pub(super) in_vain: &'static str,
-    pub(super) details: &'static str,
-    pub(super) number: &'static str,
-    pub(super) accepted: &'static str,
-    pub(super) latest: &'static str,
-    pub(super) address: &'static str,
-    pub(super) come_back: &'static str,
+}
+
+/// How a span is said, by its unit: seconds, minutes, hours, days, and one of each but of seconds.
+pub(super) struct Counted {
+    pub(super) seconds: &'static str,
+    pub(super) minute: &'static str,
+    pub(super) minutes: &'static str,
+    pub(super) hour: &'static str,
+    pub(super) hours: &'static str,
+    pub(super) day: &'static str,
+    pub(super) days: &'static str,
+}
+
+/// How a task stands, in a word or two.
+pub(super) struct States {
+    pub(super) queued: &'static str,
+    /// It waits for a moment: its own, or that of its next attempt.
+    pub(super) scheduled: &'static str,
+    pub(super) backoff: &'static str,
+    pub(super) running: &'static str,
+    pub(super) waiting: &'static str,
+    pub(super) succeeded: &'static str,
+    pub(super) failed: &'static str,
+    pub(super) canceled: &'static str,
+}
+
+/// The same as a sentence, where nothing better is known.
+pub(super) struct Leads {
+    pub(super) queued: &'static str,
+    pub(super) running: &'static str,
+    pub(super) waiting: &'static str,
+    pub(super) succeeded: &'static str,
+    pub(super) failed: &'static str,
+    pub(super) canceled: &'static str,
+}
+
+/// What is said of several tasks.
+pub(super) struct List {
+    pub(super) title: &'static str,
+    pub(super) about: &'static str,
+    pub(super) none: &'static str,
+    pub(super) remove: &'static str,
+    /// For those who do not see what the button stands beside.
+    pub(super) remove_this: &'static str,
+    pub(super) older: &'static str,
+}
+
+/// Why a task waits.
+pub(super) struct Reasons {
+    pub(super) scheduled: &'static str,
+    pub(super) backoff: &'static str,
+    pub(super) position: &'static str,
+    pub(super) room: &'static str,
+    pub(super) paused: &'static str,
+    pub(super) origin_paused: &'static str,
+    pub(super) nobody: &'static str,
 }
 
 impl Words {
     /// The words of a language.
     pub(super) fn of(language: Language) -> &'static Self {
         match language {
-            Language::English => &ENGLISH,
-            Language::French => &FRENCH,
+            Language::English => &english::WORDS,
+            Language::French => &french::WORDS,
         }
     }
 
-    /// How a task stands, as a sentence.
-    pub(super) fn heading(&self, status: &Status) -> &'static str {
-        let found = self.headings().into_iter().find(|(word, _)| *word == status.as_str());
-        // A status of a newer server is work that is not over.
-        found.map_or(self.running, |(_, heading)| heading)
+    /// How a task stands that says nothing better of itself.
+    pub(super) const fn lead(&self, status: Status) -> &'static str {
+        match status {
+            Status::Queued => self.leads.queued,
+            Status::Running => self.leads.running,
+            Status::Waiting => self.leads.waiting,
+            Status::Succeeded => self.leads.succeeded,
+            Status::Failed => self.leads.failed,
+            Status::Canceled => self.leads.canceled,
+        }
     }
 
-    /// The same for each status.
-    pub(super) fn headings(&self) -> [(&'static str, &'static str); 6] {
-        [
-            ("queued", self.queued),
-            ("running", self.running),
-            ("waiting", self.waiting),
-            ("succeeded", self.succeeded),
-            ("failed", self.failed),
-            ("canceled", self.canceled),
-        ]
+    /// Why a task waits. A `%` in it is the moment until which it does.
+    pub(super) const fn reason(&self, reason: Reason) -> &'static str {
+        match reason {
+            Reason::Scheduled => self.reasons.scheduled,
+            Reason::Backoff => self.reasons.backoff,
+            Reason::Position => self.reasons.position,
+            Reason::Concurrency
+            | Reason::Lane
+            | Reason::Rate
+            | Reason::OriginConcurrency
+            | Reason::OriginRate
+            | Reason::QueueNotDefined => self.reasons.room,
+            Reason::Paused => self.reasons.paused,
+            Reason::OriginPaused => self.reasons.origin_paused,
+            Reason::NoWorker => self.reasons.nobody,
+            Reason::Running => self.leads.running,
+            Reason::OutsideSystem => self.leads.waiting,
+        }
     }
 }
-
-static ENGLISH: Words = Words {
-    code: "en",
-    queued: "Your request is waiting for its turn",
-    running: "Your request is being worked on",
-    waiting: "Your request is waiting for another service",
-    succeeded: "Your request is done",
-    failed: "Your request could not be done",
-    canceled: "Your request was stopped",
-    place: "Number % in the line.",
-    expected: "Expected at about %.",
-    see: "See the answer",
-    next: "You may leave this page open: it says so as soon as the answer is there. You may also close it, \
-           and come back later. Your request goes on meanwhile; do not send it again.",
-    help: "If you ask for help, name the number of the request: it is among the details.",
-    refused: "Your request could not be answered",
-    again: "Go back and try again in a moment.",
-    in_vain: "Sending it again as it is will not help. If you ask for help, tell what stands below.",
-    details: "Details",
-    number: "Number of the request",
-    accepted: "Accepted",
-    latest: "Latest news",
-    address: "To come back",
-    come_back: "Keep this link",
-};
-
-static FRENCH: Words = Words {
-    code: "fr",
-    queued: "Votre demande attend son tour",
-    running: "Votre demande est en cours de traitement",
-    waiting: "Votre demande attend un autre service",
-    succeeded: "Votre demande est traitée",
-    failed: "Votre demande n’a pas pu être traitée",
-    canceled: "Votre demande a été arrêtée",
-    place: "Numéro % dans la file.",
-    expected: "Prévue vers %.",
-    see: "Voir la réponse",
-    next: "Vous pouvez laisser cette page ouverte : elle le dira dès que la réponse sera là. Vous pouvez \
-           aussi la fermer et revenir plus tard. Votre demande suit son cours ; ne l’envoyez pas une \
-           seconde fois.",
-    help: "Si vous demandez de l’aide, donnez le numéro de la demande : il est parmi les détails.",
-    refused: "Votre demande n’a pas reçu de réponse",
-    again: "Revenez en arrière et réessayez dans un instant.",
-    in_vain: "L’envoyer encore telle quelle n’y changera rien. Si vous demandez de l’aide, donnez ce qui suit.",
-    details: "Détails",
-    number: "Numéro de la demande",
-    accepted: "Acceptée",
-    latest: "Dernières nouvelles",
-    address: "Pour revenir",
-    come_back: "Gardez ce lien",
-};

@@ -1,0 +1,69 @@
+//! The list of the tasks that a browser follows: what was asked, how it stands, since when.
+
+use relais_api::{Task, Time, paths};
+
+use super::html::Html;
+use super::ticket::View;
+use super::words::Words;
+use super::{Onward, path_of};
+use crate::request::accept::Language;
+
+/// A part of the list, newest first.
+pub(crate) struct ListView<'a> {
+    pub(crate) tasks: &'a [Task],
+    /// Behind which task the rest begins, if there is one.
+    pub(crate) next: Option<&'a str>,
+    pub(crate) now: Time,
+    pub(crate) language: Language,
+}
+
+impl ListView<'_> {
+    pub(super) fn words(&self) -> &'static Words {
+        Words::of(self.language)
+    }
+
+    /// What is inside of the page. `base` is where Relais' own paths are.
+    pub(super) fn main(&self, base: &str) -> Html {
+        let words = &self.words().list;
+        let mut main = Html::default();
+        main.markup("<main id=\"task\" data-now=\"").text(&self.now.to_string());
+        main.markup("\" data-terminal=\"true\" data-just-now=\"").text(self.words().just_now);
+        main.markup("\" data-any-moment=\"").text(self.words().any_moment);
+        main.markup("\" data-title=\"").text(words.title).markup("\">\n<h1>").text(words.title);
+        main.markup("</h1>\n<p id=\"advice\">");
+        main.text(if self.tasks.is_empty() { words.none } else { words.about }).markup("</p>\n");
+        if !self.tasks.is_empty() {
+            main.markup("<ul class=\"tasks\">\n");
+            self.tasks.iter().for_each(|task| self.item(&mut main, base, task));
+            main.markup("</ul>\n");
+        }
+        main.given(self.next, |html, next| {
+            html.markup("<p><a href=\"?after=").text(next).markup("\">");
+            html.text(words.older).markup("</a></p>\n");
+        });
+        main.markup("</main>\n");
+        main
+    }
+
+    fn item(&self, main: &mut Html, base: &str, task: &Task) {
+        let words = &self.words().list;
+        let (now, language) = (self.now, self.language);
+        let onward = &Onward::Stays;
+        let view = View { task, waiting_for: None, has_answer: false, onward, now, language };
+        let asked = view.asked();
+        main.markup("<li><div><a href=\"").text(path_of(&task.links.this)).markup("\">");
+        main.text(&asked).markup("</a><p><span class=\"state ").text(view.tone()).markup("\">");
+        main.text(view.state_word()).markup("</span> · ");
+        view.relative(main, task.created_at, false);
+        // A browser has no form that deletes: this one is sent by the script.
+        main.markup("</p></div><form hidden data-removes method=\"post\" action=\"");
+        let path = paths::SESSION_TASK.replace("{id}", &task.id);
+        main.text(path_of(base).trim_end_matches('/'))
+            .text(&path)
+            .markup("\"><button aria-label=\"");
+        main.sentence(words.remove_this, |html| {
+            html.text(&asked);
+        });
+        main.markup("\">").text(words.remove).markup("</button></form></li>\n");
+    }
+}

@@ -1,0 +1,337 @@
+//! The page of a task: what was asked, how it stands, what to do next.
+//!
+//! Each part has an id and is always there, if only hidden: the script reads the page again when
+//! something happened, and takes over the parts that differ. So the words, and what is decided by
+//! them, are here alone.
+
+use relais_api::codes::Code;
+use relais_api::why::WaitingFor;
+use relais_api::{Progress, Status, Task, Time};
+
+use super::html::Html;
+use super::words::Words;
+use super::{Onward, asked, moment, path_of};
+use crate::request::accept::Language;
+
+/// How often a browser without scripts looks again, seconds.
+const REFRESH_S: u32 = 5;
+
+/// A task, to be shown to somebody.
+pub(crate) struct View<'a> {
+    pub(crate) task: &'a Task,
+    /// What it waits for, the most decisive of it, where that was asked.
+    pub(crate) waiting_for: Option<&'a WaitingFor>,
+    /// Whether there is an answer to be read as the result.
+    pub(crate) has_answer: bool,
+    pub(crate) onward: &'a Onward,
+    pub(crate) now: Time,
+    pub(crate) language: Language,
+}
+
+/// What is inside of the page, and the title of its window.
+pub(super) struct Ticket {
+    pub(super) title: String,
+    pub(super) main: Html,
+    /// For browsers without scripts: the page loads itself again, from its own address and not the
+    /// form that made it.
+    pub(super) refresh: Html,
+}
+
+impl View<'_> {
+    pub(super) fn ticket(&self) -> Ticket {
+        let title = self.window_title();
+        let mut main = Html::default();
+        main.markup("<main id=\"task\" data-self=\"").text(path_of(&self.task.links.this));
+        main.markup("\" data-next=\"").text(self.next().unwrap_or_default());
+        let goes_on = matches!(self.onward, Onward::WhenOver);
+        main.markup("\" data-goes-on=\"").text(if goes_on { "true" } else { "false" });
+        main.markup("\" data-events=\"").text(path_of(&self.task.links.events));
+        main.markup("\" data-version=\"").text(&self.task.version.to_string());
+        main.markup("\" data-terminal=\"").text(if self.task.terminal { "true" } else { "false" });
+        main.markup("\" data-now=\"").text(&self.now.to_string());
+        main.markup("\" data-just-now=\"").text(self.words().just_now);
+        main.markup("\" data-any-moment=\"").text(self.words().any_moment);
+        main.markup("\" data-title=\"").text(&title).markup("\">\n");
+        self.state(&mut main);
+        self.lead(&mut main);
+        self.progress(&mut main);
+        self.outlook(&mut main);
+        self.trouble(&mut main);
+        self.actions(&mut main);
+        self.advice(&mut main);
+        self.details(&mut main);
+        main.markup("</main>\n");
+        Ticket { title, main, refresh: self.refresh() }
+    }
+
+    pub(super) fn words(&self) -> &'static Words {
+        Words::of(self.language)
+    }
+
+    /// What happens first, because a tab shows no more: "40% · Request for /exports/june.csv".
+    fn window_title(&self) -> String {
+        let asked = self.asked();
+        let how = self.share().map_or_else(
+            || self.state_word().to_owned(),
+            |share| format!("{share}{}%", self.words().percent_space),
+        );
+        format!("{how} · {asked}")
+    }
+
+    /// The share done, where it runs and that is known.
+    fn share(&self) -> Option<u32> {
+        let progress = self.task.progress.as_ref().filter(|_| !self.task.terminal)?;
+        share_of(progress)
+    }
+
+    fn is_scheduled(&self) -> bool {
+        self.task.run_at.is_some_and(|run_at| run_at > self.now)
+    }
+
+    pub(super) fn state_word(&self) -> &'static str {
+        let states = &self.words().states;
+        match self.task.status {
+            Status::Queued if self.is_scheduled() && self.task.last_failure.is_some() => {
+                states.backoff
+            }
+            Status::Queued if self.is_scheduled() => states.scheduled,
+            Status::Queued => states.queued,
+            Status::Running => states.running,
+            Status::Waiting => states.waiting,
+            Status::Succeeded => states.succeeded,
+            Status::Failed => states.failed,
+            Status::Canceled => states.canceled,
+        }
+    }
+
+    /// How the state is marked, beside its word.
+    pub(super) const fn tone(&self) -> &'static str {
+        match self.task.status {
+            Status::Succeeded => "good",
+            Status::Failed => "bad",
+            Status::Canceled => "off",
+            Status::Running | Status::Waiting => "busy",
+            Status::Queued => "idle",
+        }
+    }
+
+    /// What was asked.
+    pub(super) fn asked(&self) -> String {
+        asked::title(self.task, self.words())
+    }
+
+    fn state(&self, main: &mut Html) {
+        main.markup("<p id=\"state\" role=\"status\" class=\"state ")
+            .text(self.tone())
+            .markup("\">");
+        main.text(self.state_word()).markup("</p>\n<h1 id=\"asked\" tabindex=\"-1\">");
+        main.text(&self.asked()).markup("</h1>\n");
+    }
+
+    /// How it stands in a sentence: what it says of itself, else why it waits.
+    fn lead(&self, main: &mut Html) {
+        main.markup("<p id=\"lead\">");
+        match (self.said(), self.waiting_for) {
+            (Some(said), _) => {
+                main.text(said);
+            }
+            (None, Some(waiting_for)) => {
+                let sentence = self.words().reason(waiting_for.reason);
+                let until = waiting_for.until.unwrap_or(self.now);
+                main.sentence(sentence, |html| self.relative(html, until, true));
+            }
+            (None, None) => {
+                main.text(self.words().lead(self.task.status));
+            }
+        }
+        main.markup("</p>\n");
+    }
+
+    /// The outcome in the reader's language, else in English, else in whatever there is.
+    fn said(&self) -> Option<&str> {
+        let message = &self.task.message.as_ref()?.0;
+        let said = message.get(self.words().code).or_else(|| message.get("en"));
+        said.or_else(|| message.values().next()).map(String::as_str)
+    }
+
+    fn progress(&self, main: &mut Html) {
+        // A bar that moves says that something is done: not of what waits for its moment.
+        let is_shown = !self.task.terminal && !self.is_scheduled();
+        main.markup("<div id=\"bar\"").markup(hidden(!is_shown)).markup("><progress max=\"100\"");
+        let share = self.share();
+        main.given(share, |html, share| {
+            html.markup(" value=\"").text(&share.to_string()).markup("\"");
+        });
+        main.markup(" aria-label=\"").text(self.words().progress).markup("\"></progress>");
+        main.markup("<p class=\"figures\"><span id=\"told\">");
+        let progress = self.task.progress.as_ref().filter(|_| is_shown);
+        main.given(progress.and_then(|progress| progress.message.as_deref()), |html, told| {
+            html.text(told);
+        });
+        main.markup("</span><span id=\"share\">");
+        main.given(share, |html, share| {
+            html.text(&share.to_string()).text(self.words().percent_space).text("%");
+        });
+        main.markup("</span></p></div>\n");
+    }
+
+    /// Its place and when it is probably done.
+    fn outlook(&self, main: &mut Html) {
+        let words = self.words();
+        let position = self.task.position.filter(|_| !self.is_scheduled());
+        let eta = self.task.eta.filter(|_| !self.task.terminal);
+        let is_shown = position.is_some() || eta.is_some();
+        main.markup("<p id=\"outlook\"").markup(hidden(!is_shown)).markup(">");
+        main.given(position, |html, position| match position {
+            1 => {
+                html.text(words.next_in_line).markup(" ");
+            }
+            position => {
+                html.sentence(words.place, |html| {
+                    html.markup("<strong>").text(&position.to_string()).markup("</strong>");
+                });
+                html.markup(" ");
+            }
+        });
+        main.given(eta, |html, eta| {
+            html.sentence(words.expected, |html| self.relative(html, eta.p50, true));
+        });
+        main.markup("</p>\n");
+    }
+
+    /// What went wrong before, while it is tried again.
+    fn trouble(&self, main: &mut Html) {
+        let last = self.task.last_failure.as_ref().filter(|_| !self.task.terminal);
+        main.markup("<p id=\"trouble\"").markup(hidden(last.is_none())).markup(">");
+        main.given(last, |html, last| {
+            let message = Code::find(&last.problem.code).and_then(Code::message);
+            let said = message.as_ref().and_then(|message| message.0.get(self.words().code));
+            let said = said.map_or(self.words().something_failed, String::as_str);
+            html.sentence(self.words().tried, |html| {
+                html.text(said);
+            });
+        });
+        main.markup("</p>\n");
+    }
+
+    /// The one thing to do next, and what else may be done.
+    fn actions(&self, main: &mut Html) {
+        let (words, links) = (self.words(), &self.task.links);
+        let retry = links.retry.as_deref().filter(|_| self.task.terminal);
+        let retry = retry.filter(|_| self.task.status != Status::Succeeded);
+        let cancel = links.cancel.as_deref().filter(|_| !self.task.terminal);
+        let is_shown = self.has_answer || retry.is_some() || cancel.is_some();
+        main.markup("<div id=\"actions\"").markup(hidden(!is_shown)).markup(">");
+        main.given(retry, |html, retry| {
+            html.markup("<form method=\"post\" action=\"").text(path_of(retry));
+            html.markup("\"><button class=\"main\">").text(words.retry).markup("</button></form>");
+        });
+        if self.has_answer {
+            let (class, text) = match self.task.status {
+                Status::Succeeded => ("main", words.open),
+                _ => ("quiet", words.see_answer),
+            };
+            main.markup("<a id=\"result\" class=\"").text(class).markup("\" href=\"");
+            main.text(path_of(&links.result)).markup("\">").text(text).markup("</a>");
+        }
+        main.given(cancel, |html, cancel| {
+            html.markup("<details class=\"ask\"><summary>").text(words.cancel);
+            html.markup("</summary><p>").text(words.cancel_means);
+            html.markup("</p><form method=\"post\" action=\"").text(path_of(cancel));
+            html.markup("\"><button>").text(words.cancel_now);
+            html.markup("</button></form></details>");
+        });
+        main.markup("</div>\n");
+    }
+
+    fn advice(&self, main: &mut Html) {
+        let words = self.words();
+        let is_lost = matches!(self.task.status, Status::Failed | Status::Canceled);
+        let advice = match self.task.terminal {
+            false => Some(words.leave),
+            true if is_lost => Some(words.help),
+            true => None,
+        };
+        main.markup("<p id=\"advice\"").markup(hidden(advice.is_none())).markup(">");
+        main.text(advice.unwrap_or_default()).markup("</p>\n");
+        main.markup("<p id=\"lost\" role=\"status\" hidden>").text(words.lost).markup("</p>\n");
+    }
+
+    fn details(&self, main: &mut Html) {
+        let (words, task) = (self.words(), self.task);
+        main.markup("<details id=\"details\"><summary>").text(words.details);
+        main.markup("</summary><dl>");
+        main.given(task.request.as_ref(), |html, line| {
+            row(html, words.asked, |html| {
+                html.text(&line.method).markup(" ").text(&asked::readable(&line.path));
+            });
+        });
+        row(main, words.since, |html| self.clock(html, task.created_at));
+        row(main, words.latest, |html| self.clock(html, task.updated_at));
+        if task.attempt > 0 {
+            row(main, words.attempts, |html| {
+                html.text(&task.attempt.to_string());
+            });
+        }
+        main.given(task.expires_at, |html, until| {
+            row(html, words.kept_until, |html| self.clock(html, until));
+        });
+        main.markup("</dl></details>\n<p id=\"number\">").text(words.number).markup(" <code>");
+        main.text(&task.id).markup("</code></p>\n");
+    }
+
+    pub(super) fn relative(&self, html: &mut Html, at: Time, is_to_come: bool) {
+        html.markup("<time data-as=\"").text(if is_to_come { "ahead" } else { "ago" });
+        html.markup("\" datetime=\"").text(&at.to_string()).markup("\">");
+        html.text(&moment::relative(self.words(), self.now, at, is_to_come)).markup("</time>");
+    }
+
+    fn clock(&self, html: &mut Html, at: Time) {
+        self.relative(html, at, at > self.now);
+        html.markup(" · <time data-as=\"clock\" datetime=\"").text(&at.to_string()).markup("\">");
+        html.text(&moment::clock(self.words(), at)).markup("</time>");
+    }
+
+    /// Where it leads at once.
+    fn next(&self) -> Option<&str> {
+        match self.onward {
+            Onward::Now(there) => Some(there),
+            Onward::Stays | Onward::WhenOver => None,
+        }
+    }
+
+    fn refresh(&self) -> Html {
+        let mut html = Html::default();
+        let own = path_of(&self.task.links.this);
+        let refresh = match self.next() {
+            Some(there) => Some((0, there)),
+            None if self.task.terminal => None,
+            None => Some((REFRESH_S, own)),
+        };
+        html.given(refresh, |html, (seconds, to)| {
+            html.markup("<noscript><meta http-equiv=\"refresh\" content=\"");
+            html.text(&seconds.to_string()).markup("; url=");
+            html.text(to).markup("\"></noscript>\n");
+        });
+        html
+    }
+}
+
+fn row(html: &mut Html, name: &str, value: impl FnOnce(&mut Html)) {
+    html.markup("<dt>").text(name).markup("</dt><dd>");
+    value(html);
+    html.markup("</dd>");
+}
+
+const fn hidden(is_hidden: bool) -> &'static str {
+    if is_hidden { " hidden" } else { "" }
+}
+
+/// From 0 to 100: as it is told, else of what there is in all.
+fn share_of(progress: &Progress) -> Option<u32> {
+    let percent = progress.percent.or_else(|| {
+        let total = progress.total.filter(|total| *total > 0)?;
+        Some(progress.done? as f64 * 100.0 / total as f64)
+    })?;
+    Some(percent.clamp(0.0, 100.0) as u32)
+}

@@ -1,0 +1,182 @@
+// The page of a task as its reader sees it, in two browsers: every state in both languages and themes is accessible (axe-core),
+// follows the task without being loaded again, and serves whoever has no scripts. With SHOTS=FOLDER it takes the pictures of
+// docs/guide instead.
+import fs from 'node:fs';
+import path from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { eachBrowser } from './browsers.mjs';
+import { check, relais, require, verdict } from './peer.mjs';
+
+const HOSTILE = '<img src=x onerror=alert(1)>"\'</title></script>';
+const config = `[page]
+name = "Maison Verte"
+color = "#0b6e4f"
+
+[[route]]
+path = "/{*rest}"
+run = "workers"
+mode = "async"
+queue = "exports"
+ticket = ["read", "cancel", "retry"]
+
+[queue.exports]
+lease = "12h"
+retry = { max_attempts = 5, initial = "10m", max = "10m" }
+`;
+const server = await relais({ config });
+const { base } = server;
+
+async function call(method, target, body) {
+  const headers = body ? { 'content-type': 'application/json' } : {};
+  const answer = await fetch(target.startsWith('http') ? target : base + target, { method, headers, body: body && JSON.stringify(body) });
+  if (!answer.ok) throw new Error(`${method} ${target}: ${answer.status} ${await answer.text()}`);
+  const document = await answer.json();
+  for (const item of document.items ?? []) if (item.status >= 300) throw new Error(`${target}: ${JSON.stringify(item)}`);
+  return document;
+}
+
+const submit = (target, method = 'GET') => call(method, target);
+const lease = async () => (await call('POST', '/v1/queues/exports/leases', { max: 1, worker: 'w' })).leases[0];
+const told = async (token, progress) => call('POST', '/v1/leases/heartbeat', { items: [{ token, progress }] });
+const settle = async (token, outcome) => call('POST', '/v1/leases/settle', { items: [{ token, ...outcome }] });
+// Submits what a worker has at once.
+const taken = async (target) => {
+  const task = await submit(target);
+  return { task, token: (await lease()).token };
+};
+
+// One task for each way to stand; nothing changes any more once they are made.
+async function states() {
+  const made = {};
+  const one = async (name, target, then) => {
+    const { task, token } = await taken(target);
+    await then(token);
+    made[name] = task;
+  };
+  await one('running', '/exports/catalogue.pdf', async () => {});
+  await one('progress', '/exports/june.csv', (token) => told(token, { percent: 42, message: 'order 12,340 of 29,400' }));
+  await one('retrying', '/exports/stock.csv', (token) => settle(token, { outcome: 'fail', problem: { code: 'upstream-timeout' }, retryable: true }));
+  await one('succeeded', '/exports/may.csv', (token) => settle(token, { outcome: 'succeed', result: 'a,b' }));
+  await one('failed', '/exports/april.csv', (token) => settle(token, {
+    outcome: 'fail', retryable: false, message: { en: 'The supplier did not send the prices of April.', fr: 'Le fournisseur n’a pas envoyé les prix d’avril.' },
+  }));
+  await one('hostile', `/${encodeURIComponent(HOSTILE)}`, (token) => told(token, { message: HOSTILE }));
+  made.canceled = await submit('/exports/march.csv');
+  await call('POST', made.canceled.links.cancel);
+  await submit('/exports/first.csv');
+  made.queued = await submit('/exports/august.csv');
+  return made;
+}
+
+async function axe(page) {
+  await page.run(fs.readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8'));
+  return page.run(async () => (await globalThis.axe.run()).violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(' ')}`));
+}
+
+const made = await states();
+for (const task of Object.values(made)) {
+  const page = await (await fetch(task.links.self, { headers: { accept: 'text/html' } })).arrayBuffer();
+  check(gzipSync(page).length <= 30_000, `at most 30 kB: ${gzipSync(page).length}`);
+}
+
+if (process.env.SHOTS) {
+  for (const language of ['en', 'fr']) {
+    for (const [device, width] of [['phone', 390], ['desk', 1280]]) {
+      for (const dark of [false, true]) {
+        await eachBrowser(async (page) => {
+          for (const [name, task] of Object.entries(made)) {
+            await page.go(task.links.self);
+            await page.shot(path.join(process.env.SHOTS, `page-${name}-${language}-${device}${dark ? '-dark' : ''}.png`));
+          }
+        }, { only: 'chromium', language, width, height: device === 'phone' ? 760 : 720, dark });
+      }
+    }
+  }
+  process.exit(0);
+}
+
+for (const language of ['en', 'fr']) {
+  for (const dark of [false, true]) {
+    await eachBrowser(async (page, browser) => {
+      for (const [name, task] of Object.entries(made)) {
+        await page.go(task.links.self);
+        await page.until(() => document.querySelector('details') !== null);
+        await page.run(() => document.querySelectorAll('details').forEach((part) => { part.open = true; }));
+        const found = await axe(page);
+        check(found.length === 0, `no violation: ${name}, ${language}, dark ${dark}, ${browser.name}: ${found.join('\n')}`);
+        check((await page.run(() => document.documentElement.lang)) === language, `it speaks ${language}`);
+      }
+    }, { language, dark, width: 390 });
+  }
+}
+
+await eachBrowser(async (page, browser) => {
+  const holds = (is, what) => check(is, `${what} (${browser.name})`);
+  // What somebody named is text, and nothing else.
+  await page.go(made.hostile.links.self);
+  holds((await page.text('h1')).includes(HOSTILE), 'a hostile path is text');
+  holds((await page.run(() => document.images.length)) === 0, 'and no element');
+
+  // Followed from its queue to its end, by one load.
+  await submit('/exports/before.csv');
+  await submit('/exports/before.csv');
+  const task = await submit('/exports/july.csv');
+  await page.go(task.links.self);
+  await page.run(() => { document.isOld = true; });
+  holds((await page.title()).startsWith('In line · Request for /exports/july.csv'), `the title says what was asked: ${await page.title()}`);
+  holds((await page.text('#outlook')).includes(`Number ${(await call('GET', task.links.self)).position} in line`), await page.text('#outlook'));
+  while ((await call('GET', task.links.self)).position > 1) await lease();
+  const { token } = await lease();
+  await page.until(() => document.getElementById('state').textContent === 'In progress');
+  await told(token, { percent: 10, message: 'line 1' });
+  await page.until(() => document.querySelector('progress').value === 10);
+  await server.restart();
+  await told(token, { percent: 55, message: 'line 2' });
+  await page.untilSaid('line 2');
+  holds((await page.title()).startsWith('55% · '), `the window tells the share: ${await page.title()}`);
+  holds((await page.text('#share')) === '55%', 'and so does the page');
+  await page.click('#details summary');
+  await settle(token, { outcome: 'fail', problem: { code: 'upstream-timeout' }, retryable: true });
+  await page.untilSaid('It is tried again in ');
+  holds((await page.text('#trouble')).startsWith('The last try did not work out'), 'it says what went wrong');
+  holds(await page.run(() => document.getElementById('details').open), 'what was opened stays open');
+  const stamps = await page.run(() => [...document.querySelectorAll('time')].map((time) => time.textContent));
+  holds(stamps.length > 2 && stamps.every((text) => !/UTC|T\d|Z/.test(text)), `times are those of the reader: ${stamps}`);
+  await page.click('.ask summary');
+  holds(await page.run(() => document.isOld), 'all of it by one load');
+  await page.click('.ask button');
+  await page.until(() => document.getElementById('state').textContent === 'Canceled');
+  await page.click('button.main');
+  await page.until(() => document.getElementById('state').textContent === 'In line');
+  await page.run(() => { document.isOld = true; });
+  await settle((await lease()).token, { outcome: 'succeed', result: 'a,b', message: { en: 'It has 3 lines.' } });
+  await page.untilSaid('It has 3 lines.');
+  holds((await page.title()).startsWith('Done · '), await page.title());
+  holds(await page.run(() => document.isOld), 'and to its end without a load');
+  await page.click('#result');
+  await page.untilSaid('a,b');
+});
+
+await eachBrowser(async (page, browser) => {
+  const holds = (is, what) => check(is, `${what} (${browser.name}, without scripts)`);
+  const task = await submit('/exports/september.csv');
+  await page.go(task.links.self);
+  holds((await page.text('#state')) === 'In line', 'it says how it stands');
+  await page.click('.ask summary');
+  await page.click('.ask button');
+  await page.untilSaid('Canceled');
+  holds(page.url().includes(new URL(task.links.self).pathname), `it leads back to the page: ${page.url()}`);
+  await page.click('button.main');
+  await page.untilSaid('In line');
+  const { token } = await lease();
+  // It loads itself again.
+  await page.untilSaid('In progress');
+  holds(/\d \w+ \d{4} at \d\d:\d\d UTC/.test(await page.run(() => document.getElementById('details').textContent)), 'times are readable');
+  await settle(token, { outcome: 'succeed', result: 'a,b' });
+  await page.untilSaid('Done');
+  await page.click('#result');
+  await page.untilSaid('a,b');
+}, { javascript: false });
+
+await server.stop();
+verdict();
