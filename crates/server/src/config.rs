@@ -235,8 +235,11 @@ pub struct Route {
 pub struct DoubleSubmit {
     /// How long after the first, at most [`limits::DOUBLE_SUBMIT_MAX`].
     pub window: Duration,
-    /// The field, drawn anew for each page, by which two requests without credentials are known to
-    /// come from one page; `None` joins none of those.
+    /// The cookie of the service that says who somebody is. Others (a language, a consent) are alike in
+    /// many browsers: by them alone nobody is known.
+    pub cookie: Option<String>,
+    /// The field, drawn anew for each page, by which two requests of nobody known are known to come
+    /// from one page; `None` joins none of those.
     pub field: Option<String>,
 }
 

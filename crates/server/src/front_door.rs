@@ -260,7 +260,8 @@ impl FrontDoor {
         let (task, place) = match submitted {
             Submitted::New(task, place) => (task, place),
             Submitted::Attached { task, same } => {
-                return Box::pin(attach(&waiting, task, same)).await;
+                let way_back = |task: &Task| WayBack::to(task, route, &submitter, method);
+                return Box::pin(attach(&waiting, task, same, way_back)).await;
             }
         };
         let Some(ears) = ears else {
@@ -298,21 +299,34 @@ async fn attach(
     waiting: &Waiting<'_>,
     task: Option<Task>,
     same: bool,
+    way_back: impl FnOnce(&Task) -> WayBack,
 ) -> Result<Response, Refusal> {
     let submitter = waiting.submitter;
     let is_stranger = submitter.repeat.is_by_stranger();
+    let is_shown = same && !is_stranger;
     let task = match task {
-        Some(task) if same && !is_stranger => Some(waiting.until_over(task).await?),
+        Some(task) if is_shown => Some(waiting.until_over(task).await?),
         task => task,
     };
-    if let Some(task) = task.as_ref().filter(|_| same && !is_stranger)
-        && let Some(response) = waiting.again(task).await?
-    {
-        return Ok(response);
-    }
-    let how = How { is_stranger, ..waiting.how() };
+    let shown = task.as_ref().filter(|_| is_shown);
+    let again = match shown {
+        Some(task) => waiting.again(task).await?,
+        None => None,
+    };
     let (answers, caller) = (&waiting.app.answers, &submitter.caller);
-    let mut response = attached_response(answers, task.as_ref(), same, caller, how).await?;
-    vary_by_prefer(response.headers_mut());
+    let is_over = |task: &&Task| task.life.status().is_terminal();
+    let mut response = match again {
+        Some(response) => response,
+        None => {
+            let how = How { is_stranger, ..waiting.how() };
+            let mut response = attached_response(answers, task.as_ref(), same, caller, how).await?;
+            vary_by_prefer(response.headers_mut());
+            response
+        }
+    };
+    // A 202 says it already.
+    if let Some(task) = shown.filter(is_over) {
+        way_back(task).tell(answers, submitter.base.as_deref(), response.headers_mut());
+    }
     Ok(response)
 }

@@ -115,8 +115,13 @@ impl Scribe<'_> {
             (_, Some(end)) => Kept::Until(Timestamp::from_ms(end)),
         };
         drop(rows);
-        let exists = self.exists(id)?;
-        Ok(kept.holds(now, exists).then_some(Committed::Attached { id, same, exists }))
+        let row = self.find(id)?;
+        let holds = kept.holds(now, row.as_ref().map(|row| &row.task));
+        let exists = row.is_some();
+        if let Some(row) = row {
+            self.recent.keep(row);
+        }
+        Ok(holds.then_some(Committed::Attached { id, same, exists }))
     }
 
     fn has_no_room(&mut self, accept: &Accept) -> Result<Option<Rejected>, Fault> {

@@ -114,17 +114,18 @@ pub struct Idempotency {
 pub enum Kept {
     /// As long as its task, and at least until then.
     WithItsTask { at_least: Timestamp },
-    /// Until then, whatever has become of its task.
+    /// Until then, whatever has become of its task; but not when everybody had left that: whoever comes
+    /// again is one who wants it.
     Until(Timestamp),
 }
 
 impl Kept {
-    /// Whether it still holds at `now`.
+    /// Whether it still holds at `now`, by its task as it is then, if it is still there.
     #[must_use]
-    pub fn holds(self, now: Timestamp, task_exists: bool) -> bool {
+    pub fn holds(self, now: Timestamp, task: Option<&Task>) -> bool {
         match self {
-            Self::WithItsTask { at_least } => task_exists || now < at_least,
-            Self::Until(end) => now < end,
+            Self::WithItsTask { at_least } => task.is_some() || now < at_least,
+            Self::Until(end) => now < end && !task.is_some_and(|task| task.life.was_abandoned()),
         }
     }
 }

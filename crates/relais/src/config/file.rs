@@ -129,6 +129,7 @@ pub(crate) struct Route {
     pub(crate) abandon: Given<Abandon>,
     pub(crate) keepalive: Given<Span>,
     pub(crate) double_submit: Given<Span>,
+    pub(crate) double_submit_cookie: Given<String>,
     pub(crate) double_submit_field: Given<String>,
     pub(crate) allow: Option<Vec<Spanned<String>>>,
     pub(crate) report: Given<bool>,

@@ -270,13 +270,20 @@ const ROUTE: Section = Section {
             "off",
             "How long after a request the same one, without `Idempotency-Key`, is taken for a second click \
              and joined to its task: at most `\"1h\"`; `\"10s\"` is usual. The same is: method, address, body \
-             (whatever the boundary of a form with files) and credentials (`Authorization`, cookies, API key).",
+             (whatever the boundary of a form with files), `Accept`, `Content-Encoding` and credentials (API \
+             key, `Authorization`, and the cookies beside one of these two or beside `double_submit_cookie`).",
+        ),
+        optional(
+            "double_submit_cookie",
+            "nobody is known by a cookie",
+            "The cookie of the service that says who somebody is, such as `\"session\"`: whoever sends it is \
+             known by all cookies. Without it two strangers with the same `consent=yes` would be one.",
         ),
         optional(
             "double_submit_field",
-            "requests without credentials are not joined",
+            "who is not known is not joined",
             "The field of a form, or parameter, that the service draws anew for each page it shows, such as \
-             `\"csrf_token\"`: by it, and by their address, two requests without credentials are the same.",
+             `\"csrf_token\"`: by it, their address and their cookies, two requests of nobody known are the same.",
         ),
         key(
             "allow",

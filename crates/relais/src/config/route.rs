@@ -219,17 +219,34 @@ fn waits(given: &file::Route, report: &mut Report<'_>) -> (Duration, Duration) {
 }
 
 fn double_submit(given: &file::Route, mode: Mode, report: &mut Report<'_>) -> Option<DoubleSubmit> {
-    let field = given.double_submit_field.as_ref().and_then(|name| {
-        let plain = |byte: u8| byte.is_ascii_graphic() && !b"\"&=;%+".contains(&byte);
+    let names = [
+        (
+            "[[route]] double_submit_cookie",
+            &given.double_submit_cookie,
+            b"\"(),/:;<=>?@[\\]{}".as_slice(),
+            "a cookie",
+        ),
+        (
+            "[[route]] double_submit_field",
+            &given.double_submit_field,
+            b"\"&=;%+",
+            "a field of a form",
+        ),
+    ];
+    let [cookie, field] = names.map(|(key, given, no, whose)| {
+        let name = given.as_ref()?;
+        let plain = |byte: u8| byte.is_ascii_graphic() && !no.contains(&byte);
         let is_name = !name.get_ref().is_empty() && name.get_ref().bytes().all(plain);
-        let what = || format!("{:?} is no name of a field of a form", name.get_ref());
+        let what = || format!("{:?} is no name of {whose}", name.get_ref());
         let judged = if is_name { Ok(name.get_ref().clone()) } else { Err(what()) };
-        report.take(name.span(), "[[route]] double_submit_field", judged)
+        report.take(name.span(), key, judged)
     });
     let Some(text) = &given.double_submit else {
-        if let Some(name) = &given.double_submit_field {
-            let what = "does nothing without double_submit: say for how long, such as \"10s\"";
-            report.at(name.span(), "[[route]] double_submit_field", what);
+        for (key, given, ..) in names {
+            if let Some(name) = given {
+                let what = "does nothing without double_submit: say for how long, such as \"10s\"";
+                report.at(name.span(), key, what);
+            }
         }
         return None;
     };
@@ -242,7 +259,7 @@ fn double_submit(given: &file::Route, mode: Mode, report: &mut Report<'_>) -> Op
         let what = "does nothing with mode = \"sync\", which makes no tasks";
         report.at(text.span(), "[[route]] double_submit", what);
     }
-    Some(DoubleSubmit { window, field })
+    Some(DoubleSubmit { window, cookie, field })
 }
 
 fn lane(text: &str, path: &str) -> Result<LaneSource, String> {

@@ -60,6 +60,7 @@ access = "ticket"
 ticket = ["read", "cancel", "retry"]
 abandon = "continue"
 double_submit = "10s"
+double_submit_cookie = "session"
 double_submit_field = "csrf_token"
 allow = ["delay", "deadline", "label"]
 report = false

@@ -83,10 +83,16 @@ impl Jar {
             Self::Secure => SECURE,
             Self::Plain => PLAIN,
         };
-        let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
-        let mut cookies = lines.flat_map(|line| line.split(';'));
-        cookies.find_map(|cookie| cookie.trim().strip_prefix(own)?.strip_prefix('='))
+        value_of(headers, own)
     }
+}
+
+/// The value of the first cookie of a request with this name.
+#[must_use]
+pub(crate) fn value_of<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
+    let mut cookies = lines.flat_map(|line| line.split(';'));
+    cookies.find_map(|cookie| cookie.trim().strip_prefix(name)?.strip_prefix('='))
 }
 
 /// A `Cookie` without those of Relais; `None` when nothing is left.

@@ -45,6 +45,12 @@ impl CallerMac {
         self.of_fields(headers, &[header::AUTHORIZATION.as_str(), header::COOKIE.as_str()])
     }
 
+    /// The HMAC of the fields by which one request has several answers, or its body several meanings.
+    #[must_use]
+    pub(crate) fn of_forms(&self, headers: &HeaderMap) -> Option<[u8; 32]> {
+        self.of_fields(headers, &[header::ACCEPT.as_str(), header::CONTENT_ENCODING.as_str()])
+    }
+
     /// The HMAC of a request that may come twice.
     #[must_use]
     pub(crate) fn of_submit(&self, parts: &[&[u8]]) -> [u8; 32] {

@@ -4,12 +4,14 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use http::header::AUTHORIZATION;
 use http::request;
 use relais_core::TenantName;
 use relais_engine::{Access, Claim};
 
 use super::form::{Form, query_has, without_boundary};
 use crate::answer::problem::Refusal;
+use crate::auth::cookie;
 use crate::auth::idempotency::{self, Keyed};
 use crate::auth::{Auth, Caller, CallerMac};
 use crate::config::Route;
@@ -38,15 +40,18 @@ pub(super) struct Double {
     /// How long after the first it may come.
     window: Duration,
     sender: Sender,
+    /// The HMAC of the fields by which it has another answer or another meaning.
+    forms: Option<[u8; 32]>,
 }
 
 /// Who sends it.
 enum Sender {
     Known([u8; 32]),
     /// Nobody whom we know: it must come from where the first did, with a field that others cannot
-    /// know.
+    /// know, and with the same cookies.
     Stranger {
         address: IpAddr,
+        cookies: Option<[u8; 32]>,
         field: String,
         is_in_query: bool,
     },
@@ -91,17 +96,27 @@ impl Repeat {
             return Ok(Self::ByKey(Key { text, caller: known, is_trusted }));
         }
         let Some(rule) = &route.double_submit else { return Ok(Self::Never) };
+        // Cookies are sent by whoever has been here before: that two send the same ones says nothing,
+        // unless the one that says who they are is among them. Nothing else here is hard to guess.
+        let says_who =
+            |name: &String| cookie::value_of(headers, name).is_some_and(|v| !v.is_empty());
+        let is_known = caller.has_key()
+            || mac.is_some()
+            || headers.contains_key(AUTHORIZATION)
+            || rule.cookie.as_ref().is_some_and(says_who);
         let sender = match (known(), &rule.field) {
-            (Some(known), _) => Sender::Known(known),
-            (None, Some(field)) => Sender::Stranger {
+            (Some(known), _) if is_known => Sender::Known(known),
+            (cookies, Some(field)) => Sender::Stranger {
                 address: source.client,
+                cookies,
                 field: field.clone(),
                 is_in_query: query_has(parts.uri.query().unwrap_or_default(), field),
             },
             // Two people who send the same are two.
-            (None, None) => return Ok(Self::Never),
+            (_, None) => return Ok(Self::Never),
         };
-        Ok(Self::AsItIs(Double { window: rule.window, sender }))
+        let forms = auth.mac.of_forms(headers);
+        Ok(Self::AsItIs(Double { window: rule.window, sender, forms }))
     }
 
     /// The key that was given.
@@ -145,6 +160,7 @@ impl Repeat {
                     &sender,
                     method.as_bytes(),
                     target.as_bytes(),
+                    double.forms.as_ref().map_or(&[], |forms| &forms[..]),
                     &without_boundary(content_type),
                     &body_sha256,
                 ]);
@@ -168,11 +184,15 @@ impl Double {
     fn sender(&self, body_has_field: bool) -> Option<Vec<u8>> {
         match &self.sender {
             Sender::Known(mac) => Some(mac.to_vec()),
-            // Shorter than a known one by far.
-            Sender::Stranger { address, is_in_query, .. } => {
-                (*is_in_query || body_has_field).then(|| match address {
-                    IpAddr::V4(address) => address.octets().to_vec(),
-                    IpAddr::V6(address) => address.octets().to_vec(),
+            // Of another length than a known one, whichever of these it is made of.
+            Sender::Stranger { address, cookies, is_in_query, .. } => {
+                (*is_in_query || body_has_field).then(|| {
+                    let mut sender = match address {
+                        IpAddr::V4(address) => address.octets().to_vec(),
+                        IpAddr::V6(address) => address.octets().to_vec(),
+                    };
+                    sender.extend(cookies.iter().flatten());
+                    sender
                 })
             }
         }

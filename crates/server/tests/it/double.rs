@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use relais_core::TaskId;
+use relais_core::{Grace, Status, TaskId};
 use relais_server::config::{DoubleSubmit, Mode};
 use relais_store::MemoryStore;
 
-use crate::house::{House, Plan, Reply};
+use crate::house::{House, Plan, Reply, UpstreamCall};
 
 const WINDOW: Duration = Duration::from_secs(10);
 const ALICE: &str = "cookie: login=alice\r\n";
@@ -18,7 +18,8 @@ const FORM: &str = "content-type: application/x-www-form-urlencoded\r\n";
 async fn plan(field: Option<&str>) -> Plan {
     let mut plan = Plan::with(Mode::Async).await;
     let field = field.map(str::to_owned);
-    plan.route().double_submit = Some(DoubleSubmit { window: WINDOW, field });
+    let cookie = Some("login".to_owned());
+    plan.route().double_submit = Some(DoubleSubmit { window: WINDOW, cookie, field });
     plan
 }
 
@@ -71,6 +72,11 @@ async fn another_person_body_address_or_method_is_another_task() {
         send(&house, "POST /orders", &format!("content-type: text/x\r\n{ALICE}"), "a=1")
             .await
             .task(),
+        // The same as CSV and as PDF, and another body in the same bytes.
+        form(&house, &format!("{ALICE}accept: text/csv\r\n"), "a=1").await,
+        form(&house, &format!("{ALICE}accept: application/pdf\r\n"), "a=1").await,
+        form(&house, &format!("{ALICE}content-encoding: x\r\n"), "a=1").await,
+        form(&house, &format!("{ALICE}content-encoding: y\r\n"), "a=1").await,
     ];
     for (at, other) in others.iter().enumerate() {
         assert_ne!(*other, first, "{at}");
@@ -125,6 +131,62 @@ async fn whoever_sends_no_credentials_is_joined_by_the_field_of_the_page_alone()
     assert_eq!(upload().await, upload().await);
     // Who is known needs no such field.
     assert_eq!(form(&house, ALICE, "a=1").await, form(&house, ALICE, "a=1").await);
+}
+
+/// Any cookie was a credential: the second of two people whose browsers had been told `consent=yes`
+/// was handed the answer of the first.
+#[tokio::test]
+async fn a_cookie_that_says_nothing_of_who_sends_it_joins_nobody() {
+    const CONSENT: &str = "cookie: consent=yes; lang=fr\r\n";
+    for name in [Some("login"), None] {
+        let mut plan = plan(None).await;
+        let cookie = name.map(str::to_owned);
+        plan.route().double_submit = Some(DoubleSubmit { window: WINDOW, cookie, field: None });
+        let house = plan.build().await;
+        for fields in
+            [CONSENT, "cookie: login=\r\n", "cookie: xlogin=alice\r\n", "x-auth-token: a\r\n"]
+        {
+            let (first, second) = (form(&house, fields, "").await, form(&house, fields, "").await);
+            assert_ne!(first, second, "{name:?} {fields}");
+        }
+        let is_known = form(&house, ALICE, "").await == form(&house, ALICE, "").await;
+        assert_eq!(is_known, name.is_some());
+        let basic = "authorization: Basic YTpi\r\n";
+        assert_eq!(form(&house, basic, "").await, form(&house, basic, "").await);
+    }
+    // By the field of the page two are one, if their cookies are as well.
+    let house = plan(Some("csrf_token")).await.build().await;
+    let first = form(&house, CONSENT, "csrf_token=x").await;
+    assert_eq!(form(&house, CONSENT, "csrf_token=x").await, first);
+    assert_ne!(form(&house, "cookie: consent=no\r\n", "csrf_token=x").await, first);
+    assert_ne!(form(&house, CONSENT, "").await, form(&house, CONSENT, "").await);
+}
+
+fn called_for(call: &UpstreamCall) -> TaskId {
+    call.field("relais-task").unwrap().parse().unwrap()
+}
+
+/// The second click makes the browser drop the connection of the first: whoever was joined to what
+/// had been canceled by that could hand in nothing until the window was over.
+#[tokio::test]
+async fn a_click_that_was_canceled_because_its_client_had_left_takes_no_other_with_it() {
+    let mut plan = plan(None).await;
+    plan.route().mode = Mode::Auto;
+    plan.route().abandon = Some(Grace::ZERO);
+    let house = plan.build().await;
+    let click =
+        format!("POST /orders HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n{FORM}{ALICE}\r\na=1");
+    let client = house.send(&click).await;
+    let left = house.upstream.next().await;
+    let first = called_for(&left);
+    drop(client);
+    assert_eq!(house.over(first).await.life.status(), Status::Canceled);
+    let mut client = house.send(&click).await;
+    let mut call = house.upstream.next().await;
+    assert_ne!(called_for(&call), first);
+    call.answer("200 OK", "", "ordered").await;
+    let reply = client.reply().await;
+    assert_eq!((reply.text(), reply.all("idempotent-replayed")), ("ordered", vec![]));
 }
 
 #[tokio::test]

@@ -338,8 +338,11 @@ async fn a_navigation_its_page_and_its_return_may_meet_three_nodes_and_a_restart
 #[tokio::test]
 async fn a_person_who_clicks_twice_is_shown_what_the_first_click_would_show() {
     let mut plan = plan().await;
-    plan.route().double_submit =
-        Some(DoubleSubmit { window: Duration::from_secs(10), field: None });
+    plan.route().double_submit = Some(DoubleSubmit {
+        window: Duration::from_secs(10),
+        cookie: Some("login".to_owned()),
+        field: None,
+    });
     let house = plan.build().await;
     let fields = "content-type: text/html\r\n";
     let (mut browser, led_to) = done(&house, "GET /report", "200 OK", fields, "<form>").await;

@@ -110,6 +110,21 @@ async fn who_finds_the_task_otherwise_is_given_no_ticket() {
     }
 }
 
+/// The page that the second click shows could not come back.
+#[tokio::test]
+async fn a_repeat_that_gets_the_answer_is_told_the_way_back_as_the_first_was() {
+    let house = House::with(Mode::Auto).await;
+    let keyed = |method| request(method, "idempotency-key: 0123456789012345678901\r\n");
+    for method in ["POST", "GET"] {
+        let first = answered(&house, &keyed(method), "200 OK", "").await;
+        let again = house.call(&keyed(method)).await;
+        assert_eq!(again.field("idempotent-replayed"), "true");
+        assert_eq!(again.field("relais-task"), first.field("relais-task"));
+        // What is told once more, no cache keeps.
+        assert!(has_ticket(&house, &again), "{again:?}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_passed_on_without_a_task_leads_nowhere() {
     let house = House::with(Mode::Sync).await;

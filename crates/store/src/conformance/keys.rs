@@ -97,6 +97,28 @@ pub async fn a_key_is_kept_as_long_as_its_task(world: World) {
     world.accept(task().created_at(50_003).key(1, 1, 60_000)).await;
 }
 
+/// Whoever was left alone with a click that came to nothing clicks again. One that was called off by
+/// hand stays what the click has become; and a key that somebody chose names its task for good.
+pub async fn a_key_that_ends_by_itself_does_not_hold_for_a_task_that_was_abandoned(world: World) {
+    let left = task().grace(0).attended_by(1);
+    let id = world.accept(left.clone().key_until(1, 100)).await;
+    let again = world.try_accept(left.clone().created_at(1).key_until(1, 101)).await;
+    assert_eq!(attached(&again), (id, true, true));
+    world.step(id, Command::Leave { node: 1 }, 2).await;
+    let next = world.accept(left.clone().created_at(3).key_until(1, 103)).await;
+    assert_ne!(next, id);
+    let again = world.try_accept(left.clone().created_at(4).key_until(1, 104)).await;
+    assert_eq!(attached(&again), (next, true, true));
+    world.step(next, Command::Cancel, 5).await;
+    let again = world.try_accept(left.clone().created_at(6).key_until(1, 106)).await;
+    assert_eq!(attached(&again), (next, true, true), "by hand");
+
+    let chosen = world.accept(left.clone().key(2, 2, 100)).await;
+    world.step(chosen, Command::Leave { node: 1 }, 7).await;
+    let again = world.try_accept(left.created_at(8).key(2, 2, 100)).await;
+    assert_eq!(attached(&again), (chosen, true, true));
+}
+
 /// A key that ends by itself holds from its first accept, although it is attached to, and not longer
 /// than it says, although its task goes on.
 pub async fn a_key_that_ends_by_itself_does_not_wait_for_its_task(world: World) {

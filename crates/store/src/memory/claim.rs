@@ -182,7 +182,10 @@ impl Inner {
 
     pub(super) fn due(&mut self, query: DueQuery) -> Due {
         let tasks = &self.tasks;
-        self.keys.retain(|_, key| key.kept.holds(query.now, tasks.contains_key(&key.task)));
+        self.keys.retain(|_, key| {
+            let task = tasks.get(&key.task).map(|row| &row.task);
+            key.kept.holds(query.now, task)
+        });
 
         self.sessions.retain(|_, kept| kept.session.ends_at() > query.now);
 

@@ -53,8 +53,9 @@ impl Inner {
         if let Some(claim) = &accept.idempotency
             && let Some(key) = self.keys.get(&claim.scope)
         {
-            let exists = self.tasks.contains_key(&key.task);
-            if key.kept.holds(now, exists) {
+            let task = self.tasks.get(&key.task).map(|row| &row.task);
+            if key.kept.holds(now, task) {
+                let exists = task.is_some();
                 let same = key.fingerprint == claim.fingerprint;
                 return Ok(Committed::Attached { id: key.task, same, exists });
             }

@@ -40,11 +40,13 @@ fn every_form_of_a_route_is_understood() {
     assert_eq!(of("").double_submit, None);
     let double = |field: Option<&str>| {
         let (window, field) = (Duration::from_secs(10), field.map(str::to_owned));
-        Some(DoubleSubmit { window, field })
+        Some(DoubleSubmit { window, cookie: None, field })
     };
     assert_eq!(of("double_submit = \"10s\"").double_submit, double(None));
     let both = of("double_submit = \"10s\"\ndouble_submit_field = \"csrf_token\"").double_submit;
     assert_eq!(both, double(Some("csrf_token")));
+    let cookie = of("double_submit = \"10s\"\ndouble_submit_cookie = \"sid\"").double_submit;
+    assert_eq!(cookie.unwrap().cookie.as_deref(), Some("sid"));
     let workers = read("[[route]]\npath = \"/w\"\nrun = \"workers\"\nmode = \"async\"\n").unwrap();
     assert_eq!(workers.server.routes[0].run, Run::Workers);
 }
@@ -91,6 +93,8 @@ fn what_a_route_cannot_be_is_refused() {
         ("double_submit = \"1s\"\nmode = \"sync\"", "which makes no tasks"),
         ("double_submit_field = \"csrf\"", "does nothing without double_submit"),
         ("double_submit = \"1s\"\ndouble_submit_field = \"a b\"", "no name of a field"),
+        ("double_submit_cookie = \"sid\"", "does nothing without double_submit"),
+        ("double_submit = \"1s\"\ndouble_submit_cookie = \"a=b\"", "no name of a cookie"),
         ("tenant = \"\"", "1 to 64 bytes"),
         ("cors = \"relais\"", "needs [server] cors_origins"),
         ("cors = \"both\"", "unknown variant"),
