@@ -27,6 +27,8 @@ pub const TASK_TICKETS: &str = "/v1/tasks/{id}/tickets";
 pub const SESSION: &str = "/v1/session";
 /// One task of it.
 pub const SESSION_TASK: &str = "/v1/session/{id}";
+/// Takes one task out of it, for forms, which know no DELETE.
+pub const SESSION_FORGET: &str = "/v1/session/{id}/forget";
 /// Events of many tasks.
 pub const EVENTS: &str = "/v1/events";
 /// The queues of a tenant.

@@ -169,6 +169,7 @@ fn tasks() -> Router<Arc<App>> {
             paths::SESSION_TASK,
             resource(post(session::join).delete(session::forget), "POST, DELETE, OPTIONS"),
         )
+        .route(paths::SESSION_FORGET, resource(post(session::forget_by_form), ACT))
         .route(paths::EVENTS, resource(get(events::of_many), READ))
 }
 

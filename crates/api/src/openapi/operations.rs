@@ -281,6 +281,17 @@ fn sessions() -> Vec<Operation> {
         forgets(paths::SESSION_TASK, "forgetTask", "Forget one task of this browser")
             .takes(&["id"])
             .fails(&[&TASK_NOT_FOUND]),
+        Operation::new("post", paths::SESSION_FORGET, "forgetTaskByForm")
+            .says(
+                "The same for a form, which knows no DELETE",
+                "From a page of the same origin only. A form that likes text/html is sent on to the \
+                 list.",
+            )
+            .access(Access::Session)
+            .takes(&["id"])
+            .gives_any("204", "It is forgotten.", Value::Null, &[])
+            .gives_any("303", "The same, for a form.", Value::Null, &[])
+            .fails(&[&TASK_NOT_FOUND]),
     ]
 }
 

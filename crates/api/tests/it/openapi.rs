@@ -143,6 +143,7 @@ fn every_call_of_the_contract_is_there() {
         "delete /v1/session",
         "post /v1/session/{id}",
         "delete /v1/session/{id}",
+        "post /v1/session/{id}/forget",
         "post /v1/tasks/cancel",
         "post /v1/tasks/retry",
         "get /v1/events",

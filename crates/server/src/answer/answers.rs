@@ -9,7 +9,7 @@ use relais_engine::{Engine, document};
 
 use crate::answer::base::Base;
 use crate::answer::cors::Own;
-use crate::answer::pages::{Onward, Pages, View};
+use crate::answer::pages::{Onward, Pages, View, Way};
 use crate::answer::problem::Refusal;
 use crate::auth::Signing;
 use crate::observe::metrics::Metrics;
@@ -66,7 +66,8 @@ impl Answers {
     pub(crate) fn page_of(&self, task: &Task, has_answer: bool, language: Language) -> Response {
         let now = document::time(self.engine.now());
         let onward = &Onward::Stays;
-        let view = View { task, waiting_for: None, has_answer, onward, now, language };
+        let way = Way::AsItCame;
+        let view = View { task, waiting_for: None, has_answer, onward, way, now, language };
         self.pages.ticket(self.base.as_str(), &view)
     }
 

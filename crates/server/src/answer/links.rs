@@ -24,6 +24,12 @@ pub(crate) fn to_task(base: &str, id: &str, ticket: Option<&str>) -> String {
     [base, "/v1/tasks/", id, query, ticket].concat()
 }
 
+/// The URL at which a browser is let follow a task by its session.
+#[must_use]
+pub(crate) fn to_join(base: &str, id: &str, ticket: &str) -> String {
+    [base, "/v1/session/", id, "?ticket=", ticket].concat()
+}
+
 /// A line of `Link` (RFC 8288) that says where a task is followed.
 #[must_use]
 pub(crate) fn monitor(url: &str) -> String {

@@ -25,7 +25,7 @@ use relais_engine::Access;
 
 use self::html::Html;
 pub(crate) use self::list::ListView;
-pub(crate) use self::ticket::View;
+pub(crate) use self::ticket::{View, Way};
 use self::words::Words;
 use crate::answer::problem::Refusal;
 use crate::config::Page;

@@ -148,6 +148,17 @@ impl Auth {
         }
     }
 
+    /// Whether a browser would keep a session, and follows the task by none yet.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) async fn may_join(&self, browser: &Browser, id: TaskId) -> Result<bool, Refusal> {
+        if !browser.keeps_cookies() {
+            return Ok(false);
+        }
+        Ok(self.session(browser).await?.is_none_or(|session| session.task(id).is_none()))
+    }
+
     /// Lets a browser follow a task by its session; one that has none, or whose session has ended, is
     /// given a new one, with an id that nobody knew before. Answers the `Set-Cookie`, or `None`
     /// where the browser would not keep it, and in a frame.

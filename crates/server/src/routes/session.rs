@@ -125,13 +125,7 @@ pub(super) async fn join(
                    `trusted_proxies`), or keep the link with its ticket";
         return Err(Refusal::new(&codes::NOT_AVAILABLE).because(why));
     };
-    let mut response = nothing_more();
-    if accepts.form(&FORMS) == PAGE_FORM {
-        *response.status_mut() = StatusCode::SEE_OTHER;
-        // From where it was called, whatever a proxy puts before the path.
-        let task = HeaderValue::try_from(format!("../tasks/{id}")).map_err(Refusal::internal)?;
-        response.headers_mut().insert(LOCATION, task);
-    }
+    let mut response = done(&accepts, &format!("../tasks/{id}"))?;
     response.headers_mut().insert(SET_COOKIE, cookie);
     Ok(response)
 }
@@ -162,6 +156,34 @@ pub(super) async fn forget(
     visitor.is_meant()?;
     app.auth.forget(&visitor.browser, id).await?;
     Ok(nothing_more())
+}
+
+/// `POST /v1/session/{id}/forget`: the same for a form, which knows no DELETE.
+pub(super) async fn forget_by_form(
+    State(app): State<Arc<App>>,
+    OneTask(id): OneTask,
+    accepts: Accepts,
+    visitor: Visitor,
+    uri: Uri,
+    body: Body,
+) -> Result<Response, Refusal> {
+    Params::of(&uri, &[])?;
+    visitor.is_meant()?;
+    incoming::nothing(&app.bodies, &visitor, body).await?;
+    app.auth.forget(&visitor.browser, id).await?;
+    done(&accepts, "../../session")
+}
+
+/// The answer to a call that was done: a form is led to a page, named from where it was called,
+/// whatever a proxy puts before the path.
+fn done(accepts: &Accepts, page: &str) -> Result<Response, Refusal> {
+    let mut response = nothing_more();
+    if accepts.form(&FORMS) == PAGE_FORM {
+        *response.status_mut() = StatusCode::SEE_OTHER;
+        let page = HeaderValue::try_from(page).map_err(Refusal::internal)?;
+        response.headers_mut().insert(LOCATION, page);
+    }
+    Ok(response)
 }
 
 fn nothing_more() -> Response {

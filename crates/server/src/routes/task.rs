@@ -7,15 +7,15 @@ use axum::response::Response;
 use http::header::{CACHE_CONTROL, ETAG, SET_COOKIE, VARY};
 use http::{HeaderValue, StatusCode, Uri};
 use relais_api::why::{Reason, WaitingFor};
-use relais_api::{Why, codes, fields};
+use relais_api::{Why, codes, fields, paths};
 use relais_core::outcome::PauseScope;
 use relais_core::{State as Life, Task, TaskId, limits};
 use relais_engine::{Estimate, Obstacle, document};
 
 use crate::answer::accepted::set_pace;
 use crate::answer::etag::{self, Form};
-use crate::answer::links::Viewer;
-use crate::answer::pages::View;
+use crate::answer::links::{self, Viewer};
+use crate::answer::pages::{View, Way};
 use crate::answer::present;
 use crate::answer::problem::Refusal;
 use crate::app::App;
@@ -68,6 +68,11 @@ pub(super) async fn read(
         }
         _ => app.engine.ask(seen.task).await?,
     };
+    let joins = match form {
+        // Where no session can be begun the page is as good, by its ticket.
+        Form::Html(_) => join(&app, &visitor, id).await.unwrap_or_default(),
+        Form::Json => None,
+    };
     let tag = etag::tag(task.life.version, form);
     let (mut response, estimate) = if etag::is_known(visitor.headers(), &tag) {
         let mut response = Response::default();
@@ -75,11 +80,6 @@ pub(super) async fn read(
         (response, app.engine.estimate(&task).await?)
     } else {
         whole(&app, &visitor, &task, &seen.viewer, form).await?
-    };
-    let joins = match form {
-        // Where no session can be begun the page is as good, by its ticket.
-        Form::Html(_) => join(&app, &visitor, id).await.unwrap_or_default(),
-        Form::Json => None,
     };
     let headers = response.headers_mut();
     if let Some(cookie) = joins {
@@ -111,6 +111,25 @@ async fn join(app: &App, visitor: &Visitor, id: TaskId) -> Result<Option<HeaderV
     app.auth.join(&visitor.browser, visitor.right_to(id).await?).await
 }
 
+/// How the browser comes back to the task.
+async fn way(
+    app: &App,
+    visitor: &Visitor,
+    id: TaskId,
+    viewer: &Viewer<'_>,
+) -> Result<Way, Refusal> {
+    let base = viewer.base.unwrap_or(app.answers.base.as_str());
+    if visitor.joined(id).is_some() {
+        return Ok(Way::BySession { list: [base, paths::SESSION].concat() });
+    }
+    Ok(match viewer.ticket {
+        Some(ticket) if app.auth.may_join(&visitor.browser, id).await? => {
+            Way::ByLink { join: links::to_join(base, &id.to_string(), ticket) }
+        }
+        _ => Way::AsItCame,
+    })
+}
+
 /// How a task stands, and what is known of when it will be over.
 async fn whole(
     app: &App,
@@ -133,6 +152,7 @@ async fn whole(
         has_answer: present::has_answer(task),
         now: document::time(app.engine.now()),
         onward: &onward(app, visitor, task).await?,
+        way: way(app, visitor, task.spec.id, viewer).await?,
         language,
     };
     // The script of a page that is shown already takes over what differs.

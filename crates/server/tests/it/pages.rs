@@ -8,7 +8,8 @@ use relais_engine::Config;
 use relais_server::config::{Logo, Page, ServerConfig};
 use serde_json::{Value, json};
 
-use crate::api::{Answer, Api, call, get, post};
+use crate::api::{Answer, Api, Call, call, get, post};
+use crate::sessions::{self, a_task, by_page, cookie_of, joining};
 
 /// The most that a page has, bytes. It has fewer than the contract says of one that is compressed.
 const PAGE_BYTES_MAX: usize = 30_000;
@@ -102,6 +103,7 @@ async fn it_tells_what_went_wrong_while_it_is_tried_again_and_what_to_do_in_the_
     let waits = page(&api, &task).await;
     assert_eq!(part(&waits, "state"), "Trying again soon");
     assert!(part(&waits, "lead").starts_with("It is tried again in "), "{}", part(&waits, "lead"));
+    assert_eq!(part(&waits, "since"), "Sent just now");
     assert_eq!(part(&waits, "trouble"), "The last try did not work out: It could not be done.");
     assert!(!waits.text().contains("secret"), "what a program says is for programs");
     assert!(waits.text().contains("id=\"bar\" hidden"), "nothing moves where nothing is done");
@@ -111,10 +113,11 @@ async fn it_tells_what_went_wrong_while_it_is_tried_again_and_what_to_do_in_the_
     assert_eq!(api.settle(fail(&lease["token"])).await["status"], 200);
     let failed = page(&api, &task).await;
     assert_eq!(part(&failed, "state"), "Did not work");
+    assert_eq!(part(&failed, "since"), "Sent 1 hour ago · try 2");
     assert_eq!(part(&failed, "lead"), "It could not be done.");
     assert!(part(&failed, "advice").contains("give the number at the bottom"));
     // The link that came with the 202 only reads.
-    assert!(!failed.text().contains("<form"));
+    assert!(!failed.text().contains("/retry"), "{}", failed.text());
     assert_eq!(part(&french(&api, &task).await, "state"), "Sans succès");
 }
 
@@ -162,6 +165,52 @@ async fn buttons_are_forms_that_lead_back_to_the_page() {
     // Programs are told as ever.
     let told = api.call(call("POST", &format!("{path}/cancel")).field("host", "localhost")).await;
     assert_eq!(told.json()["status"], "canceled");
+}
+
+#[tokio::test]
+async fn a_button_keeps_the_page_in_the_browser_and_another_takes_it_off_the_list() {
+    let api = sessions::api().await;
+    let (id, ticket) = a_task(&api).await;
+    let path = format!("/v1/tasks/{id}");
+    let by_link = || get(&format!("{path}?ticket={ticket}")).field("accept", BROWSER);
+    let shown = api.call(by_link()).await;
+    let action = format!("<form method=\"post\" action=\"/v1/session/{id}?ticket={ticket}\"");
+    assert!(shown.text().contains(&action), "{}", shown.text());
+    assert!(shown.header("content-security-policy").contains("form-action 'self'"));
+    let framed = by_link().field("sec-fetch-mode", "navigate").field("sec-fetch-dest", "iframe");
+    assert_eq!(part(&api.call(framed).await, "way"), "", "a frame begins no session");
+    let form = |call: Call| call.field("accept", BROWSER).field("origin", "null");
+    let pressed = api.call(form(joining(&id, &ticket))).await;
+    let leads = (pressed.status.as_u16(), pressed.header("location").to_owned());
+    assert_eq!(leads, (303, format!("../tasks/{id}")));
+    let cookie = cookie_of(&pressed);
+
+    let kept = get(&path).field("accept", BROWSER).field("cookie", &cookie);
+    let kept = api.call(kept).await;
+    assert!(kept.text().contains("<a href=\"/v1/session\">All your requests</a>"));
+    assert!(!kept.text().contains("ticket="), "it takes none any more");
+    let again = api.call(by_link().field("cookie", &cookie)).await;
+    assert_eq!(part(&again, "way"), "", "it is kept already");
+
+    let list = || get("/v1/session").field("accept", BROWSER).field("cookie", &cookie);
+    let listed = api.call(list()).await;
+    assert_eq!(part(&listed, "asked"), "Your requests");
+    let link = format!("<a href=\"{path}\">Your request</a>");
+    assert!(listed.text().contains(&link), "{}", listed.text());
+    assert!(listed.text().contains("In line</span>") && listed.text().contains("just now</time>"));
+    let remove = format!("/v1/session/{id}/forget");
+    assert!(listed.text().contains(&format!("<form method=\"post\" action=\"{remove}\"")));
+    let press = || call("POST", &remove).field("cookie", &cookie);
+    let foreign = api.call(press().field("sec-fetch-site", "same-site")).await;
+    assert_eq!(foreign.code(), "cross-site");
+    let removed = api.call(form(by_page(press()))).await;
+    assert_eq!((removed.status.as_u16(), removed.header("location")), (303, "../../session"));
+    assert_eq!(api.call(by_page(press())).await.status, 204, "a program is led nowhere");
+    let empty = api.call(list()).await;
+    assert_eq!(part(&empty, "advice"), "This browser follows no request.");
+    assert!(!empty.text().contains("<form"));
+    let french = api.call(list().field("accept-language", "fr")).await;
+    assert_eq!(part(&french, "advice"), "Ce navigateur ne suit aucune demande.");
 }
 
 #[tokio::test]

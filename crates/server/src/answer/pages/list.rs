@@ -3,7 +3,7 @@
 use relais_api::{Task, Time, paths};
 
 use super::html::Html;
-use super::ticket::View;
+use super::ticket::{View, Way};
 use super::words::Words;
 use super::{Onward, path_of};
 use crate::request::accept::Language;
@@ -29,7 +29,8 @@ impl ListView<'_> {
         main.markup("<main id=\"task\" data-now=\"").text(&self.now.to_string());
         main.markup("\" data-terminal=\"true\" data-just-now=\"").text(self.words().just_now);
         main.markup("\" data-any-moment=\"").text(self.words().any_moment);
-        main.markup("\" data-title=\"").text(words.title).markup("\">\n<h1>").text(words.title);
+        main.markup("\" data-title=\"").text(words.title).markup("\">\n<h1 id=\"asked\">");
+        main.text(words.title);
         main.markup("</h1>\n<p id=\"advice\">");
         main.text(if self.tasks.is_empty() { words.none } else { words.about }).markup("</p>\n");
         if !self.tasks.is_empty() {
@@ -49,18 +50,18 @@ impl ListView<'_> {
         let words = &self.words().list;
         let (now, language) = (self.now, self.language);
         let onward = &Onward::Stays;
-        let view = View { task, waiting_for: None, has_answer: false, onward, now, language };
+        let way = Way::AsItCame;
+        let view = View { task, waiting_for: None, has_answer: false, onward, way, now, language };
         let asked = view.asked();
         main.markup("<li><div><a href=\"").text(path_of(&task.links.this)).markup("\">");
         main.text(&asked).markup("</a><p><span class=\"state ").text(view.tone()).markup("\">");
         main.text(view.state_word()).markup("</span> · ");
         view.relative(main, task.created_at, false);
-        // A browser has no form that deletes: this one is sent by the script.
-        main.markup("</p></div><form hidden data-removes method=\"post\" action=\"");
-        let path = paths::SESSION_TASK.replace("{id}", &task.id);
-        main.text(path_of(base).trim_end_matches('/'))
-            .text(&path)
-            .markup("\"><button aria-label=\"");
+        main.markup("</p></div><form method=\"post\" action=\"");
+        let folder = path_of(base).trim_end_matches('/');
+        main.text(folder).text(&paths::SESSION_FORGET.replace("{id}", &task.id));
+        main.markup("\" data-then=\"").text(folder).text(paths::SESSION);
+        main.markup("\"><button aria-label=\"");
         main.sentence(words.remove_this, |html| {
             html.text(&asked);
         });

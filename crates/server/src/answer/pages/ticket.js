@@ -130,15 +130,11 @@
   // A form is sent from here: with the page's origin, which the browser leaves out where no address may be told.
   document.addEventListener("submit", (event) => {
     const form = event.target;
-    if (form.dataset.plain !== undefined) return;
     event.preventDefault();
     form.querySelector("button").disabled = true;
-    if (form.dataset.removes !== undefined) {
-      fetch(form.action, { method: "DELETE" }).finally(() => location.reload());
-      return;
-    }
     fetch(form.action, { method: "POST", headers: { accept: "application/json" } }).then(async (answer) => {
       if (!answer.ok) throw new Error("refused");
+      if (form.dataset.then) return location.replace(form.dataset.then);
       const { pathname, search } = new URL((await answer.json()).links.self);
       location.replace(pathname + search);
     }).catch(() => form.submit());
@@ -149,7 +145,6 @@
   if (self && location.pathname + location.search !== self) history.replaceState(null, "", self);
   // The answer is shown at the address that was asked for, once.
   if (next) location.replace(next + location.hash);
-  for (const form of document.querySelectorAll("form[data-removes]")) form.hidden = false;
   take(main);
   setInterval(tell, 1000);
   if (!isOver()) follow();

@@ -24,8 +24,20 @@ pub(crate) struct View<'a> {
     /// Whether there is an answer to be read as the result.
     pub(crate) has_answer: bool,
     pub(crate) onward: &'a Onward,
+    pub(crate) way: Way,
     pub(crate) now: Time,
     pub(crate) language: Language,
+}
+
+/// How a browser comes back to a task.
+#[derive(Debug)]
+pub(crate) enum Way {
+    /// As it came: it is shown no other.
+    AsItCame,
+    /// By a link with its ticket, unless it keeps the task: a form that is sent here lets it.
+    ByLink { join: String },
+    /// By its session, whose list is here.
+    BySession { list: String },
 }
 
 /// What is inside of the page, and the title of its window.
@@ -53,12 +65,14 @@ impl View<'_> {
         main.markup("\" data-any-moment=\"").text(self.words().any_moment);
         main.markup("\" data-title=\"").text(&title).markup("\">\n");
         self.state(&mut main);
+        self.since(&mut main);
         self.lead(&mut main);
         self.progress(&mut main);
         self.outlook(&mut main);
         self.trouble(&mut main);
         self.actions(&mut main);
         self.advice(&mut main);
+        self.way(&mut main);
         self.details(&mut main);
         main.markup("</main>\n");
         Ticket { title, main, refresh: self.refresh() }
@@ -126,6 +140,20 @@ impl View<'_> {
             .markup("\">");
         main.text(self.state_word()).markup("</p>\n<h1 id=\"asked\" tabindex=\"-1\">");
         main.text(&self.asked()).markup("</h1>\n");
+    }
+
+    /// When it was sent, and that it was tried before.
+    fn since(&self, main: &mut Html) {
+        main.markup("<p id=\"since\">").sentence(self.words().sent, |html| {
+            self.relative(html, self.task.created_at, false);
+        });
+        let attempt = Some(self.task.attempt).filter(|attempt| *attempt > 1);
+        main.given(attempt, |html, attempt| {
+            html.text(" · ").sentence(self.words().attempt, |html| {
+                html.text(&attempt.to_string());
+            });
+        });
+        main.markup("</p>\n");
     }
 
     /// How it stands in a sentence: what it says of itself, else why it waits.
@@ -255,6 +283,30 @@ impl View<'_> {
         main.markup("<p id=\"advice\"").markup(hidden(advice.is_none())).markup(">");
         main.text(advice.unwrap_or_default()).markup("</p>\n");
         main.markup("<p id=\"lost\" role=\"status\" hidden>").text(words.lost).markup("</p>\n");
+    }
+
+    /// How to find the page again.
+    fn way(&self, main: &mut Html) {
+        let words = self.words();
+        main.markup("<div id=\"way\"").markup(hidden(matches!(self.way, Way::AsItCame)));
+        main.markup(">");
+        match &self.way {
+            Way::AsItCame => {}
+            Way::ByLink { join } => {
+                main.markup("<p>")
+                    .text(words.keep_means)
+                    .markup("</p><form method=\"post\" action=\"");
+                // It is found without the ticket then.
+                let then = path_of(&self.task.links.this).split('?').next().unwrap_or_default();
+                main.text(path_of(join)).markup("\" data-then=\"").text(then);
+                main.markup("\"><button>").text(words.keep).markup("</button></form>");
+            }
+            Way::BySession { list } => {
+                main.markup("<a href=\"").text(path_of(list)).markup("\">").text(words.others);
+                main.markup("</a>");
+            }
+        }
+        main.markup("</div>\n");
     }
 
     fn details(&self, main: &mut Html) {

@@ -31,6 +31,11 @@ pub(super) struct Words {
     pub(super) removed: &'static str,
     pub(super) handed_in: &'static str,
 
+    /// When that was…
+    pub(super) sent: &'static str,
+    /// …and how often it was tried.
+    pub(super) attempt: &'static str,
+
     pub(super) states: States,
     pub(super) leads: Leads,
     pub(super) reasons: Reasons,
@@ -49,6 +54,11 @@ pub(super) struct Words {
     pub(super) cancel_now: &'static str,
     pub(super) leave: &'static str,
     pub(super) help: &'static str,
+    /// What leads back to a page with a ticket in its address.
+    pub(super) keep_means: &'static str,
+    pub(super) keep: &'static str,
+    /// To the list of this browser.
+    pub(super) others: &'static str,
     pub(super) lost: &'static str,
 
     pub(super) details: &'static str,

@@ -47,6 +47,9 @@ pub(super) static WORDS: Words = Words {
     removed: "Removal of %",
     handed_in: "Request to %",
 
+    sent: "Sent %",
+    attempt: "try %",
+
     states: States {
         queued: "In line",
         scheduled: "Planned",
@@ -90,6 +93,9 @@ pub(super) static WORDS: Words = Words {
     leave: "This page follows by itself. You may close it and come back later: your request goes on, \
             so do not send it again.",
     help: "If you ask for help, give the number at the bottom of this page.",
+    keep_means: "Only its link leads back to this page, unless this browser keeps it.",
+    keep: "Keep in this browser",
+    others: "All your requests",
     lost: "The connection is lost for the moment. Your request goes on.",
 
     details: "Details",

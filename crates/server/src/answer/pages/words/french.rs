@@ -47,6 +47,9 @@ pub(super) static WORDS: Words = Words {
     removed: "Suppression de %",
     handed_in: "Demande à %",
 
+    sent: "Envoyée %",
+    attempt: "essai %",
+
     states: States {
         queued: "En file d’attente",
         scheduled: "Prévue",
@@ -90,6 +93,9 @@ pub(super) static WORDS: Words = Words {
     leave: "Cette page se met à jour d’elle-même. Vous pouvez la fermer et revenir plus tard\u{a0}: votre \
             demande suit son cours, ne l’envoyez pas une seconde fois.",
     help: "Si vous demandez de l’aide, donnez le numéro au bas de cette page.",
+    keep_means: "Seul son lien ramène à cette page, à moins que ce navigateur ne la garde.",
+    keep: "Garder dans ce navigateur",
+    others: "Toutes vos demandes",
     lost: "La connexion est interrompue pour le moment. Votre demande suit son cours.",
 
     details: "Détails",
