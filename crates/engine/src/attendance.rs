@@ -21,6 +21,8 @@ use crate::log::trouble::Trouble;
 const TOLD_AT_ONCE: usize = 1_024;
 /// How long to wait after a store that could not be written.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How long anybody waits for the store to be told: whoever asked has waited already.
+const TOLD_WITHIN: Duration = Duration::from_secs(1);
 
 /// A connection that attends tasks: it waits for them, streams their answer or follows them. Dropped, it
 /// broke off, and for a task that nobody else attends the countdown begins.
@@ -70,8 +72,8 @@ struct Seat {
     is_stored: bool,
     /// How the last one went, which the store was not told yet.
     parted: Option<Parting>,
-    /// Whether it is among those that the store is to be told of.
-    is_queued: bool,
+    /// When it was queued among those that the store is to be told of, if it is: see [`Seats::count`].
+    queued: Option<u64>,
 }
 
 impl Seat {
@@ -92,7 +94,7 @@ impl Seat {
 pub(crate) struct Attendances {
     seats: Mutex<Seats>,
     queued: Notify,
-    /// How many times something was queued that the store was told of.
+    /// Of how many of the times that something was queued the store was told.
     told: watch::Sender<u64>,
     /// When this node gave a sign of life last, of the time that is counted, milliseconds.
     beaten_ms: AtomicU64,
@@ -105,6 +107,8 @@ struct Seats {
     queue: VecDeque<TaskId>,
     /// How many times something was queued.
     count: u64,
+    /// Whether nobody is counted any more.
+    are_closed: bool,
 }
 
 impl Default for Attendances {
@@ -124,9 +128,17 @@ impl Seats {
     fn queue(&mut self, id: TaskId) {
         let Some(seat) = self.tasks.get_mut(&id) else { return };
         self.count += 1;
-        if !std::mem::replace(&mut seat.is_queued, true) {
+        if seat.queued.is_none() {
+            seat.queued = Some(self.count);
             self.queue.push_back(id);
         }
+    }
+
+    /// The times of which nothing is queued any more: what came since the oldest that waits may have been
+    /// said of that one.
+    fn unqueued(&self) -> u64 {
+        let oldest = self.queue.front().and_then(|id| self.tasks.get(id)?.queued);
+        oldest.map_or(self.count, |oldest| oldest - 1)
     }
 
     /// What the store is to be told next, of a bounded number of tasks.
@@ -136,7 +148,7 @@ impl Seats {
             && let Some(id) = self.queue.pop_front()
         {
             let Some(seat) = self.tasks.get_mut(&id) else { continue };
-            seat.is_queued = false;
+            seat.queued = None;
             let commands = seat.owed(node);
             if !commands.is_empty() {
                 owed.push((id, commands));
@@ -165,7 +177,11 @@ impl Seats {
             _ => None,
         };
         seat.parted = seat.parted.or(parted);
-        self.queue(id);
+        if seat.queued.is_none() {
+            // Before all others: who waits until it is told waits on.
+            seat.queued = Some(1);
+            self.queue.push_front(id);
+        }
     }
 }
 
@@ -181,8 +197,28 @@ impl Attendances {
         Duration::from_millis(now_ms.saturating_sub(before_ms))
     }
 
+    /// The engine ends all connections: none of their clients has left, however they are cut off from now
+    /// on.
+    pub(crate) fn close(&self) {
+        let mut seats = self.lock();
+        seats.are_closed = true;
+        let attended = seats.tasks.iter_mut().filter(|(_, seat)| seat.connections > 0);
+        let attended = attended.map(|(id, seat)| {
+            (seat.connections, seat.parted) = (0, Some(Parting::LetGo));
+            *id
+        });
+        for id in attended.collect::<Vec<_>>() {
+            seats.queue(id);
+        }
+        drop(seats);
+        self.queued.notify_one();
+    }
+
     fn part(&self, tasks: &[TaskId], parting: Parting) {
         let mut seats = self.lock();
+        if seats.are_closed {
+            return;
+        }
         for id in tasks {
             let Some(seat) = seats.tasks.get_mut(id) else { continue };
             seat.connections = seat.connections.saturating_sub(1);
@@ -228,13 +264,16 @@ impl Engine {
         }
         let attendances = &self.inner().attendances;
         let mut seats = attendances.lock();
+        if seats.are_closed {
+            return Attending::default();
+        }
         let mut ids = Vec::new();
         for task in tasks {
             let id = task.spec.id;
             let seat = seats.tasks.entry(id).or_default();
             seat.connections += 1;
             note(seat, task);
-            if !seat.is_stored || seat.parted.is_some() || seat.is_queued {
+            if !seat.is_stored || seat.parted.is_some() || seat.queued.is_some() {
                 seats.queue(id);
             }
             ids.push(id);
@@ -283,12 +322,19 @@ impl Engine {
         attendances.queued.notify_one();
     }
 
-    /// Resolves when the store was told of all who came and went before the call.
+    /// Resolves when the store was told of all who came and went before the call, whoever comes and goes
+    /// meanwhile; or when it cannot be told soon, because it cannot be written or the engine stops.
     pub async fn attendance_told(&self) {
         let attendances = &self.inner().attendances;
         let count = attendances.lock().count;
-        // The sender lives in the engine.
-        let _ = attendances.told.subscribe().wait_for(|told| *told >= count).await;
+        let mut told = attendances.told.subscribe();
+        tokio::select! {
+            biased;
+            // The sender lives in the engine.
+            _ = told.wait_for(|told| *told >= count) => {}
+            () = self.inner().stop.cancelled() => {}
+            () = self.clock().sleep_to(self.elapsed() + TOLD_WITHIN) => {}
+        }
     }
 
     /// Somebody asked how a task stands: a countdown that runs begins anew. Answers the task as it is
@@ -337,15 +383,18 @@ impl Engine {
     async fn tell_attendance(&self) -> Result<(), EngineError> {
         let attendances = &self.inner().attendances;
         loop {
-            let (owed, count) = {
+            let (owed, told) = {
                 let mut seats = attendances.lock();
-                (seats.owed(self.inner().node), seats.count)
+                (seats.owed(self.inner().node), seats.unqueued())
             };
-            if owed.is_empty() {
-                attendances.told.send_replace(count);
+            let is_all = owed.is_empty();
+            if !is_all {
+                self.tell_of(owed).await?;
+            }
+            attendances.told.send_replace(told);
+            if is_all {
                 return Ok(());
             }
-            self.tell_of(owed).await?;
         }
     }
 
@@ -469,6 +518,28 @@ mod tests {
         attendances.lock().stored(id(), &LEAVE);
         assert_eq!(owed, [(id(), vec![LEAVE])]);
         assert_eq!(told(&attendances), [ATTEND]);
+    }
+
+    /// Where somebody always came or went, nobody was ever told.
+    #[test]
+    fn what_was_queued_before_is_told_while_others_come() {
+        let attendances = Attendances::default();
+        let of = |id: u128| {
+            let mut seats = attendances.lock();
+            seats.tasks.entry(TaskId::from_u128(id)).or_default().connections += 1;
+            seats.queue(TaskId::from_u128(id));
+        };
+        for id in 1..=3 {
+            of(id);
+        }
+        assert_eq!(attendances.lock().unqueued(), 0);
+        let owed = attendances.lock().owed(NODE);
+        of(4);
+        assert_eq!((owed.len(), attendances.lock().unqueued()), (3, 3));
+        attendances.lock().owe_again(owed[0].0, &ATTEND);
+        assert_eq!(attendances.lock().unqueued(), 0, "it is owed again");
+        assert_eq!(attendances.lock().owed(NODE)[0].0, owed[0].0);
+        assert_eq!(attendances.lock().unqueued(), 4);
     }
 
     #[test]

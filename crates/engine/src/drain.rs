@@ -36,7 +36,10 @@ impl Engine {
         let inner = self.inner();
         inner.attempts.close();
         let bound = self.config().drain_for;
-        if tokio::time::timeout(bound, self.until_nothing_runs()).await.is_err() {
+        let is_over = tokio::time::timeout(bound, self.until_nothing_runs()).await.is_ok();
+        // Before what runs is broken off: whoever reads its answer is cut off by this, and has not left.
+        inner.attendances.close();
+        if !is_over {
             inner.running.abort_all();
             if tokio::time::timeout(LAST_WORD, inner.attempts.wait()).await.is_err() {
                 tracing::warn!("some attempts did not stop; the next start takes them back");

@@ -336,3 +336,34 @@ async fn neither_a_store_that_is_away_nor_a_damaged_task_loses_a_countdown() {
     let task = read(&world, id).await;
     assert_eq!(task.life.abandon_at(), after(GRACE + Duration::from_secs(1)));
 }
+
+/// Whoever asked how a task stands was held until its connection was forced.
+#[tokio::test]
+async fn nobody_waits_for_a_store_that_cannot_be_told() {
+    let store = Moody::new();
+    let config = Config { template: Some(policy()), ..Config::default() };
+    let world = World::on(store.clone(), config, 1).await;
+    let (id, caller) = attended(&world, for_workers()).await;
+    let follower = come(&world, id).await;
+    store.is_away.store(true, Ordering::SeqCst);
+    drop(caller);
+    drop(follower);
+    let soon = Duration::from_secs(20);
+    let told = async {
+        let waiting = world.engine.attendance_told();
+        let refused = async {
+            while store.refused_commits.load(Ordering::SeqCst) == 0 {
+                tokio::task::yield_now().await;
+            }
+            world.clock.advance(Duration::from_secs(1));
+        };
+        tokio::join!(waiting, refused);
+    };
+    tokio::time::timeout(soon, told).await.expect("nobody waits longer");
+    // Nor once the engine has stopped: then nobody tells any more.
+    store.is_away.store(false, Ordering::SeqCst);
+    world.engine.drain().await;
+    drop(world.engine.attend([&read(&world, id).await]));
+    let told = world.engine.attendance_told();
+    tokio::time::timeout(soon, told).await.expect("nobody waits for a teller that is gone");
+}

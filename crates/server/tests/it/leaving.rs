@@ -1,10 +1,12 @@
 //! Tasks of routes that are canceled when all who waited for them have left: who holds one, who does not,
 //! and what becomes of its upstream.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use relais_core::{CancelReason, Grace, State, Status, Task, TaskId, Timestamp};
 use relais_server::config::Mode;
+use relais_store::{MemoryStore, Store};
 
 use crate::house::{Client, House, Plan, SOON, START};
 
@@ -229,4 +231,54 @@ async fn a_repeat_stops_the_countdown_and_its_ticket_starts_none() {
     until(&house, id, |task| task.life.attended_by().len() == 1).await;
     drop(client);
     until(&house, id, |task| task.life.is_left()).await;
+}
+
+/// It waited for a teller that had stopped, until its connection was forced.
+#[tokio::test]
+async fn a_stop_answers_whoever_waits_although_a_countdown_ran() {
+    let house = house().await;
+    // It can be repeated, and waits for the next start then.
+    let safe = "GET /work HTTP/1.1\r\nhost: a\r\nprefer: respond-async\r\n\r\n";
+    let id = house.call(safe).await.task();
+    let _call = house.upstream.next().await;
+    let stream = ask(&house, id, "/events", "accept: text/event-stream\r\n").await;
+    until(&house, id, |task| task.life.attended_by().len() == 1).await;
+    drop(stream);
+    until(&house, id, |task| task.life.is_left()).await;
+    let mut live = ask(&house, id, "/result?live", "prefer: wait=50\r\n").await;
+    until(&house, id, |task| task.life.attended_by().len() == 1).await;
+    house.engine.drain().await;
+    house.app.stop.close();
+    assert_eq!(live.head().await.status, 202);
+}
+
+/// It is Relais that cuts its clients off then. What it had just given back was canceled as abandoned, by
+/// itself or by the next start.
+#[tokio::test]
+async fn a_stop_is_no_leaving_and_what_it_gave_back_runs_again() {
+    const GET: &str = "GET /work HTTP/1.1\r\nhost: a\r\n\r\n";
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let mut plan = Plan::with(Mode::Auto).await;
+    plan.store = store.clone();
+    plan.route().abandon = Some(Grace::ZERO);
+    let house = plan.build().await;
+    let mut streaming = house.send(GET).await;
+    let mut call = house.upstream.next().await;
+    call.send(BEGUN).await;
+    let read = streaming.head().await.task();
+    let _waiting = house.send(GET).await;
+    let other = house.upstream.next().await;
+    let waited_for = other.field("relais-task").unwrap().parse().unwrap();
+    house.engine.drain().await;
+    assert_eq!(streaming.rest().await, (b"hel".into(), false), "no end is faked");
+    house.app.stop.close();
+    let mut plan = Plan::with(Mode::Auto).await;
+    (plan.store, plan.seed) = (store, 8);
+    let next = plan.build().await;
+    for _ in 0..2 {
+        house.upstream.next().await.answer("200 OK", "", "hello").await;
+    }
+    for id in [read, waited_for] {
+        assert_eq!(next.over(id).await.life.status(), Status::Succeeded);
+    }
 }
