@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{FutureExt as _, stream};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use relais_api::fields;
 use relais_core::ResultVersion;
@@ -77,16 +77,24 @@ impl Live {
 
     /// Whether it can be read from this byte on while it grows: there are so many before it, and
     /// something is left to be held back.
-    pub(crate) fn reaches(&mut self, offset: u64) -> bool {
-        let Growth::Growing(len) = *self.growth.borrow_and_update() else { return false };
-        let has_rest = self.answer.announced_len.is_none_or(|announced| offset < announced);
-        self.has_body() && offset <= len && has_rest
+    pub(crate) fn reaches(&self, offset: u64) -> bool {
+        matches!(*self.growth.borrow(), Growth::Growing(len) if self.reaches_with(len, offset))
     }
 
-    /// Resolves once it has grown since [`reaches`](Self::reaches) was asked, or came to its end.
-    pub(crate) async fn grown(&mut self) {
+    /// Resolves once it [reaches](Self::reaches) this byte, or came to its end.
+    pub(crate) async fn until_it_reaches(&self, offset: u64) {
+        let mut growth = self.answer.follow();
+        let is_there = |growth: &Growth| match *growth {
+            Growth::Growing(len) => self.reaches_with(len, offset),
+            Growth::Committed(_) | Growth::Broken => true,
+        };
         // The sender lives in the answer that this holds.
-        let _ = self.growth.changed().await;
+        let _ = growth.wait_for(is_there).await;
+    }
+
+    fn reaches_with(&self, len: u64, offset: u64) -> bool {
+        let has_rest = self.answer.announced_len.is_none_or(|announced| offset < announced);
+        self.has_body() && offset <= len && has_rest
     }
 
     /// Resolves once it is the result (`true`), or will never be.
@@ -128,6 +136,10 @@ impl Feed {
     /// The next piece; `None` at the committed end.
     async fn next(mut self) -> io::Result<Option<(Bytes, Self)>> {
         loop {
+            // Also of a reader that is never done with what there is.
+            if self.stop.is_cancelled() || self.has_lost_its_right() {
+                return Err(self.broken_by_us());
+            }
             let growth = *self.live.growth.borrow_and_update();
             let (may_give, is_whole) = match growth {
                 Growth::Committed(len) => (len, true),
@@ -167,12 +179,23 @@ impl Feed {
             tokio::select! {
                 // What there is goes before a sign that there is nothing.
                 biased;
-                () = self.stop.cancelled() => return Err(broken()),
-                () = ended => return Err(broken()),
-                () = self.live.grown() => {}
+                () = self.stop.cancelled() => {}
+                () = ended => {}
+                // The sender lives in the answer that this holds.
+                _ = self.live.growth.changed() => {}
                 comment = silent => return Ok(Some((comment, self))),
             }
         }
+    }
+
+    fn has_lost_its_right(&mut self) -> bool {
+        self.right.as_mut().is_some_and(|right| right.as_mut().now_or_never().is_some())
+    }
+
+    /// It is Relais that ends it: its client has not left.
+    fn broken_by_us(&mut self) -> io::Error {
+        self.attending.let_go();
+        broken()
     }
 
     /// How much may be given while the outcome is not committed.

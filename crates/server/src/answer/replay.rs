@@ -1,6 +1,8 @@
 //! The stored outcome of a task as an answer: what its maker would have got, told once more, or while it
 //! still comes.
 
+use std::ops::Range;
+
 use axum::response::Response;
 use bytes::Bytes;
 use http::header::{
@@ -125,14 +127,16 @@ pub(crate) async fn result_response(
     };
     let tag = etag::of_result(task);
     let is_offered = is_offered(&head);
-    let part = match resume {
-        Some(resume) if resume.version != task.life.result_version() => {
-            return Err(Refusal::new(&codes::ANSWER_REPLACED).about(task.spec.id));
-        }
-        Some(_) => None,
-        None => is_offered.then(|| part::wanted(method, asked, &tag, body.len)),
+    let rest = match resume {
+        Some(resume) => Some(rest_of(task, Some((&head, &body)), resume)?),
+        None => None,
     };
-    let has_bytes = part.as_ref().is_none_or(|part| matches!(part, Part::Whole | Part::Bytes(_)));
+    let part = (is_offered && rest.is_none()).then(|| part::wanted(method, asked, &tag, body.len));
+    let has_bytes = match (&rest, &part) {
+        (Some(rest), _) => !rest.is_empty(),
+        (None, Some(part)) => matches!(part, Part::Whole | Part::Bytes(_)),
+        (None, None) => true,
+    };
     if *method == Method::GET && has_bytes {
         // It costs reading all of it: whoever gets none of its bytes does not make us do that.
         body.verify().await?;
@@ -142,9 +146,11 @@ pub(crate) async fn result_response(
         *response.body_mut() = body_of(&body);
     }
     as_resource(response.headers_mut());
-    if let Some(resume) = resume {
-        response = behind(response, &head, &body, resume.after)
-            .map_err(|refusal| refusal.about(task.spec.id))?;
+    if let Some(rest) = rest {
+        tell_offset(response.headers_mut(), rest.start);
+        if head.has_body {
+            *response.body_mut() = part_of(&body, rest);
+        }
     }
     if let Some(part) = part {
         response = in_part(response, &body, part).map_err(|refusal| refusal.about(task.spec.id))?;
@@ -152,6 +158,24 @@ pub(crate) async fn result_response(
     if is_offered {
         response.headers_mut().insert(ETAG, tag);
     }
+    Ok(finished(task, response))
+}
+
+/// The stored answer of a terminal task for whoever wants a live one alone: nothing, and of which answer.
+///
+/// # Errors
+/// When the store cannot be read, and when what is to be read on is another answer, or shorter.
+pub(crate) async fn only_live_response(
+    answers: &Answers,
+    task: &Task,
+    resume: Option<&Resume>,
+) -> Result<Response, Refusal> {
+    if let Some(resume) = resume {
+        let stored = stored_answer(answers, task).await?;
+        rest_of(task, stored.as_ref().map(|(head, body)| (head, body)), resume)?;
+    }
+    let mut response = no_content();
+    tell_version(response.headers_mut(), task.life.result_version());
     Ok(finished(task, response))
 }
 
@@ -213,22 +237,24 @@ fn as_resource(headers: &mut HeaderMap) {
 }
 
 /// The rest of an answer, for a client that has so many bytes of it.
-fn behind(
-    mut response: Response,
-    head: &ResultHead,
-    body: &StoredBody,
-    after: u64,
-) -> Result<Response, Refusal> {
-    let len = if head.has_body { body.len } else { 0 };
-    if after > len {
+///
+/// # Errors
+/// When it is another answer, or shorter.
+fn rest_of(
+    task: &Task,
+    answer: Option<(&ResultHead, &StoredBody)>,
+    resume: &Resume,
+) -> Result<Range<u64>, Refusal> {
+    if resume.version != task.life.result_version() {
+        return Err(Refusal::new(&codes::ANSWER_REPLACED).about(task.spec.id));
+    }
+    let len = answer.filter(|(head, _)| head.has_body).map_or(0, |(_, body)| body.len);
+    if resume.after > len {
         let why = format!("the result has {len} bytes, and `after` is behind them");
-        return Err(Refusal::new(&codes::RANGE_NOT_SATISFIABLE).because(why).of_length(len));
+        let refusal = Refusal::new(&codes::RANGE_NOT_SATISFIABLE).because(why).of_length(len);
+        return Err(refusal.about(task.spec.id));
     }
-    if head.has_body {
-        *response.body_mut() = part_of(body, after..len);
-    }
-    tell_offset(response.headers_mut(), after);
-    Ok(response)
+    Ok(resume.after..len)
 }
 
 /// Says that what follows begins behind so many bytes.

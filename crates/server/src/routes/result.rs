@@ -18,7 +18,7 @@ use crate::answer::links::Viewer;
 use crate::answer::pages;
 use crate::answer::present;
 use crate::answer::problem::Refusal;
-use crate::answer::replay::result_response;
+use crate::answer::replay::{only_live_response, result_response};
 use crate::app::App;
 use crate::auth::{Action, Visitor};
 use crate::request::accept::Language;
@@ -59,7 +59,9 @@ pub(super) async fn read(
             not_yet(&app, &task, &seen.viewer, page).await?
         }
         Came::Task(task) if present::has_answer(&task) => match &wish {
-            Some(wish) if wish.is_only_live => no_content(),
+            Some(wish) if wish.is_only_live => {
+                only_live_response(&app.answers, &task, wish.resume.as_ref()).await?
+            }
             wish => {
                 let resume = wish.as_ref().and_then(|wish| wish.resume.as_ref());
                 let asked = (&method, visitor.headers());
@@ -109,10 +111,4 @@ fn in_place_of(
     let Some(language) = page else { return problem };
     let document = present::task_of(&app.answers, task, viewer, Estimate::default());
     pages::in_place_of(problem, app.answers.page_of(&document, false, language))
-}
-
-fn no_content() -> Response {
-    let mut response = Response::default();
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    response
 }

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use crate::front_door_wire::h2;
 use crate::house::{Client, Gate, House, LONG, Plan, Reply, SOON, UpstreamCall};
+use crate::odd_store::OddStore;
 
 const POST: &str = "POST /work HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi";
 const GET: &str = "GET /work HTTP/1.1\r\nhost: a\r\n\r\n";
@@ -402,6 +403,18 @@ async fn a_live_read_of_a_committed_answer_is_the_stored_one_unless_only_a_live_
     house.over(id).await;
     let only = read(&house, id, "?live=only", "").await;
     assert_eq!((only.status, only.field("content-length")), (204, ""));
+    // A cache would keep it otherwise (RFC 9110, 15.3.5), and give it to a reader of the next run.
+    assert_eq!(only.field("cache-control"), "private, no-store");
+    assert_eq!((only.task(), only.field("relais-result-version")), (id, "1.1"));
+    for (resume, status) in [
+        ("after=5&attempt=1.1", 204),
+        ("after=6&attempt=1.1", 416),
+        ("after=5&attempt=2.1", 412),
+        ("attempt=1.2", 412),
+    ] {
+        let reply = read(&house, id, &format!("?live=only&{resume}"), "").await;
+        assert_eq!(reply.status, status, "{resume}");
+    }
     let stored = read(&house, id, "?live", "").await;
     assert_eq!((stored.status, stored.text()), (200, "hello"));
     let part = read(&house, id, "?live", "range: bytes=1-2\r\n").await;
@@ -614,22 +627,31 @@ async fn nothing_is_left_of_an_answer_that_nobody_reads() {
     .expect("it is let go of");
 }
 
-/// The right to read ends with the ticket, not with the next byte after that.
-#[tokio::test(start_paused = true)]
-async fn a_live_read_ends_with_its_ticket() {
+/// A house whose tickets last for ten seconds.
+async fn house_of_short_tickets() -> House {
     let mut plan = Plan::with(Mode::Async).await;
     (plan.policy.deadline, plan.policy.retention) =
         (Duration::from_secs(5), Duration::from_secs(5));
     plan.server.public_url = Some("https://shop.example".to_owned());
-    let house = plan.build().await;
+    plan.build().await
+}
+
+/// A reader who has a ticket alone.
+async fn reader_by_ticket(house: &House, ticket: &Reply) -> Client {
+    let location = ticket.field("location");
+    let path = location[location.find("/v1/").unwrap()..].replace('?', "?live&");
+    house.send(&format!("GET {path} HTTP/1.1\r\nhost: shop.example\r\n\r\n")).await
+}
+
+/// The right to read ends with the ticket, not with the next byte after that.
+#[tokio::test(start_paused = true)]
+async fn a_live_read_ends_with_its_ticket() {
+    let house = house_of_short_tickets().await;
     let ticket = house.call(POST).await;
     let mut call = house.upstream.next().await;
     call.send("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhello").await;
-    let location = ticket.field("location");
-    let path = location[location.find("/v1/").unwrap()..].replace('?', "?live&");
     let began = tokio::time::Instant::now();
-    let mut client =
-        house.send(&format!("GET {path} HTTP/1.1\r\nhost: shop.example\r\n\r\n")).await;
+    let mut client = reader_by_ticket(&house, &ticket).await;
     let head = client.head().await;
     assert_eq!(head.status, 200, "{head:?}");
     assert_eq!(client.bytes(5).await, b"hello");
@@ -639,6 +661,50 @@ async fn a_live_read_ends_with_its_ticket() {
         house.engine.task(head.task()).await.unwrap().unwrap().life.status(),
         Status::Running
     );
+}
+
+/// It was asked only where the reader had all there was: one that took its time was fed for as long.
+#[tokio::test(start_paused = true)]
+async fn the_right_to_read_ends_also_for_whoever_is_slower_than_the_answer() {
+    let len = 8 << 20;
+    let house = house_of_short_tickets().await;
+    let ticket = house.call(POST).await;
+    let mut call = house.upstream.next().await;
+    let fields = format!("connection: close\r\ncontent-length: {len}\r\n");
+    call.send(format!("HTTP/1.1 200 OK\r\n{fields}\r\n")).await;
+    let mut client = reader_by_ticket(&house, &ticket).await;
+    let head = client.head().await;
+    call.send(vec![b'x'; len]).await;
+    house.over(head.task()).await;
+    tokio::time::advance(Duration::from_secs(11)).await;
+    let (bytes, is_whole) = client.rest().await;
+    assert!(!is_whole && bytes.len() < len, "{} bytes", bytes.len());
+}
+
+/// There was a read of the store for each piece and each reader who waits for a byte that is not there yet.
+#[tokio::test]
+async fn whoever_waits_for_a_later_byte_costs_nothing_while_the_answer_grows() {
+    let store = OddStore::new();
+    let mut plan = Plan::with(Mode::Async).await;
+    plan.store = store.clone();
+    let house = plan.build().await;
+    let (id, mut call) = begun(&house, POST).await;
+    let (begin, _) = framed("connection: close\r\n", true, b"hello", b"");
+    call.send(begin).await;
+    let mut near = reader(&house, id, "?live", PATIENT).await;
+    let head = near.head().await;
+    assert_eq!(first_bytes(&mut near, &head, 5).await, b"hello");
+    let mut beyond = reader(&house, id, "?live&after=9007199254740991&attempt=1.1", "").await;
+    beyond.assert_silent();
+    let before = store.reads();
+    for _ in 0..1_000 {
+        call.send(b"1\r\nx\r\n").await;
+        near.chunk().await;
+    }
+    beyond.assert_silent();
+    assert!(store.reads() - before < 100, "{}", store.reads() - before);
+    call.send(b"0\r\n\r\n").await;
+    assert_eq!(beyond.reply().await.status, 416);
 }
 
 /// A reader is fed to the end of the answer that it began with, whatever became of its task meanwhile; who

@@ -27,6 +27,7 @@ pub(crate) struct OddStore {
     reads_failed: Semaphore,
     looks: AtomicU64,
     questions: AtomicU64,
+    reads: AtomicU64,
     slow: Mutex<Option<Slow>>,
     /// What is committed before a log is read the next time.
     before_log: Mutex<Vec<Commit>>,
@@ -43,6 +44,7 @@ impl OddStore {
             reads_failed: Semaphore::new(0),
             looks: AtomicU64::new(0),
             questions: AtomicU64::new(0),
+            reads: AtomicU64::new(0),
             slow: Mutex::default(),
             before_log: Mutex::default(),
             arrived: Arc::new(Semaphore::new(0)),
@@ -68,6 +70,11 @@ impl OddStore {
     /// How often it was asked for something that is stored.
     pub(crate) fn questions(&self) -> u64 {
         self.questions.load(Ordering::Relaxed)
+    }
+
+    /// How often it was asked for tasks.
+    pub(crate) fn reads(&self) -> u64 {
+        self.reads.load(Ordering::Relaxed)
     }
 
     /// Resolves when a task could not be read.
@@ -191,6 +198,7 @@ impl Store for OddStore {
     }
 
     fn read(&self, ids: Vec<TaskId>) -> StoreFuture<'_, Vec<Option<Task>>> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
         if self.error.lock().unwrap().is_some() {
             self.reads_failed.add_permits(1);
         }

@@ -160,6 +160,10 @@ async fn only_what_sends_bytes_reads_the_whole_result() {
     ] {
         assert_eq!(read(&house, method, &path, &fields).await.status, status, "{method} {fields}");
     }
+    for (after, status) in [(300_002, 416), (300_001, 200), (0, 500)] {
+        let path = path.replace('?', &format!("?live&after={after}&attempt=1.1&"));
+        assert_eq!(read(&house, "GET", &path, "").await.status, status, "{after}");
+    }
 }
 
 #[tokio::test]

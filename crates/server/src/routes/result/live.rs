@@ -148,7 +148,7 @@ async fn find(
     let mut watched = app.engine.watch_answer(id);
     loop {
         // Before the task is read: what is shown, or happens, behind that is told.
-        let mut live = Live::of(&mut watched)?;
+        let live = Live::of(&mut watched)?;
         let task = app.engine.task(id).await?.ok_or_else(|| gone(seen))?;
         if task.life.status().is_terminal() {
             return Ok(Found::Task(Box::new(task)));
@@ -158,15 +158,13 @@ async fn find(
         {
             return Err(Refusal::new(&codes::ANSWER_REPLACED).about(id));
         }
-        live = live.filter(|live| task.life.fate_of(live.version()) == Fate::Open);
+        let mut live = live.filter(|live| task.life.fate_of(live.version()) == Fate::Open);
         let from = match (wanted(&task), &live) {
             // Only of a 200 there are parts.
             (From::Range { .. }, Some(live)) if !is_offered(&live.head) => From::Start,
             (from, _) => from,
         };
-        if live.as_mut().is_some_and(|live| live.reaches(from.first()))
-            && let Some(live) = live
-        {
+        if let Some(live) = live.take_if(|live| live.reaches(from.first())) {
             if is_offered(&live.head)
                 && !etag::may_match(visitor.headers(), &etag::of_result(&task))
             {
@@ -181,15 +179,16 @@ async fn find(
             continue;
         }
         follower.cursor.skip_to(task.life.version);
-        let grown = async {
-            match &mut live {
-                Some(live) => live.grown().await,
+        // However many pieces it comes in, its task is read once for all of them.
+        let reached = async {
+            match &live {
+                Some(live) => live.until_it_reaches(from.first()).await,
                 None => std::future::pending().await,
             }
         };
         let news = tokio::select! {
             () = watched.changed() => continue,
-            () = grown => continue,
+            () = reached => continue,
             news = follower.news() => news,
         };
         match news {
