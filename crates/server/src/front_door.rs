@@ -42,7 +42,6 @@ use self::way_back::WayBack;
 use crate::answer::accepted::How;
 use crate::answer::cors;
 use crate::answer::pace::refuse_submission;
-use crate::answer::pages;
 use crate::answer::problem::Refusal;
 use crate::answer::submitted::attached_response;
 use crate::app::App;
@@ -97,20 +96,7 @@ impl FrontDoor {
         let page = page_for(request.method(), request.headers());
         match self.dispatch(request).await {
             Ok(response) => response,
-            Err(refusal) => {
-                let document = self.app.answers.refuse(&refusal, &path);
-                match page {
-                    Some(language) => pages::in_place_of(
-                        document,
-                        self.app.answers.pages.refused(
-                            self.app.base.as_str(),
-                            refusal.code(),
-                            language,
-                        ),
-                    ),
-                    None => document,
-                }
-            }
+            Err(refusal) => self.app.answers.refuse_to(page, &refusal, &path),
         }
     }
 

@@ -43,6 +43,7 @@ use crate::auth::{Chooser, Visitor};
 use crate::connection::{Peer, Side};
 use crate::front_door::check::own_paths;
 use crate::front_door::table::{Shape, parse, segments};
+use crate::request::reader::page_for;
 use crate::run_to_end::RunToEnd;
 use crate::watch::stream::Streaming;
 
@@ -113,6 +114,7 @@ impl OwnPaths {
             // What is leased to somebody who is gone is lost to the others for a while.
             peer.be_patient(Duration::ZERO);
         }
+        let page = page_for(request.method(), request.headers());
         request.extensions_mut().insert(self.side);
         let answering = self.router.clone().oneshot(request);
         let answer = if reads {
@@ -127,7 +129,7 @@ impl OwnPaths {
             Ok(Err(never)) => match never {},
             Err(_) => Refusal::internal("a handler panicked").into_response(),
         };
-        let mut response = self.app.answers.finish(response, path);
+        let mut response = self.app.answers.finish(response, path, page);
         if is_head {
             response.extensions_mut().remove::<Streaming>();
         }

@@ -9,7 +9,7 @@ use relais_engine::{Engine, document};
 
 use crate::answer::base::Base;
 use crate::answer::cors::Own;
-use crate::answer::pages::{Onward, Pages, View, Way};
+use crate::answer::pages::{self, Onward, Pages, View, Way};
 use crate::answer::problem::Refusal;
 use crate::auth::Signing;
 use crate::observe::metrics::Metrics;
@@ -31,13 +31,33 @@ pub(crate) struct Answers {
 }
 
 impl Answers {
-    /// Turns a refusal, if the response is one, into its document. `path` is that of the request.
+    /// Turns a refusal, if the response is one, into its document, or for a person into a page in this
+    /// language. `path` is that of the request.
     #[must_use]
-    pub(crate) fn finish(&self, mut response: Response, path: &str) -> Response {
+    pub(crate) fn finish(
+        &self,
+        mut response: Response,
+        path: &str,
+        page: Option<Language>,
+    ) -> Response {
         match response.extensions_mut().remove::<Refusal>() {
-            Some(refusal) => self.refuse(&refusal, path),
+            Some(refusal) => self.refuse_to(page, &refusal, path),
             None => response,
         }
+    }
+
+    /// The answer to a request that is refused, for a person a page in this language.
+    #[must_use]
+    pub(crate) fn refuse_to(
+        &self,
+        page: Option<Language>,
+        refusal: &Refusal,
+        path: &str,
+    ) -> Response {
+        let document = self.refuse(refusal, path);
+        let Some(language) = page else { return document };
+        let page = self.pages.refused(self.base.as_str(), refusal.code(), language);
+        pages::in_place_of(document, page)
     }
 
     /// The answer to a request that is refused.

@@ -118,16 +118,16 @@ impl Pages {
     pub(crate) fn refused(&self, base: &str, code: &Code, language: Language) -> Response {
         let words = Words::of(language);
         let message = code.message().and_then(|message| message.0.get(words.code).cloned());
-        let next = if code.retryable { words.again } else { words.in_vain };
+        let (title, next) = words.refusal(code);
         let mut main = Html::default();
         main.markup("<main>\n<p class=\"state bad\">").text(words.states.failed);
-        main.markup("</p>\n<h1>").text(words.refused).markup("</h1>\n");
+        main.markup("</p>\n<h1>").text(title).markup("</h1>\n");
         main.given(message, |html, message| {
             html.markup("<p id=\"lead\">").text(&message).markup("</p>\n");
         });
         main.markup("<p>").text(next).markup("</p>\n<p id=\"number\">").text(code.title);
         main.markup(" (<code>").text(code.code).markup("</code>)</p>\n</main>\n");
-        self.still(base, words.code, words.refused, &main)
+        self.still(base, words.code, title, &main)
     }
 
     /// What a person is shown whose task is seen by credentials of its caller alone.

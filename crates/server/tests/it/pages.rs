@@ -150,7 +150,8 @@ async fn buttons_are_forms_that_lead_back_to_the_page() {
         form.field("sec-fetch-mode", "navigate").field("sec-fetch-dest", "document")
     };
     let foreign = api.call(press("cancel").field("sec-fetch-site", "cross-site")).await;
-    assert_eq!(foreign.code(), "cross-site");
+    assert_eq!(foreign.status, 403);
+    assert!(foreign.text().contains("(<code>cross-site</code>)"), "in words: {}", foreign.text());
     let pressed = api.call(press("cancel").field("sec-fetch-site", "same-origin")).await;
     assert_eq!((pressed.status.as_u16(), pressed.header("location")), (303, path.as_str()));
     let canceled = api.call(get(&path).field("accept", BROWSER).field("host", "localhost")).await;
@@ -211,6 +212,33 @@ async fn a_button_keeps_the_page_in_the_browser_and_another_takes_it_off_the_lis
     assert!(!empty.text().contains("<form"));
     let french = api.call(list().field("accept-language", "fr")).await;
     assert_eq!(part(&french, "advice"), "Ce navigateur ne suit aucune demande.");
+}
+
+#[tokio::test]
+async fn a_link_that_leads_nowhere_any_more_says_so_in_words() {
+    let api = sessions::api().await;
+    let (id, ticket) = a_task(&api).await;
+    let link = format!("/v1/tasks/{id}?ticket={ticket}");
+    let by_person = |link: &str| get(link).field("accept", BROWSER);
+    let heading = |page: &Answer| {
+        let (_, rest) = page.text().split_once("<h1>").unwrap();
+        rest.split_once("</h1>").unwrap().0.to_owned()
+    };
+    for (link, status) in [
+        (format!("/v1/tasks/{id}"), 401),
+        (format!("/v1/tasks/{id}?ticket={}x", &ticket[..ticket.len() - 1]), 401),
+        (format!("/v1/tasks/task_01jdk3v5x8e2rbk0t6q9z4m7ha?ticket={ticket}"), 404),
+    ] {
+        let page = api.call(by_person(&link)).await;
+        assert_eq!(page.status.as_u16(), status, "{link}");
+        assert_eq!(heading(&page), "This page cannot be shown", "{link}");
+        assert_eq!(page.header("cache-control"), "no-store");
+        assert_eq!(page.header("referrer-policy"), "no-referrer");
+    }
+    api.clock.advance(Duration::from_secs(400 * 86_400));
+    let ended = api.call(by_person(&link).field("accept-language", "fr")).await;
+    assert_eq!(heading(&ended), "Cette page ne peut pas être montrée");
+    assert_eq!(api.call(get(&link)).await.code(), "ticket-expired", "for programs as ever");
 }
 
 #[tokio::test]

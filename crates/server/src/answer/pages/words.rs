@@ -4,8 +4,8 @@
 mod english;
 mod french;
 
-use relais_api::Status;
 use relais_api::why::Reason;
+use relais_api::{Code, Status, codes};
 
 use crate::request::accept::Language;
 
@@ -72,6 +72,11 @@ pub(super) struct Words {
     /// The list of what this browser follows.
     pub(super) list: List,
 
+    /// Of what is refused a title, and what to do: of what is kept no more…
+    pub(super) gone: [&'static str; 2],
+    /// …of what the reader, or this browser, may not see…
+    pub(super) closed: [&'static str; 2],
+    /// …and of all else, where it may help to send it again, or not.
     pub(super) refused: &'static str,
     pub(super) again: &'static str,
     pub(super) in_vain: &'static str,
@@ -152,6 +157,18 @@ impl Words {
             Status::Failed => self.leads.failed,
             Status::Canceled => self.leads.canceled,
         }
+    }
+
+    /// A title for a refusal, and what to do.
+    pub(super) fn refusal(&self, code: &Code) -> (&'static str, &'static str) {
+        let closed = [&codes::TICKET_EXPIRED, &codes::TASK_NOT_FOUND, &codes::UNAUTHORIZED];
+        let [title, next] = match code {
+            code if code.code == codes::TASK_GONE.code => self.gone,
+            code if closed.iter().any(|closed| closed.code == code.code) => self.closed,
+            code if code.retryable => [self.refused, self.again],
+            _ => [self.refused, self.in_vain],
+        };
+        (title, next)
     }
 
     /// Why a task waits. A `%` in it is the moment until which it does.

@@ -115,6 +115,15 @@ pub(super) static WORDS: Words = Words {
         older: "Older ones",
     },
 
+    gone: [
+        "This request is not kept any more",
+        "Requests and their answers are kept for some time only. If you still need it, ask for it again.",
+    ],
+    closed: [
+        "This page cannot be shown",
+        "Its link has ended or is not whole, or another browser keeps the request. Go back to where you \
+         asked first.",
+    ],
     refused: "Your request could not be answered",
     again: "Go back and try again in a moment.",
     in_vain: "Sending it again as it is will not help. If you ask for help, tell what stands below.",

@@ -115,6 +115,16 @@ pub(super) static WORDS: Words = Words {
         older: "Plus anciennes",
     },
 
+    gone: [
+        "Cette demande n’est plus conservée",
+        "Les demandes et leurs réponses ne sont gardées qu’un temps. S’il vous la faut encore, faites-la \
+         de nouveau.",
+    ],
+    closed: [
+        "Cette page ne peut pas être montrée",
+        "Son lien a expiré ou n’est pas complet, ou bien un autre navigateur garde la demande. Retournez là \
+         où vous l’avez faite.",
+    ],
     refused: "Votre demande n’a pas reçu de réponse",
     again: "Revenez en arrière et réessayez dans un instant.",
     in_vain: "L’envoyer encore telle quelle n’y changera rien. Si vous demandez de l’aide, donnez ce qui suit.",
