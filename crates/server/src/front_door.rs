@@ -27,7 +27,7 @@ use axum::body::Body;
 use axum::response::Response;
 use http::Request;
 use relais_api::codes;
-use relais_core::{Task, TaskId};
+use relais_core::TaskId;
 use relais_engine::{Attending, Engine, EngineError, Submission, Submitted};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -39,19 +39,16 @@ use self::handover::{Ears, Waiting};
 use self::mode::{Patience, Way, way};
 use self::table::{Found, Table, is_ambiguous};
 use self::way_back::WayBack;
-use crate::answer::accepted::How;
 use crate::answer::cors;
 use crate::answer::pace::refuse_submission;
 use crate::answer::problem::Refusal;
-use crate::answer::submitted::attached_response;
 use crate::app::App;
 use crate::config::{CorsBy, HostHeader, Mode, Route, Upstream};
-use crate::connection::{Client, Peer};
+use crate::connection::Peer;
 use crate::proxy::fields::{PreferIs, vary_by_prefer};
 use crate::proxy::{Proxy, Target};
 use crate::request::prefer::Prefer;
 use crate::request::reader::page_for;
-use crate::watch::follower::Follower;
 
 /// How long the fallback's upstream may take to begin its answer.
 const FALLBACK_TIMEOUT: Duration = Duration::from_secs(600);
@@ -226,12 +223,7 @@ impl FrontDoor {
         let id = app.engine.draw_id();
         let waits = !patience.wait.is_zero();
         // Listening before the task exists, so that nothing of it is missed.
-        let ears = waits.then(|| Ears {
-            watched: app.engine.watch_answer(id),
-            follower: Follower::of_task(&app.followers, id, patience.wait, Client::default()),
-            is_over: false,
-            again_at: None,
-        });
+        let ears = waits.then(|| Ears::of(app, id, patience.wait));
         if waits && route.abandon.is_some() {
             peer.be_patient(Duration::ZERO);
         }
@@ -246,8 +238,14 @@ impl FrontDoor {
         let (task, place) = match submitted {
             Submitted::New(task, place) => (task, place),
             Submitted::Attached { task, same } => {
-                let way_back = |task: &Task| WayBack::to(task, route, &submitter, method);
-                return Box::pin(attach(&waiting, task, same, way_back)).await;
+                let is_shown = same && !submitter.repeat.is_by_stranger();
+                return match task {
+                    Some(task) if is_shown => {
+                        let way_back = WayBack::to(&task, route, &submitter, method);
+                        Box::pin(waiting.join(&way_back, task)).await
+                    }
+                    task => Box::pin(waiting.repeated(task.as_ref(), same)).await,
+                };
             }
         };
         let Some(ears) = ears else {
@@ -278,41 +276,4 @@ fn submit(
         };
         (submitted, attending)
     })
-}
-
-/// Answers for a task that an earlier request with the same idempotency key has made.
-async fn attach(
-    waiting: &Waiting<'_>,
-    task: Option<Task>,
-    same: bool,
-    way_back: impl FnOnce(&Task) -> WayBack,
-) -> Result<Response, Refusal> {
-    let submitter = waiting.submitter;
-    let is_stranger = submitter.repeat.is_by_stranger();
-    let is_shown = same && !is_stranger;
-    let task = match task {
-        Some(task) if is_shown => Some(waiting.until_over(task).await?),
-        task => task,
-    };
-    let shown = task.as_ref().filter(|_| is_shown);
-    let again = match shown {
-        Some(task) => waiting.again(task).await?,
-        None => None,
-    };
-    let (answers, caller) = (&waiting.app.answers, &submitter.caller);
-    let is_over = |task: &&Task| task.life.status().is_terminal();
-    let mut response = match again {
-        Some(response) => response,
-        None => {
-            let how = How { is_stranger, ..waiting.how() };
-            let mut response = attached_response(answers, task.as_ref(), same, caller, how).await?;
-            vary_by_prefer(response.headers_mut());
-            response
-        }
-    };
-    // A 202 says it already.
-    if let Some(task) = shown.filter(is_over) {
-        way_back(task).tell(answers, submitter.base.as_deref(), response.headers_mut());
-    }
-    Ok(response)
 }

@@ -22,12 +22,12 @@ use crate::answer::live::{Live, Reader};
 use crate::answer::pages;
 use crate::answer::present;
 use crate::answer::problem::Refusal;
+use crate::answer::submitted::attached_response;
 use crate::app::App;
 use crate::connection::Client;
 use crate::proxy::fields::vary_by_prefer;
 use crate::watch::cursor::{Batch, End};
 use crate::watch::follower::{Follower, News};
-use crate::watch::poll;
 
 /// A client that waits for the answer to the task it has made.
 pub(super) struct Waiting<'a> {
@@ -57,13 +57,13 @@ enum Ending {
 /// Who tells how far the task is.
 pub(super) struct Ears {
     /// Its answer, while that comes.
-    pub(super) watched: WatchedAnswer,
+    watched: WatchedAnswer,
     /// The log, while the client has patience.
-    pub(super) follower: Follower,
+    follower: Follower,
     /// Whether the log says that the task is over.
-    pub(super) is_over: bool,
+    is_over: bool,
     /// When the next attempt may start, if the log says that one failed and another follows.
-    pub(super) again_at: Option<Timestamp>,
+    again_at: Option<Timestamp>,
 }
 
 impl Waiting<'_> {
@@ -78,8 +78,88 @@ impl Waiting<'_> {
         mut ears: Ears,
         mut attending: Attending,
     ) -> Result<Response, Refusal> {
+        // Whoever made it knows that it was accepted, which is its first event.
+        ears.follower.cursor.skip_to(1);
         let ending = self.listen(id, &mut ears).await;
         let ending = ending.inspect_err(|_| attending.let_go())?;
+        self.tell(way_back, id, ending, attending).await
+    }
+
+    /// The same for a task that exists already. Whoever repeats its request has come back: a countdown
+    /// stops, and the 202 that it may get begins none.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or the task is gone.
+    pub(super) async fn join(&self, way_back: &WayBack, task: Task) -> Result<Response, Refusal> {
+        let id = task.spec.id;
+        let mut attending = self.app.engine.attend([&task]);
+        let ending = self.rejoin(task).await;
+        let ending = ending.inspect_err(|_| attending.let_go())?;
+        let mut response = match ending {
+            // A program is told of a stored answer that it is one.
+            Ending::Over(task) if self.submitter.page.is_none() => {
+                attending.let_go();
+                let mut response = self.repeated(Some(&task), true).await?;
+                let (answers, base) = (&self.app.answers, self.submitter.base.as_deref());
+                way_back.tell(answers, base, response.headers_mut());
+                response
+            }
+            Ending::Ticket(task) if self.submitter.page.is_none() => {
+                attending.let_go();
+                self.repeated(Some(&task), true).await?
+            }
+            ending => self.tell(way_back, id, ending, attending).await?,
+        };
+        let replayed = HeaderValue::from_static("true");
+        response.headers_mut().insert(fields::IDEMPOTENT_REPLAYED, replayed);
+        Ok(response)
+    }
+
+    async fn rejoin(&self, task: Task) -> Result<Ending, Refusal> {
+        let left = self.until.saturating_duration_since(Instant::now());
+        if task.life.status().is_terminal() {
+            return Ok(Ending::Over(Box::new(task)));
+        }
+        if left.is_zero() {
+            return Ok(Ending::Ticket(Box::new(task)));
+        }
+        let id = task.spec.id;
+        let mut ears = Ears::of(self.app, id, left);
+        // Read behind that: what happens from then on is told.
+        let task = self.app.engine.task(id).await?;
+        let task = task.ok_or_else(|| Refusal::new(&codes::TASK_GONE).about(id))?;
+        ears.follower.cursor.skip_to(task.life.version);
+        ears.is_over = task.life.status().is_terminal();
+        ears.again_at = task.life.run_at();
+        self.listen(id, &mut ears).await
+    }
+
+    /// What a program is told that repeats a request.
+    ///
+    /// # Errors
+    /// When the request is another one, the store cannot be read, or the task is gone.
+    pub(super) async fn repeated(
+        &self,
+        task: Option<&Task>,
+        is_same: bool,
+    ) -> Result<Response, Refusal> {
+        let (answers, submitter) = (&self.app.answers, self.submitter);
+        let is_stranger = submitter.repeat.is_by_stranger();
+        let how = How { is_stranger, ..self.how() };
+        let mut response =
+            attached_response(answers, task, is_same, &submitter.caller, how).await?;
+        vary_by_prefer(response.headers_mut());
+        Ok(response)
+    }
+
+    /// What a wait came to, as an answer.
+    async fn tell(
+        &self,
+        way_back: &WayBack,
+        id: TaskId,
+        ending: Ending,
+        mut attending: Attending,
+    ) -> Result<Response, Refusal> {
         let applied = self.patience.applied_to_answer.as_deref();
         let added = Added { task: id, applied };
         let mut response = match ending {
@@ -99,29 +179,13 @@ impl Waiting<'_> {
             Ending::Ticket(task) => {
                 attending.let_go();
                 let estimate = self.app.engine.estimate_if_known(&task).await;
+                // It says the way back itself.
                 return self.ticket(&task, estimate).await;
             }
         };
         let (answers, base) = (&self.app.answers, self.submitter.base.as_deref());
         way_back.tell(answers, base, response.headers_mut());
         Ok(response)
-    }
-
-    /// Waits for a task that exists already. Whoever repeats its request has come back: a countdown
-    /// stops, and the 202 that it may get begins none.
-    ///
-    /// # Errors
-    /// When the store cannot be read, or the task is gone.
-    pub(super) async fn until_over(&self, task: Task) -> Result<Task, Refusal> {
-        let id = task.spec.id;
-        if task.life.status().is_terminal() {
-            return Ok(task);
-        }
-        let left = self.until.saturating_duration_since(Instant::now());
-        let mut attending = self.app.engine.attend([&task]);
-        let over = poll::until_over(&self.app.followers, id, left, Client::default()).await;
-        attending.let_go();
-        over?.ok_or_else(|| Refusal::new(&codes::TASK_GONE).about(id))
     }
 
     /// The 202, or for a browser the way to the page of the task.
@@ -163,26 +227,6 @@ impl Waiting<'_> {
         }
     }
 
-    /// The same for a person who sends a request again that belongs to this task: it is shown as the
-    /// first would be. `None` for a program, which is told that it repeats.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub(super) async fn again(&self, task: &Task) -> Result<Option<Response>, Refusal> {
-        if self.submitter.page.is_none() {
-            return Ok(None);
-        }
-        let mut response = if task.life.status().is_terminal() {
-            self.outcome(task).await?
-        } else {
-            let estimate = self.app.engine.estimate_if_known(task).await;
-            self.ticket(task, estimate).await?
-        };
-        let replayed = HeaderValue::from_static("true");
-        response.headers_mut().insert(fields::IDEMPOTENT_REPLAYED, replayed);
-        Ok(Some(response))
-    }
-
     /// How the task was accepted, for the 202.
     pub(super) fn how(&self) -> How {
         How {
@@ -195,8 +239,6 @@ impl Waiting<'_> {
     }
 
     async fn listen(&self, id: TaskId, ears: &mut Ears) -> Result<Ending, Refusal> {
-        // A listener knows that the task was accepted, which is its first event.
-        ears.follower.cursor.skip_to(1);
         loop {
             if let Some(live) = self.live(id, ears).await? {
                 if live.has_body() {
@@ -262,6 +304,16 @@ impl Waiting<'_> {
 }
 
 impl Ears {
+    /// Hears of a task from now on, for so long.
+    pub(super) fn of(app: &App, id: TaskId, wait: Duration) -> Self {
+        Self {
+            watched: app.engine.watch_answer(id),
+            follower: Follower::of_task(&app.followers, id, wait, Client::default()),
+            is_over: false,
+            again_at: None,
+        }
+    }
+
     /// Notes what the log says.
     fn note(&mut self, batch: &Batch) {
         self.follower.told(batch, batch.happenings.len());

@@ -43,6 +43,7 @@ mod people;
 mod pitfalls;
 mod queues;
 mod reload;
+mod repeats;
 mod results;
 mod same_events;
 mod service;
