@@ -1,6 +1,6 @@
 // The page of a task as its reader sees it, in two browsers: every state in both languages and themes is accessible (axe-core),
-// follows the task without being loaded again, and serves whoever has no scripts. With SHOTS=FOLDER it takes the pictures of
-// docs/guide instead.
+// follows the task without being loaded again, and serves whoever has no scripts. With SHOTS=docs/guide/img it takes the
+// pictures of the guide instead.
 import fs from 'node:fs';
 import path from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -80,39 +80,102 @@ async function axe(page) {
   return page.run(async () => (await globalThis.axe.run()).violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(' ')}`));
 }
 
+// What the list shows.
+const LISTED = ['failed', 'succeeded', 'retrying', 'progress', 'queued'];
 const made = await states();
 for (const task of Object.values(made)) {
   const page = await (await fetch(task.links.self, { headers: { accept: 'text/html' } })).arrayBuffer();
   check(gzipSync(page).length <= 30_000, `at most 30 kB: ${gzipSync(page).length}`);
 }
 
-if (process.env.SHOTS) {
-  for (const language of ['en', 'fr']) {
-    for (const [device, width] of [['phone', 390], ['desk', 1280]]) {
-      for (const dark of [false, true]) {
-        await eachBrowser(async (page) => {
-          for (const [name, task] of Object.entries(made)) {
-            await page.go(task.links.self);
-            await page.shot(path.join(process.env.SHOTS, `page-${name}-${language}-${device}${dark ? '-dark' : ''}.png`));
-          }
-        }, { only: 'chromium', language, width, height: device === 'phone' ? 760 : 720, dark });
-      }
-    }
+const list = `${base}/v1/session`;
+// Where else a person gets, beside the tasks.
+const elsewhere = { gone: made.queued.links.self.slice(0, -3), problem: `${base}/problems/queue-full`, empty: list };
+
+// Keeps tasks in the browser by the buttons of their pages.
+async function keep(page, tasks) {
+  for (const task of tasks) {
+    await page.go(task.links.self);
+    await page.click('#way button');
+    await page.until(() => document.querySelector('#way a') !== null);
   }
+}
+
+// From the link with a ticket into the list, and out of it again.
+async function keptAndRemoved(page, task, holds) {
+  const { pathname } = new URL(task.links.self);
+  await page.go(list);
+  await page.untilSaid('This browser follows no request.');
+  await page.go(task.links.self);
+  await page.click('#way button');
+  await page.until(() => document.querySelector('#way a') !== null);
+  holds(page.url() === base + pathname, `it is found without its ticket: ${page.url()}`);
+  await page.click('#way a');
+  await page.until(() => document.querySelector('.tasks') !== null);
+  holds((await page.text('.tasks li')).startsWith('Request for /exports/'), `the list says what was asked: ${await page.text('.tasks')}`);
+  holds((await page.text('.tasks .state')) === 'Done', 'and how it stands');
+  await page.click('.tasks a');
+  await page.until((path) => location.pathname === path, pathname);
+  await page.go(list);
+  await page.click('.tasks button');
+  await page.untilSaid('This browser follows no request.');
+  holds(page.url() === list, `it leads back to the list: ${page.url()}`);
+}
+
+// The pictures of docs/guide: what is shown, to whom, and how.
+const PHONE = { width: 390, height: 700 };
+const DESK = { width: 1280, height: 640 };
+const pictures = {
+  'page-progress-phone': { of: 'progress', ...PHONE },
+  'page-progress-phone-dark': { of: 'progress', ...PHONE, dark: true },
+  'page-progress-desk': { of: 'progress', ...DESK },
+  'page-retrying-desk-dark': { of: 'retrying', ...DESK, dark: true },
+  'page-queued-phone-french': { of: 'queued', ...PHONE, language: 'fr' },
+  'page-failed-desk-french': { of: 'failed', ...DESK, language: 'fr' },
+  'page-succeeded-phone': { of: 'succeeded', ...PHONE },
+  'page-list-phone': { of: 'list', ...PHONE },
+  'page-list-desk-dark': { of: 'list', ...DESK, dark: true },
+};
+
+if (process.env.SHOTS) {
+  for (const [name, { of, ...how }] of Object.entries(pictures)) {
+    await eachBrowser(async (page) => {
+      if (of === 'list') await keep(page, LISTED.map((kept) => made[kept]));
+      await page.go(made[of]?.links.self ?? elsewhere[of] ?? list);
+      await page.until(() => document.title !== '');
+      await page.shot(path.join(process.env.SHOTS, `${name}.png`));
+    }, { ...how, only: 'chromium' });
+  }
+  await server.stop();
   process.exit(0);
 }
 
 for (const language of ['en', 'fr']) {
   for (const dark of [false, true]) {
     await eachBrowser(async (page, browser) => {
-      for (const [name, task] of Object.entries(made)) {
-        await page.go(task.links.self);
-        await page.until(() => document.querySelector('details') !== null);
+      const accessible = async (name, speaks = language) => {
+        await page.until(() => document.querySelector('main') !== null && document.readyState === 'complete');
         await page.run(() => document.querySelectorAll('details').forEach((part) => { part.open = true; }));
         const found = await axe(page);
         check(found.length === 0, `no violation: ${name}, ${language}, dark ${dark}, ${browser.name}: ${found.join('\n')}`);
-        check((await page.run(() => document.documentElement.lang)) === language, `it speaks ${language}`);
+        check((await page.run(() => document.documentElement.lang)) === speaks, `it speaks ${speaks}: ${name}`);
+        const width = await page.run(() => document.documentElement.scrollWidth - innerWidth);
+        check(width <= 0, `nothing is cut or scrolled sideways: ${name}, ${browser.name}: ${width} px`);
+      };
+      for (const [name, task] of Object.entries(made)) {
+        await page.go(task.links.self);
+        await accessible(name);
       }
+      for (const [name, url] of Object.entries(elsewhere)) {
+        await page.go(url);
+        await accessible(name, name === 'problem' ? 'en' : language);
+      }
+      await page.go(made.running.links.self);
+      await page.click('#way button');
+      await page.until(() => document.querySelector('#way a') !== null);
+      await accessible('kept');
+      await page.go(list);
+      await accessible('list');
     }, { language, dark, width: 390 });
   }
 }
@@ -161,6 +224,7 @@ await eachBrowser(async (page, browser) => {
   holds(await page.run(() => document.isOld), 'and to its end without a load');
   await page.click('#result');
   await page.untilSaid('a,b');
+  await keptAndRemoved(page, task, holds);
 });
 
 await eachBrowser(async (page, browser) => {
@@ -182,6 +246,7 @@ await eachBrowser(async (page, browser) => {
   await page.untilSaid('Done');
   await page.click('#result');
   await page.untilSaid('a,b');
+  await keptAndRemoved(page, task, holds);
 }, { javascript: false });
 
 await server.stop();

@@ -208,10 +208,10 @@ async fn a_button_keeps_the_page_in_the_browser_and_another_takes_it_off_the_lis
     assert_eq!((removed.status.as_u16(), removed.header("location")), (303, "../../session"));
     assert_eq!(api.call(by_page(press())).await.status, 204, "a program is led nowhere");
     let empty = api.call(list()).await;
-    assert_eq!(part(&empty, "advice"), "This browser follows no request.");
+    assert!(part(&empty, "advice").starts_with("This browser follows no request."));
     assert!(!empty.text().contains("<form"));
     let french = api.call(list().field("accept-language", "fr")).await;
-    assert_eq!(part(&french, "advice"), "Ce navigateur ne suit aucune demande.");
+    assert!(part(&french, "advice").starts_with("Ce navigateur ne suit aucune demande."));
 }
 
 #[tokio::test]

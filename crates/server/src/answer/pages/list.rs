@@ -55,9 +55,9 @@ impl ListView<'_> {
         let asked = view.asked();
         main.markup("<li><div><a href=\"").text(path_of(&task.links.this)).markup("\">");
         main.text(&asked).markup("</a><p><span class=\"state ").text(view.tone()).markup("\">");
-        main.text(view.state_word()).markup("</span> · ");
+        main.text(view.state_word()).markup("</span><span>");
         view.relative(main, task.created_at, false);
-        main.markup("</p></div><form method=\"post\" action=\"");
+        main.markup("</span></p></div><form method=\"post\" action=\"");
         let folder = path_of(base).trim_end_matches('/');
         main.text(folder).text(&paths::SESSION_FORGET.replace("{id}", &task.id));
         main.markup("\" data-then=\"").text(folder).text(paths::SESSION);

@@ -1,4 +1,5 @@
-//! The Markdown of the problems' pages, of which only headings, paragraphs and fenced blocks are used.
+//! The Markdown of the problems' pages, of which only headings, paragraphs, code and fenced
+//! blocks are used.
 
 use super::html::Html;
 
@@ -8,7 +9,7 @@ pub(super) fn render(text: &str, html: &mut Html) {
     for line in text.lines() {
         let ends = line.is_empty() || line.starts_with("```") || line.starts_with('#');
         if !is_fenced && ends && !paragraph.is_empty() {
-            html.markup("<p>").text(paragraph.trim()).markup("</p>\n");
+            say(&paragraph, html);
             paragraph.clear();
         }
         if line.starts_with("```") {
@@ -26,8 +27,21 @@ pub(super) fn render(text: &str, html: &mut Html) {
         }
     }
     if !paragraph.trim().is_empty() {
-        html.markup("<p>").text(paragraph.trim()).markup("</p>\n");
+        say(&paragraph, html);
     }
+}
+
+/// A paragraph: what stands between backticks is code.
+fn say(paragraph: &str, html: &mut Html) {
+    html.markup("<p>");
+    for (place, part) in paragraph.trim().split('`').enumerate() {
+        if place % 2 == 0 {
+            html.text(part);
+        } else {
+            html.markup("<code>").text(part).markup("</code>");
+        }
+    }
+    html.markup("</p>\n");
 }
 
 #[cfg(test)]
@@ -43,5 +57,12 @@ mod tests {
             assert!(page.starts_with(&format!("<h1>{}</h1>", code.code)), "{}", code.code);
             assert_eq!(page.matches("<pre").count(), page.matches("</pre>").count());
         }
+    }
+
+    #[test]
+    fn what_stands_between_backticks_is_code() {
+        let mut html = Html::default();
+        render("Send `a < b`\nagain.\n", &mut html);
+        assert_eq!(html.as_str(), "<p>Send <code>a &lt; b</code> again.</p>\n");
     }
 }

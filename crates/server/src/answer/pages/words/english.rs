@@ -88,12 +88,12 @@ pub(super) static WORDS: Words = Words {
     see_answer: "See what the service answered",
     retry: "Try again",
     cancel: "Cancel…",
-    cancel_means: "Nothing more is done for this request.",
+    cancel_means: "Nothing more will be done for this request.",
     cancel_now: "Cancel the request",
     leave: "This page follows by itself. You may close it and come back later: your request goes on, \
             so do not send it again.",
     help: "If you ask for help, give the number at the bottom of this page.",
-    keep_means: "Only its link leads back to this page, unless this browser keeps it.",
+    keep_means: "Only its link leads back here, unless this browser keeps the request.",
     keep: "Keep in this browser",
     others: "All your requests",
     lost: "The connection is lost for the moment. Your request goes on.",
@@ -109,7 +109,7 @@ pub(super) static WORDS: Words = Words {
     list: List {
         title: "Your requests",
         about: "What this browser has asked for, the latest first. Nobody else sees this list.",
-        none: "This browser follows no request.",
+        none: "This browser follows no request. Those that you keep in it are listed here.",
         remove: "Remove",
         remove_this: "Remove from this list: %",
         older: "Older ones",

@@ -93,7 +93,7 @@ pub(super) static WORDS: Words = Words {
     leave: "Cette page se met à jour d’elle-même. Vous pouvez la fermer et revenir plus tard\u{a0}: votre \
             demande suit son cours, ne l’envoyez pas une seconde fois.",
     help: "Si vous demandez de l’aide, donnez le numéro au bas de cette page.",
-    keep_means: "Seul son lien ramène à cette page, à moins que ce navigateur ne la garde.",
+    keep_means: "Seul son lien ramène ici, sauf si ce navigateur garde la demande.",
     keep: "Garder dans ce navigateur",
     others: "Toutes vos demandes",
     lost: "La connexion est interrompue pour le moment. Votre demande suit son cours.",
@@ -109,7 +109,7 @@ pub(super) static WORDS: Words = Words {
     list: List {
         title: "Vos demandes",
         about: "Ce que ce navigateur a demandé, le plus récent d’abord. Personne d’autre ne voit cette liste.",
-        none: "Ce navigateur ne suit aucune demande.",
+        none: "Ce navigateur ne suit aucune demande. Celles que vous y gardez sont listées ici.",
         remove: "Retirer",
         remove_this: "Retirer de cette liste\u{a0}: %",
         older: "Plus anciennes",
