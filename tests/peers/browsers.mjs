@@ -7,10 +7,13 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { require } from './peer.mjs';
 
 const PATIENCE_MS = 30_000;
+// What is said of a page that another one takes the place of.
+const GONE = /context|navigat|closed|no such frame|inactive|AbortError|Cannot find/i;
 
 // Calls `visit(page, browser)` in each browser, in a profile of its own, one after the other.
 //
-// `browser`: `name`; `tab()`, one more page of the same profile; `downloaded(name)`, the bytes of a file that it kept.
+// `browser`: `name`; `tab()`, one more page of the same profile; `downloaded(pattern)`, the bytes of the file of such a name that
+// it kept.
 // Settings: `javascript`, `language`, `dark`, `width`, `height`, `zone` (of time), `only` (the name of one browser).
 export async function eachBrowser(visit, wanted = {}) {
   for (const [name, open] of Object.entries({ chromium, firefox })) {
@@ -19,7 +22,7 @@ export async function eachBrowser(visit, wanted = {}) {
     const asked = { javascript: true, language: 'en', dark: false, width: 1280, height: 800, zone: 'Europe/Paris', ...wanted };
     const opened = await open(asked, folder);
     const tab = async () => new Page(await opened.tab());
-    const downloaded = (file) => wholeFile(path.join(folder, file));
+    const downloaded = (pattern) => wholeFile(folder, pattern);
     try {
       await visit(await tab(), { name, tab, downloaded });
     } finally {
@@ -99,7 +102,7 @@ class Page {
 
   // Loads what is shown again, and is there once it begins to be shown.
   async reload() {
-    await this.run(() => {
+    await this.leave(() => {
       document.isOld = true;
       location.reload();
     });
@@ -108,7 +111,7 @@ class Page {
 
   // Presses the browser's button; what is shown then may come from the memory of the browser.
   async back() {
-    await this.run(() => { history.back(); });
+    await this.leave(() => { history.back(); });
   }
 
   url() {
@@ -129,6 +132,13 @@ class Page {
 
   run(script, value) {
     return this.inner.evaluate(script, value);
+  }
+
+  // Runs what leads away from the page, which may be gone before it says that it ran.
+  async leave(script) {
+    await this.run(script).catch((error) => {
+      if (!GONE.test(error.message)) throw error;
+    });
   }
 
   // Presses where an element is, as a hand would. Does not wait for what comes of it: see `until`.
@@ -152,7 +162,7 @@ class Page {
     const end = Date.now() + patience;
     for (;;) {
       const said = await this.run(script, value).catch((error) => {
-        if (!/context|navigat|closed|no such frame|inactive|AbortError|Cannot find/i.test(error.message)) throw error;
+        if (!GONE.test(error.message)) throw error;
       });
       if (said) return said;
       if (Date.now() > end) {
@@ -178,11 +188,13 @@ class Page {
   }
 }
 
-async function wholeFile(file) {
-  const end = Date.now() + PATIENCE_MS;
-  while (!fs.existsSync(file) || fs.existsSync(`${file}.part`) || !fs.statSync(file).size) {
-    if (Date.now() > end) throw new Error(`never came: ${file}; there are ${fs.readdirSync(path.dirname(file))}`);
-    await pause(50);
+async function wholeFile(folder, pattern) {
+  for (const end = Date.now() + PATIENCE_MS; ; await pause(50)) {
+    const names = fs.readdirSync(folder);
+    const name = names.find((one) => pattern.test(one));
+    // What is not whole yet lies beside it, or is empty.
+    const isWhole = name && !names.includes(`${name}.part`) && fs.statSync(path.join(folder, name)).size > 0;
+    if (isWhole) return fs.readFileSync(path.join(folder, name));
+    if (Date.now() > end) throw new Error(`never came: ${pattern}; there are ${names}`);
   }
-  return fs.readFileSync(file);
 }

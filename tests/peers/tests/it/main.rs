@@ -71,3 +71,8 @@ fn proxies_in_front_pass_streams_and_let_nobody_in() {
 fn a_cache_in_front_gives_no_ticket_to_the_next() {
     run("caching.py");
 }
+
+#[test]
+fn plain_links_and_forms_to_slow_answers_come_back_in_two_browsers() {
+    run("navigations.mjs");
+}

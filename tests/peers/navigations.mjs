@@ -1,0 +1,266 @@
+// Plain links and plain forms to what takes longer than the nginx in front waits, in two browsers, with and without scripts:
+// reload, back, a second click, a second tab, the server killed in the middle of an answer, and pages of another site. Nothing
+// in the service knows of Relais.
+import { eachBrowser } from './browsers.mjs';
+import { check, freePort, nginx, relais, upstream, verdict } from './peer.mjs';
+
+const CUT_MS = 3000;
+const CSV = `order;total\n${'7;12.50\n'.repeat(20_000)}`;
+const SHOP = `<!doctype html><title>shop</title><h1>Shop</h1>
+<p><a id="export" href="/export/june.csv?year=2026&month=6">Export</a>
+<a id="report" href="/report/june?year=2026#totals">Report</a>
+<a id="saved" download href="/export/saved.csv">Save</a>
+<form method="post" action="/orders"><input name="sku" value="A-1"><button id="buy">Order</button></form>
+<form method="post" action="/orders/check" enctype="multipart/form-data"><input name="sku" value="A-1"><button id="check">Check</button></form>`;
+const REPORT = `<!doctype html><title>waits</title><h1>Report</h1><h2 id="totals">Totals</h2>
+<p><a id="more" href="chapters/2">More</a><script>document.title = "its script ran"</script>`;
+const CHECKED = '<!doctype html><title>checked</title><h1>All is well</h1><script>document.title = "its script ran"</script>';
+
+const page = (body) => ({ fields: { 'content-type': 'text/html; charset=utf-8' }, body });
+const file = (name) => ({ fields: { 'content-type': 'text/csv', 'content-disposition': `attachment; filename=${name}` }, body: CSV });
+const EXPORT = 'GET /export/june.csv?year=2026&month=6';
+const SAVED = 'GET /export/saved.csv';
+const JUNE = 'GET /report/june?year=2026';
+const FRAMED = 'GET /report/framed';
+const ORDER = 'POST /orders';
+const CHECK = 'POST /orders/check';
+const slow = {
+  [EXPORT]: file('june.csv'),
+  [SAVED]: file('saved.csv'),
+  [JUNE]: page(REPORT),
+  [FRAMED]: page(REPORT),
+  [ORDER]: { status: 303, fields: { location: '/orders/7' } },
+  [CHECK]: page(CHECKED),
+};
+
+// What the service was asked, and what of it waits for its answer.
+const asked = [];
+let waiting = [];
+const calls = (line) => asked.filter((one) => one.line === line).length;
+let logins = 0;
+const service = await upstream(async (request, _, response) => {
+  const line = `${request.method} ${request.url}`;
+  asked.push({ line, fields: request.headers, at: Date.now() });
+  if (slow[line]) return new Promise((done) => waiting.push({ line, response, at: Date.now(), answer: () => done(slow[line]) }));
+  const said = page(request.url === '/' ? SHOP : `<!doctype html><title>${request.url}</title><h1>${request.url}</h1>`);
+  // Each browser is another customer.
+  if (request.url === '/' && !/login=/.test(request.headers.cookie)) said.fields['set-cookie'] = `login=customer-${logins += 1}; Path=/`;
+  return said;
+});
+
+const port = await freePort();
+const route = (path, method) => `
+[[route]]
+path = "${path}"
+methods = ["${method}"]
+upstream = "${service.url}"
+wait = "200ms"
+queue = "slow"
+ticket = ["read", "cancel"]
+double_submit = "5m"
+double_submit_cookie = "login"
+`;
+const server = await relais({
+  server: `public_url = "http://localhost:${port}"`,
+  config: `
+[[route]]
+path = "/{*rest}"
+methods = ["GET"]
+upstream = "${service.url}"
+mode = "sync"
+${route('/export/{*rest}', 'GET')}${route('/report/june', 'GET')}${route('/report/framed', 'GET')}${route('/orders', 'POST')}${route('/orders/check', 'POST')}
+[queue.slow]
+retry = { max_attempts = 5, initial = "100ms", max = "100ms" }
+`,
+});
+const front = await nginx({ port, to: server.base, cut: `${CUT_MS / 1000}s` });
+const shop = front.base;
+let mailed;
+// Another site, as `localhost` and `127.0.0.1` are two.
+const foreign = await upstream(async () => page(`<!doctype html><title>foreign</title><a id="mailed" href="${mailed}">Read</a>
+<form method="post" action="${shop}/orders"><input name="sku" value="B-2"><button id="send">Win</button></form>
+<iframe src="${shop}/report/framed"></iframe>`));
+
+// Resolves once `is` says something; what is waited for is said by a page, the service or a folder.
+async function until(is, what) {
+  for (const end = Date.now() + 30_000; ;) {
+    const said = await is();
+    if (said) return said;
+    if (Date.now() > end) throw new Error(`never: ${what}; asked: ${asked.map((one) => one.line).join(', ')}`);
+    await new Promise((done) => setTimeout(done, 25));
+  }
+}
+// The call that waits, once it has taken longer than nginx waits where it is to be one of those.
+const call = (line, age = 0) => until(() => waiting.find((one) => one.line === line && Date.now() - one.at > age), line);
+async function answer(line, age) {
+  const one = await call(line, age);
+  waiting = waiting.filter((other) => other !== one);
+  one.answer();
+}
+
+const isTicketPage = () => /^\/v1\/tasks\/task_\w+$/.test(location.pathname) && document.querySelector('#state') !== null;
+const leadsToResult = () => Boolean(document.querySelector('#result')?.getClientRects().length);
+const isAt = (path) => location.pathname + location.search === path && document.body !== null;
+// Presses a link or button, and is on the page of a task then, whose address it says.
+async function ticketPage(shown, selector) {
+  if (selector) await shown.click(selector);
+  await shown.until(isTicketPage);
+  return shown.url();
+}
+async function inShop(shown) {
+  await shown.go(`${shop}/`);
+  await shown.until(isAt, '/');
+}
+// The tasks that the browser's session has.
+async function session(shown) {
+  await shown.go(`${shop}/v1/session`);
+  await shown.until(() => document.querySelector('h1') !== null);
+  return shown.run(() => [...document.querySelectorAll('main li a')].map((link) => link.getAttribute('href')).sort().join(' '));
+}
+
+// A link to a file. Whatever its reader does, and although the server is killed, it is asked for once and comes once.
+async function aFile({ shown, browser, holds }) {
+  const before = calls(EXPORT);
+  await inShop(shown);
+  const own = await ticketPage(shown, '#export');
+  holds(own.startsWith(`${shop}/v1/tasks/task_`), `it is led to the page of its task, without a ticket: ${own}`);
+  await shown.reload();
+  holds((await ticketPage(shown)) === own, 'which is loaded again');
+  await shown.back();
+  await shown.until(isAt, '/');
+  holds((await ticketPage(shown, '#export')) === own, 'a second click leads there, too');
+  const second = await browser.tab();
+  await inShop(second);
+  holds((await ticketPage(second, '#export')) === own, 'and one in another tab');
+  const { response } = await call(EXPORT, CUT_MS);
+  holds(calls(EXPORT) === before + 1, `the service was asked once: ${calls(EXPORT) - before}`);
+
+  // The server has read the beginning when it is killed.
+  response.writeHead(200, slow[EXPORT].fields);
+  response.write(CSV.slice(0, 1000));
+  const live = await fetch(`${server.base}${new URL(own).pathname}/result?live`);
+  await live.body.getReader().read();
+  await server.restart();
+  waiting = waiting.filter((one) => one.response !== response);
+  await answer(EXPORT);
+  holds(String(await browser.downloaded(/^june\.csv$/)) === CSV, 'the file comes by itself, whole');
+  await shown.until(leadsToResult);
+  await second.until(leadsToResult);
+  holds(shown.url() === own && second.url() === own, `the pages stay, and lead to it: ${shown.url()} ${second.url()}`);
+  holds(calls(EXPORT) === before + 2, `it was asked for again after the restart alone: ${calls(EXPORT) - before}`);
+  await second.close();
+}
+
+// A link to a page: shown at its own address, with all that it may do.
+async function aPage({ shown, holds, javascript }) {
+  const before = calls(JUNE);
+  await inShop(shown);
+  await ticketPage(shown, '#report');
+  await answer(JUNE, CUT_MS);
+  await shown.until(isAt, '/report/june?year=2026');
+  if (javascript) {
+    await shown.until(() => document.title === 'its script ran');
+    holds(shown.url().endsWith('#totals'), `the fragment is kept: ${shown.url()}`);
+  }
+  await shown.reload();
+  await shown.until(() => document.querySelector('#totals') !== null);
+  await shown.click('#more');
+  await shown.until(isAt, '/report/chapters/2');
+  await shown.back();
+  await shown.until(isAt, '/report/june?year=2026');
+  await shown.back();
+  await shown.until(isAt, '/');
+  holds(calls(JUNE) === before + 1, `reload and back ask for nothing again: ${calls(JUNE) - before}`);
+}
+
+// A form whose answer is a redirect, and one whose answer is a page.
+async function forms({ shown, holds, javascript }) {
+  const before = [calls(ORDER), calls(CHECK)];
+  await inShop(shown);
+  const own = await ticketPage(shown, '#buy');
+  await shown.reload();
+  holds((await ticketPage(shown)) === own, 'loaded again it hands in nothing');
+  await shown.back();
+  await shown.until(isAt, '/');
+  holds((await ticketPage(shown, '#buy')) === own, 'a second click is no second order');
+  await answer(ORDER, CUT_MS);
+  await shown.until(isAt, '/orders/7');
+  await shown.reload();
+  await shown.back();
+  await shown.until(isAt, '/');
+  holds(calls(ORDER) === before[0] + 1, `one order: ${calls(ORDER) - before[0]}`);
+
+  await ticketPage(shown, '#check');
+  await answer(CHECK);
+  await shown.untilSaid('All is well');
+  holds(/\/v1\/tasks\/task_\w+\/result$/.test(shown.url()), `the page of a form is its result: ${shown.url()}`);
+  if (javascript) holds((await shown.title()) === 'checked', 'in a sandbox');
+  await shown.back();
+  await shown.until(isAt, '/');
+  holds(calls(CHECK) === before[1] + 1, `checked once: ${calls(CHECK) - before[1]}`);
+}
+
+// Pages of another site change nothing in the session that the browser has: not by a form, a frame or a link with a ticket, and
+// not by what our own page does then.
+async function fromElsewhere({ shown, holds }) {
+  const task = await fetch(`${server.base}/export/saved.csv`, { headers: { prefer: 'respond-async' } });
+  mailed = task.headers.get('location').replace(/\/result/, '');
+  const before = await session(shown);
+  holds(before.includes('/v1/tasks/'), 'there is a session');
+  await shown.go(foreign.url);
+  await shown.click('#send');
+  await shown.until(() => document.querySelector('#state') !== null);
+  const posted = shown.seen.findLast((one) => one.method === 'POST');
+  holds(posted?.status === 202, `the form of another site gets a page, and leads nowhere: ${JSON.stringify(posted)}`);
+  await answer(ORDER);
+  await shown.until(leadsToResult);
+  await shown.go(foreign.url);
+  await call(FRAMED);
+  await shown.click('#mailed');
+  await shown.until(() => document.querySelector('#state') !== null);
+  await answer(SAVED);
+  await shown.until(leadsToResult);
+  const after = await session(shown);
+  holds(after === before, `the session is as it was: ${before}, ${after}`);
+
+  // Whoever wants to keep it presses a button.
+  await shown.go(mailed);
+  await shown.click('#way button');
+  await shown.until(() => document.querySelector('#way a') !== null);
+  const kept = await session(shown);
+  holds(kept === `${before} ${new URL(mailed).pathname}`.split(' ').sort().join(' '), `it is kept by the button: ${kept}`);
+}
+
+// What becomes of a link whose answer is to be saved: Chromium says too little of it, and saves the document of the 202; for
+// Firefox it is a link like others, and it saves the page of the task. The guide tells to leave `download` out.
+async function aDownload({ shown, browser, holds }) {
+  await inShop(shown);
+  const from = asked.length;
+  await shown.click('#saved');
+  await call(SAVED);
+  const { fields } = asked.slice(from).find((one) => one.line === SAVED);
+  const isChromium = browser.name === 'chromium';
+  const said = `${fields['sec-fetch-mode']} ${fields['sec-fetch-dest']}`;
+  holds(said === (isChromium ? 'navigate empty' : 'navigate document'), `what the browser says of itself: ${said}`);
+  const saved = String(await browser.downloaded(isChromium ? /^saved\.csv$/ : /^task_\w+\.html$/));
+  holds(isChromium ? JSON.parse(saved).status === 'running' : saved.includes('<main id="task"'), `what is saved: ${saved.slice(0, 200)}`);
+  await answer(SAVED);
+}
+
+for (const javascript of [true, false]) {
+  await eachBrowser(async (first, browser) => {
+    for (const story of [aFile, aPage, forms, fromElsewhere, aDownload]) {
+      const how = `${browser.name} ${javascript ? 'with' : 'without'} scripts, ${story.name}`;
+      const shown = await browser.tab();
+      await story({ shown, browser, javascript, holds: (is, what) => check(is, `${how}: ${what}`) })
+        .catch((error) => check(false, `${how}: ${error.stack}`));
+      await shown.close();
+      waiting.splice(0).forEach((one) => one.answer());
+    }
+  }, { javascript });
+}
+front.stop();
+await server.stop();
+foreign.stop();
+service.stop();
+verdict();
