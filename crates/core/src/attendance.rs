@@ -49,9 +49,10 @@ impl Grace {
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(flat)]
 pub enum Attendance {
-    /// These nodes have connections that attend it, each once.
+    /// These nodes have connections that attend it, each once; and whether one broke off while others
+    /// were left.
     #[n(0)]
-    By(#[n(0)] Vec<u64>),
+    By(#[n(0)] Vec<u64>, #[n(1)] bool),
     /// The last of them broke: the task is canceled at this moment, unless somebody comes before.
     #[n(1)]
     Until(#[n(0)] Timestamp),

@@ -178,6 +178,15 @@ pub enum Command {
         /// The node.
         node: u64,
     },
+    /// The last connection of this node that attended it only asked how it stands, and is told. Where one
+    /// that did not has broken off before, and no other is left, the countdown begins: it was not the
+    /// last then. It cancels nothing.
+    Answer {
+        /// The node.
+        node: u64,
+        /// Whether one of this node has.
+        has_broken: bool,
+    },
     /// The last connection of this node that attended it broke, or the node is dead: where no other node
     /// has one, the countdown begins.
     Leave {
@@ -310,6 +319,7 @@ fn decide(draft: Draft<'_>, command: Command, policy: &Policy) -> Result<Step, R
         Command::Cancel => hand::cancel(draft, CancelReason::Requested),
         Command::Attend { node } => attend::attend(draft, node),
         Command::LetGo { node } => attend::let_go(draft, node),
+        Command::Answer { node, has_broken } => attend::answer(draft, node, has_broken),
         Command::Leave { node } => attend::leave(draft, node),
         Command::Ask => attend::ask(draft),
         Command::Retry { from_start } => hand::retry(draft, from_start),

@@ -360,7 +360,7 @@ impl Life {
     #[must_use]
     pub fn attended_by(&self) -> &[u64] {
         match &self.attendance {
-            Some(Attendance::By(nodes)) => nodes,
+            Some(Attendance::By(nodes, _)) => nodes,
             Some(Attendance::Until(_)) | None => &[],
         }
     }
@@ -382,7 +382,7 @@ impl Life {
     pub const fn abandon_at(&self) -> Option<Timestamp> {
         match &self.attendance {
             Some(Attendance::Until(at)) => Some(*at),
-            Some(Attendance::By(_)) | None => None,
+            Some(Attendance::By(..)) | None => None,
         }
     }
 
@@ -482,7 +482,7 @@ impl Task {
     /// noted of one that goes on in any case.
     #[must_use]
     pub fn attended_from_the_start(mut self, node: u64) -> Self {
-        self.life.attendance = self.spec.grace.map(|_| Attendance::By(vec![node]));
+        self.life.attendance = self.spec.grace.map(|_| Attendance::By(vec![node], false));
         self
     }
 

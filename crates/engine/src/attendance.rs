@@ -36,6 +36,12 @@ impl Attending {
         self.end(Parting::LetGo);
     }
 
+    /// It only asked how they stand, and is told: it begins no countdown, but one that others owe who
+    /// broke off meanwhile.
+    pub fn answered(&mut self) {
+        self.end(Parting::Answered);
+    }
+
     fn end(&mut self, parting: Parting) {
         if let Some((engine, tasks)) = self.0.take().map(|whom| *whom) {
             engine.inner().attendances.part(&tasks, parting);
@@ -60,6 +66,8 @@ impl std::fmt::Debug for Attending {
 enum Parting {
     /// With what it came for.
     LetGo,
+    /// With how the task stands.
+    Answered,
     /// Without.
     Broke,
 }
@@ -72,6 +80,8 @@ struct Seat {
     is_stored: bool,
     /// How the last one went, which the store was not told yet.
     parted: Option<Parting>,
+    /// Whether one broke off while others were left.
+    has_broken: bool,
     /// When it was queued among those that the store is to be told of, if it is: see [`Seats::count`].
     queued: Option<u64>,
 }
@@ -80,10 +90,17 @@ impl Seat {
     /// What the store is to be told now, in order.
     fn owed(&mut self, node: u64) -> Vec<Command> {
         let attend = (!self.is_stored).then_some(Command::Attend { node });
-        match self.parted.take() {
-            _ if self.connections > 0 => attend.into_iter().collect(),
+        let parted = self.parted.take();
+        if self.connections > 0 {
+            return attend.into_iter().collect();
+        }
+        let has_broken = std::mem::take(&mut self.has_broken);
+        match parted {
             // One that came and went before the store was told of it was there, too.
             Some(Parting::LetGo) => attend.into_iter().chain([Command::LetGo { node }]).collect(),
+            Some(Parting::Answered) => {
+                attend.into_iter().chain([Command::Answer { node, has_broken }]).collect()
+            }
             Some(Parting::Broke) => attend.into_iter().chain([Command::Leave { node }]).collect(),
             None => Vec::new(),
         }
@@ -174,6 +191,10 @@ impl Seats {
         let parted = match last {
             Command::LetGo { .. } => Some(Parting::LetGo),
             Command::Leave { .. } => Some(Parting::Broke),
+            Command::Answer { has_broken, .. } => {
+                seat.has_broken |= has_broken;
+                Some(Parting::Answered)
+            }
             _ => None,
         };
         seat.parted = seat.parted.or(parted);
@@ -225,6 +246,8 @@ impl Attendances {
             if seat.connections == 0 {
                 seat.parted = Some(parting);
                 seats.queue(*id);
+            } else {
+                seat.has_broken |= parting == Parting::Broke;
             }
         }
         drop(seats);

@@ -18,30 +18,42 @@ pub(super) fn attend(mut draft: Draft<'_>, node: u64) -> Result<Step, Refused> {
         return Ok(draft.replying(Reply::Nothing));
     }
     match &mut draft.step.life.attendance {
-        Some(Attendance::By(nodes)) => nodes.push(node),
-        attendance => *attendance = Some(Attendance::By(vec![node])),
+        Some(Attendance::By(nodes, _)) => nodes.push(node),
+        attendance => *attendance = Some(Attendance::By(vec![node], false)),
     }
     Ok(draft.done())
 }
 
 pub(super) fn let_go(mut draft: Draft<'_>, node: u64) -> Result<Step, Refused> {
-    Ok(match strike(&mut draft, node) {
+    Ok(match strike(&mut draft, node, false) {
         Struck::Nobody => draft.replying(Reply::Nothing),
-        Struck::One | Struck::TheLast => draft.done(),
+        Struck::One | Struck::TheLast { .. } => draft.done(),
     })
 }
 
-pub(super) fn leave(mut draft: Draft<'_>, node: u64) -> Result<Step, Refused> {
-    match (strike(&mut draft, node), draft.task.spec.grace) {
+pub(super) fn answer(mut draft: Draft<'_>, node: u64, has_broken: bool) -> Result<Step, Refused> {
+    match (strike(&mut draft, node, has_broken), draft.task.spec.grace) {
         (Struck::Nobody, _) => Ok(draft.replying(Reply::Nothing)),
-        (Struck::TheLast, Some(Grace::ZERO)) => hand::cancel(draft, CancelReason::Abandoned),
-        (Struck::TheLast, Some(grace)) => {
-            let until = draft.now.plus(grace.span());
-            draft.step.life.attendance = Some(Attendance::Until(until));
-            Ok(draft.done())
+        (Struck::TheLast { has_broken: true }, Some(grace)) if grace != Grace::ZERO => {
+            Ok(count_down(draft, grace))
         }
-        (Struck::TheLast, None) | (Struck::One, _) => Ok(draft.done()),
+        (Struck::TheLast { .. } | Struck::One, _) => Ok(draft.done()),
     }
+}
+
+pub(super) fn leave(mut draft: Draft<'_>, node: u64) -> Result<Step, Refused> {
+    match (strike(&mut draft, node, true), draft.task.spec.grace) {
+        (Struck::Nobody, _) => Ok(draft.replying(Reply::Nothing)),
+        (Struck::TheLast { .. }, Some(Grace::ZERO)) => hand::cancel(draft, CancelReason::Abandoned),
+        (Struck::TheLast { .. }, Some(grace)) => Ok(count_down(draft, grace)),
+        (Struck::TheLast { .. }, None) | (Struck::One, _) => Ok(draft.done()),
+    }
+}
+
+fn count_down(mut draft: Draft<'_>, grace: Grace) -> Step {
+    let until = draft.now.plus(grace.span());
+    draft.step.life.attendance = Some(Attendance::Until(until));
+    draft.done()
 }
 
 pub(super) fn ask(mut draft: Draft<'_>) -> Result<Step, Refused> {
@@ -91,17 +103,19 @@ pub(super) fn tick<'a>(
 enum Struck {
     Nobody,
     One,
-    TheLast,
+    TheLast { has_broken: bool },
 }
 
-fn strike(draft: &mut Draft<'_>, node: u64) -> Struck {
+fn strike(draft: &mut Draft<'_>, node: u64, breaks: bool) -> Struck {
     let attendance = &mut draft.step.life.attendance;
-    let Some(Attendance::By(nodes)) = attendance else { return Struck::Nobody };
+    let Some(Attendance::By(nodes, has_broken)) = attendance else { return Struck::Nobody };
     let Some(at) = nodes.iter().position(|one| *one == node) else { return Struck::Nobody };
     nodes.swap_remove(at);
+    *has_broken |= breaks;
     if nodes.is_empty() {
+        let has_broken = *has_broken;
         *attendance = None;
-        return Struck::TheLast;
+        return Struck::TheLast { has_broken };
     }
     Struck::One
 }

@@ -65,6 +65,27 @@ fn whoever_got_what_it_came_for_starts_none() {
     assert_eq!((said_again.reply, abandon_at(&task)), (Reply::Nothing, None));
 }
 
+/// A poll that waited swallowed the leaving of all others: the task went on for nobody.
+#[test]
+fn whoever_broke_off_before_a_poll_was_answered_was_the_last() {
+    for leaves in [true, false] {
+        let mut task = attended_by(&[1, 2]);
+        let others = if leaves { Command::Leave { node: 1 } } else { Command::LetGo { node: 1 } };
+        take(&mut task, others, 10);
+        take(&mut task, Command::Answer { node: 2, has_broken: false }, 20);
+        assert_eq!(abandon_at(&task), leaves.then_some(20 + GRACE_MS));
+    }
+    let mut task = attended_by(&[1]);
+    take(&mut task, Command::Answer { node: 1, has_broken: true }, 20);
+    assert_eq!(abandon_at(&task), Some(20 + GRACE_MS));
+    let mut spec = spec(Runner::Workers);
+    spec.grace = Some(Grace::ZERO);
+    let mut task = relais_core::accept(spec, Credentials::None, false).0;
+    take(&mut task, Command::Attend { node: 1 }, 0);
+    take(&mut task, Command::Answer { node: 1, has_broken: true }, 20);
+    assert!(!is_abandoned(&task), "whoever asks is there, and asks again");
+}
+
 #[test]
 fn whoever_comes_back_stops_it_and_whoever_asks_starts_it_anew() {
     let mut task = attended_by(&[1]);
@@ -72,7 +93,7 @@ fn whoever_comes_back_stops_it_and_whoever_asks_starts_it_anew() {
     take(&mut task, Command::Ask, 50_000);
     assert_eq!(abandon_at(&task), Some(50_000 + GRACE_MS));
     take(&mut task, Command::Attend { node: 2 }, 60_000);
-    assert_eq!(task.life.attendance, Some(Attendance::By(vec![2])));
+    assert_eq!(task.life.attendance, Some(Attendance::By(vec![2], false)));
     take(&mut task, Command::Ask, 61_000);
     assert_eq!(abandon_at(&task), None, "where none runs, a poll starts none");
     take(&mut task, tick(0), 99_999);
@@ -108,9 +129,12 @@ fn a_clock_that_was_set_back_makes_no_grace_longer() {
 #[test]
 fn a_task_that_goes_on_in_any_case_notes_nobody() {
     let mut task = task(Runner::Workers, Credentials::None).attended_from_the_start(1);
-    for command in
-        [Command::Attend { node: 1 }, Command::LetGo { node: 1 }, Command::Leave { node: 1 }]
-    {
+    for command in [
+        Command::Attend { node: 1 },
+        Command::LetGo { node: 1 },
+        Command::Answer { node: 1, has_broken: true },
+        Command::Leave { node: 1 },
+    ] {
         assert_eq!(take(&mut task, command, 1).reply, Reply::Nothing);
         assert_eq!(task.life.attendance, None);
     }

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use relais_core::{
-    BodyKind, CancelReason, Command, Credentials, Effect, EventData, EventKind, Gone, Grace, Lease,
-    Progress, Refused, Reply, Runner, State, Step, Task, limits, step,
+    Attendance, BodyKind, CancelReason, Command, Credentials, Effect, EventData, EventKind, Gone,
+    Grace, Lease, Progress, Refused, Reply, Runner, State, Step, Task, limits, step,
 };
 
 use crate::world::*;
@@ -34,6 +34,7 @@ enum Said {
     Cancel,
     Attend(u64),
     LetGo(u64),
+    Answer(u64, bool),
     Leave(u64),
     Ask,
     Retry(bool),
@@ -55,6 +56,7 @@ fn said() -> impl Strategy<Value = Said> {
         1 => Just(Said::Cancel),
         2 => (0..3_u64).prop_map(Said::Attend),
         1 => (0..3_u64).prop_map(Said::LetGo),
+        1 => (0..3_u64, any::<bool>()).prop_map(|(node, broken)| Said::Answer(node, broken)),
         2 => (0..3_u64).prop_map(Said::Leave),
         1 => Just(Said::Ask),
         2 => any::<bool>().prop_map(Said::Retry),
@@ -150,6 +152,7 @@ impl History {
             Said::Cancel => Command::Cancel,
             Said::Attend(node) => Command::Attend { node },
             Said::LetGo(node) => Command::LetGo { node },
+            Said::Answer(node, has_broken) => Command::Answer { node, has_broken },
             Said::Leave(node) => Command::Leave { node },
             Said::Ask => Command::Ask,
             Said::Retry(from_start) => Command::Retry { from_start },
@@ -241,6 +244,7 @@ fn fence_of(command: &Command) -> Option<u128> {
         | Command::Cancel
         | Command::Attend { .. }
         | Command::LetGo { .. }
+        | Command::Answer { .. }
         | Command::Leave { .. }
         | Command::Ask
         | Command::Retry { .. }
@@ -322,7 +326,13 @@ fn check_attendance(
         && let Some(until) = new.abandon_at()
     {
         prop_assert!(until <= at(now).plus(grace.span()), "{:?}", command);
-        let is_left = matches!(command, Command::Leave { node } if old.attended_by() == [*node]);
+        let is_left = match (command, &old.attendance) {
+            (Command::Leave { node }, Some(Attendance::By(nodes, _))) => *nodes == [*node],
+            (Command::Answer { node, has_broken: here }, Some(Attendance::By(nodes, before))) => {
+                *nodes == [*node] && (*here || *before)
+            }
+            _ => false,
+        };
         prop_assert!(is_left || old.abandon_at().is_some(), "{:?}", command);
     }
     Ok(())

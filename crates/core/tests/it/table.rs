@@ -146,7 +146,7 @@ fn unfinished() -> Vec<Case> {
 
 /// Tasks that are canceled when all who attended them have left.
 fn attended() -> Vec<Case> {
-    let by = |nodes: &[u64]| Some(Attendance::By(nodes.to_vec()));
+    let by = |nodes: &[u64]| Some(Attendance::By(nodes.to_vec(), false));
     let until = |moment| Some(Attendance::Until(at(moment)));
     let running = |name| case(name, Runner::Workers, running(90_000));
     vec![
@@ -216,6 +216,7 @@ fn commands(nonce: u128) -> Vec<Command> {
         Command::Cancel,
         Command::Attend { node: NODE },
         Command::LetGo { node: NODE },
+        Command::Answer { node: NODE, has_broken: true },
         Command::Leave { node: NODE },
         Command::Ask,
         Command::Retry { from_start: false },
@@ -244,6 +245,7 @@ fn name_of(command: &Command) -> (&'static str, bool) {
         Command::Cancel => ("cancel", false),
         Command::Attend { .. } => ("attend", false),
         Command::LetGo { .. } => ("let go", false),
+        Command::Answer { .. } => ("answer", false),
         Command::Leave { .. } => ("leave", false),
         Command::Ask => ("ask", false),
         Command::Retry { from_start: false } => ("retry", false),
@@ -291,8 +293,8 @@ fn attendance(before: &Task, step: &Step) -> Option<&'static str> {
     let (old, new) = (&before.life.attendance, &step.life.attendance);
     (old != new).then_some(match new {
         None => "attended by nobody",
-        Some(Attendance::By(nodes)) if nodes.contains(&NODE) => "attended",
-        Some(Attendance::By(_)) => "attended by the other",
+        Some(Attendance::By(nodes, _)) if nodes.contains(&NODE) => "attended",
+        Some(Attendance::By(..)) => "attended by the other",
         Some(Attendance::Until(_)) if old.is_some() && before.life.abandon_at().is_some() => {
             "countdown anew"
         }
@@ -432,8 +434,9 @@ How to read the tables:
   nobody has any more; *any other°* is all of these but those with a row of their own.
 - *Early result*: what a worker stored before its settle. It ends with its lease, unless the settle makes it the
   result.
-- `attend`, `let go` and `leave` are said of the connections of one node: its first that attends the task, and
-  its last, which got what it came for or broke off. The *countdown* is 9 s; `ask` is a poll.
+- `attend`, `let go`, `answer` and `leave` are said of the connections of one node: its first that attends the
+  task, and its last, which got what it came for, was told how the task stands (where others had broken off
+  before), or broke off. The *countdown* is 9 s; `ask` is a poll.
 - The policy tries an attempt again 10 s later, 5 times in all; `report` brings progress, output and a
   checkpoint.
 ";
@@ -477,7 +480,7 @@ fn every_status_and_every_command_is_in_the_table() {
         assert!(cases().any(|case| case.task.life.status() == status), "{status:?}");
     }
     let names: BTreeSet<&str> = commands(HOLDER).iter().map(|command| name_of(command).0).collect();
-    assert_eq!(names.len(), 22, "a command with a name of its own is in the list: {names:?}");
+    assert_eq!(names.len(), 23, "a command with a name of its own is in the list: {names:?}");
 }
 
 #[test]

@@ -147,6 +147,35 @@ async fn a_caller_that_is_sent_away_with_a_ticket_leaves_nothing_behind() {
     assert_eq!(read(&world, id).await.life.attendance, None);
 }
 
+/// A poll that waited, here or at another node, swallowed the leaving of all others.
+#[tokio::test]
+async fn whoever_left_while_a_poll_waited_is_counted_when_it_is_answered() {
+    for is_elsewhere in [false, true] {
+        let store = new_store();
+        let nodes = [node(&store, 1).await, node(&store, 2).await];
+        let (id, caller) = attended(&nodes[0], for_workers()).await;
+        let other = &nodes[usize::from(is_elsewhere)];
+        let mut poll = come(other, id).await;
+        leave(&nodes[0], caller).await;
+        assert_eq!(read(other, id).await.life.abandon_at(), None, "somebody is there");
+        poll.answered();
+        other.engine.attendance_told().await;
+        assert_eq!(read(other, id).await.life.abandon_at(), after(GRACE), "{is_elsewhere}");
+        for world in &nodes {
+            world.clock.advance(GRACE);
+        }
+        assert!(is_abandoned(&other.until(id, EventKind::Canceled).await));
+    }
+    // Where nobody has left, it begins none.
+    let world = node(&new_store(), 1).await;
+    let (id, mut caller) = attended(&world, for_workers()).await;
+    let mut poll = come(&world, id).await;
+    caller.let_go();
+    poll.answered();
+    world.engine.attendance_told().await;
+    assert_eq!(read(&world, id).await.life.attendance, None);
+}
+
 #[tokio::test]
 async fn what_asks_for_a_task_starts_its_countdown_anew_and_none_where_none_ran() {
     let world = node(&new_store(), 1).await;

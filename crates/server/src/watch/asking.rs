@@ -1,6 +1,6 @@
 //! A client that waits to be told how a task stands, of tasks that are canceled when all have left.
 
-use relais_core::Task;
+use relais_core::{Grace, Task};
 use relais_engine::{Attending, Engine, EngineError};
 
 /// It attends the task while it waits; dropped before it is answered, it has left.
@@ -16,29 +16,26 @@ impl Asking {
         Self { attending: engine.attend([task]), was_left: task.life.is_left() }
     }
 
-    /// It is answered: the countdown that it found begins anew, and where none ran none begins. The task
-    /// as it is then.
+    /// It is answered: the countdown that it found begins anew, or one that others owe who left while it
+    /// waited; where none is due none begins. The task as it is then.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub(crate) async fn answered(
-        mut self,
-        engine: &Engine,
-        task: Task,
-    ) -> Result<Task, EngineError> {
-        if !self.was_left {
-            self.attending.let_go();
+    pub(crate) async fn answered(self, engine: &Engine, task: Task) -> Result<Task, EngineError> {
+        self.refused();
+        let has_countdown = task.spec.grace.is_some_and(|grace| grace != Grace::ZERO);
+        if !has_countdown || task.life.status().is_terminal() {
             return Ok(task);
         }
-        drop(self.attending);
         engine.attendance_told().await;
         Ok(engine.task(task.spec.id).await?.unwrap_or(task))
     }
 
     /// It is refused.
     pub(crate) fn refused(mut self) {
+        // Dropped, it leaves the countdown as it found it: running, from now on.
         if !self.was_left {
-            self.attending.let_go();
+            self.attending.answered();
         }
     }
 

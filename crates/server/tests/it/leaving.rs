@@ -213,6 +213,27 @@ async fn a_long_poll_starts_the_countdown_that_it_found_when_it_is_answered() {
     assert_eq!(reply.json()["abandon_at"], "2023-11-14T22:13:34.000Z");
 }
 
+/// Nobody was there then, and the upstream ran to its end.
+#[tokio::test]
+async fn whoever_left_while_a_poll_waited_is_counted_when_it_is_answered() {
+    for (what, fields) in [("/result?live", "prefer: wait=1\r\n"), ("", "prefer: wait=1\r\n")] {
+        let house = house().await;
+        let id = left_to_itself(&house).await;
+        let mut call = house.upstream.next().await;
+        let stream = ask(&house, id, "/events", "accept: text/event-stream\r\n").await;
+        until(&house, id, |task| task.life.attended_by().len() == 1).await;
+        let mut poll = ask(&house, id, what, fields).await;
+        poll.assert_silent();
+        drop(stream);
+        let reply = poll.reply().await;
+        assert!(reply.field("retry-after").parse::<u64>().unwrap() <= GRACE.as_secs() / 3);
+        assert_eq!(reply.json()["abandon_at"], "2023-11-14T22:13:29.000Z", "{what}");
+        house.clock.advance(GRACE);
+        assert!(is_abandoned(&house.over(id).await));
+        call.closed().await;
+    }
+}
+
 #[tokio::test]
 async fn a_repeat_stops_the_countdown_and_its_ticket_starts_none() {
     let house = house().await;

@@ -122,9 +122,13 @@ impl Run {
             5 => self.step(id, Command::Ask),
             6..9 => {
                 let node = self.dice.roll(3);
-                let commands =
-                    [Command::Attend { node }, Command::LetGo { node }, Command::Leave { node }];
-                let at = usize::try_from(self.dice.roll(3)).expect("small");
+                let commands = [
+                    Command::Attend { node },
+                    Command::LetGo { node },
+                    Command::Answer { node, has_broken: false },
+                    Command::Leave { node },
+                ];
+                let at = usize::try_from(self.dice.roll(4)).expect("small");
                 self.step(id, commands[at].clone())
             }
             _ if self.nonces.is_empty() => self.step(id, TICK),

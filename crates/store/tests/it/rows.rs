@@ -184,7 +184,7 @@ fn samples() -> Vec<Sample> {
                 live: Some(1 << 97),
             }),
         ),
-        sample("life attended", attended(Attendance::By(vec![u64::MAX, 7]))),
+        sample("life attended", attended(Attendance::By(vec![u64::MAX, 7], true))),
         sample("life left by all", attended(Attendance::Until(at(5)))),
         sample("life waiting", life(State::Waiting { until: at(4), nonce: 1 << 98 })),
         sample(
