@@ -1,6 +1,7 @@
 // Plain links and plain forms to what takes longer than the nginx in front waits, in two browsers, with and without scripts:
 // reload, back, a second click, a second tab, the server killed in the middle of an answer, and pages of another site. Nothing
 // in the service knows of Relais.
+import fs from 'node:fs';
 import { eachBrowser } from './browsers.mjs';
 import { check, freePort, nginx, relais, upstream, verdict } from './peer.mjs';
 
@@ -8,20 +9,20 @@ const CUT_MS = 3000;
 const CSV = `order;total\n${'7;12.50\n'.repeat(20_000)}`;
 const SHOP = `<!doctype html><title>shop</title><h1>Shop</h1>
 <p><a id="export" href="/export/june.csv?year=2026&month=6">Export</a>
-<a id="report" href="/report/june?year=2026#totals">Report</a>
+<a id="report" href="/export/june?year=2026#totals">Report</a>
 <a id="saved" download href="/export/saved.csv">Save</a>
 <form method="post" action="/orders"><input name="sku" value="A-1"><button id="buy">Order</button></form>
 <form method="post" action="/orders/check" enctype="multipart/form-data"><input name="sku" value="A-1"><button id="check">Check</button></form>`;
 const REPORT = `<!doctype html><title>waits</title><h1>Report</h1><h2 id="totals">Totals</h2>
-<p><a id="more" href="chapters/2">More</a><script>document.title = "its script ran"</script>`;
+<p><a id="more" href="/chapters/2">More</a><script>document.title = "its script ran"</script>`;
 const CHECKED = '<!doctype html><title>checked</title><h1>All is well</h1><script>document.title = "its script ran"</script>';
 
 const page = (body) => ({ fields: { 'content-type': 'text/html; charset=utf-8' }, body });
 const file = (name) => ({ fields: { 'content-type': 'text/csv', 'content-disposition': `attachment; filename=${name}` }, body: CSV });
 const EXPORT = 'GET /export/june.csv?year=2026&month=6';
 const SAVED = 'GET /export/saved.csv';
-const JUNE = 'GET /report/june?year=2026';
-const FRAMED = 'GET /report/framed';
+const JUNE = 'GET /export/june?year=2026';
+const FRAMED = 'GET /export/framed';
 const ORDER = 'POST /orders';
 const CHECK = 'POST /orders/check';
 const slow = {
@@ -44,32 +45,20 @@ const service = await upstream(async (request, _, response) => {
   if (slow[line]) return new Promise((done) => waiting.push({ line, response, at: Date.now(), answer: () => done(slow[line]) }));
   const said = page(request.url === '/' ? SHOP : `<!doctype html><title>${request.url}</title><h1>${request.url}</h1>`);
   // Each browser is another customer.
-  if (request.url === '/' && !/login=/.test(request.headers.cookie)) said.fields['set-cookie'] = `login=customer-${logins += 1}; Path=/`;
+  if (request.url === '/' && !/session=/.test(request.headers.cookie)) said.fields['set-cookie'] = `session=customer-${logins += 1}; Path=/`;
   return said;
 });
 
 const port = await freePort();
-const route = (path, method) => `
-[[route]]
-path = "${path}"
-methods = ["${method}"]
-upstream = "${service.url}"
-wait = "200ms"
-queue = "slow"
-ticket = ["read", "cancel"]
-double_submit = "5m"
-double_submit_cookie = "login"
-`;
+// The routes of the guide, and a form that answers with a page; a click counts as a second one for longer than a browser is here.
+const guide = fs.readFileSync(new URL('../../docs/guide/browsers.md', import.meta.url), 'utf8');
+const routes = /```toml\n(.*?)```/s.exec(guide)[1].replaceAll('http://127.0.0.1:9000', service.url)
+  .replaceAll('wait = "5s"', 'wait = "200ms"').replaceAll('double_submit = "10s"', 'double_submit = "5m"');
+const form = routes.slice(routes.indexOf('# A form'));
 const server = await relais({
   server: `public_url = "http://localhost:${port}"`,
-  config: `
-[[route]]
-path = "/{*rest}"
-methods = ["GET"]
-upstream = "${service.url}"
-mode = "sync"
-${route('/export/{*rest}', 'GET')}${route('/report/june', 'GET')}${route('/report/framed', 'GET')}${route('/orders', 'POST')}${route('/orders/check', 'POST')}
-[queue.slow]
+  config: `${routes}${form.replace('"/orders"', '"/orders/check"')}
+[queue.default]
 retry = { max_attempts = 5, initial = "100ms", max = "100ms" }
 `,
 });
@@ -79,7 +68,7 @@ let mailed;
 // Another site, as `localhost` and `127.0.0.1` are two.
 const foreign = await upstream(async () => page(`<!doctype html><title>foreign</title><a id="mailed" href="${mailed}">Read</a>
 <form method="post" action="${shop}/orders"><input name="sku" value="B-2"><button id="send">Win</button></form>
-<iframe src="${shop}/report/framed"></iframe>`));
+<iframe src="${shop}/export/framed"></iframe>`));
 
 // Resolves once `is` says something; what is waited for is said by a page, the service or a folder.
 async function until(is, what) {
@@ -157,7 +146,7 @@ async function aPage({ shown, holds, javascript }) {
   await inShop(shown);
   await ticketPage(shown, '#report');
   await answer(JUNE, CUT_MS);
-  await shown.until(isAt, '/report/june?year=2026');
+  await shown.until(isAt, '/export/june?year=2026');
   if (javascript) {
     await shown.until(() => document.title === 'its script ran');
     holds(shown.url().endsWith('#totals'), `the fragment is kept: ${shown.url()}`);
@@ -165,9 +154,9 @@ async function aPage({ shown, holds, javascript }) {
   await shown.reload();
   await shown.until(() => document.querySelector('#totals') !== null);
   await shown.click('#more');
-  await shown.until(isAt, '/report/chapters/2');
+  await shown.until(isAt, '/chapters/2');
   await shown.back();
-  await shown.until(isAt, '/report/june?year=2026');
+  await shown.until(isAt, '/export/june?year=2026');
   await shown.back();
   await shown.until(isAt, '/');
   holds(calls(JUNE) === before + 1, `reload and back ask for nothing again: ${calls(JUNE) - before}`);
