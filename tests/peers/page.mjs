@@ -109,7 +109,8 @@ async function keptAndRemoved(page, task, holds) {
   await page.go(task.links.self);
   await page.click('#way button');
   await page.until(() => document.querySelector('#way a') !== null);
-  holds(page.url() === base + pathname, `it is found without its ticket: ${page.url()}`);
+  const found = await page.run(() => location.href);
+  holds(found === base + pathname, `it is found without its ticket: ${found}`);
   await page.click('#way a');
   await page.until(() => document.querySelector('.tasks') !== null);
   holds((await page.text('.tasks li')).startsWith('Request for /exports/'), `the list says what was asked: ${await page.text('.tasks')}`);
@@ -119,7 +120,8 @@ async function keptAndRemoved(page, task, holds) {
   await page.go(list);
   await page.click('.tasks button');
   await page.untilSaid('This browser follows no request.');
-  holds(page.url() === list, `it leads back to the list: ${page.url()}`);
+  const left = await page.run(() => location.href);
+  holds(left === list, `it leads back to the list: ${left}`);
 }
 
 // The pictures of docs/guide: what is shown, to whom, and how.
@@ -235,7 +237,8 @@ await eachBrowser(async (page, browser) => {
   await page.click('.ask summary');
   await page.click('.ask button');
   await page.untilSaid('Canceled');
-  holds(page.url().includes(new URL(task.links.self).pathname), `it leads back to the page: ${page.url()}`);
+  const back = await page.run(() => location.pathname);
+  holds(back === new URL(task.links.self).pathname, `it leads back to the page: ${back}`);
   await page.click('button.main');
   await page.untilSaid('In line');
   const { token } = await leaseOf(task);
@@ -248,6 +251,22 @@ await eachBrowser(async (page, browser) => {
   await page.untilSaid('a,b');
   await keptAndRemoved(page, task, holds);
 }, { javascript: false });
+
+// A brand that is nowhere read on its ground, and a logo in place of the name.
+const LOGO = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 160 40"><rect width="160" height="40" rx="8" fill="#ffe600"/></svg>';
+fs.writeFileSync(path.join(server.folder, 'logo.svg'), LOGO);
+await server.restart(config.replace('color = "#0b6e4f"', `color = "#ffe600"\nlogo = "${server.folder}/logo.svg"`));
+for (const dark of [false, true]) {
+  await eachBrowser(async (page, browser) => {
+    for (const name of ['progress', 'succeeded', 'queued']) {
+      await page.go(made[name].links.self);
+      await page.until(() => document.images[0]?.naturalWidth > 0);
+      const found = await axe(page);
+      check(found.length === 0, `no violation in yellow: ${name}, dark ${dark}, ${browser.name}: ${found.join('\n')}`);
+    }
+    check((await page.run(() => document.images[0].alt)) === 'Maison Verte', `the logo says whose it is (${browser.name})`);
+  }, { dark, width: 390 });
+}
 
 await server.stop();
 verdict();
