@@ -54,12 +54,17 @@ fn hold(connection: &mut Connection) -> Transaction<'_> {
 
 fn is_task_of_unknown_outcome(folder: &Path) {
     let server = Server::start(folder, &[]);
-    let listed = server.run(folder, &["tasks", "--json"]);
-    let task: serde_json::Value = serde_json::from_str(listed.trim()).unwrap();
+    let list = || -> serde_json::Value {
+        serde_json::from_str(server.run(folder, &["tasks", "--json"]).trim()).unwrap()
+    };
+    // It is taken back while the server answers already.
+    let id = list()["id"].as_str().unwrap().to_owned();
+    server.send("GET", &format!("/v1/tasks/{id}"), "", "prefer: wait=20\r\n");
+    let task = list();
     assert_eq!(task["status"], "failed", "{task}");
     assert_eq!(task["problem"]["code"], "outcome-unknown", "{task}");
     // Nothing said that it was Relais that had died, and the first advice was to do it once more.
-    let why = server.run(folder, &["why", task["id"].as_str().unwrap()]);
+    let why = server.run(folder, &["why", &id]);
     let at = |part: &str| why.find(part).unwrap_or_else(|| panic!("{part}: {why}"));
     assert!(at("the process of Relais that ran the attempt ended") < at("first look in the other"));
     assert!(at("first look in the other system") < at("relais retry") && !why.contains("0 of"));
