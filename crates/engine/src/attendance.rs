@@ -151,6 +151,16 @@ impl Seats {
         }
     }
 
+    /// A connection comes; `note` says what its task tells of the store.
+    fn sit_down(&mut self, id: TaskId, note: impl FnOnce(&mut Seat)) {
+        let seat = self.tasks.entry(id).or_default();
+        seat.connections += 1;
+        note(seat);
+        if !seat.is_stored || seat.parted.is_some() || seat.queued.is_some() {
+            self.queue(id);
+        }
+    }
+
     /// The times of which nothing is queued any more: what came since the oldest that waits may have been
     /// said of that one.
     fn unqueued(&self) -> u64 {
@@ -180,7 +190,13 @@ impl Seats {
     fn stored(&mut self, id: TaskId, last: &Command) {
         let Some(seat) = self.tasks.get_mut(&id) else { return };
         seat.is_stored = matches!(last, Command::Attend { .. });
-        if seat.connections == 0 && !seat.is_stored && seat.parted.is_none() {
+        if seat.is_stored {
+            return;
+        }
+        if seat.connections > 0 {
+            // It came meanwhile, and may have read the task before: nobody else says so.
+            self.queue(id);
+        } else if seat.parted.is_none() {
             self.tasks.remove(&id);
         }
     }
@@ -293,12 +309,7 @@ impl Engine {
         let mut ids = Vec::new();
         for task in tasks {
             let id = task.spec.id;
-            let seat = seats.tasks.entry(id).or_default();
-            seat.connections += 1;
-            note(seat, task);
-            if !seat.is_stored || seat.parted.is_some() || seat.queued.is_some() {
-                seats.queue(id);
-            }
+            seats.sit_down(id, |seat| note(seat, task));
             ids.push(id);
         }
         drop(seats);
@@ -483,10 +494,9 @@ mod tests {
         TaskId::from_u128(7)
     }
 
+    /// Of its task it read nothing that the store was not told.
     fn came(attendances: &Attendances) {
-        let mut seats = attendances.lock();
-        seats.tasks.entry(id()).or_default().connections += 1;
-        seats.queue(id());
+        attendances.lock().sit_down(id(), |_| {});
     }
 
     /// What the store is told, which takes it.
@@ -543,14 +553,28 @@ mod tests {
         assert_eq!(told(&attendances), [ATTEND]);
     }
 
+    /// It was taken for one that the store knew, and the countdown ran on to its end.
+    #[test]
+    fn whoever_read_the_task_before_that_was_stored_is_told_of_too() {
+        let attendances = Attendances::default();
+        came(&attendances);
+        told(&attendances);
+        attendances.part(&[id()], Parting::Broke);
+        assert_eq!(attendances.lock().owed(NODE), [(id(), vec![LEAVE])]);
+        let knows_it = |seat: &mut Seat| seat.is_stored &= true;
+        attendances.lock().sit_down(id(), knows_it);
+        attendances.lock().stored(id(), &LEAVE);
+        assert_eq!(told(&attendances), [ATTEND]);
+        attendances.part(&[id()], Parting::Broke);
+        assert_eq!(told(&attendances), [LEAVE]);
+    }
+
     /// Where somebody always came or went, nobody was ever told.
     #[test]
     fn what_was_queued_before_is_told_while_others_come() {
         let attendances = Attendances::default();
         let of = |id: u128| {
-            let mut seats = attendances.lock();
-            seats.tasks.entry(TaskId::from_u128(id)).or_default().connections += 1;
-            seats.queue(TaskId::from_u128(id));
+            attendances.lock().sit_down(TaskId::from_u128(id), |_| {});
         };
         for id in 1..=3 {
             of(id);
