@@ -210,6 +210,9 @@ pub const QUEUES_PER_TENANT_MAX: usize = 10_000;
 pub const TENANT_CAPACITY: u64 = 10_000_000;
 /// Bytes of log lines that wait to be written: nobody waits for who reads them.
 pub const LOG_WAITING_BYTES_MAX: usize = 1 << 20;
+/// How long a client may read nothing of what was written, send nothing of what is wanted, or, where its
+/// system answers nothing at all, be taken for one that is there.
+pub const CLIENT_SILENCE_MAX: Duration = Duration::from_secs(60);
 /// Connections of one process, below the usual limit of open files.
 pub const CONNECTIONS_MAX: usize = 18_000;
 /// Connections that wait in the system's queue until they are accepted, for each listener.
@@ -353,6 +356,7 @@ pub const LIMITS: &[Limit] = &[
     limit("queues in metrics", METRIC_QUEUES_MAX as u64, "queues", "told together"),
     limit("these per tenant", METRIC_QUEUES_PER_TENANT_MAX as u64, "queues", "told together"),
     limit("tenant capacity", TENANT_CAPACITY, "tasks", "429 tenant-full"),
+    limit("silence of a client", CLIENT_SILENCE_MAX.as_secs(), "seconds", "closed, it has left"),
     limit("connections", CONNECTIONS_MAX as u64, "connections", "waits to be accepted"),
     limit("connections to be accepted", BACKLOG_MAX as u64, "connections", "tries again later"),
 ];

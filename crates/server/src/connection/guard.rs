@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use futures_util::task::AtomicWaker;
+use relais_core::limits::CLIENT_SILENCE_MAX;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
 use super::frames::Frames;
 use super::framing::{Fault, Framing};
-use super::timing::STALL_MAX;
 use super::transport::Transport;
 
 /// What is known of a connection: shared by the stream, the service and the driver.
@@ -61,7 +61,7 @@ pub(crate) enum Wait {
 impl Watch {
     /// A request was handed to the service.
     pub(crate) fn begin(self: &Arc<Self>) -> Busy {
-        self.be_patient(STALL_MAX);
+        self.be_patient(CLIENT_SILENCE_MAX);
         self.is_busy.store(true, Ordering::Relaxed);
         Busy(self.clone())
     }

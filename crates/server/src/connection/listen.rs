@@ -6,12 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use relais_core::limits;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::connection::{self, Peer, Side};
 use crate::service::Door;
 
+/// After how long without a word the system asks whether a client is there, how often, and how many times.
+const ASK_AFTER: Duration = Duration::from_secs(30);
+const ASK_EVERY: Duration = Duration::from_secs(10);
+const ASKED_TIMES: u32 = 3;
+const _: () = assert!(
+    ASK_AFTER.as_secs() + ASKED_TIMES as u64 * ASK_EVERY.as_secs()
+        == limits::CLIENT_SILENCE_MAX.as_secs()
+);
 /// How long connections may go on after the server was told to close.
 const DRAIN_FOR: Duration = Duration::from_secs(20);
 /// How long to wait when the system has no room for another connection.
@@ -21,9 +30,21 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// the system permits (`net.core.somaxconn`): beyond it a client's first packet is dropped, and it
 /// tries again a second later.
 ///
+/// One that vanishes without a word (a cable, a battery, a tunnel) is known to be gone after
+/// [`limits::CLIENT_SILENCE_MAX`], where the system would go on for a quarter of an hour. Connections have
+/// this of their listener, so that it costs none of them anything.
+///
 /// # Errors
 /// When the socket cannot be listened on.
 pub fn listen(socket: TcpSocket) -> io::Result<TcpListener> {
+    let options = SockRef::from(&socket);
+    let keepalive =
+        TcpKeepalive::new().with_time(ASK_AFTER).with_interval(ASK_EVERY).with_retries(ASKED_TIMES);
+    options.set_tcp_keepalive(&keepalive)?;
+    // Where something waits to be read nobody is asked. It ends those that read nothing, too, which a
+    // guard would end just then.
+    #[cfg(target_os = "linux")]
+    options.set_tcp_user_timeout(Some(limits::CLIENT_SILENCE_MAX))?;
     socket.listen(limits::BACKLOG_MAX)
 }
 

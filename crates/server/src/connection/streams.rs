@@ -17,12 +17,12 @@ use futures_util::task::AtomicWaker;
 use http::request;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
+use relais_core::limits::CLIENT_SILENCE_MAX;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep};
 
 use super::Peer;
 use super::guard::{Wait, Watch};
-use super::timing::STALL_MAX;
 
 /// Bytes of answers that are held for a client that does not read them: beyond, the
 /// connection's next requests wait.
@@ -249,7 +249,7 @@ pub(crate) struct Stalled;
 
 impl fmt::Display for Stalled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "nothing of the body came for {} s", STALL_MAX.as_secs())
+        write!(f, "nothing of the body came for {} s", CLIENT_SILENCE_MAX.as_secs())
     }
 }
 
@@ -267,7 +267,7 @@ impl http_body::Body for Received {
             self.timer = None;
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
-        let end = || Box::pin(tokio::time::sleep_until(Instant::now() + STALL_MAX));
+        let end = || Box::pin(tokio::time::sleep_until(Instant::now() + CLIENT_SILENCE_MAX));
         ready!(self.timer.get_or_insert_with(end).as_mut().poll(context));
         Poll::Ready(Some(Err(Stalled.into())))
     }

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use relais_core::limits::CLIENT_SILENCE_MAX;
 use tokio::time::{Instant, Sleep};
 
 use super::guard::Wait;
@@ -13,8 +14,6 @@ use super::guard::Wait;
 pub(super) const IDLE_MAX: Duration = Duration::from_secs(75);
 /// How soon an idle connection is parked: it costs a little to take it up again.
 pub(super) const PARK_AFTER: Duration = Duration::from_secs(2);
-/// How long a client may read nothing of what was written, or send nothing of what is wanted.
-pub(super) const STALL_MAX: Duration = Duration::from_secs(60);
 
 /// Notices when a wait has lasted too long.
 ///
@@ -71,7 +70,7 @@ impl Timing {
                 Wait::Answer => IDLE_MAX,
                 Wait::Head => self.head_max,
                 Wait::HalfClosed(_, patience) => patience,
-                Wait::Reader(_) | Wait::Sender(_) => STALL_MAX,
+                Wait::Reader(_) | Wait::Sender(_) => CLIENT_SILENCE_MAX,
             }
     }
 }

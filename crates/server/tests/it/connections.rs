@@ -29,6 +29,23 @@ async fn a_burst_of_connections_waits_in_the_systems_queue() {
     }
 }
 
+/// Its event stream ended by its own life before the system gave up, so that it never had left.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_system_notices_within_a_minute_that_a_client_has_vanished() {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let listener = relais_server::listen(socket).unwrap();
+    let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (accepted, _) = listener.accept().await.unwrap();
+    let options = socket2::SockRef::from(&accepted);
+    assert_eq!(options.tcp_user_timeout().unwrap(), Some(limits::CLIENT_SILENCE_MAX));
+    assert!(options.keepalive().unwrap());
+    let [after, every] = [options.tcp_keepalive_time(), options.tcp_keepalive_interval()];
+    let asked = options.tcp_keepalive_retries().unwrap();
+    assert_eq!(after.unwrap() + every.unwrap() * asked, limits::CLIENT_SILENCE_MAX);
+}
+
 #[tokio::test]
 async fn connect_switches_no_guard_off() {
     // Behind a CONNECT, which is refused, a smuggled request was let through.
