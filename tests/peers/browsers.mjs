@@ -7,6 +7,8 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { require } from './peer.mjs';
 
 const PATIENCE_MS = 30_000;
+// How long a browser may be busy with a script, on a slow machine: one that hangs says nothing.
+const VISIT_MS = 240_000;
 // What is said of a page that another one takes the place of.
 const GONE = /context|navigat|closed|no such frame|inactive|AbortError|Cannot find/i;
 
@@ -23,9 +25,14 @@ export async function eachBrowser(visit, wanted = {}) {
     const opened = await open(asked, folder);
     const tab = async () => new Page(await opened.tab());
     const downloaded = (pattern) => wholeFile(folder, pattern);
+    const bound = setTimeout(() => {
+      console.log(`${name} does not come to an end`);
+      process.exit(1);
+    }, VISIT_MS);
     try {
       await visit(await tab(), { name, tab, downloaded });
     } finally {
+      clearTimeout(bound);
       await opened.close();
       fs.rmSync(folder, { recursive: true, force: true });
     }
