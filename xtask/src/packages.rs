@@ -2,7 +2,8 @@
 //! when the list of it changed.
 //!
 //! `tests/peers/requirements.txt` and `tests/peers/package.json` are the lists. Each version is
-//! named there, so that a test that fails fails because of us.
+//! named there, so that a test that fails fails because of us. What builds and tests
+//! `clients/typescript` has its list there, and lies where its authors have it.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,7 +12,10 @@ use anyhow::Context as _;
 
 use crate::run::{Steps, root};
 
-/// Installs both lists where they are not installed.
+/// What npm installs by.
+const NPM_LISTS: &[&str] = &["package.json", "package-lock.json"];
+
+/// Installs the lists where they are not installed.
 ///
 /// # Errors
 /// Where something could not be installed.
@@ -27,7 +31,10 @@ pub(crate) fn install(steps: &Steps) -> anyhow::Result<()> {
         pip.args(["install", "--quiet", "--disable-pip-version-check", "--requirement"]);
         steps.run("PyPI packages", pip.arg(lists.join("requirements.txt")))
     })?;
-    npm(steps, &lists, &place.join("node"), &["package.json", "package-lock.json"])
+    npm(steps, &lists, &place.join("node"), NPM_LISTS)?;
+    let client = root().join("clients/typescript");
+    // npm empties the folder that the mark lies in.
+    once(&client.join("node_modules"), &read(&client, NPM_LISTS)?, || npm_ci(steps, &client))
 }
 
 /// Copies `files` of the folder `from`, a list of npm packages and what uses them, to `place`, and
@@ -42,10 +49,14 @@ pub(crate) fn npm(steps: &Steps, from: &Path, place: &Path, files: &[&str]) -> a
             let copied = std::fs::copy(from.join(file), place.join(file));
             copied.with_context(|| format!("could not copy {file}"))?;
         }
-        let mut npm = Command::new("npm");
-        npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
-        steps.run("npm packages", npm.current_dir(place))
+        npm_ci(steps, place)
     })
+}
+
+fn npm_ci(steps: &Steps, folder: &Path) -> anyhow::Result<()> {
+    let mut npm = Command::new("npm");
+    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
+    steps.run("npm packages", npm.current_dir(folder))
 }
 
 /// The texts of some files, one after the other.

@@ -63,6 +63,11 @@ fn clients_read_an_answer_while_it_comes_and_read_on_where_they_were_cut_off() {
 }
 
 #[test]
+fn the_client_in_typescript_reads_on_after_whatever_happens_on_the_way() {
+    run("client.mjs");
+}
+
+#[test]
 fn proxies_in_front_pass_streams_and_let_nobody_in() {
     run("proxies.py");
 }

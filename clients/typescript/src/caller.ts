@@ -1,0 +1,128 @@
+// One call to Relais: its credentials, what came of it, and asking again.
+import type { Problem } from './documents.js';
+import { Refused } from './errors.js';
+import type { Patience } from './patience.js';
+import type { Surroundings } from './surroundings.js';
+
+/** Where a task is, and by what right. */
+export interface Reference {
+  /** The public id of the task. */
+  readonly id: string;
+  /** What comes before `/v1/…` in its addresses, without a slash at the end. */
+  readonly base: string;
+  /** Its ticket; without one the client's key counts, or what the browser sends by itself. */
+  readonly ticket?: string;
+  /** Fields that a task demands which is bound to its caller. */
+  readonly fields?: Readonly<Record<string, string>>;
+}
+
+/** What all calls of one client share. */
+export interface Settings {
+  /** Where Relais is, without a slash at the end. */
+  readonly base: string;
+  readonly apiKey?: string;
+  readonly fetch: typeof fetch;
+  readonly surroundings: Surroundings;
+  /** For how many milliseconds nobody may answer. */
+  readonly patience: number;
+}
+
+/** What differs from a plain GET. */
+export interface Call {
+  readonly method?: string;
+  readonly fields?: Readonly<Record<string, string>>;
+  readonly body?: string;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What may pass by itself: the load of a server, one that is starting anew, a proxy that finds nobody. */
+const LATER = [408, 425, 429, 500, 502, 503, 504];
+
+/** Makes calls with a client's credentials. */
+export class Caller {
+  constructor(readonly settings: Settings) {}
+
+  /** Calls once. Whatever the status, the answer is returned; what is thrown is that there is none. */
+  once(url: string, reference: Reference | undefined, call: Call = {}): Promise<Response> {
+    const headers: Record<string, string> = { ...reference?.fields, ...call.fields };
+    if (this.settings.apiKey) headers['relais-api-key'] = this.settings.apiKey;
+    if (reference?.ticket) headers['authorization'] = `Bearer ${reference.ticket}`;
+    const { method = 'GET', body, signal } = call;
+    const init: RequestInit = { method, headers, cache: 'no-store', signal: signal ?? null };
+    if (body !== undefined) init.body = body;
+    return this.settings.fetch(url, init);
+  }
+
+  /**
+   * Calls until something comes that is no passing failure. For calls that may be repeated.
+   *
+   * What a task itself was answered with, whatever its status, is no failure of the call.
+   */
+  async persist(
+    url: string,
+    reference: Reference | undefined,
+    patience: Patience,
+    call: Call = {},
+    isLater: (answer: Response) => boolean = isPassing,
+  ): Promise<Response> {
+    for (;;) {
+      let failure: unknown;
+      let asked: number | undefined;
+      try {
+        const answer = await this.once(url, reference, call);
+        if (!isLater(answer)) return answer;
+        failure = await refusalOf(answer);
+        asked = retryAfterOf(answer);
+      } catch (error) {
+        if (call.signal?.aborted) throw error;
+        failure = error;
+      }
+      await patience.afterFailure(failure, asked, call.signal);
+    }
+  }
+
+  /** The JSON of an answer that must be a success. */
+  async document<Document>(answer: Response): Promise<Document> {
+    if (!answer.ok) throw await refusalOf(answer);
+    return (await answer.json()) as Document;
+  }
+}
+
+/** Whether an answer says of the call that it may succeed later. */
+export function isPassing(answer: Response): boolean {
+  return LATER.includes(answer.status) && !isOutcome(answer);
+}
+
+/** Whether an answer is that of a task itself, and not one about the call, of Relais or of a proxy. */
+export function isOutcome(answer: Response): boolean {
+  return answer.headers.has('relais-task') && (answer.status !== 202 || answer.headers.has('relais-result-version'));
+}
+
+/** What `Retry-After` says, in milliseconds. */
+export function retryAfterOf(answer: Response): number | undefined {
+  const said = answer.headers.get('retry-after');
+  if (!said) return undefined;
+  const seconds = Number(said);
+  const milliseconds = Number.isNaN(seconds) ? Date.parse(said) - Date.now() : seconds * 1_000;
+  return Number.isNaN(milliseconds) ? undefined : Math.max(0, milliseconds);
+}
+
+/** A refusal as an error; also one by a proxy, which is no document. */
+export async function refusalOf(answer: Response): Promise<Refused> {
+  const problem = (await problemOf(answer)) ?? {
+    type: 'about:blank',
+    title: answer.statusText || `HTTP ${answer.status}`,
+    status: answer.status,
+    retryable: isPassing(answer),
+  };
+  return new Refused(problem, retryAfterOf(answer));
+}
+
+/** The problem document that an answer is, if it is one. Reads the body of a copy. */
+export async function problemOf(answer: Response): Promise<Problem | undefined> {
+  if (!answer.headers.get('content-type')?.startsWith('application/problem+json')) return undefined;
+  const read: unknown = await answer.clone().json().catch(() => undefined);
+  if (typeof read !== 'object' || read === null) return undefined;
+  const { title = '', status = answer.status, type = 'about:blank', retryable = false } = read as Partial<Problem>;
+  return { ...read, title, status, type, retryable };
+}

@@ -1,0 +1,57 @@
+// `fetch` for services behind Relais: what becomes a task is followed to its answer.
+import { Caller, isOutcome, type Reference, type Settings } from './caller.js';
+import { Refused } from './errors.js';
+import { referenceOf, taskOf } from './links.js';
+import { Reading, type Wish } from './reading.js';
+import { responseOf } from './response.js';
+
+/** Fields that say something of one request, and nothing of who asks. */
+const OF_ONE_REQUEST = /^(content-|if-|relais-(?!api-key)|accept|prefer$|range$|idempotency-key$|te$)/;
+
+/** A `fetch` with these settings. */
+export function fetchWith(settings: Settings): typeof fetch {
+  const caller = new Caller(settings);
+
+  return async function relaisFetch(input: RequestInfo | URL, init?: RequestInit): Promise<Response> {
+    const answer = await settings.fetch(input, init);
+    const found = taskOf(answer);
+    if (!found || (answer.status !== 202 && !answer.body)) return answer;
+    const asked = input instanceof Request ? input : undefined;
+    const isHead = (init?.method ?? asked?.method ?? 'GET').toUpperCase() === 'HEAD';
+    const reference = withRight(found, answer, new Headers(init?.headers ?? asked?.headers));
+    const signal = init?.signal ?? asked?.signal;
+    const again = () => relaisFetch(...reread(reference, signal));
+    const reading = new Reading(caller, reference, wishOf(answer), signal, again);
+    const url = answer.url;
+    if (isOutcome(answer)) return responseOf(reading, answer, url, !isHead);
+    try {
+      const first = await reading.open();
+      answer.body?.cancel().catch(() => {});
+      return responseOf(reading, first, url, !isHead);
+    } catch (error) {
+      // Whoever may not follow the task is told of it as Relais told it.
+      if (error instanceof Refused && [401, 403].includes(error.problem.status)) return answer;
+      throw error;
+    }
+  };
+}
+
+/** A task is followed by its ticket; one without is bound to its caller, by fields that only its own origin sees. */
+function withRight(reference: Reference, answer: Response, fields: Headers): Reference {
+  if (reference.ticket || !answer.url || new URL(answer.url).origin !== new URL(reference.base).origin) return reference;
+  const kept = [...fields].filter(([name]) => !OF_ONE_REQUEST.test(name));
+  return { ...reference, fields: Object.fromEntries(kept) };
+}
+
+/** Whoever asked for a live answer by its own address goes on asking for that. */
+function wishOf(answer: Response): Wish {
+  const isResult = answer.url && referenceOf(answer.url) && new URL(answer.url).pathname.endsWith('/result');
+  return isResult && new URL(answer.url).searchParams.get('live') === 'only' ? 'only' : 'live';
+}
+
+/** What to call for the answer that took the place of another. */
+function reread(reference: Reference, signal: AbortSignal | null | undefined): [string, RequestInit] {
+  const headers: Record<string, string> = { ...reference.fields };
+  if (reference.ticket) headers['authorization'] = `Bearer ${reference.ticket}`;
+  return [`${reference.base}/v1/tasks/${reference.id}/result?live`, { headers, signal: signal ?? null }];
+}

@@ -1,0 +1,149 @@
+// Reading one answer of a task to its end, through cuts.
+import { isOutcome, problemOf, refusalOf, retryAfterOf, type Caller, type Reference } from './caller.js';
+import { Connection } from './connection.js';
+import { AnswerReplaced, TaskFailed } from './errors.js';
+import { addressOf } from './links.js';
+import { pace, Patience } from './patience.js';
+import { scopeOf, type Scope } from './scope.js';
+import { Signs } from './signs.js';
+import { pause } from './surroundings.js';
+
+/** How long Relais is asked to hold a call back for an answer, seconds; below what proxies wait for. */
+const HELD_S = 50;
+/** A call that was answered sooner was not held back. */
+const AT_ONCE_MS = 1_000;
+/** After how long a silence of an event stream a sign of life is asked for, seconds. */
+const SIGNS_S = 15;
+
+/** What is wanted: the answer once it is committed, while it comes, or only if it still comes. */
+export type Wish = 'committed' | 'live' | 'only';
+
+/** One reader of one task's answer. */
+export class Reading {
+  private readonly scope: Scope;
+  private readonly patience: Patience;
+
+  /** `restart` reads again what took the place of the answer that was begun. */
+  constructor(
+    private readonly caller: Caller,
+    private readonly reference: Reference,
+    private readonly wish: Wish,
+    signal: AbortSignal | undefined,
+    private readonly restart: () => unknown,
+  ) {
+    this.scope = scopeOf(signal);
+    this.patience = new Patience(caller.settings.surroundings, caller.settings.patience);
+  }
+
+  /** Stops reading. The task goes on. */
+  stop(): void {
+    this.scope.end();
+  }
+
+  /**
+   * The head of the answer, once it stands; of a task that is over its outcome, whatever its status.
+   *
+   * Where only an answer that still comes is wanted, and it is committed, this is a 204.
+   */
+  async open(): Promise<Response> {
+    const answer = await this.ask(this.wish === 'committed' ? '' : `?live${this.wish === 'only' ? '=only' : ''}`);
+    if (isOutcome(answer) || answer.status === 204) return answer;
+    throw await refusalOf(answer);
+  }
+
+  /**
+   * The bytes of the answer that `first` began, each once.
+   *
+   * After a cut it is read on behind the bytes that were given. One with a content coding, whose stored
+   * bytes nobody sees here, is read again from its start, and what was given of it is dropped.
+   */
+  async *pieces(first: Response, isHeadShown: boolean): AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined> {
+    const version = first.headers.get('relais-result-version');
+    const isWhole = !version || isCoded(first);
+    const signs = isWhole || !isEventStream(first) ? undefined : new Signs();
+    let [given, dropped] = [0, 0];
+    let connection: Response | undefined = first;
+    try {
+      while (connection) {
+        const reader = new Connection(connection, this.caller.settings.surroundings, this.scope.signal);
+        // Of the first nobody asked for signs of life.
+        reader.owesSigns = connection !== first && !!signs;
+        try {
+          for (let piece = await reader.read(); piece; piece = await reader.read()) {
+            const all = signs ? signs.pass(piece) : piece;
+            const fresh = all.subarray(Math.min(dropped, all.length));
+            dropped -= all.length - fresh.length;
+            if (fresh.length === 0) continue;
+            given += fresh.length;
+            this.patience.gotOn();
+            yield fresh;
+          }
+        } finally {
+          reader.close();
+        }
+        if (!reader.failure) {
+          const rest = signs?.rest();
+          if (rest?.length) yield rest;
+          return;
+        }
+        signs?.cut();
+        await this.patience.afterFailure(reader.failure, undefined, this.scope.signal);
+        connection = await this.again(version, isWhole ? 0 : given);
+        dropped = isWhole ? given : 0;
+      }
+      yield* this.another(first, given > 0, isHeadShown);
+    } finally {
+      this.stop();
+    }
+  }
+
+  /** The rest of the answer of this version; `undefined` where it is not there any more. */
+  private async again(version: string | null, after: number): Promise<Response | undefined> {
+    const signs = `&keepalive=${SIGNS_S}`;
+    const answer = await this.ask(version ? `?live${signs}&after=${after}&attempt=${version}` : '');
+    if (answer.status === 412) return void (await answer.body?.cancel());
+    if (!isOutcome(answer)) throw await refusalOf(answer);
+    if (answer.headers.get('relais-result-version') === version) return answer;
+    // What broke off will never be whole: the task has another end.
+    throw new TaskFailed(this.reference.id, answer, await problemOf(answer));
+  }
+
+  /** Begins anew by itself where nothing was shown of the answer before. */
+  private async *another(first: Response, isBegun: boolean, isHeadShown: boolean) {
+    const replaced = () => new AnswerReplaced(this.reference.id, this.restart);
+    if (isBegun) throw replaced();
+    const next = await this.open();
+    const isAsShown = (name: string) => next.headers.get(name) === first.headers.get(name);
+    const isSame = next.status === first.status && isAsShown('content-type') && isAsShown('content-length');
+    if (isHeadShown && !isSame) throw replaced();
+    yield* this.pieces(next, isHeadShown);
+  }
+
+  /** Asks for the result until it is there. */
+  private async ask(query: string): Promise<Response> {
+    const { surroundings } = this.caller.settings;
+    const { signal } = this.scope;
+    const fields = { prefer: `wait=${HELD_S}` };
+    for (;;) {
+      const began = surroundings.now();
+      const url = addressOf(this.reference, `/result${query}`);
+      const answer = await this.caller.persist(url, this.reference, this.patience, { fields, signal });
+      if (answer.status !== 202 || isOutcome(answer)) return answer;
+      this.patience.gotOn();
+      await answer.body?.cancel();
+      // A server that stops, or a proxy that takes the preference away, holds nothing back.
+      const wasHeld = surroundings.now() - began >= AT_ONCE_MS;
+      if (!wasHeld) await pause(pace(retryAfterOf(answer) ?? AT_ONCE_MS, surroundings), surroundings, signal);
+    }
+  }
+}
+
+/** Where a page may not see the coding it is taken for coded, which is always right, and only costs bytes. */
+function isCoded(answer: Response): boolean {
+  return answer.headers.has('content-encoding') || answer.type === 'cors';
+}
+
+function isEventStream(answer: Response): boolean {
+  const type = answer.headers.get('content-type')?.split(';', 1)[0]?.trim().toLowerCase();
+  return type === 'text/event-stream' && !answer.headers.has('content-length');
+}

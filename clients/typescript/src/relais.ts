@@ -1,0 +1,121 @@
+// The client: hands tasks in, and finds those that were handed in before.
+import { Caller, isPassing, refusalOf, type Reference, type Settings } from './caller.js';
+import type { AcceptedDocument, SubmitRequest } from './documents.js';
+import type { Followers } from './events/followers.js';
+import { Hub } from './events/hub.js';
+import { LongPoll } from './events/long-poll.js';
+import { Poll } from './events/poll.js';
+import { Sse } from './events/sse.js';
+import { fetchWith } from './fetch.js';
+import { referenceOf, taskOf } from './links.js';
+import { Patience, PATIENCE_MS } from './patience.js';
+import { itsOwn, type Surroundings } from './surroundings.js';
+import { Task, type Stoppable } from './task.js';
+
+/** How a client is made. */
+export interface RelaisOptions {
+  /** Where Relais is, with its `api_prefix` if it has one. In a page: where the page comes from, unless said. */
+  readonly url?: string | URL;
+  /** An API key. Not for pages: whoever sees the page has it. */
+  readonly apiKey?: string;
+  /** What makes the calls; `fetch` unless said. */
+  readonly fetch?: typeof fetch;
+  /** For how many milliseconds nobody may answer before the client gives up; ten minutes unless said. */
+  readonly patience?: number;
+  /** The transports to use, the best first: `sse`, `long-poll`, `poll`. All of them unless said. */
+  readonly transports?: readonly TransportName[];
+  /** Is told by which transport events come, each time that one begins to be used. */
+  readonly onTransport?: (name: string) => void;
+  /** Time, chance and the state of a page; a test gives its own. */
+  readonly surroundings?: Surroundings;
+}
+
+/** A way of learning what happens. */
+export type TransportName = keyof typeof TRANSPORTS;
+
+const TRANSPORTS = { sse: Sse, 'long-poll': LongPoll, poll: Poll } as const;
+
+/** A Relais, as a program sees it. */
+export class Relais {
+  /** `fetch`, but what becomes a task is followed to its answer, and an answer that is cut off is read on. */
+  readonly fetch: typeof fetch;
+  private readonly caller: Caller;
+  private readonly hubs = new Map<string, Followers>();
+
+  constructor(private readonly options: RelaisOptions = {}) {
+    const settings = settingsOf(options);
+    this.caller = new Caller(settings);
+    this.fetch = fetchWith(settings);
+  }
+
+  /**
+   * Hands a task in, and is there once it is durable.
+   *
+   * It may be said again after a lost answer without making two tasks: it has an `Idempotency-Key`, of its
+   * own or the one that is given. Throws `Refused` where Relais does not take it.
+   */
+  async submit(request: SubmitRequest, options: Stoppable & { readonly idempotencyKey?: string } = {}): Promise<Task> {
+    const { base, surroundings, patience } = this.caller.settings;
+    const fields = { 'content-type': 'application/json', 'idempotency-key': JSON.stringify(options.idempotencyKey ?? freshKey()) };
+    const call = { method: 'POST', fields, body: JSON.stringify(request), signal: options.signal };
+    const tries = new Patience(surroundings, patience);
+    const answer = await this.caller.persist(`${base}/v1/tasks`, undefined, tries, call, isWorthRepeating);
+    const found = taskOf(answer);
+    if (!found) throw await refusalOf(answer);
+    // What was handed in before may be answered with its result.
+    const accepted = answer.status === 202 ? ((await answer.json()) as AcceptedDocument) : undefined;
+    await answer.body?.cancel().catch(() => {});
+    const ticket = accepted?.ticket ?? found.ticket;
+    return this.of({ id: found.id, base, ...(ticket && { ticket }) });
+  }
+
+  /** A task that was handed in before: by its id, with its ticket if that gives the right, or by its link. */
+  task(idOrLink: string, ticket?: string): Task {
+    const { base } = this.caller.settings;
+    const linked = idOrLink.includes('/') ? referenceOf(idOrLink, base) : undefined;
+    const reference: Reference = linked ?? { id: idOrLink, base };
+    return this.of(ticket ? { ...reference, ticket } : reference);
+  }
+
+  private of(reference: Reference): Task {
+    return new Task(this.caller, this.followersAt(reference.base), reference);
+  }
+
+  private followersAt(base: string): Followers {
+    const known = this.hubs.get(base);
+    if (known) return known;
+    const names = this.options.transports ?? (Object.keys(TRANSPORTS) as TransportName[]);
+    const transports = names.map((name) => new TRANSPORTS[name](this.caller));
+    const hub = new Hub(this.caller, transports, this.options.onTransport);
+    this.hubs.set(base, hub);
+    return hub;
+  }
+}
+
+/**
+ * `fetch`, for services behind Relais: what becomes a task is followed to its answer, and an answer that is
+ * cut off in the middle is read on. Everything else is as `fetch` has it.
+ */
+export const relaisFetch: typeof fetch = (input, init) => fetchWith(settingsOf({}))(input, init);
+
+function settingsOf(options: RelaisOptions): Settings {
+  const url = options.url ?? globalThis.location?.origin ?? 'http://127.0.0.1:8080';
+  return {
+    base: String(url).replace(/\/+$/, ''),
+    ...(options.apiKey && { apiKey: options.apiKey }),
+    fetch: options.fetch ?? ((input, init) => globalThis.fetch(input, init)),
+    surroundings: options.surroundings ?? itsOwn(),
+    patience: options.patience ?? PATIENCE_MS,
+  };
+}
+
+/** Where there is no room, whoever hands in is told so at once: it may know better than to wait. */
+function isWorthRepeating(answer: Response): boolean {
+  return isPassing(answer) && answer.status !== 429;
+}
+
+/** So long that nobody guesses it. */
+function freshKey(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+}

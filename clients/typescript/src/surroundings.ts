@@ -1,0 +1,68 @@
+// What surrounds the client: time, chance, whether there is a network, whether anybody looks. A test gives its own.
+
+/** Time and chance, and what a browser knows of its network and of who looks at it. */
+export interface Surroundings {
+  /** Whether there may be a network. Only a "no" means something. */
+  isOnline(): boolean;
+  /** Whether nobody sees the page, so that slower is good enough. */
+  isHidden(): boolean;
+  /** Calls `changed` when one of the two changes, until what is returned is called. */
+  watch(changed: () => void): () => void;
+  /** A number from 0 to below 1. */
+  chance(): number;
+  /** Milliseconds since some moment, for measuring. */
+  now(): number;
+}
+
+/** Those of a page, of a worker, or of Node. */
+export function itsOwn(): Surroundings {
+  const page = typeof document === 'undefined' ? undefined : document;
+  return {
+    isOnline: () => globalThis.navigator?.onLine !== false,
+    isHidden: () => page?.visibilityState === 'hidden',
+    watch(changed) {
+      const told: [EventTarget | undefined, string][] = [
+        [typeof addEventListener === 'function' ? globalThis : undefined, 'online'],
+        [typeof addEventListener === 'function' ? globalThis : undefined, 'offline'],
+        [page, 'visibilitychange'],
+      ];
+      for (const [target, name] of told) target?.addEventListener(name, changed);
+      return () => {
+        for (const [target, name] of told) target?.removeEventListener(name, changed);
+      };
+    },
+    chance: () => Math.random(),
+    now: () => performance.now(),
+  };
+}
+
+/** What an aborted signal says, as an error to throw. */
+export function reasonOf(signal: AbortSignal): unknown {
+  return signal.reason ?? new DOMException('This operation was aborted', 'AbortError');
+}
+
+/**
+ * Waits for so many milliseconds, or less where `isEnough` says so when the surroundings change.
+ *
+ * Throws the signal's reason once it is aborted.
+ */
+export function pause(
+  milliseconds: number,
+  surroundings: Surroundings,
+  signal: AbortSignal | undefined,
+  isEnough: () => boolean = () => false,
+): Promise<void> {
+  return new Promise((done, fail) => {
+    if (signal?.aborted) return fail(reasonOf(signal));
+    const end = (ended: () => void) => {
+      clearTimeout(timer);
+      unwatch();
+      signal?.removeEventListener('abort', abort);
+      ended();
+    };
+    const abort = () => end(() => fail(reasonOf(signal as AbortSignal)));
+    const timer = setTimeout(() => end(done), milliseconds);
+    const unwatch = surroundings.watch(() => isEnough() && end(done));
+    signal?.addEventListener('abort', abort);
+  });
+}

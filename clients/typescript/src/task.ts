@@ -1,0 +1,111 @@
+// One task, as a program sees it.
+import { problemOf, type Caller, type Reference } from './caller.js';
+import type { AcceptedDocument, Progress, RetryFrom, TaskDocument, TaskEvent } from './documents.js';
+import { TaskFailed } from './errors.js';
+import { eventsOf, type Followers } from './events/followers.js';
+import { addressOf } from './links.js';
+import { Patience } from './patience.js';
+import { Reading, type Wish } from './reading.js';
+import { responseOf } from './response.js';
+
+/** Ends a call, or a wait, before it ends by itself. The task goes on. */
+export interface Stoppable {
+  readonly signal?: AbortSignal;
+}
+
+/** A task: reads it, waits for it, reads its answer, calls it off. */
+export class Task {
+  constructor(
+    private readonly caller: Caller,
+    private readonly followers: Followers,
+    private reference: Reference,
+  ) {}
+
+  /** The public id. It is no secret. */
+  get id(): string {
+    return this.reference.id;
+  }
+
+  /** The ticket by which it is followed, if it is by one. Whoever has it may follow the task. */
+  get ticket(): string | undefined {
+    return this.reference.ticket;
+  }
+
+  /** The task as it is now. */
+  async read(options: Stoppable = {}): Promise<TaskDocument> {
+    return this.call('', { fields: { accept: 'application/json' }, signal: options.signal });
+  }
+
+  /**
+   * The answer, once it is committed: as `fetch` would give it, whatever its status. A task that has no
+   * answer, because it failed or was canceled, is answered with a problem (`application/problem+json`).
+   *
+   * Neither lost connections nor restarts of the server end the wait, and the body is read on after a cut.
+   */
+  async result(options: Stoppable = {}): Promise<Response> {
+    const reading = this.reading('committed', options.signal, () => this.result(options));
+    return responseOf(reading, await reading.open(), addressOf(this.reference, '/result'));
+  }
+
+  /**
+   * The bytes of the answer while they come, from the first on; each once, through cuts, reloads of the
+   * server and whatever lies between. Of a task that is over they are those of its committed answer, or with
+   * `only` none.
+   *
+   * Throws `TaskFailed` where there is no good answer, and `AnswerReplaced`, whose `restart()` reads anew,
+   * where another attempt has begun after some bytes were given.
+   */
+  async *live(options: Stoppable & { readonly only?: boolean } = {}): AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined> {
+    const reading = this.reading(options.only ? 'only' : 'live', options.signal, () => this.live(options));
+    try {
+      const first = await reading.open();
+      if (first.ok) return yield* reading.pieces(first, false);
+      const response = responseOf(reading, first, addressOf(this.reference, '/result'));
+      throw new TaskFailed(this.id, response, await problemOf(response));
+    } catch (error) {
+      if (!(error instanceof TaskFailed)) reading.stop();
+      throw error;
+    }
+  }
+
+  /** What happens to it, in its order and each once, until its log is over. `after`: the last `seq` that was seen. */
+  events(options: Stoppable & { readonly after?: number } = {}): AsyncGenerator<TaskEvent, void, undefined> {
+    return eventsOf(this.followers, this.reference, options.after ?? 0, options.signal);
+  }
+
+  /** How far it has come, each time that this changes, until it is over. */
+  async *progress(options: Stoppable = {}): AsyncGenerator<Progress, void, undefined> {
+    for await (const { type, data } of this.events(options)) {
+      if (type === 'progressed') yield (data ?? {}) as Progress;
+    }
+  }
+
+  /** Calls it off. Answers with what became of it: one that is over stays as it ended. */
+  async cancel(options: Stoppable = {}): Promise<TaskDocument> {
+    return this.call('/cancel', { method: 'POST', signal: options.signal });
+  }
+
+  /**
+   * Begins another run of a task that failed or was canceled, at its checkpoint unless `from` is `start`.
+   * Then it is followed by the ticket that this hands out.
+   */
+  async retry(options: Stoppable & { readonly from?: RetryFrom } = {}): Promise<TaskDocument> {
+    const body = options.from && JSON.stringify({ from: options.from });
+    const fields: Record<string, string> = body ? { 'content-type': 'application/json' } : {};
+    const call = { method: 'POST', fields, signal: options.signal, ...(body && { body }) };
+    const task = await this.call<AcceptedDocument>('/retry', call);
+    if (task.ticket) this.reference = { ...this.reference, ticket: task.ticket };
+    return task;
+  }
+
+  private reading(wish: Wish, signal: AbortSignal | undefined, restart: () => unknown): Reading {
+    return new Reading(this.caller, this.reference, wish, signal, restart);
+  }
+
+  private async call<Document = TaskDocument>(more: string, call: Parameters<Caller['persist']>[3]): Promise<Document> {
+    const { surroundings, patience } = this.caller.settings;
+    const url = addressOf(this.reference, more);
+    const answer = await this.caller.persist(url, this.reference, new Patience(surroundings, patience), call);
+    return this.caller.document(answer);
+  }
+}

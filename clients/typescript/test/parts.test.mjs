@@ -1,0 +1,195 @@
+// The parts that decide, each by itself: no server, no time, no chance.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { isOutcome, retryAfterOf } from '../dist/caller.js';
+import { Choice } from '../dist/events/choice.js';
+import { SseParser } from '../dist/events/sse-parser.js';
+import { referenceOf, taskOf } from '../dist/links.js';
+import { pace, Patience } from '../dist/patience.js';
+import { Signs } from '../dist/signs.js';
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+// What a parser reads of a stream that comes in pieces of so many bytes.
+function read(stream, size = Infinity) {
+  const parser = new SseParser();
+  const bytes = encoder.encode(stream);
+  const blocks = [];
+  for (let at = 0; at < bytes.length; at += size) blocks.push(...parser.read(bytes.subarray(at, at + size)));
+  return { blocks, retry: parser.retry };
+}
+
+test('an event stream is read as the standard says, whatever pieces it comes in', () => {
+  const event = (data, id = '', event = 'message') => ({ id, event, data });
+  const streams = [
+    ['data: a\n\n', [event('a')]],
+    ['data:a\r\n\r\ndata: b\r\rdata:  c\n\n', [event('a'), event('b'), event(' c')]],
+    ['\ufeffdata: one\ndata: two\ndata\n\n', [event('one\ntwo\n')]],
+    [':comment\n:\n\nevent: x\ndata: é€😀\nid: 7\n\ndata: on\n\n', [event('é€😀', '7', 'x'), event('on', '7')]],
+    ['id: 7\ndata: a\n\nid\ndata: b\n\nid: no\0ne\ndata: c\n\n', [event('a', '7'), event('b'), event('c')]],
+    ['event: x\n\ndata: a\n\n', [event('a')]],
+    ['unknown: x\ndata: a: b\n\ndata: not ended\n', [event('a: b')]],
+    ['data: never ended', []],
+  ];
+  for (const [stream, expected] of streams) {
+    for (let size = 1; size <= 8; size += 1) assert.deepEqual(read(stream, size).blocks, expected, JSON.stringify([stream, size]));
+    assert.deepEqual(read(stream).blocks, expected, stream);
+  }
+  assert.equal(read('retry: 12\nretry: 1x\n\n').retry, 12);
+});
+
+test('signs of life are taken out between events and nowhere else, whatever pieces they come in', () => {
+  const sign = ':relais\n\n';
+  const streams = [
+    [`data: a\n\n${sign}data: b\n\n`, 'data: a\n\ndata: b\n\n'],
+    [`data: a\r\n\r\n${sign}${sign}data: b\r\n\r\n`, 'data: a\r\n\r\ndata: b\r\n\r\n'],
+    [`data: a\r\r${sign}\ndata: b\r\r`, 'data: a\r\r\ndata: b\r\r'],
+    [`data: a\n${sign}data: b\n\n`, `data: a\n${sign}data: b\n\n`],
+    [`${sign}data: b\n\n`, `${sign}data: b\n\n`],
+    ['data: a\n\n:rel\n\n:relaisdata\n\n:relais\ndata: b\n\n', 'data: a\n\n:rel\n\n:relaisdata\n\n:relais\ndata: b\n\n'],
+    ['data: a\n\n:rel', 'data: a\n\n:rel'],
+  ];
+  for (const [stream, expected] of streams) {
+    for (let size = 1; size <= stream.length; size += 1) {
+      const signs = new Signs();
+      let kept = '';
+      for (let at = 0; at < stream.length; at += size) kept += decoder.decode(signs.pass(encoder.encode(stream.slice(at, at + size))));
+      assert.equal(kept + decoder.decode(signs.rest()), expected, JSON.stringify([stream, size]));
+    }
+  }
+});
+
+test('what was held back of a sign of life is not counted when the connection is cut', () => {
+  const signs = new Signs();
+  assert.equal(decoder.decode(signs.pass(encoder.encode('data: a\n\n:rel'))), 'data: a\n\n');
+  signs.cut();
+  assert.equal(decoder.decode(signs.pass(encoder.encode(':relish\n\n'))), ':relish\n\n');
+});
+
+const answer = (headers, status = 200) => new Response(status === 204 ? null : '', { status, headers });
+
+test('the task of an answer is the one that Relais names, wherever the links of the service lead', () => {
+  const own = 'https://api.example.com/_relais/v1/tasks/task_1?ticket=rt_a';
+  const found = { id: 'task_1', base: 'https://api.example.com/_relais', ticket: 'rt_a' };
+  const named = { 'relais-task': 'task_1' };
+  assert.deepEqual(taskOf(answer({ ...named, link: `<${own}>; rel="monitor"` })), found);
+  assert.deepEqual(taskOf(answer({ ...named, link: `</a,b>; title="a, <b>; rel=monitor"; rel="next last", <x>; rel=monitor, <${own}>; rel="monitor"` })), found);
+  assert.deepEqual(taskOf(answer({ ...named, 'operation-location': own })), found);
+  assert.deepEqual(taskOf(answer({ ...named, location: own.replace('?', '/result?') })), found);
+  assert.equal(taskOf(answer({ link: `<${own}>; rel="monitor"` })), undefined);
+  assert.equal(taskOf(answer({ ...named, link: '<https://api.example.com/v1/tasks/task_2>; rel="monitor"' })), undefined);
+  assert.equal(taskOf(answer({ ...named, link: '<::>; rel="monitor"', location: '/elsewhere' })), undefined);
+  assert.equal(referenceOf('https://api.example.com/v1/tasks/'), undefined);
+});
+
+test('a 202 is an answer only where it has a version', () => {
+  assert.equal(isOutcome(answer({ 'relais-task': 'task_1' }, 202)), false);
+  assert.equal(isOutcome(answer({ 'relais-task': 'task_1', 'relais-result-version': '1.1' }, 202)), true);
+  assert.equal(isOutcome(answer({ 'relais-task': 'task_1' }, 503)), true);
+  assert.equal(isOutcome(answer({}, 200)), false);
+});
+
+test('a Retry-After is seconds or a date', () => {
+  assert.equal(retryAfterOf(answer({ 'retry-after': '2' })), 2_000);
+  const at = retryAfterOf(answer({ 'retry-after': new Date(Date.now() + 5_000).toUTCString() }));
+  assert.ok(at > 3_000 && at <= 5_000);
+  assert.equal(retryAfterOf(answer({ 'retry-after': 'soon' })), undefined);
+  assert.equal(retryAfterOf(answer({})), undefined);
+});
+
+// Surroundings that a test changes.
+function changing() {
+  const watchers = new Set();
+  const state = { online: true, hidden: false, chance: 1, time: 0 };
+  return {
+    state,
+    change: (next) => { Object.assign(state, next); [...watchers].forEach((told) => told()); },
+    isOnline: () => state.online,
+    isHidden: () => state.hidden,
+    watch: (told) => { watchers.add(told); return () => watchers.delete(told); },
+    chance: () => state.chance,
+    now: () => state.time,
+    watchers,
+  };
+}
+
+// Lets everything run that waits for nothing but the clock, and moves that.
+async function passes(context, surroundings, milliseconds) {
+  await new Promise((done) => setImmediate(done));
+  surroundings.state.time += milliseconds;
+  context.mock.timers.tick(milliseconds);
+  await new Promise((done) => setImmediate(done));
+}
+
+// Whether a pause has ended.
+function pausing(promise) {
+  const pause = { isOver: false };
+  promise.then(() => { pause.isOver = true; });
+  return pause;
+}
+
+test('pauses double up to half a minute, are drawn from all of that, and begin anew once something came', async (context) => {
+  context.mock.timers.enable({ apis: ['setTimeout'] });
+  const surroundings = changing();
+  const patience = new Patience(surroundings, Infinity);
+  for (const bound of [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]) {
+    const pause = pausing(patience.afterFailure(new Error('no'), undefined, undefined));
+    await passes(context, surroundings, bound - 1);
+    assert.equal(pause.isOver, false, `${bound}`);
+    await passes(context, surroundings, 1);
+    assert.equal(pause.isOver, true, `${bound}`);
+  }
+  patience.gotOn();
+  surroundings.state.chance = 0.5;
+  const pause = pausing(patience.afterFailure(new Error('no'), 5_000, undefined));
+  await passes(context, surroundings, 5_499);
+  assert.equal(pause.isOver, false, 'a Retry-After is never undercut');
+  await passes(context, surroundings, 1);
+  assert.equal(pause.isOver, true);
+  assert.equal(surroundings.watchers.size, 0, 'nothing is left behind');
+});
+
+test('without a network nothing is tried until there is one', async (context) => {
+  context.mock.timers.enable({ apis: ['setTimeout'] });
+  const surroundings = changing();
+  surroundings.state.chance = 0;
+  surroundings.change({ online: false });
+  const pause = pausing(new Patience(surroundings, Infinity).afterFailure(new Error('no'), undefined, undefined));
+  await passes(context, surroundings, 30_000);
+  assert.equal(pause.isOver, false);
+  surroundings.change({ online: true });
+  await passes(context, surroundings, 0);
+  await passes(context, surroundings, 0);
+  assert.equal(pause.isOver, true);
+});
+
+test('who is not looked at is slower, and as fast as before once somebody looks', async (context) => {
+  context.mock.timers.enable({ apis: ['setTimeout'] });
+  const surroundings = changing();
+  surroundings.change({ hidden: true });
+  assert.ok(pace(2_000, surroundings) >= 15_000);
+  const pause = pausing(new Patience(surroundings, Infinity).afterFailure(new Error('no'), undefined, undefined));
+  await passes(context, surroundings, 3_999);
+  assert.equal(pause.isOver, false);
+  surroundings.change({ hidden: false });
+  await passes(context, surroundings, 0);
+  assert.equal(pause.isOver, true);
+  assert.ok(pace(2_000, surroundings) <= 2_200);
+});
+
+test('a better transport is tried again, later each time that it does not lead through', () => {
+  const surroundings = changing();
+  const [sse, poll] = [{ name: 'sse' }, { name: 'poll' }];
+  const choice = new Choice([sse, poll], surroundings);
+  assert.equal(choice.untilBetter, undefined);
+  for (const pause of [60_000, 120_000, 240_000]) {
+    assert.equal(choice.current, sse);
+    assert.equal(choice.down(), true);
+    assert.equal(choice.current, poll);
+    assert.equal(choice.down(), false, 'there is nothing below');
+    assert.equal(choice.untilBetter, pause);
+    surroundings.state.time += pause;
+  }
+  assert.equal(choice.current, sse);
+});
