@@ -1,5 +1,6 @@
 //! The configuration: what each table may say, and what is refused.
 
+mod page;
 mod routes;
 
 use self::routes::route;
