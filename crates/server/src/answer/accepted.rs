@@ -65,7 +65,7 @@ pub(crate) fn accepted_response(
     let accepted = accepted(answers, task, estimate, caller, how)?;
     let mut response = match how.page {
         Some(language) => match envelope::context_of(task)?.sight.access {
-            Access::Ticket => answers.page_of(&accepted.task, present::has_answer(task), language),
+            Access::Ticket => answers.page_of(task, &accepted.task, language),
             access => {
                 let base = answers.base.as_str();
                 answers.pages.asking(base, &accepted.task, &access, language)

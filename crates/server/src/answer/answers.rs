@@ -9,7 +9,9 @@ use relais_engine::{Engine, document};
 
 use crate::answer::base::Base;
 use crate::answer::cors::Own;
+use crate::answer::pace;
 use crate::answer::pages::{self, Onward, Pages, View, Way};
+use crate::answer::present;
 use crate::answer::problem::Refusal;
 use crate::auth::Signing;
 use crate::observe::metrics::Metrics;
@@ -83,11 +85,22 @@ impl Answers {
 
     /// The page of a task as it stands, which leads nowhere by itself.
     #[must_use]
-    pub(crate) fn page_of(&self, task: &Task, has_answer: bool, language: Language) -> Response {
-        let now = document::time(self.engine.now());
-        let onward = &Onward::Stays;
-        let way = Way::AsItCame;
-        let view = View { task, waiting_for: None, has_answer, onward, way, now, language };
+    pub(crate) fn page_of(
+        &self,
+        task: &relais_core::Task,
+        document: &Task,
+        language: Language,
+    ) -> Response {
+        let view = View {
+            task: document,
+            waiting_for: None,
+            has_answer: present::has_answer(task),
+            again: pace::look_again(task),
+            onward: &Onward::Stays,
+            way: Way::AsItCame,
+            now: document::time(self.engine.now()),
+            language,
+        };
         self.pages.ticket(self.base.as_str(), &view)
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use relais_core::{QueueName, Task, TenantName};
+use relais_core::{Grace, QueueName, Task, TenantName};
 use relais_engine::{Engine, EngineError, Estimate};
 
 use crate::answer::problem::Refusal;
@@ -11,6 +11,8 @@ use crate::answer::problem::Refusal;
 const RANGE_S: std::ops::RangeInclusive<f64> = 1.0..=60.0;
 /// When a queue may have room of which nothing is known.
 const UNKNOWN: Duration = Duration::from_secs(10);
+/// How soon a page looks again, without scripts or without a stream, if nothing says that it should sooner.
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Seconds after which asking for a task again makes sense, jittered so that those who came
 /// together do not come back together.
@@ -19,13 +21,27 @@ pub(crate) fn retry_after_s(engine: &Engine, estimate: Estimate) -> u32 {
     jittered_s(estimate.again_in, estimate.held_for, engine.chance().unit())
 }
 
+/// The longest that whoever follows these tasks may be told to stay away: well within the shortest of their
+/// graces, since all others may leave meanwhile. Where there is no countdown nobody comes back in time.
+#[must_use]
+pub(crate) fn away_max<'a>(tasks: impl IntoIterator<Item = &'a Task>) -> Option<Duration> {
+    let graces = tasks.into_iter().filter_map(|task| task.spec.grace);
+    graces.filter(|grace| *grace != Grace::ZERO).map(Grace::ask_within).min()
+}
+
+/// How soon the page of a task looks again.
+#[must_use]
+pub(crate) fn look_again(task: &Task) -> Duration {
+    away_max([task]).map_or(LOOK_AGAIN, |away| away.min(LOOK_AGAIN))
+}
+
 /// The same for a task that is not over. Where all have left, whoever asks keeps it from being canceled:
 /// it is to come back well within the grace.
 #[must_use]
 pub(crate) fn ask_again_s(engine: &Engine, task: &Task, estimate: Estimate) -> u32 {
     let again_s = retry_after_s(engine, estimate);
-    match task.spec.grace.filter(|_| task.life.is_left()) {
-        Some(grace) => again_s.min(u32::try_from(grace.ask_within().as_secs()).unwrap_or(again_s)),
+    match away_max([task]).filter(|_| task.life.is_left()) {
+        Some(away) => again_s.min(u32::try_from(away.as_secs()).unwrap_or(again_s)),
         None => again_s,
     }
 }

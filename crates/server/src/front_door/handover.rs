@@ -221,7 +221,7 @@ impl Waiting<'_> {
         match how.page.filter(|_| !present::has_answer(task)) {
             Some(language) => {
                 let document = accepted(answers, task, Estimate::default(), caller, &how)?.task;
-                Ok(pages::in_place_of(response, answers.page_of(&document, false, language)))
+                Ok(pages::in_place_of(response, answers.page_of(task, &document, language)))
             }
             None => Ok(response),
         }

@@ -80,15 +80,18 @@ async fn streamed(
     uri: &Uri,
     accepts: &Accepts,
 ) -> Result<Response, Refusal> {
-    let opened = match asked.await {
-        Ok(asked) => EventStream::open(&app.followers, asked).await,
-        Err(refusal) => Err(refusal),
+    let (opened, away_ms_max) = match asked.await {
+        Ok(asked) => {
+            let away_ms_max = stream::away_ms_max(&asked.holds);
+            (EventStream::open(&app.followers, asked).await, away_ms_max)
+        }
+        Err(refusal) => (Err(refusal), None),
     };
     match opened {
         Ok(opened) => Ok(stream::response(opened)),
         Err(refusal) if accepts.is_get() && refusal.is_transient() => {
             app.answers.note(&refusal, Some(uri.path()));
-            Ok(stream::busy_response(&app.engine, &Sse, &refusal))
+            Ok(stream::busy_response(&app.engine, &Sse, &refusal, away_ms_max))
         }
         Err(refusal) => Err(refusal),
     }

@@ -93,7 +93,7 @@ async fn not_yet(
     let document = present::task_of(&app.answers, task, viewer, estimate);
     let mut response = json(StatusCode::ACCEPTED, &document)?;
     if let Some(language) = page {
-        response = pages::in_place_of(response, app.answers.page_of(&document, false, language));
+        response = pages::in_place_of(response, app.answers.page_of(task, &document, language));
     }
     follow_headers(document, response.headers_mut());
     set_pace(&app.engine, task, estimate, response.headers_mut());
@@ -110,5 +110,5 @@ fn in_place_of(
 ) -> Response {
     let Some(language) = page else { return problem };
     let document = present::task_of(&app.answers, task, viewer, Estimate::default());
-    pages::in_place_of(problem, app.answers.page_of(&document, false, language))
+    pages::in_place_of(problem, app.answers.page_of(task, &document, language))
 }

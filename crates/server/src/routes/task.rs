@@ -15,6 +15,7 @@ use relais_engine::{Estimate, Obstacle, document};
 use crate::answer::accepted::set_pace;
 use crate::answer::etag::{self, Form};
 use crate::answer::links::{self, Viewer};
+use crate::answer::pace;
 use crate::answer::pages::{View, Way};
 use crate::answer::present;
 use crate::answer::problem::Refusal;
@@ -150,6 +151,7 @@ async fn whole(
         task: &document,
         waiting_for: waiting_for.as_ref(),
         has_answer: present::has_answer(task),
+        again: pace::look_again(task),
         now: document::time(app.engine.now()),
         onward: &onward(app, visitor, task).await?,
         way: way(app, visitor, task.spec.id, viewer).await?,

@@ -19,13 +19,15 @@ use relais_engine::{Engine, EngineError, Happening, Subscription, View};
 use tokio::time::Instant;
 
 use crate::answer::incremental::as_it_comes;
+use crate::answer::pace;
 use crate::answer::problem::Refusal;
 use crate::connection::Client;
 use crate::watch::cursor::{Batch, Cursor, Resume, Step};
 use crate::watch::follower::{Follower, Followers, News};
 
 /// How long a client waits before it comes back: drawn in this range, so that a thousand streams
-/// that end together do not come back together. Browsers do not go under 500 ms.
+/// that end together do not come back together, and less where a task that it holds would be canceled
+/// before. Browsers do not go under 500 ms.
 const RETRY_MS: std::ops::Range<u32> = 1_000..5_000;
 
 /// How what a stream says is written. It decides nothing.
@@ -46,6 +48,8 @@ pub(crate) trait Form: Send + Sync {
 pub struct EventStream {
     follower: Follower,
     form: &'static dyn Form,
+    /// The longest that its client may be told to wait, milliseconds, where something says so.
+    away_ms_max: Option<u32>,
 }
 
 /// What a stream turned out to be.
@@ -102,7 +106,7 @@ impl EventStream {
         cursor.is_queued = task.as_ref().is_some_and(|task| task.life.status() == Status::Queued);
         answers.metrics.followers(1);
         let follower = Follower::new(shared.clone(), channel, cursor, client);
-        let mut this = Self { follower, form };
+        let mut this = Self { follower, form, away_ms_max: away_ms_max(&holds) };
         let opening = this.opening(task.map(|task| task.life.version), is_reset).await?;
         this.follower.attend(&holds);
         Ok(Opened::Stream(this, opening))
@@ -125,7 +129,8 @@ impl EventStream {
                 gap: first.is_some_and(|first| first > after + 1),
             });
         let mut out = Vec::with_capacity(1_024);
-        self.form.come_back_after(retry_ms(&self.follower.shared.engine), &mut out);
+        let retry_ms = retry_ms(&self.follower.shared.engine, self.away_ms_max);
+        self.form.come_back_after(retry_ms, &mut out);
         self.form.notice(&open, &mut out);
         if is_reset {
             let reset = Notice::Reset { reason: "unknown".to_owned(), from: 0 };
@@ -248,7 +253,7 @@ impl EventStream {
     fn busy(&mut self, refusal: &Refusal, out: &mut Vec<u8>) {
         let Followers { engine, answers, .. } = &*self.follower.shared;
         answers.note(refusal, None);
-        out.append(&mut busy(engine, self.form, refusal));
+        out.append(&mut busy(engine, self.form, refusal, self.away_ms_max));
         self.follower.cursor.end();
     }
 }
@@ -306,8 +311,19 @@ pub(crate) fn response(opened: Opened) -> Response {
 
 /// A refusal that will pass, told so that a browser comes back.
 #[must_use]
-pub(crate) fn busy_response(engine: &Engine, form: &dyn Form, refusal: &Refusal) -> Response {
-    head(form, Body::from(busy(engine, form, refusal)))
+pub(crate) fn busy_response(
+    engine: &Engine,
+    form: &dyn Form,
+    refusal: &Refusal,
+    away_ms_max: Option<u32>,
+) -> Response {
+    head(form, Body::from(busy(engine, form, refusal, away_ms_max)))
+}
+
+/// The longest that whoever holds these tasks may be told to stay away, milliseconds.
+#[must_use]
+pub(crate) fn away_ms_max(holds: &[Task]) -> Option<u32> {
+    pace::away_max(holds).map(|away| u32::try_from(away.as_millis()).unwrap_or(u32::MAX))
 }
 
 /// The head of every stream.
@@ -319,10 +335,13 @@ fn head(form: &dyn Form, body: Body) -> Response {
     response
 }
 
-fn busy(engine: &Engine, form: &dyn Form, refusal: &Refusal) -> Vec<u8> {
+fn busy(engine: &Engine, form: &dyn Form, refusal: &Refusal, away_ms_max: Option<u32>) -> Vec<u8> {
     let ms = match refusal.retry_after_s() {
-        Some(seconds) => seconds.saturating_mul(1_000).max(RETRY_MS.start),
-        None => retry_ms(engine),
+        Some(seconds) => {
+            let ms = seconds.saturating_mul(1_000).max(RETRY_MS.start);
+            ms.min(away_ms_max.unwrap_or(ms))
+        }
+        None => retry_ms(engine, away_ms_max),
     };
     let mut out = Vec::new();
     form.come_back_after(ms, &mut out);
@@ -331,7 +350,8 @@ fn busy(engine: &Engine, form: &dyn Form, refusal: &Refusal) -> Vec<u8> {
 }
 
 /// How long this client waits before it comes back.
-fn retry_ms(engine: &Engine) -> u32 {
-    let spread = f64::from(RETRY_MS.end - RETRY_MS.start);
+fn retry_ms(engine: &Engine, away_ms_max: Option<u32>) -> u32 {
+    let end = away_ms_max.unwrap_or(RETRY_MS.end).clamp(RETRY_MS.start, RETRY_MS.end);
+    let spread = f64::from(end - RETRY_MS.start);
     RETRY_MS.start + (engine.chance().unit() * spread) as u32
 }

@@ -195,6 +195,34 @@ async fn a_poll_starts_a_countdown_that_it_finds_anew_and_none_where_none_ran() 
     }
 }
 
+/// A page without scripts came back after 5 s, and a stream was told to after up to 5 s: too late.
+#[tokio::test]
+async fn whoever_watches_is_told_to_come_back_well_within_the_grace() {
+    const SHORT: Duration = Duration::from_secs(3);
+    let mut plan = Plan::with(Mode::Auto).await;
+    plan.route().abandon = Grace::of(SHORT);
+    let house = plan.build().await;
+    let id = left_to_itself(&house).await;
+    let _call = house.upstream.next().await;
+    let mut client = ask(&house, id, "/events", "accept: text/event-stream\r\n").await;
+    client.head().await;
+    let opening = client.chunk().await;
+    assert!(opening.starts_with(b"retry: 1000\n"), "{}", String::from_utf8_lossy(&opening));
+    until(&house, id, |task| task.life.attended_by().len() == 1).await;
+    drop(client);
+    until(&house, id, |task| task.life.is_left()).await;
+    for _ in 0..30 {
+        let page = ask(&house, id, "", "accept: text/html\r\n").await.reply().await;
+        let page = page.text();
+        let (_, refresh) = page.split_once("http-equiv=\"refresh\" content=\"").unwrap();
+        let (seconds, _) = refresh.split_once(';').unwrap();
+        assert!(page.contains("data-again=\"1000\""), "its script waits for so long");
+        house.clock.advance(Duration::from_secs(seconds.parse().unwrap()));
+        let task = house.engine.task(id).await.unwrap().unwrap();
+        assert_eq!(task.life.status(), Status::Running, "at {:?}", house.engine.now());
+    }
+}
+
 /// It ends with the patience of its client, who has not left.
 #[tokio::test]
 async fn a_long_poll_starts_the_countdown_that_it_found_when_it_is_answered() {

@@ -6,6 +6,7 @@ use super::html::Html;
 use super::ticket::{View, Way};
 use super::words::Words;
 use super::{Onward, path_of};
+use crate::answer::pace::LOOK_AGAIN;
 use crate::request::accept::Language;
 
 /// A part of the list, newest first.
@@ -51,7 +52,8 @@ impl ListView<'_> {
         let (now, language) = (self.now, self.language);
         let onward = &Onward::Stays;
         let way = Way::AsItCame;
-        let view = View { task, waiting_for: None, has_answer: false, onward, way, now, language };
+        let (has_answer, again) = (false, LOOK_AGAIN);
+        let view = View { task, waiting_for: None, has_answer, again, onward, way, now, language };
         let asked = view.asked();
         main.markup("<li><div><a href=\"").text(path_of(&task.links.this)).markup("\">");
         main.text(&asked).markup("</a><p><span class=\"state ").text(view.tone()).markup("\">");

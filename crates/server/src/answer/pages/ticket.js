@@ -87,7 +87,7 @@
   };
 
   // Read with `fetch`, as an EventSource stays closed for ever after any answer but 200, and hears only of kinds that it knows.
-  let last = main.dataset.version, retry = 3000;
+  let last = main.dataset.version, retry = Number(main.dataset.again);
   const stream = async () => {
     const headers = { accept: "text/event-stream", "last-event-id": last };
     const answer = await fetch(main.dataset.events, { headers, cache: "no-store" });

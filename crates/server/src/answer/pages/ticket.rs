@@ -4,6 +4,8 @@
 //! something happened, and takes over the parts that differ. So the words, and what is decided by
 //! them, are here alone.
 
+use std::time::Duration;
+
 use relais_api::codes::Code;
 use relais_api::why::WaitingFor;
 use relais_api::{Progress, Status, Task, Time};
@@ -13,9 +15,6 @@ use super::words::Words;
 use super::{Onward, asked, moment, path_of};
 use crate::request::accept::Language;
 
-/// How often a browser without scripts looks again, seconds.
-const REFRESH_S: u32 = 5;
-
 /// A task, to be shown to somebody.
 pub(crate) struct View<'a> {
     pub(crate) task: &'a Task,
@@ -23,6 +22,8 @@ pub(crate) struct View<'a> {
     pub(crate) waiting_for: Option<&'a WaitingFor>,
     /// Whether there is an answer to be read as the result.
     pub(crate) has_answer: bool,
+    /// How soon it looks again without scripts, or while it has no stream.
+    pub(crate) again: Duration,
     pub(crate) onward: &'a Onward,
     pub(crate) way: Way,
     pub(crate) now: Time,
@@ -58,6 +59,7 @@ impl View<'_> {
         let goes_on = matches!(self.onward, Onward::WhenOver);
         main.markup("\" data-goes-on=\"").text(if goes_on { "true" } else { "false" });
         main.markup("\" data-events=\"").text(path_of(&self.task.links.events));
+        main.markup("\" data-again=\"").text(&self.again.as_millis().to_string());
         main.markup("\" data-version=\"").text(&self.task.version.to_string());
         main.markup("\" data-terminal=\"").text(if self.task.terminal { "true" } else { "false" });
         main.markup("\" data-now=\"").text(&self.now.to_string());
@@ -358,7 +360,7 @@ impl View<'_> {
         let refresh = match self.next() {
             Some(there) => Some((0, there)),
             None if self.task.terminal => None,
-            None => Some((REFRESH_S, own)),
+            None => Some((self.again.as_secs(), own)),
         };
         html.given(refresh, |html, (seconds, to)| {
             html.markup("<noscript><meta http-equiv=\"refresh\" content=\"");
