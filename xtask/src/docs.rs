@@ -5,6 +5,7 @@
 //! what makes a package one of the golden ones, so there is no list here to forget.
 
 use std::collections::BTreeSet;
+use std::process::Command;
 
 use anyhow::bail;
 
@@ -27,8 +28,22 @@ pub(crate) fn docs() -> anyhow::Result<()> {
         command.args(["--package", package]);
     }
     steps.run(&format!("golden tests of {}", packages.join(", ")), &mut command)?;
-    let mut diff = std::process::Command::new("git");
+    client_types(&steps)?;
+    let mut diff = Command::new("git");
     steps.run("changed files", diff.current_dir(run::root()).args(["status", "--short"]))
+}
+
+/// Makes the types of the client in TypeScript from the description of the interface. Where its
+/// packages are not installed (`cargo xtask test` does that) they stay as they are, which its tests tell.
+fn client_types(steps: &Steps) -> anyhow::Result<()> {
+    let client = run::root().join("clients/typescript");
+    if !client.join("node_modules").exists() {
+        eprintln!("not made: types of clients/typescript (run `npm ci` there, then this again)");
+        return Ok(());
+    }
+    let mut npm = Command::new("npm");
+    npm.args(["run", "--silent", "types"]).current_dir(client);
+    steps.run("types of clients/typescript", &mut npm)
 }
 
 /// The packages with a golden test, sorted.

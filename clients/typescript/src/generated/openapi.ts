@@ -178,6 +178,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/page/{file}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The logo of pages
+         * @description Another logo has another name.
+         */
+        get: operations["readPageFile"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/queues": {
         parameters: {
             query?: never;
@@ -325,6 +345,26 @@ export interface paths {
          * @description From a page of the same origin only.
          */
         delete: operations["forgetTask"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/session/{id}/forget": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * The same for a form, which knows no DELETE
+         * @description From a page of the same origin only. A form that likes text/html is sent on to the list.
+         */
+        post: operations["forgetTaskByForm"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -1460,6 +1500,11 @@ export interface components {
         live: "" | "only";
         /** @description Show the result to readers while it comes. */
         liveResult: "";
+        /**
+         * @description The name by which pages call it.
+         * @example 0123456789abcdef.svg
+         */
+        pageFile: string;
         /**
          * @description `wait=N` waits up to N seconds, at most 55, for something to happen (RFC 7240). What is not understood is ignored.
          * @example wait=1
@@ -2743,6 +2788,115 @@ export interface operations {
             };
             /** @description The host is not one of ours. */
             403: {
+                headers: {
+                    "Relais-Origin": components["headers"]["Relais-Origin"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The method is not allowed here. */
+            405: {
+                headers: {
+                    Allow: components["headers"]["Allow"];
+                    "Relais-Origin": components["headers"]["Relais-Origin"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests. */
+            429: {
+                headers: {
+                    "Relais-Origin": components["headers"]["Relais-Origin"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request's head is too large. */
+            431: {
+                headers: {
+                    "Relais-Origin": components["headers"]["Relais-Origin"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Relais made a mistake. */
+            500: {
+                headers: {
+                    "Relais-Origin": components["headers"]["Relais-Origin"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server is stopping; The store does not answer. */
+            503: {
+                headers: {
+                    "Relais-Origin": components["headers"]["Relais-Origin"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    readPageFile: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The name by which pages call it.
+                 * @example 0123456789abcdef.svg
+                 */
+                file: components["parameters"]["pageFile"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A picture. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/*": string;
+                };
+            };
+            /** @description The path can be read in more than one way; The host is missing or not valid; A parameter of the URL is not valid; The request is not valid HTTP. */
+            400: {
+                headers: {
+                    "Relais-Origin": components["headers"]["Relais-Origin"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The host is not one of ours. */
+            403: {
+                headers: {
+                    "Relais-Origin": components["headers"]["Relais-Origin"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is nothing at this path. */
+            404: {
                 headers: {
                     "Relais-Origin": components["headers"]["Relais-Origin"];
                     [name: string]: unknown;
@@ -4374,6 +4528,131 @@ export interface operations {
         responses: {
             /** @description It is forgotten. */
             204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The host is missing or not valid; A parameter of the URL is not valid; The request is not valid HTTP. */
+            400: {
+                headers: {
+                    "Relais-Origin": components["headers"]["Relais-Origin"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The ticket has expired; Valid credentials are needed. */
+            401: {
+                headers: {
+                    "Relais-Origin": components["headers"]["Relais-Origin"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request comes from another site; The credentials do not allow this; The host is not one of ours. */
+            403: {
+                headers: {
+                    "Relais-Origin": components["headers"]["Relais-Origin"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such task. */
+            404: {
+                headers: {
+                    "Relais-Origin": components["headers"]["Relais-Origin"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The method is not allowed here. */
+            405: {
+                headers: {
+                    Allow: components["headers"]["Allow"];
+                    "Relais-Origin": components["headers"]["Relais-Origin"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests. */
+            429: {
+                headers: {
+                    "Relais-Origin": components["headers"]["Relais-Origin"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request's head is too large. */
+            431: {
+                headers: {
+                    "Relais-Origin": components["headers"]["Relais-Origin"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Relais made a mistake. */
+            500: {
+                headers: {
+                    "Relais-Origin": components["headers"]["Relais-Origin"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server is stopping; The store does not answer. */
+            503: {
+                headers: {
+                    "Relais-Origin": components["headers"]["Relais-Origin"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    forgetTaskByForm: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The task's id.
+                 * @example task_01jdk3v5x8e2rbk0t6q9z4m7ha
+                 */
+                id: components["parameters"]["id"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is forgotten. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The same, for a form. */
+            303: {
                 headers: {
                     [name: string]: unknown;
                 };
