@@ -118,13 +118,13 @@ pub enum SessionOp {
     Forget(TaskId),
     /// The session ends.
     ForgetAll,
-    /// The navigation that made a task may be attached to it before `until`, unless it once was, or
-    /// may be already: of two pages that show the end at once only one returns.
-    OpenMark {
+    /// The page of a task shows its end and goes on to its answer, unless one has before: of two that
+    /// show it at once only one does.
+    GoOn {
         /// The task.
         task: TaskId,
-        /// Up to when.
-        until: Timestamp,
+        /// What it has from then on: open where the page returns to its own address, else used.
+        mark: Mark,
     },
     /// A navigation asks for the task that it may be attached to, and takes its mark.
     UseMark {
@@ -169,15 +169,9 @@ impl Session {
         self.tasks.iter().find(|joined| joined.task == id)
     }
 
-    /// Whether a navigation may be attached to one of its tasks at `now`.
-    #[must_use]
-    pub fn has_mark(&self, request: [u8; 32], now: Timestamp) -> bool {
-        self.tasks.iter().any(|joined| joined.takes(request, now))
-    }
-
     /// The tasks that some navigation may be attached to at `now`.
-    pub fn open(&self, now: Timestamp) -> impl Iterator<Item = TaskId> {
-        self.tasks.iter().filter(move |joined| joined.is_open(now)).map(|joined| joined.task)
+    pub fn open(&self, now: Timestamp) -> impl DoubleEndedIterator<Item = &Joined> {
+        self.tasks.iter().filter(move |joined| joined.is_open(now))
     }
 
     fn task_mut(&mut self, id: TaskId) -> Option<&mut Joined> {
@@ -218,8 +212,8 @@ impl Joined {
         matches!(self.mark, Mark::Open { until } if now < until)
     }
 
-    /// Whether the page may return now, or may once more: its return never came.
-    fn may_open(&self, now: Timestamp) -> bool {
+    /// Whether the page may go on now, or may once more: its return never came.
+    fn may_go_on(&self, now: Timestamp) -> bool {
         self.mark != Mark::Used && !self.is_open(now)
     }
 
@@ -264,9 +258,9 @@ pub fn change<E>(
             session.tasks.clear();
             SessionReply::Done
         }
-        SessionOp::OpenMark { task, until } => match session.task_mut(*task) {
-            Some(joined) if joined.request.is_some() && joined.may_open(now) => {
-                joined.mark = Mark::Open { until: *until };
+        SessionOp::GoOn { task, mark } => match session.task_mut(*task) {
+            Some(joined) if joined.request.is_some() && joined.may_go_on(now) => {
+                joined.mark = *mark;
                 SessionReply::Done
             }
             _ => SessionReply::Nothing,
@@ -412,7 +406,10 @@ mod tests {
             does(session.clone(), &SessionOp::UseMark { request }, now)
         };
         assert_eq!(try_it(&session, request, 1).1, SessionReply::Nothing, "not open yet");
-        let open = |task, until| SessionOp::OpenMark { task: id(task), until: at(until) };
+        let open = |task, until| {
+            let mark = Mark::Open { until: at(until) };
+            SessionOp::GoOn { task: id(task), mark }
+        };
         assert_eq!(
             does(session.clone(), &open(2, 60), 1).1,
             SessionReply::Nothing,
@@ -427,13 +424,23 @@ mod tests {
             "another page"
         );
         assert_eq!(does(session.clone(), &open(1, 99), 60).1, SessionReply::Done, "it never came");
-        let tasks = |now| session.as_ref().unwrap().open(at(now)).collect::<Vec<_>>();
+        let session_at = session.as_ref().unwrap();
+        let tasks = |now| session_at.open(at(now)).map(|joined| joined.task).collect::<Vec<_>>();
         assert_eq!((tasks(59), tasks(60)), (vec![id(1)], vec![]));
         assert_eq!(try_it(&session, [8; 32], 2).1, SessionReply::Nothing, "another request");
         assert_eq!(try_it(&session, request, 60).1, SessionReply::Nothing, "too late");
         let (session, reply) = try_it(&session, request, 59);
         assert_eq!(reply, SessionReply::Attached(id(1)));
         assert_eq!(try_it(&session, request, 59).1, SessionReply::Nothing, "once");
+        // A page that goes on to another address than its own is awaited nowhere.
+        let used = SessionOp::GoOn { task: id(1), mark: Mark::Used };
+        let other = with([Joined { request: Some([6; 32]), ..joined(1, 99) }]);
+        let (other, reply) = does(other, &used, 1);
+        assert_eq!(
+            (reply, try_it(&other, [6; 32], 1).1),
+            (SessionReply::Done, SessionReply::Nothing)
+        );
+        assert_eq!(does(other, &used, 1).1, SessionReply::Nothing, "once");
         // Nor does anything open it again.
         let again = Joined { request: Some(request), ..joined(1, 99) };
         let (session, _) = does(session, &SessionOp::Join(again), 59);

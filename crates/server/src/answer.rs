@@ -15,6 +15,7 @@ pub(crate) mod pages;
 pub(crate) mod part;
 pub(crate) mod present;
 pub(crate) mod problem;
+pub(crate) mod redirect;
 pub(crate) mod replay;
 pub(crate) mod shared_caches;
 pub(crate) mod stored;

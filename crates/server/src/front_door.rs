@@ -33,7 +33,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use self::arrival::Arrival;
+use self::arrival::{Arrival, ask_for_the_whole};
 use self::check::RouteProblem;
 use self::handover::{Ears, Waiting};
 use self::mode::{Patience, Way, way};
@@ -190,15 +190,18 @@ impl FrontDoor {
         &self,
         route: &Route,
         names: &[(String, String)],
-        request: Request<Body>,
+        mut request: Request<Body>,
         peer: &Peer,
         patience: &Patience,
     ) -> Result<Response, Refusal> {
-        let mut arrival = Arrival::of(&self.app, route, &request);
-        if let Some(arrival) = &mut arrival
-            && let Some(task) = Box::pin(arrival.returns_to(&self.app)).await?
+        let arrival = Arrival::of(&self.app, route, &request);
+        if let Some(arrival) = &arrival
+            && let Some(response) = Box::pin(arrival.returns(&self.app)).await?
         {
-            return answer::whole(&self.app.answers, &task, None).await;
+            return Ok(response);
+        }
+        if page_for(request.method(), request.headers()).is_some() {
+            ask_for_the_whole(request.headers_mut());
         }
         self.hand_in(route, names, request, peer, patience, arrival.as_deref()).await
     }

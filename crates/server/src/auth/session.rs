@@ -18,7 +18,7 @@ use std::net::IpAddr;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderValue, Version};
-use relais_core::{Joined, Session, SessionOp, SessionReply, Task, TaskId, Timestamp};
+use relais_core::{Joined, Mark, Session, SessionOp, SessionReply, Task, TaskId};
 use relais_engine::{Access, envelope};
 
 use super::cookie::{Jar, is_same_origin};
@@ -87,14 +87,6 @@ pub(crate) struct Browser {
     pub(crate) is_same_origin: bool,
     /// Whether it shows the answer within another page, which begins no session.
     is_framed: bool,
-}
-
-/// What a navigation has to do with the pages of a session.
-pub(crate) enum Return {
-    /// It is the return to this task.
-    To(TaskId),
-    /// It is none, although one to these tasks is awaited.
-    Not { open: Vec<TaskId> },
 }
 
 impl Browser {
@@ -194,43 +186,45 @@ impl Auth {
         })
     }
 
-    /// From now on, and until then, the navigation that made a task may be attached to it, once: its
-    /// page shows the end. Whether that is so.
+    /// Whether the page of a task, which shows its end, is the one that goes on to its answer, with
+    /// this mark.
     ///
     /// # Errors
     /// When the store cannot be written.
-    pub(crate) async fn open_mark(
+    pub(crate) async fn goes_on(
         &self,
         browser: &Browser,
         task: TaskId,
-        until: Timestamp,
+        mark: Mark,
     ) -> Result<bool, Refusal> {
-        let op = SessionOp::OpenMark { task, until };
+        let op = SessionOp::GoOn { task, mark };
         Ok(self.change(browser, op).await? == SessionReply::Done)
     }
 
-    /// Whether a navigation is the return of a page to its own address, by the HMAC of its method,
-    /// target and caller. It is attached this once.
+    /// The tasks whose pages are awaited at their own addresses, the latest first.
     ///
     /// # Errors
-    /// When the store cannot be read or written.
+    /// When the store cannot be read.
+    pub(crate) async fn awaited(&self, browser: &Browser) -> Result<Vec<Joined>, Refusal> {
+        let session = self.session(browser).await?;
+        let now = self.engine.now();
+        Ok(session.map_or_else(Vec::new, |session| session.open(now).rev().cloned().collect()))
+    }
+
+    /// The task to which this navigation is attached, this once: by the HMAC of its method, target and
+    /// caller.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
     pub(crate) async fn use_mark(
         &self,
         browser: &Browser,
         request: [u8; 32],
-    ) -> Result<Return, Refusal> {
-        // Most navigations return to no task: they cost a read, and no turn of the writer.
-        let now = self.engine.now();
-        let Some(session) = self.session(browser).await? else {
-            return Ok(Return::Not { open: Vec::new() });
-        };
-        if session.has_mark(request, now)
-            && let SessionReply::Attached(task) =
-                self.change(browser, SessionOp::UseMark { request }).await?
-        {
-            return Ok(Return::To(task));
-        }
-        Ok(Return::Not { open: session.open(now).collect() })
+    ) -> Result<Option<TaskId>, Refusal> {
+        Ok(match self.change(browser, SessionOp::UseMark { request }).await? {
+            SessionReply::Attached(task) => Some(task),
+            _ => None,
+        })
     }
 
     /// The browser is no longer to follow a task.

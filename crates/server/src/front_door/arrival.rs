@@ -3,21 +3,27 @@
 
 use axum::body::Body;
 use axum::response::Response;
-use http::header::{CACHE_CONTROL, LINK, LOCATION, SET_COOKIE};
-use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
+use http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+    IF_UNMODIFIED_SINCE, LINK, LOCATION, RANGE, SET_COOKIE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use relais_api::fields;
 use relais_core::{Joined, Task};
 use relais_engine::envelope;
 
+use super::answer;
+use super::way_back::WayBack;
 use crate::answer::accepted::How;
 use crate::answer::links;
 use crate::answer::pages::path_of;
 use crate::answer::problem::Refusal;
 use crate::app::App;
 use crate::auth::cookie::is_own_origin;
-use crate::auth::session::{Browser, Return, right_to};
+use crate::auth::session::{Browser, right_to};
 use crate::config::{Route, RouteAccess};
 use crate::connection::Peer;
+use crate::proxy::fields::vary_by_prefer;
 use crate::request::prefer::Prefer;
 use crate::request::reader::{Reader, is_ahead};
 
@@ -29,9 +35,20 @@ pub(super) struct Arrival {
     is_ahead: bool,
     /// Path and query.
     target: String,
-    /// The HMAC of tenant, caller, method and target by which its page may return; `None` for one that
-    /// would not find its way.
-    request: Option<[u8; 32]>,
+    /// The HMAC of tenant, caller, method and target by which its page may return.
+    request: [u8; 32],
+    /// Where it found Relais, if its links lead there: see `Base::for_caller`.
+    base: Option<String>,
+}
+
+/// Takes out of the request of a person what asks for less than the whole answer. The browser has let
+/// go of the copy it had when it is led to the page of the task, or is shown that: there an answer that
+/// refers to the copy is none.
+pub(super) fn ask_for_the_whole(headers: &mut HeaderMap) {
+    for field in [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_MATCH, IF_UNMODIFIED_SINCE, IF_RANGE, RANGE]
+    {
+        headers.remove(field);
+    }
 }
 
 impl Arrival {
@@ -62,34 +79,51 @@ impl Arrival {
             target.as_bytes(),
         ]);
         let (is_get, is_ahead) = (*method == Method::GET, is_ahead(headers));
-        let target = target.to_owned();
-        Some(Box::new(Self { browser, is_get, is_ahead, target, request: Some(request) }))
+        let (target, base) = (target.to_owned(), app.base.for_caller(headers));
+        Some(Box::new(Self { browser, is_get, is_ahead, target, request, base }))
     }
 
-    /// The task whose page returns by this navigation to its own address.
+    /// What it gets if it is the return of a page to its own address: the answer of its task, and once.
+    /// What is fetched ahead is no return.
     ///
-    /// Where such a return is awaited at this address and this is not it, the caller has become another:
-    /// its cookies changed meanwhile. It is a request of its own then, whose page stays where it is: it
-    /// could go on for ever like this. What is fetched ahead is no return.
+    /// Where such a return is awaited at this address from another caller, the browser's cookies have
+    /// changed meanwhile: it is led back to the page, which stays and links the answer. A request of its
+    /// own would run twice what was asked for once.
     ///
     /// # Errors
-    /// When the store cannot be read or written.
-    pub(super) async fn returns_to(&mut self, app: &App) -> Result<Option<Task>, Refusal> {
-        let may_return = self.is_get && !self.is_ahead;
-        let Some(request) = self.request.filter(|_| may_return) else { return Ok(None) };
-        let open = match app.auth.use_mark(&self.browser, request).await? {
-            Return::To(id) => {
-                let task = app.engine.task(id).await?;
-                return Ok(task.filter(|task| task.life.status().is_terminal()));
-            }
-            Return::Not { open } => open,
-        };
-        for id in open {
-            if let Some(task) = app.engine.task(id).await?
-                && task.spec.request.as_ref().is_some_and(|line| line.method == "GET")
+    /// When the store cannot be read or written, or the answer is damaged.
+    pub(super) async fn returns(&self, app: &App) -> Result<Option<Response>, Refusal> {
+        if !self.is_get || self.is_ahead {
+            return Ok(None);
+        }
+        // Most navigations return to no task: they cost a read, and no turn of the writer.
+        let Some(request) = self.awaited(app).await? else { return Ok(None) };
+        let Some(id) = app.auth.use_mark(&self.browser, request).await? else { return Ok(None) };
+        let Some(task) = app.engine.task(id).await? else { return Ok(None) };
+        if request != self.request || !task.life.status().is_terminal() {
+            let mut response = self.see_page(app, &task);
+            vary_by_prefer(response.headers_mut());
+            return Ok(Some(response));
+        }
+        let mut response = answer::whole(&app.answers, &task, None).await?;
+        let headers = response.headers_mut();
+        // A part of it, asked for at this address, would be another request.
+        headers.remove(ACCEPT_RANGES);
+        WayBack::by_session(id).tell(&app.answers, self.base.as_deref(), headers);
+        Ok(Some(response))
+    }
+
+    /// By which HMAC a return to this address is awaited: its own, or that of another caller.
+    async fn awaited(&self, app: &App) -> Result<Option<[u8; 32]>, Refusal> {
+        let awaited = app.auth.awaited(&self.browser).await?;
+        if awaited.iter().any(|joined| joined.request == Some(self.request)) {
+            return Ok(Some(self.request));
+        }
+        for joined in awaited {
+            if let Some(task) = app.engine.task(joined.task).await?
                 && envelope::context_of(&task)?.presented.called_target == self.target
             {
-                self.request = None;
+                return Ok(joined.request);
             }
         }
         Ok(None)
@@ -107,7 +141,7 @@ impl Arrival {
         how: &How,
     ) -> Result<Option<Response>, Refusal> {
         let Some(right) = right_to(task)? else { return Ok(None) };
-        let joined = Joined { request: self.request, ..right };
+        let joined = Joined { request: Some(self.request), ..right };
         let cookie = match app.auth.join(&self.browser, joined).await {
             Ok(Some(cookie)) => cookie,
             Ok(None) => return Ok(None),
@@ -117,7 +151,18 @@ impl Arrival {
                 return Ok(None);
             }
         };
-        let base = how.base.as_deref().unwrap_or(app.answers.base.as_str());
+        let mut response = self.see_page(app, task);
+        let headers = response.headers_mut();
+        headers.insert(SET_COOKIE, cookie);
+        if let Some(applied) = how.applied.as_deref().and_then(|a| HeaderValue::from_str(a).ok()) {
+            headers.insert(fields::PREFERENCE_APPLIED, applied);
+        }
+        Ok(Some(response))
+    }
+
+    /// The way to the page of a task.
+    fn see_page(&self, app: &App, task: &Task) -> Response {
+        let base = self.base.as_deref().unwrap_or(app.answers.base.as_str());
         let id = task.spec.id.to_string();
         let url = links::to_task(base, &id, None);
         let value = |text: &str| HeaderValue::from_str(text).expect("URLs and ids are ASCII");
@@ -126,14 +171,10 @@ impl Arrival {
         let headers = response.headers_mut();
         // A path: it leads to the origin that the browser shows, whatever that is called.
         headers.insert(LOCATION, value(path_of(&url)));
-        headers.insert(SET_COOKIE, cookie);
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(LINK, value(&links::monitor(&url)));
         headers.insert(HeaderName::from_static(fields::OPERATION_LOCATION), value(&url));
         headers.insert(HeaderName::from_static(fields::TASK), value(&id));
-        if let Some(applied) = how.applied.as_deref().and_then(|a| HeaderValue::from_str(a).ok()) {
-            headers.insert(fields::PREFERENCE_APPLIED, applied);
-        }
-        Ok(Some(app.answers.own(response)))
+        app.answers.own(response)
     }
 }

@@ -31,6 +31,11 @@ impl WayBack {
         Self { task: task.spec.id, method, ticket }
     }
 
+    /// To the task of a page that returns by its session to its own address.
+    pub(super) const fn by_session(task: TaskId) -> Self {
+        Self { task, method: Method::GET, ticket: None }
+    }
+
     /// Says it in an answer, which has all its other fields by now. What its maker says of links stays,
     /// and so does its own `Operation-Location`: that of another operation, for a client that knows it.
     pub(super) fn tell(&self, answers: &Answers, base: Option<&str>, answer: &mut HeaderMap) {

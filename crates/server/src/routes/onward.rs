@@ -1,7 +1,7 @@
 //! The page of a task that came by a navigation leads on to the answer by itself, once.
 
-use http::Method;
 use http::header::LOCATION;
+use http::{Method, StatusCode};
 use relais_core::{BodyKind, Mark, Status, Task, limits};
 use relais_engine::{ResultHead, envelope};
 
@@ -9,6 +9,7 @@ use crate::answer::links;
 use crate::answer::pages::{Onward, path_of};
 use crate::answer::present;
 use crate::answer::problem::Refusal;
+use crate::answer::redirect::{followed, is_get, is_path};
 use crate::app::App;
 use crate::auth::Visitor;
 use crate::request::reader::{Reader, is_ahead};
@@ -37,44 +38,42 @@ pub(super) async fn onward(app: &App, visitor: &Visitor, task: &Task) -> Result<
         return Ok(Onward::WhenOver);
     }
     let base = visitor.base.as_deref().unwrap_or(app.answers.base.as_str());
-    let Some(there) = address(app, base, task).await? else { return Ok(Onward::Stays) };
-    let until = app.engine.now().plus(limits::RETURN_WITHIN);
-    let is_first = app.auth.open_mark(&visitor.browser, id, until).await?;
+    let Some((there, mark)) = there(app, base, task).await? else { return Ok(Onward::Stays) };
+    let is_first = app.auth.goes_on(&visitor.browser, id, mark).await?;
     Ok(if is_first { Onward::Now(there) } else { Onward::Stays })
 }
 
-/// Where the answer is shown: a GET has it at its own address. Of any other method a redirect is
-/// followed, and all else is the result; `None` if there is nothing to see.
-async fn address(app: &App, base: &str, task: &Task) -> Result<Option<String>, Refusal> {
-    let presented = envelope::context_of(task)?.presented;
-    let Some(line) = &task.spec.request else { return Ok(None) };
-    if line.method == "GET" {
-        return Ok(Some(presented.called_target).filter(|target| is_path(target)));
-    }
+/// Where the answer is shown, and the mark that the session has from then on; `None` if there is nothing
+/// to see. A GET returns to its own address, for its whole answer: all else is the result.
+async fn there(app: &App, base: &str, task: &Task) -> Result<Option<(String, Mark)>, Refusal> {
     let Some(stored) = app.engine.body(task.spec.id, BodyKind::Result).await? else {
         return Ok(None);
     };
     let head: ResultHead = envelope::decode(&stored.head)?;
-    if matches!(head.status, 301..=303)
-        && let Some((_, location)) = head.fields.iter().find(|(name, _)| LOCATION == name.as_str())
-    {
-        let location = String::from_utf8_lossy(location);
-        let (origin, target) = (presented.called_as.as_str(), presented.called_target.as_str());
-        let url = links::absolute(&location, origin, target);
-        let is_web = ["http://", "https://"].iter().any(|scheme| url.starts_with(scheme));
-        if !is_web {
-            return Ok(None);
-        }
-        // On our own origin a path leads there, whatever proxies call it.
-        let path = url.strip_prefix(origin).filter(|path| is_path(path));
-        return Ok(Some(path.unwrap_or(&url).to_owned()));
+    let presented = envelope::context_of(task)?.presented;
+    let is_whole = !matches!(head.status, 206 | 304);
+    if is_get(task) && is_whole && !is_played(&head) {
+        let until = app.engine.now().plus(limits::RETURN_WITHIN);
+        let own = Some(presented.called_target).filter(|target| is_path(target));
+        return Ok(own.map(|own| (own, Mark::Open { until })));
     }
+    let status = StatusCode::from_u16(head.status).map_err(Refusal::internal)?;
+    let location = head.fields.iter().find(|(name, _)| LOCATION == name.as_str());
+    let is_followed = location.is_some_and(|(_, location)| {
+        let location = String::from_utf8_lossy(location);
+        followed(status, &location, is_get(task), &presented).is_some()
+    });
+    let is_shown = is_followed || stored.len > 0;
     let url = links::to_task(base, &task.spec.id.to_string(), None);
     let result = format!("{}/result", path_of(&url));
-    Ok((present::has_answer(task) && head.has_body).then_some(result))
+    Ok((is_shown && present::has_answer(task)).then_some((result, Mark::Used)))
 }
 
-/// Two slashes would be the name of another host.
-fn is_path(reference: &str) -> bool {
-    reference.starts_with('/') && !reference.starts_with("//")
+/// Whether browsers show it in a player, which asks for it by itself, in parts: at its own address that
+/// would be another request.
+fn is_played(head: &ResultHead) -> bool {
+    let kind = head.content_type().unwrap_or_default().trim_start();
+    ["audio/", "video/"].iter().any(|played| {
+        kind.get(..played.len()).is_some_and(|start| start.eq_ignore_ascii_case(played))
+    })
 }

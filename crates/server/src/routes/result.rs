@@ -18,6 +18,7 @@ use crate::answer::links::Viewer;
 use crate::answer::pages;
 use crate::answer::present;
 use crate::answer::problem::Refusal;
+use crate::answer::redirect;
 use crate::answer::replay::{only_live_response, result_response};
 use crate::app::App;
 use crate::auth::{Action, Visitor};
@@ -65,7 +66,12 @@ pub(super) async fn read(
             wish => {
                 let resume = wish.as_ref().and_then(|wish| wish.resume.as_ref());
                 let asked = (&method, visitor.headers());
-                result_response(&app.answers, &task, asked, resume).await?
+                let mut response = result_response(&app.answers, &task, asked, resume).await?;
+                if page.is_some() {
+                    let status = response.status();
+                    redirect::lead(&task, status, response.headers_mut())?;
+                }
+                response
             }
         },
         Came::Task(task) => {

@@ -166,11 +166,37 @@ async fn where_no_browser_would_keep_the_cookie_the_page_follows_by_its_ticket()
     assert!(page.text().contains("?ticket="), "{}", page.text());
 }
 
+/// It follows the 303 without the cookie that came with it.
+#[tokio::test]
+async fn a_browser_that_keeps_no_cookies_is_told_so_in_plain_words() {
+    let by_proxy = "x-forwarded-for: 203.0.113.7\r\nx-forwarded-proto: https\r\n";
+    let from_a_mail = "sec-fetch-site: cross-site\r\n";
+    for (public_url, fields, status) in [
+        (Some("https://shop.example"), String::new(), 401),
+        (None, [GOES, by_proxy].concat(), 403),
+        (None, [GOES, from_a_mail].concat(), 403),
+    ] {
+        let mut plan = plan().await;
+        plan.server.public_url = public_url.map(str::to_owned);
+        plan.server.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+        let house = plan.build().await;
+        let browser = Browser::new().with(&fields);
+        let reply = browser.clone().go(&house, "GET /export").await;
+        let line = format!("GET {}", led(&reply).field("location"));
+        let page = browser.clone().go(&house, &line).await;
+        assert_eq!((page.status, page.field("content-type")), (status, "text/html; charset=utf-8"));
+        assert!(page.text().contains("allow them for this site and ask again"), "{}", page.text());
+        let mut french = browser.with(&format!("accept-language: fr\r\n{fields}"));
+        let french = french.go(&house, &line).await;
+        assert!(french.text().contains("autorisez-les pour ce site"), "{}", french.text());
+    }
+}
+
 #[tokio::test]
 async fn the_page_turns_into_the_answer_at_its_own_address_once() {
     let house = plan().await.build().await;
     let fields = "content-type: text/csv\r\ncontent-disposition: attachment; filename=june.csv\r\n\
-                  cache-control: max-age=60\r\ncontent-security-policy: default-src 'self'\r\netag: \"x\"\r\n";
+                  accept-ranges: bytes\r\ncache-control: max-age=60\r\ncontent-security-policy: default-src 'self'\r\netag: \"x\"\r\n";
     let (mut browser, led_to) =
         done(&house, &format!("GET {EXPORT}"), "200 OK", fields, "a;b\n").await;
     let (page, next) = browser.page(&house, &led_to).await;
@@ -188,6 +214,10 @@ async fn the_page_turns_into_the_answer_at_its_own_address_once() {
         assert_eq!(answer.all(name), [value], "as if it had waited");
     }
     assert_eq!(answer.all("referrer-policy"), [""; 0]);
+    assert_eq!(answer.all("accept-ranges"), [""; 0], "a part would be a request of its own");
+    let url = format!("http://{}/v1/tasks/{}", house.address, led_to.task());
+    assert_eq!(answer.all("link"), [format!("<{url}>; rel=\"monitor\"")], "the way back");
+    assert_eq!(answer.all("operation-location"), [url], "without a ticket: the session has it");
     assert!(house.upstream.is_silent().await, "nothing was asked again");
     // The page stays where it is, and leads to the result.
     let (page, next) = browser.page(&house, &led_to).await;
@@ -222,9 +252,6 @@ async fn only_the_same_navigation_of_the_same_session_is_attached_and_only_after
     is_new(&browser, &format!("POST {EXPORT}")).await;
     is_new(&browser, &format!("HEAD {EXPORT}")).await;
     is_new(&script, &format!("GET {EXPORT}")).await;
-    let session = browser.cookies.iter().find(|cookie| cookie.starts_with("relais=")).unwrap();
-    let bob = Browser { cookies: vec!["login=bob".to_owned(), session.clone()], ..browser.clone() };
-    is_new(&bob, &format!("GET {EXPORT}")).await;
     let without = Browser { cookies: vec!["login=alice".to_owned()], ..browser.clone() };
     is_new(&without, &format!("GET {EXPORT}")).await;
     house.clock.advance(RETURN_WITHIN);
@@ -260,42 +287,117 @@ async fn of_two_tabs_that_show_the_end_one_returns() {
     assert!(page.text().contains("/result\""));
 }
 
-/// A page whose cookies change while it waits would find another caller at each return.
+/// Cookies that count visits, or hold a session that is encrypted anew each time, change meanwhile.
 #[tokio::test]
-async fn a_page_that_comes_back_as_another_caller_does_not_go_round_in_circles() {
+async fn a_page_that_comes_back_with_other_cookies_runs_nothing_again_and_links_its_answer() {
     let house = plan().await.build().await;
-    let (mut browser, led_to) = done(&house, "GET /export", "200 OK", "", "x").await;
-    assert_eq!(browser.page(&house, &led_to).await.1, "/export");
+    let (mut browser, led_to) = done(&house, "GET /export?a", "200 OK", "", "x").await;
+    assert_eq!(browser.page(&house, &led_to).await.1, "/export?a");
     browser.cookies.push("visits=2".to_owned());
-    let next = browser.go(&house, "GET /export").await;
-    assert_ne!(led(&next).task(), led_to.task());
-    house.upstream.next().await.answer("200 OK", "", "y").await;
-    house.over(next.task()).await;
-    assert_eq!(browser.page(&house, &next).await.1, "", "it stays, with its answer");
+    let other = browser.go(&house, "GET /export?b").await;
+    assert_ne!(led(&other).task(), led_to.task(), "another address is another request");
+    house.upstream.next().await.answer("200 OK", "", "b").await;
+    let back = browser.go(&house, "GET /export?a").await;
+    let own = format!("/v1/tasks/{}", led_to.task());
+    assert_eq!((led(&back).field("location"), back.field("cache-control")), (&*own, "no-store"));
+    let (page, next) = browser.page(&house, &back).await;
+    assert_eq!(next, "", "it stays");
+    assert!(page.text().contains(&format!("href=\"{own}/result\"")), "{}", page.text());
+    assert_eq!(browser.go(&house, &format!("GET {own}/result")).await.text(), "x");
+    assert!(house.upstream.is_silent().await, "nothing ran again");
+    // Its mark is used: whoever asks once more wants it anew.
+    let again = browser.go(&house, "GET /export?a").await;
+    assert_ne!(led(&again).task(), led_to.task());
+}
+
+/// A browser that has seen a link before asks whether its copy still holds, and lets go of it.
+#[tokio::test]
+async fn the_answer_of_a_link_that_was_seen_before_is_whole() {
+    let house = plan().await.build().await;
+    let conditions = "if-none-match: \"x\"\r\nif-modified-since: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
+                      if-match: \"x\"\r\nif-unmodified-since: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
+                      if-range: \"x\"\r\nrange: bytes=0-\r\n";
+    let iframe = "sec-fetch-mode: navigate\r\nsec-fetch-dest: iframe\r\n";
+    for (fields, status) in [(GOES, 303), (iframe, 202)] {
+        let asking = Browser::new().with(&format!("{fields}{conditions}"));
+        assert_eq!(asking.clone().go(&house, "GET /report").await.status, status);
+        let call = house.upstream.next().await;
+        for line in conditions.lines() {
+            let name = line.split(':').next().unwrap();
+            assert_eq!(call.field(name), None, "{fields}");
+        }
+    }
+    // A program has its copy still.
+    let program = "sec-fetch-mode: cors\r\n";
+    Browser::new().with(&format!("{program}{conditions}")).go(&house, "GET /report").await;
+    assert_eq!(house.upstream.next().await.field("if-none-match"), Some("\"x\""));
+}
+
+/// The service may answer so although nobody asked: another request was joined, say.
+#[tokio::test]
+async fn what_is_no_whole_answer_is_never_that_of_a_return() {
+    let house = plan().await.build().await;
+    let (mut browser, led_to) = done(&house, "GET /same", "304 Not Modified", "", "").await;
+    assert_eq!(browser.page(&house, &led_to).await.1, "", "there is nothing to see");
+    let part = "content-range: bytes 0-0/9\r\ncontent-type: text/plain\r\n";
+    let (mut browser, led_to) = done(&house, "GET /part", "206 Partial Content", part, "x").await;
+    let result = format!("/v1/tasks/{}/result", led_to.task());
+    assert_eq!(browser.page(&house, &led_to).await.1, result);
+}
+
+/// A player asks for parts of what it plays by itself: at its own address those would be new requests.
+#[tokio::test]
+async fn what_is_played_is_played_from_the_result() {
+    let house = plan().await.build().await;
+    for kind in ["audio/mpeg", "Video/mp4; codecs=avc1"] {
+        let fields = format!("content-type: {kind}\r\n");
+        let (mut browser, led_to) = done(&house, "GET /clip", "200 OK", &fields, "tune").await;
+        let result = format!("/v1/tasks/{}/result", led_to.task());
+        assert_eq!(browser.page(&house, &led_to).await.1, result);
+        let mut player = browser.with("sec-fetch-mode: no-cors\r\nrange: bytes=1-\r\n");
+        let part = player.go(&house, &format!("GET {result}")).await;
+        assert_eq!((part.status, part.text()), (206, "une"));
+        assert_eq!(browser.page(&house, &led_to).await.1, "", "once");
+        // Nothing is awaited at its own address.
+        let again = browser.go(&house, "GET /clip").await;
+        assert_ne!(led(&again).task(), led_to.task());
+        house.upstream.next().await;
+    }
 }
 
 #[tokio::test]
-async fn the_redirect_of_a_form_is_followed_and_its_own_page_is_the_result() {
+async fn the_redirect_of_a_form_is_followed_with_its_cookies_and_its_own_page_is_the_result() {
     let house = plan().await.build().await;
-    for (status, fields, expected) in [
-        ("303 See Other", "location: ../orders/7?new\r\n", "/orders/7?new"),
-        ("302 Found", "location: https://shop.example/7\r\n", "https://shop.example/7"),
-        ("302 Found", "location: http://ADDRESS/orders/7\r\n", "/orders/7"),
-        ("302 Found", "location: http://ADDRESS//evil.example\r\n", "http://ADDRESS//evil.example"),
-        ("302 Found", "location: javascript:alert(1)\r\n", ""),
+    for (status, fields, body, leads, follows) in [
+        ("303 See Other", "location: ../orders/7?new\r\n", "", true, Some("/orders/7?new")),
+        (
+            "302 Found",
+            "location: https://shop.example/7\r\n",
+            "",
+            true,
+            Some("https://shop.example/7"),
+        ),
+        ("302 Found", "location: http://ADDRESS/orders/7\r\n", "", true, Some("/orders/7")),
+        ("302 Found", "location: javascript:alert(1)\r\n", "", false, None),
         // It would have to be sent again.
-        ("307 Temporary Redirect", "location: /orders/7\r\n", "RESULT"),
-        ("200 OK", "content-type: text/html\r\n", "RESULT"),
-        ("204 No Content", "", ""),
+        ("307 Temporary Redirect", "location: /orders/7\r\n", "", false, None),
+        ("308 Permanent Redirect", "location: /orders/7\r\n", "there", true, None),
+        ("200 OK", "content-type: text/html\r\n", "<p>", true, None),
+        ("200 OK", "", "", false, None),
+        ("204 No Content", "", "", false, None),
     ] {
         let fields = fields.replace("ADDRESS", &house.address.to_string());
-        let (mut browser, led_to) = done(&house, "POST /shop/orders", status, &fields, "").await;
+        let fields = format!("{fields}set-cookie: flash=sold; Path=/\r\nset-cookie: seen=1\r\n");
+        let (mut browser, led_to) = done(&house, "POST /shop/orders", status, &fields, body).await;
         let result = format!("/v1/tasks/{}/result", led_to.task());
-        let expected = expected.replace("RESULT", &result);
-        let expected = expected.replace("ADDRESS", &house.address.to_string());
+        let expected = if leads { &*result } else { "" };
         assert_eq!(browser.page(&house, &led_to).await.1, expected, "{status} {fields}");
-        assert_eq!(browser.page(&house, &led_to).await.1, "", "once");
+        if leads {
+            assert_eq!(browser.page(&house, &led_to).await.1, "", "once");
+        }
         let shown = browser.go(&house, &format!("GET {result}")).await;
+        assert_eq!(shown.all("location"), Vec::from_iter(follows), "{status} {fields}");
+        assert_eq!(shown.all("set-cookie"), ["flash=sold; Path=/", "seen=1"]);
         assert!(shown.all("content-security-policy").contains(&"sandbox"), "{shown:?}");
     }
     assert!(house.upstream.is_silent().await);

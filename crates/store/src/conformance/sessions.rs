@@ -41,7 +41,7 @@ pub async fn a_session_is_kept_as_it_was_changed(world: World) {
     assert_eq!(read(&world.other, MAC).await, Some(expected));
     assert_eq!(read(&world.store, [8; 32]).await, None);
 
-    let open = SessionOp::OpenMark { task: one, until: at(40) };
+    let open = SessionOp::GoOn { task: one, mark: Mark::Open { until: at(40) } };
     assert_eq!(change(&world, MAC, open, 3).await, SessionReply::Done);
     let kept = read(&world.store, MAC).await.expect("it is kept");
     assert_eq!(kept.tasks[0].mark, Mark::Open { until: at(40) });

@@ -161,10 +161,13 @@ impl Words {
 
     /// A title for a refusal, and what to do.
     pub(super) fn refusal(&self, code: &Code) -> (&'static str, &'static str) {
-        let closed = [&codes::TICKET_EXPIRED, &codes::TASK_NOT_FOUND, &codes::UNAUTHORIZED];
+        // Where nobody but this machine sees tasks without credentials, these say that there were none.
+        let not_from_here = [&codes::NOT_LOCAL, &codes::FOREIGN_HOST, &codes::CROSS_SITE];
+        let no_right = [&codes::TICKET_EXPIRED, &codes::TASK_NOT_FOUND, &codes::UNAUTHORIZED];
+        let mut closed = no_right.iter().chain(&not_from_here);
         let [title, next] = match code {
             code if code.code == codes::TASK_GONE.code => self.gone,
-            code if closed.iter().any(|closed| closed.code == code.code) => self.closed,
+            code if closed.any(|closed| closed.code == code.code) => self.closed,
             code if code.retryable => [self.refused, self.again],
             _ => [self.refused, self.in_vain],
         };

@@ -121,8 +121,9 @@ pub(super) static WORDS: Words = Words {
     ],
     closed: [
         "This page cannot be shown",
-        "Its link has ended or is not whole, or another browser keeps the request. Go back to where you \
-         asked first.",
+        "Its link has ended or is not whole, or another browser keeps the request, or this one keeps no \
+         cookies, or no longer those of this site. Go back to where you asked first; if your browser \
+         refuses cookies, allow them for this site and ask again.",
     ],
     refused: "Your request could not be answered",
     again: "Go back and try again in a moment.",

@@ -122,8 +122,9 @@ pub(super) static WORDS: Words = Words {
     ],
     closed: [
         "Cette page ne peut pas être montrée",
-        "Son lien a expiré ou n’est pas complet, ou bien un autre navigateur garde la demande. Retournez là \
-         où vous l’avez faite.",
+        "Son lien a expiré ou n’est pas complet, ou bien un autre navigateur garde la demande, ou celui-ci \
+         ne garde pas les cookies, ou plus ceux de ce site. Retournez là où vous l’avez faite ; si votre \
+         navigateur refuse les cookies, autorisez-les pour ce site et refaites la demande.",
     ],
     refused: "Votre demande n’a pas reçu de réponse",
     again: "Revenez en arrière et réessayez dans un instant.",
