@@ -10,7 +10,7 @@ import urllib.request
 from peer import Relais, Upstream, call, check, verdict
 
 OPEN_METRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
-FAMILIES = """build_info store_ready draining followers tasks_accepted_total tasks_attached_total tasks_erased_total tasks_expired_total
+FAMILIES = """build_info store_ready draining followers sessions tasks_accepted_total tasks_attached_total tasks_erased_total tasks_expired_total
 settles_stale_total attempts_started_total attempts_failed_total runs_succeeded_total runs_failed_total runs_canceled_total
 wait_duration_seconds attempt_duration_seconds queue_tasks queue_scheduled queue_leases queue_paused queue_oldest_seconds upstream_paused
 requests_refused_total disk_free_bytes store_size_bytes certificate_end_seconds""".split()

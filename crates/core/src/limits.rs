@@ -167,6 +167,10 @@ pub const TICKET_BY_SESSION_MAX: Duration = Duration::from_secs(3_600);
 pub const SESSIONS_MAX: u64 = 1_000_000;
 /// Of them, those that began with the same task: whoever has its link can begin one again and again.
 pub const SESSIONS_PER_TASK_MAX: u64 = 100;
+/// Of them, those that began from one network (of IPv6, 64 bits): nobody alone takes them from everybody.
+pub const SESSIONS_PER_NETWORK_MAX: u64 = 10_000;
+/// How long a session is kept whose cookie never came back: whoever throws cookies away keeps no room.
+pub const SESSION_UNSEEN_MAX: Duration = Duration::from_secs(3_600);
 /// How long after the page of a task has shown the end it may return to its own address.
 pub const RETURN_WITHIN: Duration = Duration::from_secs(60);
 /// Longest life of a stream of events, drawn between half of it and all:
@@ -335,6 +339,8 @@ pub const LIMITS: &[Limit] = &[
     limit("ticket by a session", TICKET_BY_SESSION_MAX.as_secs(), "seconds", "shortened"),
     limit("sessions of browsers", SESSIONS_MAX, "sessions", "429 rate-limited"),
     limit("these by one task", SESSIONS_PER_TASK_MAX, "sessions", "429 rate-limited"),
+    limit("these from one network", SESSIONS_PER_NETWORK_MAX, "sessions", "429 rate-limited"),
+    limit("session without a return", SESSION_UNSEEN_MAX.as_secs(), "seconds", "ends"),
     limit("return of a page", RETURN_WITHIN.as_secs(), "seconds", "a request of its own"),
     limit("life of a stream", STREAM_LIFETIME_MAX.as_secs(), "seconds", "closed, to be resumed"),
     limit("events at hand for followers", RECENT_EVENTS_MAX as u64, "events", "read from the log"),

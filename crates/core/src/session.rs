@@ -53,6 +53,9 @@ pub struct Session {
     /// [`limits::SESSION_TASKS_MAX`].
     #[n(1)]
     pub tasks: Vec<Joined>,
+    /// Whether its cookie ever came back: a browser keeps it.
+    #[n(2)]
+    pub is_seen: bool,
 }
 
 /// A task in a session, with the right that its ticket gave.
@@ -114,6 +117,8 @@ pub enum SessionOp {
     /// A task joins a session that is there. What is gone is not brought back: whoever holds its
     /// cookie is given another.
     Join(Joined),
+    /// Its cookie came back.
+    See,
     /// The browser is no longer to follow a task.
     Forget(TaskId),
     /// The session ends.
@@ -154,12 +159,19 @@ impl Session {
     #[must_use]
     pub fn at(mut self, now: Timestamp) -> Option<Self> {
         self.tasks.retain(|joined| now < joined.expires_at);
-        (!self.tasks.is_empty()).then_some(self)
+        (now < self.ends_at()).then_some(self)
+    }
+
+    /// When it ends: with its last right, and early while nobody has come by it.
+    #[must_use]
+    pub fn ends_at(&self) -> Timestamp {
+        let unseen = self.created_at.plus(limits::SESSION_UNSEEN_MAX);
+        let rights = self.rights_end_at();
+        if self.is_seen { rights } else { rights.min(unseen) }
     }
 
     /// When its last right ends.
-    #[must_use]
-    pub fn ends_at(&self) -> Timestamp {
+    fn rights_end_at(&self) -> Timestamp {
         self.tasks.iter().map(|joined| joined.expires_at).max().unwrap_or(Timestamp::MIN)
     }
 
@@ -241,14 +253,20 @@ pub fn change<E>(
     is_over: impl FnMut(TaskId) -> Result<bool, E>,
 ) -> Result<(Option<Session>, SessionReply), E> {
     let before = session.and_then(|session| session.at(now));
-    let begun =
-        matches!(op, SessionOp::Begin(_)).then(|| Session { created_at: now, tasks: Vec::new() });
-    let Some(mut session) = before.or(begun) else { return Ok((None, SessionReply::Nothing)) };
+    // Whatever is done with one that is there is done by its cookie.
+    let seen = before.map(|session| Session { is_seen: true, ..session });
+    let begun = matches!(op, SessionOp::Begin(_)).then(|| Session {
+        created_at: now,
+        tasks: Vec::new(),
+        is_seen: false,
+    });
+    let Some(mut session) = seen.or(begun) else { return Ok((None, SessionReply::Nothing)) };
     let reply = match op {
         SessionOp::Begin(joined) | SessionOp::Join(joined) => {
             session.take(joined, is_over)?;
-            SessionReply::Joined { ends_at: session.ends_at() }
+            SessionReply::Joined { ends_at: session.rights_end_at() }
         }
+        SessionOp::See => SessionReply::Done,
         SessionOp::Forget(task) => {
             let count = session.tasks.len();
             session.tasks.retain(|joined| joined.task != *task);
@@ -336,6 +354,21 @@ mod tests {
         assert_eq!(numbers(both.clone().unwrap().at(at(19)).as_ref()), [1, 2]);
         assert_eq!(numbers(both.clone().unwrap().at(at(20)).as_ref()), [1]);
         assert_eq!(both.unwrap().at(at(50)), None);
+    }
+
+    #[test]
+    fn a_session_ends_early_unless_its_cookie_comes_back_and_the_cookie_lasts_in_any_case() {
+        let hour = i64::try_from(limits::SESSION_UNSEEN_MAX.as_millis()).unwrap();
+        let (begun, reply) = does(None, &SessionOp::Begin(joined(1, 9 * hour)), 5);
+        assert_eq!(reply, SessionReply::Joined { ends_at: at(9 * hour) });
+        let begun = begun.unwrap();
+        assert_eq!(begun.ends_at(), at(hour + 5));
+        assert!(begun.clone().at(at(hour + 4)).is_some());
+        assert_eq!(begun.clone().at(at(hour + 5)), None);
+        for op in [SessionOp::See, SessionOp::Forget(id(2)), SessionOp::Join(joined(3, 9))] {
+            let seen = does(Some(begun.clone()), &op, 6).0.unwrap();
+            assert_eq!((seen.is_seen, seen.ends_at()), (true, at(9 * hour)), "{op:?}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use relais_core::outcome::PauseScope;
 use relais_core::{Policy, QueueName, Rate, TenantName, limits};
-use relais_store::{Pool, RunBy};
+use relais_store::{Pool, RunBy, SessionCapacity};
 
 use crate::execute::inline::Handler;
 use crate::seal::SealKey;
@@ -48,6 +48,8 @@ pub struct Config {
     pub result_bytes_max: u64,
     /// Tasks not yet terminal that a tenant may hold.
     pub tenant_capacity: u64,
+    /// Sessions of browsers that may be kept.
+    pub session_capacity: SessionCapacity,
     /// How long a drain waits for attempts that run.
     pub drain_for: Duration,
     /// How Relais names itself to upstreams (`Via`).
@@ -65,6 +67,7 @@ impl Default for Config {
             seal_key: None,
             result_bytes_max: limits::RESULT_BODY_BYTES_MAX,
             tenant_capacity: limits::TENANT_CAPACITY,
+            session_capacity: SessionCapacity::default(),
             drain_for: Duration::from_secs(20),
             via: "relais".to_owned(),
         }

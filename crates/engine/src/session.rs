@@ -1,6 +1,6 @@
 //! Sessions of browsers: kept in the store alone, so that each node knows the same.
 
-use relais_core::{Session, SessionOp, SessionReply, limits};
+use relais_core::{Session, SessionOp, SessionReply, Source};
 use relais_store::{Commit, Committed, SessionOf};
 
 use crate::engine::{Engine, EngineError};
@@ -15,7 +15,8 @@ impl Engine {
         Ok(stored.and_then(|session| session.at(self.now())))
     }
 
-    /// Changes the session of a browser.
+    /// Changes the session of a browser. One that begins takes of the share of its `source`, if it has
+    /// one.
     ///
     /// # Errors
     /// When there are too many sessions for one that begins, or the store cannot be written.
@@ -23,9 +24,10 @@ impl Engine {
         &self,
         id_mac: [u8; 32],
         op: SessionOp,
+        source: Option<Source>,
     ) -> Result<SessionReply, EngineError> {
-        let (capacity, capacity_per_task) = (limits::SESSIONS_MAX, limits::SESSIONS_PER_TASK_MAX);
-        let of = SessionOf { id_mac, op, capacity, capacity_per_task, now: self.now() };
+        let (capacity, now) = (self.config().session_capacity, self.now());
+        let of = SessionOf { id_mac, op, source, capacity, now };
         let committed = self.commit_one(Commit::Session(Box::new(of))).await?;
         let Committed::Session(reply) = committed else { unreachable!("answered in kind") };
         Ok(reply)

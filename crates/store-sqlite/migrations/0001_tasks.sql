@@ -171,11 +171,13 @@ create table secret (
 create table session (
   mac blob not null,
   begun_by blob not null,            -- the task that it began with
+  source blob,                       -- where it began, as shares go; null on this machine
   ends_at integer not null,
   data blob not null
 ) strict;
 create unique index session_mac on session (mac);
 create index session_begun_by on session (begun_by);
+create index session_source on session (source) where source is not null;
 create index session_end on session (ends_at);
 
 -- Nodes: processes of Relais that run attempts of their own.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use relais_core::{Command, Grants, Joined, Purpose, SessionOp, Status, Timestamp};
 use relais_store::conformance::World;
 use relais_store::conformance::fixture::{Ask, TaskBuilder, from, queue, task, tenant};
-use relais_store::{Commit, EventQuery, Filter, Queues, SessionOf};
+use relais_store::{Commit, EventQuery, Filter, Queues, SessionCapacity, SessionOf};
 use rusqlite::Connection;
 
 use crate::fault::Fault;
@@ -216,8 +216,8 @@ async fn a_session_costs_the_same_beside_thousands() {
     let change = |mac: u32, op: SessionOp| {
         let mut id_mac = [0; 32];
         id_mac[..4].copy_from_slice(&mac.to_be_bytes());
-        let (capacity, capacity_per_task, now) = (u64::MAX, 100, Timestamp::from_ms(1));
-        let of = SessionOf { id_mac, op, capacity, capacity_per_task, now };
+        let (source, capacity) = (None, SessionCapacity::default());
+        let of = SessionOf { id_mac, op, source, capacity, now: Timestamp::from_ms(1) };
         Commit::Session(Box::new(of))
     };
     let until = Timestamp::from_ms(99);

@@ -42,6 +42,7 @@ mod writer;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use relais_core::{BodyKind, QueueName, Session, Task, TaskId, TenantName};
@@ -302,7 +303,11 @@ impl Store for SqliteStore {
     fn figures(&self) -> StoreFuture<'_, Figures> {
         let shared = self.parts.shared.clone();
         self.page(move |conn| {
-            Ok(Figures { waiting: read::waiting(conn)?, disk: shared.places.disk() })
+            Ok(Figures {
+                waiting: read::waiting(conn)?,
+                disk: shared.places.disk(),
+                sessions: shared.sessions.load(Ordering::Relaxed),
+            })
         })
     }
 

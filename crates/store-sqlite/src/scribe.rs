@@ -3,6 +3,8 @@
 //! Not here: transactions, threads, replies (see `writer`), and any decision
 //! (see `relais_core::step`).
 
+use std::sync::atomic::Ordering;
+
 use relais_core::cbor::Format;
 use relais_core::{BodyKind, Entry, Life, Purpose, TaskId, Timestamp};
 use relais_store::{
@@ -107,11 +109,13 @@ impl<'c> Scribe<'c> {
         let floor = counter(self.conn, POS)?;
         self.next_pos = one(sql::LAST_EVENT)?.max(floor) + 1;
         self.sessions = one(sql::SESSIONS)?.cast_unsigned();
+        self.shared.sessions.store(self.sessions, Ordering::Relaxed);
         Ok(())
     }
 
     /// Writes back what was remembered, as the last statements of a transaction.
     pub(crate) fn flush(&mut self) -> Result<(), Fault> {
+        self.shared.sessions.store(self.sessions, Ordering::Relaxed);
         self.ledger.flush(&mut self.hot, self.format)?;
         if self.has_given {
             self.has_given = false;

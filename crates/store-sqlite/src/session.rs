@@ -62,15 +62,27 @@ impl Scribe<'_> {
             (None, Some(session)) => {
                 let begun_by = of.begun_by().expect("only a task begins a session");
                 let begun_by = codec::id_bytes(begun_by);
-                let mut count = self.conn.prepare_cached(sql::SESSIONS_BEGUN_BY)?;
-                let bound = i64::try_from(of.capacity_per_task).unwrap_or(i64::MAX);
-                let same: i64 = count.query_row(params![begun_by, bound], |row| row.get(0))?;
-                if let Err(full) = of.has_room(same.cast_unsigned(), self.sessions) {
+                let count = |of_whom: &str, whose: &[u8], bound: u64| {
+                    let bound = i64::try_from(bound).unwrap_or(i64::MAX);
+                    let mut count = self.conn.prepare_cached(of_whom)?;
+                    let count =
+                        count.query_row(params![whose, bound], |row| row.get::<_, i64>(0))?;
+                    Ok::<_, Fault>(count.cast_unsigned())
+                };
+                let of_task = count(sql::SESSIONS_BEGUN_BY, &begun_by, of.capacity.per_task)?;
+                let of_source = match &of.source {
+                    Some(source) => {
+                        count(sql::SESSIONS_OF_SOURCE, &source.0, of.capacity.per_source)?
+                    }
+                    None => 0,
+                };
+                if let Err(full) = of.has_room(self.sessions, of_task, of_source) {
                     return Ok(Err(full));
                 }
                 let (data, ends_at) = (codec::encode(session, self.format), session.ends_at());
                 let mut insert = self.conn.prepare_cached(sql::SESSION_INSERT)?;
-                insert.execute(params![mac, begun_by, ends_at.as_ms(), data])?;
+                let source = of.source.map(|source| source.0);
+                insert.execute(params![mac, begun_by, source, ends_at.as_ms(), data])?;
                 self.sessions += 1;
             }
         }

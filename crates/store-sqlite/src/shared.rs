@@ -1,6 +1,7 @@
 //! What the threads of a store share.
 
 use std::io;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use relais_store::{GrowingAnswers, Notices};
@@ -18,6 +19,8 @@ pub(crate) struct Shared {
     pub(crate) places: Places,
     /// What attempts bring just now.
     pub(crate) growing: GrowingAnswers,
+    /// Sessions of browsers that are kept, as of the last transaction.
+    pub(crate) sessions: AtomicU64,
     notices: Mutex<Notices>,
 }
 
@@ -25,7 +28,8 @@ impl Shared {
     pub(crate) fn new(files: BodyFiles, reserve: Reserve, places: Places) -> Self {
         let condition = Condition::default();
         let (growing, notices) = (GrowingAnswers::default(), Mutex::default());
-        Self { condition, files: Arc::new(files), reserve, places, growing, notices }
+        let (files, sessions) = (Arc::new(files), AtomicU64::new(0));
+        Self { condition, files, reserve, places, growing, sessions, notices }
     }
 
     /// What was committed since the store was opened that is in no log.

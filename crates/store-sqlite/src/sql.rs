@@ -154,8 +154,8 @@ pub(crate) const POOL_INSERT: &str = "insert into pool (id, queue_id, kind, orig
 pub(crate) const SECRET_PUT: &str = "insert into secret (name, value) values (?1, ?2)
     on conflict (name) do update set value = ?2";
 pub(crate) const SECRET_DELETE: &str = "delete from secret where name = ?1";
-pub(crate) const SESSION_INSERT: &str = "insert into session (mac, begun_by, ends_at, data)
-    values (?1, ?2, ?3, ?4)";
+pub(crate) const SESSION_INSERT: &str = "insert into session (mac, begun_by, source, ends_at, data)
+    values (?1, ?2, ?3, ?4, ?5)";
 pub(crate) const SESSION_UPDATE: &str = "update session set ends_at = ?2, data = ?3 where mac = ?1";
 pub(crate) const SESSION_DELETE: &str = "delete from session where mac = ?1";
 pub(crate) const SESSION_SWEEP: &str = "delete from session where mac in
@@ -163,6 +163,9 @@ pub(crate) const SESSION_SWEEP: &str = "delete from session where mac in
 /// Sessions that began with a task, counted up to a bound.
 pub(crate) const SESSIONS_BEGUN_BY: &str = "select count(*) from
     (select 1 from session where begun_by = ?1 limit ?2)";
+/// Those that began from a source, counted up to a bound.
+pub(crate) const SESSIONS_OF_SOURCE: &str = "select count(*) from
+    (select 1 from session where source = ?1 limit ?2)";
 pub(crate) const TASK_STATUS: &str = "select status from task where id = ?1 limit 1";
 
 // Nodes.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use relais_core::{
     BodyKind, Command, Effect, Entry, Policy, QueueName, Refused, Reply, SessionOp, SessionReply,
-    Task, TaskId, TenantName, Timestamp, limits,
+    Source, Task, TaskId, TenantName, Timestamp, limits,
 };
 
 use crate::body::Body;
@@ -35,21 +35,41 @@ pub struct SessionOf {
     pub id_mac: [u8; 32],
     /// What is asked of it.
     pub op: SessionOp,
-    /// Sessions that the store may keep.
-    pub capacity: u64,
-    /// Of them, those that began with the same task.
-    pub capacity_per_task: u64,
+    /// From where it is asked, as far as shares go: for one that begins.
+    pub source: Option<Source>,
+    pub capacity: SessionCapacity,
     pub now: Timestamp,
 }
 
+/// How many sessions of browsers a store may keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionCapacity {
+    pub in_all: u64,
+    /// Of them, those that began with the same task.
+    pub per_task: u64,
+    /// Of them, those that began from the same source.
+    pub per_source: u64,
+}
+
+impl Default for SessionCapacity {
+    fn default() -> Self {
+        Self {
+            in_all: limits::SESSIONS_MAX,
+            per_task: limits::SESSIONS_PER_TASK_MAX,
+            per_source: limits::SESSIONS_PER_NETWORK_MAX,
+        }
+    }
+}
+
 impl SessionOf {
-    /// Whether one more session may be kept beside so many: of those that began with the same task,
-    /// and in all.
+    /// Whether one more session may be kept beside so many: in all, of those that began with the same
+    /// task, and of those that began from the same source, if it has one.
     ///
     /// # Errors
     /// When it may not.
-    pub fn has_room(&self, by_the_same: u64, in_all: u64) -> Result<(), Rejected> {
-        if by_the_same >= self.capacity_per_task || in_all >= self.capacity {
+    pub fn has_room(&self, in_all: u64, of_task: u64, of_source: u64) -> Result<(), Rejected> {
+        let SessionCapacity { in_all: all, per_task, per_source } = self.capacity;
+        if in_all >= all || of_task >= per_task || of_source >= per_source {
             return Err(Rejected::SessionsFull);
         }
         Ok(())
@@ -251,7 +271,7 @@ pub enum Rejected {
     /// All leases together have as many early results as they may.
     #[error("all leases together have {} early results", limits::UPLOADS_MAX)]
     EarlyFull,
-    /// As many sessions of browsers are kept as may be, in all or of the same task.
+    /// As many sessions of browsers are kept as may be, in all, of the same task or from the same source.
     #[error("there are too many sessions")]
     SessionsFull,
 }

@@ -142,6 +142,8 @@ macro_rules! conformance {
                 a_full_session_asks_which_of_its_tasks_are_over
                 a_session_that_is_gone_is_not_brought_back
                 sessions_are_bounded_in_all_and_by_the_task_they_began_with
+                sessions_are_bounded_by_the_source_they_began_from
+                a_session_whose_cookie_never_came_back_ends_early
                 sessions_that_have_ended_are_cleaned_up
             }
             due {

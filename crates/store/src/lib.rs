@@ -23,8 +23,8 @@ pub use body::{Body, BodyRead, BodySource, Data, SEAL_KEY_ID_BYTES, Spool, Store
 pub use change::{Change, Changes, Notices, What};
 pub use claim::{Claim, Claimed, Claims, Due, DueQuery, Pool, RunBy};
 pub use commit::{
-    Accept, Changed, Commit, Committed, Idempotency, Kept, QueueChange, Rejected, SessionOf,
-    StepOf, Stepped, has_room_for_early,
+    Accept, Changed, Commit, Committed, Idempotency, Kept, QueueChange, Rejected, SessionCapacity,
+    SessionOf, StepOf, Stepped, has_room_for_early,
 };
 pub use growing::{GrowingAnswer, GrowingAnswers, Growth, Shown, ShownAs, WatchedAnswer};
 pub use memory::MemoryStore;

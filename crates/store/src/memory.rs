@@ -163,7 +163,12 @@ impl Store for MemoryStore {
     }
 
     fn figures(&self) -> StoreFuture<'_, Figures> {
-        answer(Figures { waiting: self.inner().waiting(), disk: None })
+        let inner = self.inner();
+        answer(Figures {
+            waiting: inner.waiting(),
+            disk: None,
+            sessions: inner.sessions.len() as u64,
+        })
     }
 
     fn place(&self, task: TaskId) -> StoreFuture<'_, Option<Place>> {

@@ -141,6 +141,8 @@ pub struct Figures {
     pub waiting: Vec<Waiting>,
     /// The room on the disk; `None` where there is none.
     pub disk: Option<Disk>,
+    /// Sessions of browsers that are kept.
+    pub sessions: u64,
 }
 
 /// How long a queue has kept a task waiting.

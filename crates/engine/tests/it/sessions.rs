@@ -25,9 +25,9 @@ async fn two_nodes() -> (World, World) {
 #[tokio::test]
 async fn a_session_that_one_node_made_works_on_the_other_until_it_ends() {
     let (first, second) = two_nodes().await;
-    first.engine.change_session(MAC, SessionOp::Begin(joined(1, 60))).await.unwrap();
+    first.engine.change_session(MAC, SessionOp::Begin(joined(1, 60)), None).await.unwrap();
     let join = SessionOp::Join(joined(2, 30));
-    let reply = second.engine.change_session(MAC, join).await.unwrap();
+    let reply = second.engine.change_session(MAC, join, None).await.unwrap();
     let ends_at = START.plus(Duration::from_secs(60));
     assert_eq!(reply, SessionReply::Joined { ends_at });
     for node in [&first, &second] {
@@ -43,11 +43,11 @@ async fn a_session_that_one_node_made_works_on_the_other_until_it_ends() {
 #[tokio::test]
 async fn tasks_that_join_on_two_nodes_at_once_are_all_in_the_session() {
     let (first, second) = two_nodes().await;
-    first.engine.change_session(MAC, SessionOp::Begin(joined(100, 60))).await.unwrap();
+    first.engine.change_session(MAC, SessionOp::Begin(joined(100, 60)), None).await.unwrap();
     let joins = (0..40).map(|n| {
         let engine = if n % 2 == 0 { &first.engine } else { &second.engine }.clone();
         let op = SessionOp::Join(joined(n, 60));
-        tokio::spawn(async move { engine.change_session(MAC, op).await.unwrap() })
+        tokio::spawn(async move { engine.change_session(MAC, op, None).await.unwrap() })
     });
     for join in joins.collect::<Vec<_>>() {
         assert!(matches!(join.await.unwrap(), SessionReply::Joined { .. }));

@@ -83,6 +83,11 @@ impl Answers {
         self.refusals.note(refusal, path, self.engine.elapsed());
     }
 
+    /// Lets the log tell of a browser that was given no session, and goes on without.
+    pub(crate) fn note_no_session(&self, refusal: &Refusal) {
+        self.refusals.note_no_session(refusal, self.engine.elapsed());
+    }
+
     /// The page of a task as it stands, which leads nowhere by itself.
     #[must_use]
     pub(crate) fn page_of(

@@ -1,5 +1,7 @@
 //! Recognising a caller by credentials that are not ours, without keeping them: an HMAC.
 
+use std::net::IpAddr;
+
 use aws_lc_rs::hmac;
 use bytes::Bytes;
 use http::{HeaderMap, header};
@@ -73,14 +75,17 @@ impl CallerMac {
         context.sign().as_ref().try_into().expect("HMAC-SHA256 has 32 bytes")
     }
 
-    /// The HMAC of the network a caller is in, as bytes of its address,
-    /// shortened to what a task keeps.
+    /// The HMAC of the network a caller is in, shortened to what a task keeps.
     #[must_use]
-    pub(crate) fn of_network(&self, network: &[u8]) -> Source {
+    pub(crate) fn of_network(&self, network: IpAddr) -> Source {
         let mut context = hmac::Context::with_key(&self.key);
         // No name of a field has a space: this is none of those above.
         update(&mut context, b"client address");
-        update(&mut context, network);
+        match network {
+            IpAddr::V4(address) => update(&mut context, &address.octets()),
+            // The rest of it is no network.
+            IpAddr::V6(address) => update(&mut context, &address.octets()[..8]),
+        }
         let mac = context.sign();
         Source(mac.as_ref()[..16].try_into().expect("HMAC-SHA256 has 32 bytes"))
     }

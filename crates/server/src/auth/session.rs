@@ -25,6 +25,7 @@ use super::cookie::{Jar, is_same_origin};
 use super::signing::{KeyId, MAC_BYTES, Purpose, SigningKeys};
 use super::{Auth, ticket};
 use crate::answer::problem::Refusal;
+use crate::proxy::source::Source;
 use crate::request::reader::is_framed;
 
 const PREFIX: &str = "rs_";
@@ -85,6 +86,8 @@ pub(crate) struct Browser {
     id: Option<SessionId>,
     /// Whether a page of our own origin sent the request.
     pub(crate) is_same_origin: bool,
+    /// The network of whose share a session takes that it begins.
+    network: Option<IpAddr>,
     /// Whether it shows the answer within another page, which begins no session.
     is_framed: bool,
 }
@@ -125,19 +128,23 @@ impl Auth {
             jar,
             id: text.and_then(|text| SessionId::read(&self.signing.keys(), text)),
             is_same_origin: is_same_origin(&self.config, headers),
+            network: Source::of(&self.config, peer, headers).bounded_network(),
             is_framed: is_framed(headers),
         }
     }
 
-    /// Its session as it is now.
+    /// Its session as it is now, by a cookie that has come back.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub(crate) async fn session(&self, browser: &Browser) -> Result<Option<Session>, Refusal> {
-        match &browser.id {
-            Some(id) => Ok(self.engine.session(id.mac).await?),
-            None => Ok(None),
+        let Some(id) = &browser.id else { return Ok(None) };
+        let session = self.engine.session(id.mac).await?;
+        if session.as_ref().is_some_and(|session| !session.is_seen) {
+            // Who only reads is not kept from it by a store that cannot be written: the next time tells it.
+            let _ = self.change(browser, SessionOp::See).await;
         }
+        Ok(session)
     }
 
     /// Whether a browser would keep a session, and follows the task by none yet.
@@ -164,12 +171,13 @@ impl Auth {
     ) -> Result<Option<HeaderValue>, Refusal> {
         let Some(jar) = browser.jar.filter(|_| !browser.is_framed) else { return Ok(None) };
         if let Some(id) = &browser.id
-            && let Some(line) = self.joins(jar, id, SessionOp::Join(joined.clone())).await?
+            && let Some(line) = self.joins(jar, id, SessionOp::Join(joined.clone()), None).await?
         {
             return Ok(Some(line));
         }
         let id = SessionId::new(&self.signing.keys(), self.engine.chance().bits());
-        self.joins(jar, &id, SessionOp::Begin(joined)).await
+        let source = browser.network.map(|network| self.mac.of_network(network));
+        self.joins(jar, &id, SessionOp::Begin(joined), source).await
     }
 
     async fn joins(
@@ -177,8 +185,9 @@ impl Auth {
         jar: Jar,
         id: &SessionId,
         op: SessionOp,
+        source: Option<relais_core::Source>,
     ) -> Result<Option<HeaderValue>, Refusal> {
-        Ok(match self.engine.change_session(id.mac, op).await? {
+        Ok(match self.engine.change_session(id.mac, op, source).await? {
             SessionReply::Joined { ends_at } => {
                 Some(jar.keeps(&id.text, ends_at.since(self.engine.now())))
             }
@@ -249,7 +258,7 @@ impl Auth {
 
     async fn change(&self, browser: &Browser, op: SessionOp) -> Result<SessionReply, Refusal> {
         match &browser.id {
-            Some(id) => Ok(self.engine.change_session(id.mac, op).await?),
+            Some(id) => Ok(self.engine.change_session(id.mac, op, None).await?),
             None => Ok(SessionReply::Nothing),
         }
     }

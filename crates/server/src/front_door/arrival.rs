@@ -147,7 +147,7 @@ impl Arrival {
             Ok(None) => return Ok(None),
             Err(refusal) => {
                 // The task is made, and somebody waits for it.
-                tracing::debug!(code = refusal.code().code, "a browser was given no session");
+                app.answers.note_no_session(&refusal);
                 return Ok(None);
             }
         };

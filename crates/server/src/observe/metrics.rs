@@ -68,6 +68,8 @@ impl Metrics {
             of_certificates(certificates, &mut out);
             of_upstreams(engine, &mut out);
             of_disk(figures.disk, &mut out);
+            out.gauge("sessions", "Sessions of browsers that are kept");
+            out.sample(&[], figures.sessions);
         }
         of_tallies(&engine.meters().tallies(tenant.as_ref()), &mut out);
         of_queues(&told(queues, figures.waiting), engine.now(), &mut out);

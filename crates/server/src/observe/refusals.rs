@@ -15,11 +15,13 @@ use crate::observe::logged;
 /// How long a kind of refusal keeps silent after a line.
 const EVERY: Duration = Duration::from_secs(10);
 
+/// What is refused to somebody whose request is answered.
+const NO_SESSION: &str = "no session";
 /// The kinds of connections that are refused before there is a request, and so without a code.
 const NOT_TLS: &str = "not TLS";
 const NOT_ACCEPTED: &str = "not accepted";
 
-/// When each kind was told last. There are as many kinds as codes, and two more.
+/// When each kind was told last. There are as many kinds as codes, and three more.
 #[derive(Debug, Default)]
 pub(crate) struct Refusals {
     told: Mutex<HashMap<&'static str, Told>>,
@@ -47,6 +49,14 @@ impl Refusals {
         let path = path.map(logged::path);
         let path = path.as_deref();
         tracing::warn!(code = code.code, status, count, path, cause, "a request was refused");
+    }
+
+    /// Logs that a browser was given no session, if that is due: it goes on by its ticket.
+    pub(crate) fn note_no_session(&self, refusal: &Refusal, now: Duration) {
+        if let Some(count) = self.turn(NO_SESSION, now) {
+            let (code, cause) = (refusal.code().code, refusal.inside());
+            tracing::warn!(code, count, cause, "a browser was given no session");
+        }
     }
 
     /// Logs that a connection came without TLS to a port that speaks it, if that is due.

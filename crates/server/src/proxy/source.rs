@@ -148,13 +148,13 @@ impl Source {
     /// A holder of an API key is known to the operator, and so is whoever is on this machine:
     /// neither is bounded but by the queue.
     pub(crate) fn share(&self, mac: &CallerMac, caller: &Caller) -> Option<relais_core::Source> {
-        if caller.has_key() || self.is_on_this_machine() {
-            return None;
-        }
-        Some(match self.network() {
-            IpAddr::V4(address) => mac.of_network(&address.octets()),
-            IpAddr::V6(address) => mac.of_network(&address.octets()[..8]),
-        })
+        let network = self.bounded_network().filter(|_| !caller.has_key());
+        network.map(|network| mac.of_network(network))
+    }
+
+    /// The network of a client that takes of a share: all but this machine.
+    pub(crate) fn bounded_network(&self) -> Option<IpAddr> {
+        (!self.is_on_this_machine()).then(|| self.network())
     }
 
     /// What one subscriber has of addresses: of IPv6 a whole network of 64 bits (RFC 6177), any of

@@ -71,7 +71,10 @@ pub(super) async fn read(
     };
     let joins = match form {
         // Where no session can be begun the page is as good, by its ticket.
-        Form::Html(_) => join(&app, &visitor, id).await.unwrap_or_default(),
+        Form::Html(_) => join(&app, &visitor, id).await.unwrap_or_else(|refusal| {
+            app.answers.note_no_session(&refusal);
+            None
+        }),
         Form::Json => None,
     };
     let tag = etag::tag(task.life.version, form);

@@ -14,7 +14,7 @@ use relais_engine::seal::SealKey;
 use relais_engine::{Chance as _, Config, Engine, ManualClock, SeededChance};
 use relais_server::config::{Mode, Route, ServerConfig};
 use relais_server::{App, Door};
-use relais_store::{MemoryStore, Store};
+use relais_store::{MemoryStore, SessionCapacity, Store};
 use tokio::net::TcpListener;
 
 pub(crate) use client::{Client, Reply, reply_of};
@@ -50,6 +50,7 @@ pub(crate) struct Plan {
     pub(crate) via: String,
     /// What its chance is drawn from: nodes of one store have others.
     pub(crate) seed: u64,
+    pub(crate) session_capacity: SessionCapacity,
 }
 
 impl Plan {
@@ -73,6 +74,7 @@ impl Plan {
             upstream,
             via: "relais-test".to_owned(),
             seed: 7,
+            session_capacity: SessionCapacity::default(),
         }
     }
 
@@ -88,6 +90,7 @@ impl Plan {
             seal_key: Some(SealKey::new([7; 32])),
             via: self.via,
             template: Some(self.policy),
+            session_capacity: self.session_capacity,
             ..Config::default()
         };
         config.drain_for = Duration::from_millis(1);

@@ -292,6 +292,21 @@ async fn a_right_ends_in_its_time_and_with_it_the_streams_it_gave() {
     assert_eq!(status(&api, &format!("/v1/tasks/{long}"), &cookie).await, 401);
 }
 
+/// Whoever threw cookies away kept sessions from others for as long as tasks are kept.
+#[tokio::test]
+async fn a_session_whose_cookie_never_came_back_ends_after_an_hour() {
+    let api = api().await;
+    for (comes_back, then) in [(true, StatusCode::OK), (false, StatusCode::UNAUTHORIZED)] {
+        let (id, cookie) = followed(&api, &["read"]).await;
+        let task = format!("/v1/tasks/{id}");
+        if comes_back {
+            assert_eq!(status(&api, &task, &cookie).await, StatusCode::OK);
+        }
+        api.clock.advance(limits::SESSION_UNSEEN_MAX);
+        assert_eq!(status(&api, &task, &cookie).await, then, "{comes_back}");
+    }
+}
+
 #[tokio::test]
 async fn a_ticket_is_renewed_with_no_more_than_was_presented() {
     let api = api().await;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::api::key;
 use crate::house::{House, Plan, Reply};
+use crate::log::Log;
 
 /// A house behind a proxy on this machine, whose queues give two tasks to each address.
 async fn plan() -> Plan {
@@ -139,6 +140,35 @@ async fn what_a_proxy_here_calls_this_machine_or_cannot_name_is_counted() {
         assert_eq!(knock_from(&house, told).await.status, 202);
         assert_over_its_share(&knock_from(&house, told).await);
     }
+}
+
+/// One caller, who threw each cookie away, could take the sessions from everybody, and nobody was told.
+#[tokio::test]
+async fn a_network_begins_its_share_of_sessions_and_a_browser_of_another_still_gets_one() {
+    let log = Log::here();
+    let mut plan = plan().await;
+    plan.policy = Policy::default();
+    plan.session_capacity.per_source = 2;
+    let house = plan.build().await;
+    let navigate = async |address: &str, cookie: &str| {
+        let fields = "sec-fetch-mode: navigate\r\nsec-fetch-dest: document\r\n\
+                      sec-fetch-site: none\r\nx-forwarded-proto: https\r\n";
+        let asked = format!("{fields}x-forwarded-for: {address}\r\n{cookie}");
+        house.call(&format!("GET /x HTTP/1.1\r\nhost: a\r\n{asked}\r\n")).await
+    };
+    let first = navigate("203.0.113.7", "").await;
+    assert_eq!(first.status, 303, "{}", first.text());
+    assert_eq!(navigate("203.0.113.7", "").await.status, 303);
+    for _ in 0..3 {
+        let refused = navigate("203.0.113.7", "").await;
+        assert_eq!((refused.status, refused.all("set-cookie").len()), (202, 0), "by its ticket");
+    }
+    assert_eq!(navigate("203.0.113.8", "").await.status, 303);
+    let cookie = first.field("set-cookie").split(';').next().unwrap();
+    let again = navigate("203.0.113.7", &format!("cookie: {cookie}\r\n")).await;
+    assert_eq!(again.status, 303, "it has a session");
+    assert_eq!(log.with("a browser was given no session").len(), 1, "{}", log.text());
+    assert_eq!(house.engine.figures().await.unwrap().sessions, 3);
 }
 
 #[tokio::test]

@@ -3,7 +3,9 @@
 use relais_core::{BodyKind, Command, Grants, Joined, Order, Policy, SessionOp, TaskId, Timestamp};
 use relais_store::conformance::World;
 use relais_store::conformance::fixture::{at, from, inline, policy, task, tenant};
-use relais_store::{Commit, EventQuery, Filter, Health, SessionOf, Store as _, StoreError};
+use relais_store::{
+    Commit, EventQuery, Filter, Health, SessionCapacity, SessionOf, Store as _, StoreError,
+};
 use relais_store_sqlite::SqliteStore;
 
 use crate::{file_in, new_folder, world_in};
@@ -48,8 +50,8 @@ async fn a_session_that_cannot_be_read_is_none_and_harms_nothing() {
         let (world, store) = world_in(&folder);
         let joined = |world: &World| Joined::new(world.id(), Grants::default(), at(99));
         let commit = |mac, op| {
-            let (capacity, capacity_per_task) = (9, 9);
-            let of = SessionOf { id_mac: [mac; 32], op, capacity, capacity_per_task, now: at(1) };
+            let (source, capacity) = (None, SessionCapacity::default());
+            let of = SessionOf { id_mac: [mac; 32], op, source, capacity, now: at(1) };
             Commit::Session(Box::new(of))
         };
         let begin = commit(1, SessionOp::Begin(joined(&world)));

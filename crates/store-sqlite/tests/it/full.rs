@@ -6,7 +6,9 @@ use std::sync::Mutex;
 use relais_core::{Command, Grants, Holder, Joined, SessionOp, Timestamp};
 use relais_store::conformance::World;
 use relais_store::conformance::fixture::{at, from, inline, ms, task, upstream};
-use relais_store::{Beat, Claim, Commit, FORMAT, Health, SessionOf, Store as _, StoreError};
+use relais_store::{
+    Beat, Claim, Commit, FORMAT, Health, SessionCapacity, SessionOf, Store as _, StoreError,
+};
 use relais_store_sqlite::{Options, SqliteStore};
 
 use tracing::field::{Field, Visit};
@@ -55,8 +57,9 @@ async fn a_full_store_refuses_what_is_new_and_recovers() {
     let session = |mac: u32, op| {
         let mut id_mac = [0; 32];
         id_mac[..4].copy_from_slice(&mac.to_be_bytes());
-        let (capacity, capacity_per_task, now) = (u64::MAX, u64::MAX, at(1));
-        Commit::Session(Box::new(SessionOf { id_mac, op, capacity, capacity_per_task, now }))
+        let any = SessionCapacity { per_task: u64::MAX, ..SessionCapacity::default() };
+        let of = SessionOf { id_mac, op, source: None, capacity: any, now: at(1) };
+        Commit::Session(Box::new(of))
     };
     let begin = |mac| {
         let joined = Joined::new(ids[0], Grants::default(), at(99));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use relais_core::{
-    Command, Grants, Joined, Mark, Session, SessionOp, SessionReply, TaskId, limits,
+    Command, Grants, Joined, Mark, Session, SessionOp, SessionReply, Source, TaskId, limits,
 };
 
 use super::fixture::*;
@@ -11,13 +11,15 @@ use super::world::World;
 use crate::*;
 
 const MAC: [u8; 32] = [7; 32];
+const ANY: SessionCapacity =
+    SessionCapacity { in_all: u64::MAX, per_task: u64::MAX, per_source: u64::MAX };
 
 fn joined(task: TaskId, until: i64) -> Joined {
     Joined::new(task, Grants { read: true, ..Grants::default() }, at(until))
 }
 
 fn changing(id_mac: [u8; 32], op: SessionOp, now: i64) -> SessionOf {
-    SessionOf { id_mac, op, capacity: u64::MAX, capacity_per_task: u64::MAX, now: at(now) }
+    SessionOf { id_mac, op, source: None, capacity: ANY, now: at(now) }
 }
 
 async fn change(world: &World, id_mac: [u8; 32], op: SessionOp, now: i64) -> SessionReply {
@@ -37,7 +39,11 @@ pub async fn a_session_is_kept_as_it_was_changed(world: World) {
     let reply = change(&world, MAC, SessionOp::Begin(of_request.clone()), 1).await;
     assert_eq!(reply, SessionReply::Joined { ends_at: at(50) });
     change(&world, MAC, SessionOp::Join(joined(two, 90)), 2).await;
-    let expected = Session { created_at: at(1), tasks: vec![of_request.clone(), joined(two, 90)] };
+    let expected = Session {
+        created_at: at(1),
+        tasks: vec![of_request.clone(), joined(two, 90)],
+        is_seen: true,
+    };
     assert_eq!(read(&world.other, MAC).await, Some(expected));
     assert_eq!(read(&world.store, [8; 32]).await, None);
 
@@ -131,7 +137,8 @@ pub async fn sessions_are_bounded_in_all_and_by_the_task_they_began_with(world: 
     let (one, two) = (world.id(), world.id());
     let begin = async |mac: u8, task: TaskId| {
         let op = SessionOp::Begin(joined(task, 99));
-        let of = SessionOf { capacity: 3, capacity_per_task: 2, ..changing([mac; 32], op, 1) };
+        let capacity = SessionCapacity { in_all: 3, per_task: 2, ..ANY };
+        let of = SessionOf { capacity, ..changing([mac; 32], op, 1) };
         world.commit(Commit::Session(Box::new(of))).await
     };
     for (mac, task, is_taken) in
@@ -147,6 +154,44 @@ pub async fn sessions_are_bounded_in_all_and_by_the_task_they_began_with(world: 
     assert!(begin(4, one).await.is_ok());
 }
 
+/// One network takes no room from the others, and whoever is on this machine has no share.
+pub async fn sessions_are_bounded_by_the_source_they_began_from(world: World) {
+    let begin = async |mac: u8, source: Option<u8>, until: i64| {
+        let op = SessionOp::Begin(joined(world.id(), until));
+        let capacity = SessionCapacity { per_source: 2, ..ANY };
+        let source = source.map(|n| Source([n; 16]));
+        let of = SessionOf { source, capacity, ..changing([mac; 32], op, 1) };
+        world.commit(Commit::Session(Box::new(of))).await
+    };
+    for (mac, source) in [(1, Some(1)), (2, Some(1)), (3, Some(2)), (4, None), (5, None), (6, None)]
+    {
+        assert!(begin(mac, source, 99).await.is_ok(), "{mac}");
+    }
+    assert_eq!(begin(7, Some(1), 99).await.err(), Some(Rejected::SessionsFull));
+    assert!(begin(7, Some(2), 50).await.is_ok());
+    assert_eq!(begin(8, Some(2), 99).await.err(), Some(Rejected::SessionsFull));
+    change(&world, [1; 32], SessionOp::ForgetAll, 2).await;
+    assert!(begin(8, Some(1), 99).await.is_ok(), "one that was forgotten makes room");
+    world.due(50).await;
+    assert!(begin(9, Some(2), 99).await.is_ok(), "and one that has ended");
+    let figures = world.other.figures().await.expect("the store works");
+    assert_eq!(figures.sessions, 7);
+}
+
+/// A cookie that was thrown away keeps no room for long.
+pub async fn a_session_whose_cookie_never_came_back_ends_early(world: World) {
+    let hour = i64::try_from(limits::SESSION_UNSEEN_MAX.as_millis()).expect("an hour");
+    for mac in [1, 2] {
+        change(&world, [mac; 32], SessionOp::Begin(joined(world.id(), 9 * hour)), 0).await;
+    }
+    assert_eq!(change(&world, [2; 32], SessionOp::See, hour - 1).await, SessionReply::Done);
+    world.due(hour).await;
+    assert_eq!(read(&world.store, [1; 32]).await, None);
+    assert!(read(&world.store, [2; 32]).await.expect("it is kept").is_seen);
+    world.due(9 * hour).await;
+    assert_eq!(read(&world.store, [2; 32]).await, None);
+}
+
 /// What has ended takes no room any more once time was looked at; what has not stays.
 pub async fn sessions_that_have_ended_are_cleaned_up(world: World) {
     for n in 0..30 {
@@ -160,6 +205,7 @@ pub async fn sessions_that_have_ended_are_cleaned_up(world: World) {
         assert_eq!(read(&world.store, [n; 32]).await.is_some(), n % 3 == 0, "{n}");
     }
     let op = SessionOp::Begin(joined(world.id(), 99));
-    let of = SessionOf { capacity: 11, ..changing([99; 32], op, 51) };
+    let of =
+        SessionOf { capacity: SessionCapacity { in_all: 11, ..ANY }, ..changing([99; 32], op, 51) };
     assert!(world.commit(Commit::Session(Box::new(of))).await.is_ok());
 }

@@ -20,10 +20,14 @@ impl Inner {
             (Some(session), Some(kept)) => kept.session = session,
             (Some(session), None) => {
                 let begun_by = of.begun_by().expect("only a task begins a session");
-                let by_the_same =
-                    self.sessions.values().filter(|kept| kept.begun_by == begun_by).count();
-                of.has_room(by_the_same as u64, self.sessions.len() as u64)?;
-                self.sessions.insert(of.id_mac, KeptSession { begun_by, session });
+                let source = of.source;
+                let count = |is_such: &dyn Fn(&KeptSession) -> bool| {
+                    self.sessions.values().filter(|kept| is_such(kept)).count() as u64
+                };
+                let of_task = count(&|kept| kept.begun_by == begun_by);
+                let of_source = count(&|kept| source.is_some() && kept.source == source);
+                of.has_room(self.sessions.len() as u64, of_task, of_source)?;
+                self.sessions.insert(of.id_mac, KeptSession { begun_by, source, session });
             }
             (None, _) => {
                 self.sessions.remove(&of.id_mac);

@@ -74,6 +74,8 @@ pub(super) struct Key {
 pub(super) struct KeptSession {
     /// The task that it began with.
     pub(super) begun_by: TaskId,
+    /// Where it began.
+    pub(super) source: Option<Source>,
     pub(super) session: Session,
 }
 

@@ -150,7 +150,7 @@ fn session() -> Session {
         by_request(3, Mark::Open { until: at(97) }),
         by_request(4, Mark::Used),
     ];
-    Session { created_at: at(0), tasks }
+    Session { created_at: at(0), tasks, is_seen: true }
 }
 
 /// A row of each kind and each variant, with all that it may hold.
