@@ -8,8 +8,8 @@ import { responseOf } from './response.js';
 /** Fields that say something of one request, and nothing of who asks. */
 const OF_ONE_REQUEST = /^(content-|if-|relais-(?!api-key)|accept|prefer$|range$|idempotency-key$|te$)/;
 
-/** A `fetch` with these settings. */
-export function fetchWith(settings: Settings): typeof fetch {
+/** A `fetch` with these settings. `keep` is told each task that takes longer than a request. */
+export function fetchWith(settings: Settings, keep: (reference: Reference) => Promise<void>): typeof fetch {
   const caller = new Caller(settings);
 
   return async function relaisFetch(input: RequestInfo | URL, init?: RequestInit): Promise<Response> {
@@ -24,6 +24,7 @@ export function fetchWith(settings: Settings): typeof fetch {
     const reading = new Reading(caller, reference, wishOf(answer), signal, again);
     const url = answer.url;
     if (isOutcome(answer)) return responseOf(reading, answer, url, !isHead);
+    if (reference.ticket && wishOf(answer) !== 'only') void keep(reference);
     try {
       const first = await reading.open();
       answer.body?.cancel().catch(() => {});

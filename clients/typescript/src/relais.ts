@@ -2,13 +2,12 @@
 import { Caller, isPassing, refusalOf, type Reference, type Settings } from './caller.js';
 import type { AcceptedDocument, SubmitRequest } from './documents.js';
 import type { Followers } from './events/followers.js';
-import { Hub } from './events/hub.js';
-import { LongPoll } from './events/long-poll.js';
-import { Poll } from './events/poll.js';
-import { Sse } from './events/sse.js';
 import { fetchWith } from './fetch.js';
+import { hubs, type TransportName } from './hubs.js';
+import { Keep, storeOf, type Kept } from './keep/keep.js';
 import { referenceOf, taskOf } from './links.js';
 import { Patience, PATIENCE_MS } from './patience.js';
+import { sharedByPages } from './shared/page.js';
 import { itsOwn, type Surroundings } from './surroundings.js';
 import { Task, type Stoppable } from './task.js';
 
@@ -22,6 +21,11 @@ export interface RelaisOptions {
   readonly fetch?: typeof fetch;
   /** For how many milliseconds nobody may answer before the client gives up; ten minutes unless said. */
   readonly patience?: number;
+  /**
+   * Whether all pages of this browser follow by one connection; in a page they do, unless said, and unless one
+   * of the other settings is the page's own (`apiKey`, `fetch`, `patience`, `transports`, `onTransport`, `surroundings`).
+   */
+  readonly shared?: boolean;
   /** The transports to use, the best first: `sse`, `long-poll`, `poll`. All of them unless said. */
   readonly transports?: readonly TransportName[];
   /** Is told by which transport events come, each time that one begins to be used. */
@@ -30,31 +34,30 @@ export interface RelaisOptions {
   readonly surroundings?: Surroundings;
 }
 
-/** A way of learning what happens. */
-export type TransportName = keyof typeof TRANSPORTS;
-
-const TRANSPORTS = { sse: Sse, 'long-poll': LongPoll, poll: Poll } as const;
-
 /** A Relais, as a program sees it. */
 export class Relais {
   /** `fetch`, but what becomes a task is followed to its answer, and an answer that is cut off is read on. */
   readonly fetch: typeof fetch;
   private readonly caller: Caller;
-  private readonly hubs = new Map<string, Followers>();
+  private readonly keep: Keep;
+  private readonly followersAt: (base: string) => Followers;
 
-  constructor(private readonly options: RelaisOptions = {}) {
+  constructor(options: RelaisOptions = {}) {
     const settings = settingsOf(options);
     this.caller = new Caller(settings);
-    this.fetch = fetchWith(settings);
+    this.keep = new Keep(storeOf());
+    this.fetch = fetchWith(settings, (reference) => this.keep.put({ ...reference, at: Date.now() }));
+    this.followersAt = followersOf(options, this.caller);
   }
 
   /**
    * Hands a task in, and is there once it is durable.
    *
    * It may be said again after a lost answer without making two tasks: it has an `Idempotency-Key`, of its
-   * own or the one that is given. Throws `Refused` where Relais does not take it.
+   * own or the one that is given. Throws `Refused` where Relais does not take it. A browser keeps it, by `name`
+   * if it has one: see `tasks`.
    */
-  async submit(request: SubmitRequest, options: Stoppable & { readonly idempotencyKey?: string } = {}): Promise<Task> {
+  async submit(request: SubmitRequest, options: SubmitOptions = {}): Promise<Task> {
     const { base, surroundings, patience } = this.caller.settings;
     const fields = { 'content-type': 'application/json', 'idempotency-key': JSON.stringify(options.idempotencyKey ?? freshKey()) };
     const call = { method: 'POST', fields, body: JSON.stringify(request), signal: options.signal };
@@ -66,7 +69,28 @@ export class Relais {
     const accepted = answer.status === 202 ? ((await answer.json()) as AcceptedDocument) : undefined;
     await answer.body?.cancel().catch(() => {});
     const ticket = accepted?.ticket ?? found.ticket;
-    return this.of({ id: found.id, base, ...(ticket && { ticket }) });
+    const reference = { id: found.id, base, ...(ticket && { ticket }) };
+    await this.keep.put({ ...reference, at: Date.now(), ...(options.name && { name: options.name }) });
+    return this.of(reference);
+  }
+
+  /**
+   * The tasks that this browser has handed in, by whatever page of this origin, the newest first; with `name`
+   * those that were given it. Up to a hundred are kept, with their tickets. In Node they last as long as the client.
+   */
+  async tasks(name?: string): Promise<Task[]> {
+    const kept = await this.keep.all();
+    return kept.filter((one) => name === undefined || one.name === name).map((one) => this.of(referenceIn(one)));
+  }
+
+  /** Keeps a task no longer. The task itself goes on. */
+  async forget(task: Task): Promise<void> {
+    await this.keep.remove(task.id);
+  }
+
+  /** Calls `changed` when `tasks` has changed, by whatever page, until what is returned is called. */
+  onTasks(changed: () => void): () => void {
+    return this.keep.watch(changed);
   }
 
   /** A task that was handed in before: by its id, with its ticket if that gives the right, or by its link. */
@@ -80,23 +104,43 @@ export class Relais {
   private of(reference: Reference): Task {
     return new Task(this.caller, this.followersAt(reference.base), reference);
   }
-
-  private followersAt(base: string): Followers {
-    const known = this.hubs.get(base);
-    if (known) return known;
-    const names = this.options.transports ?? (Object.keys(TRANSPORTS) as TransportName[]);
-    const transports = names.map((name) => new TRANSPORTS[name](this.caller));
-    const hub = new Hub(this.caller, transports, this.options.onTransport);
-    this.hubs.set(base, hub);
-    return hub;
-  }
 }
+
+/** How a task is handed in. */
+export interface SubmitOptions extends Stoppable {
+  /** Requests with the same one are one task. */
+  readonly idempotencyKey?: string;
+  /** By what the page finds it again after a reload. */
+  readonly name?: string;
+}
+
+function referenceIn({ id, base, ticket, fields }: Kept): Reference {
+  return { id, base, ...(ticket && { ticket }), ...(fields && { fields }) };
+}
+
+/** By which connection the client follows. */
+function followersOf(options: RelaisOptions, caller: Caller): (base: string) => Followers {
+  const { transports, onTransport } = options;
+  const isOwn = ['apiKey', 'fetch', 'patience', 'transports', 'onTransport', 'surroundings'].some((name) => name in options);
+  if (!(options.shared ?? !isOwn) || typeof document === 'undefined') return hubs(caller, transports, onTransport);
+  pages ??= sharedByPages((surroundings) => hubs(new Caller({ ...caller.settings, surroundings })));
+  const shared = pages;
+  return () => shared;
+}
+
+/** All clients of a page share what all pages share. */
+let pages: Followers | undefined;
 
 /**
  * `fetch`, for services behind Relais: what becomes a task is followed to its answer, and an answer that is
  * cut off in the middle is read on. Everything else is as `fetch` has it.
  */
-export const relaisFetch: typeof fetch = (input, init) => fetchWith(settingsOf({}))(input, init);
+export const relaisFetch: typeof fetch = (input, init) => {
+  simplest ??= new Relais();
+  return simplest.fetch(input, init);
+};
+
+let simplest: Relais | undefined;
 
 function settingsOf(options: RelaisOptions): Settings {
   const url = options.url ?? globalThis.location?.origin ?? 'http://127.0.0.1:8080';

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isOutcome, retryAfterOf } from '../dist/caller.js';
 import { Choice } from '../dist/events/choice.js';
+import { Hub } from '../dist/events/hub.js';
 import { SseParser } from '../dist/events/sse-parser.js';
 import { referenceOf, taskOf } from '../dist/links.js';
 import { pace, Patience } from '../dist/patience.js';
@@ -192,4 +193,37 @@ test('a better transport is tried again, later each time that it does not lead t
     surroundings.state.time += pause;
   }
   assert.equal(choice.current, sse);
+});
+
+test('who joins while a connection tells something is told it in its turn, by the next one', async () => {
+  const surroundings = changing();
+  const told = [];
+  let tell;
+  // Its first connection tells what the test says; the next one all from where it is asked to.
+  const transport = {
+    name: 'one',
+    connections: 0,
+    async *follow([watched], signal) {
+      this.connections += 1;
+      if (this.connections === 1) {
+        yield { kind: 'open' };
+        yield await new Promise((done) => { tell = done; });
+        await new Promise((done) => signal.addEventListener('abort', done));
+      } else {
+        for (let seq = watched.after + 1; seq <= 3; seq += 1) yield { kind: 'event', event: { task: 'a', seq } };
+        yield { kind: 'over', task: 'a' };
+      }
+    },
+  };
+  const hub = new Hub({ settings: { surroundings, patience: 0 } }, [transport]);
+  const follow = (name, after) => new Promise((over) => {
+    hub.follow({ id: 'a', base: '' }, after, { event: ({ seq }) => told.push([name, seq]), over, failed: over });
+  });
+  const first = follow('first', 1);
+  while (!tell) await new Promise((done) => setImmediate(done));
+  const second = follow('second', 0);
+  tell({ kind: 'event', event: { task: 'a', seq: 2 } });
+  await Promise.all([first, second]);
+  assert.deepEqual(told.filter(([name]) => name === 'first').map(([, seq]) => seq), [2, 3]);
+  assert.deepEqual(told.filter(([name]) => name === 'second').map(([, seq]) => seq), [1, 2, 3]);
 });

@@ -52,6 +52,8 @@ export function worker(base, queue) {
   };
 }
 
+const isStream = (piece) => /^HTTP\/1.1 200[^]*?\r\ncontent-type: text\/event-stream/.test(piece);
+
 // A proxy before `base`.
 //
 // `plan(number)`: what becomes of the connection with that number (from 0): nothing, or `{ after, how }`: after so many bytes of
@@ -60,11 +62,13 @@ export function worker(base, queue) {
 export async function proxy(base, { plan = () => undefined, seen = () => {} } = {}) {
   const to = new URL(base);
   const sockets = new Set();
+  const streams = new Set();
   let [count, broken] = [0, 0];
   const server = net.createServer((client) => {
     const wanted = { ...plan(count) };
     count += 1;
     const origin = net.connect(to.port, to.hostname);
+    client.on('close', () => streams.delete(client));
     let left = wanted.after ?? Infinity;
     const end = () => {
       broken += 1;
@@ -78,11 +82,12 @@ export async function proxy(base, { plan = () => undefined, seen = () => {} } = 
     }
     client.on('data', (piece) => origin.write(piece));
     origin.on('data', (piece) => {
-      if (wanted.hold && /text\/event-stream/.test(piece)) return origin.pause();
+      if (wanted.hold && isStream(piece)) return origin.pause();
       seen(piece.toString('latin1'), (bytes) => {
         left = bytes;
         wanted.how = 'close';
       });
+      if (isStream(piece)) streams.add(client);
       const some = piece.subarray(0, left);
       left -= some.length;
       if (some.length) client.write(some);
@@ -95,6 +100,8 @@ export async function proxy(base, { plan = () => undefined, seen = () => {} } = 
     base: `http://127.0.0.1:${server.address().port}`,
     connections: () => count,
     broken: () => broken,
+    // How many connections with an event stream are open.
+    streams: () => streams.size,
     cutAll: () => sockets.forEach((socket) => socket.resetAndDestroy()),
     stop: () => { sockets.forEach((socket) => socket.destroy()); server.close(); },
   };

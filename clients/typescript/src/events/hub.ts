@@ -14,6 +14,8 @@ interface Follower {
   readonly listener: Listener;
   /** The `seq` that it was told last. */
   after: number;
+  /** Whether the connection knows of it. What one tells that does not begins too late for it. */
+  isKnown: boolean;
 }
 
 /** Follows tasks of one Relais by the best transport that leads through. */
@@ -36,7 +38,7 @@ export class Hub implements Followers {
   }
 
   follow(reference: Reference, after: number, listener: Listener): () => void {
-    const follower = { reference, listener, after };
+    const follower: Follower = { reference, listener, after, isKnown: false };
     this.followers.add(follower);
     this.changed();
     return () => {
@@ -99,7 +101,9 @@ export class Hub implements Followers {
   /** Each task once, by the first right to it, from where the one who has seen least of it wants to go on. */
   private watched(): Watched[] {
     const tasks = new Map<string, Watched>();
-    for (const { reference, after } of this.followers) {
+    for (const follower of this.followers) {
+      const { reference, after } = follower;
+      follower.isKnown = true;
       const known = tasks.get(reference.id);
       const least = Math.min(after, known?.after ?? after);
       tasks.set(reference.id, { reference: known?.reference ?? reference, after: least });
@@ -111,6 +115,7 @@ export class Hub implements Followers {
     if (told.kind === 'open') return;
     for (const follower of [...this.followers]) {
       const { id, ticket } = follower.reference;
+      if (!follower.isKnown) continue;
       if (told.kind === 'event' && told.event.task === id && told.event.seq > follower.after) {
         follower.after = told.event.seq;
         this.patience.gotOn();
