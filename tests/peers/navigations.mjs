@@ -11,7 +11,9 @@ const SHOP = `<!doctype html><title>shop</title><h1>Shop</h1>
 <p><a id="export" href="/export/june.csv?year=2026&month=6">Export</a>
 <a id="report" href="/export/june?year=2026#totals">Report</a>
 <a id="saved" download href="/export/saved.csv">Save</a>
-<form method="post" action="/orders"><input name="sku" value="A-1"><button id="buy">Order</button></form>
+<a id="seen" href="/again/seen">Seen</a>
+<a id="tune" href="/again/tune">Tune</a>
+<form method="post" action="/orders#pay"><input name="sku" value="A-1"><button id="buy">Order</button></form>
 <form method="post" action="/orders/check" enctype="multipart/form-data"><input name="sku" value="A-1"><button id="check">Check</button></form>`;
 const REPORT = `<!doctype html><title>waits</title><h1>Report</h1><h2 id="totals">Totals</h2>
 <p><a id="more" href="/chapters/2">More</a><script>document.title = "its script ran"</script>`;
@@ -22,6 +24,8 @@ const file = (name) => ({ fields: { 'content-type': 'text/csv', 'content-disposi
 const EXPORT = 'GET /export/june.csv?year=2026&month=6';
 const SAVED = 'GET /export/saved.csv';
 const JUNE = 'GET /export/june?year=2026';
+const SEEN = 'GET /again/seen';
+const TUNE = 'GET /again/tune';
 const FRAMED = 'GET /export/framed';
 const ORDER = 'POST /orders';
 const CHECK = 'POST /orders/check';
@@ -30,19 +34,41 @@ const slow = {
   [SAVED]: file('saved.csv'),
   [JUNE]: page(REPORT),
   [FRAMED]: page(REPORT),
-  [ORDER]: { status: 303, fields: { location: '/orders/7' } },
+  [SEEN]: { fields: { 'content-type': 'text/html', 'cache-control': 'no-cache', etag: '"1"' }, body: '<h1>Seen again</h1>' },
+  [TUNE]: { fields: { 'content-type': 'audio/wav', 'accept-ranges': 'bytes' }, body: silence() },
+  [ORDER]: { status: 303, fields: { location: '/orders/7#paid', 'set-cookie': 'flash=ordered; Path=/' } },
   [CHECK]: page(CHECKED),
 };
+
+// A second of it, as a file that every browser plays.
+function silence() {
+  const rate = 8000;
+  const bytes = Buffer.alloc(44 + rate, 0x80);
+  bytes.write('RIFF');
+  bytes.writeUInt32LE(36 + rate, 4);
+  bytes.write('WAVEfmt ', 8);
+  bytes.writeUInt32LE(16, 16);
+  for (const [at, value] of [[20, 1], [22, 1], [32, 1], [34, 8]]) bytes.writeUInt16LE(value, at);
+  for (const at of [24, 28]) bytes.writeUInt32LE(rate, at);
+  bytes.write('data', 36);
+  bytes.writeUInt32LE(rate, 40);
+  return bytes;
+}
 
 // What the service was asked, and what of it waits for its answer.
 const asked = [];
 let waiting = [];
+// What it answers at once.
+let quick;
 const calls = (line) => asked.filter((one) => one.line === line).length;
 let logins = 0;
 const service = await upstream(async (request, _, response) => {
   const line = `${request.method} ${request.url}`;
   asked.push({ line, fields: request.headers, at: Date.now() });
-  if (slow[line]) return new Promise((done) => waiting.push({ line, response, at: Date.now(), answer: () => done(slow[line]) }));
+  if (line === quick) return slow[line];
+  const tag = slow[line]?.fields.etag;
+  const answered = tag && request.headers['if-none-match'] === tag ? { status: 304, fields: { etag: tag } } : slow[line];
+  if (answered) return new Promise((done) => waiting.push({ line, response, at: Date.now(), answer: () => done(answered) }));
   const said = page(request.url === '/' ? SHOP : `<!doctype html><title>${request.url}</title><h1>${request.url}</h1>`);
   // Each browser is another customer.
   if (request.url === '/' && !/session=/.test(request.headers.cookie)) said.fields['set-cookie'] = `session=customer-${logins += 1}; Path=/`;
@@ -57,7 +83,14 @@ const routes = /```toml\n(.*?)```/s.exec(guide)[1].replaceAll('http://127.0.0.1:
 const form = routes.slice(routes.indexOf('# A form'));
 const server = await relais({
   server: `public_url = "http://localhost:${port}"`,
-  config: `${routes}${form.replace('"/orders"', '"/orders/check"')}
+  config: `
+[[route]]
+path = "/again/{*rest}"
+methods = ["GET"]
+upstream = "${service.url}"
+wait = "200ms"
+ticket = ["read"]
+${routes}${form.replace('"/orders"', '"/orders/check"')}
 [queue.default]
 retry = { max_attempts = 5, initial = "100ms", max = "100ms" }
 `,
@@ -175,6 +208,9 @@ async function forms({ shown, holds, javascript }) {
   // Without scripts the page looks for the end only now and then, and takes long enough by that.
   await answer(ORDER, javascript ? CUT_MS : 0);
   await shown.until(isAt, '/orders/7');
+  if (javascript) holds(shown.url() === `${shop}/orders/7#paid`, `the fragment is that of the redirect: ${shown.url()}`);
+  const { cookie } = asked.findLast((one) => one.line === 'GET /orders/7').fields;
+  holds(/\bflash=ordered\b/.test(cookie), `with the cookies of the redirect: ${cookie}`);
   await shown.reload();
   await shown.back();
   await shown.until(isAt, '/');
@@ -188,6 +224,50 @@ async function forms({ shown, holds, javascript }) {
   await shown.back();
   await shown.until(isAt, '/');
   holds(calls(CHECK) === before[1] + 1, `checked once: ${calls(CHECK) - before[1]}`);
+}
+
+// A link to a page that the browser has a copy of, and asks about.
+async function aSeenPage({ shown, holds }) {
+  quick = SEEN;
+  await shown.go(`${shop}/again/seen`);
+  await shown.untilSaid('Seen again');
+  quick = undefined;
+  const before = calls(SEEN);
+  await inShop(shown);
+  await ticketPage(shown, '#seen');
+  await answer(SEEN);
+  await shown.until(isAt, '/again/seen');
+  await shown.untilSaid('Seen again');
+  holds(calls(SEEN) === before + 1, `it is shown, and was asked for once: ${calls(SEEN) - before}`);
+}
+
+// Cookies that change while the page waits, as those that count visits do.
+async function otherCookies({ shown, holds }) {
+  const before = calls(SEEN);
+  await inShop(shown);
+  const own = await ticketPage(shown, '#seen');
+  await shown.run(() => { document.cookie = 'visits=2; path=/'; });
+  await answer(SEEN);
+  await shown.until(leadsToResult);
+  holds(shown.url() === own, `the page stays: ${shown.url()}`);
+  await shown.click('#result');
+  await shown.untilSaid('Seen again');
+  holds(calls(SEEN) === before + 1, `one click leads to what was asked for once: ${calls(SEEN) - before}`);
+}
+
+// A link to what browsers play.
+async function aTune({ shown, holds }) {
+  const before = calls(TUNE);
+  await inShop(shown);
+  await ticketPage(shown, '#tune');
+  await answer(TUNE);
+  const seconds = await shown.until(() => {
+    const player = document.querySelector('video, audio');
+    return player?.readyState >= 3 && !player.error && player.duration;
+  });
+  holds(Math.abs(seconds - 1) < 0.01, `it is played, to its end: ${seconds}`);
+  holds(/\/v1\/tasks\/task_\w+\/result$/.test(shown.url()), `from the result: ${shown.url()}`);
+  holds(calls(TUNE) === before + 1, `it was asked for once: ${calls(TUNE) - before}`);
 }
 
 // Pages of another site change nothing in the session that the browser has: not by a form, a frame or a link with a ticket, and
@@ -239,7 +319,7 @@ async function aDownload({ shown, browser, holds }) {
 
 for (const javascript of [true, false]) {
   await eachBrowser(async (_, browser) => {
-    for (const story of [aFile, aPage, forms, fromElsewhere, aDownload]) {
+    for (const story of [aFile, aPage, forms, aSeenPage, otherCookies, aTune, fromElsewhere, aDownload]) {
       const how = `${browser.name} ${javascript ? 'with' : 'without'} scripts, ${story.name}`;
       const shown = await browser.tab();
       await story({ shown, browser, javascript, holds: (is, what) => check(is, `${how}: ${what}`) })

@@ -7,8 +7,8 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::header::{
     ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE,
-    CONTENT_SECURITY_POLICY, ETAG, EXPIRES, LINK, LOCATION, REFERRER_POLICY, RETRY_AFTER, VARY,
-    X_CONTENT_TYPE_OPTIONS,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, EXPIRES, LINK, LOCATION, REFERRER_POLICY,
+    RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use relais_api::{codes, fields};
@@ -404,8 +404,21 @@ pub(crate) fn protect(headers: &mut HeaderMap) {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    // A player asks for what it plays by itself, and brings the cookie only as one of this origin. Nothing
+    // of it is a page, and it may run nothing.
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let is_played = kind.is_some_and(is_played);
+    let sandbox = if is_played { "sandbox allow-same-origin" } else { "sandbox" };
     // In addition to the answer's own policy: both hold.
-    headers.append(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+    headers.append(CONTENT_SECURITY_POLICY, HeaderValue::from_static(sandbox));
+}
+
+/// Whether browsers show what is of this type in a player, which asks for it by itself, in parts.
+pub(crate) fn is_played(content_type: &str) -> bool {
+    let kind = content_type.trim_start();
+    ["audio/", "video/"].iter().any(|played| {
+        kind.get(..played.len()).is_some_and(|start| start.eq_ignore_ascii_case(played))
+    })
 }
 
 /// Who made an answer.

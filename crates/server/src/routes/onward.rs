@@ -10,6 +10,7 @@ use crate::answer::pages::{Onward, path_of};
 use crate::answer::present;
 use crate::answer::problem::Refusal;
 use crate::answer::redirect::{followed, is_get, is_path};
+use crate::answer::replay::is_played;
 use crate::app::App;
 use crate::auth::Visitor;
 use crate::request::reader::{Reader, is_ahead};
@@ -52,7 +53,9 @@ async fn there(app: &App, base: &str, task: &Task) -> Result<Option<(String, Mar
     let head: ResultHead = envelope::decode(&stored.head)?;
     let presented = envelope::context_of(task)?.presented;
     let is_whole = !matches!(head.status, 206 | 304);
-    if is_get(task) && is_whole && !is_played(&head) {
+    // What is played is asked for again by the player: at its own address that were another request.
+    let is_played = head.content_type().is_some_and(is_played);
+    if is_get(task) && is_whole && !is_played {
         let until = app.engine.now().plus(limits::RETURN_WITHIN);
         let own = Some(presented.called_target).filter(|target| is_path(target));
         return Ok(own.map(|own| (own, Mark::Open { until })));
@@ -67,13 +70,4 @@ async fn there(app: &App, base: &str, task: &Task) -> Result<Option<(String, Mar
     let url = links::to_task(base, &task.spec.id.to_string(), None);
     let result = format!("{}/result", path_of(&url));
     Ok((is_shown && present::has_answer(task)).then_some((result, Mark::Used)))
-}
-
-/// Whether browsers show it in a player, which asks for it by itself, in parts: at its own address that
-/// would be another request.
-fn is_played(head: &ResultHead) -> bool {
-    let kind = head.content_type().unwrap_or_default().trim_start();
-    ["audio/", "video/"].iter().any(|played| {
-        kind.get(..played.len()).is_some_and(|start| start.eq_ignore_ascii_case(played))
-    })
 }

@@ -357,6 +357,8 @@ async fn what_is_played_is_played_from_the_result() {
         let mut player = browser.with("sec-fetch-mode: no-cors\r\nrange: bytes=1-\r\n");
         let part = player.go(&house, &format!("GET {result}")).await;
         assert_eq!((part.status, part.text()), (206, "une"));
+        // It brings the cookie as one of this origin alone.
+        assert_eq!(part.all("content-security-policy"), ["sandbox allow-same-origin"]);
         assert_eq!(browser.page(&house, &led_to).await.1, "", "once");
         // Nothing is awaited at its own address.
         let again = browser.go(&house, "GET /clip").await;
