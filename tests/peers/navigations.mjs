@@ -127,7 +127,7 @@ const isAt = (path) => location.pathname + location.search === path && document.
 async function ticketPage(shown, selector) {
   if (selector) await shown.click(selector);
   await shown.until(isTicketPage);
-  return shown.url();
+  return shown.url().replace(/#.*/, '');
 }
 async function inShop(shown) {
   await shown.go(`${shop}/`);
@@ -255,18 +255,20 @@ async function otherCookies({ shown, holds }) {
   holds(calls(SEEN) === before + 1, `one click leads to what was asked for once: ${calls(SEEN) - before}`);
 }
 
-// A link to what browsers play.
-async function aTune({ shown, holds }) {
+// A link to what browsers play; the Firefox of the tests saves it, wherever it comes from.
+async function aTune({ shown, browser, holds }) {
   const before = calls(TUNE);
   await inShop(shown);
   await ticketPage(shown, '#tune');
   await answer(TUNE);
-  const seconds = await shown.until(() => {
-    const player = document.querySelector('video, audio');
-    return player?.readyState >= 3 && !player.error && player.duration;
-  });
-  holds(Math.abs(seconds - 1) < 0.01, `it is played, to its end: ${seconds}`);
-  holds(/\/v1\/tasks\/task_\w+\/result$/.test(shown.url()), `from the result: ${shown.url()}`);
+  if (browser.name === 'chromium') {
+    const seconds = await shown.until(() => {
+      const player = document.querySelector('video, audio');
+      return player?.readyState >= 3 && !player.error && player.duration;
+    });
+    holds(Math.abs(seconds - 1) < 0.01, `it is played, to its end: ${seconds}`);
+    holds(/\/v1\/tasks\/task_\w+\/result$/.test(shown.url()), `from the result: ${shown.url()}`);
+  } else holds((await browser.downloaded(/^result$/)).equals(slow[TUNE].body), 'it comes whole');
   holds(calls(TUNE) === before + 1, `it was asked for once: ${calls(TUNE) - before}`);
 }
 
