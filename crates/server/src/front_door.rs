@@ -200,9 +200,8 @@ impl FrontDoor {
         {
             return Ok(response);
         }
-        if page_for(request.method(), request.headers()).is_some() {
-            ask_for_the_whole(request.headers_mut());
-        }
+        let method = request.method().clone();
+        ask_for_the_whole(&method, request.headers_mut());
         self.hand_in(route, names, request, peer, patience, arrival.as_deref()).await
     }
 

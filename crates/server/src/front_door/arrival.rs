@@ -25,7 +25,7 @@ use crate::config::{Route, RouteAccess};
 use crate::connection::Peer;
 use crate::proxy::fields::vary_by_prefer;
 use crate::request::prefer::Prefer;
-use crate::request::reader::{Reader, is_ahead};
+use crate::request::reader::{Reader, is_ahead, page_for, says_itself};
 
 /// A navigation that may become a session's.
 pub(super) struct Arrival {
@@ -44,7 +44,14 @@ pub(super) struct Arrival {
 /// Takes out of the request of a person what asks for less than the whole answer. The browser has let
 /// go of the copy it had when it is led to the page of the task, or is shown that: there an answer that
 /// refers to the copy is none.
-pub(super) fn ask_for_the_whole(headers: &mut HeaderMap) {
+///
+/// Only where a browser says that it is one, and only of a GET: a program that accepts HTML has its copy
+/// still, and a condition of what changes something keeps one change from undoing another.
+pub(super) fn ask_for_the_whole(method: &Method, headers: &mut HeaderMap) {
+    let is_shown = says_itself(headers) && page_for(method, headers).is_some();
+    if *method != Method::GET || !is_shown {
+        return;
+    }
     for field in [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_MATCH, IF_UNMODIFIED_SINCE, IF_RANGE, RANGE]
     {
         headers.remove(field);

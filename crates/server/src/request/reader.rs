@@ -43,8 +43,7 @@ impl Reader {
         is_own: impl FnOnce(&str) -> bool,
     ) -> Self {
         let said = |name: &str| headers.get(name).map(|value| value.as_bytes());
-        let says_itself = headers.keys().any(|name| name.as_str().starts_with("sec-fetch-"));
-        let goes_there = if says_itself {
+        let goes_there = if says_itself(headers) {
             let (mode, dest) = (said(MODE), said(DEST));
             match (mode, dest) {
                 (Some(b"navigate"), Some(b"document")) => true,
@@ -64,9 +63,18 @@ impl Reader {
         match *method {
             Method::GET if goes_there => Self::Navigator,
             Method::POST if goes_there && !is_foreign() => Self::Navigator,
-            _ => Self::Guest,
+            Method::GET | Method::HEAD | Method::POST => Self::Guest,
+            // No link and no form sends another method.
+            _ => Self::Program,
         }
     }
+}
+
+/// Whether a browser says of itself what it does, instead of naming only what it accepts, as programs
+/// do, too.
+#[must_use]
+pub(crate) fn says_itself(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| name.as_str().starts_with("sec-fetch-"))
 }
 
 /// Whether a person goes to an address by a link, or a form, of a page of this origin that is none of
@@ -119,6 +127,7 @@ mod tests {
     const FIREFOX: &str = "accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
     const CHROMIUM: &str = "accept: text/html,application/xhtml+xml,application/xml;q=0.9,\
                             image/avif,image/webp,*/*;q=0.8,application/signed-exchange;v=b3;q=0.7";
+    const JAVA: &str = "accept: text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2";
     const OURS: &str = "http://shop.example";
     const GOES: &str = "sec-fetch-mode: navigate";
     const DOCUMENT: &str = "sec-fetch-dest: document";
@@ -231,7 +240,11 @@ mod tests {
             (Method::POST, &[CHROMIUM, "origin: https://evil.example"], Guest),
             (Method::POST, &[CHROMIUM, "origin: null"], Guest),
             (Method::GET, &[CHROMIUM, "origin: https://evil.example"], Navigator),
-            (Method::PUT, &[CHROMIUM], Guest),
+            (Method::HEAD, &[CHROMIUM], Guest),
+            // No browser goes anywhere by these: it is a program that accepts HTML (Java does by itself).
+            (Method::PUT, &[CHROMIUM], Program),
+            (Method::DELETE, &[JAVA], Program),
+            (Method::PATCH, &[JAVA], Program),
             // curl, httpx, fetch, htmx, axios, jQuery, Turbo.
             (Method::POST, &["accept: */*"], Program),
             (Method::POST, &[], Program),

@@ -327,10 +327,26 @@ async fn the_answer_of_a_link_that_was_seen_before_is_whole() {
             assert_eq!(call.field(name), None, "{fields}");
         }
     }
-    // A program has its copy still.
-    let program = "sec-fetch-mode: cors\r\n";
-    Browser::new().with(&format!("{program}{conditions}")).go(&house, "GET /report").await;
-    assert_eq!(house.upstream.next().await.field("if-none-match"), Some("\"x\""));
+    // A program has its copy still, and what changes something is to change what it has seen: Java
+    // accepts HTML by itself.
+    let java = "accept: text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2\r\n";
+    for (method, fields) in [
+        ("GET", "sec-fetch-mode: cors\r\n"),
+        ("GET", java),
+        ("POST", java),
+        ("POST", GOES),
+        ("PUT", java),
+        ("DELETE", java),
+        ("PATCH", java),
+    ] {
+        let asking = Browser { fields: format!("{fields}{conditions}"), ..Browser::new() };
+        asking.clone().go(&house, &format!("{method} /report")).await;
+        let call = house.upstream.next().await;
+        for line in conditions.lines() {
+            let (name, value) = line.split_once(": ").unwrap();
+            assert_eq!(call.field(name), Some(value), "{method} {fields}");
+        }
+    }
 }
 
 /// The service may answer so although nobody asked: another request was joined, say.
