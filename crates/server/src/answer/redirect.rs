@@ -59,9 +59,11 @@ pub(crate) fn is_get(task: &Task) -> bool {
     task.spec.request.as_ref().is_some_and(|line| line.method == "GET")
 }
 
-/// Two slashes would be the name of another host.
+/// Whether a browser reads this as a path, and never as the name of another host, as it does behind two
+/// slashes. It takes `\` for a slash, and tabs and ends of lines out before it looks.
 pub(crate) fn is_path(reference: &str) -> bool {
-    reference.starts_with('/') && !reference.starts_with("//")
+    let is_plain = |c: char| c != '\\' && !c.is_control();
+    reference.starts_with('/') && !reference.starts_with("//") && reference.chars().all(is_plain)
 }
 
 #[cfg(test)]
@@ -80,6 +82,19 @@ mod tests {
             (301, "https://other.example/7", Some("https://other.example/7")),
             (302, "https://shop.example.evil/7", Some("https://shop.example.evil/7")),
             (302, "https://shop.example//evil.example", Some("https://shop.example//evil.example")),
+            // A browser would read the path alone as another host; the whole address it reads as ours.
+            (
+                302,
+                "https://shop.example/\\evil.example",
+                Some("https://shop.example/\\evil.example"),
+            ),
+            (
+                302,
+                "https://shop.example/\t/evil.example",
+                Some("https://shop.example/\t/evil.example"),
+            ),
+            (302, "/\\evil.example", Some("https://shop.example/\\evil.example")),
+            (302, "/7\t", Some("https://shop.example/7\t")),
             (302, "//evil.example/7", Some("https://evil.example/7")),
             (302, "javascript:alert(1)", None),
             (302, "mailto:a@b", None),
