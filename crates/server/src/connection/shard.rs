@@ -5,11 +5,11 @@
 //! What a stream says, and when, is decided by its cursor; here bytes are written. What has to be read
 //! from the store first is read by a task of its own, which brings the stream back.
 
-mod desk;
+pub(super) mod desk;
 mod member;
-mod round;
-mod topics;
-mod wheel;
+pub(super) mod round;
+pub(super) mod topics;
+pub(super) mod wheel;
 
 use std::collections::VecDeque;
 use std::io;
@@ -37,21 +37,21 @@ use crate::watch::cursor::Step;
 use crate::watch::stream::EventStream;
 
 /// How many shards there are at most: more cores than that have other things to do.
-const SHARDS_MAX: usize = 8;
+pub(super) const SHARDS_MAX: usize = 8;
 /// How long a follower may take to read what was written: a slow one is closed, and reads on from
 /// the log when it comes back.
-const WRITE_MAX: Duration = Duration::from_secs(10);
+pub(super) const WRITE_MAX: Duration = Duration::from_secs(10);
 /// How long an ended stream waits for its client to close, so that what was written last is not lost
 /// to a reset (RFC 9112, 9.6).
 const LINGER_FOR: Duration = Duration::from_secs(3);
 /// Followers that are written to before others of this process have their turn.
-const TURN: usize = 32;
+pub(super) const TURN: usize = 32;
 /// Streams that are ended in one go, and how long the next ones wait: ending one costs as much as telling it
 /// something, and those that come back do not all come at once.
 const ENDS_AT_ONCE: usize = 20;
 const BETWEEN_ENDS: Duration = Duration::from_millis(1);
 /// Readiness of sockets taken from the system at once.
-const READY_MAX: usize = 256;
+pub(super) const READY_MAX: usize = 256;
 
 /// All shards of a server. They begin with the first stream.
 #[derive(Default)]
@@ -240,7 +240,7 @@ impl Shard {
             let stream = member.stream.as_mut()?;
             match stream.step(&round.view, now) {
                 Step::Tell(range) => {
-                    let piece = round.piece(stream, range);
+                    let piece = round.piece(stream, range, |bytes| chunk::of(&bytes));
                     stream.told(&piece.batch, piece.count);
                     self.write(slot, piece.framed.clone());
                 }
@@ -415,6 +415,6 @@ impl Shard {
 }
 
 /// Slots are as many as connections, which are far fewer.
-fn slot_of(index: usize) -> u32 {
+pub(super) fn slot_of(index: usize) -> u32 {
     u32::try_from(index).expect("there are fewer connections")
 }

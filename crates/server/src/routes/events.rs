@@ -60,7 +60,15 @@ pub(super) async fn stream(
         let seen = visitor.task(id, Action::Read).await?;
         let (until, holds) = (seen.until, held(accepts, [seen.task]));
         let subscription = Subscription::Task(id);
-        Ok(Asked { subscription, resume, until, holds, client: visitor.client, form: &Sse })
+        Ok(Asked {
+            subscription,
+            resume,
+            until,
+            holds,
+            client: visitor.client,
+            form: Box::new(Sse),
+            life: None,
+        })
     };
     streamed(app, asked, uri, accepts).await
 }
@@ -171,7 +179,15 @@ pub(super) async fn of_many(
         let (many, until, named) = selection(&app, &visitor, &params).await?;
         let holds = held(&accepts, named);
         let subscription = Subscription::Many(many);
-        Ok(Asked { subscription, resume, until, holds, client: visitor.client, form: &Sse })
+        Ok(Asked {
+            subscription,
+            resume,
+            until,
+            holds,
+            client: visitor.client,
+            form: Box::new(Sse),
+            life: None,
+        })
     };
     streamed(&app, asked, &uri, &accepts).await
 }

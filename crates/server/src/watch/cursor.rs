@@ -47,8 +47,14 @@ pub(crate) struct Cursor {
     is_stream: bool,
     /// Whether the task waits in its queue, as far as its events say.
     pub(crate) is_queued: bool,
-    /// Whether the last event was told.
-    is_over: bool,
+    /// Why nothing more is told, once that is known: the last event was told, say.
+    over: Option<End>,
+}
+
+/// How long a stream lives, or a connection with several: `chance` (0 to 1) draws it, so that those that
+/// opened together do not end together.
+pub(crate) fn life(chance: f64) -> Duration {
+    limits::STREAM_LIFETIME_MAX.mul_f64(0.5 + chance / 2.0)
 }
 
 /// What is to be done for a follower.
@@ -71,6 +77,8 @@ pub(crate) enum Step {
 pub(crate) enum End {
     /// The log is over.
     Over,
+    /// It was told already that nothing more comes now.
+    Told,
     /// The task was erased.
     Gone,
     /// Its time is over: the client may come back, if it still has the right to.
@@ -124,15 +132,13 @@ impl Cursor {
             told_at: now,
             is_stream: false,
             is_queued: false,
-            is_over: false,
+            over: None,
         }
     }
 
-    /// A stream, which begins with what the log has after a number. Its life ends at a moment that
-    /// `chance` (0 to 1) draws, so that those that opened together do not end together, or with the
+    /// A stream, which begins with what the log has after a number. It ends with its life, or with the
     /// right to it, of which so much is `left`.
-    pub(crate) fn stream(after: u64, now: Instant, left: Option<Duration>, chance: f64) -> Self {
-        let life = limits::STREAM_LIFETIME_MAX.mul_f64(0.5 + chance / 2.0);
+    pub(crate) fn stream(after: u64, now: Instant, left: Option<Duration>, life: Duration) -> Self {
         let until = now + left.map_or(life, |left| left.min(life));
         Self { after, next: None, is_stream: true, ..Self::new(0, now, until) }
     }
@@ -165,8 +171,8 @@ impl Cursor {
         now: Instant,
         is_stopping: bool,
     ) -> Step {
-        if self.is_over {
-            return Step::End(End::Over);
+        if let Some(end) = self.over {
+            return Step::End(end);
         }
         if is_stopping {
             return Step::End(End::Stop);
@@ -231,7 +237,8 @@ impl Cursor {
         self.after = self.after.max(batch.after);
         // A terminal event that nothing follows yet ends the stream: a retry by hand begins another.
         if let (Subscription::Task(_), Some(Happening::Event(last))) = (of, told.last()) {
-            self.is_over = batch.is_last && last.entry.data.kind().is_terminal();
+            let is_over = batch.is_last && last.entry.data.kind().is_terminal();
+            self.over = is_over.then_some(End::Over);
         }
     }
 
@@ -240,9 +247,9 @@ impl Cursor {
         self.told_at = now;
     }
 
-    /// Nothing more is told, for a reason that only its driver knows.
+    /// Nothing more is told: its driver has said why.
     pub(crate) fn end(&mut self) {
-        self.is_over = true;
+        self.over = Some(End::Told);
     }
 }
 

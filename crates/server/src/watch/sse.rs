@@ -2,6 +2,7 @@
 
 use http::HeaderMap;
 use relais_api::{Notice, sse};
+use relais_engine::Published;
 
 use crate::watch::cursor::Resume;
 use crate::watch::stream::Form;
@@ -14,8 +15,8 @@ impl Form for Sse {
         sse::MEDIA_TYPE
     }
 
-    fn event(&self, number: u64, name: &str, json: &[u8], out: &mut Vec<u8>) {
-        sse::write_json(out, Some(number), name, json);
+    fn event(&self, event: &Published, number: u64, base: &str, out: &mut Vec<u8>) {
+        sse::write_json(out, Some(number), event.entry.data.kind().as_str(), event.json(base));
     }
 
     fn notice(&self, notice: &Notice, out: &mut Vec<u8>) {

@@ -6,6 +6,7 @@
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -15,14 +16,14 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 use relais_api::{Notice, Span, codes};
 use relais_core::{Status, Task, Timestamp, limits};
-use relais_engine::{Engine, EngineError, Happening, Subscription, View};
+use relais_engine::{Engine, EngineError, Happening, Published, Subscription, View};
 use tokio::time::Instant;
 
 use crate::answer::incremental::as_it_comes;
 use crate::answer::pace;
 use crate::answer::problem::Refusal;
 use crate::connection::Client;
-use crate::watch::cursor::{Batch, Cursor, Resume, Step};
+use crate::watch::cursor::{self, Batch, Cursor, End, Resume, Step};
 use crate::watch::follower::{Follower, Followers, News};
 
 /// How long a client waits before it comes back: drawn in this range, so that a thousand streams
@@ -34,20 +35,27 @@ const RETRY_MS: std::ops::Range<u32> = 1_000..5_000;
 pub(crate) trait Form: Send + Sync {
     /// Its media type.
     fn media_type(&self) -> &'static str;
-    /// An event, as JSON on one line, with the number by which a client resumes behind it.
-    fn event(&self, number: u64, name: &str, json: &[u8], out: &mut Vec<u8>);
+    /// What tells one from others of its kind: of two with the same name either may write for both.
+    fn name(&self) -> &str {
+        self.media_type()
+    }
+    /// An event, with the number by which a client resumes behind it; `base` as in
+    /// [`Published::json`].
+    fn event(&self, event: &Published, number: u64, base: &str, out: &mut Vec<u8>);
     /// What is said besides the log.
     fn notice(&self, notice: &Notice, out: &mut Vec<u8>);
     /// How long a client that comes back waits, in milliseconds; a notice follows.
     fn come_back_after(&self, ms: u32, out: &mut Vec<u8>);
     /// Something that nobody sees, and that keeps the connection alive.
     fn quiet(&self, out: &mut Vec<u8>);
+    /// Why nothing more comes, where that is not seen by the end of the bytes.
+    fn end(&self, _: End, _base: &str, _: &mut Vec<u8>) {}
 }
 
 /// A stream of events.
 pub struct EventStream {
     follower: Follower,
-    form: &'static dyn Form,
+    form: Box<dyn Form>,
     /// The longest that its client may be told to wait, milliseconds, where something says so.
     away_ms_max: Option<u32>,
 }
@@ -70,7 +78,9 @@ pub(crate) struct Asked {
     /// [`Attending`](relais_engine::Attending).
     pub(crate) holds: Vec<Task>,
     pub(crate) client: Client,
-    pub(crate) form: &'static dyn Form,
+    pub(crate) form: Box<dyn Form>,
+    /// How long it lives, if the right to it does: drawn where `None`.
+    pub(crate) life: Option<Duration>,
 }
 
 impl EventStream {
@@ -83,7 +93,7 @@ impl EventStream {
         if shared.stop.is_cancelled() {
             return Err(Refusal::new(&codes::SERVER_DRAINING));
         }
-        let Asked { subscription, resume, until, holds, client, form } = asked;
+        let Asked { subscription, resume, until, holds, client, form, life } = asked;
         // Sitting down before looking: what happens in between is not missed.
         let Followers { engine, answers, .. } = &**shared;
         let channel = engine.channel(subscription);
@@ -100,9 +110,9 @@ impl EventStream {
             return Ok(Opened::Over);
         }
         let (after, is_reset) = resume.within(last);
-        let (now, chance) = (Instant::now(), engine.chance().unit());
+        let (now, drawn) = (Instant::now(), cursor::life(engine.chance().unit()));
         let left = until.map(|until| until.since(engine.now()));
-        let mut cursor = Cursor::stream(after, now, left, chance);
+        let mut cursor = Cursor::stream(after, now, left, life.unwrap_or(drawn));
         cursor.is_queued = task.as_ref().is_some_and(|task| task.life.status() == Status::Queued);
         answers.metrics.followers(1);
         let follower = Follower::new(shared.clone(), channel, cursor, client);
@@ -155,7 +165,13 @@ impl EventStream {
                 self.told(&batch, count);
             }
             News::Quiet => self.quiet_anew(&mut out).await,
-            News::End(_) => return None,
+            News::End(end) => {
+                self.end(end, &mut out);
+                if out.is_empty() {
+                    return None;
+                }
+                self.follower.cursor.end();
+            }
             News::Failed(error) => self.busy(&error.into(), &mut out),
         }
         Some(out.into())
@@ -167,8 +183,13 @@ impl EventStream {
     }
 
     /// The form it is written in.
-    pub(crate) fn form(&self) -> &'static dyn Form {
-        self.form
+    pub(crate) fn form(&self) -> &dyn Form {
+        &*self.form
+    }
+
+    /// What is written where it ends.
+    pub(crate) fn end(&self, end: End, out: &mut Vec<u8>) {
+        self.form.end(end, self.follower.shared.answers.base.as_str(), out);
     }
 
     /// It is written to a bare socket from now on, which tells itself when its client has gone.
@@ -198,8 +219,7 @@ impl EventStream {
             match happening {
                 Happening::Event(event) => {
                     let number = channel.subscription().number_of(event);
-                    let (name, json) = (event.entry.data.kind().as_str(), event.json(base));
-                    self.form.event(number, name, json, out);
+                    self.form.event(event, number, base, out);
                 }
                 Happening::Erased(task) => {
                     self.form.notice(&Notice::Erased { task: task.to_string() }, out);
@@ -253,7 +273,7 @@ impl EventStream {
     fn busy(&mut self, refusal: &Refusal, out: &mut Vec<u8>) {
         let Followers { engine, answers, .. } = &*self.follower.shared;
         answers.note(refusal, None);
-        out.append(&mut busy(engine, self.form, refusal, self.away_ms_max));
+        out.append(&mut busy(engine, &*self.form, refusal, self.away_ms_max));
         self.follower.cursor.end();
     }
 }
@@ -288,7 +308,7 @@ pub(crate) fn response(opened: Opened) -> Response {
         *response.status_mut() = StatusCode::NO_CONTENT;
         return response;
     };
-    let form = events.form;
+    let response = head(&*events.form, Body::empty());
     let streaming = Streaming(Arc::new(Mutex::new(Some(Box::new((events, opening))))));
     let marked = streaming.clone();
     let pieces = stream::unfold(None, move |events: Option<EventStream>| {
@@ -304,7 +324,7 @@ pub(crate) fn response(opened: Opened) -> Response {
             Some((Ok::<_, Infallible>(piece), Some(events)))
         }
     });
-    let mut response = head(form, Body::from_stream(pieces));
+    let mut response = response.map(|_| Body::from_stream(pieces));
     response.extensions_mut().insert(marked);
     response
 }

@@ -8,7 +8,7 @@ use slab::Slab;
 
 /// The followers of all channels that a shard has followers of.
 #[derive(Default)]
-pub(super) struct Topics {
+pub(in crate::connection) struct Topics {
     topics: Slab<Topic>,
     /// Topics by where their channel is in memory: it stays there while there is the topic.
     by_channel: HashMap<usize, u32>,
@@ -21,14 +21,19 @@ struct Topic {
 
 /// Where a follower stands.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
+pub(in crate::connection) struct Place {
     topic: u32,
     index: u32,
 }
 
 impl Topics {
     /// A follower comes; the first of a channel has `inbox` told of what happens.
-    pub(super) fn join(&mut self, channel: &Arc<Channel>, slot: u32, inbox: &Arc<Inbox>) -> Place {
+    pub(in crate::connection) fn join(
+        &mut self,
+        channel: &Arc<Channel>,
+        slot: u32,
+        inbox: &Arc<Inbox>,
+    ) -> Place {
         let topics = &mut self.topics;
         let topic = *self.by_channel.entry(address(channel)).or_insert_with(|| {
             let topic = topics.insert(Topic { channel: channel.clone(), slots: Vec::new() });
@@ -42,7 +47,7 @@ impl Topics {
     }
 
     /// A follower goes. Answers who stands at its place now.
-    pub(super) fn leave(&mut self, place: Place, inbox: &Arc<Inbox>) -> Option<u32> {
+    pub(in crate::connection) fn leave(&mut self, place: Place, inbox: &Arc<Inbox>) -> Option<u32> {
         let topic = &mut self.topics[place.topic as usize];
         topic.slots.swap_remove(place.index as usize);
         if topic.slots.is_empty() {
@@ -55,7 +60,7 @@ impl Topics {
     }
 
     /// The followers of a topic, if there still is one.
-    pub(super) fn followers(&self, topic: u32) -> Option<(Arc<Channel>, Vec<u32>)> {
+    pub(in crate::connection) fn followers(&self, topic: u32) -> Option<(Arc<Channel>, Vec<u32>)> {
         let topic = self.topics.get(topic as usize)?;
         Some((topic.channel.clone(), topic.slots.clone()))
     }

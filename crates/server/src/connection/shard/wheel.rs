@@ -5,12 +5,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How far the wheel turns at once. Nothing is done later than it should be; up to so much sooner it may.
-pub(super) const TICK: Duration = Duration::from_secs(1);
+pub(in crate::connection) const TICK: Duration = Duration::from_secs(1);
 /// Ticks of one turn. What is due later is looked at once a turn.
 const SLOTS: u32 = 32;
 
 /// Who is looked at when.
-pub(super) struct Wheel {
+pub(in crate::connection) struct Wheel {
     began: Instant,
     /// The tick that was last turned to.
     tick: u32,
@@ -18,13 +18,13 @@ pub(super) struct Wheel {
 }
 
 impl Wheel {
-    pub(super) fn new(began: Instant) -> Self {
+    pub(in crate::connection) fn new(began: Instant) -> Self {
         Self { began, tick: 0, slots: vec![Vec::new(); SLOTS as usize] }
     }
 
     /// Has a follower looked at in the tick that a moment is in, but not in one that is over. Answers when it
     /// is looked at: in the tick `due`, as it was set before, if that is sooner.
-    pub(super) fn set(&mut self, follower: u32, due: u32, moment: Instant) -> u32 {
+    pub(in crate::connection) fn set(&mut self, follower: u32, due: u32, moment: Instant) -> u32 {
         let sooner = self.tick_of(moment).clamp(self.tick + 1, self.tick + SLOTS - 1);
         if due > self.tick && due <= sooner {
             return due;
@@ -34,7 +34,7 @@ impl Wheel {
     }
 
     /// Who is to be looked at up to now, and by which tick.
-    pub(super) fn turn(&mut self, now: Instant) -> Vec<(u32, u32)> {
+    pub(in crate::connection) fn turn(&mut self, now: Instant) -> Vec<(u32, u32)> {
         let mut due = Vec::new();
         while self.tick < self.tick_of(now) {
             self.tick += 1;
@@ -45,7 +45,7 @@ impl Wheel {
     }
 
     /// When it turns next.
-    pub(super) fn next(&self) -> Instant {
+    pub(in crate::connection) fn next(&self) -> Instant {
         self.began + TICK * (self.tick + 1)
     }
 

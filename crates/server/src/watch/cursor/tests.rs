@@ -34,7 +34,7 @@ fn many() -> Subscription {
 
 /// A stream that has read the log up to `after`, and waits for the index `next`.
 fn stream(of: &Subscription, after: u64, next: u64, now: Instant) -> Cursor {
-    let mut cursor = Cursor::stream(after, now, None, 1.0);
+    let mut cursor = Cursor::stream(after, now, None, life(1.0));
     cursor.told(of, &Batch::of_log(Vec::new(), after, Some(next)), 0, now);
     cursor
 }
@@ -123,7 +123,7 @@ async fn silence_is_broken_and_life_ends_in_time() {
         (Some(Duration::from_secs(9)), 1.0, Duration::from_secs(9)),
         (Some(LONG), 0.0, limits::STREAM_LIFETIME_MAX / 2),
     ] {
-        let mut cursor = Cursor::stream(0, now, left, chance);
+        let mut cursor = Cursor::stream(0, now, left, life(chance));
         let before = now + lasts.checked_sub(Duration::from_millis(1)).expect("longer");
         assert_eq!(cursor.step(&of, &nothing, before, false), Step::Read);
         assert_eq!(cursor.step(&of, &nothing, now + lasts, false), Step::End(End::Late));
