@@ -14,6 +14,7 @@ mod bounded;
 mod object;
 mod words;
 
+pub mod asyncapi;
 pub mod bulk;
 pub mod codes;
 pub mod decode;
@@ -32,6 +33,7 @@ pub mod task;
 pub mod ticket;
 pub mod time;
 pub mod why;
+pub mod ws;
 
 pub use bounded::ENTRIES_MAX;
 pub use bulk::{BulkRequest, BulkResponse};

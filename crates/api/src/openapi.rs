@@ -77,7 +77,8 @@ pub fn document(prefix: &str) -> Value {
     })
 }
 
-fn schemas() -> Value {
+/// The schemas of all documents.
+pub(crate) fn schemas() -> Value {
     let mut schemas = Map::new();
     for part in [Schemas::openapi(), event::DataSchemas::openapi()] {
         let components = part.components.expect("the derive lists schemas");

@@ -31,6 +31,8 @@ pub const SESSION_TASK: &str = "/v1/session/{id}";
 pub const SESSION_FORGET: &str = "/v1/session/{id}/forget";
 /// Events of many tasks.
 pub const EVENTS: &str = "/v1/events";
+/// The same by WebSocket.
+pub const SOCKET: &str = "/v1/ws";
 /// The queues of a tenant.
 pub const QUEUES: &str = "/v1/queues";
 /// One queue: read it, define its policy.
@@ -78,14 +80,14 @@ pub const OWN: [&str; 17] = [
     "/v1/schedules/{*rest}",
     "/v1/webhooks/{*rest}",
     "/v1/push/{*rest}",
-    "/v1/ws",
+    SOCKET,
     "/v1/nodes/{*rest}",
     "/v1/session/{*rest}",
 ];
 
 /// Paths that the contract names and this version does not have. They are refused by name, so that
 /// nobody takes their absence for a typing mistake.
-pub const LATER: [&str; 11] = [
+pub const LATER: [&str; 10] = [
     "/v1/callbacks/{token}",
     "/v1/resources/{name}",
     "/v1/schedules",
@@ -94,7 +96,6 @@ pub const LATER: [&str; 11] = [
     "/v1/webhooks/{id}",
     "/v1/push",
     "/v1/push/{id}",
-    "/v1/ws",
     "/v1/nodes",
     "/v1/tasks/{id}/deliveries",
 ];

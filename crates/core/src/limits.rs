@@ -176,6 +176,24 @@ pub const RETURN_WITHIN: Duration = Duration::from_secs(60);
 /// Longest life of a stream of events, drawn between half of it and all:
 /// then the client comes back.
 pub const STREAM_LIFETIME_MAX: Duration = Duration::from_secs(600);
+/// Largest message on a WebSocket, whatever frames it comes in.
+pub const SOCKET_MESSAGE_BYTES_MAX: usize = 128 << 10;
+/// Most watches of one WebSocket.
+pub const SOCKET_WATCHES_MAX: usize = 100;
+/// Most calls of one WebSocket that are not answered yet: the next ones are not read.
+pub const SOCKET_CALLS_MAX: usize = 16;
+/// Most bytes that wait for a client which does not read its WebSocket.
+pub const SOCKET_WAITING_BYTES_MAX: usize = 1 << 20;
+/// Most frames that the client of a WebSocket sends within [`SOCKET_FRAMES_WITHIN`].
+pub const SOCKET_FRAMES_MAX: u32 = 2_000;
+/// See [`SOCKET_FRAMES_MAX`].
+pub const SOCKET_FRAMES_WITHIN: Duration = Duration::from_secs(10);
+/// How long a WebSocket may last until it is known who asks.
+pub const SOCKET_AUTH_WITHIN: Duration = Duration::from_secs(5);
+/// Most WebSockets by the keys of one tenant, so that others of the process have room.
+pub const SOCKETS_PER_TENANT_MAX: usize = 9_000;
+/// Most WebSockets of one address without a key.
+pub const SOCKETS_PER_ADDRESS_MAX: usize = 1_000;
 /// Most events kept at hand for the followers of one task, or of one selection of tasks: whoever is
 /// further behind reads the log.
 pub const RECENT_EVENTS_MAX: usize = 1_024;
@@ -343,6 +361,34 @@ pub const LIMITS: &[Limit] = &[
     limit("session without a return", SESSION_UNSEEN_MAX.as_secs(), "seconds", "ends"),
     limit("return of a page", RETURN_WITHIN.as_secs(), "seconds", "a request of its own"),
     limit("life of a stream", STREAM_LIFETIME_MAX.as_secs(), "seconds", "closed, to be resumed"),
+    limit("message on a WebSocket", SOCKET_MESSAGE_BYTES_MAX as u64, "bytes", "closed with 1009"),
+    limit("watches of a WebSocket", SOCKET_WATCHES_MAX as u64, "watches", "429 rate-limited"),
+    limit("unanswered calls of a WebSocket", SOCKET_CALLS_MAX as u64, "calls", "the next wait"),
+    limit(
+        "what waits for a WebSocket's client",
+        SOCKET_WAITING_BYTES_MAX as u64,
+        "bytes",
+        "closed with 4100",
+    ),
+    limit("frames of a WebSocket in 10 s", SOCKET_FRAMES_MAX as u64, "frames", "closed with 4101"),
+    limit(
+        "a WebSocket of nobody known",
+        SOCKET_AUTH_WITHIN.as_secs(),
+        "seconds",
+        "closed with 4001",
+    ),
+    limit(
+        "WebSockets of a tenant",
+        SOCKETS_PER_TENANT_MAX as u64,
+        "connections",
+        "429 rate-limited",
+    ),
+    limit(
+        "WebSockets of an address without a key",
+        SOCKETS_PER_ADDRESS_MAX as u64,
+        "connections",
+        "429 rate-limited",
+    ),
     limit("events at hand for followers", RECENT_EVENTS_MAX as u64, "events", "read from the log"),
     limit("bytes of them", RECENT_BYTES_MAX as u64, "bytes", "read from the log"),
     limit("erasures not yet read", ERASED_WAITING_MAX as u64, "erasures", "the latest not told"),

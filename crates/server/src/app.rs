@@ -17,6 +17,7 @@ use crate::observe::refusals::Refusals;
 use crate::request::bodies::Bodies;
 use crate::routes::service::Description;
 use crate::service::RouteProblem;
+use crate::socket::books::Books;
 use crate::stop::Stop;
 use crate::watch::estimate::Estimates;
 use crate::watch::follower::Followers;
@@ -55,6 +56,8 @@ pub struct App {
     pub(crate) refusals: Arc<Refusals>,
     /// The bytes of requests that are not whole yet.
     pub(crate) bodies: Arc<Bodies>,
+    /// The WebSockets of each caller.
+    pub(crate) books: Arc<Books>,
     pub(crate) certificates: Certificates,
     /// Which other origins' pages may read answers; `None` if no origin is listed.
     pub(crate) cors: Option<Cors>,
@@ -79,8 +82,8 @@ impl App {
         let base = Arc::new(Base::new(config.clone()));
         let auth = Auth { engine, config, base, keys, signing, mac };
         let (metrics, refusals) = (Arc::default(), Arc::default());
-        let estimates = Arc::default();
-        Self::of(auth, Lasting { metrics, refusals, bodies, estimates, stop })
+        let (estimates, books) = (Arc::default(), Arc::default());
+        Self::of(auth, Lasting { metrics, refusals, bodies, books, estimates, stop })
     }
 
     /// The same by another configuration. What must not be lost is shared: keys of the store,
@@ -102,6 +105,7 @@ impl App {
             metrics: self.metrics.clone(),
             refusals: self.refusals.clone(),
             bodies: self.bodies.clone(),
+            books: self.books.clone(),
             estimates: self.followers.estimates.clone(),
             stop: self.stop.clone(),
         };
@@ -109,7 +113,7 @@ impl App {
     }
 
     fn of(auth: Auth, lasting: Lasting) -> Result<Arc<Self>, ServeError> {
-        let Lasting { metrics, refusals, bodies, estimates, stop } = lasting;
+        let Lasting { metrics, refusals, bodies, books, estimates, stop } = lasting;
         let (config, engine, base) = (auth.config.clone(), auth.engine.clone(), auth.base.clone());
         let cors = Cors::of(&config.cors_origins);
         let answers = Arc::new(Answers {
@@ -139,6 +143,7 @@ impl App {
             metrics,
             refusals,
             bodies,
+            books,
             cors,
             stop,
         }))
@@ -150,6 +155,7 @@ struct Lasting {
     metrics: Arc<Metrics>,
     refusals: Arc<Refusals>,
     bodies: Arc<Bodies>,
+    books: Arc<Books>,
     estimates: Arc<Estimates>,
     stop: Stop,
 }

@@ -19,6 +19,7 @@ use relais_api::fields;
 use relais_core::TenantName;
 use relais_engine::{Engine, EngineError};
 
+pub(crate) use cookie::is_own_origin;
 pub(crate) use keys::Keys;
 pub use keys::{InvalidKey, KEY_SECRETS, decode_key, encode_key, hash_key, unhex};
 pub(crate) use local::is_loopback;
@@ -27,14 +28,14 @@ use mac::draw;
 pub(crate) use signing::Signing;
 pub(crate) use ticket::{BadTicket, end_of};
 pub use ticket::{Ticket, read_unverified};
-pub(crate) use visitor::{Action, Chooser, Right, Seen, Visitor};
+pub(crate) use visitor::{Action, Chooser, Right, Seen, Standing, Visitor};
 
 use crate::answer::base::Base;
 use crate::answer::problem::Refusal;
 use crate::config::{ApiKey, Scopes, ServerConfig};
 
 /// What every API key begins with.
-const KEY_PREFIX: &str = "rk_";
+pub(crate) const KEY_PREFIX: &str = "rk_";
 
 /// Why the keys in the store cannot be gone by.
 #[derive(Debug, thiserror::Error)]

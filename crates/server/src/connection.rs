@@ -12,6 +12,7 @@ mod head;
 mod http2;
 pub(crate) mod listen;
 mod shard;
+mod sockets;
 mod streams;
 mod timing;
 pub(crate) mod tls;
@@ -43,12 +44,14 @@ pub(crate) use self::client::Client;
 use self::framing::Fault;
 use self::guard::{Busy, Guard, Wait, Watch};
 pub(crate) use self::shard::Shards;
+pub(crate) use self::sockets::Sockets;
 use self::streams::Streams;
 pub(crate) use self::streams::Turns;
 use self::timing::Timing;
 use self::transport::Transport;
 use crate::answer::problem::Refusal;
 use crate::service::Door;
+use crate::socket::Granted;
 use crate::watch::stream::{EventStream, Streaming};
 
 /// What every HTTP/2 connection begins with.
@@ -377,6 +380,11 @@ async fn answer(
         let taken = Taken { stream, opening, status: parts.status, headers: parts.headers };
         *slot.lock().expect("nothing panics while it is held") = Some(Box::new(taken));
         return std::future::pending().await;
+    }
+    if let Some(granted) = response.extensions_mut().remove::<Granted>()
+        && let Some(begun) = granted.take()
+    {
+        door.tracker.spawn(sockets::take_over(door.clone(), begun));
     }
     let watch = busy.watch();
     let is_foreign = watch.is_foreign() && response.status() != StatusCode::SWITCHING_PROTOCOLS;

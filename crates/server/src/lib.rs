@@ -19,6 +19,7 @@ mod request;
 mod routes;
 mod run_to_end;
 mod service;
+mod socket;
 mod stop;
 mod watch;
 

@@ -1,7 +1,7 @@
 //! The task API: which path is answered by what. One file per resource.
 
 mod bulk;
-mod change;
+pub(crate) mod change;
 mod events;
 pub(crate) mod later;
 mod lease_bodies;
@@ -14,10 +14,11 @@ mod result;
 pub(crate) mod service;
 mod session;
 mod settles;
-mod submit;
+pub(crate) mod submit;
 mod task;
 mod tickets;
 pub(crate) mod worker;
+mod ws;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -173,6 +174,7 @@ fn tasks() -> Router<Arc<App>> {
         )
         .route(paths::SESSION_FORGET, resource(post(session::forget_by_form), ACT))
         .route(paths::EVENTS, resource(get(events::of_many), READ))
+        .route(paths::SOCKET, resource(get(ws::open), READ))
 }
 
 fn workers() -> Router<Arc<App>> {

@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::answer::problem::Refusal;
 use crate::app::{App, ServeError};
 use crate::config::ServerConfig;
-use crate::connection::{Peer, Shards, Side};
+use crate::connection::{Peer, Shards, Side, Sockets};
 use crate::front_door::FrontDoor;
 pub use crate::front_door::check::{RouteProblem, validate_routes};
 use crate::observe::access;
@@ -35,6 +35,8 @@ pub struct Door {
     pub(crate) tracker: TaskTracker,
     /// Event streams that were taken back from the HTTP library.
     pub(crate) shards: Shards,
+    /// WebSockets, which were too.
+    pub(crate) sockets: Sockets,
     rules: RwLock<Arc<Rules>>,
 }
 
@@ -54,7 +56,8 @@ impl Door {
     pub fn new(app: Arc<App>) -> Result<Arc<Self>, RouteProblem> {
         let tracker = TaskTracker::new();
         let rules = RwLock::new(Arc::new(Rules::new(app.clone(), tracker.clone())?));
-        Ok(Arc::new(Self { app, tracker, shards: Shards::default(), rules }))
+        let (shards, sockets) = (Shards::default(), Sockets::default());
+        Ok(Arc::new(Self { app, tracker, shards, sockets, rules }))
     }
 
     /// Compiles other rules, which nothing goes by yet.
@@ -85,6 +88,11 @@ impl Door {
     /// What handshakes on a listener are made with, from now on; `None` where it speaks plain HTTP.
     pub(crate) fn acceptor(&self, side: Side) -> Option<TlsAcceptor> {
         self.rules().app.certificates.acceptor(side)
+    }
+
+    /// What is gone by now.
+    pub(crate) fn current(&self) -> Arc<App> {
+        self.rules().app.clone()
     }
 
     fn rules(&self) -> Arc<Rules> {

@@ -371,6 +371,13 @@ codes! {
          protocols are ignored there.";
         "Use a route with `mode = \"sync\"` for such connections.";
     }
+    UPGRADE_REQUIRED = "upgrade-required", 426, final {
+        "This address speaks WebSocket alone";
+        "What was sent is no handshake of a WebSocket: it is not HTTP/1.1, lacks `Upgrade: websocket` or \
+         `Connection: Upgrade`, which a proxy may have taken away, or asks for another version than 13.";
+        "Have the proxy before Relais pass both fields on (the guide has the lines), or follow the task \
+         by an event stream, or by polling.";
+    }
     UPSTREAM_ERROR = "upstream-error", 502, retryable {
         "The upstream answered with an error";
         "The upstream's final answer was an error, and it is the outcome: no attempt was left, or \

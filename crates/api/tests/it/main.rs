@@ -1,5 +1,6 @@
 //! The documents of the contract, from the outside.
 
+mod asyncapi;
 mod codes;
 mod decode;
 mod documents;

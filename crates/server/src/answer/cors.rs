@@ -62,6 +62,12 @@ impl Cors {
         (!origins.is_empty()).then(|| Self { origins: origins.iter().map(value).collect() })
     }
 
+    /// Whether the pages of this origin may read answers.
+    #[must_use]
+    pub(crate) fn lists(&self, origin: &HeaderValue) -> bool {
+        self.origins.contains(origin)
+    }
+
     /// Who asks, and for what.
     #[must_use]
     pub(crate) fn asked<B>(&self, request: &Request<B>) -> Asked {
@@ -69,7 +75,7 @@ impl Cors {
         // No browser names two.
         let origin = lines.next().filter(|_| lines.next().is_none());
         Asked {
-            origin: origin.filter(|origin| self.origins.contains(origin)).cloned(),
+            origin: origin.filter(|origin| self.lists(origin)).cloned(),
             is_preflight: is_preflight(request),
         }
     }

@@ -5,7 +5,8 @@
 
 use axum::response::{IntoResponse, Response};
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER,
+    SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
 };
 use http::{HeaderValue, StatusCode};
 use relais_api::codes::{self, Code};
@@ -259,6 +260,10 @@ impl Refusal {
             && let Ok(range) = HeaderValue::try_from(format!("bytes */{length}"))
         {
             headers.insert(CONTENT_RANGE, range);
+        }
+        if *parts.code == codes::UPGRADE_REQUIRED {
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         }
         if parts.closes {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));

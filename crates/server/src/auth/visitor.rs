@@ -1,5 +1,7 @@
 //! One call to `/v1`: with what credentials it comes, and what they reach.
 
+mod standing;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -9,6 +11,7 @@ use relais_core::outcome::is_safe_method;
 use relais_core::{Grants, Joined, Purpose, Session, Task, TaskId, TenantName, Timestamp};
 use relais_engine::{Access, envelope};
 
+pub(crate) use self::standing::Standing;
 use super::session::{self, Browser};
 use super::ticket::{BadTicket, Ticket, verify};
 use super::{Auth, Caller, Scope, bearer, local};

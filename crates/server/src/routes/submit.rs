@@ -33,6 +33,7 @@ use crate::request::incoming::{self, Large, Lines};
 use crate::request::params::Params;
 use crate::request::prefer::Prefer;
 use crate::routes::PageItems;
+use crate::socket::calls::Done;
 use crate::watch::poll;
 
 /// The idempotency key of a call, and who sends it. Whoever may submit here may be shown what it
@@ -174,6 +175,45 @@ async fn submit_all(
         return Ok(Vec::new());
     }
     Ok(app.engine.submit_all(submissions).await?)
+}
+
+/// Hands in one task, as `POST /v1/tasks` with this body, and this idempotency key, would. Nothing is waited
+/// for, and the document of a task that is over is shown as that of any other.
+///
+/// # Errors
+/// Whatever the call would be refused with.
+pub(crate) async fn submit_one(
+    app: &Arc<App>,
+    visitor: &Visitor,
+    key: Option<String>,
+    request: SubmitRequest,
+    body: Bytes,
+) -> Result<Done, Refusal> {
+    let tenant = visitor.tenant(Scope::Submit)?;
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(text) = key {
+        let text = HeaderValue::try_from(text);
+        let text = text.map_err(|_| Refusal::new(&codes::INVALID_IDEMPOTENCY_KEY))?;
+        headers.insert(fields::IDEMPOTENCY_KEY, text);
+    }
+    let text = idempotency::key_of(&headers)?;
+    let key = text.map(|text| {
+        let fields = visitor.headers();
+        let caller = idempotency::caller_of(&app.auth.mac, &visitor.caller, None, fields);
+        Key { text, caller }
+    });
+    let keyed = keyed(key.as_ref(), &headers, body).await?;
+    let in_common = InCommon::of(app, visitor);
+    let mut submission = submission(app, &tenant, request, &in_common).await?;
+    submission.idempotency = keyed.map(|keyed| keyed.claim(&tenant, paths::TASKS, &keyed.key.text));
+    let queue = submission.queue.clone();
+    let submitted = app.engine.submit(app.engine.draw_id(), submission).await;
+    let submitted =
+        submitted.map_err(|error| refuse_submission(&app.engine, &tenant, &queue, error))?;
+    let how = How { base: visitor.base.clone(), ..How::default() };
+    let item = batch_item(app, &visitor.caller, &submitted, &how).await?;
+    Ok(Done { replayed: item.replayed, ..Done::new(item.status, &item.task)? })
 }
 
 async fn batch_item(

@@ -60,3 +60,4 @@ mod uploads;
 mod way_back;
 mod wire;
 mod workers;
+mod ws;

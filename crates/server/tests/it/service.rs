@@ -84,7 +84,7 @@ async fn what_is_not_there_is_said() {
     let dashboard = dashboard.body(axum::body::Body::empty()).unwrap();
     let answer = relais_server::admin_router(&api.app).oneshot(dashboard).await.unwrap();
     assert_eq!(answer.status(), 501, "not-available");
-    for path in ["/v1/ws", "/v1/push", "/v1/schedules", "/v1/webhooks", "/v1/nodes"] {
+    for path in ["/v1/push", "/v1/schedules", "/v1/webhooks", "/v1/nodes"] {
         let answer = api.call(call("POST", path)).await;
         assert_eq!((answer.status.as_u16(), answer.code().as_str()), (501, "not-available"));
     }

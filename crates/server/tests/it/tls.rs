@@ -102,6 +102,40 @@ async fn both_protocols_are_spoken_and_links_are_https() {
     let answer = sender.send_request(request.unwrap()).await.unwrap();
     assert_eq!((answer.status().as_u16(), answer.version()), (200, http::Version::HTTP_2));
     answer.into_body().collect().await.unwrap();
+    // HTTP/2 has no handshake of a WebSocket here.
+    let request = http::Request::get("https://localhost/v1/ws").body(Empty::<Bytes>::new());
+    let answer = sender.send_request(request.unwrap()).await.unwrap();
+    assert_eq!(answer.status().as_u16(), 426);
+}
+
+#[tokio::test]
+async fn a_websocket_goes_through_tls_and_ends_with_either_side() {
+    let folder = tempfile::tempdir().unwrap();
+    let (house, certificate) = house(folder.path()).await;
+    for stops in [false, true] {
+        let mut stream = connect(&house, &certificate, &["http/1.1"]).await.unwrap();
+        stream.write_all(crate::ws::client::handshake("").as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let comes = async |stream: &mut TlsStream<TcpStream>, answer: &mut Vec<u8>, text: &str| {
+            while !String::from_utf8_lossy(answer).contains(text) {
+                assert!(stream.read_buf(answer).await.unwrap() > 0, "{answer:?}");
+            }
+        };
+        comes(&mut stream, &mut answer, "\"op\":\"ready\"").await;
+        let ping = crate::ws::client::text(&serde_json::json!({"op": "ping"}));
+        stream.write_all(&ping).await.unwrap();
+        comes(&mut stream, &mut answer, "\"op\":\"pong\"").await;
+        let close = crate::ws::client::frame(0x88, &1000_u16.to_be_bytes());
+        if stops {
+            house.app.stop.close();
+            comes(&mut stream, &mut answer, "the server stops").await;
+        }
+        stream.write_all(&close).await.unwrap();
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).await.unwrap();
+        assert_eq!(rest.is_empty(), stops, "a close is answered by a close");
+    }
+    tokio::time::timeout(crate::house::SOON, house.serving).await.expect("it ends").unwrap();
 }
 
 #[tokio::test]

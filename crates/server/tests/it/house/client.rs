@@ -69,6 +69,13 @@ impl Client {
         Self { stream: TcpStream::connect(address).await.unwrap(), rest: Vec::new() }
     }
 
+    /// One for which the system keeps little of what it does not read.
+    pub(crate) async fn with_little_room(address: SocketAddr) -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4_096).unwrap();
+        Self { stream: socket.connect(address).await.unwrap(), rest: Vec::new() }
+    }
+
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         timeout(SOON, self.stream.write_all(bytes.as_ref())).await.expect("is read").unwrap();
     }

@@ -1,0 +1,85 @@
+//! How many WebSockets one caller has. All together are bounded as connections are.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use relais_api::codes;
+use relais_core::limits;
+
+use crate::answer::problem::Refusal;
+use crate::request::bodies::Holder;
+
+/// The WebSockets of each caller.
+#[derive(Debug, Default)]
+pub(crate) struct Books(Mutex<HashMap<Holder, usize>>);
+
+/// The place of one, given back when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    books: Arc<Books>,
+    holder: Holder,
+}
+
+impl Books {
+    /// A place for one more.
+    ///
+    /// # Errors
+    /// When the caller has as many as it may.
+    pub(crate) fn take(self: &Arc<Self>, holder: Holder) -> Result<Seat, Refusal> {
+        let max = match &holder {
+            Holder::Tenant(_) => limits::SOCKETS_PER_TENANT_MAX,
+            // Whoever is on this machine has no other bound than all together.
+            Holder::Address(address) if address.is_loopback() => limits::CONNECTIONS_MAX,
+            Holder::Address(_) => limits::SOCKETS_PER_ADDRESS_MAX,
+        };
+        let mut counts = self.0.lock().expect("nothing panics while it is held");
+        let count = counts.entry(holder.clone()).or_default();
+        if *count >= max {
+            let why = "you have too many connections of this kind";
+            return Err(Refusal::new(&codes::RATE_LIMITED).because(why).limit(max as u64));
+        }
+        *count += 1;
+        Ok(Seat { books: self.clone(), holder })
+    }
+}
+
+impl Seat {
+    /// On whose account it is.
+    pub(crate) fn holder(&self) -> &Holder {
+        &self.holder
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut counts = self.books.0.lock().expect("nothing panics while it is held");
+        if let Some(count) = counts.get_mut(&self.holder) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.holder);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_no_more_than_its_share_until_one_ends() {
+        let books = Arc::new(Books::default());
+        let address = |text: &str| Holder::Address(text.parse().expect("an address"));
+        let take = |holder| books.take(holder).map_err(|refusal| refusal.code().code);
+        let count = limits::SOCKETS_PER_ADDRESS_MAX;
+        let mut seats: Vec<_> =
+            (0..count).map(|_| take(address("192.0.2.1")).expect("room")).collect();
+        assert_eq!(take(address("192.0.2.1")).err(), Some("rate-limited"));
+        assert!(take(address("192.0.2.2")).is_ok(), "another has its own share");
+        assert!(take(Holder::Tenant("a".parse().expect("a name"))).is_ok());
+        seats.pop();
+        assert!(take(address("192.0.2.1")).is_ok());
+        drop(seats);
+        assert!(books.0.lock().expect("whole").is_empty());
+    }
+}

@@ -1,0 +1,146 @@
+//! The calls of a WebSocket: each is what HTTP has for it, and is answered with the same documents.
+
+use std::sync::Arc;
+
+use relais_api::bulk::RetryFrom;
+use relais_api::ws::{Said, TaskRef, Watched};
+use relais_api::{RawJson, SubmitRequest, codes};
+use relais_core::TaskId;
+use relais_engine::{Many, Subscription};
+use serde::Serialize;
+
+use super::asker::Asker;
+use super::form::{self, Frames};
+use crate::answer::problem::Refusal;
+use crate::app::App;
+use crate::auth::{Action, Scope};
+use crate::connection::Client;
+use crate::request::params::label_of;
+use crate::routes::{change, submit};
+use crate::watch::cursor::{Resume, life};
+use crate::watch::stream::{Asked, EventStream, Opened};
+
+/// A call that is answered by a frame, in which it has this name.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) id: String,
+    pub(crate) what: What,
+}
+
+#[derive(Debug)]
+pub(crate) enum What {
+    Submit { key: Option<String>, task: RawJson },
+    Cancel(TaskRef),
+    Retry(TaskRef, Option<RetryFrom>),
+}
+
+/// What became of a call: its status, and the document of the task.
+pub(crate) struct Done {
+    pub(crate) status: u16,
+    pub(crate) replayed: bool,
+    pub(crate) task: RawJson,
+}
+
+impl Done {
+    pub(crate) fn new(status: u16, document: &impl Serialize) -> Result<Self, Refusal> {
+        let task = RawJson::from_value(document).map_err(Refusal::internal)?;
+        Ok(Self { status, replayed: false, task })
+    }
+}
+
+/// Makes a call. Answers the frame for it.
+pub(crate) async fn make(app: &Arc<App>, asker: &Asker, call: Call) -> Vec<u8> {
+    let done = match call.what {
+        What::Submit { key, task } => hand_in(app, asker, key, task).await,
+        What::Cancel(task) => cancel(app, asker, task).await,
+        What::Retry(task, from) => retry(app, asker, task, from).await,
+    };
+    let id = call.id.as_str();
+    let said = match done {
+        Ok(Done { status, replayed, task }) => {
+            Said::Reply { id, status, replayed, task: Some(task), problem: None }
+        }
+        Err(refusal) => {
+            app.metrics.refused(refusal.code());
+            let problem = app.answers.refuse_item(&refusal);
+            let status = problem.status;
+            Said::Reply { id, status, replayed: false, task: None, problem: Some(problem) }
+        }
+    };
+    let mut out = Vec::new();
+    form::write(&said, &mut out);
+    out
+}
+
+async fn hand_in(
+    app: &Arc<App>,
+    asker: &Asker,
+    key: Option<String>,
+    task: RawJson,
+) -> Result<Done, Refusal> {
+    let visitor = asker.visitor(app, None).await?;
+    let request: SubmitRequest = relais_api::decode(task.as_bytes())?;
+    submit::submit_one(app, &visitor, key, request, task.into_string().into()).await
+}
+
+async fn cancel(app: &Arc<App>, asker: &Asker, task: TaskRef) -> Result<Done, Refusal> {
+    let visitor = asker.visitor(app, task.ticket.as_deref()).await?;
+    let seen = visitor.task(id_of(&task.id)?, Action::Cancel).await?;
+    Done::new(200, &change::cancel_seen(app, &seen).await?.1)
+}
+
+async fn retry(
+    app: &Arc<App>,
+    asker: &Asker,
+    task: TaskRef,
+    from: Option<RetryFrom>,
+) -> Result<Done, Refusal> {
+    let visitor = asker.visitor(app, task.ticket.as_deref()).await?;
+    let seen = visitor.task(id_of(&task.id)?, Action::Retry).await?;
+    let retried = change::retry_seen(app, &visitor, &seen, from).await?;
+    let status = if retried.is_new { 202 } else { 200 };
+    Done::new(status, &retried.accepted(app, &visitor).await?)
+}
+
+/// What is not the id of a task is none that anybody has.
+fn id_of(text: &str) -> Result<TaskId, Refusal> {
+    text.parse().map_err(|_| Refusal::new(&codes::TASK_NOT_FOUND))
+}
+
+/// Opens a watch with this name.
+///
+/// # Errors
+/// When what it follows is not the caller's, or cannot be followed now.
+pub(crate) async fn watch(
+    app: &Arc<App>,
+    asker: &Asker,
+    name: &str,
+    of: Watched,
+    after: u64,
+) -> Result<Opened, Refusal> {
+    let resume = Resume::After(after);
+    let form = Box::new(Frames(name.into()));
+    // The connection ends before: it has one life for all its watches.
+    let life = Some(life(1.0) * 2);
+    let client = Client::default();
+    let asked = match of {
+        Watched::Task(task) => {
+            let visitor = asker.visitor(app, task.ticket.as_deref()).await?;
+            let seen = visitor.task(id_of(&task.id)?, Action::Read).await?;
+            let subscription = Subscription::Task(seen.task.spec.id);
+            let until = seen.until;
+            let holds = Some(seen.task).filter(|task| task.spec.grace.is_some());
+            let holds = holds.into_iter().collect();
+            Asked { subscription, resume, until, holds, client, form, life }
+        }
+        Watched::Label(label) => {
+            let visitor = asker.visitor(app, None).await?;
+            let (label, tenant) = (label_of(&label)?, visitor.tenant(Scope::Read)?);
+            let only_open = visitor.is_anonymous();
+            let many = Many { tenant, tasks: Vec::new(), label: Some(label), only_open };
+            let (subscription, until, holds) = (Subscription::Many(many), None, Vec::new());
+            Asked { subscription, resume, until, holds, client, form, life }
+        }
+    };
+    EventStream::open(&app.followers, asked).await
+}
