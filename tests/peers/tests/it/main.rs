@@ -73,6 +73,16 @@ fn proxies_in_front_pass_streams_and_let_nobody_in() {
 }
 
 #[test]
+fn clients_of_websockets_in_python_follow_tasks_also_through_proxies() {
+    run("websocket.py");
+}
+
+#[test]
+fn clients_of_websockets_in_javascript_follow_tasks_and_the_description_holds() {
+    run("websocket.mjs");
+}
+
+#[test]
 fn a_cache_in_front_gives_no_ticket_to_the_next() {
     run("caching.py");
 }
