@@ -89,7 +89,7 @@ impl Joined {
     }
 }
 
-/// Lets a page that has shown the end of its task return to its own address, once.
+/// Lets a page that has shown the end of its task go on to its answer, once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
 #[cbor(flat)]
 pub enum Mark {
@@ -107,6 +107,14 @@ pub enum Mark {
     /// It was attached: the next is a request of its own.
     #[n(2)]
     Used,
+    /// The page has gone on to the result instead: whoever opens that first, and before this moment, is
+    /// told all of the answer.
+    #[n(3)]
+    Leads {
+        /// The moment.
+        #[n(0)]
+        until: Timestamp,
+    },
 }
 
 /// What is done with a session.
@@ -117,6 +125,9 @@ pub enum SessionOp {
     /// A task joins a session that is there. What is gone is not brought back: whoever holds its
     /// cookie is given another.
     Join(Joined),
+    /// The same, unless a task had to leave that is not over: who leads a browser there from
+    /// elsewhere does not take what it follows.
+    JoinBeside(Joined),
     /// Its cookie came back.
     See,
     /// The browser is no longer to follow a task.
@@ -128,7 +139,7 @@ pub enum SessionOp {
     GoOn {
         /// The task.
         task: TaskId,
-        /// What it has from then on: open where the page returns to its own address, else used.
+        /// What it has from then on: open where the page returns to its own address, else it leads.
         mark: Mark,
     },
     /// A navigation asks for the task that it may be attached to, and takes its mark.
@@ -136,6 +147,8 @@ pub enum SessionOp {
         /// The HMAC of its method, its target and its caller.
         request: [u8; 32],
     },
+    /// The result of this task is opened, perhaps by the page that leads there, and takes its mark.
+    OpenResult(TaskId),
 }
 
 /// What became of a [`SessionOp`].
@@ -150,6 +163,8 @@ pub enum SessionReply {
     Done,
     /// The navigation belongs to this task.
     Attached(TaskId),
+    /// All its tasks are under way, and one would have had to leave.
+    Full,
     /// There is no such session, no such task in it, or no such mark: nothing was done.
     Nothing,
 }
@@ -190,28 +205,42 @@ impl Session {
         self.tasks.iter_mut().find(|joined| joined.task == id)
     }
 
-    /// Takes a task in. Where there is no room, the oldest task that `is_over` goes, else the oldest.
+    /// Takes a task in, if there is room. Where there is none, the oldest task that `is_over` goes, else
+    /// the oldest, if it may be `pushed` out.
     fn take<E>(
         &mut self,
         joined: &Joined,
+        pushed: bool,
         mut is_over: impl FnMut(TaskId) -> Result<bool, E>,
-    ) -> Result<(), E> {
+    ) -> Result<bool, E> {
         if let Some(before) = self.task_mut(joined.task) {
             before.join_again(joined);
-            return Ok(());
+            return Ok(true);
         }
         if self.tasks.len() >= limits::SESSION_TASKS_MAX {
-            let mut leaves = 0;
+            let mut leaves = pushed.then_some(0);
             for (at, joined) in self.tasks.iter().enumerate() {
                 if is_over(joined.task)? {
-                    leaves = at;
+                    leaves = Some(at);
                     break;
                 }
             }
+            let Some(leaves) = leaves else { return Ok(false) };
             self.tasks.remove(leaves);
         }
         self.tasks.push(joined.clone());
-        Ok(())
+        Ok(true)
+    }
+
+    /// Attaches a navigation to the latest task that it belongs to.
+    fn use_mark(&mut self, request: [u8; 32], now: Timestamp) -> SessionReply {
+        match self.tasks.iter_mut().rev().find(|joined| joined.takes(request, now)) {
+            Some(joined) => {
+                joined.mark = Mark::Used;
+                SessionReply::Attached(joined.task)
+            }
+            None => SessionReply::Nothing,
+        }
     }
 }
 
@@ -224,9 +253,19 @@ impl Joined {
         matches!(self.mark, Mark::Open { until } if now < until)
     }
 
-    /// Whether the page may go on now, or may once more: its return never came.
+    /// Whether the page may go on now, or may once more: it never arrived.
     fn may_go_on(&self, now: Timestamp) -> bool {
-        self.mark != Mark::Used && !self.is_open(now)
+        match self.mark {
+            Mark::None => true,
+            Mark::Open { until } | Mark::Leads { until } => until <= now,
+            Mark::Used => false,
+        }
+    }
+
+    /// Whether the page has gone on to the result, and did not arrive yet.
+    #[must_use]
+    pub fn leads(&self, now: Timestamp) -> bool {
+        matches!(self.mark, Mark::Leads { until } if now < until)
     }
 
     /// The same task joins again. The later right counts, unless it adds nothing to the one before;
@@ -262,9 +301,13 @@ pub fn change<E>(
     });
     let Some(mut session) = seen.or(begun) else { return Ok((None, SessionReply::Nothing)) };
     let reply = match op {
-        SessionOp::Begin(joined) | SessionOp::Join(joined) => {
-            session.take(joined, is_over)?;
-            SessionReply::Joined { ends_at: session.rights_end_at() }
+        SessionOp::Begin(joined) | SessionOp::Join(joined) | SessionOp::JoinBeside(joined) => {
+            let pushed = !matches!(op, SessionOp::JoinBeside(_));
+            if session.take(joined, pushed, is_over)? {
+                SessionReply::Joined { ends_at: session.rights_end_at() }
+            } else {
+                SessionReply::Full
+            }
         }
         SessionOp::See => SessionReply::Done,
         SessionOp::Forget(task) => {
@@ -283,212 +326,18 @@ pub fn change<E>(
             }
             _ => SessionReply::Nothing,
         },
-        SessionOp::UseMark { request } => {
-            match session.tasks.iter_mut().rev().find(|joined| joined.takes(*request, now)) {
-                Some(joined) => {
-                    joined.mark = Mark::Used;
-                    SessionReply::Attached(joined.task)
-                }
-                None => SessionReply::Nothing,
+        SessionOp::UseMark { request } => session.use_mark(*request, now),
+        SessionOp::OpenResult(task) => match session.task_mut(*task) {
+            Some(joined) if joined.leads(now) => {
+                joined.mark = Mark::Used;
+                SessionReply::Done
             }
-        }
+            _ => SessionReply::Nothing,
+        },
     };
     Ok((session.at(now), reply))
 }
 
 const fn done_if(is_done: bool) -> SessionReply {
     if is_done { SessionReply::Done } else { SessionReply::Nothing }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::convert::Infallible;
-
-    use super::*;
-
-    const READ: Grants = Grants { read: true, cancel: false, retry: false };
-    const ALL: Grants = Grants { read: true, cancel: true, retry: true };
-
-    fn id(n: u128) -> TaskId {
-        TaskId::from_u128(n)
-    }
-
-    fn at(ms: i64) -> Timestamp {
-        Timestamp::from_ms(ms)
-    }
-
-    fn joined(n: u128, until: i64) -> Joined {
-        Joined::new(id(n), READ, at(until))
-    }
-
-    /// Does it where the tasks with these numbers are over.
-    fn do_among(
-        over: &[u128],
-        session: Option<Session>,
-        op: &SessionOp,
-        now: i64,
-    ) -> (Option<Session>, SessionReply) {
-        let is_over = |task: TaskId| Ok::<_, Infallible>(over.contains(&task.as_u128()));
-        change(session, op, at(now), is_over).unwrap()
-    }
-
-    fn does(session: Option<Session>, op: &SessionOp, now: i64) -> (Option<Session>, SessionReply) {
-        do_among(&[], session, op, now)
-    }
-
-    fn with(tasks: impl IntoIterator<Item = Joined>) -> Option<Session> {
-        tasks.into_iter().fold(None, |session, task| does(session, &SessionOp::Begin(task), 0).0)
-    }
-
-    fn numbers(session: Option<&Session>) -> Vec<u128> {
-        session.into_iter().flat_map(|session| &session.tasks).map(|t| t.task.as_u128()).collect()
-    }
-
-    #[test]
-    fn a_session_begins_with_a_task_and_ends_with_its_last_right() {
-        let (one, reply) = does(None, &SessionOp::Begin(joined(1, 50)), 3);
-        assert_eq!(reply, SessionReply::Joined { ends_at: at(50) });
-        assert_eq!(one.as_ref().unwrap().created_at, at(3));
-        let (both, reply) = does(one, &SessionOp::Join(joined(2, 20)), 4);
-        assert_eq!(reply, SessionReply::Joined { ends_at: at(50) });
-        assert_eq!(numbers(both.clone().unwrap().at(at(19)).as_ref()), [1, 2]);
-        assert_eq!(numbers(both.clone().unwrap().at(at(20)).as_ref()), [1]);
-        assert_eq!(both.unwrap().at(at(50)), None);
-    }
-
-    #[test]
-    fn a_session_ends_early_unless_its_cookie_comes_back_and_the_cookie_lasts_in_any_case() {
-        let hour = i64::try_from(limits::SESSION_UNSEEN_MAX.as_millis()).unwrap();
-        let (begun, reply) = does(None, &SessionOp::Begin(joined(1, 9 * hour)), 5);
-        assert_eq!(reply, SessionReply::Joined { ends_at: at(9 * hour) });
-        let begun = begun.unwrap();
-        assert_eq!(begun.ends_at(), at(hour + 5));
-        assert!(begun.clone().at(at(hour + 4)).is_some());
-        assert_eq!(begun.clone().at(at(hour + 5)), None);
-        for op in [SessionOp::See, SessionOp::Forget(id(2)), SessionOp::Join(joined(3, 9))] {
-            let seen = does(Some(begun.clone()), &op, 6).0.unwrap();
-            assert_eq!((seen.is_seen, seen.ends_at()), (true, at(9 * hour)), "{op:?}");
-        }
-    }
-
-    #[test]
-    fn a_session_that_is_gone_is_not_joined() {
-        let ended = with([joined(1, 10)]);
-        for gone in [None, ended] {
-            let (after, reply) = does(gone, &SessionOp::Join(joined(2, 99)), 10);
-            assert_eq!((after, reply), (None, SessionReply::Nothing));
-        }
-    }
-
-    #[test]
-    fn a_right_that_has_ended_begins_nothing() {
-        assert_eq!(does(None, &SessionOp::Begin(joined(1, 10)), 10).0, None);
-    }
-
-    #[test]
-    fn the_last_task_that_is_forgotten_takes_the_session_with_it() {
-        let session = with([joined(1, 50), joined(2, 50)]);
-        let (session, reply) = does(session, &SessionOp::Forget(id(1)), 1);
-        assert_eq!((numbers(session.as_ref()), reply), (vec![2], SessionReply::Done));
-        let (session, reply) = does(session, &SessionOp::Forget(id(1)), 1);
-        assert_eq!((numbers(session.as_ref()), reply), (vec![2], SessionReply::Nothing));
-        assert_eq!(does(session, &SessionOp::Forget(id(2)), 1), (None, SessionReply::Done));
-        let session = with([joined(1, 50), joined(2, 50)]);
-        assert_eq!(does(session, &SessionOp::ForgetAll, 1), (None, SessionReply::Done));
-    }
-
-    #[test]
-    fn the_51st_task_takes_the_place_of_the_oldest_that_is_over_else_of_the_oldest() {
-        let full = with((1..=50).map(|n| joined(n, 99)));
-        let op = || SessionOp::Join(joined(51, 99));
-        let (after, _) = do_among(&[7, 9], full.clone(), &op(), 1);
-        let expected: Vec<u128> = (1..=51).filter(|n| *n != 7).collect();
-        assert_eq!(numbers(after.as_ref()), expected);
-        let (after, _) = does(full.clone(), &op(), 1);
-        assert_eq!(numbers(after.as_ref()), (2..=51).collect::<Vec<_>>());
-        // Nobody is asked, and nobody leaves, where a task joins again or a right has ended.
-        let (after, _) = do_among(&[7], full.clone(), &SessionOp::Join(joined(3, 999)), 1);
-        assert_eq!(numbers(after.as_ref()), (1..=50).collect::<Vec<_>>());
-        let mut one_short = full.unwrap();
-        one_short.tasks[20].expires_at = at(1);
-        let (after, _) = do_among(&[7], Some(one_short), &op(), 1);
-        assert_eq!(numbers(after.as_ref()), (1..=51).filter(|n| *n != 21).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn a_task_that_joins_again_has_the_rights_of_one_of_its_tickets() {
-        let grants = |session: Option<Session>| {
-            let joined = session.unwrap().tasks.remove(0);
-            (joined.grants, joined.expires_at)
-        };
-        let all = Joined::new(id(1), ALL, at(50));
-        let join = |session: &Option<Session>, joined| {
-            grants(does(session.clone(), &SessionOp::Join(joined), 1).0)
-        };
-        let session = with([all.clone()]);
-        assert_eq!(join(&session, joined(1, 50)), (ALL, at(50)), "it adds nothing");
-        assert_eq!(join(&session, joined(1, 60)), (READ, at(60)), "never all of both");
-        assert_eq!(join(&with([joined(1, 60)]), all), (ALL, at(50)));
-    }
-
-    #[test]
-    fn a_mark_is_used_once_and_in_time_by_the_navigation_that_made_the_task() {
-        let request = [7; 32];
-        let session = with([Joined { request: Some(request), ..joined(1, 99) }, joined(2, 99)]);
-        let try_it = |session: &Option<Session>, request, now| {
-            does(session.clone(), &SessionOp::UseMark { request }, now)
-        };
-        assert_eq!(try_it(&session, request, 1).1, SessionReply::Nothing, "not open yet");
-        let open = |task, until| {
-            let mark = Mark::Open { until: at(until) };
-            SessionOp::GoOn { task: id(task), mark }
-        };
-        assert_eq!(
-            does(session.clone(), &open(2, 60), 1).1,
-            SessionReply::Nothing,
-            "no navigation"
-        );
-        assert_eq!(does(session.clone(), &open(3, 60), 1).1, SessionReply::Nothing, "no task");
-        let (session, reply) = does(session, &open(1, 60), 1);
-        assert_eq!(reply, SessionReply::Done);
-        assert_eq!(
-            does(session.clone(), &open(1, 99), 59).1,
-            SessionReply::Nothing,
-            "another page"
-        );
-        assert_eq!(does(session.clone(), &open(1, 99), 60).1, SessionReply::Done, "it never came");
-        let session_at = session.as_ref().unwrap();
-        let tasks = |now| session_at.open(at(now)).map(|joined| joined.task).collect::<Vec<_>>();
-        assert_eq!((tasks(59), tasks(60)), (vec![id(1)], vec![]));
-        assert_eq!(try_it(&session, [8; 32], 2).1, SessionReply::Nothing, "another request");
-        assert_eq!(try_it(&session, request, 60).1, SessionReply::Nothing, "too late");
-        let (session, reply) = try_it(&session, request, 59);
-        assert_eq!(reply, SessionReply::Attached(id(1)));
-        assert_eq!(try_it(&session, request, 59).1, SessionReply::Nothing, "once");
-        // A page that goes on to another address than its own is awaited nowhere.
-        let used = SessionOp::GoOn { task: id(1), mark: Mark::Used };
-        let other = with([Joined { request: Some([6; 32]), ..joined(1, 99) }]);
-        let (other, reply) = does(other, &used, 1);
-        assert_eq!(
-            (reply, try_it(&other, [6; 32], 1).1),
-            (SessionReply::Done, SessionReply::Nothing)
-        );
-        assert_eq!(does(other, &used, 1).1, SessionReply::Nothing, "once");
-        // Nor does anything open it again.
-        let again = Joined { request: Some(request), ..joined(1, 99) };
-        let (session, _) = does(session, &SessionOp::Join(again), 59);
-        assert_eq!(does(session, &open(1, 90), 59).1, SessionReply::Nothing);
-    }
-
-    #[test]
-    fn of_two_tasks_of_one_request_the_latest_is_meant() {
-        let request = Some([7; 32]);
-        let open = Mark::Open { until: at(60) };
-        let task = |n| Joined { request, mark: open, ..joined(n, 99) };
-        let session = with([task(1), task(2)]);
-        let (session, reply) = does(session, &SessionOp::UseMark { request: [7; 32] }, 1);
-        assert_eq!(reply, SessionReply::Attached(id(2)));
-        let (_, reply) = does(session, &SessionOp::UseMark { request: [7; 32] }, 1);
-        assert_eq!(reply, SessionReply::Attached(id(1)));
-    }
 }

@@ -18,7 +18,7 @@ use std::net::IpAddr;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderValue, Version};
-use relais_core::{Joined, Mark, Session, SessionOp, SessionReply, Task, TaskId};
+use relais_core::{Joined, Mark, Session, SessionOp, SessionReply, Task, TaskId, Timestamp};
 use relais_engine::{Access, envelope};
 
 use super::cookie::{Jar, is_same_origin};
@@ -26,7 +26,7 @@ use super::signing::{KeyId, MAC_BYTES, Purpose, SigningKeys};
 use super::{Auth, ticket};
 use crate::answer::problem::Refusal;
 use crate::proxy::source::Source;
-use crate::request::reader::is_framed;
+use crate::request::reader::{is_framed, is_led_by_foreign_page, says_itself};
 
 const PREFIX: &str = "rs_";
 const VERSION: u8 = 1;
@@ -90,6 +90,8 @@ pub(crate) struct Browser {
     network: Option<IpAddr>,
     /// Whether it shows the answer within another page, which begins no session.
     is_framed: bool,
+    /// Whether a page of another origin leads there.
+    is_led_by_foreign_page: bool,
 }
 
 impl Browser {
@@ -97,6 +99,13 @@ impl Browser {
     #[must_use]
     pub(crate) const fn keeps_cookies(&self) -> bool {
         self.jar.is_some() && !self.is_framed
+    }
+
+    /// Whether it may be led to a page that it follows by our cookie alone. By `https` each browser says
+    /// what it does: what only accepts HTML there may be a program, which drops the cookie.
+    #[must_use]
+    pub(crate) fn may_be_led(&self, headers: &HeaderMap) -> bool {
+        self.keeps_cookies() && (self.jar == Some(Jar::Plain) || says_itself(headers))
     }
 
     /// Whether it has a cookie that we wrote.
@@ -130,6 +139,7 @@ impl Auth {
             is_same_origin: is_same_origin(&self.config, headers),
             network: Source::of(&self.config, peer, headers).bounded_network(),
             is_framed: is_framed(headers),
+            is_led_by_foreign_page: is_led_by_foreign_page(headers),
         }
     }
 
@@ -160,7 +170,8 @@ impl Auth {
 
     /// Lets a browser follow a task by its session; one that has none, or whose session has ended, is
     /// given a new one, with an id that nobody knew before. Answers the `Set-Cookie`, or `None`
-    /// where the browser would not keep it, and in a frame.
+    /// where the browser would not keep it, in a frame, and where a foreign page would push out a task
+    /// that is not over.
     ///
     /// # Errors
     /// When there are too many sessions, or the store cannot be written.
@@ -170,29 +181,25 @@ impl Auth {
         joined: Joined,
     ) -> Result<Option<HeaderValue>, Refusal> {
         let Some(jar) = browser.jar.filter(|_| !browser.is_framed) else { return Ok(None) };
-        if let Some(id) = &browser.id
-            && let Some(line) = self.joins(jar, id, SessionOp::Join(joined.clone()), None).await?
-        {
-            return Ok(Some(line));
+        let cookie = |id: &SessionId, ends_at: Timestamp| {
+            Ok(Some(jar.keeps(&id.text, ends_at.since(self.engine.now()))))
+        };
+        if let Some(id) = &browser.id {
+            let is_foreign = browser.is_led_by_foreign_page;
+            let join = if is_foreign { SessionOp::JoinBeside } else { SessionOp::Join };
+            match self.engine.change_session(id.mac, join(joined.clone()), None).await? {
+                SessionReply::Joined { ends_at } => return cookie(id, ends_at),
+                SessionReply::Full => return Ok(None),
+                // It has ended.
+                _ => {}
+            }
         }
         let id = SessionId::new(&self.signing.keys(), self.engine.chance().bits());
         let source = browser.network.map(|network| self.mac.of_network(network));
-        self.joins(jar, &id, SessionOp::Begin(joined), source).await
-    }
-
-    async fn joins(
-        &self,
-        jar: Jar,
-        id: &SessionId,
-        op: SessionOp,
-        source: Option<relais_core::Source>,
-    ) -> Result<Option<HeaderValue>, Refusal> {
-        Ok(match self.engine.change_session(id.mac, op, source).await? {
-            SessionReply::Joined { ends_at } => {
-                Some(jar.keeps(&id.text, ends_at.since(self.engine.now())))
-            }
-            _ => None,
-        })
+        match self.engine.change_session(id.mac, SessionOp::Begin(joined), source).await? {
+            SessionReply::Joined { ends_at } => cookie(&id, ends_at),
+            _ => Ok(None),
+        }
     }
 
     /// Whether the page of a task, which shows its end, is the one that goes on to its answer, with
@@ -208,6 +215,18 @@ impl Auth {
     ) -> Result<bool, Refusal> {
         let op = SessionOp::GoOn { task, mark };
         Ok(self.change(browser, op).await? == SessionReply::Done)
+    }
+
+    /// Whether the result of a task is opened by the page that has gone on to it: once, and in time.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub(crate) async fn opens_result(
+        &self,
+        browser: &Browser,
+        task: TaskId,
+    ) -> Result<bool, Refusal> {
+        Ok(self.change(browser, SessionOp::OpenResult(task)).await? == SessionReply::Done)
     }
 
     /// The tasks whose pages are awaited at their own addresses, the latest first.

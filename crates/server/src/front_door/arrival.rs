@@ -60,8 +60,8 @@ pub(super) fn ask_for_the_whole(method: &Method, headers: &mut HeaderMap) {
 
 impl Arrival {
     /// Reads from a request's head whether it is a navigation to be led to the page of its task. It is
-    /// not where a 202 is asked for, where no ticket is handed out, and where no browser would keep the
-    /// cookie; nor is one with an API key, which no browser sends by itself.
+    /// not where a 202 is asked for, where no ticket is handed out, and where the cookie would not be
+    /// kept; nor is one with an API key, which no browser sends by itself.
     pub(super) fn of(app: &App, route: &Route, request: &Request<Body>) -> Option<Box<Self>> {
         let (method, headers) = (request.method(), request.headers());
         let is_own = |origin: &str| is_own_origin(&app.config, headers, origin);
@@ -74,7 +74,7 @@ impl Arrival {
         }
         let peer = request.extensions().get::<Peer>()?.address.ip();
         let browser = app.auth.browser(peer, request.version(), headers);
-        if !browser.keeps_cookies() {
+        if !browser.may_be_led(headers) {
             return None;
         }
         let target = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
@@ -137,7 +137,7 @@ impl Arrival {
     }
 
     /// Leads the browser to the page of its task, which it follows by its session; `None` where there is
-    /// no room for one more session: then the page comes with the 202, and follows by its ticket.
+    /// no room for one more session, or in it: then the page comes with the 202, and follows by its ticket.
     ///
     /// # Errors
     /// When the task's context cannot be read.

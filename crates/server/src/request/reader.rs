@@ -91,6 +91,19 @@ pub(crate) fn is_led_by_own_page(headers: &HeaderMap) -> bool {
     says.into_iter().all(is_said) && headers.contains_key(REFERER) && !is_ahead(headers)
 }
 
+/// Whether a page of another origin leads there, as far as the browser says.
+#[must_use]
+pub(crate) fn is_led_by_foreign_page(headers: &HeaderMap) -> bool {
+    headers.get(SITE).is_some_and(|site| site != "same-origin" && site != "none")
+}
+
+/// Whether a person goes there with a GET, now, and in a window of its own.
+#[must_use]
+pub(crate) fn is_visit(method: &Method, headers: &HeaderMap) -> bool {
+    let reader = Reader::of(method, headers, |_| true);
+    *method == Method::GET && reader == Reader::Navigator && !is_ahead(headers)
+}
+
 /// Whether the browser fetches a page before anybody goes there, and perhaps nobody will.
 #[must_use]
 pub(crate) fn is_ahead(headers: &HeaderMap) -> bool {

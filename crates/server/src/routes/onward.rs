@@ -13,7 +13,7 @@ use crate::answer::redirect::{followed, is_get, is_path};
 use crate::answer::replay::is_played;
 use crate::app::App;
 use crate::auth::Visitor;
-use crate::request::reader::{Reader, is_ahead};
+use crate::request::reader::is_visit;
 
 /// Where the page of a task leads that is about to be shown. When it shows the end of a task that
 /// its session has handed in, the session notes that it returns from here on.
@@ -34,8 +34,7 @@ pub(super) async fn onward(app: &App, visitor: &Visitor, task: &Task) -> Result<
     }
     // Its script reads the page as well, and learns that it is to be loaded; and what is fetched ahead
     // shows nobody the end.
-    let reader = Reader::of(&Method::GET, visitor.headers(), |_| true);
-    if reader != Reader::Navigator || is_ahead(visitor.headers()) {
+    if !is_visit(&Method::GET, visitor.headers()) {
         return Ok(Onward::WhenOver);
     }
     let base = visitor.base.as_deref().unwrap_or(app.answers.base.as_str());
@@ -55,8 +54,8 @@ async fn there(app: &App, base: &str, task: &Task) -> Result<Option<(String, Mar
     let is_whole = !matches!(head.status, 206 | 304);
     // What is played is asked for again by the player: at its own address that were another request.
     let is_played = head.content_type().is_some_and(is_played);
+    let until = app.engine.now().plus(limits::RETURN_WITHIN);
     if is_get(task) && is_whole && !is_played {
-        let until = app.engine.now().plus(limits::RETURN_WITHIN);
         let own = Some(presented.called_target).filter(|target| is_path(target));
         return Ok(own.map(|own| (own, Mark::Open { until })));
     }
@@ -69,5 +68,5 @@ async fn there(app: &App, base: &str, task: &Task) -> Result<Option<(String, Mar
     let is_shown = is_followed || stored.len > 0;
     let url = links::to_task(base, &task.spec.id.to_string(), None);
     let result = format!("{}/result", path_of(&url));
-    Ok((is_shown && present::has_answer(task)).then_some((result, Mark::Used)))
+    Ok((is_shown && present::has_answer(task)).then_some((result, Mark::Leads { until })))
 }

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
+use http::header::SET_COOKIE;
 use http::{HeaderValue, Method, StatusCode, Uri};
 use relais_api::{codes, fields};
-use relais_core::{Task, limits};
+use relais_core::{Task, TaskId, limits};
 use relais_engine::Estimate;
 
 use self::live::{Came, Wish};
@@ -25,7 +26,7 @@ use crate::auth::{Action, Visitor};
 use crate::request::accept::Language;
 use crate::request::params::Params;
 use crate::request::prefer::Prefer;
-use crate::request::reader::page_for;
+use crate::request::reader::{is_visit, page_for};
 use crate::routes::{OneTask, json};
 use crate::watch::poll;
 
@@ -80,12 +81,32 @@ pub(super) async fn read(
             in_place_of(problem, &app, &task, &seen.viewer, page)
         }
     };
+    if page.is_some() && !is_led_here(&app, &visitor, &method, id).await? {
+        response.headers_mut().remove(SET_COOKIE);
+    }
     if let Some(wait) = wait {
         let applied = format!("wait={}", wait.as_secs());
         let applied = HeaderValue::from_str(&applied).map_err(Refusal::internal)?;
         response.headers_mut().insert(fields::PREFERENCE_APPLIED, applied);
     }
     Ok(response)
+}
+
+/// Whether the page of a task has led a person to its result, in the session that handed it in: then the
+/// answer is told as if it had waited, with its cookies, and once. A link from elsewhere leads to what
+/// somebody else may have asked for: the cookies of that answer could make whoever follows it somebody
+/// else to the application, without knowing it.
+async fn is_led_here(
+    app: &App,
+    visitor: &Visitor,
+    method: &Method,
+    id: TaskId,
+) -> Result<bool, Refusal> {
+    let is_awaited = visitor.joined(id).is_some_and(|joined| joined.leads(app.engine.now()));
+    if !is_awaited || !is_visit(method, visitor.headers()) {
+        return Ok(false);
+    }
+    app.auth.opens_result(&visitor.browser, id).await
 }
 
 /// The 202 with the task, for as long as there is nothing else.

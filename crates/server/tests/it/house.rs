@@ -1,6 +1,7 @@
 //! A whole server on real sockets, an upstream that does what the test says, and clients that see
 //! every byte. Nothing here waits for time to pass: whatever is waited for is an event.
 
+pub(crate) mod browser;
 mod client;
 mod gate;
 mod upstream;

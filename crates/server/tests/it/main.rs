@@ -16,6 +16,7 @@ mod double;
 mod drain;
 mod events;
 mod foreign;
+mod foreign_links;
 mod front_door_handover;
 mod front_door_killed;
 mod front_door_proxy;

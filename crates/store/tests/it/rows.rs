@@ -149,6 +149,7 @@ fn session() -> Session {
         by_request(2, Mark::None),
         by_request(3, Mark::Open { until: at(97) }),
         by_request(4, Mark::Used),
+        by_request(5, Mark::Leads { until: at(96) }),
     ];
     Session { created_at: at(0), tasks, is_seen: true }
 }
