@@ -13,6 +13,7 @@ use anyhow::bail;
 
 use crate::run;
 
+mod conflicts;
 mod errors;
 mod floors;
 mod leaks;
@@ -56,6 +57,7 @@ fn check(tree: &Tree) -> Report {
     names::check(tree, &mut report);
     pitfalls::check(tree, &mut report);
     leaks::check(tree, &mut report);
+    conflicts::check(tree, &mut report);
     report.violations.sort();
     report
 }
