@@ -4,6 +4,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { gzipSync } from 'node:zlib';
+import { setTimeout as pause } from 'node:timers/promises';
 import { eachBrowser } from './browsers.mjs';
 import { check, relais, require, verdict } from './peer.mjs';
 
@@ -229,12 +230,56 @@ await eachBrowser(async (page, browser) => {
   await keptAndRemoved(page, task, holds);
 });
 
+// As if the reader looked at another tab, or again at this one.
+const look = (page, at) => page.run((state) => {
+  Object.defineProperty(document, 'visibilityState', { configurable: true, get: () => state });
+  document.dispatchEvent(new Event('visibilitychange'));
+}, at);
+
+// By HTTP/1.1 a browser has six connections to a site: tabs that nobody looks at leave them to others, and catch up.
+await eachBrowser(async (first, browser) => {
+  const holds = (is, what) => check(is, `${what} (${browser.name})`);
+  const task = await submit('/exports/october.csv');
+  const tabs = [first];
+  while (tabs.length < 7) tabs.push(await browser.tab());
+  for (const tab of tabs) {
+    await tab.go(task.links.self);
+    await tab.until(() => document.getElementById('state').textContent === 'In line');
+    if (tab !== tabs[6]) await look(tab, 'hidden');
+  }
+  const { token } = await leaseOf(task);
+  await tabs[6].until(() => document.getElementById('state').textContent === 'In progress');
+  await first.until(() => document.getElementById('state').textContent === 'In progress');
+  holds((await first.title()).startsWith('In progress · '), 'one that is hidden goes on to tell how far it is');
+  await told(token, { percent: 30, message: 'line 3' });
+  await tabs[6].untilSaid('line 3');
+  await look(first, 'visible');
+  await first.untilSaid('line 3', 3_000);
+  await settle(token, { outcome: 'succeed', result: 'a,b' });
+  await first.until(() => document.getElementById('state').textContent === 'Done');
+});
+
+// What is shown without scripts is accessible, too: how it stands, and the question whether to cancel it.
+await eachBrowser(async (page, browser) => {
+  for (const url of [made.queued.links.self, `${made.queued.links.self}&ask`]) {
+    const html = await (await fetch(url, { headers: { accept: 'text/html' } })).text();
+    await page.inner.setContent(html.replace(/<script>.*<\/script>/s, ''));
+    const found = await axe(page);
+    check(found.length === 0, `no violation without scripts: ${url}, ${browser.name}: ${found.join('\n')}`);
+  }
+});
+
 await eachBrowser(async (page, browser) => {
   const holds = (is, what) => check(is, `${what} (${browser.name}, without scripts)`);
   const task = await submit('/exports/september.csv');
   await page.go(task.links.self);
   holds((await page.text('#state')) === 'In line', 'it says how it stands');
-  await page.click('.ask summary');
+  // Whoever thinks about it has the time: the question does not go away while the page would have loaded itself again.
+  await page.click('.asks');
+  await page.until(() => document.querySelector('.ask[open] button') !== null);
+  await page.run(() => { document.isOld = true; });
+  await pause(8_000);
+  holds(await page.run(() => document.isOld), 'the question stays as it is');
   await page.click('.ask button');
   await page.untilSaid('Canceled');
   const back = await page.run(() => location.pathname);

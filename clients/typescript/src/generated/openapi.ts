@@ -1444,6 +1444,8 @@ export interface components {
         afterQueue: string;
         /** @description The `next` of the page before. */
         afterTask: string;
+        /** @description With `Accept: text/html`: the page asks whether the task is to be canceled, and does not load itself again meanwhile. */
+        ask: "";
         /** @description With `live`: the answer that is read on, as its `Relais-Result-Version` names it. */
         attempt: string;
         /** @description Cancel the task first if it is not terminal. */
@@ -5780,7 +5782,10 @@ export interface operations {
     };
     readTask: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description With `Accept: text/html`: the page asks whether the task is to be canceled, and does not load itself again meanwhile. */
+                ask?: components["parameters"]["ask"];
+            };
             header?: {
                 /**
                  * @description `wait=N` waits up to N seconds, at most 55, for something to happen (RFC 7240). What is not understood is ignored.

@@ -118,7 +118,7 @@ fn reading() -> Vec<Operation> {
                  for people, `text/event-stream` its events.",
             )
             .access(Access::Ticket)
-            .takes(&["id", "prefer", "ifNoneMatch"])
+            .takes(&["id", "prefer", "ifNoneMatch", "ask"])
             .gives_any(
                 "200",
                 "The task.",

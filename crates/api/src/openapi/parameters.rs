@@ -159,6 +159,12 @@ fn of_live_answers() -> Value {
             "description": "The answer while it comes; with `only`, 204 once it is committed.",
             "schema": {"type": "string", "enum": ["", "only"]},
         },
+        "ask": {
+            "name": "ask", "in": "query", "allowEmptyValue": true,
+            "description": "With `Accept: text/html`: the page asks whether the task is to be canceled, \
+                and does not load itself again meanwhile.",
+            "schema": {"type": "string", "enum": [""]},
+        },
         "liveResult": {
             "name": "live", "in": "query", "allowEmptyValue": true,
             "description": "Show the result to readers while it comes.",

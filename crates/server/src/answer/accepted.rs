@@ -67,8 +67,8 @@ pub(crate) fn accepted_response(
         Some(language) => match envelope::context_of(task)?.sight.access {
             Access::Ticket => answers.page_of(task, &accepted.task, language),
             access => {
-                let base = answers.base.as_str();
-                answers.pages.asking(base, &accepted.task, &access, language)
+                let (base, grace) = (answers.base.as_str(), task.spec.grace);
+                answers.pages.asking(base, &accepted.task, grace, &access, language)
             }
         },
         None => document(&accepted),

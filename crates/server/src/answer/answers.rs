@@ -100,9 +100,11 @@ impl Answers {
             task: document,
             waiting_for: None,
             has_answer: present::has_answer(task),
+            grace: task.spec.grace,
             again: pace::look_again(task),
             onward: &Onward::Stays,
             way: Way::AsItCame,
+            asks: false,
             now: document::time(self.engine.now()),
             language,
         };

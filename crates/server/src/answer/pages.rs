@@ -21,6 +21,7 @@ use http::header::{
 };
 use http::{HeaderValue, StatusCode};
 use relais_api::{Code, Task, codes, paths};
+use relais_core::Grace;
 use relais_engine::Access;
 
 use self::html::Html;
@@ -136,10 +137,11 @@ impl Pages {
         &self,
         base: &str,
         task: &Task,
+        grace: Option<Grace>,
         access: &Access,
         language: Language,
     ) -> Response {
-        let (title, main) = asking::main_of(task, access, language);
+        let (title, main) = asking::main_of(task, grace, access, language);
         self.still(base, Words::of(language).code, title, &main)
     }
 

@@ -9,7 +9,7 @@ use http::{HeaderValue, StatusCode, Uri};
 use relais_api::why::{Reason, WaitingFor};
 use relais_api::{Why, codes, fields, paths};
 use relais_core::outcome::PauseScope;
-use relais_core::{State as Life, Task, TaskId, limits};
+use relais_core::{Grace, State as Life, Task, TaskId, limits};
 use relais_engine::{Estimate, Obstacle, document};
 
 use crate::answer::accepted::set_pace;
@@ -52,7 +52,8 @@ pub(super) async fn read(
     }
     let visitor = visitor?;
     let form = if form == 1 { Form::Html(language(visitor.headers())) } else { Form::Json };
-    Params::of(&uri, &[])?;
+    let params = Params::of(&uri, &["ask"])?;
+    let asks = params.get("ask").is_some();
     let wait = Prefer::of(visitor.headers()).wait_up_to(limits::WAIT_MAX);
     let patience = wait.unwrap_or_default();
     let follower = Follower::of_task(&app.followers, id, patience, visitor.client.clone());
@@ -83,7 +84,7 @@ pub(super) async fn read(
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         (response, app.engine.estimate(&task).await?)
     } else {
-        whole(&app, &visitor, &task, &seen.viewer, form).await?
+        whole(&app, &visitor, &task, &seen.viewer, form, asks).await?
     };
     let headers = response.headers_mut();
     if let Some(cookie) = joins {
@@ -119,14 +120,17 @@ async fn join(app: &App, visitor: &Visitor, id: TaskId) -> Result<Option<HeaderV
 async fn way(
     app: &App,
     visitor: &Visitor,
-    id: TaskId,
+    task: &Task,
     viewer: &Viewer<'_>,
 ) -> Result<Way, Refusal> {
+    let (id, grace) = (task.spec.id, task.spec.grace.filter(|_| !task.life.status().is_terminal()));
     let base = viewer.base.unwrap_or(app.answers.base.as_str());
     if visitor.joined(id).is_some() {
         return Ok(Way::BySession { list: [base, paths::SESSION].concat() });
     }
     Ok(match viewer.ticket {
+        // Where leaving cancels it, the button that leads to its other address would.
+        _ if grace == Some(Grace::ZERO) => Way::AsItCame,
         Some(ticket) if app.auth.may_join(&visitor.browser, id).await? => {
             Way::ByLink { join: links::to_join(base, &id.to_string(), ticket) }
         }
@@ -141,6 +145,7 @@ async fn whole(
     task: &Task,
     viewer: &Viewer<'_>,
     form: Form,
+    asks: bool,
 ) -> Result<(Response, Estimate), Refusal> {
     let Form::Html(language) = form else {
         let estimate = app.engine.estimate(task).await?;
@@ -154,10 +159,12 @@ async fn whole(
         task: &document,
         waiting_for: waiting_for.as_ref(),
         has_answer: present::has_answer(task),
+        grace: task.spec.grace,
         again: pace::look_again(task),
         now: document::time(app.engine.now()),
         onward: &onward(app, visitor, task).await?,
-        way: way(app, visitor, task.spec.id, viewer).await?,
+        way: way(app, visitor, task, viewer).await?,
+        asks,
         language,
     };
     // The script of a page that is shown already takes over what differs.

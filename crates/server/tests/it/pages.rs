@@ -196,7 +196,7 @@ async fn a_button_keeps_the_page_in_the_browser_and_another_takes_it_off_the_lis
     let list = || get("/v1/session").field("accept", BROWSER).field("cookie", &cookie);
     let listed = api.call(list()).await;
     assert_eq!(part(&listed, "asked"), "Your requests");
-    let link = format!("<a href=\"{path}\">Your request</a>");
+    let link = format!("<a id=\"a0\" href=\"{path}\">Your request</a>");
     assert!(listed.text().contains(&link), "{}", listed.text());
     assert!(listed.text().contains("In line</span>") && listed.text().contains("just now</time>"));
     let remove = format!("/v1/session/{id}/forget");
@@ -252,6 +252,24 @@ async fn its_script_reads_what_differs_alone() {
     assert!(part.text().trim_end().ends_with("</main>"));
     let whole = page(&api, &task).await;
     assert!(whole.text().contains(part.text()), "it is the same");
+}
+
+#[tokio::test]
+async fn the_question_whether_to_cancel_is_a_page_that_does_not_load_itself_again() {
+    let api = Api::new().await;
+    let task = api.submit().await;
+    let path = format!("/v1/tasks/{}", task["id"].as_str().unwrap());
+    let read = |path: &str| get(path).field("accept", BROWSER).field("host", "localhost");
+    let shown = api.call(read(&path)).await;
+    let link = format!("href=\"{path}?ask\">Cancel…</a><details class=\"ask\" hidden>");
+    assert!(shown.text().contains(&link), "{}", shown.text());
+    let asks = api.call(read(&format!("{path}?ask"))).await;
+    assert!(!asks.text().contains("http-equiv"), "{}", asks.text());
+    assert!(asks.text().contains(&format!("href=\"{path}\">Do not cancel</a>")));
+    let question = format!("<form method=\"post\" action=\"{path}/cancel\"><button>");
+    assert!(asks.text().contains("<details class=\"ask\" open>"));
+    assert!(asks.text().contains(&question), "{}", asks.text());
+    assert_eq!(api.call(read(&format!("{path}?asks"))).await.status, 400);
 }
 
 #[tokio::test]

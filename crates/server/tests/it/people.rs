@@ -1,5 +1,8 @@
 //! What a person is shown whose browser hands in a form: a page, not a document for programs.
 
+use std::time::Duration;
+
+use relais_core::Grace;
 use relais_server::config::{Mode, RouteAccess, Run};
 
 use crate::house::{House, Plan, Reply};
@@ -98,6 +101,40 @@ async fn a_page_says_how_to_ask_where_no_ticket_is_handed_out() {
     let french = form(&house, &format!("{fields}accept-language: fr\r\n")).await;
     assert_eq!(french.field("content-language"), "fr");
     assert!(french.text().contains("Votre demande a été acceptée"));
+}
+
+/// Where leaving cancels the task its page advises nobody to leave it, and keeps its stream while hidden.
+#[tokio::test]
+async fn a_page_says_what_becomes_of_the_request_when_it_is_closed() {
+    let minute = Grace::of(Duration::from_secs(60));
+    let (goes_on, suit_son_cours) = ("your request goes on", "votre demande suit son cours");
+    for (grace, holds, english, french) in [
+        (None, "false", goes_on, suit_son_cours),
+        (minute, "true", "canceled 1 minute after nobody", "annulée au bout de 1 minute"),
+        (Some(Grace::ZERO), "true", "canceled as soon as nobody", "annulée dès qu’elle"),
+    ] {
+        let mut plan = Plan::with(Mode::Async).await;
+        plan.route().abandon = grace;
+        let house = plan.build().await;
+        let page = form(&house, &format!("{BROWSER}{FRAME}")).await;
+        assert!(page.text().contains(english), "{}", page.text());
+        assert!(page.text().contains(&format!("data-holds=\"{holds}\"")));
+        let fields = format!("{BROWSER}{FRAME}accept-language: fr\r\n");
+        let page_in_french = form(&house, &fields).await;
+        assert!(page_in_french.text().contains(french), "{}", page_in_french.text());
+        // Neither the advice nor what is said of a lost connection.
+        for said in ["goes on", "come back later", "suit son cours", "revenir plus tard"] {
+            let text = [page.text(), page_in_french.text()].concat();
+            assert_eq!(text.contains(said), grace.is_none(), "{said}: {text}");
+        }
+    }
+    let mut plan = Plan::with(Mode::Async).await;
+    plan.route().access = RouteAccess::Caller("x-customer".to_owned());
+    plan.route().abandon = minute;
+    let house = plan.build().await;
+    let page = form(&house, &format!("{BROWSER}{NAVIGATION}x-customer: 7\r\n")).await;
+    assert!(page.text().contains("canceled 1 minute after the last one has left"));
+    assert!(!page.text().contains("also if you leave"), "{}", page.text());
 }
 
 #[tokio::test]

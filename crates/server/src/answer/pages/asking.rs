@@ -1,15 +1,17 @@
 //! What a person is shown whose task is seen by credentials of its caller alone: how to ask for it.
 
 use relais_api::{Task, fields};
+use relais_core::Grace;
 use relais_engine::Access;
 
 use super::html::Html;
 use super::path_of;
+use super::words::Leaving;
 use crate::request::accept::Language;
 
 struct Words {
     title: &'static str,
-    goes_on: &'static str,
+    leave: Leaving,
     by_key: &'static str,
     by_field: &'static str,
     number: &'static str,
@@ -17,7 +19,13 @@ struct Words {
 
 static ENGLISH: Words = Words {
     title: "Your request was accepted",
-    goes_on: "It is worked on, also if you leave. Do not send it again.",
+    leave: Leaving {
+        goes_on: "It is worked on, also if you leave. Do not send it again.",
+        counts_down: "It is worked on. Do not send it again. Whoever begins to follow it must keep to \
+                      it: it is canceled % after the last one has left.",
+        ends: "It is worked on. Do not send it again. Whoever begins to follow it must keep to it: it is \
+               canceled as soon as the last one has left.",
+    },
     by_key: "How far it is, and its answer, is shown to whoever asks here and sends an API key of this \
              service in the field %:",
     by_field: "How far it is, and its answer, is shown to whoever asks here and sends the same value in \
@@ -27,7 +35,13 @@ static ENGLISH: Words = Words {
 
 static FRENCH: Words = Words {
     title: "Votre demande a été acceptée",
-    goes_on: "Elle est traitée, même si vous partez. Ne l’envoyez pas une seconde fois.",
+    leave: Leaving {
+        goes_on: "Elle est traitée, même si vous partez. Ne l’envoyez pas une seconde fois.",
+        counts_down: "Elle est traitée. Ne l’envoyez pas une seconde fois. Qui commence à la suivre doit \
+                      continuer\u{a0}: elle est annulée % après le départ du dernier.",
+        ends: "Elle est traitée. Ne l’envoyez pas une seconde fois. Qui commence à la suivre doit \
+               continuer\u{a0}: elle est annulée dès le départ du dernier.",
+    },
     by_key: "Son avancement et sa réponse sont montrés à qui demande ici en envoyant une clé d’API de ce \
              service dans le champ % :",
     by_field: "Son avancement et sa réponse sont montrés à qui demande ici en envoyant dans le champ % la \
@@ -37,7 +51,12 @@ static FRENCH: Words = Words {
 
 /// Title and inside of the page that says how to ask for a task that no ticket leads to.
 #[must_use]
-pub(super) fn main_of(task: &Task, access: &Access, language: Language) -> (&'static str, Html) {
+pub(super) fn main_of(
+    task: &Task,
+    grace: Option<Grace>,
+    access: &Access,
+    language: Language,
+) -> (&'static str, Html) {
     let words = match language {
         Language::English => &ENGLISH,
         Language::French => &FRENCH,
@@ -48,7 +67,8 @@ pub(super) fn main_of(task: &Task, access: &Access, language: Language) -> (&'st
     };
     let mut main = Html::default();
     main.markup("<main>\n<h1>").text(words.title).markup("</h1>\n<p id=\"lead\">");
-    main.text(words.goes_on).markup("</p>\n<p>").sentence(by, |html| {
+    words.leave.say(&mut main, super::Words::of(language), grace);
+    main.markup("</p>\n<p>").sentence(by, |html| {
         html.markup("<code>").text(field).markup("</code>");
     });
     main.markup("</p>\n<p><a href=\"").text(path_of(&task.links.result)).markup("\">");

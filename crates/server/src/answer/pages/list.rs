@@ -36,7 +36,9 @@ impl ListView<'_> {
         main.text(if self.tasks.is_empty() { words.none } else { words.about }).markup("</p>\n");
         if !self.tasks.is_empty() {
             main.markup("<ul class=\"tasks\">\n");
-            self.tasks.iter().for_each(|task| self.item(&mut main, base, task));
+            for (number, task) in self.tasks.iter().enumerate() {
+                self.item(&mut main, base, number, task);
+            }
             main.markup("</ul>\n");
         }
         main.given(self.next, |html, next| {
@@ -47,26 +49,31 @@ impl ListView<'_> {
         main
     }
 
-    fn item(&self, main: &mut Html, base: &str, task: &Task) {
+    fn item(&self, main: &mut Html, base: &str, number: usize, task: &Task) {
         let words = &self.words().list;
         let (now, language) = (self.now, self.language);
         let onward = &Onward::Stays;
         let way = Way::AsItCame;
-        let (has_answer, again) = (false, LOOK_AGAIN);
-        let view = View { task, waiting_for: None, has_answer, again, onward, way, now, language };
-        let asked = view.asked();
-        main.markup("<li><div><a href=\"").text(path_of(&task.links.this)).markup("\">");
-        main.text(&asked).markup("</a><p><span class=\"state ").text(view.tone()).markup("\">");
+        let (waiting_for, has_answer, asks, grace, again) = (None, false, false, None, LOOK_AGAIN);
+        let view =
+            View { task, waiting_for, has_answer, grace, again, onward, way, asks, now, language };
+        let number = number.to_string();
+        main.markup("<li><div><a id=\"a").text(&number).markup("\" href=\"");
+        main.text(path_of(&task.links.this))
+            .markup("\">")
+            .text(&view.asked())
+            .markup("</a><p><span class=\"state ")
+            .text(view.tone())
+            .markup("\">");
         main.text(view.state_word()).markup("</span><span>");
         view.relative(main, task.created_at, false);
         main.markup("</span></p></div><form method=\"post\" action=\"");
         let folder = path_of(base).trim_end_matches('/');
         main.text(folder).text(&paths::SESSION_FORGET.replace("{id}", &task.id));
         main.markup("\" data-then=\"").text(folder).text(paths::SESSION);
-        main.markup("\"><button aria-label=\"");
-        main.sentence(words.remove_this, |html| {
-            html.text(&asked);
-        });
+        // For those who do not see what the button stands beside.
+        main.markup("\"><button id=\"b").text(&number).markup("\" aria-labelledby=\"b");
+        main.text(&number).markup(" a").text(&number);
         main.markup("\">").text(words.remove).markup("</button></form></li>\n");
     }
 }

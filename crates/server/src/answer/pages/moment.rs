@@ -1,5 +1,7 @@
 //! Moments and spans in words.
 
+use std::time::Duration;
+
 use relais_api::Time;
 
 use super::words::{Counted, Words};
@@ -36,10 +38,30 @@ fn counted(words: &Counted, seconds: i64, step: i64) -> String {
         _ if rounded(HOUR_S) < 24 => (words.hour, words.hours, rounded(HOUR_S)),
         _ => (words.day, words.days, rounded(DAY_S)),
     };
-    if count == 1 && !one.is_empty() {
-        return one.to_owned();
+    named(one, many, count)
+}
+
+/// How long something lasts, in its largest unit; rounded down, as it is told where it is not to be
+/// exceeded.
+#[must_use]
+pub(super) fn lasting(words: &Words, span: Duration) -> String {
+    let words = &words.lasting;
+    let seconds = i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
+    let (one, many, unit) = match seconds {
+        ..MINUTE_S => ("", words.seconds, 1),
+        MINUTE_S..HOUR_S => (words.minute, words.minutes, MINUTE_S),
+        HOUR_S..DAY_S => (words.hour, words.hours, HOUR_S),
+        DAY_S.. => (words.day, words.days, DAY_S),
+    };
+    named(one, many, seconds / unit)
+}
+
+/// One of something, or so many.
+fn named(one: &str, many: &str, count: i64) -> String {
+    match count {
+        1 if !one.is_empty() => one.to_owned(),
+        count => many.replace('%', &count.to_string()),
     }
-    many.replace('%', &count.to_string())
 }
 
 /// A date and a time of day, UTC: for readers without a script, which would know their own zone.
@@ -95,6 +117,23 @@ mod tests {
             (5 * DAY_S, "dans 5 jours"),
         ] {
             assert_eq!(said(Language::French, seconds, true), expected, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn a_span_is_told_no_longer_than_it_is() {
+        for (seconds, english, french) in [
+            (3, "3 seconds", "3 secondes"),
+            (59, "59 seconds", "59 secondes"),
+            (60, "1 minute", "1 minute"),
+            (119, "1 minute", "1 minute"),
+            (300, "5 minutes", "5 minutes"),
+            (7_200, "2 hours", "2 heures"),
+            (86_400, "1 day", "1 jour"),
+        ] {
+            let span = Duration::from_secs(seconds);
+            assert_eq!(lasting(Words::of(Language::English), span), english);
+            assert_eq!(lasting(Words::of(Language::French), span), french);
         }
     }
 

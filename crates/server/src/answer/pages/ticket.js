@@ -35,6 +35,12 @@
 
   // Takes over what differs of a page that was made later. What the reader has opened stays open, and the focus in place.
   const take = (fresh) => {
+    // The question in the place of the link to the page that asks it, but on that page.
+    const question = fresh.querySelector(".ask[hidden]");
+    if (question) {
+      question.hidden = false;
+      fresh.querySelector(".asks").remove();
+    }
     behind = Date.parse(fresh.dataset.now) - Date.now();
     for (const part of fresh.children) {
       const old = at(part.id);
@@ -88,9 +94,9 @@
 
   // Read with `fetch`, as an EventSource stays closed for ever after any answer but 200, and hears only of kinds that it knows.
   let last = main.dataset.version, retry = Number(main.dataset.again);
-  const stream = async () => {
+  const stream = async (signal) => {
     const headers = { accept: "text/event-stream", "last-event-id": last };
-    const answer = await fetch(main.dataset.events, { headers, cache: "no-store" });
+    const answer = await fetch(main.dataset.events, { headers, cache: "no-store", signal });
     if (answer.status !== 200) throw new Error("not now");
     let rest = "", type = "", data = "";
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -113,17 +119,35 @@
       }
     }
   };
+  // By HTTP/1.1 a browser has six connections to a site for all of its tabs: one that nobody looks at keeps none, and reads the page
+  // instead, more and more seldom. But where leaving cancels the task the page must hold it.
+  const streams = () => main.dataset.holds === "true" || document.visibilityState === "visible";
+  const SELDOM_MS = 60000;
+  let turn = () => {};
+  document.addEventListener("visibilitychange", () => {
+    turn();
+    if (document.visibilityState === "visible" && !isOver()) readSoon();
+  });
+  const turned = () => new Promise((done) => { turn = done; });
   const follow = async () => {
-    for (let failed = 0; !isOver(); await pause(retry)) {
-      try {
-        await stream();
-        failed = 0;
-      } catch {
-        failed += 1;
-        at("lost").hidden = failed < 2;
-      }
+    let failed = 0, seldom = retry;
+    while (!isOver()) {
+      if (streams()) {
+        seldom = retry;
+        const end = new AbortController();
+        turn = () => streams() || end.abort();
+        try {
+          await stream(end.signal);
+          failed = 0;
+        } catch {
+          if (!end.signal.aborted) failed += 1;
+          at("lost").hidden = failed < 2;
+        }
+      } else seldom = Math.min(2 * seldom, SELDOM_MS);
+      const isChanged = turned();
       // The log may be over, or the right to follow it: the page says so.
       await readSoon();
+      if (!isOver()) await Promise.race([pause(streams() ? retry : seldom), isChanged]);
     }
   };
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use relais_api::codes::Code;
 use relais_api::why::WaitingFor;
 use relais_api::{Progress, Status, Task, Time};
+use relais_core::Grace;
 
 use super::html::Html;
 use super::words::Words;
@@ -22,10 +23,14 @@ pub(crate) struct View<'a> {
     pub(crate) waiting_for: Option<&'a WaitingFor>,
     /// Whether there is an answer to be read as the result.
     pub(crate) has_answer: bool,
+    /// How long it goes on when nobody follows it, if it does not in any case.
+    pub(crate) grace: Option<Grace>,
     /// How soon it looks again without scripts, or while it has no stream.
     pub(crate) again: Duration,
     pub(crate) onward: &'a Onward,
     pub(crate) way: Way,
+    /// Whether it asks if the task is to be canceled: it stays as it is meanwhile.
+    pub(crate) asks: bool,
     pub(crate) now: Time,
     pub(crate) language: Language,
 }
@@ -59,6 +64,8 @@ impl View<'_> {
         let goes_on = matches!(self.onward, Onward::WhenOver);
         main.markup("\" data-goes-on=\"").text(if goes_on { "true" } else { "false" });
         main.markup("\" data-events=\"").text(path_of(&self.task.links.events));
+        let holds = self.grace.is_some();
+        main.markup("\" data-holds=\"").text(if holds { "true" } else { "false" });
         main.markup("\" data-again=\"").text(&self.again.as_millis().to_string());
         main.markup("\" data-version=\"").text(&self.task.version.to_string());
         main.markup("\" data-terminal=\"").text(if self.task.terminal { "true" } else { "false" });
@@ -265,26 +272,45 @@ impl View<'_> {
             main.text(path_of(&links.result)).markup("\">").text(text).markup("</a>");
         }
         main.given(cancel, |html, cancel| {
-            html.markup("<details class=\"ask\"><summary>").text(words.cancel);
-            html.markup("</summary><p>").text(words.cancel_means);
-            html.markup("</p><form method=\"post\" action=\"").text(path_of(cancel));
-            html.markup("\"><button>").text(words.cancel_now);
-            html.markup("</button></form></details>");
+            self.question(html, cancel);
         });
         main.markup("</div>\n");
+    }
+
+    /// Whether it is to be canceled: behind a link, where it stays while the page loads itself again.
+    /// The script shows it in the place of the link.
+    fn question(&self, html: &mut Html, cancel: &str) {
+        let words = self.words();
+        let own = path_of(&self.task.links.this);
+        html.markup("<a class=\"asks\" href=\"").text(own);
+        if self.asks {
+            html.markup("\">").text(words.no_cancel).markup("</a><details class=\"ask\" open>");
+        } else {
+            html.markup(if own.contains('?') { "&amp;ask\">" } else { "?ask\">" });
+            html.text(words.cancel).markup("</a><details class=\"ask\" hidden>");
+        }
+        html.markup("<summary>")
+            .text(words.cancel)
+            .markup("</summary><p>")
+            .text(words.cancel_means);
+        html.markup("</p><form method=\"post\" action=\"").text(path_of(cancel));
+        html.markup("\"><button>").text(words.cancel_now);
+        html.markup("</button></form></details>");
     }
 
     fn advice(&self, main: &mut Html) {
         let words = self.words();
         let is_lost = matches!(self.task.status, Status::Failed | Status::Canceled);
-        let advice = match self.task.terminal {
-            false => Some(words.leave),
-            true if is_lost => Some(words.help),
-            true => None,
-        };
-        main.markup("<p id=\"advice\"").markup(hidden(advice.is_none())).markup(">");
-        main.text(advice.unwrap_or_default()).markup("</p>\n");
-        main.markup("<p id=\"lost\" role=\"status\" hidden>").text(words.lost).markup("</p>\n");
+        let is_shown = !self.task.terminal || is_lost;
+        main.markup("<p id=\"advice\"").markup(hidden(!is_shown)).markup(">");
+        match self.task.terminal {
+            false => words.leave.say(main, words, self.grace),
+            true if is_lost => _ = main.text(words.help),
+            true => {}
+        }
+        main.markup("</p>\n<p id=\"lost\" role=\"status\" hidden>");
+        words.lost.say(main, words, self.grace);
+        main.markup("</p>\n");
     }
 
     /// How to find the page again.
@@ -359,7 +385,7 @@ impl View<'_> {
         let own = path_of(&self.task.links.this);
         let refresh = match self.next() {
             Some(there) => Some((0, there)),
-            None if self.task.terminal => None,
+            None if self.task.terminal || self.asks => None,
             None => Some((self.again.as_secs(), own)),
         };
         html.given(refresh, |html, (seconds, to)| {

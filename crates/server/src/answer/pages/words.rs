@@ -6,7 +6,10 @@ mod french;
 
 use relais_api::why::Reason;
 use relais_api::{Code, Status, codes};
+use relais_core::Grace;
 
+use super::html::Html;
+use super::moment;
 use crate::request::accept::Language;
 
 /// The words of one language. In a sentence a `%` stands for the value.
@@ -20,6 +23,7 @@ pub(super) struct Words {
     pub(super) percent_space: &'static str,
     pub(super) ago: Counted,
     pub(super) ahead: Counted,
+    pub(super) lasting: Counted,
     pub(super) just_now: &'static str,
     pub(super) any_moment: &'static str,
 
@@ -52,14 +56,17 @@ pub(super) struct Words {
     pub(super) cancel: &'static str,
     pub(super) cancel_means: &'static str,
     pub(super) cancel_now: &'static str,
-    pub(super) leave: &'static str,
+    pub(super) no_cancel: &'static str,
+    /// What becomes of the request when its page is closed…
+    pub(super) leave: Leaving,
     pub(super) help: &'static str,
     /// What leads back to a page with a ticket in its address.
     pub(super) keep_means: &'static str,
     pub(super) keep: &'static str,
     /// To the list of this browser.
     pub(super) others: &'static str,
-    pub(super) lost: &'static str,
+    /// …and while the page has no connection.
+    pub(super) lost: Leaving,
 
     pub(super) details: &'static str,
     pub(super) asked: &'static str,
@@ -93,6 +100,29 @@ pub(super) struct Counted {
     pub(super) days: &'static str,
 }
 
+/// What is said of leaving a request, by what becomes of it once nobody follows it any more.
+pub(super) struct Leaving {
+    /// It goes on whoever leaves.
+    pub(super) goes_on: &'static str,
+    /// It is canceled after a while, which stands at the `%`.
+    pub(super) counts_down: &'static str,
+    /// It is canceled at once.
+    pub(super) ends: &'static str,
+}
+
+impl Leaving {
+    /// The sentence for a request with this grace, in the language of these words.
+    pub(super) fn say(&self, html: &mut Html, words: &Words, grace: Option<Grace>) {
+        match grace {
+            None => html.text(self.goes_on),
+            Some(Grace::ZERO) => html.text(self.ends),
+            Some(grace) => html.sentence(self.counts_down, |html| {
+                html.text(&moment::lasting(words, grace.span()));
+            }),
+        };
+    }
+}
+
 /// How a task stands, in a word or two.
 pub(super) struct States {
     pub(super) queued: &'static str,
@@ -122,8 +152,6 @@ pub(super) struct List {
     pub(super) about: &'static str,
     pub(super) none: &'static str,
     pub(super) remove: &'static str,
-    /// For those who do not see what the button stands beside.
-    pub(super) remove_this: &'static str,
     pub(super) older: &'static str,
 }
 

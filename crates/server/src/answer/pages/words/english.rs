@@ -1,6 +1,6 @@
 //! English.
 
-use super::{Counted, Leads, List, Reasons, States, Words};
+use super::{Counted, Leads, Leaving, List, Reasons, States, Words};
 
 pub(super) static WORDS: Words = Words {
     code: "en",
@@ -37,6 +37,15 @@ pub(super) static WORDS: Words = Words {
         hours: "in % hours",
         day: "in 1 day",
         days: "in % days",
+    },
+    lasting: Counted {
+        seconds: "% seconds",
+        minute: "1 minute",
+        minutes: "% minutes",
+        hour: "1 hour",
+        hours: "% hours",
+        day: "1 day",
+        days: "% days",
     },
     just_now: "just now",
     any_moment: "any moment now",
@@ -90,13 +99,25 @@ pub(super) static WORDS: Words = Words {
     cancel: "Cancel…",
     cancel_means: "Nothing more will be done for this request.",
     cancel_now: "Cancel the request",
-    leave: "This page follows by itself. You may close it and come back later: your request goes on, \
-            so do not send it again.",
+    no_cancel: "Do not cancel",
+    leave: Leaving {
+        goes_on: "This page follows by itself. You may close it and come back later: your request goes \
+                  on, so do not send it again.",
+        counts_down: "This page follows by itself. Keep it open: your request is canceled % after \
+                      nobody has it open any more.",
+        ends: "This page follows by itself. Neither close nor reload it: your request is canceled as \
+               soon as nobody has it open.",
+    },
     help: "If you ask for help, give the number at the bottom of this page.",
     keep_means: "Only its link leads back here, unless this browser keeps the request.",
     keep: "Keep in this browser",
     others: "All your requests",
-    lost: "The connection is lost for the moment. Your request goes on.",
+    lost: Leaving {
+        goes_on: "The connection is lost for the moment. Your request goes on.",
+        counts_down: "The connection is lost for the moment. Keep this page open: your request is \
+                      canceled if the connection stays lost for %.",
+        ends: "The connection is lost: your request may have been canceled.",
+    },
 
     details: "Details",
     asked: "Asked for",
@@ -111,7 +132,6 @@ pub(super) static WORDS: Words = Words {
         about: "What this browser has asked for, the latest first. Nobody else sees this list.",
         none: "This browser follows no request. Those that you keep in it are listed here.",
         remove: "Remove",
-        remove_this: "Remove from this list: %",
         older: "Older ones",
     },
 

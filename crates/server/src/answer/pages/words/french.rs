@@ -1,6 +1,6 @@
 //! French.
 
-use super::{Counted, Leads, List, Reasons, States, Words};
+use super::{Counted, Leads, Leaving, List, Reasons, States, Words};
 
 pub(super) static WORDS: Words = Words {
     code: "fr",
@@ -37,6 +37,15 @@ pub(super) static WORDS: Words = Words {
         hours: "dans % heures",
         day: "dans 1 jour",
         days: "dans % jours",
+    },
+    lasting: Counted {
+        seconds: "% secondes",
+        minute: "1 minute",
+        minutes: "% minutes",
+        hour: "1 heure",
+        hours: "% heures",
+        day: "1 jour",
+        days: "% jours",
     },
     just_now: "à l’instant",
     any_moment: "d’un instant à l’autre",
@@ -90,13 +99,25 @@ pub(super) static WORDS: Words = Words {
     cancel: "Annuler…",
     cancel_means: "Plus rien ne sera fait pour cette demande.",
     cancel_now: "Annuler la demande",
-    leave: "Cette page se met à jour d’elle-même. Vous pouvez la fermer et revenir plus tard\u{a0}: votre \
-            demande suit son cours, ne l’envoyez pas une seconde fois.",
+    no_cancel: "Ne pas annuler",
+    leave: Leaving {
+        goes_on: "Cette page se met à jour d’elle-même. Vous pouvez la fermer et revenir plus \
+                  tard\u{a0}: votre demande suit son cours, ne l’envoyez pas une seconde fois.",
+        counts_down: "Cette page se met à jour d’elle-même. Gardez-la ouverte\u{a0}: si elle n’est plus \
+                      ouverte nulle part, votre demande est annulée au bout de %.",
+        ends: "Cette page se met à jour d’elle-même. Ne la fermez pas et ne la rechargez pas\u{a0}: votre \
+               demande est annulée dès qu’elle n’est plus ouverte nulle part.",
+    },
     help: "Si vous demandez de l’aide, donnez le numéro au bas de cette page.",
     keep_means: "Seul son lien ramène ici, sauf si ce navigateur garde la demande.",
     keep: "Garder dans ce navigateur",
     others: "Toutes vos demandes",
-    lost: "La connexion est interrompue pour le moment. Votre demande suit son cours.",
+    lost: Leaving {
+        goes_on: "La connexion est interrompue pour le moment. Votre demande suit son cours.",
+        counts_down: "La connexion est interrompue pour le moment. Gardez cette page ouverte\u{a0}: votre \
+                      demande est annulée si la connexion reste coupée pendant %.",
+        ends: "La connexion est interrompue\u{a0}: votre demande a peut-être été annulée.",
+    },
 
     details: "Détails",
     asked: "Demandé",
@@ -111,7 +132,6 @@ pub(super) static WORDS: Words = Words {
         about: "Ce que ce navigateur a demandé, le plus récent d’abord. Personne d’autre ne voit cette liste.",
         none: "Ce navigateur ne suit aucune demande. Celles que vous y gardez sont listées ici.",
         remove: "Retirer",
-        remove_this: "Retirer de cette liste\u{a0}: %",
         older: "Plus anciennes",
     },
 
