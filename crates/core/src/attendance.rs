@@ -49,8 +49,9 @@ impl Grace {
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(flat)]
 pub enum Attendance {
-    /// These nodes have connections that attend it, each once; and whether one broke off while others
-    /// were left.
+    /// These nodes have connections that attend it, each once; and whether the last that went had broken
+    /// off. One that only asked how the task stands, and was told, does not count as gone: it says nothing
+    /// of the others.
     #[n(0)]
     By(#[n(0)] Vec<u64>, #[n(1)] bool),
     /// The last of them broke: the task is canceled at this moment, unless somebody comes before.

@@ -166,26 +166,23 @@ pub enum Command {
     },
     /// Call it off.
     Cancel,
-    /// A connection of this node waits for it, streams its answer or follows it, the first of the
-    /// node: a countdown stops.
+    /// A connection of this node waits for it, streams its answer, follows it or asks how it stands: a
+    /// countdown stops.
     Attend {
         /// The node.
         node: u64,
+        /// Whether the last that went had broken off, of those that held it: where that was of this node,
+        /// and those that are left only ask. Otherwise it is as it was.
+        has_broken: Option<bool>,
     },
-    /// The last connection of this node that attended it got what it came for, or was sent away with a
-    /// ticket: no countdown begins.
+    /// The last connection of this node that attended it got what it came for, was sent away with a
+    /// ticket, or was told how it stands. Where the last that held it had broken off before, and nobody
+    /// is left, the countdown begins. It cancels nothing.
     LetGo {
         /// The node.
         node: u64,
-    },
-    /// The last connection of this node that attended it only asked how it stands, and is told. Where one
-    /// that did not has broken off before, and no other is left, the countdown begins: it was not the
-    /// last then. It cancels nothing.
-    Answer {
-        /// The node.
-        node: u64,
-        /// Whether one of this node has.
-        has_broken: bool,
+        /// As above.
+        has_broken: Option<bool>,
     },
     /// The last connection of this node that attended it broke, or the node is dead: where no other node
     /// has one, the countdown begins.
@@ -317,9 +314,8 @@ fn decide(draft: Draft<'_>, command: Command, policy: &Policy) -> Result<Step, R
         }
         Command::Crash { nonce, gone, jitter } => settle::crash(draft, nonce, gone, jitter, policy),
         Command::Cancel => hand::cancel(draft, CancelReason::Requested),
-        Command::Attend { node } => attend::attend(draft, node),
-        Command::LetGo { node } => attend::let_go(draft, node),
-        Command::Answer { node, has_broken } => attend::answer(draft, node, has_broken),
+        Command::Attend { node, has_broken } => attend::attend(draft, node, has_broken),
+        Command::LetGo { node, has_broken } => attend::let_go(draft, node, has_broken),
         Command::Leave { node } => attend::leave(draft, node),
         Command::Ask => attend::ask(draft),
         Command::Retry { from_start } => hand::retry(draft, from_start),

@@ -1,9 +1,12 @@
 //! Who waits for tasks at this node. Connections are counted here, which only this process can know; what
-//! is stored of a task is whether the node has any, when the first comes and when the last goes.
+//! is stored of a task is whether the node has any, when the first comes and when the last goes; and how
+//! the last went that held it, where others are left that only ask.
 //!
 //! What the store is to be told is gathered and told in few writes, in the background: ten thousand
 //! connections that break at once are no ten thousand writes. A process that dies tells nothing:
 //! its rows are struck by another, or at the next start (`node.rs`).
+
+mod seat;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +17,7 @@ use relais_core::{Command, Policy, Reply, Task, TaskId};
 use relais_store::StepOf;
 use tokio::sync::{Notify, watch};
 
+use self::seat::{Kind, Parting, Seat};
 use crate::engine::{Engine, EngineError};
 use crate::log::trouble::Trouble;
 
@@ -24,27 +28,37 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// How long anybody waits for the store to be told: whoever asked has waited already.
 const TOLD_WITHIN: Duration = Duration::from_secs(1);
 
-/// A connection that attends tasks: it waits for them, streams their answer or follows them. Dropped, it
-/// broke off, and for a task that nobody else attends the countdown begins.
+/// A connection that attends tasks: it waits for them, streams their answer, follows them, or asks how
+/// they stand. Dropped, it broke off, and for a task that nobody else attends the countdown begins.
 #[must_use = "dropped, it has left"]
 #[derive(Default)]
-pub struct Attending(Option<Box<(Engine, Vec<TaskId>)>>);
+pub struct Attending(Option<Box<Attended>>);
+
+struct Attended {
+    engine: Engine,
+    tasks: Vec<TaskId>,
+    kind: Kind,
+}
 
 impl Attending {
-    /// It got what it came for, or was sent away and knows where to come back: no countdown begins.
+    /// It got what it came for, was sent away and knows where to come back, or was told how they stand:
+    /// it begins no countdown. One that only asked leaves one owed that the others do who broke off.
     pub fn let_go(&mut self) {
         self.end(Parting::LetGo);
     }
 
-    /// It only asked how they stand, and is told: it begins no countdown, but one that others owe who
-    /// broke off meanwhile.
-    pub fn answered(&mut self) {
-        self.end(Parting::Answered);
+    /// It asked, and holds the tasks from now on.
+    pub fn hold(&mut self) {
+        if let Some(attended) = &mut self.0
+            && std::mem::replace(&mut attended.kind, Kind::Holds) == Kind::Asks
+        {
+            attended.engine.inner().attendances.hold(&attended.tasks);
+        }
     }
 
     fn end(&mut self, parting: Parting) {
-        if let Some((engine, tasks)) = self.0.take().map(|whom| *whom) {
-            engine.inner().attendances.part(&tasks, parting);
+        if let Some(Attended { engine, tasks, kind }) = self.0.take().map(|attended| *attended) {
+            engine.inner().attendances.part(&tasks, kind, parting);
         }
     }
 }
@@ -57,53 +71,7 @@ impl Drop for Attending {
 
 impl std::fmt::Debug for Attending {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_list().entries(self.0.iter().flat_map(|whom| &whom.1)).finish()
-    }
-}
-
-/// How the last connection went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Parting {
-    /// With what it came for.
-    LetGo,
-    /// With how the task stands.
-    Answered,
-    /// Without.
-    Broke,
-}
-
-/// A task that connections of this node attend, or did until lately.
-#[derive(Debug, Default)]
-struct Seat {
-    connections: u32,
-    /// Whether the store has it that there are any, as far as it was told.
-    is_stored: bool,
-    /// How the last one went, which the store was not told yet.
-    parted: Option<Parting>,
-    /// Whether one broke off while others were left.
-    has_broken: bool,
-    /// When it was queued among those that the store is to be told of, if it is: see [`Seats::count`].
-    queued: Option<u64>,
-}
-
-impl Seat {
-    /// What the store is to be told now, in order.
-    fn owed(&mut self, node: u64) -> Vec<Command> {
-        let attend = (!self.is_stored).then_some(Command::Attend { node });
-        let parted = self.parted.take();
-        if self.connections > 0 {
-            return attend.into_iter().collect();
-        }
-        let has_broken = std::mem::take(&mut self.has_broken);
-        match parted {
-            // One that came and went before the store was told of it was there, too.
-            Some(Parting::LetGo) => attend.into_iter().chain([Command::LetGo { node }]).collect(),
-            Some(Parting::Answered) => {
-                attend.into_iter().chain([Command::Answer { node, has_broken }]).collect()
-            }
-            Some(Parting::Broke) => attend.into_iter().chain([Command::Leave { node }]).collect(),
-            None => Vec::new(),
-        }
+        out.debug_list().entries(self.0.iter().flat_map(|attended| &attended.tasks)).finish()
     }
 }
 
@@ -152,9 +120,9 @@ impl Seats {
     }
 
     /// A connection comes; `note` says what its task tells of the store.
-    fn sit_down(&mut self, id: TaskId, note: impl FnOnce(&mut Seat)) {
+    fn sit_down(&mut self, id: TaskId, kind: Kind, note: impl FnOnce(&mut Seat)) {
         let seat = self.tasks.entry(id).or_default();
-        seat.connections += 1;
+        seat.come(kind);
         note(seat);
         if !seat.is_stored || seat.parted.is_some() || seat.queued.is_some() {
             self.queue(id);
@@ -179,7 +147,7 @@ impl Seats {
             let commands = seat.owed(node);
             if !commands.is_empty() {
                 owed.push((id, commands));
-            } else if seat.connections == 0 {
+            } else if seat.is_empty() {
                 self.tasks.remove(&id);
             }
         }
@@ -193,7 +161,7 @@ impl Seats {
         if seat.is_stored {
             return;
         }
-        if seat.connections > 0 {
+        if !seat.is_empty() {
             // It came meanwhile, and may have read the task before: nobody else says so.
             self.queue(id);
         } else if seat.parted.is_none() {
@@ -201,19 +169,10 @@ impl Seats {
         }
     }
 
-    /// The store could not be told: it will be, unless somebody has come meanwhile.
-    fn owe_again(&mut self, id: TaskId, last: &Command) {
+    /// The store could not be told: it will be.
+    fn owe_again(&mut self, id: TaskId, commands: &[Command]) {
         let Some(seat) = self.tasks.get_mut(&id) else { return };
-        let parted = match last {
-            Command::LetGo { .. } => Some(Parting::LetGo),
-            Command::Leave { .. } => Some(Parting::Broke),
-            Command::Answer { has_broken, .. } => {
-                seat.has_broken |= has_broken;
-                Some(Parting::Answered)
-            }
-            _ => None,
-        };
-        seat.parted = seat.parted.or(parted);
+        seat.owe_again(commands);
         if seat.queued.is_none() {
             // Before all others: who waits until it is told waits on.
             seat.queued = Some(1);
@@ -239,9 +198,10 @@ impl Attendances {
     pub(crate) fn close(&self) {
         let mut seats = self.lock();
         seats.are_closed = true;
-        let attended = seats.tasks.iter_mut().filter(|(_, seat)| seat.connections > 0);
+        let attended = seats.tasks.iter_mut().filter(|(_, seat)| !seat.is_empty());
         let attended = attended.map(|(id, seat)| {
-            (seat.connections, seat.parted) = (0, Some(Parting::LetGo));
+            (seat.holding, seat.asking) = (0, 0);
+            (seat.parted, seat.has_broken) = (Some(Parting::LetGo), Some(false));
             *id
         });
         for id in attended.collect::<Vec<_>>() {
@@ -251,19 +211,25 @@ impl Attendances {
         self.queued.notify_one();
     }
 
-    fn part(&self, tasks: &[TaskId], parting: Parting) {
+    /// Whoever asked for these holds them.
+    fn hold(&self, tasks: &[TaskId]) {
+        let mut seats = self.lock();
+        for id in tasks {
+            if let Some(seat) = seats.tasks.get_mut(id).filter(|seat| seat.asking > 0) {
+                seat.asking -= 1;
+                seat.come(Kind::Holds);
+            }
+        }
+    }
+
+    fn part(&self, tasks: &[TaskId], kind: Kind, parting: Parting) {
         let mut seats = self.lock();
         if seats.are_closed {
             return;
         }
         for id in tasks {
-            let Some(seat) = seats.tasks.get_mut(id) else { continue };
-            seat.connections = seat.connections.saturating_sub(1);
-            if seat.connections == 0 {
-                seat.parted = Some(parting);
+            if seats.tasks.get_mut(id).is_some_and(|seat| seat.part(kind, parting)) {
                 seats.queue(*id);
-            } else {
-                seat.has_broken |= parting == Parting::Broke;
             }
         }
         drop(seats);
@@ -275,17 +241,18 @@ impl Engine {
     /// A connection comes that attends these tasks, as they were read just now, for as long as what is
     /// answered lives. Costs nothing where none of them is canceled when all have left.
     pub fn attend<'a>(&self, tasks: impl IntoIterator<Item = &'a Task>) -> Attending {
-        let node = self.inner().node;
-        self.sit_down(tasks, |seat, task| {
-            // The store may know better than what was remembered: of a run by hand it has nobody.
-            seat.is_stored &= task.life.attended_by().contains(&node);
-        })
+        self.sit_down(tasks, Kind::Holds, note_known(self.inner().node))
+    }
+
+    /// The same for one that only asks how a task stands. A countdown that runs stops until it is told.
+    pub fn attend_asking(&self, task: &Task) -> Attending {
+        self.sit_down([task], Kind::Asks, note_known(self.inner().node))
     }
 
     /// The same for the connection that brought the task, and of which the store knows by its accept.
     pub fn attend_accepted(&self, task: &Task) -> Attending {
         let node = self.inner().node;
-        self.sit_down([task], |seat, task| {
+        self.sit_down([task], Kind::Holds, |seat, task| {
             seat.is_stored = task.life.attended_by().contains(&node);
         })
     }
@@ -293,6 +260,7 @@ impl Engine {
     fn sit_down<'a>(
         &self,
         tasks: impl IntoIterator<Item = &'a Task>,
+        kind: Kind,
         note: impl Fn(&mut Seat, &Task),
     ) -> Attending {
         let is_counted =
@@ -309,12 +277,12 @@ impl Engine {
         let mut ids = Vec::new();
         for task in tasks {
             let id = task.spec.id;
-            seats.sit_down(id, |seat| note(seat, task));
+            seats.sit_down(id, kind, |seat| note(seat, task));
             ids.push(id);
         }
         drop(seats);
         attendances.queued.notify_one();
-        Attending(Some(Box::new((self.clone(), ids))))
+        Attending(Some(Box::new(Attended { engine: self.clone(), tasks: ids, kind })))
     }
 
     /// A task changed, by whomever. If it has connections here and the store has it otherwise (another
@@ -329,7 +297,7 @@ impl Engine {
         let attendances = &self.inner().attendances;
         let mut seats = attendances.lock();
         if let Some(seat) = seats.tasks.get_mut(&task.spec.id)
-            && seat.connections > 0
+            && !seat.is_empty()
             && seat.is_stored
         {
             seat.is_stored = false;
@@ -344,7 +312,7 @@ impl Engine {
     pub(crate) fn attend_anew(&self) {
         let attendances = &self.inner().attendances;
         let mut seats = attendances.lock();
-        let attended = seats.tasks.iter_mut().filter(|(_, seat)| seat.connections > 0);
+        let attended = seats.tasks.iter_mut().filter(|(_, seat)| !seat.is_empty());
         let attended = attended.map(|(id, seat)| {
             seat.is_stored = false;
             *id
@@ -450,7 +418,7 @@ impl Engine {
             let last = commands.last().expect("something was owed");
             match told {
                 Ok(()) => seats.stored(*id, last),
-                Err(_) => seats.owe_again(*id, last),
+                Err(_) => seats.owe_again(*id, commands),
             }
         }
         told
@@ -481,13 +449,19 @@ impl Engine {
     }
 }
 
+/// What the store knows of this node, as a task says that was read: it may know better than what was
+/// remembered; of a run by hand it has nobody.
+fn note_known(node: u64) -> impl Fn(&mut Seat, &Task) {
+    move |seat, task| seat.is_stored &= task.life.attended_by().contains(&node)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const NODE: u64 = 1;
-    const ATTEND: Command = Command::Attend { node: NODE };
-    const LET_GO: Command = Command::LetGo { node: NODE };
+    const ATTEND: Command = Command::Attend { node: NODE, has_broken: None };
+    const LET_GO: Command = Command::LetGo { node: NODE, has_broken: Some(false) };
     const LEAVE: Command = Command::Leave { node: NODE };
 
     fn id() -> TaskId {
@@ -496,7 +470,15 @@ mod tests {
 
     /// Of its task it read nothing that the store was not told.
     fn came(attendances: &Attendances) {
-        attendances.lock().sit_down(id(), |_| {});
+        attendances.lock().sit_down(id(), Kind::Holds, |_| {});
+    }
+
+    fn asked(attendances: &Attendances) {
+        attendances.lock().sit_down(id(), Kind::Asks, |_| {});
+    }
+
+    fn part(attendances: &Attendances, kind: Kind, parting: Parting) {
+        attendances.part(&[id()], kind, parting);
     }
 
     /// What the store is told, which takes it.
@@ -517,10 +499,10 @@ mod tests {
         came(&attendances);
         assert_eq!(told(&attendances), []);
         for _ in 0..2 {
-            attendances.part(&[id()], Parting::Broke);
+            part(&attendances, Kind::Holds, Parting::Broke);
             assert_eq!(told(&attendances), []);
         }
-        attendances.part(&[id()], Parting::LetGo);
+        part(&attendances, Kind::Holds, Parting::LetGo);
         assert_eq!(told(&attendances), [LET_GO], "how the last one went counts");
         assert!(attendances.lock().tasks.is_empty());
     }
@@ -529,13 +511,13 @@ mod tests {
     fn one_that_came_and_went_before_the_store_was_told_was_there() {
         let attendances = Attendances::default();
         came(&attendances);
-        attendances.part(&[id()], Parting::Broke);
+        part(&attendances, Kind::Holds, Parting::Broke);
         assert_eq!(told(&attendances), [ATTEND, LEAVE]);
         came(&attendances);
-        attendances.part(&[id()], Parting::LetGo);
+        part(&attendances, Kind::Holds, Parting::LetGo);
         came(&attendances);
         assert_eq!(told(&attendances), [ATTEND]);
-        attendances.part(&[id()], Parting::Broke);
+        part(&attendances, Kind::Holds, Parting::Broke);
         came(&attendances);
         assert_eq!(told(&attendances), [], "somebody is there, as the store has it");
     }
@@ -545,7 +527,7 @@ mod tests {
         let attendances = Attendances::default();
         came(&attendances);
         told(&attendances);
-        attendances.part(&[id()], Parting::Broke);
+        part(&attendances, Kind::Holds, Parting::Broke);
         let owed = attendances.lock().owed(NODE);
         came(&attendances);
         attendances.lock().stored(id(), &LEAVE);
@@ -559,13 +541,13 @@ mod tests {
         let attendances = Attendances::default();
         came(&attendances);
         told(&attendances);
-        attendances.part(&[id()], Parting::Broke);
+        part(&attendances, Kind::Holds, Parting::Broke);
         assert_eq!(attendances.lock().owed(NODE), [(id(), vec![LEAVE])]);
         let knows_it = |seat: &mut Seat| seat.is_stored &= true;
-        attendances.lock().sit_down(id(), knows_it);
+        attendances.lock().sit_down(id(), Kind::Holds, knows_it);
         attendances.lock().stored(id(), &LEAVE);
         assert_eq!(told(&attendances), [ATTEND]);
-        attendances.part(&[id()], Parting::Broke);
+        part(&attendances, Kind::Holds, Parting::Broke);
         assert_eq!(told(&attendances), [LEAVE]);
     }
 
@@ -574,7 +556,7 @@ mod tests {
     fn what_was_queued_before_is_told_while_others_come() {
         let attendances = Attendances::default();
         let of = |id: u128| {
-            attendances.lock().sit_down(TaskId::from_u128(id), |_| {});
+            attendances.lock().sit_down(TaskId::from_u128(id), Kind::Holds, |_| {});
         };
         for id in 1..=3 {
             of(id);
@@ -583,7 +565,7 @@ mod tests {
         let owed = attendances.lock().owed(NODE);
         of(4);
         assert_eq!((owed.len(), attendances.lock().unqueued()), (3, 3));
-        attendances.lock().owe_again(owed[0].0, &ATTEND);
+        attendances.lock().owe_again(owed[0].0, &[ATTEND]);
         assert_eq!(attendances.lock().unqueued(), 0, "it is owed again");
         assert_eq!(attendances.lock().owed(NODE)[0].0, owed[0].0);
         assert_eq!(attendances.lock().unqueued(), 4);
@@ -594,9 +576,73 @@ mod tests {
         let attendances = Attendances::default();
         came(&attendances);
         told(&attendances);
-        attendances.part(&[id()], Parting::Broke);
-        attendances.lock().owed(NODE);
-        attendances.lock().owe_again(id(), &LEAVE);
-        assert_eq!(told(&attendances), [LEAVE]);
+        part(&attendances, Kind::Holds, Parting::Broke);
+        let owed = attendances.lock().owed(NODE);
+        asked(&attendances);
+        attendances.lock().owe_again(id(), &owed[0].1);
+        assert_eq!(told(&attendances), [LEAVE, ATTEND]);
+        part(&attendances, Kind::Asks, Parting::LetGo);
+        let owed = attendances.lock().owed(NODE);
+        attendances.lock().owe_again(id(), &owed[0].1);
+        came(&attendances);
+        assert_eq!(told(&attendances), [], "somebody is there, as the store has it");
+    }
+
+    /// All had left then, and it did not come back to stay.
+    #[test]
+    fn a_poll_that_comes_before_the_store_was_told_undoes_no_leaving() {
+        for is_answered in [false, true] {
+            let attendances = Attendances::default();
+            came(&attendances);
+            told(&attendances);
+            part(&attendances, Kind::Holds, Parting::Broke);
+            asked(&attendances);
+            if is_answered {
+                part(&attendances, Kind::Asks, Parting::LetGo);
+                assert_eq!(told(&attendances), [LEAVE]);
+            } else {
+                assert_eq!(told(&attendances), [LEAVE, ATTEND]);
+                part(&attendances, Kind::Asks, Parting::LetGo);
+                let answer = Command::LetGo { node: NODE, has_broken: None };
+                assert_eq!(told(&attendances), [answer]);
+            }
+        }
+    }
+
+    /// One stream that was opened again canceled the task, however all others went.
+    #[test]
+    fn whoever_comes_back_while_a_poll_waits_says_itself_how_it_goes() {
+        let goes = |has_broken| Command::Attend { node: NODE, has_broken: Some(has_broken) };
+        let attendances = Attendances::default();
+        came(&attendances);
+        asked(&attendances);
+        assert_eq!(told(&attendances), [ATTEND]);
+        part(&attendances, Kind::Holds, Parting::Broke);
+        assert_eq!(told(&attendances), [goes(true)]);
+        came(&attendances);
+        came(&attendances);
+        part(&attendances, Kind::Holds, Parting::Broke);
+        assert_eq!(told(&attendances), [], "one that holds it is left");
+        part(&attendances, Kind::Holds, Parting::LetGo);
+        assert_eq!(told(&attendances), [goes(false)]);
+        part(&attendances, Kind::Asks, Parting::LetGo);
+        assert_eq!(told(&attendances), [Command::LetGo { node: NODE, has_broken: None }]);
+        assert!(attendances.lock().tasks.is_empty());
+    }
+
+    #[test]
+    fn a_poll_that_breaks_off_was_there_and_one_that_gets_its_answer_holds() {
+        let attendances = Attendances::default();
+        asked(&attendances);
+        attendances.hold(&[id()]);
+        asked(&attendances);
+        told(&attendances);
+        part(&attendances, Kind::Asks, Parting::Broke);
+        assert_eq!(told(&attendances), [], "one that holds it is left");
+        part(&attendances, Kind::Holds, Parting::LetGo);
+        assert_eq!(told(&attendances), [LET_GO]);
+        asked(&attendances);
+        part(&attendances, Kind::Asks, Parting::Broke);
+        assert_eq!(told(&attendances), [ATTEND, LEAVE]);
     }
 }

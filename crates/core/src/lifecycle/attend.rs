@@ -11,27 +11,38 @@ use crate::refusal::Refused;
 use crate::task::State;
 use crate::time::Timestamp;
 
-pub(super) fn attend(mut draft: Draft<'_>, node: u64) -> Result<Step, Refused> {
-    let (spec, life) = (&draft.task.spec, &draft.task.life);
-    let goes_on = spec.grace.is_none() || life.status().is_terminal();
-    if goes_on || life.attended_by().contains(&node) {
+pub(super) fn attend(
+    mut draft: Draft<'_>,
+    node: u64,
+    has_broken: Option<bool>,
+) -> Result<Step, Refused> {
+    let life = &draft.task.life;
+    if draft.task.spec.grace.is_none() || life.status().is_terminal() {
         return Ok(draft.replying(Reply::Nothing));
     }
-    match &mut draft.step.life.attendance {
-        Some(Attendance::By(nodes, _)) => nodes.push(node),
-        attendance => *attendance = Some(Attendance::By(vec![node], false)),
+    let attendance = match life.attendance.clone() {
+        Some(Attendance::By(mut nodes, before)) => {
+            if !nodes.contains(&node) {
+                nodes.push(node);
+            }
+            Attendance::By(nodes, has_broken.unwrap_or(before))
+        }
+        // Whoever comes may only ask: then the countdown is still owed.
+        Some(Attendance::Until(_)) => Attendance::By(vec![node], has_broken.unwrap_or(true)),
+        None => Attendance::By(vec![node], has_broken.unwrap_or(false)),
+    };
+    if life.attendance.as_ref() == Some(&attendance) {
+        return Ok(draft.replying(Reply::Nothing));
     }
+    draft.step.life.attendance = Some(attendance);
     Ok(draft.done())
 }
 
-pub(super) fn let_go(mut draft: Draft<'_>, node: u64) -> Result<Step, Refused> {
-    Ok(match strike(&mut draft, node, false) {
-        Struck::Nobody => draft.replying(Reply::Nothing),
-        Struck::One | Struck::TheLast { .. } => draft.done(),
-    })
-}
-
-pub(super) fn answer(mut draft: Draft<'_>, node: u64, has_broken: bool) -> Result<Step, Refused> {
+pub(super) fn let_go(
+    mut draft: Draft<'_>,
+    node: u64,
+    has_broken: Option<bool>,
+) -> Result<Step, Refused> {
     match (strike(&mut draft, node, has_broken), draft.task.spec.grace) {
         (Struck::Nobody, _) => Ok(draft.replying(Reply::Nothing)),
         (Struck::TheLast { has_broken: true }, Some(grace)) if grace != Grace::ZERO => {
@@ -42,7 +53,7 @@ pub(super) fn answer(mut draft: Draft<'_>, node: u64, has_broken: bool) -> Resul
 }
 
 pub(super) fn leave(mut draft: Draft<'_>, node: u64) -> Result<Step, Refused> {
-    match (strike(&mut draft, node, true), draft.task.spec.grace) {
+    match (strike(&mut draft, node, Some(true)), draft.task.spec.grace) {
         (Struck::Nobody, _) => Ok(draft.replying(Reply::Nothing)),
         (Struck::TheLast { .. }, Some(Grace::ZERO)) => hand::cancel(draft, CancelReason::Abandoned),
         (Struck::TheLast { .. }, Some(grace)) => Ok(count_down(draft, grace)),
@@ -106,12 +117,12 @@ enum Struck {
     TheLast { has_broken: bool },
 }
 
-fn strike(draft: &mut Draft<'_>, node: u64, breaks: bool) -> Struck {
+fn strike(draft: &mut Draft<'_>, node: u64, how: Option<bool>) -> Struck {
     let attendance = &mut draft.step.life.attendance;
     let Some(Attendance::By(nodes, has_broken)) = attendance else { return Struck::Nobody };
     let Some(at) = nodes.iter().position(|one| *one == node) else { return Struck::Nobody };
     nodes.swap_remove(at);
-    *has_broken |= breaks;
+    *has_broken = how.unwrap_or(*has_broken);
     if nodes.is_empty() {
         let has_broken = *has_broken;
         *attendance = None;

@@ -32,9 +32,8 @@ enum Said {
     Crash,
     Free,
     Cancel,
-    Attend(u64),
-    LetGo(u64),
-    Answer(u64, bool),
+    Attend(u64, Option<bool>),
+    LetGo(u64, Option<bool>),
     Leave(u64),
     Ask,
     Retry(bool),
@@ -54,9 +53,8 @@ fn said() -> impl Strategy<Value = Said> {
         2 => Just(Said::Crash),
         1 => Just(Said::Free),
         1 => Just(Said::Cancel),
-        2 => (0..3_u64).prop_map(Said::Attend),
-        1 => (0..3_u64).prop_map(Said::LetGo),
-        1 => (0..3_u64, any::<bool>()).prop_map(|(node, broken)| Said::Answer(node, broken)),
+        2 => (0..3_u64, any::<Option<bool>>()).prop_map(|(node, how)| Said::Attend(node, how)),
+        2 => (0..3_u64, any::<Option<bool>>()).prop_map(|(node, how)| Said::LetGo(node, how)),
         2 => (0..3_u64).prop_map(Said::Leave),
         1 => Just(Said::Ask),
         2 => any::<bool>().prop_map(Said::Retry),
@@ -150,9 +148,8 @@ impl History {
             Said::Crash => Command::Crash { nonce, gone: Gone::Silent, jitter: 0.5 },
             Said::Free => Command::Free { nonce },
             Said::Cancel => Command::Cancel,
-            Said::Attend(node) => Command::Attend { node },
-            Said::LetGo(node) => Command::LetGo { node },
-            Said::Answer(node, has_broken) => Command::Answer { node, has_broken },
+            Said::Attend(node, has_broken) => Command::Attend { node, has_broken },
+            Said::LetGo(node, has_broken) => Command::LetGo { node, has_broken },
             Said::Leave(node) => Command::Leave { node },
             Said::Ask => Command::Ask,
             Said::Retry(from_start) => Command::Retry { from_start },
@@ -244,7 +241,6 @@ fn fence_of(command: &Command) -> Option<u128> {
         | Command::Cancel
         | Command::Attend { .. }
         | Command::LetGo { .. }
-        | Command::Answer { .. }
         | Command::Leave { .. }
         | Command::Ask
         | Command::Retry { .. }
@@ -328,8 +324,8 @@ fn check_attendance(
         prop_assert!(until <= at(now).plus(grace.span()), "{:?}", command);
         let is_left = match (command, &old.attendance) {
             (Command::Leave { node }, Some(Attendance::By(nodes, _))) => *nodes == [*node],
-            (Command::Answer { node, has_broken: here }, Some(Attendance::By(nodes, before))) => {
-                *nodes == [*node] && (*here || *before)
+            (Command::LetGo { node, has_broken }, Some(Attendance::By(nodes, before))) => {
+                *nodes == [*node] && has_broken.unwrap_or(*before)
             }
             _ => false,
         };

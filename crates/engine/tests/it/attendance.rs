@@ -53,6 +53,19 @@ async fn come(world: &World, id: TaskId) -> Attending {
     attending
 }
 
+/// The same, which only asks how the task stands.
+async fn ask(world: &World, id: TaskId) -> Attending {
+    let attending = world.engine.attend_asking(&read(world, id).await);
+    world.engine.attendance_told().await;
+    attending
+}
+
+/// One ends with what it came for, or is told how the task stands.
+async fn let_go(world: &World, mut attending: Attending) {
+    attending.let_go();
+    world.engine.attendance_told().await;
+}
+
 async fn leave(world: &World, attending: Attending) {
     drop(attending);
     world.engine.attendance_told().await;
@@ -155,10 +168,10 @@ async fn whoever_left_while_a_poll_waited_is_counted_when_it_is_answered() {
         let nodes = [node(&store, 1).await, node(&store, 2).await];
         let (id, caller) = attended(&nodes[0], for_workers()).await;
         let other = &nodes[usize::from(is_elsewhere)];
-        let mut poll = come(other, id).await;
+        let mut poll = ask(other, id).await;
         leave(&nodes[0], caller).await;
         assert_eq!(read(other, id).await.life.abandon_at(), None, "somebody is there");
-        poll.answered();
+        poll.let_go();
         other.engine.attendance_told().await;
         assert_eq!(read(other, id).await.life.abandon_at(), after(GRACE), "{is_elsewhere}");
         for world in &nodes {
@@ -169,11 +182,63 @@ async fn whoever_left_while_a_poll_waited_is_counted_when_it_is_answered() {
     // Where nobody has left, it begins none.
     let world = node(&new_store(), 1).await;
     let (id, mut caller) = attended(&world, for_workers()).await;
-    let mut poll = come(&world, id).await;
+    let mut poll = ask(&world, id).await;
     caller.let_go();
-    poll.answered();
+    poll.let_go();
     world.engine.attendance_told().await;
     assert_eq!(read(&world, id).await.life.attendance, None);
+}
+
+/// The poll stopped the countdown that it came just in time for, here or at another node, and the task
+/// went on for nobody.
+#[tokio::test]
+async fn a_poll_that_comes_just_as_the_last_breaks_off_swallows_nothing() {
+    for is_elsewhere in [false, true] {
+        let store = new_store();
+        let nodes = [node(&store, 1).await, node(&store, 2).await];
+        let (id, caller) = attended(&nodes[0], for_workers()).await;
+        let task = read(&nodes[0], id).await;
+        let other = &nodes[usize::from(is_elsewhere)];
+        drop(caller);
+        let poll = other.engine.attend_asking(&task);
+        for world in &nodes {
+            world.engine.attendance_told().await;
+        }
+        assert_eq!(read(other, id).await.life.abandon_at(), None, "somebody is there");
+        let_go(other, poll).await;
+        assert_eq!(read(other, id).await.life.abandon_at(), after(GRACE), "{is_elsewhere}");
+    }
+}
+
+/// One stream that was opened again, also at another node, counted for ever as one that had left.
+#[tokio::test]
+async fn whoever_came_back_while_a_poll_waited_has_not_left() {
+    for is_elsewhere in [false, true] {
+        let store = new_store();
+        let nodes = [node(&store, 1).await, node(&store, 2).await];
+        let (id, stream) = attended(&nodes[0], for_workers()).await;
+        let poll = ask(&nodes[0], id).await;
+        leave(&nodes[0], stream).await;
+        let other = &nodes[usize::from(is_elsewhere)];
+        let again = come(other, id).await;
+        let_go(other, again).await;
+        let_go(&nodes[0], poll).await;
+        assert_eq!(read(other, id).await.life.attendance, None, "{is_elsewhere}");
+    }
+}
+
+/// With `cancel` there is no countdown that a poll could leave running.
+#[tokio::test]
+async fn a_poll_that_comes_too_late_keeps_no_task_that_is_canceled_at_once() {
+    let world = node(&new_store(), 1).await;
+    let submission = Submission { grace: Some(Grace::ZERO), ..with_grace(for_workers()) };
+    let task = world.submit(submission).await;
+    let caller = world.engine.attend_accepted(&task);
+    drop(caller);
+    let poll = world.engine.attend_asking(&task);
+    world.engine.attendance_told().await;
+    assert!(is_abandoned(&read(&world, task.spec.id).await));
+    drop(poll);
 }
 
 #[tokio::test]

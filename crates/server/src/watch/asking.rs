@@ -4,16 +4,12 @@ use relais_core::{Grace, Task};
 use relais_engine::{Attending, Engine, EngineError};
 
 /// It attends the task while it waits; dropped before it is answered, it has left.
-pub(crate) struct Asking {
-    attending: Attending,
-    /// Whether a countdown ran when it came.
-    was_left: bool,
-}
+pub(crate) struct Asking(Attending);
 
 impl Asking {
     /// It comes for a task as it was read just now.
     pub(crate) fn for_task(engine: &Engine, task: &Task) -> Self {
-        Self { attending: engine.attend([task]), was_left: task.life.is_left() }
+        Self(engine.attend_asking(task))
     }
 
     /// It is answered: the countdown that it found begins anew, or one that others owe who left while it
@@ -33,14 +29,12 @@ impl Asking {
 
     /// It is refused.
     pub(crate) fn refused(mut self) {
-        // Dropped, it leaves the countdown as it found it: running, from now on.
-        if !self.was_left {
-            self.attending.answered();
-        }
+        self.0.let_go();
     }
 
     /// It does not get how the task stands, but its answer, and attends it until the end of that.
-    pub(crate) fn stays(self) -> Attending {
-        self.attending
+    pub(crate) fn stays(mut self) -> Attending {
+        self.0.hold();
+        self.0
     }
 }

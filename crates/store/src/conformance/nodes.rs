@@ -150,7 +150,7 @@ pub async fn what_a_node_attends_is_found_by_its_number(world: World) {
     let at_once = world.accept(task().grace(0).attended_by(7)).await;
     world.accept(task().attended_by(7)).await;
     world.accept(task().grace(3_000)).await;
-    world.step(ids[0], Command::Attend { node: 8 }, 1).await;
+    world.step(ids[0], Command::Attend { node: 8, has_broken: None }, 1).await;
     let newest_first = |ids: &[TaskId]| ids.iter().rev().copied().collect::<Vec<_>>();
     let mut expected = newest_first(&ids);
     expected.insert(0, at_once);
@@ -160,7 +160,7 @@ pub async fn what_a_node_attends_is_found_by_its_number(world: World) {
     for id in [ids[0], ids[1], at_once] {
         world.step(id, Command::Leave { node: 7 }, 2).await;
     }
-    world.step(ids[2], Command::LetGo { node: 7 }, 2).await;
+    world.step(ids[2], Command::LetGo { node: 7, has_broken: None }, 2).await;
     world.step(ids[3], Command::Cancel, 2).await;
     assert!(attended(&world, Attended::By(7)).await.is_empty());
     assert_eq!(attended(&world, Attended::NoMore).await, [ids[1]]);

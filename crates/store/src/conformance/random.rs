@@ -123,9 +123,9 @@ impl Run {
             6..9 => {
                 let node = self.dice.roll(3);
                 let commands = [
-                    Command::Attend { node },
-                    Command::LetGo { node },
-                    Command::Answer { node, has_broken: false },
+                    Command::Attend { node, has_broken: None },
+                    Command::Attend { node, has_broken: Some(true) },
+                    Command::LetGo { node, has_broken: None },
                     Command::Leave { node },
                 ];
                 let at = usize::try_from(self.dice.roll(4)).expect("small");
