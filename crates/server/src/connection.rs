@@ -42,7 +42,8 @@ use tokio::time::timeout;
 
 pub(crate) use self::client::Client;
 use self::framing::Fault;
-use self::guard::{Busy, Guard, Wait, Watch};
+pub(crate) use self::guard::Guard;
+use self::guard::{Busy, Wait, Watch};
 pub(crate) use self::shard::Shards;
 pub(crate) use self::sockets::Sockets;
 use self::streams::Streams;

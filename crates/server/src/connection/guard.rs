@@ -10,7 +10,11 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use futures_util::task::AtomicWaker;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
 use relais_core::limits::CLIENT_SILENCE_MAX;
+#[cfg(target_os = "linux")]
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
@@ -178,6 +182,21 @@ impl Guard {
         Self { stream, first, scan: Scan::Http2(Frames::new()), watch, breaks: false }
     }
 
+    /// The client's side of a connection that has changed to another protocol, in which it may read
+    /// nothing for as long as it likes. Whether it is there the system asks as before.
+    ///
+    /// # Errors
+    /// When the socket cannot be set so, or the connection is none of Relais' listeners.
+    pub(crate) fn of_tunnel(upgraded: Upgraded) -> io::Result<Self> {
+        let foreign = |_| io::Error::other("a connection that is not guarded changed its protocol");
+        let parts = upgraded.downcast::<TokioIo<Self>>().map_err(foreign)?;
+        let mut guard = parts.io.into_inner();
+        guard.first = [parts.read_buf, std::mem::take(&mut guard.first)].concat().into();
+        #[cfg(target_os = "linux")]
+        SockRef::from(guard.stream.tcp()).set_tcp_user_timeout(None)?;
+        Ok(guard)
+    }
+
     /// The stream itself.
     pub(crate) fn into_inner(self) -> Transport {
         self.stream
@@ -327,5 +346,52 @@ impl Guard {
         if let Poll::Ready(Ok(len)) = written {
             self.watch.written.fetch_add(*len as u64, Ordering::Relaxed);
         }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::convert::Infallible;
+
+    use axum::body::Body;
+    use http::{Request, Response, StatusCode};
+    use hyper::body::Incoming;
+    use hyper::server::conn::http1;
+    use hyper::service::service_fn;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpSocket, TcpStream};
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    /// A client that read nothing for a minute lost its tunnel.
+    #[tokio::test]
+    async fn whoever_reads_nothing_of_a_tunnel_is_not_cut_off_by_the_system() {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let listener = crate::listen(socket).unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        assert!(SockRef::from(&accepted).tcp_user_timeout().unwrap().is_some());
+        let (begun, mut tunnels) = mpsc::channel(1);
+        let service = service_fn(|mut request: Request<Incoming>| {
+            let (upgrade, begun) = (hyper::upgrade::on(&mut request), begun.clone());
+            tokio::spawn(async move { begun.send(Guard::of_tunnel(upgrade.await.unwrap())).await });
+            let answer = Response::builder().status(StatusCode::SWITCHING_PROTOCOLS);
+            let answer = answer.header("connection", "upgrade").header("upgrade", "x");
+            async { answer.body(Body::empty()).map(Ok::<_, Infallible>).unwrap() }
+        });
+        let guard = Guard::http1(Transport::Plain(accepted), Bytes::new(), Arc::default());
+        let connection = http1::Builder::new().serve_connection(TokioIo::new(guard), service);
+        let upgrade = "GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
+        client.write_all(format!("{upgrade}early").as_bytes()).await.unwrap();
+        connection.with_upgrades().await.unwrap();
+        let mut tunnel = tunnels.recv().await.unwrap().unwrap();
+        let options = SockRef::from(tunnel.stream.tcp());
+        assert_eq!(options.tcp_user_timeout().unwrap(), None);
+        assert!(options.keepalive().unwrap(), "whether it is there is still asked");
+        let mut early = [0; 5];
+        tunnel.read_exact(&mut early).await.unwrap();
+        assert_eq!(&early, b"early", "what came with the request is not lost");
     }
 }

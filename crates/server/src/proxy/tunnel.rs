@@ -1,9 +1,11 @@
 //! Two connections that have changed to another protocol, as one.
 
+use std::error::Error;
+
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
-use crate::connection::Permit;
+use crate::connection::{Guard, Permit};
 use crate::stop::Stop;
 
 /// Bytes buffered in each direction.
@@ -13,7 +15,7 @@ const BUFFER_BYTES: usize = 8 << 10;
 pub(super) async fn run(client: OnUpgrade, upstream: OnUpgrade, stop: Stop, permit: Permit) {
     let pass = async {
         let (client, upstream) = tokio::try_join!(client, upstream)?;
-        let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
+        let (mut client, mut upstream) = (Guard::of_tunnel(client)?, TokioIo::new(upstream));
         let copied = tokio::io::copy_bidirectional_with_sizes(
             &mut client,
             &mut upstream,
@@ -22,7 +24,7 @@ pub(super) async fn run(client: OnUpgrade, upstream: OnUpgrade, stop: Stop, perm
         );
         // A side that breaks off ends the tunnel, as one that closes does.
         drop(copied.await);
-        Ok::<(), hyper::Error>(())
+        Ok::<(), Box<dyn Error + Send + Sync>>(())
     };
     tokio::select! {
         passed = pass => {
