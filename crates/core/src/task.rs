@@ -365,12 +365,6 @@ impl Life {
         }
     }
 
-    /// Whether it was canceled because everybody had left it.
-    #[must_use]
-    pub const fn was_abandoned(&self) -> bool {
-        matches!(self.state, State::Canceled { reason: CancelReason::Abandoned, .. })
-    }
-
     /// Whether everybody has left it, and its grace runs.
     #[must_use]
     pub const fn is_left(&self) -> bool {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use relais_core::{
     BodyKind, Command, Effect, Entry, Policy, QueueName, Refused, Reply, SessionOp, SessionReply,
-    Source, Task, TaskId, TenantName, Timestamp, limits,
+    Source, Status, Task, TaskId, TenantName, Timestamp, limits,
 };
 
 use crate::body::Body;
@@ -134,8 +134,8 @@ pub struct Idempotency {
 pub enum Kept {
     /// As long as its task, and at least until then.
     WithItsTask { at_least: Timestamp },
-    /// Until then, whatever has become of its task; but not when everybody had left that: whoever comes
-    /// again is one who wants it.
+    /// Until then, whatever has become of its task; but not when that was canceled: whoever comes
+    /// again wants it after all.
     Until(Timestamp),
 }
 
@@ -145,9 +145,13 @@ impl Kept {
     pub fn holds(self, now: Timestamp, task: Option<&Task>) -> bool {
         match self {
             Self::WithItsTask { at_least } => task.is_some() || now < at_least,
-            Self::Until(end) => now < end && !task.is_some_and(|task| task.life.was_abandoned()),
+            Self::Until(end) => now < end && !task.is_some_and(is_canceled),
         }
     }
+}
+
+fn is_canceled(task: &Task) -> bool {
+    task.life.status() == Status::Canceled
 }
 
 /// A step to be decided and stored.

@@ -70,7 +70,7 @@ macro_rules! conformance {
                 a_key_outlives_its_task_until_its_moment
                 a_key_is_kept_as_long_as_its_task
                 a_key_that_ends_by_itself_does_not_wait_for_its_task
-                a_key_that_ends_by_itself_does_not_hold_for_a_task_that_was_abandoned
+                a_key_that_ends_by_itself_does_not_hold_for_a_task_that_was_canceled
                 a_refused_accept_leaves_its_key_free
                 a_full_queue_refuses_until_a_task_is_over
                 a_full_tenant_refuses_in_all_its_queues

@@ -271,7 +271,8 @@ const ROUTE: Section = Section {
             "How long after a request the same one, without `Idempotency-Key`, is taken for a second click \
              and joined to its task: at most `\"1h\"`; `\"10s\"` is usual. The same is: method, address, body \
              (whatever the boundary of a form with files), `Accept`, `Content-Encoding` and credentials (API \
-             key, `Authorization`, and the cookies beside one of these two or beside `double_submit_cookie`).",
+             key, `Authorization`, and the cookies beside one of these two or beside `double_submit_cookie`). None \
+             is joined to a task that was canceled.",
         ),
         optional(
             "double_submit_cookie",

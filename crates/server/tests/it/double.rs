@@ -189,6 +189,20 @@ async fn a_click_that_was_canceled_because_its_client_had_left_takes_no_other_wi
     assert_eq!((reply.text(), reply.all("idempotent-replayed")), ("ordered", vec![]));
 }
 
+/// Whoever cancels, and sends the same again at once, has changed their mind.
+#[tokio::test]
+async fn a_click_that_was_canceled_by_hand_holds_nobody() {
+    let house = house().await;
+    let first = form(&house, ALICE, "a=1").await;
+    let host = format!("host: {}\r\ncontent-length: 0\r\n\r\n", house.address);
+    let canceled = house.call(&format!("POST /v1/tasks/{first}/cancel HTTP/1.1\r\n{host}")).await;
+    assert_eq!(canceled.json()["status"], "canceled");
+    let second = send(&house, "POST /orders", &format!("{FORM}{ALICE}"), "a=1").await;
+    assert_ne!(second.task(), first);
+    assert_eq!(second.field("idempotent-replayed"), "");
+    assert_eq!(form(&house, ALICE, "a=1").await, second.task(), "and its window has begun");
+}
+
 #[tokio::test]
 async fn the_same_field_from_another_address_joins_nobody() {
     let mut plan = plan(Some("csrf_token")).await;
