@@ -309,6 +309,8 @@ async fn it_bears_the_name_the_colour_and_the_logo_of_its_operator() {
     let task = named.submit().await;
     let shown = page(&named, &task).await;
     assert!(shown.text().contains("<title>In line · Your request – Ma &amp; Pa</title>"));
+    // What its script puts in front of the name, which it takes from what is left of the title.
+    assert!(shown.text().contains("data-title=\"In line · Your request\""));
     assert!(shown.text().contains("<header>Ma &amp; Pa</header>"));
     let icon = "<link rel=\"icon\" href=\"data:,\">";
     assert!(shown.text().contains(icon), "browsers do not ask the service for one");

@@ -6,6 +6,8 @@
   const language = document.documentElement.lang;
   const at = (id) => document.getElementById(id);
   const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+  // Whose page it is stands behind each title.
+  const whose = document.title.slice(main.dataset.title.length);
   // How far the reader's clock is behind ours, ms.
   let behind = 0;
   // The parts as they were made: times are told anew meanwhile.
@@ -54,7 +56,7 @@
       if (hadFocus && !old.contains(document.activeElement)) (old.querySelector("a, button, summary") || at("asked")).focus();
     }
     if (fresh !== main) Object.assign(main.dataset, fresh.dataset);
-    document.title = main.dataset.title;
+    document.title = main.dataset.title + whose;
     tell();
   };
 
@@ -86,7 +88,7 @@
       const percent = Math.floor(Math.min(100, Math.max(0, share)));
       at("bar").firstChild.value = percent;
       at("share").textContent = (percent / 100).toLocaleString(language, { style: "percent" });
-      document.title = `${at("share").textContent} · ${at("asked").textContent}`;
+      document.title = `${at("share").textContent} · ${at("asked").textContent}${whose}`;
     }
     at("told").textContent = told.message || "";
     delete made.bar;
