@@ -103,7 +103,7 @@ pub struct Links {
     /// Where to cancel it; left out when this caller may not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cancel: Option<String>,
-    /// Where to retry it by hand; left out when this caller may not.
+    /// Where to retry it by hand; left out when this caller may not, or the task takes no retry.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry: Option<String>,
 }

@@ -331,6 +331,11 @@ fn decide(draft: Draft<'_>, command: Command, policy: &Policy) -> Result<Step, R
 /// `attempt_failed` or `requeued`, `started`, `deferred`, `attempt_failed`, `failed`.
 const ATTEMPT_EVENTS_MAX: u64 = 5;
 
+/// Whether a log of so many events has room for another attempt and its outcome.
+const fn has_room_for_attempt(version: u64) -> bool {
+    version + ATTEMPT_EVENTS_MAX <= limits::EVENTS_MAX
+}
+
 /// A step in the making: the task as it was, and what is to become of it.
 struct Draft<'a> {
     task: &'a Task,
@@ -371,7 +376,7 @@ impl<'a> Draft<'a> {
 
     /// Whether the log has room for another attempt and its outcome.
     fn has_room_for_attempt(&self) -> bool {
-        self.step.life.version + ATTEMPT_EVENTS_MAX <= limits::EVENTS_MAX
+        has_room_for_attempt(self.step.life.version)
     }
 
     /// Back to the queue, to start at `run_at`.

@@ -917,7 +917,7 @@ export interface components {
             events: string;
             /** @description Its result: 202 with the task until it is there. */
             result: string;
-            /** @description Where to retry it by hand; left out when this caller may not. */
+            /** @description Where to retry it by hand; left out when this caller may not, or the task takes no retry. */
             retry?: string;
             /** @description Where the task is read. */
             self: string;

@@ -1,11 +1,11 @@
 //! What people, and clients with the grant, do by hand: cancel and retry.
 
 use super::settle::{drop_checkpoint, erase_credentials};
-use super::{BodyKind, Draft, Effect, Reply, Step};
+use super::{BodyKind, Draft, Effect, Reply, Step, has_room_for_attempt};
 use crate::event::{CancelReason, EventData, RequeueReason};
 use crate::lease::Lease;
 use crate::refusal::Refused;
-use crate::task::{Credentials, State};
+use crate::task::{Credentials, State, Task};
 
 pub(super) fn cancel(draft: Draft<'_>, reason: CancelReason) -> Result<Step, Refused> {
     let holder: Option<Lease> = match &draft.task.life.state {
@@ -31,19 +31,33 @@ pub(super) fn call_off(mut draft: Draft<'_>, reason: CancelReason, holder: Optio
     draft.done()
 }
 
-pub(super) fn retry(mut draft: Draft<'_>, from_start: bool) -> Result<Step, Refused> {
-    match &draft.task.life.state {
-        State::Succeeded { .. } => return Err(Refused::AlreadySucceeded),
-        State::Queued { .. } | State::Running { .. } | State::Waiting { .. } => {
-            return Ok(draft.replying(Reply::Nothing));
+impl Task {
+    /// Whether a retry by hand is taken, as far as the task itself goes: who offers one asks here first.
+    /// While a run goes on it is taken, and changes nothing.
+    ///
+    /// # Errors
+    /// [`Refused::AlreadySucceeded`], [`Refused::CredentialsErased`] (a cancel erases them), and
+    /// [`Refused::TooManyEvents`].
+    pub fn takes_retry(&self) -> Result<(), Refused> {
+        match &self.life.state {
+            State::Succeeded { .. } => return Err(Refused::AlreadySucceeded),
+            State::Queued { .. } | State::Running { .. } | State::Waiting { .. } => return Ok(()),
+            State::Failed { .. } | State::Canceled { .. } => {}
         }
-        State::Failed { .. } | State::Canceled { .. } => {}
+        if self.life.credentials == Credentials::Erased {
+            return Err(Refused::CredentialsErased);
+        }
+        if !has_room_for_attempt(self.life.version) {
+            return Err(Refused::TooManyEvents);
+        }
+        Ok(())
     }
-    if draft.task.life.credentials == Credentials::Erased {
-        return Err(Refused::CredentialsErased);
-    }
-    if !draft.has_room_for_attempt() {
-        return Err(Refused::TooManyEvents);
+}
+
+pub(super) fn retry(mut draft: Draft<'_>, from_start: bool) -> Result<Step, Refused> {
+    draft.task.takes_retry()?;
+    if !draft.task.life.status().is_terminal() {
+        return Ok(draft.replying(Reply::Nothing));
     }
     if let Some(lease) = draft.task.life.lease() {
         // The old holder loses its slot to the new run; its fence is void already.

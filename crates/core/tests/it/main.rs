@@ -2,6 +2,7 @@
 //! sessions of browsers.
 
 mod absence;
+mod by_hand;
 mod failures;
 mod grace;
 mod histories;

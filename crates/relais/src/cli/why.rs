@@ -62,7 +62,12 @@ fn text(why: &Why) -> String {
 fn canceled(task: &Task) -> String {
     let said = task.message.as_ref().and_then(|message| message.0.get("en"));
     let said = said.map(|said| show::clean(said)).unwrap_or_default();
-    format!("  {said}\n  if it is wanted after all: relais retry {}", task.id)
+    let advice = match &task.links.retry {
+        Some(_) => format!("relais retry {}", task.id),
+        // A cancel erases the credentials of a request that had any.
+        None => "send the request again; this task cannot be run again".to_owned(),
+    };
+    format!("  {said}\n  if it is wanted after all: {advice}")
 }
 
 /// Why a run failed, why no attempt follows, and what a person can do.

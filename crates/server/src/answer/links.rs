@@ -13,7 +13,7 @@ pub(crate) struct Viewer<'a> {
     pub(crate) ticket: Option<&'a str>,
     /// Whether this caller may cancel the task.
     pub(crate) may_cancel: bool,
-    /// Whether this caller may retry the task.
+    /// Whether this caller may retry the task, and the task takes it.
     pub(crate) may_retry: bool,
 }
 

@@ -41,7 +41,8 @@ pub(crate) fn task_of(
     let (spec, life) = (&task.spec, &task.life);
     let id = spec.id.to_string();
     let base = answers.base.as_str();
-    let links = links::links(viewer.base.unwrap_or(base), &id, viewer);
+    let may_retry = viewer.may_retry && task.takes_retry().is_ok();
+    let links = links::links(viewer.base.unwrap_or(base), &id, &Viewer { may_retry, ..*viewer });
     let policy = answers.engine.policies().of(&spec.tenant, &spec.queue);
     let (problem, message) = match &life.state {
         State::Failed { failure, .. } => (Some(problem_of(base, failure)), message_of(failure)),

@@ -103,6 +103,14 @@ async fn what_was_sealed_and_is_erased_cannot_be_sent_again() {
     assert_eq!(house.call(&by_hand("cancel")).await.json()["status"], "canceled");
     let result = read(&house, &format!("/v1/tasks/{id}/result")).await;
     assert_tells_all(&result.json(), &id.to_string(), "Retry the task by hand");
+    // Nor is it offered: not to programs, and not to people.
+    let task = read(&house, &format!("/v1/tasks/{id}")).await;
+    assert_eq!(task.json()["links"].get("retry"), None);
+    let target = format!("/v1/tasks/{id} HTTP/1.1\r\naccept: text/html");
+    let page = house.call(&format!("GET {target}\r\nhost: {}\r\n\r\n", house.address)).await;
+    let page = page.text();
+    assert!(page.contains("send it again from the page where you began"), "{page}");
+    assert!(!page.contains("/retry"), "{page}");
     let refused = house.call(&by_hand("retry")).await;
     assert_eq!((refused.status, refused.code().as_str()), (409, "credentials-erased"));
     // One without credentials is run again.
@@ -111,7 +119,9 @@ async fn what_was_sealed_and_is_erased_cannot_be_sent_again() {
     let fields = format!("host: {}\r\ncontent-length: 0\r\n\r\n", house.address);
     for (what, status) in [("cancel", "canceled"), ("retry", "queued")] {
         let request = format!("POST /v1/tasks/{id}/{what} HTTP/1.1\r\n{fields}");
-        assert_eq!(house.call(&request).await.json()["status"], status);
+        let task = house.call(&request).await.json();
+        assert_eq!(task["status"], status);
+        assert!(task["links"]["retry"].is_string());
     }
 }
 

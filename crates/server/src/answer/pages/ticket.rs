@@ -255,7 +255,6 @@ impl View<'_> {
     fn actions(&self, main: &mut Html) {
         let (words, links) = (self.words(), &self.task.links);
         let retry = links.retry.as_deref().filter(|_| self.task.terminal);
-        let retry = retry.filter(|_| self.task.status != Status::Succeeded);
         let cancel = links.cancel.as_deref().filter(|_| !self.task.terminal);
         let is_shown = self.has_answer || retry.is_some() || cancel.is_some();
         main.markup("<div id=\"actions\"").markup(hidden(!is_shown)).markup(">");
@@ -298,6 +297,13 @@ impl View<'_> {
         html.markup("</button></form></details>");
     }
 
+    /// Whether what was canceled is had by sending it again alone: its credentials are erased, or whoever
+    /// reads this may not retry it.
+    fn is_sent_again(&self) -> bool {
+        let is_canceled = self.task.status == Status::Canceled;
+        is_canceled && self.task.links.retry.is_none() && self.task.request.is_some()
+    }
+
     fn advice(&self, main: &mut Html) {
         let words = self.words();
         let is_lost = matches!(self.task.status, Status::Failed | Status::Canceled);
@@ -305,6 +311,7 @@ impl View<'_> {
         main.markup("<p id=\"advice\"").markup(hidden(!is_shown)).markup(">");
         match self.task.terminal {
             false => words.leave.say(main, words, self.grace),
+            true if self.is_sent_again() => _ = main.text(words.send_again),
             true if is_lost => _ = main.text(words.help),
             true => {}
         }

@@ -59,6 +59,8 @@ pub(super) struct Words {
     pub(super) no_cancel: &'static str,
     /// What becomes of the request when its page is closed…
     pub(super) leave: Leaving,
+    /// What to do where it was canceled, and cannot be tried again from here.
+    pub(super) send_again: &'static str,
     pub(super) help: &'static str,
     /// What leads back to a page with a ticket in its address.
     pub(super) keep_means: &'static str,

@@ -108,6 +108,7 @@ pub(super) static WORDS: Words = Words {
         ends: "This page follows by itself. Neither close nor reload it: your request is canceled as \
                soon as nobody has it open.",
     },
+    send_again: "If you want it after all, send it again from the page where you began.",
     help: "If you ask for help, give the number at the bottom of this page.",
     keep_means: "Only its link leads back here, unless this browser keeps the request.",
     keep: "Keep in this browser",

@@ -108,6 +108,7 @@ pub(super) static WORDS: Words = Words {
         ends: "Cette page se met à jour d’elle-même. Ne la fermez pas et ne la rechargez pas\u{a0}: votre \
                demande est annulée dès qu’elle n’est plus ouverte nulle part.",
     },
+    send_again: "Si vous y tenez malgré tout, renvoyez-la depuis la page où vous avez commencé.",
     help: "Si vous demandez de l’aide, donnez le numéro au bas de cette page.",
     keep_means: "Seul son lien ramène ici, sauf si ce navigateur garde la demande.",
     keep: "Garder dans ce navigateur",
