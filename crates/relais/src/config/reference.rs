@@ -256,7 +256,8 @@ const ROUTE: Section = Section {
             "\"continue\"",
             "What becomes of a task when the last client that waits for it, reads its answer or follows it \
              has left: `\"continue\"`; `\"cancel\"`, at once; or `\"cancel after 60s\"`, unless one \
-             comes back before, 3s or more.",
+             comes back before, 3s or more. The time begins when a connection breaks that waited, \
+             streamed or followed: a poll begins none, and each look puts it off.",
         ),
         optional(
             "keepalive",
