@@ -121,8 +121,14 @@ class Page {
     await this.leave(() => { history.back(); });
   }
 
+  // As the browser says, which may be behind: what is shown can be another page already.
   url() {
     return this.inner.url();
+  }
+
+  // The address of what is shown.
+  address() {
+    return this.run(() => location.href);
   }
 
   title() {

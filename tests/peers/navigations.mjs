@@ -127,7 +127,7 @@ const isAt = (path) => location.pathname + location.search === path && document.
 async function ticketPage(shown, selector) {
   if (selector) await shown.click(selector);
   await shown.until(isTicketPage);
-  return shown.url().replace(/#.*/, '');
+  return (await shown.address()).replace(/#.*/, '');
 }
 async function inShop(shown) {
   await shown.go(`${shop}/`);
@@ -168,7 +168,7 @@ async function aFile({ shown, browser, holds }) {
   holds(String(await browser.downloaded(/^june\.csv$/)) === CSV, 'the file comes by itself, whole');
   await shown.until(leadsToResult);
   await second.until(leadsToResult);
-  holds(shown.url() === own && second.url() === own, `the pages stay, and lead to it: ${shown.url()} ${second.url()}`);
+  holds((await shown.address()) === own && (await second.address()) === own, `the pages stay, and lead to it: ${(await shown.address())} ${(await second.address())}`);
   holds(calls(EXPORT) === before + 2, `it was asked for again after the restart alone: ${calls(EXPORT) - before}`);
   await second.close();
 }
@@ -182,7 +182,7 @@ async function aPage({ shown, holds, javascript }) {
   await shown.until(isAt, '/export/june?year=2026');
   if (javascript) {
     await shown.until(() => document.title === 'its script ran');
-    holds(shown.url().endsWith('#totals'), `the fragment is kept: ${shown.url()}`);
+    holds((await shown.address()).endsWith('#totals'), `the fragment is kept: ${(await shown.address())}`);
   }
   await shown.reload();
   await shown.until(() => document.querySelector('#totals') !== null);
@@ -208,7 +208,7 @@ async function forms({ shown, holds, javascript }) {
   // Without scripts the page looks for the end only now and then, and takes long enough by that.
   await answer(ORDER, javascript ? CUT_MS : 0);
   await shown.until(isAt, '/orders/7');
-  if (javascript) holds(shown.url() === `${shop}/orders/7#paid`, `the fragment is that of the redirect: ${shown.url()}`);
+  if (javascript) holds((await shown.address()) === `${shop}/orders/7#paid`, `the fragment is that of the redirect: ${(await shown.address())}`);
   const { cookie } = asked.findLast((one) => one.line === 'GET /orders/7').fields;
   holds(/\bflash=ordered\b/.test(cookie), `with the cookies of the redirect: ${cookie}`);
   await shown.reload();
@@ -219,7 +219,7 @@ async function forms({ shown, holds, javascript }) {
   await ticketPage(shown, '#check');
   await answer(CHECK);
   await shown.untilSaid('All is well');
-  holds(/\/v1\/tasks\/task_\w+\/result$/.test(shown.url()), `the page of a form is its result: ${shown.url()}`);
+  holds(/\/v1\/tasks\/task_\w+\/result$/.test((await shown.address())), `the page of a form is its result: ${(await shown.address())}`);
   if (javascript) holds((await shown.title()) === 'checked', 'in a sandbox');
   await shown.back();
   await shown.until(isAt, '/');
@@ -249,7 +249,7 @@ async function otherCookies({ shown, holds }) {
   await shown.run(() => { document.cookie = 'visits=2; path=/'; });
   await answer(SEEN);
   await shown.until(leadsToResult);
-  holds(shown.url() === own, `the page stays: ${shown.url()}`);
+  holds((await shown.address()) === own, `the page stays: ${(await shown.address())}`);
   await shown.click('#result');
   await shown.untilSaid('Seen again');
   holds(calls(SEEN) === before + 1, `one click leads to what was asked for once: ${calls(SEEN) - before}`);
@@ -267,7 +267,7 @@ async function aTune({ shown, browser, holds }) {
       return player?.readyState >= 3 && !player.error && player.duration;
     });
     holds(Math.abs(seconds - 1) < 0.01, `it is played, to its end: ${seconds}`);
-    holds(/\/v1\/tasks\/task_\w+\/result$/.test(shown.url()), `from the result: ${shown.url()}`);
+    holds(/\/v1\/tasks\/task_\w+\/result$/.test((await shown.address())), `from the result: ${(await shown.address())}`);
   } else holds((await browser.downloaded(/^result$/)).equals(slow[TUNE].body), 'it comes whole');
   holds(calls(TUNE) === before + 1, `it was asked for once: ${calls(TUNE) - before}`);
 }
