@@ -1,25 +1,39 @@
 // `fetch` for services behind Relais: what becomes a task is followed to its answer.
 import { Caller, isOutcome, type Reference, type Settings } from './caller.js';
 import { Refused } from './errors.js';
-import { referenceOf, taskOf } from './links.js';
+import { linkOf, referenceOf, taskOf } from './links.js';
 import { Reading, type Wish } from './reading.js';
 import { responseOf } from './response.js';
 
 /** Fields that say something of one request, and nothing of who asks. */
 const OF_ONE_REQUEST = /^(content-|if-|relais-(?!api-key)|accept|prefer$|range$|idempotency-key$|te$)/;
 
+/** What a `fetch` of Relais may be told beside what every `fetch` is told. */
+export interface RelaisRequestInit extends RequestInit {
+  /**
+   * Is told the link of the task as soon as there is one, long before its answer if that takes long. By the link
+   * whoever has it may follow the task (`relais.task(link)`), after a reload, or elsewhere.
+   */
+  readonly onTask?: (link: string) => void;
+}
+
+/** `fetch` as Relais has it. */
+export type RelaisFetch = (input: RequestInfo | URL, init?: RelaisRequestInit) => Promise<Response>;
+
 /** A `fetch` with these settings. `keep` is told each task that takes longer than a request. */
-export function fetchWith(settings: Settings, keep: (reference: Reference) => Promise<void>): typeof fetch {
+export function fetchWith(settings: Settings, keep: (reference: Reference) => Promise<void>): RelaisFetch {
   const caller = new Caller(settings);
 
-  return async function relaisFetch(input: RequestInfo | URL, init?: RequestInit): Promise<Response> {
+  return async function relaisFetch(input, given): Promise<Response> {
+    const { onTask, ...init } = given ?? {};
     const answer = await settings.fetch(input, init);
     const found = taskOf(answer);
     if (!found || (answer.status !== 202 && !answer.body)) return answer;
+    onTask?.(linkOf(found));
     const asked = input instanceof Request ? input : undefined;
-    const isHead = (init?.method ?? asked?.method ?? 'GET').toUpperCase() === 'HEAD';
-    const reference = withRight(found, answer, new Headers(init?.headers ?? asked?.headers));
-    const signal = init?.signal ?? asked?.signal;
+    const isHead = (init.method ?? asked?.method ?? 'GET').toUpperCase() === 'HEAD';
+    const reference = withRight(found, answer, new Headers(init.headers ?? asked?.headers));
+    const signal = init.signal ?? asked?.signal;
     const again = () => relaisFetch(...reread(reference, signal));
     const reading = new Reading(caller, reference, wishOf(answer), signal, again);
     const url = answer.url;

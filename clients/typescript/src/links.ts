@@ -9,6 +9,11 @@ export function addressOf(reference: Reference, more = ''): string {
   return `${reference.base}${TASKS}${reference.id}${more}`;
 }
 
+/** The address of a task with its ticket: whoever has it may follow the task. */
+export function linkOf(reference: Reference): string {
+  return addressOf(reference) + (reference.ticket ? `?ticket=${reference.ticket}` : '');
+}
+
 /** What an address of a task says, or anything below it; `undefined` where it is none. */
 export function referenceOf(address: string, base?: string): Reference | undefined {
   let url: URL;

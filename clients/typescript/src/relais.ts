@@ -2,7 +2,7 @@
 import { Caller, isPassing, refusalOf, type Reference, type Settings } from './caller.js';
 import type { AcceptedDocument, SubmitRequest } from './documents.js';
 import type { Followers } from './events/followers.js';
-import { fetchWith } from './fetch.js';
+import { fetchWith, type RelaisFetch } from './fetch.js';
 import { hubs, type TransportName } from './hubs.js';
 import { Keep, storeOf, type Kept } from './keep/keep.js';
 import { referenceOf, taskOf } from './links.js';
@@ -37,7 +37,7 @@ export interface RelaisOptions {
 /** A Relais, as a program sees it. */
 export class Relais {
   /** `fetch`, but what becomes a task is followed to its answer, and an answer that is cut off is read on. */
-  readonly fetch: typeof fetch;
+  readonly fetch: RelaisFetch;
   private readonly caller: Caller;
   private readonly keep: Keep;
   private readonly followersAt: (base: string) => Followers;
@@ -135,7 +135,7 @@ let pages: Followers | undefined;
  * `fetch`, for services behind Relais: what becomes a task is followed to its answer, and an answer that is
  * cut off in the middle is read on. Everything else is as `fetch` has it.
  */
-export const relaisFetch: typeof fetch = (input, init) => {
+export const relaisFetch: RelaisFetch = (input, init) => {
   simplest ??= new Relais();
   return simplest.fetch(input, init);
 };

@@ -3,7 +3,7 @@ import { problemOf, type Caller, type Reference } from './caller.js';
 import type { AcceptedDocument, Progress, RetryFrom, TaskDocument, TaskEvent } from './documents.js';
 import { TaskFailed } from './errors.js';
 import { eventsOf, type Followers } from './events/followers.js';
-import { addressOf } from './links.js';
+import { addressOf, linkOf } from './links.js';
 import { Patience } from './patience.js';
 import { Reading, type Wish } from './reading.js';
 import { responseOf } from './response.js';
@@ -29,6 +29,11 @@ export class Task {
   /** The ticket by which it is followed, if it is by one. Whoever has it may follow the task. */
   get ticket(): string | undefined {
     return this.reference.ticket;
+  }
+
+  /** Its address with its ticket, to be opened elsewhere: in a browser it is the page of the task. */
+  get link(): string {
+    return linkOf(this.reference);
   }
 
   /** The task as it is now. */
