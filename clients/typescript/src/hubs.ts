@@ -5,8 +5,9 @@ import { Hub } from './events/hub.js';
 import { LongPoll } from './events/long-poll.js';
 import { Poll } from './events/poll.js';
 import { Sse } from './events/sse.js';
+import { WebSockets } from './events/websocket.js';
 
-const TRANSPORTS = { sse: Sse, 'long-poll': LongPoll, poll: Poll } as const;
+const TRANSPORTS = { websocket: WebSockets, sse: Sse, 'long-poll': LongPoll, poll: Poll } as const;
 
 /** A way of learning what happens. */
 export type TransportName = keyof typeof TRANSPORTS;
@@ -14,7 +15,7 @@ export type TransportName = keyof typeof TRANSPORTS;
 /** The hub of each base, made when it is asked for. Transports are those that are named, the best first. */
 export function hubs(
   caller: Caller,
-  names: readonly TransportName[] = Object.keys(TRANSPORTS) as TransportName[],
+  names: readonly TransportName[] = all(),
   onTransport?: (name: string) => void,
 ): (base: string) => Followers {
   const known = new Map<string, Followers>();
@@ -23,4 +24,10 @@ export function hubs(
     known.set(base, hub);
     return hub;
   };
+}
+
+/** All that there are here: Node has had WebSockets since 22. */
+function all(): TransportName[] {
+  const names = Object.keys(TRANSPORTS) as TransportName[];
+  return names.filter((name) => name !== 'websocket' || typeof WebSocket !== 'undefined');
 }

@@ -26,7 +26,7 @@ export interface RelaisOptions {
    * of the other settings is the page's own (`apiKey`, `fetch`, `patience`, `transports`, `onTransport`, `surroundings`).
    */
   readonly shared?: boolean;
-  /** The transports to use, the best first: `sse`, `long-poll`, `poll`. All of them unless said. */
+  /** The transports to use, the best first: `websocket`, `sse`, `long-poll`, `poll`. All of them unless said. */
   readonly transports?: readonly TransportName[];
   /** Is told by which transport events come, each time that one begins to be used. */
   readonly onTransport?: (name: string) => void;

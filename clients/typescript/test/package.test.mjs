@@ -81,7 +81,7 @@ const PAGE = `<!doctype html>
   };
 </script>`;
 
-test('a page of ten lines has its answer by the packed file, and reads a cut one on, in both browsers', async () => {
+test('a page of ten lines has its answer by the packed file, and reads a cut one on, in both browsers', async (context) => {
   let slow = gate();
   const pieces = ['data: one\n\n', 'data: two\n\n', 'data: three\n\n'];
   const service = await upstream(async (request, body, response) => {
@@ -117,6 +117,11 @@ path = "/{*rest}"
 upstream = "${service.url}"
 mode = "sync"
 ` });
+  context.after(async () => {
+    front.stop();
+    await server.stop();
+    service.stop();
+  });
   let cuts = 0;
   const front = await proxy(server.base, {
     seen: (text, cut) => {
@@ -147,10 +152,7 @@ mode = "sync"
       for await (const event of one.task(answer.headers.get('location')).events()) types.push(event.type);
       return { types, used };
     });
-    assert.deepEqual(told, { types: ['accepted', 'started', 'succeeded'], used: ['sse'] }, name);
+    assert.deepEqual(told, { types: ['accepted', 'started', 'succeeded'], used: ['websocket'] }, name);
     slow = gate();
   });
-  front.stop();
-  await server.stop();
-  service.stop();
 });

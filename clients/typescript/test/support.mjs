@@ -52,13 +52,14 @@ export function worker(base, queue) {
   };
 }
 
+const isSocket = (piece) => /^HTTP\/1.1 101/.test(piece);
 const isStream = (piece) => /^HTTP\/1.1 200[^]*?\r\ncontent-type: text\/event-stream/.test(piece);
 
 // A proxy before `base`.
 //
 // `plan(number)`: what becomes of the connection with that number (from 0): nothing, or `{ after, how }`: after so many bytes of
 // answers it is broken by a reset (`how: 'reset'`) or closed as by a program that died (`'close'`); `{ hold: true }` passes
-// requests on, and no byte of an event stream back. `seen(text, cut)` is told what comes back; `cut(N)` closes behind N bytes of it.
+// requests on, and no byte of an event stream or a WebSocket back. `seen(text, cut)` is told what comes back; `cut(N)` closes behind N bytes of it.
 export async function proxy(base, { plan = () => undefined, seen = () => {} } = {}) {
   const to = new URL(base);
   const sockets = new Set();
@@ -82,12 +83,12 @@ export async function proxy(base, { plan = () => undefined, seen = () => {} } = 
     }
     client.on('data', (piece) => origin.write(piece));
     origin.on('data', (piece) => {
-      if (wanted.hold && isStream(piece)) return origin.pause();
+      if (wanted.hold && (isStream(piece) || isSocket(piece))) return origin.pause();
       seen(piece.toString('latin1'), (bytes) => {
         left = bytes;
         wanted.how = 'close';
       });
-      if (isStream(piece)) streams.add(client);
+      if (isStream(piece) || isSocket(piece)) streams.add(client);
       const some = piece.subarray(0, left);
       left -= some.length;
       if (some.length) client.write(some);
@@ -100,7 +101,7 @@ export async function proxy(base, { plan = () => undefined, seen = () => {} } = 
     base: `http://127.0.0.1:${server.address().port}`,
     connections: () => count,
     broken: () => broken,
-    // How many connections with an event stream are open.
+    // How many connections with an event stream, or a WebSocket, are open.
     streams: () => streams.size,
     cutAll: () => sockets.forEach((socket) => socket.resetAndDestroy()),
     stop: () => { sockets.forEach((socket) => socket.destroy()); server.close(); },
