@@ -2,7 +2,8 @@
 import type { Problem } from './documents.js';
 import { Refused } from './errors.js';
 import type { Patience } from './patience.js';
-import type { Surroundings } from './surroundings.js';
+import { scopeOf } from './scope.js';
+import { onBack, type Surroundings } from './surroundings.js';
 
 /** Where a task is, and by what right. */
 export interface Reference {
@@ -33,7 +34,12 @@ export interface Call {
   readonly fields?: Readonly<Record<string, string>>;
   readonly body?: string;
   readonly signal?: AbortSignal | undefined;
+  /** For how many seconds it may be held back for news. */
+  readonly held?: number;
 }
+
+/** A call whose answer has not begun so long after it was to is lost, as where the network has changed. */
+const ANSWER_MS = 30_000;
 
 /** What may pass by itself: the load of a server, one that is starting anew, a proxy that finds nobody. */
 const LATER = [408, 425, 429, 500, 502, 503, 504];
@@ -43,14 +49,25 @@ export class Caller {
   constructor(readonly settings: Settings) {}
 
   /** Calls once. Whatever the status, the answer is returned; what is thrown is that there is none. */
-  once(url: string, reference: Reference | undefined, call: Call = {}): Promise<Response> {
+  async once(url: string, reference: Reference | undefined, call: Call = {}): Promise<Response> {
+    const { surroundings, apiKey } = this.settings;
+    const { method = 'GET', body, held = 0 } = call;
     const headers: Record<string, string> = { ...reference?.fields, ...call.fields };
-    if (this.settings.apiKey) headers['relais-api-key'] = this.settings.apiKey;
+    if (held) headers['prefer'] = `wait=${held}`;
+    if (apiKey) headers['relais-api-key'] = apiKey;
     if (reference?.ticket) headers['authorization'] = `Bearer ${reference.ticket}`;
-    const { method = 'GET', body, signal } = call;
-    const init: RequestInit = { method, headers, cache: 'no-store', signal: signal ?? null };
-    if (body !== undefined) init.body = body;
-    return this.settings.fetch(url, init);
+    const scope = scopeOf(call.signal);
+    const lost = () => scope.end(new Error('no answer came'));
+    const timer = setTimeout(lost, held * 1_000 + ANSWER_MS);
+    const unwatch = onBack(surroundings, lost);
+    try {
+      const init: RequestInit = { method, headers, cache: 'no-store', signal: scope.signal };
+      return await this.settings.fetch(url, body === undefined ? init : { ...init, body });
+    } finally {
+      clearTimeout(timer);
+      unwatch();
+      scope.leave();
+    }
   }
 
   /**

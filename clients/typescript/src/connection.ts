@@ -1,5 +1,5 @@
 // One connection that an answer comes by, and how it ends.
-import { reasonOf, type Surroundings } from './surroundings.js';
+import { onBack, reasonOf, type Surroundings } from './surroundings.js';
 
 /** A connection that owes signs of life and is silent for so long is dead. */
 const SILENCE_MS = 45_000;
@@ -23,13 +23,7 @@ export class Connection {
     signal.addEventListener('abort', this.stop);
     // Node forgets the abort of a body whose `Response` nobody holds: the reader is told by us.
     this.reader = response.body?.getReader();
-    let wasOnline = surroundings.isOnline();
-    this.unwatch = surroundings.watch(() => {
-      const isBack = !wasOnline && surroundings.isOnline();
-      wasOnline = surroundings.isOnline();
-      // Connections of the network before are dead, and nobody says so.
-      if (isBack) this.cut(new Error('the network has changed'));
-    });
+    this.unwatch = onBack(surroundings, () => this.cut(new Error('the network has changed')));
   }
 
   /** The next piece; `undefined` at the end, or where it broke. */

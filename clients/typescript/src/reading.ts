@@ -12,8 +12,8 @@ import { pause } from './surroundings.js';
 const HELD_S = 50;
 /** A call that was answered sooner was not held back. */
 const AT_ONCE_MS = 1_000;
-/** After how long a silence of an event stream a sign of life is asked for, seconds. */
-const SIGNS_S = 15;
+/** Asks for a sign of life after 15 seconds in which an event stream is silent. */
+const SIGNS = 'keepalive=15';
 
 /** What is wanted: the answer once it is committed, while it comes, or only if it still comes. */
 export type Wish = 'committed' | 'live' | 'only';
@@ -22,6 +22,8 @@ export type Wish = 'committed' | 'live' | 'only';
 export class Reading {
   private readonly scope: Scope;
   private readonly patience: Patience;
+  /** The answers that this has asked for itself. */
+  private readonly asked = new WeakSet<Response>();
 
   /** `restart` reads again what took the place of the answer that was begun. */
   constructor(
@@ -46,7 +48,7 @@ export class Reading {
    * Where only an answer that still comes is wanted, and it is committed, this is a 204.
    */
   async open(): Promise<Response> {
-    const answer = await this.ask(this.wish === 'committed' ? '' : `?live${this.wish === 'only' ? '=only' : ''}`);
+    const answer = await this.ask(this.wish === 'committed' ? '' : `?live${this.wish === 'only' ? '=only' : ''}&${SIGNS}`);
     if (isOutcome(answer) || answer.status === 204) return answer;
     throw await refusalOf(answer);
   }
@@ -61,17 +63,20 @@ export class Reading {
     const version = first.headers.get('relais-result-version');
     const isWhole = !version || isCoded(first);
     const signs = isWhole || !isEventStream(first) ? undefined : new Signs();
-    let [given, dropped] = [0, 0];
+    let given = 0;
     let connection: Response | undefined = first;
     try {
       while (connection) {
         const reader = new Connection(connection, this.caller.settings.surroundings, this.scope.signal);
-        // Of the first nobody asked for signs of life.
-        reader.owesSigns = connection !== first && !!signs;
+        // Of one that was streamed through nobody asked for signs of life.
+        reader.owesSigns = !!signs && this.asked.has(connection);
+        const before = given;
+        let [read, dropped] = [0, isWhole ? given : 0];
         try {
           for (let piece = await reader.read(); piece; piece = await reader.read()) {
             const all = signs ? signs.pass(piece) : piece;
             const fresh = all.subarray(Math.min(dropped, all.length));
+            read += all.length;
             dropped -= all.length - fresh.length;
             if (fresh.length === 0) continue;
             given += fresh.length;
@@ -81,15 +86,16 @@ export class Reading {
         } finally {
           reader.close();
         }
-        if (!reader.failure) {
+        if (reader.failure) {
+          signs?.cut();
+          await this.patience.afterFailure(reader.failure, undefined, this.scope.signal);
+        } else {
           const rest = signs?.rest();
           if (rest?.length) yield rest;
-          return;
+          const isTwice = connection !== first && given === before;
+          if (!isWhole || isTwice || isEndSure(connection, read)) return;
         }
-        signs?.cut();
-        await this.patience.afterFailure(reader.failure, undefined, this.scope.signal);
         connection = await this.again(version, isWhole ? 0 : given);
-        dropped = isWhole ? given : 0;
       }
       yield* this.another(first, given > 0, isHeadShown);
     } finally {
@@ -99,8 +105,7 @@ export class Reading {
 
   /** The rest of the answer of this version; `undefined` where it is not there any more. */
   private async again(version: string | null, after: number): Promise<Response | undefined> {
-    const signs = `&keepalive=${SIGNS_S}`;
-    const answer = await this.ask(version ? `?live${signs}&after=${after}&attempt=${version}` : '');
+    const answer = await this.ask(version ? `?live&${SIGNS}&after=${after}&attempt=${version}` : '');
     if (answer.status === 412) return void (await answer.body?.cancel());
     if (!isOutcome(answer)) throw await refusalOf(answer);
     if (answer.headers.get('relais-result-version') === version) return answer;
@@ -123,11 +128,11 @@ export class Reading {
   private async ask(query: string): Promise<Response> {
     const { surroundings } = this.caller.settings;
     const { signal } = this.scope;
-    const fields = { prefer: `wait=${HELD_S}` };
     for (;;) {
       const began = surroundings.now();
       const url = addressOf(this.reference, `/result${query}`);
-      const answer = await this.caller.persist(url, this.reference, this.patience, { fields, signal });
+      const answer = await this.caller.persist(url, this.reference, this.patience, { held: HELD_S, signal });
+      this.asked.add(answer);
       if (answer.status !== 202 || isOutcome(answer)) return answer;
       this.patience.gotOn();
       await answer.body?.cancel();
@@ -141,6 +146,16 @@ export class Reading {
 /** Where a page may not see the coding it is taken for coded, which is always right, and only costs bytes. */
 function isCoded(answer: Response): boolean {
   return answer.headers.has('content-encoding') || answer.type === 'cors';
+}
+
+/**
+ * Whether a coded answer that ended in order is whole. Firefox (153) takes one with a length for whole though its
+ * connection was closed in the middle; the length counts coded bytes, which a page is not told. There it is read
+ * once more, unless its bytes are as many, so that it was not coded.
+ */
+function isEndSure(answer: Response, read: number): boolean {
+  const length = answer.headers.get('content-length');
+  return length === null || Number(length) === read || !/\bFirefox\//.test(globalThis.navigator?.userAgent ?? '');
 }
 
 function isEventStream(answer: Response): boolean {

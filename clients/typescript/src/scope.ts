@@ -5,17 +5,20 @@ export interface Scope {
   readonly signal: AbortSignal;
   /** Ends it; safe to call again. */
   end(reason?: unknown): void;
+  /** What was begun within it goes on, whatever becomes of the outer signal. */
+  leave(): void;
 }
 
 /** Opens a scope within another signal. */
 export function scopeOf(outer: AbortSignal | undefined): Scope {
   const controller = new AbortController();
   const follow = () => end(outer?.reason);
+  const leave = () => outer?.removeEventListener('abort', follow);
   const end = (reason?: unknown) => {
-    outer?.removeEventListener('abort', follow);
+    leave();
     if (!controller.signal.aborted) controller.abort(reason);
   };
   if (outer?.aborted) end(outer.reason);
   else outer?.addEventListener('abort', follow);
-  return { signal: controller.signal, end };
+  return { signal: controller.signal, end, leave };
 }

@@ -36,6 +36,19 @@ export function itsOwn(): Surroundings {
   };
 }
 
+/**
+ * Calls `back` when the network is there again, until what is returned is called. Connections of the network
+ * before are dead then, and nobody says so.
+ */
+export function onBack(surroundings: Surroundings, back: () => void): () => void {
+  let wasOnline = surroundings.isOnline();
+  return surroundings.watch(() => {
+    const isBack = !wasOnline && surroundings.isOnline();
+    wasOnline = surroundings.isOnline();
+    if (isBack) back();
+  });
+}
+
 /** What an aborted signal says, as an error to throw. */
 export function reasonOf(signal: AbortSignal): unknown {
   return signal.reason ?? new DOMException('This operation was aborted', 'AbortError');

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { WebSocket } from 'ws';
+import { freePort, nginx } from '../../../tests/peers/peer.mjs';
 import { Refused, Relais, Unreachable } from '@relais/client';
 import { all, gate, proxy, relais, surroundings, worker } from './support.mjs';
 
@@ -200,6 +201,35 @@ test('a switch of transport in the middle tells the log, each event once', async
   await hands.succeed(lease, 1);
   told.push(...await all(client().task(task.id, task.ticket).events({ after })));
   assert.deepEqual(told, await log(task));
+});
+
+test('a WebSocket whose other end is gone without a word is found out, and the log goes on', async (context) => {
+  context.mock.timers.enable({ apis: ['setInterval'] });
+  const between = await proxy(server.base);
+  const one = client({ url: between.base, transports: ['websocket'] });
+  const task = await one.submit({ queue: 'half-open', input: 1 });
+  const events = task.events();
+  await events.next();
+  between.freeze();
+  const rest = all(events);
+  const hands = worker(server.base, 'half-open');
+  await hands.succeed(await hands.lease(), 1);
+  // A ping that nothing answers.
+  context.mock.timers.tick(20_000);
+  context.mock.timers.tick(20_000);
+  assert.deepEqual((await rest).map(({ type }) => type), ['started', 'succeeded']);
+  between.stop();
+});
+
+test('behind nginx as Debian has it events come, though it passes no WebSocket', async () => {
+  const port = await freePort();
+  const between = await nginx({ port, to: server.base });
+  const used = [];
+  const one = client({ url: between.base, onTransport: (name) => used.push(name) });
+  const task = await over('nginx');
+  assert.deepEqual(await all(one.task(task.id, task.ticket).events()), await log(task));
+  assert.deepEqual(used, ['websocket', 'sse']);
+  between.stop();
 });
 
 test('a busy server is left alone for as long as it asks', async () => {

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isOutcome, retryAfterOf } from '../dist/caller.js';
+import { Connection } from '../dist/connection.js';
 import { Choice } from '../dist/events/choice.js';
 import { Hub } from '../dist/events/hub.js';
 import { SseParser } from '../dist/events/sse-parser.js';
@@ -226,4 +227,24 @@ test('who joins while a connection tells something is told it in its turn, by th
   await Promise.all([first, second]);
   assert.deepEqual(told.filter(([name]) => name === 'first').map(([, seq]) => seq), [2, 3]);
   assert.deepEqual(told.filter(([name]) => name === 'second').map(([, seq]) => seq), [1, 2, 3]);
+});
+
+test('a connection that owes signs of life and is silent is taken for dead, and so is one of the network before', async (context) => {
+  context.mock.timers.enable({ apis: ['setTimeout'] });
+  const surroundings = changing();
+  const hanging = () => new Connection(new Response(new ReadableStream()), surroundings, new AbortController().signal);
+  const silent = hanging();
+  silent.owesSigns = true;
+  const read = silent.read();
+  await passes(context, surroundings, 44_999);
+  assert.equal(silent.failure, undefined);
+  await passes(context, surroundings, 1);
+  assert.equal(await read, undefined);
+  assert.match(String(silent.failure), /too long/);
+  const before = hanging();
+  const waiting = before.read();
+  surroundings.change({ online: false });
+  surroundings.change({ online: true });
+  assert.equal(await waiting, undefined);
+  assert.match(String(before.failure), /network/);
 });

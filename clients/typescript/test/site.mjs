@@ -7,7 +7,7 @@ import { proxy, relais, upstream, worker } from './support.mjs';
 const HERE = path.join(path.dirname(fileURLToPath(import.meta.url)), '..');
 
 // `pages`: the text of each page by its path. What else is asked for below `/client/` is a file of the package.
-export async function site({ pages = { '/': '<!doctype html><title>shop</title>' }, files = HERE, answer = () => ({ status: 404 }), config = '', ...more } = {}) {
+export async function site({ pages = { '/': '<!doctype html><title>shop</title>' }, files = HERE, answer = () => ({ status: 404 }), config = '', server: settings = '', ...more } = {}) {
   const service = await upstream((request, body, response) => {
     const { pathname } = new URL(request.url, 'http://service');
     const page = pages[pathname];
@@ -16,7 +16,7 @@ export async function site({ pages = { '/': '<!doctype html><title>shop</title>'
     const file = path.join(files, pathname.slice('/client/'.length));
     return { fields: { 'content-type': 'text/javascript; charset=utf-8' }, body: fs.readFileSync(file) };
   });
-  const server = await relais({ config: `[queue."*"]
+  const server = await relais({ server: settings, config: `[queue."*"]
 ${config.replaceAll('SERVICE', service.url)}
 [[route]]
 path = "/{*rest}"

@@ -59,17 +59,28 @@ const isStream = (piece) => /^HTTP\/1.1 200[^]*?\r\ncontent-type: text\/event-st
 //
 // `plan(number)`: what becomes of the connection with that number (from 0): nothing, or `{ after, how }`: after so many bytes of
 // answers it is broken by a reset (`how: 'reset'`) or closed as by a program that died (`'close'`); `{ hold: true }` passes
-// requests on, and no byte of an event stream or a WebSocket back. `seen(text, cut)` is told what comes back; `cut(N)` closes behind N bytes of it.
+// requests on, and no byte of an event stream or a WebSocket back. `seen(text, cut, state)` is told what comes back; `cut(N)` closes behind N bytes of it, and `state` is the connection's own.
 export async function proxy(base, { plan = () => undefined, seen = () => {} } = {}) {
   const to = new URL(base);
   const sockets = new Set();
   const streams = new Set();
+  const clients = new Set();
   let [count, broken] = [0, 0];
+  let isClosed = false;
+  const frozen = new Set();
   const server = net.createServer((client) => {
+    if (isClosed) {
+      client.resetAndDestroy();
+      return;
+    }
     const wanted = { ...plan(count) };
     count += 1;
     const origin = net.connect(to.port, to.hostname);
-    client.on('close', () => streams.delete(client));
+    clients.add(client);
+    client.on('close', () => {
+      streams.delete(client);
+      clients.delete(client);
+    });
     let left = wanted.after ?? Infinity;
     const end = () => {
       broken += 1;
@@ -81,13 +92,14 @@ export async function proxy(base, { plan = () => undefined, seen = () => {} } = 
       sockets.add(one);
       one.on('error', () => {}).on('close', () => { sockets.delete(one); other.destroySoon(); });
     }
-    client.on('data', (piece) => origin.write(piece));
+    client.on('data', (piece) => frozen.has(client) || origin.write(piece));
     origin.on('data', (piece) => {
+      if (frozen.has(client)) return;
       if (wanted.hold && (isStream(piece) || isSocket(piece))) return origin.pause();
       seen(piece.toString('latin1'), (bytes) => {
         left = bytes;
         wanted.how = 'close';
-      });
+      }, wanted);
       if (isStream(piece) || isSocket(piece)) streams.add(client);
       const some = piece.subarray(0, left);
       left -= some.length;
@@ -103,6 +115,13 @@ export async function proxy(base, { plan = () => undefined, seen = () => {} } = 
     broken: () => broken,
     // How many connections with an event stream, or a WebSocket, are open.
     streams: () => streams.size,
+    // Nothing passes by the connections that there are, and nobody says so: the network has changed.
+    freeze: () => clients.forEach((client) => frozen.add(client)),
+    // Whether nobody comes through at all.
+    close: (now) => {
+      isClosed = now;
+      if (now) sockets.forEach((socket) => socket.resetAndDestroy());
+    },
     cutAll: () => sockets.forEach((socket) => socket.resetAndDestroy()),
     stop: () => { sockets.forEach((socket) => socket.destroy()); server.close(); },
   };

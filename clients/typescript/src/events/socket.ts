@@ -1,5 +1,5 @@
 // One WebSocket to Relais, frame by frame: who asks, whether it is alive, how it ended.
-import { reasonOf } from '../surroundings.js';
+import { onBack, reasonOf, type Surroundings } from '../surroundings.js';
 import { Unfit } from './transport.js';
 
 /** The connection was closed, by a code of Relais or of the protocol. */
@@ -29,10 +29,11 @@ export class Socket {
   private ended: { readonly error: Error } | undefined;
   private wake = () => {};
   private isHeard = true;
+  private readonly unwatch: () => void;
   private readonly pings: ReturnType<typeof setInterval>;
 
   /** `token`: an API key, or a ticket; without one a session counts, or that the caller is on the same machine. */
-  constructor(url: string, token: string | undefined) {
+  constructor(url: string, token: string | undefined, surroundings: Surroundings) {
     this.inner = new WebSocket(url, 'relais.v1.json');
     this.inner.onopen = () => token && this.send({ op: 'auth', token });
     this.inner.onmessage = ({ data }) => {
@@ -45,11 +46,14 @@ export class Socket {
     this.inner.onclose = ({ code, reason }) => this.end(new Closed(code, reason));
     // What it was says the close behind it.
     this.inner.onerror = () => {};
+    this.unwatch = onBack(surroundings, () => this.end(new Error('the network has changed')));
     this.pings = setInterval(() => {
       if (!this.isHeard) return this.end(new Error('nothing was heard for too long'));
       this.isHeard = false;
       if (this.inner.readyState === WebSocket.OPEN) this.send({ op: 'ping' });
     }, PING_MS);
+    // In Node no program goes on for the sake of pings.
+    (this.pings as { unref?: () => void }).unref?.();
   }
 
   get isOpen(): boolean {
@@ -92,6 +96,7 @@ export class Socket {
     if (this.ended) return;
     this.ended = { error };
     clearInterval(this.pings);
+    this.unwatch();
     this.inner.close();
     this.wake();
   }

@@ -62,9 +62,8 @@ export async function readPage(
   signal: AbortSignal,
   wait?: number,
 ): Promise<{ page?: EventPage; refused?: Refused; answer: Response }> {
-  const fields: Record<string, string> = { accept: 'application/json' };
-  if (wait) fields['prefer'] = `wait=${wait}`;
-  const answer = await caller.once(addressOf(reference, `/events?after=${after}`), reference, { fields, signal });
+  const call = { fields: { accept: 'application/json' }, signal, ...(wait && { held: wait }) };
+  const answer = await caller.once(addressOf(reference, `/events?after=${after}`), reference, call);
   if (answer.ok) return { page: (await answer.json()) as EventPage, answer };
   const refused = await refusalOf(answer);
   if (!FOR_GOOD.includes(answer.status)) throw refused;

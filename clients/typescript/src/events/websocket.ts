@@ -64,7 +64,7 @@ export class WebSockets implements Transport {
     const url = `${first.reference.base.replace(/^http/, 'ws')}/v1/ws`;
     for (;;) {
       const token = this.tokenFor(watched);
-      const socket = new Socket(url, token);
+      const socket = new Socket(url, token, this.caller.settings.surroundings);
       try {
         await socket.ready(signal);
         this.socket = socket;
