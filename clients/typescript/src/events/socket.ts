@@ -76,15 +76,18 @@ export class Socket {
 
   /** The next frame. Throws once there is none and the connection has ended. */
   async next(signal: AbortSignal): Promise<Frame> {
-    for (;;) {
-      if (signal.aborted) throw reasonOf(signal);
-      const frame = this.frames.shift();
-      if (frame) return frame;
-      if (this.ended) throw this.ended.error;
-      await new Promise<void>((done) => {
-        this.wake = done;
-        signal.addEventListener('abort', () => done(), { once: true });
-      });
+    const stop = () => this.wake();
+    signal.addEventListener('abort', stop);
+    try {
+      for (;;) {
+        if (signal.aborted) throw reasonOf(signal);
+        const frame = this.frames.shift();
+        if (frame) return frame;
+        if (this.ended) throw this.ended.error;
+        await new Promise<void>((done) => (this.wake = done));
+      }
+    } finally {
+      signal.removeEventListener('abort', stop);
     }
   }
 
