@@ -24,7 +24,11 @@ pub(crate) async fn measure(bench: &Bench, report: &mut Report) -> anyhow::Resul
         return Ok(());
     }
     measure_fresh(bench, report).await?;
-    for path in ["/v1/tasks/{id}/events", "/v1/events?task={id}"] {
+    for (path, transport, kib, ms) in [
+        ("/v1/tasks/{id}/events", "SSE, HTTP/1.1", 1.0, 50.0),
+        ("/v1/events?task={id}", "SSE, HTTP/1.1", 1.0, 50.0),
+        (relais::SOCKET, "WebSocket", 3.0, 120.0),
+    ] {
         let [mut each, mut last, mut rate] = [const { Vec::new() }; 3];
         for _ in 0..bench.runs {
             let followed = relais::start(bench, path).await?;
@@ -34,10 +38,10 @@ pub(crate) async fn measure(bench: &Bench, report: &mut Report) -> anyhow::Resul
             last.push(spread.last_ms);
             rate.push(spread.per_second);
         }
-        let more = json!({ "path": path, "followers": FOLLOWERS, "transport": "SSE, HTTP/1.1" });
+        let more = json!({ "path": path, "followers": FOLLOWERS, "transport": transport });
         for (name, values, unit, goal) in [
-            ("followers: memory each", each, "KiB", Goal::AtMost(1.0)),
-            ("followers: one event to all", last, "ms", Goal::AtMost(50.0)),
+            ("followers: memory each", each, "KiB", Goal::AtMost(kib)),
+            ("followers: one event to all", last, "ms", Goal::AtMost(ms)),
             ("followers: deliveries in a burst", rate, "/s", Goal::AtLeast(1_000_000.0)),
         ] {
             report.note(&format!("{name}, {path}"), median(values), unit, &goal, &more);

@@ -149,7 +149,8 @@ async fn follow(channel: &Channel) -> anyhow::Result<TcpStream> {
         let read = stream.read_buf(&mut seen).await?;
         ensure!(read > 0, "a follower was hung up on: {}", String::from_utf8_lossy(&seen));
     }
-    ensure!(seen.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&seen));
+    let is_open = [&b"HTTP/1.1 200"[..], b"HTTP/1.1 101"].iter().any(|head| seen.starts_with(head));
+    ensure!(is_open, "{}", String::from_utf8_lossy(&seen));
     Ok(stream)
 }
 

@@ -1,6 +1,7 @@
 //! The calls of a WebSocket: each is what HTTP has for it, and is answered with the same documents.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use relais_api::bulk::RetryFrom;
 use relais_api::ws::{Said, TaskRef, Watched};
@@ -17,7 +18,7 @@ use crate::auth::{Action, Scope};
 use crate::connection::Client;
 use crate::request::params::label_of;
 use crate::routes::{change, submit};
-use crate::watch::cursor::{Resume, life};
+use crate::watch::cursor::Resume;
 use crate::watch::stream::{Asked, EventStream, Opened};
 
 /// A call that is answered by a frame, in which it has this name.
@@ -107,21 +108,19 @@ fn id_of(text: &str) -> Result<TaskId, Refusal> {
     text.parse().map_err(|_| Refusal::new(&codes::TASK_NOT_FOUND))
 }
 
-/// Opens a watch with this name.
+/// Opens a watch with this name, on a connection that ends within `life`.
 ///
 /// # Errors
 /// When what it follows is not the caller's, or cannot be followed now.
 pub(crate) async fn watch(
     app: &Arc<App>,
     asker: &Asker,
-    name: &str,
+    (name, life): (&str, Duration),
     of: Watched,
     after: u64,
 ) -> Result<Opened, Refusal> {
-    let resume = Resume::After(after);
+    let (resume, life) = (Resume::After(after), Some(life));
     let form = Box::new(Frames(name.into()));
-    // The connection ends before: it has one life for all its watches.
-    let life = Some(life(1.0) * 2);
     let client = Client::default();
     let asked = match of {
         Watched::Task(task) => {

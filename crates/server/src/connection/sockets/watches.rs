@@ -6,7 +6,7 @@ use relais_api::{Span, codes};
 use relais_core::limits;
 use tokio::time::Instant;
 
-use super::{Arrival, Handle, Shard};
+use super::{Arrival, CLOSE_WITHIN, Handle, Shard};
 use crate::answer::problem::Refusal;
 use crate::connection::shard::round::Round;
 use crate::connection::shard::slot_of;
@@ -54,6 +54,8 @@ impl Shard {
             return self.refuse_watch(slot, &name, &refusal);
         }
         let (asker, app, desk) = (conn.asker.clone(), self.app(), self.desk.clone());
+        // The connection says that its life is over, for all its watches: theirs are a little longer.
+        let life = conn.life.saturating_duration_since(Instant::now()) + CLOSE_WITHIN;
         let generation = self.next_generation();
         let watch = self.watches.insert(Watch {
             conn: slot,
@@ -65,7 +67,7 @@ impl Shard {
         let watch = Handle { slot: slot_of(watch), generation };
         self.conns[slot as usize].watches.push(watch.slot);
         tokio::spawn(async move {
-            let opened = calls::watch(&app, &asker, &name, of, after).await;
+            let opened = calls::watch(&app, &asker, (&name, life), of, after).await;
             desk.put(Arrival::Opened { watch, opened });
         });
     }

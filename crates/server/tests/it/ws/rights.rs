@@ -27,6 +27,17 @@ fn joining(id: &str, ticket: &str) -> String {
     )
 }
 
+/// Another ticket of a task, by a ticket or a key.
+async fn renewed(house: &House, id: &str, by: &str, asked: Value) -> Value {
+    let body = asked.to_string();
+    let request = format!(
+        "POST /v1/tasks/{id}/tickets HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {by}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    house.call(&request).await.json()["ticket"].clone()
+}
+
 fn watch(id: &str) -> Value {
     json!({"op": "watch", "watch": "w", "task": id})
 }
@@ -201,15 +212,8 @@ async fn a_handshake_that_is_none_is_told_what_is_missing() {
 async fn a_right_that_ends_ends_its_watch_and_the_connection_that_came_by_it() {
     let house = with_keys(vec![all()]).await;
     let (id, ticket) = a_task(&house).await;
-    let renew = |s: u64| {
-        let body = json!({"expires_in": format!("{s}s")}).to_string();
-        format!(
-            "POST /v1/tasks/{id}/tickets HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {ticket}\r\n\
-             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        )
-    };
-    let short = house.call(&renew(20)).await.json()["ticket"].as_str().unwrap().to_owned();
+    let short = renewed(&house, &id, &ticket, json!({"expires_in": "20s"})).await;
+    let short = short.as_str().unwrap();
     let mut by_it = Ws::open(&house, &format!("authorization: Bearer {short}\r\n")).await;
     by_it.json().await;
     by_it.say(watch(&id)).await;
@@ -235,13 +239,7 @@ async fn a_watch_by_a_ticket_of_its_own_ends_with_it_and_the_others_go_on() {
     let house = with_keys(vec![all()]).await;
     let (id, ticket) = a_task(&house).await;
     let (other, other_ticket) = a_task(&house).await;
-    let body = json!({"expires_in": "20s"}).to_string();
-    let renew = format!(
-        "POST /v1/tasks/{other}/tickets HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {other_ticket}\r\n\
-         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    let short = house.call(&renew).await.json()["ticket"].clone();
+    let short = renewed(&house, &other, &other_ticket, json!({"expires_in": "20s"})).await;
     let mut ws = Ws::open(&house, &format!("authorization: Bearer {ticket}\r\n")).await;
     ws.json().await;
     ws.say(watch(&id)).await;
@@ -252,6 +250,27 @@ async fn a_watch_by_a_ticket_of_its_own_ends_with_it_and_the_others_go_on() {
     assert_eq!(end["problem"]["code"], "ticket-expired");
     ws.say(json!({"op": "ping"})).await;
     ws.until(|frame| frame["op"] == "pong").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_right_of_a_session_that_ends_ends_its_watch_alone() {
+    let house = with_keys(vec![all()]).await;
+    let (id, ticket) = a_task(&house).await;
+    let (other, long) = a_task(&house).await;
+    let short = renewed(&house, &id, &ticket, json!({"expires_in": "20s"})).await;
+    let joined = house.call(&joining(&id, short.as_str().unwrap())).await;
+    let cookie = joined.field("set-cookie").split(';').next().unwrap().to_owned();
+    let with_cookie = format!("cookie: {cookie}\r\nhost:");
+    house.call(&joining(&other, &long).replace("host:", &with_cookie)).await;
+    let fields = format!("cookie: {cookie}\r\norigin: http://localhost\r\n");
+    let mut ws = Ws::open(&house, &fields).await;
+    ws.json().await;
+    ws.say(json!({"op": "watch", "watch": "x", "task": other})).await;
+    ws.say(watch(&id)).await;
+    let end = ws.until(|frame| frame["op"] == "end").await.pop().unwrap();
+    assert_eq!((&end["watch"], &end["reason"]), (&json!("w"), &json!("right")));
+    ws.say(json!({"op": "unwatch", "watch": "x"})).await;
+    ws.until(|frame| frame["reason"] == "unwatched").await;
 }
 
 #[tokio::test]
@@ -268,13 +287,7 @@ async fn a_ticket_that_only_reads_neither_cancels_nor_follows_a_label() {
     ws.say(json!({"op": "submit", "id": "2", "task": {"queue": "work"}})).await;
     assert_eq!(ws.json().await["status"], 403);
     // A ticket that a call brings counts for that call alone.
-    let body = json!({"grants": ["read", "cancel"]}).to_string();
-    let renew = format!(
-        "POST /v1/tasks/{id}/tickets HTTP/1.1\r\nhost: localhost\r\nrelais-api-key: rk_all\r\n\
-         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    let may = house.call(&renew).await.json()["ticket"].clone();
+    let may = renewed(&house, &id, "rk_all", json!({"grants": ["read", "cancel"]})).await;
     ws.say(json!({"op": "cancel", "id": "3", "task": id, "ticket": may})).await;
     assert_eq!(ws.json().await["status"], 200);
     ws.say(json!({"op": "cancel", "id": "4", "task": id})).await;
