@@ -12,6 +12,9 @@ const SITE: &str = "sec-fetch-site";
 const USER: &str = "sec-fetch-user";
 /// What it says when it fetches before anybody goes there.
 const PURPOSE: &str = "sec-purpose";
+/// What a browser says of a call that a script of a page of this origin makes.
+const BY_OWN_SCRIPT: [(&str, &[&str]); 3] =
+    [(SITE, &["same-origin", "none"]), (MODE, &["cors", "same-origin"]), (DEST, &["empty"])];
 /// Fields by which scripts of pages say that it is they who ask.
 const OF_SCRIPTS: [&str; 2] = ["x-requested-with", "hx-request"];
 
@@ -95,6 +98,21 @@ pub(crate) fn is_led_by_own_page(headers: &HeaderMap) -> bool {
 #[must_use]
 pub(crate) fn is_led_by_foreign_page(headers: &HeaderMap) -> bool {
     headers.get(SITE).is_some_and(|site| site != "same-origin" && site != "none")
+}
+
+/// Whether whoever asks means to: a program, which says nothing of this, or a script of a page of this
+/// origin. A page of another origin leads a browser wherever it wants, and a picture or a player asks
+/// for what a link has named.
+///
+/// `is_own` is as in [`Reader::of`]: it decides where a browser names its `Origin` alone.
+#[must_use]
+pub(crate) fn asks_by_itself(headers: &HeaderMap, is_own: impl Fn(&str) -> bool) -> bool {
+    let fits = |(name, known): &(&str, &[&str])| {
+        headers.get_all(*name).iter().all(|said| known.iter().any(|known| said == known))
+    };
+    let mut origins = headers.get_all(ORIGIN).iter();
+    BY_OWN_SCRIPT.iter().all(fits)
+        && (headers.contains_key(SITE) || origins.all(|origin| origin.to_str().is_ok_and(&is_own)))
 }
 
 /// Whether a person goes there with a GET, now, and in a window of its own.
@@ -241,6 +259,45 @@ mod tests {
         let mut twice = headers(&all);
         twice.append("sec-fetch-site", HeaderValue::from_static("cross-site"));
         assert!(!is_led_by_own_page(&twice), "two values");
+    }
+
+    #[test]
+    fn programs_and_scripts_of_this_origin_ask_by_themselves() {
+        let says = |site, mode, dest| {
+            vec![("sec-fetch-site", site), ("sec-fetch-mode", mode), ("sec-fetch-dest", dest)]
+        };
+        for (fields, expected) in [
+            (vec![], true),
+            (vec![("accept", "text/html")], true),
+            // `fetch` of Node.
+            (vec![("sec-fetch-mode", "cors")], true),
+            (says("same-origin", "cors", "empty"), true),
+            (says("same-origin", "same-origin", "empty"), true),
+            (says("none", "cors", "empty"), true),
+            ([says("same-origin", "cors", "empty"), vec![("origin", OURS)]].concat(), true),
+            (says("cross-site", "cors", "empty"), false),
+            (says("same-site", "cors", "empty"), false),
+            (says("cross-site", "no-cors", "empty"), false),
+            (says("cross-site", "no-cors", "image"), false),
+            // What is within a document that a link has opened.
+            (says("same-origin", "no-cors", "video"), false),
+            (says("same-origin", "cors", "image"), false),
+            (says("same-origin", "navigate", "empty"), false),
+            (
+                [says("none", "cors", "empty"), vec![("sec-fetch-site", "cross-site")]].concat(),
+                false,
+            ),
+            // Plain HTTP off this machine.
+            (vec![("origin", OURS)], true),
+            (vec![("origin", "https://evil.example")], false),
+            (vec![("origin", "null")], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for (name, value) in &fields {
+                headers.append(*name, HeaderValue::from_static(value));
+            }
+            assert_eq!(asks_by_itself(&headers, |origin| origin == OURS), expected, "{fields:?}");
+        }
     }
 
     #[test]

@@ -22,11 +22,12 @@ use crate::answer::problem::Refusal;
 use crate::answer::redirect;
 use crate::answer::replay::{only_live_response, result_response};
 use crate::app::App;
+use crate::auth::cookie::is_own_origin;
 use crate::auth::{Action, Visitor};
 use crate::request::accept::Language;
 use crate::request::params::Params;
 use crate::request::prefer::Prefer;
-use crate::request::reader::{is_visit, page_for};
+use crate::request::reader::{asks_by_itself, is_visit, page_for};
 use crate::routes::{OneTask, json};
 use crate::watch::poll;
 
@@ -81,7 +82,7 @@ pub(super) async fn read(
             in_place_of(problem, &app, &task, &seen.viewer, page)
         }
     };
-    if page.is_some() && !is_led_here(&app, &visitor, &method, id).await? {
+    if !tells_cookies(&app, &visitor, &method, id).await? {
         response.headers_mut().remove(SET_COOKIE);
     }
     if let Some(wait) = wait {
@@ -92,16 +93,20 @@ pub(super) async fn read(
     Ok(response)
 }
 
-/// Whether the page of a task has led a person to its result, in the session that handed it in: then the
-/// answer is told as if it had waited, with its cookies, and once. A link from elsewhere leads to what
-/// somebody else may have asked for: the cookies of that answer could make whoever follows it somebody
-/// else to the application, without knowing it.
-async fn is_led_here(
+/// Whether an answer is told with its cookies. A link from elsewhere, or a picture of a foreign page, leads
+/// to what somebody else may have asked for: the cookies of that answer could make whoever follows it
+/// somebody else to the application, without knowing it. So they are for whoever asks by itself; and for a
+/// person whom the task's page has led here, in the session that handed it in, once.
+async fn tells_cookies(
     app: &App,
     visitor: &Visitor,
     method: &Method,
     id: TaskId,
 ) -> Result<bool, Refusal> {
+    if page_for(method, visitor.headers()).is_none() {
+        let is_own = |origin: &str| is_own_origin(&app.config, visitor.headers(), origin);
+        return Ok(asks_by_itself(visitor.headers(), is_own));
+    }
     let is_awaited = visitor.joined(id).is_some_and(|joined| joined.leads(app.engine.now()));
     if !is_awaited || !is_visit(method, visitor.headers()) {
         return Ok(false);

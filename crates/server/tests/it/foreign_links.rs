@@ -36,6 +36,59 @@ async fn a_link_with_a_ticket_gives_nobody_the_cookies_of_somebody_elses_answer(
     }
 }
 
+/// The same link in a picture, a frame or a script of a page that the victim only looks at, where no person
+/// goes anywhere: a `SameSite=None` cookie was planted unseen. A program has what waiting would have got.
+#[tokio::test]
+async fn a_foreign_page_plants_no_cookie_by_fetching_what_a_ticket_shows() {
+    let house = Plan::with(Mode::Async).await.build().await;
+    let mut program = Browser::new().with("sec-fetch-mode: cors\r\n");
+    let accepted = program.go(&house, "POST /login").await;
+    let mut call = house.upstream.next().await;
+    let sets = "HTTP/1.1 200 OK\r\nset-cookie: session=alice; SameSite=None; Secure\r\n\
+                content-length: 5\r\n\r\n";
+    call.send(format!("{sets}hel")).await;
+    let ticket = accepted.json()["ticket"].as_str().unwrap().to_owned();
+    let result = format!("/v1/tasks/{}/result", accepted.task());
+    let is_told = async |query: &str, fields: &str| {
+        let head = format!("host: {}\r\naccept: */*\r\n{fields}", house.address);
+        let request = format!("GET {result}{query} HTTP/1.1\r\n{head}\r\n");
+        let answer = house.send(&request).await.head().await;
+        assert_eq!(answer.status, 200, "{fields}");
+        answer.all("set-cookie").len() == 1
+    };
+    let (bearer, by_link) = (
+        format!("authorization: Bearer {ticket}\r\n"),
+        [format!("?live&ticket={ticket}"), format!("?ticket={ticket}")],
+    );
+    let says = |site: &str, mode: &str, dest: &str| {
+        format!("sec-fetch-site: {site}\r\nsec-fetch-mode: {mode}\r\nsec-fetch-dest: {dest}\r\n")
+    };
+    for (at, query) in by_link.iter().enumerate() {
+        if at == 1 {
+            call.send("lo").await;
+            house.over(accepted.task()).await;
+        }
+        for fields in [
+            says("cross-site", "no-cors", "image"),
+            says("cross-site", "cors", "empty"),
+            says("cross-site", "no-cors", "empty"),
+            says("cross-site", "navigate", "iframe"),
+            says("same-site", "no-cors", "image"),
+            says("same-origin", "no-cors", "video"),
+            "origin: https://evil.example\r\n".to_owned(),
+        ] {
+            assert!(!is_told(query, &fields).await, "{query} {fields}");
+        }
+        for fields in ["", "sec-fetch-mode: cors\r\n", &says("same-origin", "cors", "empty")] {
+            assert!(is_told(query, fields).await, "{query} {fields}");
+        }
+        let live = if at == 0 { "?live" } else { "" };
+        assert!(is_told(live, &bearer).await, "{live}");
+        let foreign = [&bearer[..], &says("cross-site", "cors", "empty")].concat();
+        assert!(!is_told(live, &foreign).await, "{live}");
+    }
+}
+
 #[tokio::test]
 async fn the_session_that_handed_it_in_is_told_the_cookies_when_its_page_leads_there_and_once() {
     let house = Plan::with(Mode::Async).await.build().await;
