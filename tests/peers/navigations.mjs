@@ -71,7 +71,7 @@ const service = await upstream(async (request, _, response) => {
   if (answered) return new Promise((done) => waiting.push({ line, response, at: Date.now(), answer: () => done(answered) }));
   const said = page(request.url === '/' ? SHOP : `<!doctype html><title>${request.url}</title><h1>${request.url}</h1>`);
   // Each browser is another customer.
-  if (request.url === '/' && !/session=/.test(request.headers.cookie)) said.fields['set-cookie'] = `session=customer-${logins += 1}; Path=/`;
+  if (request.url === '/' && !/shop_login=/.test(request.headers.cookie)) said.fields['set-cookie'] = `shop_login=customer-${logins += 1}; Path=/`;
   return said;
 });
 
