@@ -299,7 +299,7 @@ async fn finish(door: &Door, stream: Transport, watch: &Watch, end: End, permit:
             let Taken { stream: events, opening, status, headers } = *taken;
             let head = head::closing(status, &headers, None, app.engine.now());
             let begun = (head, events, opening);
-            return door.shards.take(app, &door.tracker, stream, begun, permit);
+            return door.shards.take(&app.stop, &door.tracker, stream, begun, permit);
         }
         (End::TimedOut(Wait::Head), _) => Refusal::new(&codes::REQUEST_TIMEOUT),
         (End::TimedOut(Wait::Reader(_) | Wait::Sender(_) | Wait::HalfClosed(..)), _) => {

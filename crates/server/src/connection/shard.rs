@@ -9,62 +9,51 @@ pub(super) mod desk;
 mod member;
 pub(super) mod round;
 pub(super) mod topics;
+pub(super) mod waking;
 pub(super) mod wheel;
 
 use std::collections::VecDeque;
-use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use mio::{Interest, Registry, Token};
 use slab::Slab;
-use tokio::io::Interest as Wanted;
-use tokio::io::unix::AsyncFd;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use self::desk::{Arrival, Desk};
 use self::member::{Heard, Member, State};
 use self::round::Round;
 use self::topics::Topics;
+use self::waking::{Desks, Turns, Waking};
 use self::wheel::{TICK, Wheel};
 use super::{Permit, chunk};
-use crate::app::App;
+use crate::stop::Stop;
 use crate::watch::cursor::Step;
 use crate::watch::stream::EventStream;
 
-/// How many shards there are at most: more cores than that have other things to do.
-pub(super) const SHARDS_MAX: usize = 8;
 /// How long a follower may take to read what was written: a slow one is closed, and reads on from
 /// the log when it comes back.
 pub(super) const WRITE_MAX: Duration = Duration::from_secs(10);
 /// How long an ended stream waits for its client to close, so that what was written last is not lost
 /// to a reset (RFC 9112, 9.6).
 const LINGER_FOR: Duration = Duration::from_secs(3);
-/// Followers that are written to before others of this process have their turn.
-pub(super) const TURN: usize = 32;
 /// Streams that are ended in one go, and how long the next ones wait: ending one costs as much as telling it
 /// something, and those that come back do not all come at once.
 const ENDS_AT_ONCE: usize = 20;
 const BETWEEN_ENDS: Duration = Duration::from_millis(1);
-/// Readiness of sockets taken from the system at once.
-pub(super) const READY_MAX: usize = 256;
 
-/// All shards of a server. They begin with the first stream.
+/// The event streams of a server that were taken back from the HTTP library.
 #[derive(Default)]
-pub(crate) struct Shards {
-    desks: OnceLock<Vec<Arc<Desk>>>,
-    next: AtomicUsize,
-}
+pub(crate) struct Shards(Desks<Arrival>);
 
 impl Shards {
     /// Takes a stream on, whose head is not written yet. `tracker` has the shards.
     pub(super) fn take(
         &self,
-        app: &Arc<App>,
+        stop: &Stop,
         tracker: &TaskTracker,
         socket: TcpStream,
         (head, mut stream, opening): (Vec<u8>, EventStream, Bytes),
@@ -73,33 +62,17 @@ impl Shards {
         // A socket that cannot be taken from the runtime is closed.
         let Ok(socket) = socket.into_std() else { return };
         let socket = mio::net::TcpStream::from_std(socket);
-        let desks = self.desks.get_or_init(|| open(app, tracker));
-        if desks.is_empty() {
-            tracing::warn!("a stream was closed: the system has no room for another poll");
-            return;
-        }
         stream.leave_connection();
         let mut first = head;
         chunk::write(&opening, &mut first);
-        let desk = &desks[self.next.fetch_add(1, Ordering::Relaxed) % desks.len()];
-        desk.put(Arrival::New { socket, stream, first: first.into(), permit });
+        let begin = |waking, registry| {
+            tracker.spawn(Shard::new(&waking, registry).run(waking));
+        };
+        self.0.put(stop, begin, Arrival::New { socket, stream, first: first.into(), permit });
     }
 }
 
-/// Begins as many shards as the system has processors.
-fn open(app: &Arc<App>, tracker: &TaskTracker) -> Vec<Arc<Desk>> {
-    let count = std::thread::available_parallelism().map_or(1, |count| count.get());
-    let shards = (0..count.min(SHARDS_MAX)).filter_map(|_| {
-        let (shard, poll) = Shard::new(app.clone()).ok()?;
-        let desk = shard.desk.clone();
-        tracker.spawn(shard.run(poll));
-        Some(desk)
-    });
-    shards.collect()
-}
-
 struct Shard {
-    app: Arc<App>,
     desk: Arc<Desk>,
     registry: Registry,
     /// Boxed: a table that grows leaves copies of what it held behind.
@@ -109,56 +82,36 @@ struct Shard {
     /// Streams to be ended, in this order.
     ending: VecDeque<u32>,
     generation: u32,
-    /// What was done since others had their turn.
-    done: usize,
-    is_stopping: bool,
+    turns: Turns,
 }
 
 impl Shard {
-    fn new(app: Arc<App>) -> io::Result<(Self, AsyncFd<mio::Poll>)> {
-        let poll = mio::Poll::new()?;
-        let shard = Self {
-            app,
-            desk: Arc::default(),
-            registry: poll.registry().try_clone()?,
+    fn new(waking: &Waking<Arrival>, registry: Registry) -> Self {
+        Self {
+            desk: waking.desk.clone(),
+            registry,
             members: Slab::new(),
-            topics: Topics::default(),
+            topics: Topics::new(waking.desk.inbox().clone()),
             wheel: Wheel::new(Instant::now()),
             ending: VecDeque::new(),
             generation: 0,
-            done: 0,
-            is_stopping: false,
-        };
-        #[expect(deprecated, reason = "a poll has one descriptor, which is its own to its end")]
-        let poll = AsyncFd::with_interest(poll, Wanted::READABLE)?;
-        Ok((shard, poll))
+            turns: Turns::default(),
+        }
     }
 
     /// Serves until the server stops and all streams have ended.
-    async fn run(mut self, mut poll: AsyncFd<mio::Poll>) {
-        let mut events = mio::Events::with_capacity(READY_MAX);
-        let (desk, stop) = (self.desk.clone(), self.app.stop.clone());
-        while !(self.is_stopping && self.members.is_empty()) {
-            let next = self.next_moment();
-            tokio::select! {
-                () = desk.filled() => {}
-                Ok(mut ready) = poll.readable_mut() => {
-                    let polled = ready.get_inner_mut().poll(&mut events, Some(Duration::ZERO));
-                    if polled.is_err() || events.is_empty() {
-                        ready.clear_ready();
-                    }
-                }
-                () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
-                () = stop.cancelled(), if !self.is_stopping => self.stop(),
+    async fn run(mut self, mut waking: Waking<Arrival>) {
+        while !(waking.is_stopping() && self.members.is_empty()) {
+            if waking.wait(self.next_moment()).await {
+                self.stop();
             }
-            for event in &events {
-                self.ready(slot_of(event.token().0), event.is_writable()).await;
+            for (slot, is_writable) in waking.ready() {
+                self.ready(slot, is_writable).await;
             }
-            events.clear();
-            for arrival in desk.arrivals() {
+            for arrival in self.desk.arrivals() {
                 self.arrive(arrival).await;
             }
-            for topic in desk.news() {
+            for topic in self.desk.news() {
                 self.spread(topic).await;
             }
             for (tick, slot) in self.wheel.turn(Instant::now()) {
@@ -184,11 +137,11 @@ impl Shard {
                 }
                 let slot = slot_of(slot);
                 self.generation = self.generation.wrapping_add(1);
-                let place = self.topics.join(&stream.follower().channel, slot, self.desk.inbox());
-                let member = Member::new(socket, stream, place, self.generation, permit);
+                self.topics.join(&stream.follower().channel, slot);
+                let member = Member::new(socket, stream, self.generation, permit);
                 self.members.insert(Box::new(member));
                 self.schedule(slot, Instant::now() + TICK);
-                self.write(slot, first);
+                self.write(slot, &first);
                 self.advance_alone(slot).await;
             }
             Arrival::Back { slot, generation, stream, piece } => {
@@ -199,7 +152,7 @@ impl Shard {
                 member.stream = Some(stream);
                 member.state = State::Idle;
                 let Some(piece) = piece else { return self.begin_end(slot) };
-                self.write(slot, chunk::of(&piece));
+                self.write(slot, &chunk::of(&piece));
                 self.advance_alone(slot).await;
             }
         }
@@ -210,8 +163,7 @@ impl Shard {
         let Some((channel, slots)) = self.topics.followers(topic) else { return };
         let stream = |slot: &u32| self.members.get(*slot as usize)?.stream.as_ref();
         let nexts = slots.iter().filter_map(stream).map(|stream| stream.follower().cursor.next());
-        let Some(from) = nexts.min() else { return };
-        let mut round = Round::new(channel.view(from));
+        let Some(mut round) = Round::for_all(&channel, nexts) else { return };
         for slot in slots {
             self.advance(slot, &mut round, Instant::now()).await;
         }
@@ -230,10 +182,7 @@ impl Shard {
 
     /// Does for one follower what is to be done; answers when there is more to do if nothing happens.
     async fn advance(&mut self, slot: u32, round: &mut Round, now: Instant) -> Option<Instant> {
-        self.done += 1;
-        if self.done.is_multiple_of(TURN) {
-            tokio::task::yield_now().await;
-        }
+        self.turns.take().await;
         loop {
             let member = self.members.get_mut(slot as usize)?;
             let State::Idle = member.state else { return None };
@@ -242,7 +191,7 @@ impl Shard {
                 Step::Tell(range) => {
                     let piece = round.piece(stream, range, |bytes| chunk::of(&bytes));
                     stream.told(&piece.batch, piece.count);
-                    self.write(slot, piece.framed.clone());
+                    self.write(slot, &piece.framed);
                 }
                 // A client that sends nothing more was told what was there, and is taken for gone.
                 Step::Quiet | Step::Wait(_) if member.is_closed => {
@@ -250,7 +199,7 @@ impl Shard {
                     return None;
                 }
                 Step::Quiet => match stream.quiet() {
-                    Some(piece) => self.write(slot, chunk::of(&piece)),
+                    Some(piece) => self.write(slot, &chunk::of(&piece)),
                     None => {
                         self.send_away(slot);
                         return None;
@@ -282,7 +231,7 @@ impl Shard {
     }
 
     /// Writes bytes; what the socket does not take waits until it does.
-    fn write(&mut self, slot: u32, bytes: Bytes) {
+    fn write(&mut self, slot: u32, bytes: &Bytes) {
         let Some(member) = self.members.get_mut(slot as usize) else { return };
         match member.write(bytes) {
             Ok(true) => {}
@@ -301,7 +250,7 @@ impl Shard {
         if is_writable && let State::Blocked { rest, .. } = &mut member.state {
             let rest = std::mem::take(rest);
             member.state = State::Idle;
-            self.write(slot, rest);
+            self.write(slot, &rest);
             let state = self.members.get(slot as usize).map(|member| &member.state);
             if let Some(State::Idle) = state {
                 self.watch(slot, Interest::READABLE);
@@ -355,7 +304,6 @@ impl Shard {
     }
 
     fn stop(&mut self) {
-        self.is_stopping = true;
         let slots: Vec<_> = self.members.iter().map(|(slot, _)| slot_of(slot)).collect();
         for slot in slots {
             match self.members[slot as usize].state {
@@ -379,7 +327,7 @@ impl Shard {
         let (State::Idle | State::Away) = member.state else { return };
         member.stream = None;
         member.state = State::Ending;
-        self.leave(slot);
+        self.topics.leave(slot);
         self.ending.push_back(slot);
     }
 
@@ -398,19 +346,8 @@ impl Shard {
     }
 
     fn remove(&mut self, slot: u32) {
-        self.leave(slot);
+        self.topics.leave(slot);
         self.members.try_remove(slot as usize);
-    }
-
-    /// Takes a member off its topic.
-    fn leave(&mut self, slot: u32) {
-        let member = self.members.get_mut(slot as usize);
-        let Some(place) = member.and_then(|member| member.place.take()) else { return };
-        if let Some(moved) = self.topics.leave(place, self.desk.inbox())
-            && let Some(member) = self.members.get_mut(moved as usize)
-        {
-            member.place = Some(place);
-        }
     }
 }
 

@@ -10,9 +10,7 @@ mod taking;
 mod watches;
 
 use std::collections::VecDeque;
-use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,17 +19,16 @@ use relais_api::Span;
 use relais_api::ws::{Close, Said};
 use relais_core::limits;
 use slab::Slab;
-use tokio::io::Interest as Wanted;
-use tokio::io::unix::AsyncFd;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use self::conn::{Conn, Known, Link, Quiet};
 pub(super) use self::taking::take_over;
 use self::watches::Watch;
 use super::shard::desk::Desk;
+use super::shard::slot_of;
 use super::shard::topics::Topics;
+use super::shard::waking::{Desks, Turns, Waking};
 use super::shard::wheel::{TICK, Wheel};
-use super::shard::{READY_MAX, SHARDS_MAX, TURN, slot_of};
 use crate::answer::problem::Refusal;
 use crate::app::App;
 use crate::auth::Standing;
@@ -57,12 +54,9 @@ const SCRATCH_BYTES: usize = 32 << 10;
 /// How often one socket is read until others have their turn.
 const READS_AT_ONCE: usize = 4;
 
-/// All shards of a server that have WebSockets. They begin with the first.
+/// The WebSockets of a server.
 #[derive(Default)]
-pub(crate) struct Sockets {
-    desks: OnceLock<Vec<Arc<Desk<Arrival>>>>,
-    next: AtomicUsize,
-}
+pub(crate) struct Sockets(Desks<Arrival>);
 
 /// What a shard is handed.
 enum Arrival {
@@ -95,25 +89,11 @@ struct Handle {
 
 impl Sockets {
     fn take(&self, door: &Arc<Door>, arrival: Arrival) {
-        let desks = self.desks.get_or_init(|| open(door));
-        if desks.is_empty() {
-            tracing::warn!("a WebSocket was closed: the system has no room for another poll");
-            return;
-        }
-        desks[self.next.fetch_add(1, Ordering::Relaxed) % desks.len()].put(arrival);
+        let begin = |waking, registry| {
+            door.tracker.spawn(Shard::new(door.clone(), &waking, registry).run(waking));
+        };
+        self.0.put(&door.app.stop, begin, arrival);
     }
-}
-
-/// Begins as many shards as the system has processors.
-fn open(door: &Arc<Door>) -> Vec<Arc<Desk<Arrival>>> {
-    let count = std::thread::available_parallelism().map_or(1, |count| count.get());
-    let shards = (0..count.min(SHARDS_MAX)).filter_map(|_| {
-        let (shard, poll) = Shard::new(door.clone()).ok()?;
-        let desk = shard.desk.clone();
-        door.tracker.spawn(shard.run(poll));
-        Some(desk)
-    });
-    shards.collect()
 }
 
 struct Shard {
@@ -131,58 +111,39 @@ struct Shard {
     /// Connections that have more to read than others were to wait for.
     again: VecDeque<Handle>,
     generation: u32,
-    /// What was done since others had their turn.
-    done: usize,
-    is_stopping: bool,
+    turns: Turns,
 }
 
 impl Shard {
-    fn new(door: Arc<Door>) -> io::Result<(Self, AsyncFd<mio::Poll>)> {
-        let poll = mio::Poll::new()?;
-        let shard = Self {
+    fn new(door: Arc<Door>, waking: &Waking<Arrival>, registry: Registry) -> Self {
+        Self {
             door,
-            desk: Arc::default(),
-            registry: poll.registry().try_clone()?,
+            desk: waking.desk.clone(),
+            registry,
             conns: Slab::new(),
             watches: Slab::new(),
-            topics: Topics::default(),
+            topics: Topics::new(waking.desk.inbox().clone()),
             wheel: Wheel::new(Instant::now()),
             scratch: vec![0; SCRATCH_BYTES],
             again: VecDeque::new(),
             generation: 0,
-            done: 0,
-            is_stopping: false,
-        };
-        #[expect(deprecated, reason = "a poll has one descriptor, which is its own to its end")]
-        let poll = AsyncFd::with_interest(poll, Wanted::READABLE)?;
-        Ok((shard, poll))
+            turns: Turns::default(),
+        }
     }
 
     /// Serves until the server stops and all connections have ended.
-    async fn run(mut self, mut poll: AsyncFd<mio::Poll>) {
-        let mut events = mio::Events::with_capacity(READY_MAX);
-        let (desk, stop) = (self.desk.clone(), self.door.app.stop.clone());
-        while !(self.is_stopping && self.conns.is_empty()) {
-            let next = self.next_moment();
-            tokio::select! {
-                () = desk.filled() => {}
-                Ok(mut ready) = poll.readable_mut() => {
-                    let polled = ready.get_inner_mut().poll(&mut events, Some(Duration::ZERO));
-                    if polled.is_err() || events.is_empty() {
-                        ready.clear_ready();
-                    }
-                }
-                () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
-                () = stop.cancelled(), if !self.is_stopping => self.stop(),
+    async fn run(mut self, mut waking: Waking<Arrival>) {
+        while !(waking.is_stopping() && self.conns.is_empty()) {
+            if waking.wait(self.next_moment()).await {
+                self.stop();
             }
-            for event in &events {
-                self.ready(slot_of(event.token().0), event.is_writable()).await;
+            for (slot, is_writable) in waking.ready() {
+                self.ready(slot, is_writable).await;
             }
-            events.clear();
-            for arrival in desk.arrivals() {
+            for arrival in self.desk.arrivals() {
                 self.arrive(arrival).await;
             }
-            for topic in desk.news() {
+            for topic in self.desk.news() {
                 self.spread(topic).await;
             }
             for (tick, slot) in self.wheel.turn(Instant::now()) {
@@ -264,7 +225,7 @@ impl Shard {
         let conn = Conn::new(link, asker, seat, (now, life), generation);
         self.conns.insert(Box::new(conn));
         self.schedule(slot, now + TICK);
-        if self.is_stopping {
+        if self.door.app.stop.is_cancelled() {
             return self.close(slot, Close::Drain, "the server stops");
         }
         match (token, standing) {
@@ -410,7 +371,6 @@ impl Shard {
     }
 
     fn stop(&mut self) {
-        self.is_stopping = true;
         let slots: Vec<_> = self.conns.iter().map(|(slot, _)| slot_of(slot)).collect();
         for slot in slots {
             self.close(slot, Close::Drain, "the server stops");
@@ -439,13 +399,5 @@ impl Shard {
     fn remove(&mut self, slot: u32) {
         self.drop_watches(slot, false);
         self.conns.try_remove(slot as usize);
-    }
-
-    /// Others have their turn now and then.
-    async fn take_turns(&mut self) {
-        self.done += 1;
-        if self.done.is_multiple_of(TURN) {
-            tokio::task::yield_now().await;
-        }
     }
 }

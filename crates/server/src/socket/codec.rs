@@ -228,22 +228,13 @@ fn write_head(opcode: OpCode, len: usize, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
 
-    /// A frame as a client sends it.
+    /// A frame as a client sends it; `first` has its kind.
     fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
         let mask = [0x37, 0xfa, 0x21, 0x3d];
-        let mut out = vec![first];
-        match payload.len() {
-            len @ 0..126 => out.push(0x80 | len as u8),
-            len @ 126..65_536 => {
-                out.push(0x80 | 126);
-                out.extend((len as u16).to_be_bytes());
-            }
-            len => {
-                out.push(0x80 | 127);
-                out.extend((len as u64).to_be_bytes());
-            }
-        }
-        out.extend(mask);
+        let (is_final, opcode) = (first & 0x80 != 0, OpCode::from(first & 0x0f));
+        let header = FrameHeader { is_final, opcode, mask: Some(mask), ..FrameHeader::default() };
+        let mut out = Vec::new();
+        header.format(payload.len() as u64, &mut out).unwrap();
         out.extend(payload.iter().enumerate().map(|(at, byte)| byte ^ mask[at % 4]));
         out
     }

@@ -1,13 +1,13 @@
 //! One stream of a shard: its socket, and what its bytes wait for.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Write as _};
 use std::net::Shutdown;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use mio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::topics::Place;
+use super::waking::write_some;
 use crate::connection::{Permit, chunk};
 use crate::watch::stream::EventStream;
 
@@ -20,8 +20,6 @@ pub(super) struct Member {
     /// The stream, unless it is away or over.
     pub(super) stream: Option<EventStream>,
     pub(super) state: State,
-    /// Where it stands in its topic, until it is over.
-    pub(super) place: Option<Place>,
     /// Tells it from others that had its slot.
     pub(super) generation: u32,
     /// The tick of the wheel that is meant for it: others are of the past.
@@ -60,7 +58,6 @@ impl Member {
     pub(super) fn new(
         socket: TcpStream,
         stream: EventStream,
-        place: Place,
         generation: u32,
         permit: Permit,
     ) -> Self {
@@ -68,7 +65,6 @@ impl Member {
             socket,
             stream: Some(stream),
             state: State::Idle,
-            place: Some(place),
             generation,
             due: 0,
             noise: 0,
@@ -81,19 +77,13 @@ impl Member {
     ///
     /// # Errors
     /// When the connection is broken.
-    pub(super) fn write(&mut self, mut bytes: Bytes) -> io::Result<bool> {
-        while !bytes.is_empty() {
-            match self.socket.write(&bytes) {
-                Ok(written) => bytes.advance(written),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.state = State::Blocked { rest: bytes, since: Instant::now() };
-                    return Ok(false);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
+    pub(super) fn write(&mut self, bytes: &Bytes) -> io::Result<bool> {
+        let written = write_some(&mut self.socket, bytes)?;
+        if written < bytes.len() {
+            let rest = bytes.slice(written..);
+            self.state = State::Blocked { rest, since: Instant::now() };
         }
-        Ok(true)
+        Ok(written == bytes.len())
     }
 
     /// Reads what has come, and drops it.

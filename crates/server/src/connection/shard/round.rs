@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use relais_engine::View;
+use relais_engine::{Channel, View};
 
 use crate::watch::cursor::Batch;
 use crate::watch::stream::EventStream;
@@ -30,6 +30,14 @@ pub(in crate::connection) struct Piece {
 impl Round {
     pub(in crate::connection) fn new(view: View) -> Self {
         Self { view, pieces: Vec::new() }
+    }
+
+    /// What followers of a channel need who need what is at hand from these on; `None` if there are none.
+    pub(in crate::connection) fn for_all(
+        channel: &Channel,
+        nexts: impl Iterator<Item = u64>,
+    ) -> Option<Self> {
+        nexts.min().map(|from| Self::new(channel.view(from)))
     }
 
     /// Part of the view, in the form of a stream, framed for what carries it.

@@ -6,12 +6,15 @@ use std::sync::Arc;
 use relais_engine::{Channel, Inbox};
 use slab::Slab;
 
-/// The followers of all channels that a shard has followers of.
-#[derive(Default)]
+/// The followers of all channels that a shard has followers of, by their slots.
 pub(in crate::connection) struct Topics {
+    /// Where the shard is told of what happens.
+    inbox: Arc<Inbox>,
     topics: Slab<Topic>,
     /// Topics by where their channel is in memory: it stays there while there is the topic.
     by_channel: HashMap<usize, u32>,
+    /// Where each slot stands.
+    places: Vec<Option<Place>>,
 }
 
 struct Topic {
@@ -21,42 +24,50 @@ struct Topic {
 
 /// Where a follower stands.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::connection) struct Place {
+struct Place {
     topic: u32,
     index: u32,
 }
 
 impl Topics {
-    /// A follower comes; the first of a channel has `inbox` told of what happens.
-    pub(in crate::connection) fn join(
-        &mut self,
-        channel: &Arc<Channel>,
-        slot: u32,
-        inbox: &Arc<Inbox>,
-    ) -> Place {
+    pub(in crate::connection) fn new(inbox: Arc<Inbox>) -> Self {
+        Self { inbox, topics: Slab::new(), by_channel: HashMap::new(), places: Vec::new() }
+    }
+
+    /// A follower comes, unless it is there.
+    pub(in crate::connection) fn join(&mut self, channel: &Arc<Channel>, slot: u32) {
+        if self.places.len() <= slot as usize {
+            self.places.resize(slot as usize + 1, None);
+        }
+        if self.places[slot as usize].is_some() {
+            return;
+        }
         let topics = &mut self.topics;
         let topic = *self.by_channel.entry(address(channel)).or_insert_with(|| {
             let topic = topics.insert(Topic { channel: channel.clone(), slots: Vec::new() });
             let topic = super::slot_of(topic);
-            channel.join(inbox, topic);
+            channel.join(&self.inbox, topic);
             topic
         });
         let slots = &mut topics[topic as usize].slots;
         slots.push(slot);
-        Place { topic, index: super::slot_of(slots.len() - 1) }
+        let index = super::slot_of(slots.len() - 1);
+        self.places[slot as usize] = Some(Place { topic, index });
     }
 
-    /// A follower goes. Answers who stands at its place now.
-    pub(in crate::connection) fn leave(&mut self, place: Place, inbox: &Arc<Inbox>) -> Option<u32> {
+    /// A follower goes, if it is there.
+    pub(in crate::connection) fn leave(&mut self, slot: u32) {
+        let place = self.places.get_mut(slot as usize).and_then(Option::take);
+        let Some(place) = place else { return };
         let topic = &mut self.topics[place.topic as usize];
         topic.slots.swap_remove(place.index as usize);
         if topic.slots.is_empty() {
-            topic.channel.leave(inbox);
+            topic.channel.leave(&self.inbox);
             self.by_channel.remove(&address(&topic.channel));
             self.topics.remove(place.topic as usize);
-            return None;
+        } else if let Some(moved) = topic.slots.get(place.index as usize) {
+            self.places[*moved as usize] = Some(place);
         }
-        topic.slots.get(place.index as usize).copied()
     }
 
     /// The followers of a topic, if there still is one.

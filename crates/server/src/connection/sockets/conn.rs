@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::{AUTH_WITHIN, PING_AFTER, PONG_WITHIN};
 use crate::auth::Standing;
 use crate::connection::shard::WRITE_MAX;
+use crate::connection::shard::waking::write_some;
 use crate::request::bodies::Held;
 use crate::socket::asker::Asker;
 use crate::socket::books::Seat;
@@ -212,7 +213,7 @@ impl Conn {
             self.waiting.extend_from_slice(bytes);
             return Ok(());
         }
-        let written = self.write_some(bytes)?;
+        let written = write_some(&mut self.link, bytes)?;
         if written < bytes.len() {
             self.waiting = bytes[written..].to_vec();
             self.since = now;
@@ -226,7 +227,7 @@ impl Conn {
     /// When the connection is broken.
     pub(super) fn flush(&mut self, now: Instant) -> io::Result<()> {
         let waiting = std::mem::take(&mut self.waiting);
-        let written = self.write_some(&waiting)?;
+        let written = write_some(&mut self.link, &waiting)?;
         if written < waiting.len() {
             self.waiting = waiting[written..].to_vec();
             if written > 0 {
@@ -239,19 +240,6 @@ impl Conn {
     /// Until when it may go on reading nothing.
     pub(super) fn patience(&self) -> Instant {
         self.since + WRITE_MAX
-    }
-
-    fn write_some(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut written = 0;
-        while written < bytes.len() {
-            match self.link.write(&bytes[written..]) {
-                Ok(len) => written += len,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(written)
     }
 }
 

@@ -17,7 +17,7 @@ impl Shard {
     /// Reads a socket until nothing is there, or what it sends must wait.
     pub(super) async fn listen(&mut self, slot: u32) {
         for _ in 0..READS_AT_ONCE {
-            self.take_turns().await;
+            self.turns.take().await;
             let Some(conn) = self.conns.get_mut(slot as usize) else { return };
             let unread = std::mem::take(&mut conn.unread);
             if !unread.is_empty() {

@@ -10,7 +10,6 @@ use super::{Arrival, CLOSE_WITHIN, Handle, Shard};
 use crate::answer::problem::Refusal;
 use crate::connection::shard::round::Round;
 use crate::connection::shard::slot_of;
-use crate::connection::shard::topics::Place;
 use crate::socket::{calls, form};
 use crate::watch::cursor::{End, Step};
 use crate::watch::stream::{EventStream, Opened};
@@ -24,8 +23,6 @@ pub(super) struct Watch {
     conn: u32,
     name: Box<str>,
     what: Watching,
-    /// Where it stands in its topic, once it is open.
-    place: Option<Place>,
     generation: u32,
 }
 
@@ -61,7 +58,6 @@ impl Shard {
             conn: slot,
             name: name.as_str().into(),
             what: Watching::Away,
-            place: None,
             generation,
         });
         let watch = Handle { slot: slot_of(watch), generation };
@@ -136,10 +132,7 @@ impl Shard {
             self.watches.remove(handle.slot as usize);
             return;
         }
-        if watch.place.is_none() {
-            let channel = &stream.follower().channel;
-            watch.place = Some(self.topics.join(channel, handle.slot, self.desk.inbox()));
-        }
+        self.topics.join(&stream.follower().channel, handle.slot);
         watch.what = Watching::Idle(stream);
         let conn = watch.conn;
         if let Some(piece) = piece {
@@ -157,8 +150,8 @@ impl Shard {
             Watching::Idle(stream) => Some(stream.follower().cursor.next()),
             Watching::Away | Watching::Leaving => None,
         };
-        let Some(from) = slots.iter().filter_map(next).min() else { return };
-        let mut round = Round::new(channel.view(from));
+        let nexts = slots.iter().filter_map(next);
+        let Some(mut round) = Round::for_all(&channel, nexts) else { return };
         for slot in slots {
             self.advance(slot, &mut round, Instant::now()).await;
         }
@@ -184,7 +177,7 @@ impl Shard {
     }
 
     async fn advance(&mut self, slot: u32, round: &mut Round, now: Instant) -> Option<Instant> {
-        self.take_turns().await;
+        self.turns.take().await;
         loop {
             let watch = self.watches.get_mut(slot as usize)?;
             let conn = self.conns.get(watch.conn as usize)?;
@@ -253,7 +246,7 @@ impl Shard {
 
     /// Forgets a watch.
     fn drop_watch(&mut self, slot: u32) {
-        self.leave(slot);
+        self.topics.leave(slot);
         let Some(watch) = self.watches.try_remove(slot as usize) else { return };
         let is_leaving = matches!(watch.what, Watching::Leaving);
         // The slot of a connection that has ended may be another's.
@@ -266,7 +259,7 @@ impl Shard {
     pub(super) fn drop_watches(&mut self, slot: u32, lets_go: bool) {
         let Some(conn) = self.conns.get_mut(slot as usize) else { return };
         for watch in std::mem::take(&mut conn.watches) {
-            self.leave(watch);
+            self.topics.leave(watch);
             let Some(known) = self.watches.get_mut(watch as usize) else { continue };
             match &mut known.what {
                 Watching::Idle(stream) if lets_go => stream.let_go(),
@@ -277,17 +270,6 @@ impl Shard {
                 Watching::Idle(_) | Watching::Away | Watching::Leaving => {}
             }
             self.watches.remove(watch as usize);
-        }
-    }
-
-    /// Takes a watch off its topic.
-    fn leave(&mut self, slot: u32) {
-        let watch = self.watches.get_mut(slot as usize);
-        let Some(place) = watch.and_then(|watch| watch.place.take()) else { return };
-        if let Some(moved) = self.topics.leave(place, self.desk.inbox())
-            && let Some(watch) = self.watches.get_mut(moved as usize)
-        {
-            watch.place = Some(place);
         }
     }
 }
