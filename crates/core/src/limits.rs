@@ -178,6 +178,8 @@ pub const RETURN_WITHIN: Duration = Duration::from_secs(60);
 pub const STREAM_LIFETIME_MAX: Duration = Duration::from_secs(600);
 /// Largest message on a WebSocket, whatever frames it comes in.
 pub const SOCKET_MESSAGE_BYTES_MAX: usize = 128 << 10;
+/// Most bytes of the fields of its handshake that may say who asks, which it keeps for each call.
+pub const SOCKET_FIELDS_BYTES_MAX: usize = 16 << 10;
 /// Most watches of one WebSocket.
 pub const SOCKET_WATCHES_MAX: usize = 100;
 /// Most calls of one WebSocket that are not answered yet: the next ones are not read.
@@ -362,6 +364,12 @@ pub const LIMITS: &[Limit] = &[
     limit("return of a page", RETURN_WITHIN.as_secs(), "seconds", "a request of its own"),
     limit("life of a stream", STREAM_LIFETIME_MAX.as_secs(), "seconds", "closed, to be resumed"),
     limit("message on a WebSocket", SOCKET_MESSAGE_BYTES_MAX as u64, "bytes", "closed with 1009"),
+    limit(
+        "fields that a WebSocket keeps",
+        SOCKET_FIELDS_BYTES_MAX as u64,
+        "bytes",
+        "431 head-too-large",
+    ),
     limit("watches of a WebSocket", SOCKET_WATCHES_MAX as u64, "watches", "429 rate-limited"),
     limit("unanswered calls of a WebSocket", SOCKET_CALLS_MAX as u64, "calls", "the next wait"),
     limit(

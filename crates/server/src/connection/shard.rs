@@ -152,7 +152,9 @@ impl Shard {
                 member.stream = Some(stream);
                 member.state = State::Idle;
                 let Some(piece) = piece else { return self.begin_end(slot) };
-                self.write(slot, &chunk::of(&piece));
+                if !piece.is_empty() {
+                    self.write(slot, &chunk::of(&piece));
+                }
                 self.advance_alone(slot).await;
             }
         }
@@ -225,7 +227,7 @@ impl Shard {
         member.state = State::Away;
         let (desk, generation) = (self.desk.clone(), member.generation);
         tokio::spawn(async move {
-            let piece = stream.piece().await;
+            let piece = stream.piece_now().await;
             desk.put(Arrival::Back { slot, generation, stream, piece });
         });
     }

@@ -43,12 +43,17 @@ const AUTH_WITHIN: Duration = limits::SOCKET_AUTH_WITHIN;
 const FRAMES_WITHIN: Duration = limits::SOCKET_FRAMES_WITHIN;
 const FRAMES_MAX: u32 = limits::SOCKET_FRAMES_MAX;
 const CALLS_MAX: usize = limits::SOCKET_CALLS_MAX;
+/// Watches of a connection that the store is read for at once: each may bring a piece for a client that does
+/// not read. The others wait, and so does what the client sends.
+const READS_MAX: usize = 4;
 /// How long a client may be silent until it is sent a ping: proxies commonly end what is silent for a minute.
 const PING_AFTER: Duration = Duration::from_secs(30);
 /// How long it has to answer.
 const PONG_WITHIN: Duration = Duration::from_secs(10);
 /// How long a close is waited for, once one was sent.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+/// The same while the server stops, which must not wait for a client that is silent.
+const STOP_WITHIN: Duration = Duration::from_secs(1);
 /// The one buffer of a shard, into which all its sockets are read.
 const SCRATCH_BYTES: usize = 32 << 10;
 /// How often one socket is read until others have their turn.
@@ -67,9 +72,9 @@ enum Arrival {
     /// A call was answered by this frame.
     Answered { to: Handle, frame: Vec<u8> },
     /// A watch was opened, or was not.
-    Opened { watch: Handle, opened: Result<Opened, Refusal> },
+    Opened { to: Handle, watch: Handle, opened: Result<Opened, Refusal> },
     /// The stream of a watch was away, and comes with its next piece; without one it is over.
-    Back { watch: Handle, stream: EventStream, piece: Option<Bytes> },
+    Back { to: Handle, watch: Handle, stream: EventStream, piece: Option<Bytes> },
 }
 
 /// What the handshake of a connection said.
@@ -208,8 +213,14 @@ impl Shard {
                     self.listen(to.slot).await;
                 }
             }
-            Arrival::Opened { watch, opened } => self.opened(watch, opened).await,
-            Arrival::Back { watch, stream, piece } => self.back(watch, stream, piece).await,
+            Arrival::Opened { to, watch, opened } => {
+                self.opened(watch, opened).await;
+                self.was_read(to).await;
+            }
+            Arrival::Back { to, watch, stream, piece } => {
+                self.back(watch, stream, piece).await;
+                self.was_read(to).await;
+            }
         }
     }
 
@@ -226,7 +237,7 @@ impl Shard {
         self.conns.insert(Box::new(conn));
         self.schedule(slot, now + TICK);
         if self.door.app.stop.is_cancelled() {
-            return self.close(slot, Close::Drain, "the server stops");
+            return self.drain(slot);
         }
         match (token, standing) {
             (Some(token), _) => self.judge(slot, token),
@@ -373,8 +384,18 @@ impl Shard {
     fn stop(&mut self) {
         let slots: Vec<_> = self.conns.iter().map(|(slot, _)| slot_of(slot)).collect();
         for slot in slots {
-            self.close(slot, Close::Drain, "the server stops");
+            self.drain(slot);
         }
+    }
+
+    /// The server stops, and waits no longer than that for the client, whatever it was told before.
+    fn drain(&mut self, slot: u32) {
+        self.close(slot, Close::Drain, "the server stops");
+        let Some(conn) = self.conns.get_mut(slot as usize) else { return };
+        let soon = Instant::now() + STOP_WITHIN;
+        let until = conn.ending.map_or(soon, |until| until.min(soon));
+        conn.ending = Some(until);
+        self.schedule(slot, until);
     }
 
     /// Says why the connection ends, and waits for its client to close.

@@ -45,7 +45,8 @@ impl Metrics {
         self.followers.fetch_add(change, Ordering::Relaxed);
     }
 
-    /// All metrics that may be seen: those of one tenant, or with `None` of all and of the process.
+    /// All metrics that may be seen: those of one tenant, or with `None` of all and of the process, which
+    /// has so many `websockets` open.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -53,6 +54,7 @@ impl Metrics {
         &self,
         engine: &Engine,
         certificates: &Certificates,
+        websockets: usize,
         tenant: Option<TenantName>,
         format: Format,
     ) -> Result<String, EngineError> {
@@ -64,7 +66,7 @@ impl Metrics {
         let mut out = Writer::new(format);
         of_this_server(engine, &mut out);
         if tenant.is_none() {
-            self.of_process(engine, &mut out);
+            self.of_process(engine, websockets, &mut out);
             of_certificates(certificates, &mut out);
             of_upstreams(engine, &mut out);
             of_disk(figures.disk, &mut out);
@@ -76,7 +78,7 @@ impl Metrics {
         Ok(out.finish())
     }
 
-    fn of_process(&self, engine: &Engine, out: &mut Writer) {
+    fn of_process(&self, engine: &Engine, websockets: usize, out: &mut Writer) {
         let meters = engine.meters();
         for (name, help, counter) in [
             ("tasks_attached", "Requests attached by their idempotency key", &meters.attached),
@@ -87,8 +89,10 @@ impl Metrics {
             out.counter(name, help);
             out.sample(&[], counter.load(Ordering::Relaxed));
         }
-        out.gauge("followers", "Event streams that are open");
+        out.gauge("followers", "Event streams and watches of WebSockets that are open");
         out.sample(&[], self.followers.load(Ordering::Relaxed));
+        out.gauge("websockets", "WebSockets that are open");
+        out.sample(&[], websockets);
         out.counter("requests_refused", "Requests answered with a problem, by code");
         for (code, count) in self.refused.lock().expect("nothing panics while it is held").iter() {
             out.sample(&[("code", code)], count);

@@ -58,7 +58,8 @@ pub(super) async fn metrics(
         }
     };
     let format = Format::at(preferred(visitor.headers(), &Format::OFFERS));
-    let text = app.metrics.text(&app.engine, &app.certificates, tenant, format).await?;
+    let (engine, certificates, open) = (&app.engine, &app.certificates, app.books.open());
+    let text = app.metrics.text(engine, certificates, open, tenant, format).await?;
     let mut response = Response::new(text.into());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.media_type()));

@@ -42,7 +42,7 @@ pub(super) async fn open(
     let upgrade = parts.extensions.remove::<OnUpgrade>().ok_or_else(no_upgrade)?;
     let peer = parts.extensions.get::<Peer>().cloned().ok_or_else(no_upgrade)?;
     let side = parts.extensions.get::<Side>().copied().unwrap_or(Side::Public);
-    let asker = Asker::of(&app.config, &parts.headers, &peer, side);
+    let asker = Asker::of(&app.config, &parts.headers, &peer, side)?;
     let visitor = asker.visitor(&app, None).await?;
     let standing = visitor.standing()?;
     if app.stop.is_cancelled() {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header, request};
 use relais_api::{codes, fields};
+use relais_core::limits;
 
 use crate::answer::problem::Refusal;
 use crate::app::App;
@@ -44,7 +45,15 @@ pub(crate) struct Asker {
 
 impl Asker {
     /// Who sent a handshake.
-    pub(crate) fn of(config: &ServerConfig, headers: &HeaderMap, peer: &Peer, side: Side) -> Self {
+    ///
+    /// # Errors
+    /// When it says more than a connection may keep.
+    pub(crate) fn of(
+        config: &ServerConfig,
+        headers: &HeaderMap,
+        peer: &Peer,
+        side: Side,
+    ) -> Result<Self, Refusal> {
         let key = bearer(headers).filter(|token| token.starts_with(KEY_PREFIX));
         let is_of_us = headers
             .get(header::ORIGIN)
@@ -66,14 +75,19 @@ impl Asker {
                 kept.push(b'\n');
             }
         }
-        Self {
+        if kept.len() > limits::SOCKET_FIELDS_BYTES_MAX {
+            let why = "a WebSocket keeps no more of the fields of its handshake";
+            let max = limits::SOCKET_FIELDS_BYTES_MAX as u64;
+            return Err(Refusal::new(&codes::HEAD_TOO_LARGE).because(why).limit(max));
+        }
+        Ok(Self {
             fields: kept.into(),
             key: key.map(Into::into),
             ticket: None,
             address: peer.address,
             side,
             permit: peer.permit.clone(),
-        }
+        })
     }
 
     /// The same with a token that a frame brought, which is known now, until then.
@@ -149,7 +163,8 @@ mod tests {
         }
         let permit = Arc::new(Arc::new(Semaphore::new(1)).try_acquire_owned().expect("one"));
         let peer = Peer::new(([127, 0, 0, 1], 9).into(), Side::Public, permit);
-        Asker::of(&ServerConfig::on_loopback(), &headers, &peer, Side::Public)
+        let asker = Asker::of(&ServerConfig::on_loopback(), &headers, &peer, Side::Public);
+        asker.map_err(|refusal| refusal.code().code).expect("little is said")
     }
 
     fn fields_of(parts: &request::Parts) -> Vec<(&str, &str)> {

@@ -41,6 +41,11 @@ impl Books {
         *count += 1;
         Ok(Seat { books: self.clone(), holder })
     }
+
+    /// How many there are of all callers.
+    pub(crate) fn open(&self) -> usize {
+        self.0.lock().expect("nothing panics while it is held").values().sum()
+    }
 }
 
 impl Seat {
@@ -77,9 +82,11 @@ mod tests {
         assert_eq!(take(address("192.0.2.1")).err(), Some("rate-limited"));
         assert!(take(address("192.0.2.2")).is_ok(), "another has its own share");
         assert!(take(Holder::Tenant("a".parse().expect("a name"))).is_ok());
+        assert_eq!(books.open(), count);
         seats.pop();
         assert!(take(address("192.0.2.1")).is_ok());
         drop(seats);
         assert!(books.0.lock().expect("whole").is_empty());
+        assert_eq!(books.open(), 0);
     }
 }

@@ -1,5 +1,6 @@
 //! A follower that waits for what happens: the one place where anybody waits for the feed.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -104,31 +105,43 @@ impl Follower {
     /// the follower is.
     pub(crate) async fn news(&mut self) -> News {
         loop {
+            let (seen, due) = match self.look().await {
+                ControlFlow::Break(news) => return news,
+                ControlFlow::Continue(wait) => wait,
+            };
+            tokio::select! {
+                // What is there is told before a client that sends nothing more is taken for gone.
+                biased;
+                () = self.channel.reaches(seen) => {}
+                () = self.shared.stop.cancelled() => {}
+                () = sleep_until(due) => {}
+                () = self.client.half_closed() => return News::End(End::Left),
+            }
+        }
+    }
+
+    /// What there is now, for which the log is read if need be; else how far the channel was seen, and until
+    /// when nothing is to be done if nothing happens.
+    pub(crate) async fn look(&mut self) -> ControlFlow<News, (u64, Instant)> {
+        loop {
             let view = self.channel.view(self.cursor.next());
-            let due = match self.step(&view, Instant::now()) {
-                Step::Tell(range) => return News::Happened(Batch::of_view(&view, range)),
+            let news = match self.step(&view, Instant::now()) {
+                Step::Tell(range) => News::Happened(Batch::of_view(&view, range)),
                 // Boxed: while a follower waits, it does not pay for what it does when it is woken.
                 Step::Read => match Box::pin(self.read()).await {
                     Ok(Some(batch)) if batch.happenings.is_empty() => {
                         self.told(&batch, 0);
                         continue;
                     }
-                    Ok(Some(batch)) => return News::Happened(batch),
-                    Ok(None) => return News::End(End::Gone),
-                    Err(error) => return News::Failed(error),
+                    Ok(Some(batch)) => News::Happened(batch),
+                    Ok(None) => News::End(End::Gone),
+                    Err(error) => News::Failed(error),
                 },
-                Step::Quiet => return News::Quiet,
-                Step::End(end) => return News::End(end),
-                Step::Wait(due) => due,
+                Step::Quiet => News::Quiet,
+                Step::End(end) => News::End(end),
+                Step::Wait(due) => return ControlFlow::Continue((view.end(), due)),
             };
-            tokio::select! {
-                // What is there is told before a client that sends nothing more is taken for gone.
-                biased;
-                () = self.channel.reaches(view.end()) => {}
-                () = self.shared.stop.cancelled() => {}
-                () = sleep_until(due) => {}
-                () = self.client.half_closed() => return News::End(End::Left),
-            }
+            return ControlFlow::Break(news);
         }
     }
 

@@ -5,6 +5,7 @@
 //! `relais.busy` in a 200 instead.
 
 use std::convert::Infallible;
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -158,8 +159,22 @@ impl EventStream {
     ///
     /// May be dropped at any time: the next call goes on where the last one that returned left off.
     pub async fn piece(&mut self) -> Option<Bytes> {
+        let news = self.follower.news().await;
+        self.piece_of(news).await
+    }
+
+    /// The same for a driver that waits for news itself: it waits for the store alone, and what it brings may
+    /// be empty.
+    pub async fn piece_now(&mut self) -> Option<Bytes> {
+        match self.follower.look().await {
+            ControlFlow::Break(news) => self.piece_of(news).await,
+            ControlFlow::Continue(_) => Some(Bytes::new()),
+        }
+    }
+
+    async fn piece_of(&mut self, news: News) -> Option<Bytes> {
         let mut out = Vec::new();
-        match self.follower.news().await {
+        match news {
             News::Happened(batch) => {
                 let count = self.write(&batch, &mut out);
                 self.told(&batch, count);

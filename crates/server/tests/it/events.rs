@@ -323,6 +323,20 @@ async fn a_stream_ends_with_its_ticket() {
 }
 
 #[tokio::test]
+async fn a_driver_that_waits_for_news_itself_is_answered_at_once() {
+    // A watch that was away held its task until its life was over, whatever had become of its connection.
+    let api = Api::new().await;
+    let task = api.submit().await;
+    let (mut stream, _) = taken(&api.open(get(&target(&task))).await);
+    assert_eq!(stream.piece_now().await.as_deref(), Some(&b""[..]), "nothing has happened");
+    let cancel = format!("/v1/tasks/{}/cancel", task["id"].as_str().unwrap());
+    api.call(call("POST", &cancel)).await;
+    let told = stream.piece_now().await.expect("what happened");
+    assert!(String::from_utf8_lossy(&told).contains("event: canceled"), "{told:?}");
+    assert_eq!(stream.piece_now().await, None, "it is over");
+}
+
+#[tokio::test]
 async fn a_follower_that_waits_is_small() {
     let api = Api::new().await;
     let task = api.submit().await;

@@ -119,6 +119,7 @@ async fn refused_requests_and_upstreams_are_told() {
             "relais_requests_refused_total{code=\"".to_owned(),
             "relais_upstream_paused{upstream=\"http://127.0.0.1:9\"} 0\n".to_owned(),
             "relais_followers 0\n".to_owned(),
+            "relais_websockets 0\n".to_owned(),
             "relais_sessions 0\n".to_owned(),
         ],
     )
@@ -171,9 +172,14 @@ async fn they_keep_tenants_apart() {
     for own in ["rk_one", "rk_reader"] {
         let (_, _, text) = read(&api, Some(own), "*/*").await;
         assert!(text.contains("secret-of-one") && !text.contains("two"), "{text}");
-        for of_all in
-            ["requests_refused", "sessions", "followers", "tasks_erased", "upstream_paused"]
-        {
+        for of_all in [
+            "requests_refused",
+            "sessions",
+            "followers",
+            "websockets",
+            "tasks_erased",
+            "upstream_paused",
+        ] {
             assert!(!text.contains(of_all), "{of_all} is of all tenants\n{text}");
         }
     }

@@ -90,6 +90,8 @@ pub(super) struct Conn {
     pub(super) watches: Vec<u32>,
     /// How many calls are not answered yet.
     pub(super) calls: usize,
+    /// For how many of its watches the store is being read.
+    pub(super) reads: usize,
     /// What came and was not heard yet, because something else is to be done first.
     pub(super) unread: Vec<u8>,
     /// What the socket had no room for, and since when.
@@ -139,6 +141,7 @@ impl Conn {
             is_judging: false,
             watches: Vec::new(),
             calls: 0,
+            reads: 0,
             unread: Vec::new(),
             waiting: Vec::new(),
             since: now,
@@ -164,9 +167,10 @@ impl Conn {
         };
     }
 
-    /// Whether what it sends must wait: for calls to be answered, or for it to read.
+    /// Whether what it sends must wait: for calls to be answered, for the store, or for it to read.
     pub(super) fn holds(&self) -> bool {
-        self.is_judging || self.is_blocked() || self.calls >= super::CALLS_MAX
+        let is_full = self.calls >= super::CALLS_MAX || self.reads >= super::READS_MAX;
+        self.is_judging || self.is_blocked() || is_full
     }
 
     /// Whether it does not read what it was told.

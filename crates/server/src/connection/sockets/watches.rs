@@ -6,7 +6,7 @@ use relais_api::{Span, codes};
 use relais_core::limits;
 use tokio::time::Instant;
 
-use super::{Arrival, CLOSE_WITHIN, Handle, Shard};
+use super::{Arrival, CLOSE_WITHIN, Handle, READS_MAX, Shard};
 use crate::answer::problem::Refusal;
 use crate::connection::shard::round::Round;
 use crate::connection::shard::slot_of;
@@ -61,10 +61,13 @@ impl Shard {
             generation,
         });
         let watch = Handle { slot: slot_of(watch), generation };
-        self.conns[slot as usize].watches.push(watch.slot);
+        let conn = &mut self.conns[slot as usize];
+        conn.watches.push(watch.slot);
+        conn.reads += 1;
+        let to = Handle { slot, generation: conn.generation };
         tokio::spawn(async move {
             let opened = calls::watch(&app, &asker, (&name, life), of, after).await;
-            desk.put(Arrival::Opened { watch, opened });
+            desk.put(Arrival::Opened { to, watch, opened });
         });
     }
 
@@ -143,6 +146,21 @@ impl Shard {
         }
     }
 
+    /// The store was read for a watch of a connection. Those that had to wait for that come next, and what the
+    /// client sent meanwhile.
+    pub(super) async fn was_read(&mut self, to: Handle) {
+        let Some(conn) = self.conn(to) else { return };
+        let was_full = conn.reads == READS_MAX;
+        conn.reads -= 1;
+        if !was_full {
+            return;
+        }
+        if let Some(due) = self.advance_all(to.slot, Instant::now()).await {
+            self.schedule(to.slot, due);
+        }
+        self.listen(to.slot).await;
+    }
+
     /// Tells all watches of a channel what happened.
     pub(super) async fn spread(&mut self, topic: u32) {
         let Some((channel, slots)) = self.topics.followers(topic) else { return };
@@ -219,16 +237,26 @@ impl Shard {
         }
     }
 
-    /// Lets a task of its own bring the next piece of a stream, for which the store must be read.
+    /// Lets a task of its own bring the next piece of a stream, for which the store must be read; later, if
+    /// that is done for others of its connection.
     fn send_away(&mut self, slot: u32) {
-        let Some(watch) = self.watches.get_mut(slot as usize) else { return };
-        let Watching::Idle(mut stream) = std::mem::replace(&mut watch.what, Watching::Away) else {
+        let Some(known) = self.watches.get_mut(slot as usize) else { return };
+        let Some(conn) = self.conns.get_mut(known.conn as usize) else { return };
+        if conn.reads >= READS_MAX {
+            return;
+        }
+        let Watching::Idle(mut stream) = std::mem::replace(&mut known.what, Watching::Away) else {
             return;
         };
-        let (desk, handle) = (self.desk.clone(), Handle { slot, generation: watch.generation });
+        conn.reads += 1;
+        // It is the last to be read for again: one with much to read leaves room for the others.
+        conn.watches.retain(|other| *other != slot);
+        conn.watches.push(slot);
+        let to = Handle { slot: known.conn, generation: conn.generation };
+        let (desk, watch) = (self.desk.clone(), Handle { slot, generation: known.generation });
         tokio::spawn(async move {
-            let piece = stream.piece().await;
-            desk.put(Arrival::Back { watch: handle, stream, piece });
+            let piece = stream.piece_now().await;
+            desk.put(Arrival::Back { to, watch, stream, piece });
         });
     }
 

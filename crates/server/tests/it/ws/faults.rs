@@ -71,6 +71,22 @@ async fn a_server_that_stops_closes_with_4200_and_nobody_has_left() {
     assert_eq!(task.life.abandon_at(), None);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_server_that_stops_waits_no_longer_than_that_for_a_client_that_is_silent() {
+    let house = House::with(Mode::Async).await;
+    let mut ws = Ws::open(&house, "").await;
+    ws.json().await;
+    let mut told_before = Ws::open(&house, "").await;
+    told_before.json().await;
+    told_before.raw(&frame(0x81, b"{")).await;
+    assert_eq!(told_before.frame().await.0, 0x88);
+    let began = tokio::time::Instant::now();
+    house.app.stop.close();
+    house.serving.await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert_eq!(ws.closed().await.0, 4200);
+}
+
 #[tokio::test]
 async fn a_connection_that_breaks_leaves_the_tasks_that_its_watches_hold() {
     let mut plan = Plan::with(Mode::Async).await;
@@ -117,16 +133,8 @@ async fn one_does_not_read(house: &House) -> Ws {
     let lease = "POST /v1/queues/work/leases HTTP/1.1\r\nhost: localhost\r\n\
                  content-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
     let token = house.call(lease).await.json()["leases"][0]["token"].clone();
-    let text = "x".repeat(32 << 10);
     for n in 0..OUTPUTS {
-        let item = json!({"token": token, "output": {"n": n, "text": text}});
-        let beat = json!({ "items": [item] }).to_string();
-        let request = format!(
-            "POST /v1/leases/heartbeat HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\
-             content-type: application/json\r\n\r\n{beat}",
-            beat.len()
-        );
-        assert_eq!(house.call(&request).await.status, 200);
+        beat(house, &token, n).await;
         let told = quick.until(|frame| frame["event"]["type"] == "output").await.pop().unwrap();
         assert_eq!(told["event"]["data"]["output"]["n"], n, "nobody waits for who does not read");
     }
@@ -134,6 +142,54 @@ async fn one_does_not_read(house: &House) -> Ws {
 }
 
 const OUTPUTS: u32 = 400;
+
+#[tokio::test]
+async fn many_long_logs_wait_for_a_client_that_reads_slowly_piece_by_piece() {
+    // Each watch brought a piece at once, and all together were more than may wait for a client.
+    let house = House::with(Mode::Async).await;
+    let mut ids = Vec::new();
+    for _ in 0..LONG_LOGS {
+        ids.push(task(&house).await);
+        let lease = "POST /v1/queues/work/leases HTTP/1.1\r\nhost: localhost\r\n\
+                     content-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
+        let token = house.call(lease).await.json()["leases"][0]["token"].clone();
+        for n in 0..3 {
+            beat(&house, &token, n).await;
+        }
+    }
+    let mut client = Client::with_little_room(house.address).await;
+    client.send(handshake("")).await;
+    assert_eq!(client.head().await.status, 101);
+    let mut slow = Ws { client };
+    slow.json().await;
+    let watches: Vec<_> =
+        ids.iter().flat_map(|id| text(&json!({"op": "watch", "watch": id, "task": id}))).collect();
+    slow.raw(&watches).await;
+    // What is there has come as far as it can before anything is read.
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    let mut whole = 0;
+    while whole < LONG_LOGS {
+        let frame = slow.json().await;
+        whole += usize::from(frame["event"]["data"]["output"]["n"] == 2);
+    }
+}
+
+/// Far more than the system keeps and a client may leave unread, in logs of about 96 KiB.
+const LONG_LOGS: usize = 60;
+
+/// A sign of life of a worker, with 32 KiB of output.
+async fn beat(house: &House, token: &Value, n: u32) {
+    let output = json!({"n": n, "text": "x".repeat(32 << 10)});
+    let beat = json!({"items": [{"token": token, "output": output}]}).to_string();
+    let request = format!(
+        "POST /v1/leases/heartbeat HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\
+         content-type: application/json\r\n\r\n{beat}",
+        beat.len()
+    );
+    assert_eq!(house.call(&request).await.status, 200);
+}
 
 #[tokio::test]
 async fn a_client_that_reads_again_is_told_all_that_it_missed() {

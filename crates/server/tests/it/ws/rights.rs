@@ -176,6 +176,7 @@ async fn a_handshake_that_is_none_is_told_what_is_missing() {
     let house = House::with(Mode::Async).await;
     let good = handshake("");
     let ticket = "rt_x";
+    let filler = "x".repeat(limits::SOCKET_FIELDS_BYTES_MAX);
     for (request, status, code) in [
         (good.replace("/v1/ws", &format!("/v1/ws?ticket={ticket}")), 400, "invalid-parameter"),
         (good.replace("/v1/ws", "/v1/ws?x=1"), 400, "invalid-parameter"),
@@ -186,6 +187,7 @@ async fn a_handshake_that_is_none_is_told_what_is_missing() {
         (good.replace("relais.v1.json", "graphql-ws"), 400, "malformed-request"),
         (good.replace("sec-websocket-protocol: relais.v1.json\r\n", ""), 400, "malformed-request"),
         (good.replace("GET", "POST"), 405, "method-not-allowed"),
+        (handshake(&format!("x-filler: {filler}\r\n")), 431, "head-too-large"),
     ] {
         let reply = house.call(&request).await;
         assert_eq!((reply.status, reply.code().as_str()), (status, code), "{request}");
@@ -196,6 +198,7 @@ async fn a_handshake_that_is_none_is_told_what_is_missing() {
     }
     // As proxies and libraries write them.
     for request in [
+        handshake(&format!("x-filler: {}\r\n", &filler[200..])),
         good.replace("connection: Upgrade", "connection: keep-alive, upgrade"),
         good.replace("upgrade: websocket", "upgrade: WebSocket"),
         good.replace("relais.v1.json", "chat, relais.v1.json"),
