@@ -28,7 +28,7 @@ impl ListView<'_> {
         let words = &self.words().list;
         let mut main = Html::default();
         main.markup("<main id=\"task\" data-now=\"").text(&self.now.to_string());
-        main.markup("\" data-terminal=\"true\" data-just-now=\"").text(self.words().just_now);
+        main.markup("\" data-just-now=\"").text(self.words().just_now);
         main.markup("\" data-any-moment=\"").text(self.words().any_moment);
         main.markup("\" data-title=\"").text(words.title).markup("\">\n<h1 id=\"asked\">");
         main.text(words.title);

@@ -60,7 +60,8 @@
     tell();
   };
 
-  const isOver = () => main.dataset.terminal === "true";
+  // What has events is followed: a task until it is over, and the list of a browser never.
+  const follows = () => "events" in main.dataset && main.dataset.terminal !== "true";
   let readAt = 0, reading;
   const read = async () => {
     readAt = Date.now();
@@ -70,7 +71,7 @@
     if (!answer.ok) throw new Error("not now");
     take(new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("task"));
     // Loaded anew, it is told where the answer is.
-    if (isOver() && main.dataset.goesOn === "true") location.reload();
+    if (!follows() && main.dataset.goesOn === "true") location.reload();
   };
   // At most once a second, however much happens.
   const readSoon = () => {
@@ -128,12 +129,12 @@
   let turn = () => {};
   document.addEventListener("visibilitychange", () => {
     turn();
-    if (document.visibilityState === "visible" && !isOver()) readSoon();
+    if (document.visibilityState === "visible" && follows()) readSoon();
   });
   const turned = () => new Promise((done) => { turn = done; });
   const follow = async () => {
     let failed = 0, seldom = retry;
-    while (!isOver()) {
+    while (follows()) {
       if (streams()) {
         seldom = retry;
         const end = new AbortController();
@@ -149,7 +150,7 @@
       const isChanged = turned();
       // The log may be over, or the right to follow it: the page says so.
       await readSoon();
-      if (!isOver()) await Promise.race([pause(streams() ? retry : seldom), isChanged]);
+      if (follows()) await Promise.race([pause(streams() ? retry : seldom), isChanged]);
     }
   };
 
@@ -173,5 +174,5 @@
   if (next) location.replace(next + location.hash);
   take(main);
   setInterval(tell, 1000);
-  if (!isOver()) follow();
+  if (follows()) follow();
 })();
