@@ -119,7 +119,7 @@ impl App {
         let answers = Arc::new(Answers {
             engine: engine.clone(),
             base: base.clone(),
-            pages: Pages::new(&config.page),
+            pages: Pages::new(&config.page, base.path()),
             signing: auth.signing.clone(),
             metrics: metrics.clone(),
             refusals: refusals.clone(),

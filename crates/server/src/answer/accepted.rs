@@ -9,6 +9,7 @@ use relais_core::{Grants, Task, limits};
 use relais_engine::{Access, Engine, Estimate, envelope};
 
 use crate::answer::answers::Answers;
+use crate::answer::base::Base;
 use crate::answer::links::{self, Viewer};
 use crate::answer::pace;
 use crate::answer::present;
@@ -32,7 +33,7 @@ pub(crate) struct How {
     pub(crate) is_stranger: bool,
     /// The language of the page that a person is shown instead of the document.
     pub(crate) page: Option<Language>,
-    /// Where the caller found Relais, if its links lead there: see `Base::for_caller`.
+    /// What its links begin with, if not as `Base` says: see `Viewer`.
     pub(crate) base: Option<String>,
     /// By what it was asked for: no ticket grants more than that, and none is handed to whoever came by a
     /// session, which a page could read out.
@@ -40,6 +41,12 @@ pub(crate) struct How {
 }
 
 impl How {
+    /// The same for a page, whose links are paths: see `Viewer::for_page`.
+    #[must_use]
+    pub(crate) fn for_page(&self, base: &Base) -> Self {
+        Self { base: Some(base.path().to_owned()), ..self.clone() }
+    }
+
     /// What of the grants of a task's tickets whoever asked is given.
     const fn grants(&self, usual: Grants) -> Grants {
         match self.right {
@@ -62,22 +69,26 @@ pub(crate) fn accepted_response(
     caller: &Caller,
     how: &How,
 ) -> Result<Response, Refusal> {
-    let accepted = accepted(answers, task, estimate, caller, how)?;
+    let told = accepted(answers, task, estimate, caller, how)?;
     let mut response = match how.page {
-        Some(language) => match envelope::context_of(task)?.sight.access {
-            Access::Ticket => answers.page_of(task, &accepted.task, language),
-            access => {
-                let (base, grace) = (answers.base.as_str(), task.spec.grace);
-                answers.pages.asking(base, &accepted.task, grace, &access, language)
+        Some(language) => {
+            let how = how.for_page(&answers.base);
+            let shown = accepted(answers, task, estimate, caller, &how)?.task;
+            match envelope::context_of(task)?.sight.access {
+                Access::Ticket => answers.page_of(task, &shown, language),
+                access => {
+                    let (url, grace) = (&told.task.links.result, task.spec.grace);
+                    answers.pages.asking(&shown, url, grace, &access, language)
+                }
             }
-        },
-        None => document(&accepted),
+        }
+        None => document(&told),
     };
     *response.status_mut() = StatusCode::ACCEPTED;
     let headers = response.headers_mut();
     // It holds a ticket.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    follow_headers(accepted.task, headers);
+    follow_headers(told.task, headers);
     // Also where the task is over: whoever is told 202 asks again.
     headers.insert(RETRY_AFTER, pace::retry_after_s(&answers.engine, estimate).into());
     if let Some(applied) = how.applied.as_deref().and_then(|text| HeaderValue::from_str(text).ok())

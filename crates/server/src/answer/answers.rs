@@ -10,7 +10,7 @@ use relais_engine::{Engine, document};
 use crate::answer::base::Base;
 use crate::answer::cors::Own;
 use crate::answer::pace;
-use crate::answer::pages::{self, Onward, Pages, View, Way};
+use crate::answer::pages::{self, Onward, Pages, Told, View, Way};
 use crate::answer::present;
 use crate::answer::problem::Refusal;
 use crate::auth::Signing;
@@ -58,7 +58,7 @@ impl Answers {
     ) -> Response {
         let document = self.refuse(refusal, path);
         let Some(language) = page else { return document };
-        let page = self.pages.refused(self.base.as_str(), refusal.code(), language);
+        let page = self.pages.refused(refusal.code(), language);
         pages::in_place_of(document, page)
     }
 
@@ -96,19 +96,28 @@ impl Answers {
         document: &Task,
         language: Language,
     ) -> Response {
-        let view = View {
-            task: document,
+        self.pages.ticket(&self.view_of(task, document, language))
+    }
+
+    /// What is on that page. The links of its document are paths.
+    #[must_use]
+    pub(crate) fn view_of<'a>(
+        &self,
+        task: &relais_core::Task,
+        document: &'a Task,
+        language: Language,
+    ) -> View<'a> {
+        let now = document::time(self.engine.now());
+        View {
+            told: Told { task: document, now, language },
             waiting_for: None,
             has_answer: present::has_answer(task),
             grace: task.spec.grace,
             again: pace::look_again(task),
-            onward: &Onward::Stays,
+            onward: Onward::Stays,
             way: Way::AsItCame,
             asks: false,
-            now: document::time(self.engine.now()),
-            language,
-        };
-        self.pages.ticket(self.base.as_str(), &view)
+        }
     }
 
     /// Marks an answer as made by Relais itself, if it matters who made it.

@@ -16,6 +16,7 @@ use crate::proxy::source::is_authority;
 #[derive(Debug)]
 pub(crate) struct Base {
     config: Arc<ServerConfig>,
+    path: String,
     address: OnceLock<SocketAddr>,
     text: OnceLock<String>,
 }
@@ -23,7 +24,8 @@ pub(crate) struct Base {
 impl Base {
     /// Of a server that does not listen yet.
     pub(crate) fn new(config: Arc<ServerConfig>) -> Self {
-        Self { config, address: OnceLock::new(), text: OnceLock::new() }
+        let path = path_before(&config);
+        Self { config, path, address: OnceLock::new(), text: OnceLock::new() }
     }
 
     /// Of the same listener by another configuration.
@@ -47,7 +49,14 @@ impl Base {
         self.text.get_or_init(|| self.on(self.config.listen))
     }
 
-    /// The same without the prefix of Relais' own paths: a public URL may have a path before it.
+    /// Its path alone, without a slash at the end: what the links of pages begin with. It is the same under
+    /// whatever name a caller found Relais.
+    #[must_use]
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The text without the prefix of Relais' own paths: a public URL may have a path before it.
     #[must_use]
     pub(crate) fn without_prefix(&self) -> &str {
         let base = self.as_str();
@@ -85,5 +94,38 @@ impl Base {
             None => format!("{}://{address}", self.config.scheme()),
         };
         format!("{origin}{}", self.config.api_prefix)
+    }
+}
+
+fn path_before(config: &ServerConfig) -> String {
+    let public = config.public_url.as_deref().and_then(|url| url.split_once("://"));
+    let path = public.and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..]));
+    let path = path.unwrap_or_default().trim_end_matches('/');
+    [path, config.api_prefix.as_str()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_lead_to_paths_below_that_of_the_public_url_and_the_prefix() {
+        for (public_url, api_prefix, expected) in [
+            (None, "", ""),
+            (None, "/_r", "/_r"),
+            (Some("https://a.example"), "", ""),
+            (Some("https://a.example/"), "/_r", "/_r"),
+            (Some("https://a.example:8/shop/"), "", "/shop"),
+            (Some("https://[::1]:8/shop"), "/_r", "/shop/_r"),
+        ] {
+            let config = ServerConfig {
+                public_url: public_url.map(str::to_owned),
+                api_prefix: api_prefix.to_owned(),
+                ..ServerConfig::on_loopback()
+            };
+            let base = Base::new(Arc::new(config));
+            assert_eq!(base.path(), expected, "{public_url:?} {api_prefix}");
+            assert!(base.as_str().ends_with(expected), "{}", base.as_str());
+        }
     }
 }

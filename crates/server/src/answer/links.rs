@@ -1,13 +1,17 @@
-//! Absolute URLs of a task, and making somebody else's relative ones absolute.
+//! Addresses of a task: absolute URLs for programs, paths for pages. And making somebody else's relative
+//! ones absolute.
 
 use std::borrow::Cow;
 
-use relais_api::Links;
+use relais_api::{Links, paths};
+
+use super::base::Base;
 
 /// For whom links are made: what rides in them, and what they lead to.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Viewer<'a> {
-    /// Where the caller found Relais, if its links lead there: see `Base::for_caller`.
+    /// What its links begin with, if not as `Base` says: where the caller found Relais (see
+    /// `Base::for_caller`), or on a page the path alone.
     pub(crate) base: Option<&'a str>,
     /// The ticket that rides in the links, for callers without an API key.
     pub(crate) ticket: Option<&'a str>,
@@ -17,11 +21,38 @@ pub(crate) struct Viewer<'a> {
     pub(crate) may_retry: bool,
 }
 
+impl<'a> Viewer<'a> {
+    /// The same for a page, whose links are paths: it is read under the origin that they lead to, whatever
+    /// that is called.
+    #[must_use]
+    pub(crate) fn for_page(self, base: &'a Base) -> Self {
+        Self { base: Some(base.path()), ..self }
+    }
+}
+
 /// The URL of a task. A ticket is made of characters that need no escape.
 #[must_use]
 pub(crate) fn to_task(base: &str, id: &str, ticket: Option<&str>) -> String {
     let (query, ticket) = ticket.map_or(("", ""), |ticket| ("?ticket=", ticket));
     [base, "/v1/tasks/", id, query, ticket].concat()
+}
+
+/// The URL of its result, for whoever needs no ticket.
+#[must_use]
+pub(crate) fn to_result(base: &str, id: &str) -> String {
+    [base, "/v1/tasks/", id, "/result"].concat()
+}
+
+/// The URL of the tasks that a browser follows.
+#[must_use]
+pub(crate) fn to_session(base: &str) -> String {
+    [base, paths::SESSION].concat()
+}
+
+/// The URL at which a browser is let forget a task.
+#[must_use]
+pub(crate) fn to_forget(base: &str, id: &str) -> String {
+    [base, &paths::SESSION_FORGET.replace("{id}", id)].concat()
 }
 
 /// The URL at which a browser is let follow a task by its session.

@@ -12,7 +12,7 @@ const RANGE_S: std::ops::RangeInclusive<f64> = 1.0..=60.0;
 /// When a queue may have room of which nothing is known.
 const UNKNOWN: Duration = Duration::from_secs(10);
 /// How soon a page looks again, without scripts or without a stream, if nothing says that it should sooner.
-pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Seconds after which asking for a task again makes sense, jittered so that those who came
 /// together do not come back together.

@@ -9,6 +9,7 @@ mod list;
 mod markdown;
 mod moment;
 mod ticket;
+mod told;
 mod words;
 
 use aws_lc_rs::digest;
@@ -27,6 +28,7 @@ use relais_engine::Access;
 use self::html::Html;
 pub(crate) use self::list::ListView;
 pub(crate) use self::ticket::{View, Way};
+pub(crate) use self::told::Told;
 use self::words::Words;
 use crate::answer::problem::Refusal;
 use crate::config::Page;
@@ -50,6 +52,9 @@ pub(crate) enum Onward {
 /// What all pages of a configuration have in common.
 pub(crate) struct Pages {
     page: Page,
+    /// The path before those of Relais. A page is read under the origin that its links lead to: all of
+    /// them are paths.
+    base: String,
     style: String,
     /// What they may do: their own style and script, and calls and forms to where they came from.
     policy: HeaderValue,
@@ -67,9 +72,9 @@ struct Content<'a> {
 }
 
 impl Pages {
-    /// The pages of an operator. Of all of them `base` is where Relais' own paths are.
+    /// The pages of an operator, where `base` is the path before those of Relais.
     #[must_use]
-    pub(crate) fn new(page: &Page) -> Self {
+    pub(crate) fn new(page: &Page, base: &str) -> Self {
         let style = brand::colours(page) + STYLE;
         let policy = format!(
             "default-src 'none'; style-src {}; script-src {}; img-src 'self' data:; connect-src 'self'; \
@@ -78,45 +83,41 @@ impl Pages {
             hash(SCRIPT)
         );
         let policy = HeaderValue::from_str(&policy).expect("ASCII");
-        Self { page: page.clone(), style, policy }
+        Self { page: page.clone(), base: base.to_owned(), style, policy }
     }
 
-    /// The page of a task, which leads to its answer if there is one. Its links are paths, because
-    /// it is read under the origin that they lead to.
+    /// The page of a task, which leads to its answer if there is one.
     #[must_use]
-    pub(crate) fn ticket(&self, base: &str, view: &View<'_>) -> Response {
+    pub(crate) fn ticket(&self, view: &View<'_>) -> Response {
         let ticket = view.ticket();
-        self.page(
-            base,
-            &Content {
-                language: view.words().code,
-                title: &ticket.title,
-                main: &ticket.main,
-                refresh: &ticket.refresh,
-                is_live: true,
-            },
-        )
+        self.page(&Content {
+            language: view.told.words().code,
+            title: &ticket.title,
+            main: &ticket.main,
+            refresh: &ticket.refresh,
+            is_live: true,
+        })
     }
 
     /// The page of what a browser follows.
     #[must_use]
-    pub(crate) fn list(&self, base: &str, list: &ListView<'_>) -> Response {
+    pub(crate) fn list(&self, list: &ListView<'_>) -> Response {
         let words = list.words();
-        let (main, refresh) = (list.main(base), Html::default());
+        let (main, refresh) = (list.main(&self.base), Html::default());
         let (language, title) = (words.code, words.list.title);
         let is_live = true;
-        self.page(base, &Content { language, title, main: &main, refresh: &refresh, is_live })
+        self.page(&Content { language, title, main: &main, refresh: &refresh, is_live })
     }
 
     /// The page of a task without all that does not change: for its script.
     #[must_use]
     pub(crate) fn part(&self, view: &View<'_>) -> Response {
-        self.html(view.ticket().main.into_string(), view.words().code)
+        self.html(view.ticket().main.into_string(), view.told.words().code)
     }
 
     /// What a person is shown whose request was refused, or could not be passed on.
     #[must_use]
-    pub(crate) fn refused(&self, base: &str, code: &Code, language: Language) -> Response {
+    pub(crate) fn refused(&self, code: &Code, language: Language) -> Response {
         let words = Words::of(language);
         let message = code.message().and_then(|message| message.0.get(words.code).cloned());
         let (title, next) = words.refusal(code);
@@ -128,40 +129,41 @@ impl Pages {
         });
         main.markup("<p>").text(next).markup("</p>\n<p id=\"number\">").text(code.title);
         main.markup(" (<code>").text(code.code).markup("</code>)</p>\n</main>\n");
-        self.still(base, words.code, title, &main)
+        self.still(words.code, title, &main)
     }
 
-    /// What a person is shown whose task is seen by credentials of its caller alone.
+    /// What a person is shown whose task is seen by credentials of its caller alone. `url` is the whole
+    /// address of its result.
     #[must_use]
     pub(crate) fn asking(
         &self,
-        base: &str,
         task: &Task,
+        url: &str,
         grace: Option<Grace>,
         access: &Access,
         language: Language,
     ) -> Response {
-        let (title, main) = asking::main_of(task, grace, access, language);
-        self.still(base, Words::of(language).code, title, &main)
+        let (title, main) = asking::main_of(task, url, grace, access, language);
+        self.still(Words::of(language).code, title, &main)
     }
 
     /// The page of a problem, which is written in English.
     #[must_use]
-    pub(crate) fn problem(&self, base: &str, code: &Code) -> Response {
+    pub(crate) fn problem(&self, code: &Code) -> Response {
         let mut main = Html::default();
         main.markup("<main>\n");
         markdown::render(code.page(), &mut main);
         main.markup("</main>\n");
-        self.still(base, Words::of(Language::English).code, code.code, &main)
+        self.still(Words::of(Language::English).code, code.code, &main)
     }
 
     /// A page that follows nothing.
-    fn still(&self, base: &str, language: &'static str, title: &str, main: &Html) -> Response {
+    fn still(&self, language: &'static str, title: &str, main: &Html) -> Response {
         let refresh = &Html::default();
-        self.page(base, &Content { language, title, main, refresh, is_live: false })
+        self.page(&Content { language, title, main, refresh, is_live: false })
     }
 
-    fn page(&self, base: &str, content: &Content<'_>) -> Response {
+    fn page(&self, content: &Content<'_>) -> Response {
         let mut title = Html::default();
         title.text(content.title).given(self.page.name.as_deref(), |html, name| {
             html.text(" – ").text(name);
@@ -171,7 +173,7 @@ impl Pages {
         } else {
             String::new()
         };
-        let (logo, header) = (self.logo(base), self.header(base));
+        let (logo, header) = (self.logo(), self.header());
         // Else browsers ask for one where the service is that the page is not of.
         let icon = logo.as_ref().map_or("data:,", Html::as_str);
         let values = [
@@ -188,19 +190,18 @@ impl Pages {
     }
 
     /// Where the logo is, if there is one.
-    fn logo(&self, base: &str) -> Option<Html> {
+    fn logo(&self) -> Option<Html> {
         let logo = self.page.logo.as_ref()?;
-        let folder = path_of(base).trim_end_matches('/');
         let mut html = Html::default();
-        html.text(folder).text(&paths::PAGE_FILE.replace("{file}", &logo.file));
+        html.text(&self.base).text(&paths::PAGE_FILE.replace("{file}", &logo.file));
         Some(html)
     }
 
     /// Whose page it is, if that is said.
-    fn header(&self, base: &str) -> Html {
+    fn header(&self) -> Html {
         let mut html = Html::default();
         let name = self.page.name.as_deref();
-        match (self.logo(base), name) {
+        match (self.logo(), name) {
             (Some(logo), name) => {
                 html.markup("<header><img src=\"").html(&logo).markup("\" alt=\"");
                 html.text(name.unwrap_or_default()).markup("\"></header>\n");
@@ -252,14 +253,15 @@ pub(crate) fn markdown(text: &'static str) -> Response {
     answer(text.into(), "text/markdown; charset=utf-8")
 }
 
-/// Leads a browser whose form was taken to the page of its task: loading that again sends nothing.
+/// Leads a browser whose form was taken to the page of its task, which has this path: loading that again
+/// sends nothing.
 ///
 /// # Errors
 /// Never, as links are ASCII.
-pub(crate) fn see(task: &Task) -> Result<Response, Refusal> {
+pub(crate) fn see(page: &str) -> Result<Response, Refusal> {
     let mut response = Response::default();
     *response.status_mut() = StatusCode::SEE_OTHER;
-    let there = HeaderValue::from_str(path_of(&task.links.this)).map_err(Refusal::internal)?;
+    let there = HeaderValue::from_str(page).map_err(Refusal::internal)?;
     response.headers_mut().insert(LOCATION, there);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
@@ -280,12 +282,6 @@ fn answer(body: axum::body::Body, kind: &'static str) -> Response {
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
-}
-
-/// Path and query of a URL of ours.
-pub(crate) fn path_of(url: &str) -> &str {
-    let after_scheme = url.find("://").map_or(0, |at| at + 3);
-    url[after_scheme..].find('/').map_or("/", |at| &url[after_scheme + at..])
 }
 
 /// Puts values, escaped already, where the template names them. One pass: a value that looks like a
@@ -315,11 +311,5 @@ mod tests {
     #[test]
     fn values_cannot_become_placeholders() {
         assert_eq!(fill("a{{x}}b{{y}}", &[("x", "{{y}}"), ("y", "1")]), "a{{y}}b1");
-    }
-
-    #[test]
-    fn paths_are_cut_from_urls() {
-        assert_eq!(path_of("https://a.example:8/b/v1?ticket=x"), "/b/v1?ticket=x");
-        assert_eq!(path_of("http://[::1]:1"), "/");
     }
 }

@@ -16,7 +16,6 @@ use super::answer;
 use super::way_back::WayBack;
 use crate::answer::accepted::How;
 use crate::answer::links;
-use crate::answer::pages::path_of;
 use crate::answer::problem::Refusal;
 use crate::app::App;
 use crate::auth::cookie::is_own_origin;
@@ -177,7 +176,7 @@ impl Arrival {
         *response.status_mut() = StatusCode::SEE_OTHER;
         let headers = response.headers_mut();
         // A path: it leads to the origin that the browser shows, whatever that is called.
-        headers.insert(LOCATION, value(path_of(&url)));
+        headers.insert(LOCATION, value(&links::to_task(app.base.path(), &id, None)));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(LINK, value(&links::monitor(&url)));
         headers.insert(HeaderName::from_static(fields::OPERATION_LOCATION), value(&url));

@@ -220,6 +220,7 @@ impl Waiting<'_> {
         let response = answer::whole(answers, task, applied).await?;
         match how.page.filter(|_| !present::has_answer(task)) {
             Some(language) => {
+                let how = how.for_page(&answers.base);
                 let document = accepted(answers, task, Estimate::default(), caller, &how)?.task;
                 Ok(pages::in_place_of(response, answers.page_of(task, &document, language)))
             }

@@ -15,6 +15,7 @@ use relais_store::Rejected;
 
 use crate::answer::accepted::{How, accepted, accepted_response};
 use crate::answer::etag::{self, Form};
+use crate::answer::links;
 use crate::answer::pages;
 use crate::answer::present;
 use crate::answer::problem::Refusal;
@@ -38,7 +39,7 @@ pub(super) async fn cancel(
     incoming::nothing(&app.bodies, &visitor, body).await?;
     let (version, document) = cancel_seen(&app, &seen).await?;
     if page_for(&Method::POST, visitor.headers()).is_some() {
-        return pages::see(&document);
+        return pages::see(&links::to_task(app.base.path(), &document.id, seen.viewer.ticket));
     }
     let mut response = json(StatusCode::OK, &document)?;
     response.headers_mut().insert(ETAG, etag::tag(version, Form::Json));
@@ -79,7 +80,9 @@ pub(super) async fn retry(
     let request: RetryRequest = incoming::optional_json(&app.bodies, &visitor, body).await?;
     let retried = retry_seen(&app, &visitor, &seen, request.from).await?;
     if page_for(&Method::POST, visitor.headers()).is_some() {
-        return pages::see(&retried.accepted(&app, &visitor).await?.task);
+        let how = retried.how.for_page(&app.base);
+        let retried = Retried { how, ..retried };
+        return pages::see(&retried.accepted(&app, &visitor).await?.task.links.this);
     }
     if retried.is_new {
         let estimate = app.engine.estimate_if_known(&retried.task).await;

@@ -6,7 +6,7 @@ use relais_core::{BodyKind, Mark, Status, Task, limits};
 use relais_engine::{ResultHead, envelope};
 
 use crate::answer::links;
-use crate::answer::pages::{Onward, path_of};
+use crate::answer::pages::Onward;
 use crate::answer::present;
 use crate::answer::problem::Refusal;
 use crate::answer::redirect::{followed, is_get, is_path};
@@ -37,15 +37,14 @@ pub(super) async fn onward(app: &App, visitor: &Visitor, task: &Task) -> Result<
     if !is_visit(&Method::GET, visitor.headers()) {
         return Ok(Onward::WhenOver);
     }
-    let base = visitor.base.as_deref().unwrap_or(app.answers.base.as_str());
-    let Some((there, mark)) = there(app, base, task).await? else { return Ok(Onward::Stays) };
+    let Some((there, mark)) = there(app, task).await? else { return Ok(Onward::Stays) };
     let is_first = app.auth.goes_on(&visitor.browser, id, mark).await?;
     Ok(if is_first { Onward::Now(there) } else { Onward::Stays })
 }
 
 /// Where the answer is shown, and the mark that the session has from then on; `None` if there is nothing
 /// to see. A GET returns to its own address, for its whole answer: all else is the result.
-async fn there(app: &App, base: &str, task: &Task) -> Result<Option<(String, Mark)>, Refusal> {
+async fn there(app: &App, task: &Task) -> Result<Option<(String, Mark)>, Refusal> {
     let Some(stored) = app.engine.body(task.spec.id, BodyKind::Result).await? else {
         return Ok(None);
     };
@@ -66,7 +65,6 @@ async fn there(app: &App, base: &str, task: &Task) -> Result<Option<(String, Mar
         followed(status, &location, is_get(task), &presented).is_some()
     });
     let is_shown = is_followed || stored.len > 0;
-    let url = links::to_task(base, &task.spec.id.to_string(), None);
-    let result = format!("{}/result", path_of(&url));
+    let result = links::to_result(app.base.path(), &task.spec.id.to_string());
     Ok((is_shown && present::has_answer(task)).then_some((result, Mark::Leads { until })))
 }

@@ -125,7 +125,9 @@ async fn not_yet(
     let document = present::task_of(&app.answers, task, viewer, estimate);
     let mut response = json(StatusCode::ACCEPTED, &document)?;
     if let Some(language) = page {
-        response = pages::in_place_of(response, app.answers.page_of(task, &document, language));
+        let viewer = viewer.for_page(&app.base);
+        let shown = present::task_of(&app.answers, task, &viewer, estimate);
+        response = pages::in_place_of(response, app.answers.page_of(task, &shown, language));
     }
     follow_headers(document, response.headers_mut());
     set_pace(&app.engine, task, estimate, response.headers_mut());
@@ -141,6 +143,7 @@ fn in_place_of(
     page: Option<Language>,
 ) -> Response {
     let Some(language) = page else { return problem };
-    let document = present::task_of(&app.answers, task, viewer, Estimate::default());
-    pages::in_place_of(problem, app.answers.page_of(task, &document, language))
+    let viewer = viewer.for_page(&app.base);
+    let shown = present::task_of(&app.answers, task, &viewer, Estimate::default());
+    pages::in_place_of(problem, app.answers.page_of(task, &shown, language))
 }

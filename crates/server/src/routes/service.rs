@@ -109,7 +109,7 @@ pub(super) async fn problem(
     let code = Code::find(&code).ok_or_else(|| Refusal::new(&codes::NOT_FOUND))?;
     let mut response = match preferred(&headers, &["text/markdown", "text/html"]) {
         0 => pages::markdown(code.page()),
-        _ => app.answers.pages.problem(app.base.as_str(), code),
+        _ => app.answers.pages.problem(code),
     };
     let headers = response.headers_mut();
     headers.insert(VARY, HeaderValue::from_static("Accept"));

@@ -60,6 +60,7 @@ pub(super) async fn list(
                 may_cancel: joined.grants.cancel,
                 may_retry: joined.grants.retry,
             };
+            let viewer = if is_page { viewer.for_page(&app.base) } else { viewer };
             let item = present::task_of(&app.answers, &task, &viewer, Estimate::default());
             if !items.takes(&item)? {
                 next = last;
@@ -79,7 +80,7 @@ pub(super) async fn list(
             now: document::time(app.engine.now()),
             language: language(visitor.headers()),
         };
-        app.answers.pages.list(app.base.as_str(), &list)
+        app.answers.pages.list(&list)
     } else {
         items.page(&TaskList { items: Vec::new(), next })?
     };

@@ -7,7 +7,7 @@ use axum::response::Response;
 use http::header::{CACHE_CONTROL, ETAG, SET_COOKIE, VARY};
 use http::{HeaderValue, StatusCode, Uri};
 use relais_api::why::{Reason, WaitingFor};
-use relais_api::{Why, codes, fields, paths};
+use relais_api::{Why, codes, fields};
 use relais_core::outcome::PauseScope;
 use relais_core::{Grace, State as Life, Task, TaskId, limits};
 use relais_engine::{Estimate, Obstacle, document};
@@ -15,7 +15,6 @@ use relais_engine::{Estimate, Obstacle, document};
 use crate::answer::accepted::set_pace;
 use crate::answer::etag::{self, Form};
 use crate::answer::links::{self, Viewer};
-use crate::answer::pace;
 use crate::answer::pages::{View, Way};
 use crate::answer::present;
 use crate::answer::problem::Refusal;
@@ -121,18 +120,20 @@ async fn way(
     app: &App,
     visitor: &Visitor,
     task: &Task,
-    viewer: &Viewer<'_>,
+    ticket: Option<&str>,
 ) -> Result<Way, Refusal> {
     let (id, grace) = (task.spec.id, task.spec.grace.filter(|_| !task.life.status().is_terminal()));
-    let base = viewer.base.unwrap_or(app.answers.base.as_str());
+    let base = app.base.path();
     if visitor.joined(id).is_some() {
-        return Ok(Way::BySession { list: [base, paths::SESSION].concat() });
+        return Ok(Way::BySession { list: links::to_session(base) });
     }
-    Ok(match viewer.ticket {
+    Ok(match ticket {
         // Where leaving cancels it, the button that leads to its other address would.
         _ if grace == Some(Grace::ZERO) => Way::AsItCame,
         Some(ticket) if app.auth.may_join(&visitor.browser, id).await? => {
-            Way::ByLink { join: links::to_join(base, &id.to_string(), ticket) }
+            let id = id.to_string();
+            let (join, then) = (links::to_join(base, &id, ticket), links::to_task(base, &id, None));
+            Way::ByLink { join, then }
         }
         _ => Way::AsItCame,
     })
@@ -153,24 +154,18 @@ async fn whole(
         return Ok((json(StatusCode::OK, &document)?, estimate));
     };
     let why = app.engine.why(task).await?;
-    let waiting_for = why.obstacles.first().map(|obstacle| waiting_for(task, obstacle));
-    let document = present::task_of(&app.answers, task, viewer, why.estimate);
+    let shown = present::task_of(&app.answers, task, &viewer.for_page(&app.base), why.estimate);
     let view = View {
-        task: &document,
-        waiting_for: waiting_for.as_ref(),
-        has_answer: present::has_answer(task),
-        grace: task.spec.grace,
-        again: pace::look_again(task),
-        now: document::time(app.engine.now()),
-        onward: &onward(app, visitor, task).await?,
-        way: way(app, visitor, task, viewer).await?,
+        waiting_for: why.obstacles.first().map(|obstacle| waiting_for(task, obstacle)),
+        onward: onward(app, visitor, task).await?,
+        way: way(app, visitor, task, viewer.ticket).await?,
         asks,
-        language,
+        ..app.answers.view_of(task, &shown, language)
     };
     // The script of a page that is shown already takes over what differs.
     let page = match is_script(visitor.headers()) {
         true => app.answers.pages.part(&view),
-        false => app.answers.pages.ticket(app.base.as_str(), &view),
+        false => app.answers.pages.ticket(&view),
     };
     Ok((page, why.estimate))
 }

@@ -5,7 +5,6 @@ use relais_core::Grace;
 use relais_engine::Access;
 
 use super::html::Html;
-use super::path_of;
 use super::words::Leaving;
 use crate::request::accept::Language;
 
@@ -49,10 +48,12 @@ static FRENCH: Words = Words {
     number: "Numéro de la demande",
 };
 
-/// Title and inside of the page that says how to ask for a task that no ticket leads to.
+/// Title and inside of the page that says how to ask for a task that no ticket leads to. `url` is the whole
+/// address of its result, for programs.
 #[must_use]
 pub(super) fn main_of(
     task: &Task,
+    url: &str,
     grace: Option<Grace>,
     access: &Access,
     language: Language,
@@ -71,8 +72,8 @@ pub(super) fn main_of(
     main.markup("</p>\n<p>").sentence(by, |html| {
         html.markup("<code>").text(field).markup("</code>");
     });
-    main.markup("</p>\n<p><a href=\"").text(path_of(&task.links.result)).markup("\">");
-    main.text(&task.links.result).markup("</a></p>\n<p id=\"number\">").text(words.number);
+    main.markup("</p>\n<p><a href=\"").text(&task.links.result).markup("\">");
+    main.text(url).markup("</a></p>\n<p id=\"number\">").text(words.number);
     main.markup(" <code>").text(&task.id).markup("</code></p>\n</main>\n");
     (words.title, main)
 }

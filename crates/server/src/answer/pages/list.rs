@@ -1,16 +1,16 @@
 //! The list of the tasks that a browser follows: what was asked, how it stands, since when.
 
-use relais_api::{Task, Time, paths};
+use relais_api::{Task, Time};
 
 use super::html::Html;
-use super::ticket::{View, Way};
+use super::told::Told;
 use super::words::Words;
-use super::{Onward, path_of};
-use crate::answer::pace::LOOK_AGAIN;
+use crate::answer::links;
 use crate::request::accept::Language;
 
 /// A part of the list, newest first.
 pub(crate) struct ListView<'a> {
+    /// Their links are paths: see `Viewer::for_page`.
     pub(crate) tasks: &'a [Task],
     /// Behind which task the rest begins, if there is one.
     pub(crate) next: Option<&'a str>,
@@ -23,7 +23,7 @@ impl ListView<'_> {
         Words::of(self.language)
     }
 
-    /// What is inside of the page. `base` is where Relais' own paths are.
+    /// What is inside of the page. `base` is the path before those of Relais.
     pub(super) fn main(&self, base: &str) -> Html {
         let words = &self.words().list;
         let mut main = Html::default();
@@ -51,26 +51,20 @@ impl ListView<'_> {
 
     fn item(&self, main: &mut Html, base: &str, number: usize, task: &Task) {
         let words = &self.words().list;
-        let (now, language) = (self.now, self.language);
-        let onward = &Onward::Stays;
-        let way = Way::AsItCame;
-        let (waiting_for, has_answer, asks, grace, again) = (None, false, false, None, LOOK_AGAIN);
-        let view =
-            View { task, waiting_for, has_answer, grace, again, onward, way, asks, now, language };
+        let told = Told { task, now: self.now, language: self.language };
         let number = number.to_string();
         main.markup("<li><div><a id=\"a").text(&number).markup("\" href=\"");
-        main.text(path_of(&task.links.this))
+        main.text(&task.links.this)
             .markup("\">")
-            .text(&view.asked())
+            .text(&told.asked())
             .markup("</a><p><span class=\"state ")
-            .text(view.tone())
+            .text(told.tone())
             .markup("\">");
-        main.text(view.state_word()).markup("</span><span>");
-        view.relative(main, task.created_at, false);
+        main.text(told.state_word()).markup("</span><span>");
+        told.relative(main, task.created_at, false);
         main.markup("</span></p></div><form method=\"post\" action=\"");
-        let folder = path_of(base).trim_end_matches('/');
-        main.text(folder).text(&paths::SESSION_FORGET.replace("{id}", &task.id));
-        main.markup("\" data-then=\"").text(folder).text(paths::SESSION);
+        main.text(&links::to_forget(base, &task.id));
+        main.markup("\" data-then=\"").text(&links::to_session(base));
         // For those who do not see what the button stands beside.
         main.markup("\"><button id=\"b").text(&number).markup("\" aria-labelledby=\"b");
         main.text(&number).markup(" a").text(&number);

@@ -8,31 +8,29 @@ use std::time::Duration;
 
 use relais_api::codes::Code;
 use relais_api::why::WaitingFor;
-use relais_api::{Progress, Status, Task, Time};
+use relais_api::{Progress, Status};
 use relais_core::Grace;
 
 use super::html::Html;
-use super::words::Words;
-use super::{Onward, asked, moment, path_of};
-use crate::request::accept::Language;
+use super::told::Told;
+use super::{Onward, asked};
 
 /// A task, to be shown to somebody.
 pub(crate) struct View<'a> {
-    pub(crate) task: &'a Task,
+    /// Its links are paths: see `Viewer::for_page`.
+    pub(crate) told: Told<'a>,
     /// What it waits for, the most decisive of it, where that was asked.
-    pub(crate) waiting_for: Option<&'a WaitingFor>,
+    pub(crate) waiting_for: Option<WaitingFor>,
     /// Whether there is an answer to be read as the result.
     pub(crate) has_answer: bool,
     /// How long it goes on when nobody follows it, if it does not in any case.
     pub(crate) grace: Option<Grace>,
     /// How soon it looks again without scripts, or while it has no stream.
     pub(crate) again: Duration,
-    pub(crate) onward: &'a Onward,
+    pub(crate) onward: Onward,
     pub(crate) way: Way,
     /// Whether it asks if the task is to be canceled: it stays as it is meanwhile.
     pub(crate) asks: bool,
-    pub(crate) now: Time,
-    pub(crate) language: Language,
 }
 
 /// How a browser comes back to a task.
@@ -40,8 +38,9 @@ pub(crate) struct View<'a> {
 pub(crate) enum Way {
     /// As it came: it is shown no other.
     AsItCame,
-    /// By a link with its ticket, unless it keeps the task: a form that is sent here lets it.
-    ByLink { join: String },
+    /// By a link with its ticket, unless it keeps the task: a form that is sent here lets it, and the
+    /// task is found there `then`, without the ticket.
+    ByLink { join: String, then: String },
     /// By its session, whose list is here.
     BySession { list: String },
 }
@@ -59,19 +58,23 @@ impl View<'_> {
     pub(super) fn ticket(&self) -> Ticket {
         let title = self.window_title();
         let mut main = Html::default();
-        main.markup("<main id=\"task\" data-self=\"").text(path_of(&self.task.links.this));
+        main.markup("<main id=\"task\" data-self=\"").text(&self.told.task.links.this);
         main.markup("\" data-next=\"").text(self.next().unwrap_or_default());
         let goes_on = matches!(self.onward, Onward::WhenOver);
         main.markup("\" data-goes-on=\"").text(if goes_on { "true" } else { "false" });
-        main.markup("\" data-events=\"").text(path_of(&self.task.links.events));
+        main.markup("\" data-events=\"").text(&self.told.task.links.events);
         let holds = self.grace.is_some();
         main.markup("\" data-holds=\"").text(if holds { "true" } else { "false" });
         main.markup("\" data-again=\"").text(&self.again.as_millis().to_string());
-        main.markup("\" data-version=\"").text(&self.task.version.to_string());
-        main.markup("\" data-terminal=\"").text(if self.task.terminal { "true" } else { "false" });
-        main.markup("\" data-now=\"").text(&self.now.to_string());
-        main.markup("\" data-just-now=\"").text(self.words().just_now);
-        main.markup("\" data-any-moment=\"").text(self.words().any_moment);
+        main.markup("\" data-version=\"").text(&self.told.task.version.to_string());
+        main.markup("\" data-terminal=\"").text(if self.told.task.terminal {
+            "true"
+        } else {
+            "false"
+        });
+        main.markup("\" data-now=\"").text(&self.told.now.to_string());
+        main.markup("\" data-just-now=\"").text(self.told.words().just_now);
+        main.markup("\" data-any-moment=\"").text(self.told.words().any_moment);
         main.markup("\" data-title=\"").text(&title).markup("\">\n");
         self.state(&mut main);
         self.since(&mut main);
@@ -87,78 +90,38 @@ impl View<'_> {
         Ticket { title, main, refresh: self.refresh() }
     }
 
-    pub(super) fn words(&self) -> &'static Words {
-        Words::of(self.language)
-    }
-
     /// What happens first, because a tab shows no more: "40% · Request for /exports/june.csv".
     fn window_title(&self) -> String {
-        let asked = self.asked();
+        let asked = self.told.asked();
         let how = self.share().map_or_else(
-            || self.state_word().to_owned(),
-            |share| format!("{share}{}%", self.words().percent_space),
+            || self.told.state_word().to_owned(),
+            |share| format!("{share}{}%", self.told.words().percent_space),
         );
         format!("{how} · {asked}")
     }
 
     /// The share done, where it runs and that is known.
     fn share(&self) -> Option<u32> {
-        let progress = self.task.progress.as_ref().filter(|_| !self.task.terminal)?;
+        let progress = self.told.task.progress.as_ref().filter(|_| !self.told.task.terminal)?;
         share_of(progress)
-    }
-
-    fn is_scheduled(&self) -> bool {
-        self.task.run_at.is_some_and(|run_at| run_at > self.now)
-    }
-
-    pub(super) fn state_word(&self) -> &'static str {
-        let states = &self.words().states;
-        match self.task.status {
-            Status::Queued if self.is_scheduled() && self.task.last_failure.is_some() => {
-                states.backoff
-            }
-            Status::Queued if self.is_scheduled() => states.scheduled,
-            Status::Queued => states.queued,
-            Status::Running => states.running,
-            Status::Waiting => states.waiting,
-            Status::Succeeded => states.succeeded,
-            Status::Failed => states.failed,
-            Status::Canceled => states.canceled,
-        }
-    }
-
-    /// How the state is marked, beside its word.
-    pub(super) const fn tone(&self) -> &'static str {
-        match self.task.status {
-            Status::Succeeded => "good",
-            Status::Failed => "bad",
-            Status::Canceled => "off",
-            Status::Running | Status::Waiting => "busy",
-            Status::Queued => "idle",
-        }
-    }
-
-    /// What was asked.
-    pub(super) fn asked(&self) -> String {
-        asked::title(self.task, self.words())
     }
 
     fn state(&self, main: &mut Html) {
         main.markup("<p id=\"state\" role=\"status\" class=\"state ")
-            .text(self.tone())
+            .text(self.told.tone())
             .markup("\">");
-        main.text(self.state_word()).markup("</p>\n<h1 id=\"asked\" tabindex=\"-1\">");
-        main.text(&self.asked()).markup("</h1>\n");
+        main.text(self.told.state_word()).markup("</p>\n<h1 id=\"asked\" tabindex=\"-1\">");
+        main.text(&self.told.asked()).markup("</h1>\n");
     }
 
     /// When it was sent, and that it was tried before.
     fn since(&self, main: &mut Html) {
-        main.markup("<p id=\"since\">").sentence(self.words().sent, |html| {
-            self.relative(html, self.task.created_at, false);
+        main.markup("<p id=\"since\">").sentence(self.told.words().sent, |html| {
+            self.told.relative(html, self.told.task.created_at, false);
         });
-        let attempt = Some(self.task.attempt).filter(|attempt| *attempt > 1);
+        let attempt = Some(self.told.task.attempt).filter(|attempt| *attempt > 1);
         main.given(attempt, |html, attempt| {
-            html.text(" · ").sentence(self.words().attempt, |html| {
+            html.text(" · ").sentence(self.told.words().attempt, |html| {
                 html.text(&attempt.to_string());
             });
         });
@@ -168,17 +131,17 @@ impl View<'_> {
     /// How it stands in a sentence: what it says of itself, else why it waits.
     fn lead(&self, main: &mut Html) {
         main.markup("<p id=\"lead\">");
-        match (self.said(), self.waiting_for) {
+        match (self.said(), &self.waiting_for) {
             (Some(said), _) => {
                 main.text(said);
             }
             (None, Some(waiting_for)) => {
-                let sentence = self.words().reason(waiting_for.reason);
-                let until = waiting_for.until.unwrap_or(self.now);
-                main.sentence(sentence, |html| self.relative(html, until, true));
+                let sentence = self.told.words().reason(waiting_for.reason);
+                let until = waiting_for.until.unwrap_or(self.told.now);
+                main.sentence(sentence, |html| self.told.relative(html, until, true));
             }
             (None, None) => {
-                main.text(self.words().lead(self.task.status));
+                main.text(self.told.words().lead(self.told.task.status));
             }
         }
         main.markup("</p>\n");
@@ -186,37 +149,37 @@ impl View<'_> {
 
     /// The outcome in the reader's language, else in English, else in whatever there is.
     fn said(&self) -> Option<&str> {
-        let message = &self.task.message.as_ref()?.0;
-        let said = message.get(self.words().code).or_else(|| message.get("en"));
+        let message = &self.told.task.message.as_ref()?.0;
+        let said = message.get(self.told.words().code).or_else(|| message.get("en"));
         said.or_else(|| message.values().next()).map(String::as_str)
     }
 
     fn progress(&self, main: &mut Html) {
         // A bar that moves says that something is done: not of what waits for its moment.
-        let is_shown = !self.task.terminal && !self.is_scheduled();
+        let is_shown = !self.told.task.terminal && !self.told.is_scheduled();
         main.markup("<div id=\"bar\"").markup(hidden(!is_shown)).markup("><progress max=\"100\"");
         let share = self.share();
         main.given(share, |html, share| {
             html.markup(" value=\"").text(&share.to_string()).markup("\"");
         });
-        main.markup(" aria-label=\"").text(self.words().progress).markup("\"></progress>");
+        main.markup(" aria-label=\"").text(self.told.words().progress).markup("\"></progress>");
         main.markup("<p class=\"figures\"><span id=\"told\">");
-        let progress = self.task.progress.as_ref().filter(|_| is_shown);
+        let progress = self.told.task.progress.as_ref().filter(|_| is_shown);
         main.given(progress.and_then(|progress| progress.message.as_deref()), |html, told| {
             html.text(told);
         });
         main.markup("</span><span id=\"share\">");
         main.given(share, |html, share| {
-            html.text(&share.to_string()).text(self.words().percent_space).text("%");
+            html.text(&share.to_string()).text(self.told.words().percent_space).text("%");
         });
         main.markup("</span></p></div>\n");
     }
 
     /// Its place and when it is probably done.
     fn outlook(&self, main: &mut Html) {
-        let words = self.words();
-        let position = self.task.position.filter(|_| !self.is_scheduled());
-        let eta = self.task.eta.filter(|_| !self.task.terminal);
+        let words = self.told.words();
+        let position = self.told.task.position.filter(|_| !self.told.is_scheduled());
+        let eta = self.told.task.eta.filter(|_| !self.told.task.terminal);
         let is_shown = position.is_some() || eta.is_some();
         main.markup("<p id=\"outlook\"").markup(hidden(!is_shown)).markup(">");
         main.given(position, |html, position| match position {
@@ -231,20 +194,20 @@ impl View<'_> {
             }
         });
         main.given(eta, |html, eta| {
-            html.sentence(words.expected, |html| self.relative(html, eta.p50, true));
+            html.sentence(words.expected, |html| self.told.relative(html, eta.p50, true));
         });
         main.markup("</p>\n");
     }
 
     /// What went wrong before, while it is tried again.
     fn trouble(&self, main: &mut Html) {
-        let last = self.task.last_failure.as_ref().filter(|_| !self.task.terminal);
+        let last = self.told.task.last_failure.as_ref().filter(|_| !self.told.task.terminal);
         main.markup("<p id=\"trouble\"").markup(hidden(last.is_none())).markup(">");
         main.given(last, |html, last| {
             let message = Code::find(&last.problem.code).and_then(Code::message);
-            let said = message.as_ref().and_then(|message| message.0.get(self.words().code));
-            let said = said.map_or(self.words().something_failed, String::as_str);
-            html.sentence(self.words().tried, |html| {
+            let said = message.as_ref().and_then(|message| message.0.get(self.told.words().code));
+            let said = said.map_or(self.told.words().something_failed, String::as_str);
+            html.sentence(self.told.words().tried, |html| {
                 html.text(said);
             });
         });
@@ -253,22 +216,22 @@ impl View<'_> {
 
     /// The one thing to do next, and what else may be done.
     fn actions(&self, main: &mut Html) {
-        let (words, links) = (self.words(), &self.task.links);
-        let retry = links.retry.as_deref().filter(|_| self.task.terminal);
-        let cancel = links.cancel.as_deref().filter(|_| !self.task.terminal);
+        let (words, links) = (self.told.words(), &self.told.task.links);
+        let retry = links.retry.as_deref().filter(|_| self.told.task.terminal);
+        let cancel = links.cancel.as_deref().filter(|_| !self.told.task.terminal);
         let is_shown = self.has_answer || retry.is_some() || cancel.is_some();
         main.markup("<div id=\"actions\"").markup(hidden(!is_shown)).markup(">");
         main.given(retry, |html, retry| {
-            html.markup("<form method=\"post\" action=\"").text(path_of(retry));
+            html.markup("<form method=\"post\" action=\"").text(retry);
             html.markup("\"><button class=\"main\">").text(words.retry).markup("</button></form>");
         });
         if self.has_answer {
-            let (class, text) = match self.task.status {
+            let (class, text) = match self.told.task.status {
                 Status::Succeeded => ("main", words.open),
                 _ => ("quiet", words.see_answer),
             };
             main.markup("<a id=\"result\" class=\"").text(class).markup("\" href=\"");
-            main.text(path_of(&links.result)).markup("\">").text(text).markup("</a>");
+            main.text(&links.result).markup("\">").text(text).markup("</a>");
         }
         main.given(cancel, |html, cancel| {
             self.question(html, cancel);
@@ -279,8 +242,8 @@ impl View<'_> {
     /// Whether it is to be canceled: behind a link, where it stays while the page loads itself again.
     /// The script shows it in the place of the link.
     fn question(&self, html: &mut Html, cancel: &str) {
-        let words = self.words();
-        let own = path_of(&self.task.links.this);
+        let words = self.told.words();
+        let own = &self.told.task.links.this;
         html.markup("<a class=\"asks\" href=\"").text(own);
         if self.asks {
             html.markup("\">").text(words.no_cancel).markup("</a><details class=\"ask\" open>");
@@ -292,7 +255,7 @@ impl View<'_> {
             .text(words.cancel)
             .markup("</summary><p>")
             .text(words.cancel_means);
-        html.markup("</p><form method=\"post\" action=\"").text(path_of(cancel));
+        html.markup("</p><form method=\"post\" action=\"").text(cancel);
         html.markup("\"><button>").text(words.cancel_now);
         html.markup("</button></form></details>");
     }
@@ -300,16 +263,16 @@ impl View<'_> {
     /// Whether what was canceled is had by sending it again alone: its credentials are erased, or whoever
     /// reads this may not retry it.
     fn is_sent_again(&self) -> bool {
-        let is_canceled = self.task.status == Status::Canceled;
-        is_canceled && self.task.links.retry.is_none() && self.task.request.is_some()
+        let is_canceled = self.told.task.status == Status::Canceled;
+        is_canceled && self.told.task.links.retry.is_none() && self.told.task.request.is_some()
     }
 
     fn advice(&self, main: &mut Html) {
-        let words = self.words();
-        let is_lost = matches!(self.task.status, Status::Failed | Status::Canceled);
-        let is_shown = !self.task.terminal || is_lost;
+        let words = self.told.words();
+        let is_lost = matches!(self.told.task.status, Status::Failed | Status::Canceled);
+        let is_shown = !self.told.task.terminal || is_lost;
         main.markup("<p id=\"advice\"").markup(hidden(!is_shown)).markup(">");
-        match self.task.terminal {
+        match self.told.task.terminal {
             false => words.leave.say(main, words, self.grace),
             true if self.is_sent_again() => _ = main.text(words.send_again),
             true if is_lost => _ = main.text(words.help),
@@ -322,22 +285,20 @@ impl View<'_> {
 
     /// How to find the page again.
     fn way(&self, main: &mut Html) {
-        let words = self.words();
+        let words = self.told.words();
         main.markup("<div id=\"way\"").markup(hidden(matches!(self.way, Way::AsItCame)));
         main.markup(">");
         match &self.way {
             Way::AsItCame => {}
-            Way::ByLink { join } => {
+            Way::ByLink { join, then } => {
                 main.markup("<p>")
                     .text(words.keep_means)
                     .markup("</p><form method=\"post\" action=\"");
-                // It is found without the ticket then.
-                let then = path_of(&self.task.links.this).split('?').next().unwrap_or_default();
-                main.text(path_of(join)).markup("\" data-then=\"").text(then);
+                main.text(join).markup("\" data-then=\"").text(then);
                 main.markup("\"><button>").text(words.keep).markup("</button></form>");
             }
             Way::BySession { list } => {
-                main.markup("<a href=\"").text(path_of(list)).markup("\">").text(words.others);
+                main.markup("<a href=\"").text(list).markup("\">").text(words.others);
                 main.markup("</a>");
             }
         }
@@ -345,7 +306,7 @@ impl View<'_> {
     }
 
     fn details(&self, main: &mut Html) {
-        let (words, task) = (self.words(), self.task);
+        let (words, task) = (self.told.words(), self.told.task);
         main.markup("<details id=\"details\"><summary>").text(words.details);
         main.markup("</summary><dl>");
         main.given(task.request.as_ref(), |html, line| {
@@ -353,35 +314,23 @@ impl View<'_> {
                 html.text(&line.method).markup(" ").text(&asked::readable(&line.path));
             });
         });
-        row(main, words.since, |html| self.clock(html, task.created_at));
-        row(main, words.latest, |html| self.clock(html, task.updated_at));
+        row(main, words.since, |html| self.told.clock(html, task.created_at));
+        row(main, words.latest, |html| self.told.clock(html, task.updated_at));
         if task.attempt > 0 {
             row(main, words.attempts, |html| {
                 html.text(&task.attempt.to_string());
             });
         }
         main.given(task.expires_at, |html, until| {
-            row(html, words.kept_until, |html| self.clock(html, until));
+            row(html, words.kept_until, |html| self.told.clock(html, until));
         });
         main.markup("</dl></details>\n<p id=\"number\">").text(words.number).markup(" <code>");
         main.text(&task.id).markup("</code></p>\n");
     }
 
-    pub(super) fn relative(&self, html: &mut Html, at: Time, is_to_come: bool) {
-        html.markup("<time data-as=\"").text(if is_to_come { "ahead" } else { "ago" });
-        html.markup("\" datetime=\"").text(&at.to_string()).markup("\">");
-        html.text(&moment::relative(self.words(), self.now, at, is_to_come)).markup("</time>");
-    }
-
-    fn clock(&self, html: &mut Html, at: Time) {
-        self.relative(html, at, at > self.now);
-        html.markup(" · <time data-as=\"clock\" datetime=\"").text(&at.to_string()).markup("\">");
-        html.text(&moment::clock(self.words(), at)).markup("</time>");
-    }
-
     /// Where it leads at once.
     fn next(&self) -> Option<&str> {
-        match self.onward {
+        match &self.onward {
             Onward::Now(there) => Some(there),
             Onward::Stays | Onward::WhenOver => None,
         }
@@ -389,10 +338,10 @@ impl View<'_> {
 
     fn refresh(&self) -> Html {
         let mut html = Html::default();
-        let own = path_of(&self.task.links.this);
+        let own = self.told.task.links.this.as_str();
         let refresh = match self.next() {
             Some(there) => Some((0, there)),
-            None if self.task.terminal || self.asks => None,
+            None if self.told.task.terminal || self.asks => None,
             None => Some((self.again.as_secs(), own)),
         };
         html.given(refresh, |html, (seconds, to)| {
