@@ -24,7 +24,7 @@ words! {
         Succeeded = "succeeded",
         /// Done, with a problem; may be retried by hand. Terminal.
         Failed = "failed",
-        /// Stopped on request; may be retried by hand. Terminal.
+        /// Stopped on request; may be retried by hand if `links.retry` is there. Terminal.
         Canceled = "canceled",
     }
 }

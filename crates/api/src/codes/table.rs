@@ -9,8 +9,9 @@ codes! {
         "The caller left and the task was canceled";
         "All who waited for the answer hung up before it was there, nobody came back in time, and the \
          route cancels such tasks (`abandon = \"cancel\"` or `\"cancel after …\"`).";
-        "Send the request again, or retry the task by hand. To let tasks go on without their \
-         caller, set `abandon = \"continue\"`, or give it more time to come back.";
+        "Send the request again. A retry by hand is taken only if the request had no credentials \
+         (`Authorization`, `Cookie`): a cancel erases them. To let tasks go on without their caller, \
+         set `abandon = \"continue\"`, or give it more time to come back.";
         "The request was stopped because the caller left.";
         "La demande a été arrêtée, car l'appelant est parti.";
     }
@@ -295,7 +296,9 @@ codes! {
         "The task was canceled";
         "The task was canceled. A worker that settles it afterwards changes nothing; a follower \
          finds no result.";
-        "Retry the task by hand if the work is wanted after all. A worker that still has it stops.";
+        "Send the request again if the work is wanted after all. A retry by hand is taken only if the \
+         request had no credentials (`Authorization`, `Cookie`): a cancel erases them. A worker that \
+         still has the task stops.";
         "It was canceled.";
         "Le traitement a été annulé.";
     }

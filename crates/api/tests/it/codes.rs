@@ -51,6 +51,16 @@ fn a_code_is_short_lower_case_and_found_by_name() {
     assert_eq!(Code::find("no-such-code"), None);
 }
 
+/// A cancel erases the credentials of most requests, and a retry is refused then.
+#[test]
+fn what_a_cancel_says_of_a_retry_is_when_it_is_taken() {
+    for code in [&codes::TASK_CANCELED, &codes::ABANDONED] {
+        let to_do = code.what_to_do;
+        assert!(to_do.starts_with("Send the request again"), "{to_do}");
+        assert!(to_do.contains("taken only if the request had no credentials"), "{to_do}");
+    }
+}
+
 #[test]
 fn a_failed_task_has_words_for_its_user_in_two_languages() {
     let message = codes::UPSTREAM_TIMEOUT.message().unwrap();

@@ -62,12 +62,16 @@ fn text(why: &Why) -> String {
 fn canceled(task: &Task) -> String {
     let said = task.message.as_ref().and_then(|message| message.0.get("en"));
     let said = said.map(|said| show::clean(said)).unwrap_or_default();
-    let advice = match &task.links.retry {
+    format!("  {said}\n  if it is wanted after all: {}", again(task))
+}
+
+/// How its work is done once more. A cancel erases the credentials of a request that had any, and it is not
+/// run again without them.
+fn again(task: &Task) -> String {
+    match &task.links.retry {
         Some(_) => format!("relais retry {}", task.id),
-        // A cancel erases the credentials of a request that had any.
-        None => "send the request again; this task cannot be run again".to_owned(),
-    };
-    format!("  {said}\n  if it is wanted after all: {advice}")
+        None => "send the request again; this task takes no retry".to_owned(),
+    }
 }
 
 /// Why a run failed, why no attempt follows, and what a person can do.
@@ -86,10 +90,10 @@ fn failure(task: &Task) -> String {
     let code = task.problem.as_ref().map(|problem| problem.code.as_str());
     if code == Some(codes::OUTCOME_UNKNOWN.code) {
         lines.push("  first look in the other system whether the work was done".to_owned());
-        lines.push(format!("  only if it was not: relais retry {}", task.id));
+        lines.push(format!("  only if it was not: {}", again(task)));
     } else {
         lines.push(format!("  its answer, if there is one: relais result {}", task.id));
-        lines.push(format!("  once the cause is gone: relais retry {}", task.id));
+        lines.push(format!("  once the cause is gone: {}", again(task)));
     }
     // A problem of a worker's own may have no page.
     if let Some(problem) = task.problem.as_ref().filter(|problem| problem.type_uri != "about:blank")

@@ -70,7 +70,16 @@ fn the_upstream_is_left_alone_within_a_second_after_the_grace_and_not_before() {
     let after = left.elapsed();
     assert!((GRACE..GRACE + Duration::from_secs(1)).contains(&after), "{after:?}");
     let why = server.run(folder.path(), &["why", &id]);
-    assert!(why.contains("canceled"), "{why}");
+    let again = format!("if it is wanted after all: relais retry {id}");
+    assert!(why.contains("canceled") && why.contains(&again), "{why}");
+    // Its credentials would be erased: a retry is refused.
+    let client = send(&server, "GET /tell", "authorization: Bearer me\r\n");
+    let (id, call) = called(&upstream);
+    drop(client);
+    until_aborted(call);
+    let why = server.run(folder.path(), &["why", &id]);
+    assert!(why.contains("send the request again; this task takes no retry"), "{why}");
+    assert!(!why.contains("relais retry"), "{why}");
 }
 
 #[test]

@@ -108,7 +108,16 @@ pub(crate) const fn code_of_cancel(reason: CancelReason) -> &'static Code {
     }
 }
 
-/// The same as the answer in place of a result: like every problem that Relais answers with, it
+/// What whoever wants the work of a canceled task after all does about it.
+#[must_use]
+pub(crate) fn to_do_after_cancel(task: &Task) -> &'static str {
+    match task.takes_retry() {
+        Ok(()) => "the task was canceled. Retry it by hand, or send the request again",
+        Err(_) => "the task was canceled and takes no retry. Send the request again",
+    }
+}
+
+/// A failure as the answer in place of a result: like every problem that Relais answers with, it
 /// names its task and says what to do next. What a worker said of its failure stays as it is.
 #[must_use]
 pub(crate) fn outcome_of(base: &Base, task: &Task, failure: &Failure) -> Problem {

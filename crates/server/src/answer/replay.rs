@@ -312,6 +312,7 @@ fn without_answer(answers: &Answers, task: &Task) -> Result<Option<Response>, Re
     Ok(match &task.life.state {
         State::Canceled { reason, .. } => {
             let refusal = Refusal::new(present::code_of_cancel(*reason)).about(task.spec.id);
+            let refusal = refusal.because(present::to_do_after_cancel(task));
             let path = answers.base.path_of(task.spec.id);
             Some(answers.own(refusal.response(answers.base.as_str(), Some(&path))))
         }
