@@ -151,6 +151,7 @@ pub fn judge(
     define_queues(&server.routes, &mut engine);
     warnings.extend(misspelt::hosts(&server));
     warnings.extend(misspelt::queues(&file));
+    warnings.extend(route::joins_no_browser(&file.route, &report));
     let store = store(&file.store, overrides, &mut report);
     report.finish()?;
     let drain_delay = file.server.drain_delay.as_ref();

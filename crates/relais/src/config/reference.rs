@@ -273,7 +273,8 @@ const ROUTE: Section = Section {
              and joined to its task: at most `\"1h\"`; `\"10s\"` is usual. The same is: method, address, body \
              (whatever the boundary of a form with files), `Accept`, `Content-Encoding` and credentials (API \
              key, `Authorization`, and the cookies beside one of these two or beside `double_submit_cookie`). None \
-             is joined to a task that was canceled.",
+             is joined to a task that was canceled. With neither `double_submit_cookie` nor \
+             `double_submit_field` no browser is joined that sends no `Authorization`: `relais check` warns.",
         ),
         optional(
             "double_submit_cookie",

@@ -262,6 +262,30 @@ fn double_submit(given: &file::Route, mode: Mode, report: &mut Report<'_>) -> Op
     Some(DoubleSubmit { window, cookie, field })
 }
 
+/// A `double_submit` by which no browser is known: whoever goes by tickets sends neither `Authorization` nor an
+/// API key, and by other cookies than the one that is named nobody is known.
+pub(super) fn joins_no_browser(
+    tables: &[Spanned<file::Route>],
+    report: &Report<'_>,
+) -> Vec<String> {
+    let is_by_ticket = |given: &file::Route| {
+        given.access.as_ref().is_none_or(|access| access.get_ref() == "ticket")
+    };
+    let warning = |given: &file::Route| {
+        let window = given.double_submit.as_ref()?;
+        let is_named = given.double_submit_cookie.is_some() || given.double_submit_field.is_some();
+        (!is_named && is_by_ticket(given)).then(|| {
+            let place = report.place(window.span().start);
+            format!(
+                "{place}: [[route]] double_submit: joins only requests with Authorization or an API key, \
+                 and so no browser that sends neither: name double_submit_cookie, \
+                 double_submit_field or both"
+            )
+        })
+    };
+    tables.iter().filter_map(|table| warning(table.get_ref())).collect()
+}
+
 fn lane(text: &str, path: &str) -> Result<LaneSource, String> {
     let (kind, rest) = text.split_once(':').unwrap_or((text, ""));
     match (kind, rest) {

@@ -179,6 +179,30 @@ fn a_host_that_is_probably_a_word_misspelt_is_warned_of() {
     }
 }
 
+/// It looked as if clicks were joined, and by ADR 0016 none of a browser was.
+#[test]
+fn a_double_submit_by_which_no_browser_is_known_is_warned_of_with_its_line() {
+    let warned = |more: &str| {
+        let route = route(&format!("double_submit = \"10s\"\n{more}"));
+        let line = 1 + route[..route.find("double_submit").unwrap()].matches('\n').count();
+        let settings = read(&route).unwrap();
+        let place =
+            format!("relais.toml:{line}: [[route]] double_submit: joins only requests with");
+        let about = |warning: &String| warning.contains("double_submit");
+        settings.warnings.into_iter().find(about).map(|warning| warning.starts_with(&place))
+    };
+    assert_eq!(warned(""), Some(true));
+    assert_eq!(warned("access = \"ticket\""), Some(true));
+    for known in [
+        "double_submit_cookie = \"sid\"",
+        "double_submit_field = \"csrf\"",
+        "access = \"key\"",
+        "access = \"caller:header:authorization\"",
+    ] {
+        assert_eq!(warned(known), None, "{known}");
+    }
+}
+
 #[test]
 fn a_queue_that_is_probably_misspelt_is_warned_of() {
     // The limits of [queue.imports] held for nothing, because the route said "import".
