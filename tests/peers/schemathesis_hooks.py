@@ -84,7 +84,12 @@ def before_call(context, case, kwargs):
         return
     if "id" in (case.path_parameters or {}):
         case.path_parameters["id"] = new_task(name.endswith("/retry") or name.startswith("DELETE"))
-    if name in ("DELETE /v1/session", "DELETE /v1/session/{id}", "POST /v1/session/{id}/forget"):
+    if name in (
+        "DELETE /v1/session",
+        "POST /v1/session/forget",
+        "DELETE /v1/session/{id}",
+        "POST /v1/session/{id}/forget",
+    ):
         task, cookie = new_session()
         if "id" in (case.path_parameters or {}):
             case.path_parameters["id"] = task

@@ -25,6 +25,8 @@ pub const TASK_RETRY: &str = "/v1/tasks/{id}/retry";
 pub const TASK_TICKETS: &str = "/v1/tasks/{id}/tickets";
 /// What a browser follows by its session.
 pub const SESSION: &str = "/v1/session";
+/// Ends it, for forms, which know no DELETE.
+pub const SESSION_FORGET_ALL: &str = "/v1/session/forget";
 /// One task of it.
 pub const SESSION_TASK: &str = "/v1/session/{id}";
 /// Takes one task out of it, for forms, which know no DELETE.

@@ -168,6 +168,7 @@ fn tasks() -> Router<Arc<App>> {
             paths::SESSION,
             resource(get(session::list).delete(session::forget_all), "GET, HEAD, DELETE, OPTIONS"),
         )
+        .route(paths::SESSION_FORGET_ALL, resource(post(session::forget_all_by_form), ACT))
         .route(
             paths::SESSION_TASK,
             resource(post(session::join).delete(session::forget), "POST, DELETE, OPTIONS"),

@@ -326,6 +326,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/session/forget": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * The same for a form, which knows no DELETE
+         * @description From a page of the same origin only. A form that likes text/html is sent on to the list.
+         */
+        post: operations["forgetSessionByForm"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/session/{id}": {
         parameters: {
             query?: never;
@@ -4275,6 +4295,115 @@ export interface operations {
         responses: {
             /** @description It is forgotten. */
             204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The host is missing or not valid; A parameter of the URL is not valid; The request is not valid HTTP. */
+            400: {
+                headers: {
+                    "Relais-Origin": components["headers"]["Relais-Origin"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The ticket has expired; Valid credentials are needed. */
+            401: {
+                headers: {
+                    "Relais-Origin": components["headers"]["Relais-Origin"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request comes from another site; The credentials do not allow this; The host is not one of ours. */
+            403: {
+                headers: {
+                    "Relais-Origin": components["headers"]["Relais-Origin"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The method is not allowed here. */
+            405: {
+                headers: {
+                    Allow: components["headers"]["Allow"];
+                    "Relais-Origin": components["headers"]["Relais-Origin"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests. */
+            429: {
+                headers: {
+                    "Relais-Origin": components["headers"]["Relais-Origin"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request's head is too large. */
+            431: {
+                headers: {
+                    "Relais-Origin": components["headers"]["Relais-Origin"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Relais made a mistake. */
+            500: {
+                headers: {
+                    "Relais-Origin": components["headers"]["Relais-Origin"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server is stopping; The store does not answer. */
+            503: {
+                headers: {
+                    "Relais-Origin": components["headers"]["Relais-Origin"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    forgetSessionByForm: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is forgotten. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The same, for a form. */
+            303: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -254,6 +254,17 @@ fn sessions() -> Vec<Operation> {
             .access(Access::Session)
             .gives_any("204", "It is forgotten.", Value::Null, &[])
     };
+    let form = |path, id| {
+        Operation::new("post", path, id)
+            .says(
+                "The same for a form, which knows no DELETE",
+                "From a page of the same origin only. A form that likes text/html is sent on to the \
+                 list.",
+            )
+            .access(Access::Session)
+            .gives_any("204", "It is forgotten.", Value::Null, &[])
+            .gives_any("303", "The same, for a form.", Value::Null, &[])
+    };
     let page = json!({"schema": {"type": "string"}});
     let list = json!({"schema": reference("TaskList"), "example": examples::session()});
     vec![
@@ -278,20 +289,11 @@ fn sessions() -> Vec<Operation> {
             .gives_any("303", "The same, for a form.", Value::Null, &["Set-Cookie"])
             .fails(&[&TASK_NOT_FOUND, &TASK_GONE, &NOT_AVAILABLE]),
         forgets(paths::SESSION, "forgetSession", "Forget all tasks of this browser"),
+        form(paths::SESSION_FORGET_ALL, "forgetSessionByForm"),
         forgets(paths::SESSION_TASK, "forgetTask", "Forget one task of this browser")
             .takes(&["id"])
             .fails(&[&TASK_NOT_FOUND]),
-        Operation::new("post", paths::SESSION_FORGET, "forgetTaskByForm")
-            .says(
-                "The same for a form, which knows no DELETE",
-                "From a page of the same origin only. A form that likes text/html is sent on to the \
-                 list.",
-            )
-            .access(Access::Session)
-            .takes(&["id"])
-            .gives_any("204", "It is forgotten.", Value::Null, &[])
-            .gives_any("303", "The same, for a form.", Value::Null, &[])
-            .fails(&[&TASK_NOT_FOUND]),
+        form(paths::SESSION_FORGET, "forgetTaskByForm").takes(&["id"]).fails(&[&TASK_NOT_FOUND]),
     ]
 }
 

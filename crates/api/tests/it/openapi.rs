@@ -141,6 +141,7 @@ fn every_call_of_the_contract_is_there() {
         "post /v1/tasks/{id}/tickets",
         "get /v1/session",
         "delete /v1/session",
+        "post /v1/session/forget",
         "post /v1/session/{id}",
         "delete /v1/session/{id}",
         "post /v1/session/{id}/forget",

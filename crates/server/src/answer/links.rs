@@ -55,6 +55,12 @@ pub(crate) fn to_forget(base: &str, id: &str) -> String {
     [base, &paths::SESSION_FORGET.replace("{id}", id)].concat()
 }
 
+/// The URL at which a browser is let forget all its tasks.
+#[must_use]
+pub(crate) fn to_forget_all(base: &str) -> String {
+    [base, paths::SESSION_FORGET_ALL].concat()
+}
+
 /// The URL at which a browser is let follow a task by its session.
 #[must_use]
 pub(crate) fn to_join(base: &str, id: &str, ticket: &str) -> String {

@@ -139,11 +139,30 @@ pub(super) async fn forget_all(
 ) -> Result<Response, Refusal> {
     Params::of(&uri, &[])?;
     visitor.is_meant()?;
-    let mut response = nothing_more();
+    end(&app, &visitor, nothing_more()).await
+}
+
+/// `POST /v1/session/forget`: the same for a form, which knows no DELETE, so that signing out needs no
+/// script.
+pub(super) async fn forget_all_by_form(
+    State(app): State<Arc<App>>,
+    accepts: Accepts,
+    visitor: Visitor,
+    uri: Uri,
+    body: Body,
+) -> Result<Response, Refusal> {
+    Params::of(&uri, &[])?;
+    visitor.is_meant()?;
+    incoming::nothing(&app.bodies, &visitor, body).await?;
+    end(&app, &visitor, done(&accepts, "../session")?).await
+}
+
+/// Ends the session of a browser, and takes its cookie back with this answer.
+async fn end(app: &App, visitor: &Visitor, mut answer: Response) -> Result<Response, Refusal> {
     if let Some(cookie) = app.auth.forget_all(&visitor.browser).await? {
-        response.headers_mut().insert(SET_COOKIE, cookie);
+        answer.headers_mut().insert(SET_COOKIE, cookie);
     }
-    Ok(response)
+    Ok(answer)
 }
 
 /// `DELETE /v1/session/{id}`: the same for one task; also if it follows none like it.

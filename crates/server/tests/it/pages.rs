@@ -201,6 +201,11 @@ async fn a_button_keeps_the_page_in_the_browser_and_another_takes_it_off_the_lis
     assert!(listed.text().contains("In line</span>") && listed.text().contains("just now</time>"));
     let remove = format!("/v1/session/{id}/forget");
     assert!(listed.text().contains(&format!("<form method=\"post\" action=\"{remove}\"")));
+    let all = "<form method=\"post\" action=\"/v1/session/forget\" data-then=\"/v1/session\">\
+               <button>Remove all</button></form>";
+    assert!(listed.text().contains(all), "{}", listed.text());
+    let french = api.call(list().field("accept-language", "fr")).await;
+    assert!(french.text().contains("<button>Tout retirer</button>"));
     let press = || call("POST", &remove).field("cookie", &cookie);
     let foreign = api.call(press().field("sec-fetch-site", "same-site")).await;
     assert_eq!(foreign.code(), "cross-site");

@@ -236,6 +236,35 @@ async fn a_list_is_told_page_by_page_and_forgets_what_it_is_told_to() {
     assert_eq!(api.call(get("/v1/session")).await.json(), json!({"items": []}), "without a cookie");
 }
 
+/// On a shared computer sign-out is a plain form, whatever scripts are allowed.
+#[tokio::test]
+async fn a_form_of_our_own_origin_ends_the_session_and_no_other() {
+    let api = api().await;
+    let forgets = |cookie: &str| call("POST", "/v1/session/forget").field("cookie", cookie);
+    for (accept, status, location) in [("text/html,*/*;q=0.8", 303, "../session"), ("*/*", 204, "")]
+    {
+        let (id, cookie) = followed(&api, &["read"]).await;
+        for foreign in ["cross-site", "same-site", "none"] {
+            let refused = forgets(&cookie).field("sec-fetch-site", foreign).field("accept", accept);
+            assert_eq!(api.call(refused).await.status, StatusCode::FORBIDDEN, "{foreign}");
+        }
+        let refused = api.call(forgets(&cookie).field("origin", "https://evil.example")).await;
+        assert_eq!(refused.code(), "cross-site");
+        let query = by_page(call("POST", "/v1/session/forget?x=1")).field("cookie", &cookie);
+        assert_eq!(api.call(query).await.code(), "invalid-parameter");
+        assert_eq!(ids(&api, &cookie).await, [id.clone()], "nothing has changed");
+        let kind = "application/x-www-form-urlencoded";
+        let form = by_page(forgets(&cookie)).field("accept", accept).field("content-type", kind);
+        let done = api.call(form).await;
+        assert_eq!((done.status.as_u16(), done.header("location")), (status, location));
+        assert!(done.header("set-cookie").starts_with("relais=; Path=/; Max-Age=0"));
+        assert_eq!(ids(&api, &cookie).await, [""; 0]);
+        assert_eq!(self::status(&api, &format!("/v1/tasks/{id}"), &cookie).await, 401);
+    }
+    let nobody = by_page(call("POST", "/v1/session/forget"));
+    assert_eq!(api.call(nobody).await.status, 204, "also without a session");
+}
+
 #[tokio::test]
 async fn the_51st_task_takes_the_place_of_the_oldest_that_is_over() {
     let api = api().await;

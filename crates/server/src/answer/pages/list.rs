@@ -45,6 +45,11 @@ impl ListView<'_> {
             html.markup("<p><a href=\"?after=").text(next).markup("\">");
             html.text(words.older).markup("</a></p>\n");
         });
+        if !self.tasks.is_empty() {
+            main.markup("<div class=\"all\">");
+            form_to(&mut main, base, &links::to_forget_all(base));
+            main.markup("<button>").text(words.remove_all).markup("</button></form></div>\n");
+        }
         main.markup("</main>\n");
         main
     }
@@ -62,12 +67,17 @@ impl ListView<'_> {
             .markup("\">");
         main.text(told.state_word()).markup("</span><span>");
         told.relative(main, task.created_at, false);
-        main.markup("</span></p></div><form method=\"post\" action=\"");
-        main.text(&links::to_forget(base, &task.id));
-        main.markup("\" data-then=\"").text(&links::to_session(base));
+        main.markup("</span></p></div>");
+        form_to(main, base, &links::to_forget(base, &task.id));
         // For those who do not see what the button stands beside.
-        main.markup("\"><button id=\"b").text(&number).markup("\" aria-labelledby=\"b");
+        main.markup("<button id=\"b").text(&number).markup("\" aria-labelledby=\"b");
         main.text(&number).markup(" a").text(&number);
         main.markup("\">").text(words.remove).markup("</button></form></li>\n");
     }
+}
+
+/// Begins a form that is sent to an address of ours, and shows the list again.
+fn form_to(main: &mut Html, base: &str, address: &str) {
+    main.markup("<form method=\"post\" action=\"").text(address);
+    main.markup("\" data-then=\"").text(&links::to_session(base)).markup("\">");
 }

@@ -154,6 +154,7 @@ pub(super) struct List {
     pub(super) about: &'static str,
     pub(super) none: &'static str,
     pub(super) remove: &'static str,
+    pub(super) remove_all: &'static str,
     pub(super) older: &'static str,
 }
 

@@ -133,6 +133,7 @@ pub(super) static WORDS: Words = Words {
         about: "What this browser has asked for, the latest first. Nobody else sees this list.",
         none: "This browser follows no request. Those that you keep in it are listed here.",
         remove: "Remove",
+        remove_all: "Remove all",
         older: "Older ones",
     },
 

@@ -133,6 +133,7 @@ pub(super) static WORDS: Words = Words {
         about: "Ce que ce navigateur a demandé, le plus récent d’abord. Personne d’autre ne voit cette liste.",
         none: "Ce navigateur ne suit aucune demande. Celles que vous y gardez sont listées ici.",
         remove: "Retirer",
+        remove_all: "Tout retirer",
         older: "Plus anciennes",
     },
 
