@@ -13,15 +13,16 @@ use relais_engine::{Many, Subscription};
 use crate::answer::problem::Refusal;
 use crate::app::App;
 use crate::auth::{Action, Chooser, Scope, Seen, Visitor};
-use crate::connection::Turns;
+use crate::connection::{Client, Turns};
 use crate::request::accept::Accepts;
 use crate::request::params::{Params, label_of};
 use crate::request::prefer::Prefer;
 use crate::routes::{OneTask, PageItems};
+use crate::watch::cursor::Resume;
 use crate::watch::follower::Follower;
 use crate::watch::poll;
 use crate::watch::sse::{self, Sse};
-use crate::watch::stream::{self, Asked, EventStream};
+use crate::watch::stream::{self, Asked, EventStream, Followed};
 
 /// The forms a log has, in the order of Relais' own liking.
 const FORMS: [&str; 2] = ["text/event-stream", "application/json"];
@@ -58,26 +59,21 @@ pub(super) async fn stream(
         let params = Params::of(uri, &["after", "limit"])?;
         let resume = sse::resume(visitor.headers(), params.number("after", 0..=SEQ_MAX)?);
         let seen = visitor.task(id, Action::Read).await?;
-        let (until, holds) = (seen.until, held(accepts, [seen.task]));
-        let subscription = Subscription::Task(id);
-        Ok(Asked {
-            subscription,
-            resume,
-            until,
-            holds,
-            client: visitor.client,
-            form: Box::new(Sse),
-            life: None,
-        })
+        let (subscription, until) = (Subscription::Task(id), seen.until);
+        let holds = held(accepts, vec![seen.task]);
+        Ok(by_sse(visitor.client, resume, Followed { subscription, until, holds }))
     };
     streamed(app, asked, uri, accepts).await
 }
 
-/// Of the tasks that a stream names, those that are canceled when all have left: it holds them. The
-/// head of a stream follows nothing.
-fn held(accepts: &Accepts, tasks: impl IntoIterator<Item = Task>) -> Vec<Task> {
-    let is_held = |task: &Task| task.spec.grace.is_some() && accepts.is_get();
-    tasks.into_iter().filter(is_held).collect()
+/// Of the tasks that a stream names, those that it holds. The head of a stream follows nothing.
+fn held(accepts: &Accepts, named: Vec<Task>) -> Vec<Task> {
+    if accepts.is_get() { named } else { Vec::new() }
+}
+
+/// The stream in the form that browsers read.
+fn by_sse(client: Client, resume: Resume, followed: Followed) -> Asked {
+    Asked { followed, resume, client, form: Box::new(Sse), life: None }
 }
 
 /// The stream that is asked for. A refusal that will pass is told in one: browsers never come back
@@ -90,7 +86,7 @@ async fn streamed(
 ) -> Result<Response, Refusal> {
     let (opened, away_ms_max) = match asked.await {
         Ok(asked) => {
-            let away_ms_max = stream::away_ms_max(&asked.holds);
+            let away_ms_max = stream::away_ms_max(&asked.followed.holds);
             (EventStream::open(&app.followers, asked).await, away_ms_max)
         }
         Err(refusal) => (Err(refusal), None),
@@ -177,17 +173,8 @@ pub(super) async fn of_many(
         let params = Params::repeatable(&uri, &["label", "after"], &["task", "ticket"])?;
         let resume = sse::resume(visitor.headers(), params.number("after", 0..=SEQ_MAX)?);
         let (many, until, named) = selection(&app, &visitor, &params).await?;
-        let holds = held(&accepts, named);
-        let subscription = Subscription::Many(many);
-        Ok(Asked {
-            subscription,
-            resume,
-            until,
-            holds,
-            client: visitor.client,
-            form: Box::new(Sse),
-            life: None,
-        })
+        let (subscription, holds) = (Subscription::Many(many), held(&accepts, named));
+        Ok(by_sse(visitor.client, resume, Followed { subscription, until, holds }))
     };
     streamed(&app, asked, &uri, &accepts).await
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
 use axum::response::Response;
 use http::header::{CACHE_CONTROL, LOCATION, SET_COOKIE, VARY};
-use http::{HeaderValue, StatusCode, Uri};
+use http::{HeaderValue, StatusCode, Uri, request};
 use relais_api::{TaskList, codes};
 use relais_core::{Joined, Purpose, Session, TaskId, limits};
 use relais_engine::{Access, Estimate, document, envelope};
@@ -28,6 +28,23 @@ use crate::routes::{OneTask, PageItems};
 const FORMS: [&str; 2] = ["application/json", "text/html"];
 /// The place of the page among them.
 const PAGE_FORM: usize = 1;
+
+/// Who makes a call that changes a browser's session: a page of our own origin, and without parameters.
+pub(super) struct Meant(Visitor);
+
+impl FromRequestParts<Arc<App>> for Meant {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(
+        parts: &mut request::Parts,
+        app: &Arc<App>,
+    ) -> Result<Self, Refusal> {
+        let visitor = Visitor::of(&app.auth, parts).await?;
+        Params::of(&parts.uri, &[])?;
+        visitor.is_meant()?;
+        Ok(Self(visitor))
+    }
+}
 
 /// `GET /v1/session`: newest first. A browser without a session follows no task.
 pub(super) async fn list(
@@ -112,12 +129,9 @@ pub(super) async fn join(
     State(app): State<Arc<App>>,
     OneTask(id): OneTask,
     accepts: Accepts,
-    visitor: Visitor,
-    uri: Uri,
+    Meant(visitor): Meant,
     body: Body,
 ) -> Result<Response, Refusal> {
-    Params::of(&uri, &[])?;
-    visitor.is_meant()?;
     let joined = visitor.right_to(id).await?;
     incoming::nothing(&app.bodies, &visitor, body).await?;
     let Some(cookie) = app.auth.join(&visitor.browser, joined).await? else {
@@ -134,11 +148,8 @@ pub(super) async fn join(
 /// `DELETE /v1/session`: the browser follows nothing any more.
 pub(super) async fn forget_all(
     State(app): State<Arc<App>>,
-    visitor: Visitor,
-    uri: Uri,
+    Meant(visitor): Meant,
 ) -> Result<Response, Refusal> {
-    Params::of(&uri, &[])?;
-    visitor.is_meant()?;
     end(&app, &visitor, nothing_more()).await
 }
 
@@ -147,12 +158,9 @@ pub(super) async fn forget_all(
 pub(super) async fn forget_all_by_form(
     State(app): State<Arc<App>>,
     accepts: Accepts,
-    visitor: Visitor,
-    uri: Uri,
+    Meant(visitor): Meant,
     body: Body,
 ) -> Result<Response, Refusal> {
-    Params::of(&uri, &[])?;
-    visitor.is_meant()?;
     incoming::nothing(&app.bodies, &visitor, body).await?;
     end(&app, &visitor, done(&accepts, "../session")?).await
 }
@@ -169,11 +177,8 @@ async fn end(app: &App, visitor: &Visitor, mut answer: Response) -> Result<Respo
 pub(super) async fn forget(
     State(app): State<Arc<App>>,
     OneTask(id): OneTask,
-    visitor: Visitor,
-    uri: Uri,
+    Meant(visitor): Meant,
 ) -> Result<Response, Refusal> {
-    Params::of(&uri, &[])?;
-    visitor.is_meant()?;
     app.auth.forget(&visitor.browser, id).await?;
     Ok(nothing_more())
 }
@@ -183,12 +188,9 @@ pub(super) async fn forget_by_form(
     State(app): State<Arc<App>>,
     OneTask(id): OneTask,
     accepts: Accepts,
-    visitor: Visitor,
-    uri: Uri,
+    Meant(visitor): Meant,
     body: Body,
 ) -> Result<Response, Refusal> {
-    Params::of(&uri, &[])?;
-    visitor.is_meant()?;
     incoming::nothing(&app.bodies, &visitor, body).await?;
     app.auth.forget(&visitor.browser, id).await?;
     done(&accepts, "../../session")

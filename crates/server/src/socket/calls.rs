@@ -19,7 +19,7 @@ use crate::connection::Client;
 use crate::request::params::label_of;
 use crate::routes::{change, submit};
 use crate::watch::cursor::Resume;
-use crate::watch::stream::{Asked, EventStream, Opened};
+use crate::watch::stream::{Asked, EventStream, Followed, Opened};
 
 /// A call that is answered by a frame, in which it has this name.
 #[derive(Debug)]
@@ -122,24 +122,22 @@ pub(crate) async fn watch(
     let (resume, life) = (Resume::After(after), Some(life));
     let form = Box::new(Frames(name.into()));
     let client = Client::default();
-    let asked = match of {
+    let followed = match of {
         Watched::Task(task) => {
             let visitor = asker.visitor(app, task.ticket.as_deref()).await?;
             let seen = visitor.task(id_of(&task.id)?, Action::Read).await?;
             let subscription = Subscription::Task(seen.task.spec.id);
             let until = seen.until;
-            let holds = Some(seen.task).filter(|task| task.spec.grace.is_some());
-            let holds = holds.into_iter().collect();
-            Asked { subscription, resume, until, holds, client, form, life }
+            Followed { subscription, until, holds: vec![seen.task] }
         }
         Watched::Label(label) => {
             let visitor = asker.visitor(app, None).await?;
             let (label, tenant) = (label_of(&label)?, visitor.tenant(Scope::Read)?);
             let only_open = visitor.is_anonymous();
             let many = Many { tenant, tasks: Vec::new(), label: Some(label), only_open };
-            let (subscription, until, holds) = (Subscription::Many(many), None, Vec::new());
-            Asked { subscription, resume, until, holds, client, form, life }
+            Followed { subscription: Subscription::Many(many), until: None, holds: Vec::new() }
         }
     };
+    let asked = Asked { followed, resume, client, form, life };
     EventStream::open(&app.followers, asked).await
 }

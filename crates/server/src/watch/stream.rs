@@ -69,15 +69,20 @@ pub(crate) enum Opened {
     Over,
 }
 
-/// What is asked for.
-pub(crate) struct Asked {
+/// What is followed.
+pub(crate) struct Followed {
     pub(crate) subscription: Subscription,
-    pub(crate) resume: Resume,
     /// When the right to it ends.
     pub(crate) until: Option<Timestamp>,
     /// The tasks that are named, where whoever follows them holds them: see
     /// [`Attending`](relais_engine::Attending).
     pub(crate) holds: Vec<Task>,
+}
+
+/// What is asked for.
+pub(crate) struct Asked {
+    pub(crate) followed: Followed,
+    pub(crate) resume: Resume,
     pub(crate) client: Client,
     pub(crate) form: Box<dyn Form>,
     /// How long it lives, if the right to it does: drawn where `None`.
@@ -94,7 +99,8 @@ impl EventStream {
         if shared.stop.is_cancelled() {
             return Err(Refusal::new(&codes::SERVER_DRAINING));
         }
-        let Asked { subscription, resume, until, holds, client, form, life } = asked;
+        let Asked { followed, resume, client, form, life } = asked;
+        let Followed { subscription, until, holds } = followed;
         // Sitting down before looking: what happens in between is not missed.
         let Followers { engine, answers, .. } = &**shared;
         let channel = engine.channel(subscription);
