@@ -171,8 +171,8 @@ pub enum Command {
     Attend {
         /// The node.
         node: u64,
-        /// Whether the last that went had broken off, of those that held it: where that was of this node,
-        /// and those that are left only ask. Otherwise it is as it was.
+        /// Whether the last of this node's connections that held it had broken off, where those that are
+        /// left here only ask; `None` leaves what is stored of that as it was.
         has_broken: Option<bool>,
     },
     /// The last connection of this node that attended it got what it came for, was sent away with a

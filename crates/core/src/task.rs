@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use minicbor::{Decode, Encode};
 
-use crate::attendance::Attendance;
+use crate::attendance::{Attendance, Grace};
 use crate::event::CancelReason;
 use crate::failure::{Failure, LastFailure};
 use crate::lease::{Holder, Lease};
@@ -470,6 +470,12 @@ impl Task {
             },
         };
         life.abandon_at().map_or(due_at, |at| due_at.min(at))
+    }
+
+    /// How long it goes on once everybody who attended it has left, if that matters: it is not over.
+    #[must_use]
+    pub fn grace(&self) -> Option<Grace> {
+        self.spec.grace.filter(|_| !self.life.status().is_terminal())
     }
 
     /// The same task, whose first connection waits at a node from before it was accepted. Nothing is

@@ -27,6 +27,8 @@ pub(crate) struct Learned {
     upto: AtomicU64,
     /// The last position at this node's last sign of life.
     at_last_beat: AtomicU64,
+    /// When that was, of the time that is counted, milliseconds.
+    beaten_ms: AtomicU64,
     /// Tasks whose erasure was made known lately: nobody is told of it twice.
     erased: Mutex<(HashSet<TaskId>, VecDeque<TaskId>)>,
     /// How often a named value was put or removed.
@@ -39,6 +41,7 @@ impl Default for Learned {
         Self {
             upto: AtomicU64::new(0),
             at_last_beat: AtomicU64::new(0),
+            beaten_ms: AtomicU64::new(0),
             erased: Mutex::default(),
             secrets: watch::Sender::new(0),
             trouble: Trouble::default(),
@@ -53,9 +56,13 @@ impl Learned {
         self.skip_to(self.at_last_beat.load(Ordering::Acquire));
     }
 
-    /// A sign of life was given, when the store's last position was this.
-    pub(crate) fn beat_at(&self, head: u64) {
+    /// A sign of life was given, when the store's last position was this; answers how long this node was
+    /// silent before.
+    pub(crate) fn beat_at(&self, head: u64, now: Duration) -> Duration {
         self.at_last_beat.store(head, Ordering::Release);
+        let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        let before_ms = self.beaten_ms.swap(now_ms, Ordering::AcqRel);
+        Duration::from_millis(now_ms.saturating_sub(before_ms))
     }
 
     /// All up to here is known.

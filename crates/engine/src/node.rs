@@ -19,14 +19,14 @@ impl Engine {
         let begun = self.elapsed();
         let nodes = self.store().beat(beat).await?;
         self.inner().format.store(nodes.format, Ordering::Release);
-        if self.inner().attendances.beaten(begun) >= NODE_ALIVE_FOR {
-            self.attend_anew();
-        }
         let learned = &self.inner().learned;
         if nodes.living <= 1 {
             learned.be_alone();
         }
-        learned.beat_at(head);
+        if learned.beat_at(head, begun) >= NODE_ALIVE_FOR {
+            // It may have been taken for dead meanwhile.
+            self.attend_anew();
+        }
         for node in nodes.dead.iter().copied().filter(|node| *node != own) {
             let engine = self.clone();
             self.inner().tracker.spawn(async move { engine.take_back(node).await });

@@ -16,10 +16,10 @@ pub(super) fn attend(
     node: u64,
     has_broken: Option<bool>,
 ) -> Result<Step, Refused> {
-    let life = &draft.task.life;
-    if draft.task.spec.grace.is_none() || life.status().is_terminal() {
+    if draft.task.grace().is_none() {
         return Ok(draft.replying(Reply::Nothing));
     }
+    let life = &draft.task.life;
     let attendance = match life.attendance.clone() {
         Some(Attendance::By(mut nodes, before)) => {
             if !nodes.contains(&node) {
@@ -39,25 +39,31 @@ pub(super) fn attend(
 }
 
 pub(super) fn let_go(
-    mut draft: Draft<'_>,
+    draft: Draft<'_>,
     node: u64,
     has_broken: Option<bool>,
 ) -> Result<Step, Refused> {
-    match (strike(&mut draft, node, has_broken), draft.task.spec.grace) {
-        (Struck::Nobody, _) => Ok(draft.replying(Reply::Nothing)),
-        (Struck::TheLast { has_broken: true }, Some(grace)) if grace != Grace::ZERO => {
-            Ok(count_down(draft, grace))
-        }
-        (Struck::TheLast { .. } | Struck::One, _) => Ok(draft.done()),
-    }
+    // Whoever was told how the task stands is there, and asks again: with `cancel` only a break ends it.
+    part(draft, node, has_broken, |draft| Ok(draft.done()))
 }
 
-pub(super) fn leave(mut draft: Draft<'_>, node: u64) -> Result<Step, Refused> {
-    match (strike(&mut draft, node, Some(true)), draft.task.spec.grace) {
+pub(super) fn leave(draft: Draft<'_>, node: u64) -> Result<Step, Refused> {
+    part(draft, node, Some(true), |draft| hand::cancel(draft, CancelReason::Abandoned))
+}
+
+/// The connections of a node are gone. Where they were the last of all, and the last of these had broken
+/// off, the countdown begins; `at_once` says what becomes of a task that has none.
+fn part<'a>(
+    mut draft: Draft<'a>,
+    node: u64,
+    has_broken: Option<bool>,
+    at_once: impl FnOnce(Draft<'a>) -> Result<Step, Refused>,
+) -> Result<Step, Refused> {
+    match (strike(&mut draft, node, has_broken), draft.task.spec.grace) {
         (Struck::Nobody, _) => Ok(draft.replying(Reply::Nothing)),
-        (Struck::TheLast { .. }, Some(Grace::ZERO)) => hand::cancel(draft, CancelReason::Abandoned),
-        (Struck::TheLast { .. }, Some(grace)) => Ok(count_down(draft, grace)),
-        (Struck::TheLast { .. }, None) | (Struck::One, _) => Ok(draft.done()),
+        (Struck::TheLast { has_broken: true }, Some(Grace::ZERO)) => at_once(draft),
+        (Struck::TheLast { has_broken: true }, Some(grace)) => Ok(count_down(draft, grace)),
+        (Struck::TheLast { .. } | Struck::One, _) => Ok(draft.done()),
     }
 }
 
@@ -67,15 +73,13 @@ fn count_down(mut draft: Draft<'_>, grace: Grace) -> Step {
     draft.done()
 }
 
-pub(super) fn ask(mut draft: Draft<'_>) -> Result<Step, Refused> {
-    if let (Some(before), Some(grace)) = (draft.task.life.abandon_at(), draft.task.spec.grace) {
-        let until = draft.now.plus(grace.span());
-        if until != before {
-            draft.step.life.attendance = Some(Attendance::Until(until));
-            return Ok(draft.done());
+pub(super) fn ask(draft: Draft<'_>) -> Result<Step, Refused> {
+    match (draft.task.life.abandon_at(), draft.task.spec.grace) {
+        (Some(before), Some(grace)) if before != draft.now.plus(grace.span()) => {
+            Ok(count_down(draft, grace))
         }
+        _ => Ok(draft.replying(Reply::Nothing)),
     }
-    Ok(draft.replying(Reply::Nothing))
 }
 
 /// Ends a task whose grace is over. One that nobody could come back to for a part of it has a whole one

@@ -25,19 +25,19 @@ pub(super) enum Parting {
 #[derive(Debug, Default)]
 pub(super) struct Seat {
     /// Connections that hold it.
-    pub(super) holding: u32,
+    holding: u32,
     /// Connections that only ask how it stands.
-    pub(super) asking: u32,
+    asking: u32,
     /// Whether the store has it that there are any, as far as it was told.
     pub(super) is_stored: bool,
-    /// How the last of all went, which the store was not told yet. Whoever asks meanwhile does not undo
-    /// that all had left.
-    pub(super) parted: Option<Parting>,
-    /// Whether the last that went had broken off, where none was left that holds it, which the store was
-    /// not told yet. One that is told how the task stands does not count.
-    pub(super) has_broken: Option<bool>,
-    /// When it was queued among those that the store is to be told of, if it is: see [`Seats::count`](super::Seats::count).
-    pub(super) queued: Option<u64>,
+    /// Whether it is among those of which the store is to be told.
+    pub(super) is_queued: bool,
+    /// How the last of all went, if the store is to be told. Whoever asks meanwhile does not undo that all
+    /// had left; whoever holds it does, and says itself how it goes.
+    parted: Option<Parting>,
+    /// Whether the last that went had broken off, where none was left that holds it, if the store is to be
+    /// told. Whoever asked and was told how it stands does not count.
+    has_broken: Option<bool>,
 }
 
 impl Seat {
@@ -55,12 +55,25 @@ impl Seat {
     pub(super) fn come(&mut self, kind: Kind) {
         *self.count(kind) += 1;
         if kind == Kind::Holds {
-            // Whatever others left behind: it says how it goes itself.
             (self.parted, self.has_broken) = (None, None);
         }
     }
 
-    /// Answers whether the store is to be told.
+    /// One that only asked holds it from now on.
+    pub(super) fn hold(&mut self) {
+        if self.asking > 0 {
+            self.asking -= 1;
+            self.come(Kind::Holds);
+        }
+    }
+
+    /// All who are there go, and none of them breaks off.
+    pub(super) fn let_all_go(&mut self) {
+        (self.holding, self.asking) = (0, 0);
+        (self.parted, self.has_broken) = (Some(Parting::LetGo), Some(false));
+    }
+
+    /// One goes. Answers whether the store is to be told.
     pub(super) fn part(&mut self, kind: Kind, parting: Parting) -> bool {
         let count = self.count(kind);
         *count = count.saturating_sub(1);
@@ -80,17 +93,16 @@ impl Seat {
         let attend = |has_broken| Command::Attend { node, has_broken };
         // One that came and went before the store was told of it was there, too.
         let came = (!self.is_stored).then_some(attend(None));
-        let is_empty = self.is_empty();
-        match parted {
-            Some(Parting::Broke) => {
+        match (parted, self.is_empty()) {
+            (Some(Parting::Broke), is_empty) => {
                 let back = (!is_empty).then_some(attend(None));
                 came.into_iter().chain([Command::Leave { node }]).chain(back).collect()
             }
-            Some(Parting::LetGo) if is_empty => {
+            (Some(Parting::LetGo), true) => {
                 came.into_iter().chain([Command::LetGo { node, has_broken }]).collect()
             }
-            Some(Parting::LetGo) | None if is_empty => Vec::new(),
-            Some(Parting::LetGo) | None => {
+            (None, true) => Vec::new(),
+            (Some(Parting::LetGo) | None, false) => {
                 let is_news = !self.is_stored || has_broken.is_some();
                 is_news.then_some(attend(has_broken)).into_iter().collect()
             }

@@ -80,8 +80,7 @@ impl Waiting<'_> {
     ) -> Result<Response, Refusal> {
         // Whoever made it knows that it was accepted, which is its first event.
         ears.follower.cursor.skip_to(1);
-        let ending = self.listen(id, &mut ears).await;
-        let ending = ending.inspect_err(|_| attending.let_go())?;
+        let ending = heard(self.listen(id, &mut ears).await, &mut attending)?;
         self.tell(way_back, id, ending, attending).await
     }
 
@@ -93,19 +92,16 @@ impl Waiting<'_> {
     pub(super) async fn join(&self, way_back: &WayBack, task: Task) -> Result<Response, Refusal> {
         let id = task.spec.id;
         let mut attending = self.app.engine.attend([&task]);
-        let ending = self.rejoin(task).await;
-        let ending = ending.inspect_err(|_| attending.let_go())?;
+        let ending = heard(self.rejoin(task).await, &mut attending)?;
         let mut response = match ending {
             // A program is told of a stored answer that it is one.
             Ending::Over(task) if self.submitter.page.is_none() => {
-                attending.let_go();
                 let mut response = self.repeated(Some(&task), true).await?;
                 let (answers, base) = (&self.app.answers, self.submitter.base.as_deref());
                 way_back.tell(answers, base, response.headers_mut());
                 response
             }
             Ending::Ticket(task) if self.submitter.page.is_none() => {
-                attending.let_go();
                 self.repeated(Some(&task), true).await?
             }
             ending => self.tell(way_back, id, ending, attending).await?,
@@ -158,7 +154,7 @@ impl Waiting<'_> {
         way_back: &WayBack,
         id: TaskId,
         ending: Ending,
-        mut attending: Attending,
+        attending: Attending,
     ) -> Result<Response, Refusal> {
         let applied = self.patience.applied_to_answer.as_deref();
         let added = Added { task: id, applied };
@@ -168,16 +164,9 @@ impl Waiting<'_> {
                 let reader = Reader { stop, right_for: None, keepalive, attending };
                 answer::streamed(live, reader, &added)?
             }
-            Ending::Bodiless(live) => {
-                attending.let_go();
-                answer::bodiless(&live, &added)?
-            }
-            Ending::Over(task) => {
-                attending.let_go();
-                self.outcome(&task).await?
-            }
+            Ending::Bodiless(live) => answer::bodiless(&live, &added)?,
+            Ending::Over(task) => self.outcome(&task).await?,
             Ending::Ticket(task) => {
-                attending.let_go();
                 let estimate = self.app.engine.estimate_if_known(&task).await;
                 // It says the way back itself.
                 return self.ticket(&task, estimate).await;
@@ -302,6 +291,15 @@ impl Waiting<'_> {
         let task = self.app.engine.task(id).await?;
         task.ok_or_else(|| Refusal::from(Rejected::NotFound))
     }
+}
+
+/// What a wait came to. Only whoever reads its answer while it comes holds the task on: all others got what
+/// they came for, or are sent away.
+fn heard(ending: Result<Ending, Refusal>, attending: &mut Attending) -> Result<Ending, Refusal> {
+    if !matches!(ending, Ok(Ending::Streaming(_))) {
+        attending.let_go();
+    }
+    ending
 }
 
 impl Ears {

@@ -122,14 +122,13 @@ async fn way(
     task: &Task,
     ticket: Option<&str>,
 ) -> Result<Way, Refusal> {
-    let (id, grace) = (task.spec.id, task.spec.grace.filter(|_| !task.life.status().is_terminal()));
-    let base = app.base.path();
+    let (id, base) = (task.spec.id, app.base.path());
     if visitor.joined(id).is_some() {
         return Ok(Way::BySession { list: links::to_session(base) });
     }
     Ok(match ticket {
         // Where leaving cancels it, the button that leads to its other address would.
-        _ if grace == Some(Grace::ZERO) => Way::AsItCame,
+        _ if task.grace() == Some(Grace::ZERO) => Way::AsItCame,
         Some(ticket) if app.auth.may_join(&visitor.browser, id).await? => {
             let id = id.to_string();
             let (join, then) = (links::to_join(base, &id, ticket), links::to_task(base, &id, None));

@@ -17,10 +17,13 @@ impl Asking {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub(crate) async fn answered(self, engine: &Engine, task: Task) -> Result<Task, EngineError> {
-        self.refused();
-        let has_countdown = task.spec.grace.is_some_and(|grace| grace != Grace::ZERO);
-        if !has_countdown || task.life.status().is_terminal() {
+    pub(crate) async fn answered(
+        mut self,
+        engine: &Engine,
+        task: Task,
+    ) -> Result<Task, EngineError> {
+        self.0.let_go();
+        if task.grace().is_none_or(|grace| grace == Grace::ZERO) {
             return Ok(task);
         }
         engine.attendance_told().await;
