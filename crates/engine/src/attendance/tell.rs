@@ -81,8 +81,13 @@ impl Engine {
     async fn tell_of(&self, owed: Vec<(TaskId, Vec<Command>)>) -> Result<(), EngineError> {
         let told = match self.commit_attendance(&owed).await {
             Err(EngineError::Store(error)) if !error.may_pass() && owed.len() > 1 => {
-                for one in owed {
-                    Box::pin(self.tell_of(vec![one])).await?;
+                let mut owed = owed.into_iter();
+                while let Some(one) = owed.next() {
+                    if let Err(error) = Box::pin(self.tell_of(vec![one])).await {
+                        let mut seats = self.inner().attendances.lock();
+                        owed.for_each(|(id, commands)| seats.owe_again(id, &commands));
+                        return Err(error);
+                    }
                 }
                 return Ok(());
             }
