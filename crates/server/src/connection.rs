@@ -116,9 +116,7 @@ impl Peer {
     /// How long this request goes on once its client has closed its sending side: a minute unless
     /// this says otherwise. HTTP/2 has no such state.
     pub(crate) fn be_patient(&self, patience: Duration) {
-        if let Some(watch) = &self.watch {
-            watch.be_patient(patience);
-        }
+        self.client().be_patient(patience);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Who waits for an answer, as far as its connection tells whether it still listens.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::guard::Watch;
 
@@ -16,6 +17,14 @@ impl Client {
         match &self.0 {
             Some(watch) => watch.half_closed().await,
             None => std::future::pending().await,
+        }
+    }
+
+    /// How long its request goes on once it has closed its sending side: a minute unless this says
+    /// otherwise.
+    pub(crate) fn be_patient(&self, patience: Duration) {
+        if let Some(watch) = &self.0 {
+            watch.be_patient(patience);
         }
     }
 }

@@ -195,6 +195,31 @@ async fn a_poll_starts_a_countdown_that_it_finds_anew_and_none_where_none_ran() 
     }
 }
 
+/// One that closed its connection was known to be gone a minute after the last byte.
+#[tokio::test]
+async fn whoever_reads_an_answer_while_it_comes_holds_its_task() {
+    let house = house().await;
+    let id = left_to_itself(&house).await;
+    let mut call = house.upstream.next().await;
+    call.send(BEGUN).await;
+    let mut reader = ask(&house, id, "/result?live", "prefer: wait=50\r\n").await;
+    assert_eq!(reader.head().await.status, 200);
+    assert_eq!(reader.bytes(3).await, b"hel");
+    until(&house, id, |task| task.life.attended_by().len() == 1).await;
+    drop(reader);
+    let left = until(&house, id, |task| task.life.is_left()).await;
+    assert_eq!(left.life.abandon_at(), after(GRACE));
+    let mut back = ask(&house, id, "/result?live&after=3&attempt=1.1", "prefer: wait=50\r\n").await;
+    call.send("l").await;
+    back.head().await;
+    assert_eq!(back.bytes(1).await, b"l");
+    until(&house, id, |task| task.life.attended_by().len() == 1).await;
+    house.clock.advance(GRACE);
+    call.send("o").await;
+    assert_eq!(back.bytes(1).await, b"o");
+    assert_eq!(house.over(id).await.life.status(), Status::Succeeded);
+}
+
 /// A page without scripts came back after 5 s, and a stream was told to after up to 5 s: too late.
 #[tokio::test]
 async fn whoever_watches_is_told_to_come_back_well_within_the_grace() {

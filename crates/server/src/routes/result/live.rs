@@ -124,6 +124,10 @@ pub(super) async fn wait(
         (task, asking.stays())
     };
     let right_for = seen.until.map(|until| until.since(engine.now()));
+    if task.spec.grace.is_some() {
+        // While the answer is silent nothing else tells that its reader has left.
+        visitor.client.be_patient(Duration::ZERO);
+    }
     let (stop, keepalive) = (app.stop.clone(), asked.0.keepalive);
     let reading = Reading { from, reader: Reader { stop, right_for, keepalive, attending } };
     live_response(&task, live, reading, is_head).map(Came::Live)
