@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use relais_server::config::Mode;
+use tokio::time::Instant;
 
 use crate::house::{Client, House, Plan, Reply, UpstreamCall};
 
@@ -106,6 +107,31 @@ async fn what_a_comment_would_break_gets_none() {
     assert_eq!(silent.chunk().await, b"data: 1\n\n");
     long_call.send(":\n").await;
     assert_eq!(long.bytes(2).await, b":\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_live_read_gets_a_comment_each_15_s_if_it_asks_and_else_none() {
+    let house = House::with(Mode::Auto).await;
+    let (mut caller, head, _call) = begun(&house, "", "data: 1\n\n").await;
+    let path = format!("/v1/tasks/{}/result?live", head.task());
+    let mut readers = Vec::new();
+    for (query, fields) in
+        [("&keepalive", ""), ("", ""), ("&keepalive", "range: bytes=0-1099511627776\r\n")]
+    {
+        let line = format!("GET {path}{query} HTTP/1.1\r\nhost: localhost\r\n{fields}");
+        let mut reader = house.send(&format!("{line}\r\n")).await;
+        reader.head().await;
+        assert_eq!(reader.chunk().await, b"data: 1\n\n");
+        readers.push(reader);
+    }
+    assert_eq!(caller.chunk().await, b"data: 1\n\n");
+    let began = Instant::now();
+    time_passes(&mut readers[0]).await;
+    let elapsed = began.elapsed();
+    assert!((29..=31).contains(&elapsed.as_secs()), "{elapsed:?}");
+    for silent in readers[1..].iter_mut().chain([&mut caller]) {
+        silent.assert_silent();
+    }
 }
 
 #[tokio::test]

@@ -195,6 +195,40 @@ async fn a_poll_starts_a_countdown_that_it_finds_anew_and_none_where_none_ran() 
     }
 }
 
+#[tokio::test]
+async fn a_poll_that_may_wait_starts_no_countdown_where_none_ran() {
+    for (what, fields) in &HOLDING[2..] {
+        let house = house().await;
+        let id = left_to_itself(&house).await;
+        let _call = house.upstream.next().await;
+        let brief = fields.replace("wait=50", "wait=0");
+        ask(&house, id, what, &brief).await.reply().await;
+        house.engine.attendance_told().await;
+        let task = house.engine.task(id).await.unwrap().unwrap();
+        assert_eq!(task.life.attendance, None, "{what} {fields}");
+    }
+}
+
+/// Of a task that begins in an hour its `Retry-After` is a minute otherwise.
+#[tokio::test]
+async fn a_countdown_shortens_when_to_ask_again_whatever_else_is_known() {
+    let house = house().await;
+    let later = "host: a\r\nrelais-delay: 1h\r\nprefer: respond-async";
+    let id = house.call(&POST.replace("host: a", later)).await.task();
+    let retry_after = async |what: &str| {
+        let reply = ask(&house, id, what, "").await.reply().await;
+        reply.field("retry-after").parse::<u64>().unwrap()
+    };
+    assert_eq!(retry_after("").await, 60);
+    let stream = ask(&house, id, "/events", "accept: text/event-stream\r\n").await;
+    until(&house, id, |task| task.life.attended_by().len() == 1).await;
+    drop(stream);
+    until(&house, id, |task| task.life.is_left()).await;
+    for what in ["", "/result", "/result?live"] {
+        assert_eq!(retry_after(what).await, GRACE.as_secs() / 3, "{what}");
+    }
+}
+
 /// One that closed its connection was known to be gone a minute after the last byte.
 #[tokio::test]
 async fn whoever_reads_an_answer_while_it_comes_holds_its_task() {
@@ -218,6 +252,20 @@ async fn whoever_reads_an_answer_while_it_comes_holds_its_task() {
     call.send("o").await;
     assert_eq!(back.bytes(1).await, b"o");
     assert_eq!(house.over(id).await.life.status(), Status::Succeeded);
+}
+
+#[tokio::test]
+async fn the_head_of_a_live_answer_is_no_leaving() {
+    let house = house().await;
+    let id = left_to_itself(&house).await;
+    let mut call = house.upstream.next().await;
+    call.send(BEGUN).await;
+    let path = format!("/v1/tasks/{id}/result?live");
+    let fields = "host: localhost\r\nprefer: wait=50\r\n";
+    let head = house.send(&format!("HEAD {path} HTTP/1.1\r\n{fields}\r\n")).await.head().await;
+    assert_eq!(head.status, 200);
+    house.engine.attendance_told().await;
+    assert_eq!(house.engine.task(id).await.unwrap().unwrap().life.attendance, None);
 }
 
 /// A page without scripts came back after 5 s, and a stream was told to after up to 5 s: too late.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full};
-use relais_core::{Status, TaskId};
+use relais_core::{Grace, Status, TaskId, limits};
 use relais_server::config::Mode;
 use relais_store::{MemoryStore, Store};
 use tokio::time::timeout;
@@ -358,7 +358,12 @@ async fn an_answer_that_will_be_tried_again_is_not_shown() {
     let (id, mut call) = begun(&house, GET).await;
     let mut waiting = reader(&house, id, "?live", PATIENT).await;
     let mut follower = house.engine.follow(id);
-    call.answer("503 Busy", "", "busy").await;
+    // Nor its beginning, to whoever comes then.
+    let busy = "HTTP/1.1 503 Busy\r\nconnection: close\r\ncontent-length: 4\r\n\r\nbus";
+    call.send(busy).await;
+    let mut brief = reader(&house, id, "?live", "prefer: wait=1\r\n").await;
+    assert_eq!(brief.head().await.status, 202);
+    call.send("y").await;
     timeout(SOON, follower.after(2)).await.unwrap();
     waiting.assert_silent();
     house.clock.advance(Duration::from_secs(10));
@@ -638,6 +643,7 @@ async fn house_of_short_tickets() -> House {
     (plan.policy.deadline, plan.policy.retention) =
         (Duration::from_secs(5), Duration::from_secs(5));
     plan.server.public_url = Some("https://shop.example".to_owned());
+    plan.route().abandon = Grace::of(limits::GRACE_MIN);
     plan.build().await
 }
 
@@ -662,10 +668,10 @@ async fn a_live_read_ends_with_its_ticket() {
     assert_eq!(client.bytes(5).await, b"hello");
     assert_eq!(client.rest().await, (Vec::new(), false), "no end is faked");
     assert!(began.elapsed() >= Duration::from_secs(9), "{:?}", began.elapsed());
-    assert_eq!(
-        house.engine.task(head.task()).await.unwrap().unwrap().life.status(),
-        Status::Running
-    );
+    house.engine.attendance_told().await;
+    let task = house.engine.task(head.task()).await.unwrap().unwrap();
+    assert_eq!(task.life.status(), Status::Running);
+    assert_eq!(task.life.attendance, None, "it is Relais that ended it: nobody has left");
 }
 
 /// It was asked only where the reader had all there was: one that took its time was fed for as long.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use relais_core::limits::RETURN_WITHIN;
-use relais_server::config::{DoubleSubmit, Mode};
+use relais_server::config::{DoubleSubmit, Mode, Scopes};
 use relais_store::MemoryStore;
 
+use crate::api::key;
 use crate::house::browser::{Browser, GOES, led};
 use crate::house::{House, Plan, Reply};
 
@@ -93,6 +94,17 @@ async fn what_asks_for_a_202_or_brings_no_lax_cookie_is_given_no_session() {
         let reply = browser.with(fields).send(&house, &format!("{method} /form"), "").await;
         assert_eq!((reply.status, reply.all("set-cookie")), (202, vec![]), "{method} {fields}");
     }
+}
+
+#[tokio::test]
+async fn a_navigation_with_an_api_key_is_a_programs() {
+    let mut plan = plan().await;
+    plan.server.keys = vec![key("rk_a", "default", Scopes::ALL)];
+    let house = plan.build().await;
+    let with_key = format!("{GOES}relais-api-key: rk_a\r\n");
+    let reply = Browser::new().with(&with_key).go(&house, &format!("GET {EXPORT}")).await;
+    assert_eq!((reply.status, reply.all("set-cookie")), (202, vec![]));
+    led(&Browser::new().go(&house, &format!("GET {EXPORT}")).await);
 }
 
 #[tokio::test]
@@ -208,6 +220,16 @@ async fn only_the_same_navigation_of_the_same_session_is_attached_and_only_after
     assert_eq!(browser.page(&house, &led_to).await.1, EXPORT);
     house.clock.advance(RETURN_WITHIN - Duration::from_millis(1));
     assert_eq!(browser.go(&house, &format!("GET {EXPORT}")).await.task(), led_to.task());
+}
+
+#[tokio::test]
+async fn a_page_that_shows_its_task_under_way_awaits_no_return() {
+    let house = plan().await.build().await;
+    let mut browser = Browser::new();
+    let first = browser.go(&house, &format!("GET {EXPORT}")).await;
+    assert_eq!(browser.page(&house, led(&first)).await.1, "");
+    let again = browser.go(&house, &format!("GET {EXPORT}")).await;
+    assert_ne!(led(&again).task(), first.task());
 }
 
 /// Browsers fetch what a person may go to next, and throw it away if nobody does.

@@ -259,6 +259,22 @@ async fn its_script_reads_what_differs_alone() {
     assert!(whole.text().contains(part.text()), "it is the same");
 }
 
+/// A status that is added later is none that it could know.
+#[tokio::test]
+async fn its_script_goes_by_terminal_and_knows_no_status() {
+    let api = Api::new().await;
+    let task = api.submit().await;
+    let shown = page(&api, &task).await;
+    assert!(shown.text().contains("data-terminal=\"false\""));
+    let (_, script) = shown.text().split_once("<script>").unwrap();
+    for status in ["queued", "running", "waiting", "succeeded", "failed", "canceled"] {
+        assert!(!script.contains(&format!("\"{status}\"")), "{status}");
+    }
+    let cancel = call("POST", &format!("/v1/tasks/{}/cancel", task["id"].as_str().unwrap()));
+    assert_eq!(api.call(cancel.field("host", "localhost")).await.status, 200);
+    assert!(page(&api, &task).await.text().contains("data-terminal=\"true\""));
+}
+
 #[tokio::test]
 async fn the_question_whether_to_cancel_is_a_page_that_does_not_load_itself_again() {
     let api = Api::new().await;
