@@ -70,11 +70,9 @@ pub struct Joined {
     /// When the right ends.
     #[n(2)]
     pub expires_at: Timestamp,
-    /// If the task came from a navigation that the page returns to: an HMAC of its method, its
-    /// target and its caller.
+    /// The navigation that the task came from, if it came from one.
     #[n(3)]
-    #[cbor(with = "minicbor::bytes")]
-    pub request: Option<[u8; 32]>,
+    pub navigation: Option<Navigation>,
     /// Whether the same navigation may be attached to the task.
     #[n(4)]
     #[cbor(default)]
@@ -85,8 +83,21 @@ impl Joined {
     /// A task that no navigation can be attached to.
     #[must_use]
     pub const fn new(task: TaskId, grants: Grants, expires_at: Timestamp) -> Self {
-        Self { task, grants, expires_at, request: None, mark: Mark::None }
+        Self { task, grants, expires_at, navigation: None, mark: Mark::None }
     }
+}
+
+/// What a navigation is known by when the page of its task comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Navigation {
+    /// Where it goes: an HMAC of tenant, method and target.
+    #[n(0)]
+    #[cbor(with = "minicbor::bytes")]
+    pub address: [u8; 32],
+    /// Who sends it: an HMAC of the credentials; absent where there were none.
+    #[n(1)]
+    #[cbor(with = "minicbor::bytes")]
+    pub caller: Option<[u8; 32]>,
 }
 
 /// Lets a page that has shown the end of its task go on to its answer, once.
@@ -142,11 +153,8 @@ pub enum SessionOp {
         /// What it has from then on: open where the page returns to its own address, else it leads.
         mark: Mark,
     },
-    /// A navigation asks for the task that it may be attached to, and takes its mark.
-    UseMark {
-        /// The HMAC of its method, its target and its caller.
-        request: [u8; 32],
-    },
+    /// A navigation asks for the task whose page is awaited at its address, and takes its mark.
+    UseMark(Navigation),
     /// The result of this task is opened, perhaps by the page that leads there, and takes its mark.
     OpenResult(TaskId),
 }
@@ -163,6 +171,9 @@ pub enum SessionReply {
     Done,
     /// The navigation belongs to this task.
     Attached(TaskId),
+    /// It comes back to the address of this task as another caller: the browser's credentials have
+    /// changed meanwhile.
+    OtherCaller(TaskId),
     /// All its tasks are under way, and one would have had to leave.
     Full,
     /// There is no such session, no such task in it, or no such mark: nothing was done.
@@ -196,9 +207,18 @@ impl Session {
         self.tasks.iter().find(|joined| joined.task == id)
     }
 
-    /// The tasks that some navigation may be attached to at `now`.
-    pub fn open(&self, now: Timestamp) -> impl DoubleEndedIterator<Item = &Joined> {
-        self.tasks.iter().filter(move |joined| joined.is_open(now))
+    /// What [`SessionOp::UseMark`] would answer at `now`: the latest task of this very navigation, else
+    /// the latest that another caller went to the same address for.
+    #[must_use]
+    pub fn awaits(&self, navigation: Navigation, now: Timestamp) -> SessionReply {
+        let comes_back = |joined: &&Joined| joined.is_open(now) && joined.went_to(navigation);
+        let awaited = || self.tasks.iter().rev().filter(comes_back);
+        if let Some(own) = awaited().find(|joined| joined.navigation == Some(navigation)) {
+            return SessionReply::Attached(own.task);
+        }
+        awaited()
+            .next()
+            .map_or(SessionReply::Nothing, |other| SessionReply::OtherCaller(other.task))
     }
 
     fn task_mut(&mut self, id: TaskId) -> Option<&mut Joined> {
@@ -232,21 +252,21 @@ impl Session {
         Ok(true)
     }
 
-    /// Attaches a navigation to the latest task that it belongs to.
-    fn use_mark(&mut self, request: [u8; 32], now: Timestamp) -> SessionReply {
-        match self.tasks.iter_mut().rev().find(|joined| joined.takes(request, now)) {
-            Some(joined) => {
-                joined.mark = Mark::Used;
-                SessionReply::Attached(joined.task)
-            }
-            None => SessionReply::Nothing,
+    /// Takes the mark of the task whose page a navigation brings back.
+    fn use_mark(&mut self, navigation: Navigation, now: Timestamp) -> SessionReply {
+        let reply = self.awaits(navigation, now);
+        if let SessionReply::Attached(task) | SessionReply::OtherCaller(task) = reply
+            && let Some(joined) = self.task_mut(task)
+        {
+            joined.mark = Mark::Used;
         }
+        reply
     }
 }
 
 impl Joined {
-    fn takes(&self, request: [u8; 32], now: Timestamp) -> bool {
-        self.request == Some(request) && self.is_open(now)
+    fn went_to(&self, there: Navigation) -> bool {
+        self.navigation.is_some_and(|navigation| navigation.address == there.address)
     }
 
     fn is_open(&self, now: Timestamp) -> bool {
@@ -275,7 +295,7 @@ impl Joined {
         if !adds_nothing {
             (self.grants, self.expires_at) = (again.grants, again.expires_at);
         }
-        self.request = again.request.or(self.request);
+        self.navigation = again.navigation.or(self.navigation);
     }
 }
 
@@ -320,13 +340,13 @@ pub fn change<E>(
             SessionReply::Done
         }
         SessionOp::GoOn { task, mark } => match session.task_mut(*task) {
-            Some(joined) if joined.request.is_some() && joined.may_go_on(now) => {
+            Some(joined) if joined.navigation.is_some() && joined.may_go_on(now) => {
                 joined.mark = *mark;
                 SessionReply::Done
             }
             _ => SessionReply::Nothing,
         },
-        SessionOp::UseMark { request } => session.use_mark(*request, now),
+        SessionOp::UseMark(navigation) => session.use_mark(*navigation, now),
         SessionOp::OpenResult(task) => match session.task_mut(*task) {
             Some(joined) if joined.leads(now) => {
                 joined.mark = Mark::Used;

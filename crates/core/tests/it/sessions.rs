@@ -4,11 +4,15 @@ use std::convert::Infallible;
 
 use relais_core::session::change;
 use relais_core::{
-    Grants, Joined, Mark, Session, SessionOp, SessionReply, TaskId, Timestamp, limits,
+    Grants, Joined, Mark, Navigation, Session, SessionOp, SessionReply, TaskId, Timestamp, limits,
 };
 
 const READ: Grants = Grants { read: true, cancel: false, retry: false };
 const ALL: Grants = Grants { read: true, cancel: true, retry: true };
+const THERE: Navigation = Navigation { address: [7; 32], caller: Some([1; 32]) };
+const ELSEWHERE: Navigation = Navigation { address: [8; 32], ..THERE };
+const BY_ANOTHER: Navigation = Navigation { caller: Some([2; 32]), ..THERE };
+const BY_NOBODY: Navigation = Navigation { caller: None, ..THERE };
 
 fn id(n: u128) -> TaskId {
     TaskId::from_u128(n)
@@ -20,6 +24,11 @@ fn at(ms: i64) -> Timestamp {
 
 fn joined(n: u128, until: i64) -> Joined {
     Joined::new(id(n), READ, at(until))
+}
+
+/// The same, of a navigation.
+fn went(navigation: Navigation, n: u128, until: i64) -> Joined {
+    Joined { navigation: Some(navigation), ..joined(n, until) }
 }
 
 /// Does it where the tasks with these numbers are over.
@@ -147,12 +156,14 @@ fn a_task_that_joins_again_has_the_rights_of_one_of_its_tickets() {
 
 #[test]
 fn a_mark_is_used_once_and_in_time_by_the_navigation_that_made_the_task() {
-    let request = [7; 32];
-    let session = with([Joined { request: Some(request), ..joined(1, 99) }, joined(2, 99)]);
-    let try_it = |session: &Option<Session>, request, now| {
-        does(session.clone(), &SessionOp::UseMark { request }, now)
+    let session = with([went(THERE, 1, 99), joined(2, 99)]);
+    let try_it = |session: &Option<Session>, navigation, now| {
+        let expected = session.as_ref().unwrap().awaits(navigation, at(now));
+        let (session, reply) = does(session.clone(), &SessionOp::UseMark(navigation), now);
+        assert_eq!(reply, expected, "who reads first is told the same");
+        (session, reply)
     };
-    assert_eq!(try_it(&session, request, 1).1, SessionReply::Nothing, "not open yet");
+    assert_eq!(try_it(&session, THERE, 1).1, SessionReply::Nothing, "not open yet");
     let open = |task, until| {
         let mark = Mark::Open { until: at(until) };
         SessionOp::GoOn { task: id(task), mark }
@@ -163,51 +174,61 @@ fn a_mark_is_used_once_and_in_time_by_the_navigation_that_made_the_task() {
     assert_eq!(reply, SessionReply::Done);
     assert_eq!(does(session.clone(), &open(1, 99), 59).1, SessionReply::Nothing, "another page");
     assert_eq!(does(session.clone(), &open(1, 99), 60).1, SessionReply::Done, "it never came");
-    let session_at = session.as_ref().unwrap();
-    let tasks = |now| session_at.open(at(now)).map(|joined| joined.task).collect::<Vec<_>>();
-    assert_eq!((tasks(59), tasks(60)), (vec![id(1)], vec![]));
-    assert_eq!(try_it(&session, [8; 32], 2).1, SessionReply::Nothing, "another request");
-    assert_eq!(try_it(&session, request, 60).1, SessionReply::Nothing, "too late");
-    let (session, reply) = try_it(&session, request, 59);
+    assert_eq!(try_it(&session, ELSEWHERE, 2).1, SessionReply::Nothing, "another request");
+    assert_eq!(try_it(&session, THERE, 60).1, SessionReply::Nothing, "too late");
+    let (session, reply) = try_it(&session, THERE, 59);
     assert_eq!(reply, SessionReply::Attached(id(1)));
-    assert_eq!(try_it(&session, request, 59).1, SessionReply::Nothing, "once");
+    assert_eq!(try_it(&session, THERE, 59).1, SessionReply::Nothing, "once");
     // A page that goes on to another address than its own is awaited nowhere.
     let used = SessionOp::GoOn { task: id(1), mark: Mark::Used };
-    let other = with([Joined { request: Some([6; 32]), ..joined(1, 99) }]);
+    let other = with([went(THERE, 1, 99)]);
     let (other, reply) = does(other, &used, 1);
-    assert_eq!((reply, try_it(&other, [6; 32], 1).1), (SessionReply::Done, SessionReply::Nothing));
+    assert_eq!((reply, try_it(&other, THERE, 1).1), (SessionReply::Done, SessionReply::Nothing));
     assert_eq!(does(other, &used, 1).1, SessionReply::Nothing, "once");
     // Nor does anything open it again.
-    let again = Joined { request: Some(request), ..joined(1, 99) };
-    let (session, _) = does(session, &SessionOp::Join(again), 59);
+    let (session, _) = does(session, &SessionOp::Join(went(THERE, 1, 99)), 59);
     assert_eq!(does(session, &open(1, 90), 59).1, SessionReply::Nothing);
 }
 
+/// The tasks that a navigation brings back one after another, each with its mark open at first.
+fn brought_back(tasks: &[(u128, Navigation)], by: Navigation) -> Vec<SessionReply> {
+    let open =
+        |(n, navigation)| Joined { mark: Mark::Open { until: at(60) }, ..went(navigation, n, 99) };
+    let mut session = with(tasks.iter().copied().map(open));
+    let mut come = || {
+        let (after, reply) = does(session.clone(), &SessionOp::UseMark(by), 1);
+        session = after;
+        (reply != SessionReply::Nothing).then_some(reply)
+    };
+    std::iter::from_fn(&mut come).collect()
+}
+
 #[test]
-fn of_two_tasks_of_one_request_the_latest_is_meant() {
-    let request = Some([7; 32]);
-    let open = Mark::Open { until: at(60) };
-    let task = |n| Joined { request, mark: open, ..joined(n, 99) };
-    let session = with([task(1), task(2)]);
-    let (session, reply) = does(session, &SessionOp::UseMark { request: [7; 32] }, 1);
-    assert_eq!(reply, SessionReply::Attached(id(2)));
-    let (_, reply) = does(session, &SessionOp::UseMark { request: [7; 32] }, 1);
-    assert_eq!(reply, SessionReply::Attached(id(1)));
+fn of_two_tasks_of_one_navigation_the_latest_is_meant() {
+    let back = brought_back(&[(1, THERE), (2, THERE)], THERE);
+    assert_eq!(back, [SessionReply::Attached(id(2)), SessionReply::Attached(id(1))]);
+}
+
+#[test]
+fn who_comes_back_as_another_caller_takes_the_mark_and_is_told_so_unless_one_of_its_own_is_open() {
+    let tasks = [(1, THERE), (2, ELSEWHERE), (3, BY_ANOTHER), (4, THERE)];
+    let (own, other) = (SessionReply::Attached, SessionReply::OtherCaller);
+    assert_eq!(brought_back(&tasks, THERE), [own(id(4)), own(id(1)), other(id(3))]);
+    assert_eq!(brought_back(&tasks, BY_ANOTHER), [own(id(3)), other(id(4)), other(id(1))]);
+    assert_eq!(brought_back(&tasks, BY_NOBODY), [other(id(4)), other(id(3)), other(id(1))]);
+    assert_eq!(brought_back(&[(1, BY_NOBODY)], BY_NOBODY), [own(id(1))]);
 }
 
 #[test]
 fn a_page_that_leads_to_the_result_is_told_its_cookies_once_and_in_time() {
     let leads = SessionOp::GoOn { task: id(1), mark: Mark::Leads { until: at(60) } };
     let open = SessionOp::OpenResult(id(1));
-    let session = with([Joined { request: Some([7; 32]), ..joined(1, 99) }]);
+    let session = with([went(THERE, 1, 99)]);
     assert_eq!(does(session.clone(), &open, 1).1, SessionReply::Nothing, "it has not gone on");
     let (session, reply) = does(session, &leads, 1);
     assert_eq!(reply, SessionReply::Done);
-    assert_eq!(
-        session.as_ref().unwrap().open(at(2)).count(),
-        0,
-        "awaited at no address of its own"
-    );
+    let awaited = session.as_ref().unwrap().awaits(THERE, at(2));
+    assert_eq!(awaited, SessionReply::Nothing, "awaited at no address of its own");
     assert_eq!(does(session.clone(), &leads, 59).1, SessionReply::Nothing, "another page");
     assert_eq!(does(session.clone(), &leads, 60).1, SessionReply::Done, "it never came");
     assert_eq!(does(session.clone(), &open, 60).1, SessionReply::Nothing, "too late");

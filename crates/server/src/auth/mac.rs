@@ -59,10 +59,10 @@ impl CallerMac {
         self.of_parts(b"double submit", parts)
     }
 
-    /// The HMAC of a navigation that the page of its task may return by.
+    /// The HMAC of the address that the page of a task may return to.
     #[must_use]
-    pub(crate) fn of_navigation(&self, parts: &[&[u8]]) -> [u8; 32] {
-        self.of_parts(b"a navigation", parts)
+    pub(crate) fn of_address(&self, parts: &[&[u8]]) -> [u8; 32] {
+        self.of_parts(b"an address", parts)
     }
 
     /// No name of a field has a space: what is made for this purpose is none of those of fields.

@@ -18,7 +18,9 @@ use std::net::IpAddr;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderValue, Version};
-use relais_core::{Joined, Mark, Session, SessionOp, SessionReply, Task, TaskId, Timestamp};
+use relais_core::{
+    Joined, Mark, Navigation, Session, SessionOp, SessionReply, Task, TaskId, Timestamp,
+};
 use relais_engine::{Access, envelope};
 
 use super::cookie::{Jar, is_same_origin};
@@ -229,30 +231,21 @@ impl Auth {
         Ok(self.change(browser, SessionOp::OpenResult(task)).await? == SessionReply::Done)
     }
 
-    /// The tasks whose pages are awaited at their own addresses, the latest first.
+    /// Which task's page this navigation brings back, this once. Most bring back none: they cost a read,
+    /// and no turn of the writer.
     ///
     /// # Errors
-    /// When the store cannot be read.
-    pub(crate) async fn awaited(&self, browser: &Browser) -> Result<Vec<Joined>, Refusal> {
-        let session = self.session(browser).await?;
-        let now = self.engine.now();
-        Ok(session.map_or_else(Vec::new, |session| session.open(now).rev().cloned().collect()))
-    }
-
-    /// The task to which this navigation is attached, this once: by the HMAC of its method, target and
-    /// caller.
-    ///
-    /// # Errors
-    /// When the store cannot be written.
-    pub(crate) async fn use_mark(
+    /// When the store cannot be read or written.
+    pub(crate) async fn comes_back(
         &self,
         browser: &Browser,
-        request: [u8; 32],
-    ) -> Result<Option<TaskId>, Refusal> {
-        Ok(match self.change(browser, SessionOp::UseMark { request }).await? {
-            SessionReply::Attached(task) => Some(task),
-            _ => None,
-        })
+        navigation: Navigation,
+    ) -> Result<SessionReply, Refusal> {
+        let (session, now) = (self.session(browser).await?, self.engine.now());
+        match session.map(|session| session.awaits(navigation, now)) {
+            None | Some(SessionReply::Nothing) => Ok(SessionReply::Nothing),
+            Some(_) => self.change(browser, SessionOp::UseMark(navigation)).await,
+        }
     }
 
     /// The browser is no longer to follow a task.

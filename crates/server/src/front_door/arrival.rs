@@ -9,8 +9,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use relais_api::fields;
-use relais_core::{Joined, Task};
-use relais_engine::envelope;
+use relais_core::{Joined, Navigation, SessionReply, Task};
 
 use super::answer;
 use super::way_back::WayBack;
@@ -32,10 +31,8 @@ pub(super) struct Arrival {
     is_get: bool,
     /// Whether the browser fetches it ahead: nobody has gone there.
     is_ahead: bool,
-    /// Path and query.
-    target: String,
-    /// The HMAC of tenant, caller, method and target by which its page may return.
-    request: [u8; 32],
+    /// By which its page may return.
+    navigation: Navigation,
     /// Where it found Relais, if its links lead there: see `Base::for_caller`.
     base: Option<String>,
 }
@@ -77,16 +74,18 @@ impl Arrival {
             return None;
         }
         let target = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-        let caller = app.auth.mac.of_credentials(headers);
-        let request = app.auth.mac.of_navigation(&[
-            route.tenant.as_str().as_bytes(),
-            caller.as_ref().map_or(&[], |caller| &caller[..]),
-            method.as_str().as_bytes(),
-            target.as_bytes(),
-        ]);
-        let (is_get, is_ahead) = (*method == Method::GET, is_ahead(headers));
-        let (target, base) = (target.to_owned(), app.base.for_caller(headers));
-        Some(Box::new(Self { browser, is_get, is_ahead, target, request, base }))
+        let parts = [route.tenant.as_str(), method.as_str(), target].map(str::as_bytes);
+        let mac = &app.auth.mac;
+        Some(Box::new(Self {
+            browser,
+            is_get: *method == Method::GET,
+            is_ahead: is_ahead(headers),
+            navigation: Navigation {
+                address: mac.of_address(&parts),
+                caller: mac.of_credentials(headers),
+            },
+            base: app.base.for_caller(headers),
+        }))
     }
 
     /// What it gets if it is the return of a page to its own address: the answer of its task, and once.
@@ -102,11 +101,14 @@ impl Arrival {
         if !self.is_get || self.is_ahead {
             return Ok(None);
         }
-        // Most navigations return to no task: they cost a read, and no turn of the writer.
-        let Some(request) = self.awaited(app).await? else { return Ok(None) };
-        let Some(id) = app.auth.use_mark(&self.browser, request).await? else { return Ok(None) };
+        let (id, is_other_caller) =
+            match app.auth.comes_back(&self.browser, self.navigation).await? {
+                SessionReply::Attached(id) => (id, false),
+                SessionReply::OtherCaller(id) => (id, true),
+                _ => return Ok(None),
+            };
         let Some(task) = app.engine.task(id).await? else { return Ok(None) };
-        if request != self.request || !task.life.status().is_terminal() {
+        if is_other_caller || !task.life.status().is_terminal() {
             let mut response = self.see_page(app, &task);
             vary_by_prefer(response.headers_mut());
             return Ok(Some(response));
@@ -117,22 +119,6 @@ impl Arrival {
         headers.remove(ACCEPT_RANGES);
         WayBack::by_session(id).tell(&app.answers, self.base.as_deref(), headers);
         Ok(Some(response))
-    }
-
-    /// By which HMAC a return to this address is awaited: its own, or that of another caller.
-    async fn awaited(&self, app: &App) -> Result<Option<[u8; 32]>, Refusal> {
-        let awaited = app.auth.awaited(&self.browser).await?;
-        if awaited.iter().any(|joined| joined.request == Some(self.request)) {
-            return Ok(Some(self.request));
-        }
-        for joined in awaited {
-            if let Some(task) = app.engine.task(joined.task).await?
-                && envelope::context_of(&task)?.presented.called_target == self.target
-            {
-                return Ok(joined.request);
-            }
-        }
-        Ok(None)
     }
 
     /// Leads the browser to the page of its task, which it follows by its session; `None` where there is
@@ -147,7 +133,7 @@ impl Arrival {
         how: &How,
     ) -> Result<Option<Response>, Refusal> {
         let Some(right) = right_to(task)? else { return Ok(None) };
-        let joined = Joined { request: Some(self.request), ..right };
+        let joined = Joined { navigation: Some(self.navigation), ..right };
         let cookie = match app.auth.join(&self.browser, joined).await {
             Ok(Some(cookie)) => cookie,
             Ok(None) => return Ok(None),

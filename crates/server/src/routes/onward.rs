@@ -22,7 +22,7 @@ use crate::request::reader::is_visit;
 /// When the store cannot be read or written.
 pub(super) async fn onward(app: &App, visitor: &Visitor, task: &Task) -> Result<Onward, Refusal> {
     let id = task.spec.id;
-    let joined = visitor.joined(id).filter(|joined| joined.request.is_some());
+    let joined = visitor.joined(id).filter(|joined| joined.navigation.is_some());
     if joined.is_none_or(|joined| joined.mark == Mark::Used) {
         return Ok(Onward::Stays);
     }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use relais_core::{
-    Command, Grants, Joined, Mark, Session, SessionOp, SessionReply, Source, TaskId, limits,
+    Command, Grants, Joined, Mark, Navigation, Session, SessionOp, SessionReply, Source, TaskId,
+    limits,
 };
 
 use super::fixture::*;
@@ -11,6 +12,7 @@ use super::world::World;
 use crate::*;
 
 const MAC: [u8; 32] = [7; 32];
+const THERE: Navigation = Navigation { address: [9; 32], caller: Some([10; 32]) };
 const ANY: SessionCapacity =
     SessionCapacity { in_all: u64::MAX, per_task: u64::MAX, per_source: u64::MAX };
 
@@ -35,7 +37,7 @@ async fn read(store: &Arc<dyn Store>, id_mac: [u8; 32]) -> Option<Session> {
 /// What was changed is there, by another handle too, and nothing else is.
 pub async fn a_session_is_kept_as_it_was_changed(world: World) {
     let (one, two) = (world.id(), world.id());
-    let of_request = Joined { request: Some([9; 32]), ..joined(one, 50) };
+    let of_request = Joined { navigation: Some(THERE), ..joined(one, 50) };
     let reply = change(&world, MAC, SessionOp::Begin(of_request.clone()), 1).await;
     assert_eq!(reply, SessionReply::Joined { ends_at: at(50) });
     change(&world, MAC, SessionOp::Join(joined(two, 90)), 2).await;
@@ -51,7 +53,7 @@ pub async fn a_session_is_kept_as_it_was_changed(world: World) {
     assert_eq!(change(&world, MAC, open, 3).await, SessionReply::Done);
     let kept = read(&world.store, MAC).await.expect("it is kept");
     assert_eq!(kept.tasks[0].mark, Mark::Open { until: at(40) });
-    let used = SessionOp::UseMark { request: [9; 32] };
+    let used = SessionOp::UseMark(THERE);
     assert_eq!(change(&world, MAC, used.clone(), 4).await, SessionReply::Attached(one));
     assert_eq!(change(&world, MAC, used, 5).await, SessionReply::Nothing);
 
@@ -66,7 +68,7 @@ pub async fn a_session_is_kept_as_it_was_changed(world: World) {
 pub async fn two_tabs_and_two_nodes_lose_nothing(world: World) {
     let ids: Vec<TaskId> = (0..40).map(|_| world.id()).collect();
     let first = Joined {
-        request: Some([9; 32]),
+        navigation: Some(THERE),
         mark: Mark::Open { until: at(90) },
         ..joined(world.id(), 99)
     };
@@ -79,7 +81,7 @@ pub async fn two_tabs_and_two_nodes_lose_nothing(world: World) {
     for (n, id) in ids.iter().enumerate() {
         let store = if n % 2 == 0 { &world.store } else { &world.other };
         running.push(send(store, SessionOp::Join(joined(*id, 99))));
-        running.push(send(store, SessionOp::UseMark { request: [9; 32] }));
+        running.push(send(store, SessionOp::UseMark(THERE)));
     }
     let mut attached = 0;
     for answer in running {

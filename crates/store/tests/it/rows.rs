@@ -141,15 +141,19 @@ fn policy() -> Policy {
 
 fn session() -> Session {
     let (task, all) = (TaskId::from_u128, Grants { read: true, cancel: true, retry: true });
-    let by_request =
-        |n, mark| Joined { request: Some([8; 32]), mark, ..Joined::new(task(n), all, at(99)) };
+    let navigation = |caller| Some(Navigation { address: [8; 32], caller });
+    let by_navigation = |n, mark| Joined {
+        navigation: navigation(Some([9; 32])),
+        mark,
+        ..Joined::new(task(n), all, at(99))
+    };
     let read = Grants { read: true, ..Grants::default() };
     let tasks = vec![
         Joined::new(task(1), read, at(98)),
-        by_request(2, Mark::None),
-        by_request(3, Mark::Open { until: at(97) }),
-        by_request(4, Mark::Used),
-        by_request(5, Mark::Leads { until: at(96) }),
+        Joined { navigation: navigation(None), ..by_navigation(2, Mark::None) },
+        by_navigation(3, Mark::Open { until: at(97) }),
+        by_navigation(4, Mark::Used),
+        by_navigation(5, Mark::Leads { until: at(96) }),
     ];
     Session { created_at: at(0), tasks, is_seen: true }
 }
