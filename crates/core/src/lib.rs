@@ -36,7 +36,9 @@ pub use options::{Asked, Deadline, InvalidOption, OptionName, Options};
 pub use policy::{Order, Policy, Rate};
 pub use refusal::Refused;
 pub use retry::RetryPolicy;
-pub use session::{Grants, Joined, Mark, Navigation, Session, SessionOp, SessionReply};
+pub use session::{
+    Destination, Grants, Joined, Mark, Navigation, Session, SessionOp, SessionReply,
+};
 pub use spec::{Purpose, RequestLine, Source, Spec};
 pub use task::{
     Credentials, Life, Priority, Progress, Runner, Settled, Settlement, State, Status, Task,

@@ -128,6 +128,26 @@ pub enum Mark {
     },
 }
 
+/// Where the page of a task goes on to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Destination {
+    /// Back to the address of its navigation, which is attached to the task when it comes.
+    OwnAddress,
+    /// To the result.
+    Result,
+}
+
+impl Destination {
+    /// What a task has whose page goes there now.
+    fn mark(self, now: Timestamp) -> Mark {
+        let until = now.plus(limits::RETURN_WITHIN);
+        match self {
+            Self::OwnAddress => Mark::Open { until },
+            Self::Result => Mark::Leads { until },
+        }
+    }
+}
+
 /// What is done with a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SessionOp {
@@ -150,8 +170,8 @@ pub enum SessionOp {
     GoOn {
         /// The task.
         task: TaskId,
-        /// What it has from then on: open where the page returns to its own address, else it leads.
-        mark: Mark,
+        /// Where the answer is.
+        to: Destination,
     },
     /// A navigation asks for the task whose page is awaited at its address, and takes its mark.
     UseMark(Navigation),
@@ -273,13 +293,19 @@ impl Joined {
         matches!(self.mark, Mark::Open { until } if now < until)
     }
 
+    /// Whether its page goes on to the answer by itself, unless it went and has arrived.
+    #[must_use]
+    pub fn goes_on(&self) -> bool {
+        self.navigation.is_some() && self.mark != Mark::Used
+    }
+
     /// Whether the page may go on now, or may once more: it never arrived.
     fn may_go_on(&self, now: Timestamp) -> bool {
-        match self.mark {
-            Mark::None => true,
-            Mark::Open { until } | Mark::Leads { until } => until <= now,
-            Mark::Used => false,
-        }
+        let is_on_its_way = match self.mark {
+            Mark::Open { until } | Mark::Leads { until } => now < until,
+            Mark::None | Mark::Used => false,
+        };
+        self.goes_on() && !is_on_its_way
     }
 
     /// Whether the page has gone on to the result, and did not arrive yet.
@@ -339,9 +365,9 @@ pub fn change<E>(
             session.tasks.clear();
             SessionReply::Done
         }
-        SessionOp::GoOn { task, mark } => match session.task_mut(*task) {
-            Some(joined) if joined.navigation.is_some() && joined.may_go_on(now) => {
-                joined.mark = *mark;
+        SessionOp::GoOn { task, to } => match session.task_mut(*task) {
+            Some(joined) if joined.may_go_on(now) => {
+                joined.mark = to.mark(now);
                 SessionReply::Done
             }
             _ => SessionReply::Nothing,

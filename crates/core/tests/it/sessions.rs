@@ -4,7 +4,8 @@ use std::convert::Infallible;
 
 use relais_core::session::change;
 use relais_core::{
-    Grants, Joined, Mark, Navigation, Session, SessionOp, SessionReply, TaskId, Timestamp, limits,
+    Destination, Grants, Joined, Mark, Navigation, Session, SessionOp, SessionReply, TaskId,
+    Timestamp, limits,
 };
 
 const READ: Grants = Grants { read: true, cancel: false, retry: false };
@@ -154,9 +155,15 @@ fn a_task_that_joins_again_has_the_rights_of_one_of_its_tickets() {
     assert_eq!(join(&with([joined(1, 60)]), all), (ALL, at(50)));
 }
 
+/// How long a page may take that goes on, in milliseconds.
+fn in_time() -> i64 {
+    i64::try_from(limits::RETURN_WITHIN.as_millis()).unwrap()
+}
+
 #[test]
 fn a_mark_is_used_once_and_in_time_by_the_navigation_that_made_the_task() {
-    let session = with([went(THERE, 1, 99), joined(2, 99)]);
+    let (long, late) = (9 * in_time(), 1 + in_time());
+    let session = with([went(THERE, 1, long), joined(2, long)]);
     let try_it = |session: &Option<Session>, navigation, now| {
         let expected = session.as_ref().unwrap().awaits(navigation, at(now));
         let (session, reply) = does(session.clone(), &SessionOp::UseMark(navigation), now);
@@ -164,30 +171,22 @@ fn a_mark_is_used_once_and_in_time_by_the_navigation_that_made_the_task() {
         (session, reply)
     };
     assert_eq!(try_it(&session, THERE, 1).1, SessionReply::Nothing, "not open yet");
-    let open = |task, until| {
-        let mark = Mark::Open { until: at(until) };
-        SessionOp::GoOn { task: id(task), mark }
-    };
-    assert_eq!(does(session.clone(), &open(2, 60), 1).1, SessionReply::Nothing, "no navigation");
-    assert_eq!(does(session.clone(), &open(3, 60), 1).1, SessionReply::Nothing, "no task");
-    let (session, reply) = does(session, &open(1, 60), 1);
+    let open = |task| SessionOp::GoOn { task: id(task), to: Destination::OwnAddress };
+    assert_eq!(does(session.clone(), &open(2), 1).1, SessionReply::Nothing, "no navigation");
+    assert_eq!(does(session.clone(), &open(3), 1).1, SessionReply::Nothing, "no task");
+    let (session, reply) = does(session, &open(1), 1);
     assert_eq!(reply, SessionReply::Done);
-    assert_eq!(does(session.clone(), &open(1, 99), 59).1, SessionReply::Nothing, "another page");
-    assert_eq!(does(session.clone(), &open(1, 99), 60).1, SessionReply::Done, "it never came");
+    assert_eq!(does(session.clone(), &open(1), late - 1).1, SessionReply::Nothing, "another page");
+    assert_eq!(does(session.clone(), &open(1), late).1, SessionReply::Done, "it never came");
     assert_eq!(try_it(&session, ELSEWHERE, 2).1, SessionReply::Nothing, "another request");
-    assert_eq!(try_it(&session, THERE, 60).1, SessionReply::Nothing, "too late");
-    let (session, reply) = try_it(&session, THERE, 59);
+    assert_eq!(try_it(&session, THERE, late).1, SessionReply::Nothing, "too late");
+    let (session, reply) = try_it(&session, THERE, late - 1);
     assert_eq!(reply, SessionReply::Attached(id(1)));
-    assert_eq!(try_it(&session, THERE, 59).1, SessionReply::Nothing, "once");
-    // A page that goes on to another address than its own is awaited nowhere.
-    let used = SessionOp::GoOn { task: id(1), mark: Mark::Used };
-    let other = with([went(THERE, 1, 99)]);
-    let (other, reply) = does(other, &used, 1);
-    assert_eq!((reply, try_it(&other, THERE, 1).1), (SessionReply::Done, SessionReply::Nothing));
-    assert_eq!(does(other, &used, 1).1, SessionReply::Nothing, "once");
+    assert_eq!(try_it(&session, THERE, late - 1).1, SessionReply::Nothing, "once");
+    assert!(!session.as_ref().unwrap().task(id(1)).unwrap().goes_on(), "its page stays");
     // Nor does anything open it again.
-    let (session, _) = does(session, &SessionOp::Join(went(THERE, 1, 99)), 59);
-    assert_eq!(does(session, &open(1, 90), 59).1, SessionReply::Nothing);
+    let (session, _) = does(session, &SessionOp::Join(went(THERE, 1, long)), late - 1);
+    assert_eq!(does(session, &open(1), late).1, SessionReply::Nothing);
 }
 
 /// The tasks that a navigation brings back one after another, each with its mark open at first.
@@ -221,19 +220,20 @@ fn who_comes_back_as_another_caller_takes_the_mark_and_is_told_so_unless_one_of_
 
 #[test]
 fn a_page_that_leads_to_the_result_is_told_its_cookies_once_and_in_time() {
-    let leads = SessionOp::GoOn { task: id(1), mark: Mark::Leads { until: at(60) } };
+    let (long, late) = (9 * in_time(), 1 + in_time());
+    let leads = SessionOp::GoOn { task: id(1), to: Destination::Result };
     let open = SessionOp::OpenResult(id(1));
-    let session = with([went(THERE, 1, 99)]);
+    let session = with([went(THERE, 1, long)]);
     assert_eq!(does(session.clone(), &open, 1).1, SessionReply::Nothing, "it has not gone on");
     let (session, reply) = does(session, &leads, 1);
     assert_eq!(reply, SessionReply::Done);
     let awaited = session.as_ref().unwrap().awaits(THERE, at(2));
     assert_eq!(awaited, SessionReply::Nothing, "awaited at no address of its own");
-    assert_eq!(does(session.clone(), &leads, 59).1, SessionReply::Nothing, "another page");
-    assert_eq!(does(session.clone(), &leads, 60).1, SessionReply::Done, "it never came");
-    assert_eq!(does(session.clone(), &open, 60).1, SessionReply::Nothing, "too late");
-    let (session, reply) = does(session, &open, 59);
+    assert_eq!(does(session.clone(), &leads, late - 1).1, SessionReply::Nothing, "another page");
+    assert_eq!(does(session.clone(), &leads, late).1, SessionReply::Done, "it never came");
+    assert_eq!(does(session.clone(), &open, late).1, SessionReply::Nothing, "too late");
+    let (session, reply) = does(session, &open, late - 1);
     assert_eq!(reply, SessionReply::Done);
-    assert_eq!(does(session.clone(), &open, 59).1, SessionReply::Nothing, "once");
-    assert_eq!(does(session, &leads, 99).1, SessionReply::Nothing);
+    assert_eq!(does(session.clone(), &open, late - 1).1, SessionReply::Nothing, "once");
+    assert_eq!(does(session, &leads, late).1, SessionReply::Nothing);
 }

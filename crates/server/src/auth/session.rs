@@ -19,7 +19,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderValue, Version};
 use relais_core::{
-    Joined, Mark, Navigation, Session, SessionOp, SessionReply, Task, TaskId, Timestamp,
+    Destination, Joined, Navigation, Session, SessionOp, SessionReply, Task, TaskId, Timestamp,
 };
 use relais_engine::{Access, envelope};
 
@@ -204,8 +204,7 @@ impl Auth {
         }
     }
 
-    /// Whether the page of a task, which shows its end, is the one that goes on to its answer, with
-    /// this mark.
+    /// Whether the page of a task, which shows its end, is the one that goes on to its answer there.
     ///
     /// # Errors
     /// When the store cannot be written.
@@ -213,9 +212,9 @@ impl Auth {
         &self,
         browser: &Browser,
         task: TaskId,
-        mark: Mark,
+        to: Destination,
     ) -> Result<bool, Refusal> {
-        let op = SessionOp::GoOn { task, mark };
+        let op = SessionOp::GoOn { task, to };
         Ok(self.change(browser, op).await? == SessionReply::Done)
     }
 

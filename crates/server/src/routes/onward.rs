@@ -2,7 +2,7 @@
 
 use http::header::LOCATION;
 use http::{Method, StatusCode};
-use relais_core::{BodyKind, Mark, Status, Task, limits};
+use relais_core::{BodyKind, Destination, Joined, Status, Task};
 use relais_engine::{ResultHead, envelope};
 
 use crate::answer::links;
@@ -22,8 +22,7 @@ use crate::request::reader::is_visit;
 /// When the store cannot be read or written.
 pub(super) async fn onward(app: &App, visitor: &Visitor, task: &Task) -> Result<Onward, Refusal> {
     let id = task.spec.id;
-    let joined = visitor.joined(id).filter(|joined| joined.navigation.is_some());
-    if joined.is_none_or(|joined| joined.mark == Mark::Used) {
+    if !visitor.joined(id).is_some_and(Joined::goes_on) {
         return Ok(Onward::Stays);
     }
     match task.life.status() {
@@ -37,14 +36,14 @@ pub(super) async fn onward(app: &App, visitor: &Visitor, task: &Task) -> Result<
     if !is_visit(&Method::GET, visitor.headers()) {
         return Ok(Onward::WhenOver);
     }
-    let Some((there, mark)) = there(app, task).await? else { return Ok(Onward::Stays) };
-    let is_first = app.auth.goes_on(&visitor.browser, id, mark).await?;
+    let Some((there, to)) = there(app, task).await? else { return Ok(Onward::Stays) };
+    let is_first = app.auth.goes_on(&visitor.browser, id, to).await?;
     Ok(if is_first { Onward::Now(there) } else { Onward::Stays })
 }
 
-/// Where the answer is shown, and the mark that the session has from then on; `None` if there is nothing
-/// to see. A GET returns to its own address, for its whole answer: all else is the result.
-async fn there(app: &App, task: &Task) -> Result<Option<(String, Mark)>, Refusal> {
+/// Where the answer is shown; `None` if there is nothing to see. A GET returns to its own address, for
+/// its whole answer: all else is the result.
+async fn there(app: &App, task: &Task) -> Result<Option<(String, Destination)>, Refusal> {
     let Some(stored) = app.engine.body(task.spec.id, BodyKind::Result).await? else {
         return Ok(None);
     };
@@ -53,10 +52,9 @@ async fn there(app: &App, task: &Task) -> Result<Option<(String, Mark)>, Refusal
     let is_whole = !matches!(head.status, 206 | 304);
     // What is played is asked for again by the player: at its own address that were another request.
     let is_played = head.content_type().is_some_and(is_played);
-    let until = app.engine.now().plus(limits::RETURN_WITHIN);
     if is_get(task) && is_whole && !is_played {
         let own = Some(presented.called_target).filter(|target| is_path(target));
-        return Ok(own.map(|own| (own, Mark::Open { until })));
+        return Ok(own.map(|own| (own, Destination::OwnAddress)));
     }
     let status = StatusCode::from_u16(head.status).map_err(Refusal::internal)?;
     let location = head.fields.iter().find(|(name, _)| LOCATION == name.as_str());
@@ -66,5 +64,5 @@ async fn there(app: &App, task: &Task) -> Result<Option<(String, Mark)>, Refusal
     });
     let is_shown = is_followed || stored.len > 0;
     let result = links::to_result(app.base.path(), &task.spec.id.to_string());
-    Ok((is_shown && present::has_answer(task)).then_some((result, Mark::Leads { until })))
+    Ok((is_shown && present::has_answer(task)).then_some((result, Destination::Result)))
 }

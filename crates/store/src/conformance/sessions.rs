@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use relais_core::{
-    Command, Grants, Joined, Mark, Navigation, Session, SessionOp, SessionReply, Source, TaskId,
-    limits,
+    Command, Destination, Grants, Joined, Mark, Navigation, Session, SessionOp, SessionReply,
+    Source, TaskId, limits,
 };
 
 use super::fixture::*;
@@ -49,10 +49,11 @@ pub async fn a_session_is_kept_as_it_was_changed(world: World) {
     assert_eq!(read(&world.other, MAC).await, Some(expected));
     assert_eq!(read(&world.store, [8; 32]).await, None);
 
-    let open = SessionOp::GoOn { task: one, mark: Mark::Open { until: at(40) } };
+    let open = SessionOp::GoOn { task: one, to: Destination::OwnAddress };
     assert_eq!(change(&world, MAC, open, 3).await, SessionReply::Done);
     let kept = read(&world.store, MAC).await.expect("it is kept");
-    assert_eq!(kept.tasks[0].mark, Mark::Open { until: at(40) });
+    let until = at(3).plus(limits::RETURN_WITHIN);
+    assert_eq!(kept.tasks[0].mark, Mark::Open { until });
     let used = SessionOp::UseMark(THERE);
     assert_eq!(change(&world, MAC, used.clone(), 4).await, SessionReply::Attached(one));
     assert_eq!(change(&world, MAC, used, 5).await, SessionReply::Nothing);
