@@ -157,7 +157,7 @@ fn a_task_that_joins_again_has_the_rights_of_one_of_its_tickets() {
 
 /// How long a page may take that goes on, in milliseconds.
 fn in_time() -> i64 {
-    i64::try_from(limits::RETURN_WITHIN.as_millis()).unwrap()
+    i64::try_from(limits::RETURN_WITHIN.as_millis()).expect("a minute of milliseconds")
 }
 
 #[test]
