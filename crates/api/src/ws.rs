@@ -52,6 +52,39 @@ pub enum Close {
     Lifetime = 4201,
 }
 
+/// Whose doing the end of a connection is. Only a client can leave the tasks that its watches hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doing {
+    /// Relais sends it away: it has not left.
+    Ours,
+    /// It broke a rule that it can keep: it has left.
+    Theirs,
+    /// Nothing comes of it, or is read by it. It has left, unless it shows that it is there.
+    Unknown,
+}
+
+impl Close {
+    /// Whose doing it is.
+    #[must_use]
+    pub const fn doing(self) -> Doing {
+        match self {
+            Self::NotAuthenticated
+            | Self::Forbidden
+            | Self::Full
+            | Self::Drain
+            | Self::Lifetime => Doing::Ours,
+            Self::Normal
+            | Self::Protocol
+            | Self::Binary
+            | Self::NotUtf8
+            | Self::TooLarge
+            | Self::Malformed
+            | Self::Flood => Doing::Theirs,
+            Self::Slow | Self::Silent => Doing::Unknown,
+        }
+    }
+}
+
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {

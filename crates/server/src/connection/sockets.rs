@@ -16,7 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use mio::{Interest, Registry, Token};
 use relais_api::Span;
-use relais_api::ws::{Close, Said};
+use relais_api::ws::{Close, Doing, Said};
 use relais_core::limits;
 use slab::Slab;
 use tokio::time::Instant;
@@ -303,10 +303,16 @@ impl Shard {
     async fn ready(&mut self, slot: u32, is_writable: bool) {
         let Some(conn) = self.conns.get_mut(slot as usize) else { return };
         if is_writable && conn.is_blocked() {
+            let waited = conn.waiting.len();
             if conn.flush(Instant::now()).is_err() {
                 return self.remove(slot);
             }
-            if !conn.is_blocked() {
+            let (is_blocked, reads) = (conn.is_blocked(), conn.waiting.len() < waited);
+            if reads {
+                self.shows_itself(slot);
+            }
+            let Some(conn) = self.conns.get(slot as usize) else { return };
+            if !is_blocked {
                 if conn.is_over {
                     return self.remove(slot);
                 }
@@ -390,6 +396,7 @@ impl Shard {
 
     /// The server stops, and waits no longer than that for the client, whatever it was told before.
     fn drain(&mut self, slot: u32) {
+        self.shows_itself(slot);
         self.close(slot, Close::Drain, "the server stops");
         let Some(conn) = self.conns.get_mut(slot as usize) else { return };
         let soon = Instant::now() + STOP_WITHIN;
@@ -404,16 +411,26 @@ impl Shard {
         if conn.ending.is_some() {
             return;
         }
-        // Whoever is sent away and knows where to come back has not left.
-        let lets_go = matches!(close, Close::Drain | Close::Lifetime);
         let until = Instant::now() + CLOSE_WITHIN;
         conn.ending = Some(until);
         conn.unread = Vec::new();
-        self.drop_watches(slot, lets_go);
+        match close.doing() {
+            Doing::Ours => self.drop_watches(slot, true),
+            Doing::Theirs => self.drop_watches(slot, false),
+            // They hold their tasks until it is known.
+            Doing::Unknown => {}
+        }
         let mut out = Vec::new();
         codec::write_close(close as u16, reason, &mut out);
         self.schedule(slot, until);
         self.put(slot, &out);
+    }
+
+    /// A client that was told to close is there, or need not show that it is: it has not left.
+    fn shows_itself(&mut self, slot: u32) {
+        if self.conns.get(slot as usize).is_some_and(|conn| conn.ending.is_some()) {
+            self.drop_watches(slot, true);
+        }
     }
 
     /// A connection is gone.

@@ -100,9 +100,14 @@ impl Asker {
         token: &str,
     ) -> Result<(Self, Standing), Refusal> {
         let mut asker = self.clone();
-        let slot = if token.starts_with(KEY_PREFIX) { &mut asker.key } else { &mut asker.ticket };
+        let is_key = token.starts_with(KEY_PREFIX);
+        let slot = if is_key { &mut asker.key } else { &mut asker.ticket };
         *slot = Some(token.into());
-        let standing = asker.visitor(app, None).await?.standing()?;
+        let visitor = asker.visitor(app, None).await?;
+        if !is_key {
+            visitor.check_ticket()?;
+        }
+        let standing = visitor.standing()?;
         let standing = standing.ok_or_else(|| Refusal::new(&codes::UNAUTHORIZED))?;
         Ok((asker, standing))
     }

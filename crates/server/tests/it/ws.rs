@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 mod faults;
+mod leaving;
 mod rights;
 mod torture;
 

@@ -34,4 +34,15 @@ impl Visitor {
             }
         }
     }
+
+    /// Whether the ticket that came is one, also where a key beside it counts.
+    ///
+    /// # Errors
+    /// When it is not valid.
+    pub(crate) fn check_ticket(&self) -> Result<(), Refusal> {
+        match self.offered {
+            Offered::Bad(bad) => Err(bad.into()),
+            _ => Ok(()),
+        }
+    }
 }

@@ -29,9 +29,13 @@ impl Shard {
                 return;
             }
             match conn.link.read(&mut self.scratch) {
-                Ok(0) => return self.remove(slot),
+                Ok(0) => {
+                    self.shows_itself(slot);
+                    return self.remove(slot);
+                }
                 Ok(len) => {
                     conn.hears(Instant::now());
+                    self.shows_itself(slot);
                     let scratch = std::mem::take(&mut self.scratch);
                     self.hear(slot, &scratch[..len]);
                     self.scratch = scratch;
@@ -88,6 +92,7 @@ impl Shard {
         codec::write_close(code.unwrap_or(Close::Normal as u16), "", &mut out);
         conn.is_over = true;
         conn.ending = Some(Instant::now() + super::CLOSE_WITHIN);
+        self.drop_watches(slot, false);
         self.put(slot, &out);
         let is_written = self.conns.get(slot as usize).is_some_and(|conn| !conn.is_blocked());
         if is_written {

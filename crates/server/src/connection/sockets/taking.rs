@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -10,15 +11,20 @@ use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
 use super::conn::Link;
-use super::{Arrival, First};
+use super::{Arrival, CLOSE_WITHIN, First};
 use crate::connection::guard::Guard;
 use crate::connection::shard::WRITE_MAX;
+use crate::connection::shard::wheel::TICK;
 use crate::connection::transport::Transport;
 use crate::service::Door;
 use crate::socket::Begun;
 
 /// Bytes on their way out through TLS.
 const PAIR_BYTES: usize = 8 << 10;
+/// How long a client may read nothing of them: longer than the near end has patience, which says why it
+/// closes, and waits for an answer.
+const PASS_WITHIN: Duration =
+    WRITE_MAX.saturating_add(CLOSE_WITHIN).saturating_add(TICK.saturating_mul(2));
 
 /// Takes a connection on once its handshake is answered, and serves its TLS if it has any.
 pub(in crate::connection) async fn take_over(door: Arc<Door>, begun: Begun) {
@@ -55,11 +61,11 @@ async fn pass(stream: Box<TlsStream<TcpStream>>, far: UnixStream) {
         loop {
             let len = from_near.read(&mut piece).await?;
             if len == 0 {
-                return to_client.shutdown().await;
+                return timeout(PASS_WITHIN, to_client.shutdown()).await?;
             }
             // The near end may be gone by now, and nobody else would end this.
-            timeout(WRITE_MAX, to_client.write_all(&piece[..len])).await??;
-            to_client.flush().await?;
+            timeout(PASS_WITHIN, to_client.write_all(&piece[..len])).await??;
+            timeout(PASS_WITHIN, to_client.flush()).await??;
         }
     };
     let _ended: io::Result<()> = tokio::select! {

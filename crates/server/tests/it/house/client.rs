@@ -86,6 +86,11 @@ impl Client {
         self.reply().await
     }
 
+    /// Whether nothing was read that was not asked for yet.
+    pub(crate) fn has_read_all(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     /// More bytes; 0 at a clean end.
     async fn more(&mut self) -> std::io::Result<usize> {
         timeout(SOON, self.stream.read_buf(&mut self.rest)).await.expect("more comes")

@@ -102,6 +102,16 @@ impl Ws {
         ws
     }
 
+    /// One for which the system keeps little of what it does not read. It was told that it is known.
+    pub(crate) async fn with_little_room(house: &House) -> Self {
+        let mut client = Client::with_little_room(house.address).await;
+        client.send(handshake("")).await;
+        assert_eq!(client.head().await.status, 101);
+        let mut ws = Self { client };
+        assert_eq!(ws.json().await["op"], "ready");
+        ws
+    }
+
     /// Sends a handshake, and reads the head of what answers it.
     pub(crate) async fn shake(house: &House, handshake: &str) -> (Self, Reply) {
         let mut client = house.send(handshake).await;
@@ -132,7 +142,9 @@ impl Ws {
 
     /// The next frame, however long it takes.
     pub(crate) async fn late_frame(&mut self) -> (u8, Vec<u8>) {
-        self.client.stream.readable().await.unwrap();
+        if self.client.has_read_all() {
+            self.client.stream.readable().await.unwrap();
+        }
         self.frame().await
     }
 
@@ -144,6 +156,18 @@ impl Ws {
                 0x81 => return serde_json::from_slice(&payload).unwrap(),
                 0x89 => self.raw(&frame(0x8a, &payload)).await,
                 _ => panic!("{kind:x}: {}", String::from_utf8_lossy(&payload)),
+            }
+        }
+    }
+
+    /// The code of the close that comes, behind whatever else was said. Pings are answered, the close is not.
+    pub(crate) async fn told_to_close(&mut self) -> u16 {
+        loop {
+            let (kind, payload) = self.late_frame().await;
+            match kind {
+                0x88 => return u16::from_be_bytes([payload[0], payload[1]]),
+                0x89 => self.raw(&frame(0x8a, &payload)).await,
+                _ => {}
             }
         }
     }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use relais_core::{Grace, Status, limits};
+use relais_core::limits;
 use relais_server::config::Mode;
 use serde_json::{Value, json};
 
 use super::client::{Ws, frame, handshake, post, task, text};
 use super::{all, with_keys};
-use crate::house::{Client, House, Plan, SOON};
+use crate::house::{House, Plan};
 
 #[tokio::test(start_paused = true)]
 async fn a_client_of_whom_nothing_is_heard_is_asked_and_then_given_up() {
@@ -50,27 +50,6 @@ async fn a_connection_lives_ten_minutes_at_most_and_its_client_comes_back_at_onc
     assert!(ready["lifetime"].as_str().unwrap().contains('m'), "{ready}");
 }
 
-#[tokio::test]
-async fn a_server_that_stops_closes_with_4200_and_nobody_has_left() {
-    let mut plan = Plan::with(Mode::Async).await;
-    plan.route().abandon = Grace::of(Duration::from_secs(9));
-    let house = plan.build().await;
-    let accepted =
-        house.call("POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\n\r\nhi").await;
-    let id = accepted.json()["id"].as_str().unwrap().to_owned();
-    let _call = house.upstream.next().await;
-    let mut ws = Ws::open(&house, "").await;
-    ws.json().await;
-    ws.say(json!({"op": "watch", "watch": "w", "task": id})).await;
-    ws.until(|frame| frame["event"]["type"] == "started").await;
-    house.app.stop.close();
-    assert_eq!(ws.closed().await, (4200, "the server stops".to_owned()));
-    tokio::time::timeout(SOON, house.serving).await.expect("it ends").unwrap();
-    house.engine.attendance_told().await;
-    let task = house.engine.task(id.parse().unwrap()).await.unwrap().unwrap();
-    assert_eq!(task.life.abandon_at(), None);
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_server_that_stops_waits_no_longer_than_that_for_a_client_that_is_silent() {
     let house = House::with(Mode::Async).await;
@@ -87,46 +66,19 @@ async fn a_server_that_stops_waits_no_longer_than_that_for_a_client_that_is_sile
     assert_eq!(ws.closed().await.0, 4200);
 }
 
-#[tokio::test]
-async fn a_connection_that_breaks_leaves_the_tasks_that_its_watches_hold() {
-    let mut plan = Plan::with(Mode::Async).await;
-    plan.route().abandon = Grace::of(Duration::from_secs(9));
-    let house = plan.build().await;
-    let accepted =
-        house.call("POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\n\r\nhi").await;
-    let id: relais_core::TaskId = accepted.json()["id"].as_str().unwrap().parse().unwrap();
-    let _call = house.upstream.next().await;
-    let mut ws = Ws::open(&house, "").await;
-    ws.json().await;
-    ws.say(json!({"op": "watch", "watch": "w", "task": id.to_string()})).await;
-    ws.until(|frame| frame["event"]["type"] == "started").await;
-    drop(ws);
-    let left = async {
-        loop {
-            let task = house.engine.task(id).await.unwrap().unwrap();
-            if task.life.abandon_at().is_some() {
-                return task;
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    let left = tokio::time::timeout(SOON, left).await.expect("it was left");
-    assert_eq!(left.life.status(), Status::Running);
-    house.clock.advance(Duration::from_secs(9));
-    assert_eq!(house.over(id).await.life.status(), Status::Canceled);
-}
-
 /// A task with a watch on it, by a client that reads little more than that it began, and by one that reads all;
 /// far more happened since than the system keeps.
 async fn one_does_not_read(house: &House) -> Ws {
+    let slow = Ws::with_little_room(house).await;
+    goes_on_beside(house, slow).await
+}
+
+/// The same with a client that has read all that it was told so far.
+pub(crate) async fn goes_on_beside(house: &House, mut slow: Ws) -> Ws {
     let id = task(house).await;
-    let mut client = Client::with_little_room(house.address).await;
-    client.send(handshake("")).await;
-    assert_eq!(client.head().await.status, 101);
-    let mut slow = Ws { client };
     let mut quick = Ws::open(house, "").await;
+    quick.json().await;
     for ws in [&mut slow, &mut quick] {
-        ws.json().await;
         ws.say(json!({"op": "watch", "watch": "w", "task": id})).await;
         assert_eq!(ws.json().await["op"], "open");
     }
@@ -157,11 +109,7 @@ async fn many_long_logs_wait_for_a_client_that_reads_slowly_piece_by_piece() {
             beat(&house, &token, n).await;
         }
     }
-    let mut client = Client::with_little_room(house.address).await;
-    client.send(handshake("")).await;
-    assert_eq!(client.head().await.status, 101);
-    let mut slow = Ws { client };
-    slow.json().await;
+    let mut slow = Ws::with_little_room(&house).await;
     let watches: Vec<_> =
         ids.iter().flat_map(|id| text(&json!({"op": "watch", "watch": id, "task": id}))).collect();
     slow.raw(&watches).await;
