@@ -15,6 +15,7 @@ mod peers;
 mod process;
 mod report;
 mod turns;
+mod watch;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -70,6 +71,8 @@ enum Part {
     Peers(peers::Effort),
     /// Measures answers while they come: delays, memory, and who comes back after a restart.
     Live(live::Effort),
+    /// Measures who watches: idle WebSockets, an event to all of them, and how soon settles are seen.
+    Watch(watch::Effort),
 }
 
 /// What is measured together.
@@ -169,6 +172,7 @@ async fn measure(arguments: Arguments) -> anyhow::Result<()> {
     let table = match (arguments.part, arguments.beside) {
         (Some(Part::Peers(effort)), _) => peers::measure(&bench, &effort, &this).await?,
         (Some(Part::Live(effort)), _) => live::measure(&bench, &effort).await?,
+        (Some(Part::Watch(effort)), _) => watch::measure(&bench, &effort).await?,
         (_, Some(other)) => turns::measure(&bench, &other, &Bare::start(&this).await?).await?,
         (_, None) => {
             let bare = Bare::start(&this).await?;

@@ -6,9 +6,10 @@
 
 pub(crate) mod channel;
 mod durable_streams;
-mod nchan;
-mod program;
-mod readers;
+pub(crate) mod frames;
+pub(crate) mod nchan;
+pub(crate) mod program;
+pub(crate) mod readers;
 pub(crate) mod relais;
 mod restate;
 mod table;
@@ -99,7 +100,7 @@ impl Peer {
     async fn channel(self, run: &Run<'_>) -> anyhow::Result<Channel> {
         let folder = run.folder(self)?;
         match self {
-            Self::Nchan => nchan::start(&folder, run.followers).await,
+            Self::Nchan => nchan::start(&folder, nchan::By::Sse, run.followers).await,
             Self::DurableStreams => durable_streams::start(&run.installed, &folder).await,
             Self::RelaisEvents => relais::start(run.bench, "/v1/events?task={id}").await,
             _ => relais::start(run.bench, "/v1/tasks/{id}/events").await,
@@ -239,7 +240,7 @@ async fn work(run: &Run<'_>, table: &mut Table) {
 }
 
 /// Whether this process, and the servers it starts, may open enough files.
-fn room_for(followers: usize) -> anyhow::Result<()> {
+pub(crate) fn room_for(followers: usize) -> anyhow::Result<()> {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
     let soft = line.and_then(|rest| rest.split_whitespace().next()?.parse::<usize>().ok());

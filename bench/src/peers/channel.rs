@@ -2,18 +2,21 @@
 //! messages a second arrive.
 
 use std::future::Future;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use futures_util::future::try_join_all;
+use memchr::memmem;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
+use super::frames::Frames;
 use super::program::{Program, memory};
-use super::readers::Readers;
+use super::readers::{Readers, Reading};
 use crate::http::Connection;
 use crate::process::Relais;
 use crate::report::median;
@@ -21,15 +24,15 @@ use crate::report::median;
 /// Length of a message, bytes.
 const MESSAGE: usize = 200;
 /// Stands once in each message, and nowhere else in what servers send.
-pub(super) const MARK: u8 = b'~';
+const MARK: u8 = b'~';
 /// Messages of which the median time to the last follower is taken.
 const SINGLES: usize = 9;
 /// How many connect at once.
-const CONNECTING: usize = 64;
+pub(crate) const CONNECTING: usize = 64;
 /// A channel is quiet when nothing arrived for this long.
-const QUIET: Duration = Duration::from_secs(1);
+pub(crate) const QUIET: Duration = Duration::from_secs(1);
 /// How long a message may take to reach everybody.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server with one channel, ready to be followed.
 pub(crate) struct Channel {
@@ -50,7 +53,7 @@ pub(crate) enum Running {
 }
 
 impl Running {
-    fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         match self {
             Self::Relais(relais) => relais.pid,
             Self::Peer(program) => program.pid(),
@@ -98,60 +101,167 @@ pub(crate) async fn measure(
     followers: usize,
     burst: usize,
 ) -> anyhow::Result<Spread> {
-    let tally = Arc::new(Tally::of(followers));
-    let mut readers = Readers::start(&tally)?;
-    let mut publisher = Connection::open(&channel.address).await?;
-    // What a server sets up once is not a follower's memory: one follows and gets a message before.
-    join(channel, &readers, 0..1).await?;
-    tally.quiet().await;
-    delivered(&tally, 1, &mut readers, publish(&mut publisher, channel, 1)).await?;
-    let before = memory(channel.server.pid())?;
-    for first in (1..followers).step_by(CONNECTING) {
-        join(channel, &readers, first..followers.min(first + CONNECTING)).await?;
-    }
-    tally.quiet().await;
-    let grown = memory(channel.server.pid())?.saturating_sub(before);
-    tally.forget();
-    let mut times = Vec::new();
-    for _ in 0..SINGLES {
-        let sent = publish(&mut publisher, channel, 1);
-        times.push(delivered(&tally, followers, &mut readers, sent).await?.as_secs_f64() * 1_000.0);
-    }
-    let sent = publish(&mut publisher, channel, burst);
-    let elapsed = delivered(&tally, followers * burst, &mut readers, sent).await?;
-    tally.all_have(SINGLES + burst)?;
-    #[expect(clippy::cast_precision_loss, reason = "counts and sizes are small")]
-    Ok(Spread {
-        kib_each: grown as f64 / 1024.0 / (followers - 1) as f64,
-        last_ms: median(times),
-        per_second: (followers * burst) as f64 / elapsed.as_secs_f64(),
-    })
+    let mut crowd = Crowd::begin(channel, followers).await?;
+    crowd.tell_first().await?;
+    let kib_each = crowd.join_rest().await?;
+    let last_ms = crowd.tell_all().await?;
+    let per_second = crowd.tell_burst(burst).await?;
+    Ok(Spread { kib_each, last_ms, per_second })
 }
 
-/// Opens the streams of some followers and reads them from now on.
-async fn join(
-    channel: &Channel,
-    readers: &Readers,
-    followers: std::ops::Range<usize>,
-) -> anyhow::Result<()> {
-    let streams = try_join_all(followers.clone().map(|_| follow(channel))).await?;
-    for (follower, stream) in followers.zip(streams) {
-        readers.read(follower, stream.into_std()?)?;
-    }
-    Ok(())
+/// The followers of a channel, and who publishes.
+pub(crate) struct Crowd<'a> {
+    channel: &'a Channel,
+    tally: Arc<Tally>,
+    readers: Readers,
+    publisher: Connection,
+    /// Messages that each of them was sent since all are there.
+    told: usize,
 }
 
-async fn follow(channel: &Channel) -> anyhow::Result<TcpStream> {
-    let mut stream = TcpStream::connect(&channel.address).await.context("could not connect")?;
-    stream.write_all(&channel.follow).await?;
-    let mut seen = Vec::with_capacity(1024);
-    while !seen.windows(4).any(|window| window == b"\r\n\r\n") {
-        let read = stream.read_buf(&mut seen).await?;
-        ensure!(read > 0, "a follower was hung up on: {}", String::from_utf8_lossy(&seen));
+impl<'a> Crowd<'a> {
+    /// The first of so many follows.
+    ///
+    /// # Errors
+    /// Where it cannot.
+    pub(crate) async fn begin(channel: &'a Channel, followers: usize) -> anyhow::Result<Self> {
+        let tally = Arc::new(Tally::of(followers));
+        let counting = Counting {
+            tally: tally.clone(),
+            frames: is_socket(&channel.follow).then(|| Frames::of(followers)),
+        };
+        let readers = Readers::start(followers, counting)?;
+        let publisher = Connection::open(&channel.address).await?;
+        let this = Self { channel, tally, readers, publisher, told: 0 };
+        this.join(0..1).await?;
+        this.tally.quiet().await;
+        Ok(this)
     }
+
+    /// Sends the first a message: what a server sets up once is not a follower's memory.
+    ///
+    /// # Errors
+    /// Where it does not arrive.
+    pub(crate) async fn tell_first(&mut self) -> anyhow::Result<()> {
+        self.publish(1, 1).await?;
+        Ok(())
+    }
+
+    /// All others follow, too. Answers how much memory the server has for each, KiB.
+    ///
+    /// # Errors
+    /// Where one of them cannot.
+    pub(crate) async fn join_rest(&mut self) -> anyhow::Result<f64> {
+        let (followers, pid) = (self.tally.followers(), self.channel.server.pid());
+        let before = memory(pid)?;
+        for first in (1..followers).step_by(CONNECTING) {
+            self.join(first..followers.min(first + CONNECTING)).await?;
+        }
+        self.tally.quiet().await;
+        let grown = memory(pid)?.saturating_sub(before);
+        self.tally.forget();
+        #[expect(clippy::cast_precision_loss, reason = "counts and sizes are small")]
+        Ok(grown as f64 / 1024.0 / (followers - 1) as f64)
+    }
+
+    /// Sends all of them one message after the other. Answers after how long the last of them had one, ms: the
+    /// median of those messages.
+    ///
+    /// # Errors
+    /// Where not each of them gets each once.
+    pub(crate) async fn tell_all(&mut self) -> anyhow::Result<f64> {
+        let followers = self.tally.followers();
+        let mut times = Vec::new();
+        for _ in 0..SINGLES {
+            times.push(self.publish(1, followers).await?.as_secs_f64() * 1_000.0);
+        }
+        self.told += SINGLES;
+        self.tally.all_have(self.told)?;
+        Ok(median(times))
+    }
+
+    /// Sends all of them so many messages. Answers how many arrived in a second.
+    ///
+    /// # Errors
+    /// Where not each of them gets each once.
+    pub(crate) async fn tell_burst(&mut self, burst: usize) -> anyhow::Result<f64> {
+        let messages = self.tally.followers() * burst;
+        let elapsed = self.publish(burst, messages).await?;
+        self.told += burst;
+        self.tally.all_have(self.told)?;
+        #[expect(clippy::cast_precision_loss, reason = "counts are small")]
+        Ok(messages as f64 / elapsed.as_secs_f64())
+    }
+
+    /// Opens the streams of some followers and reads them from now on.
+    async fn join(&self, followers: Range<usize>) -> anyhow::Result<()> {
+        let Channel { address, follow, .. } = self.channel;
+        let streams = followers.clone().map(|_| open(address, follow));
+        for (follower, stream) in followers.zip(try_join_all(streams).await?) {
+            self.readers.read(follower, stream)?;
+        }
+        Ok(())
+    }
+
+    /// Publishes messages. Answers how long it takes from then until `count` have arrived.
+    async fn publish(&mut self, messages: usize, count: usize) -> anyhow::Result<Duration> {
+        let Self { channel, tally, readers, publisher, .. } = self;
+        delivered(tally, count, readers, publish(publisher, channel, messages)).await
+    }
+}
+
+/// Whether a request is the handshake of a WebSocket.
+fn is_socket(request: &[u8]) -> bool {
+    memmem::find(request, b"Upgrade: websocket").is_some()
+}
+
+/// Sends a request on a connection of its own, and reads the head of the answer, which must be that of a stream.
+/// What came behind it is still to be read.
+///
+/// # Errors
+/// Where it is another.
+pub(crate) async fn open(address: &str, request: &[u8]) -> anyhow::Result<std::net::TcpStream> {
+    let mut stream = TcpStream::connect(address).await.context("could not connect")?;
+    stream.write_all(request).await?;
+    let mut seen = [0; 4096];
+    let head = loop {
+        let len = stream.peek(&mut seen).await?;
+        ensure!(len > 0, "a follower was hung up on");
+        if let Some(end) = memmem::find(&seen[..len], b"\r\n\r\n") {
+            break end + 4;
+        }
+        ensure!(len < seen.len(), "a follower was answered by a head that does not end");
+    };
+    stream.read_exact(&mut seen[..head]).await?;
     let is_open = [&b"HTTP/1.1 200"[..], b"HTTP/1.1 101"].iter().any(|head| seen.starts_with(head));
-    ensure!(is_open, "{}", String::from_utf8_lossy(&seen));
-    Ok(stream)
+    ensure!(is_open, "{}", String::from_utf8_lossy(&seen[..head]));
+    Ok(stream.into_std()?)
+}
+
+/// Counts messages in what comes.
+struct Counting {
+    tally: Arc<Tally>,
+    /// Where they come in frames.
+    frames: Option<Frames>,
+}
+
+impl Reading for Counting {
+    fn takes(
+        &mut self,
+        follower: usize,
+        stream: &mio::net::TcpStream,
+        bytes: &[u8],
+    ) -> anyhow::Result<()> {
+        let mut messages = 0;
+        let mut count = |part: &[u8]| messages += memchr::memchr_iter(MARK, part).count() as u64;
+        match &mut self.frames {
+            // The head of a frame may have any byte.
+            Some(frames) => frames.read(follower, stream, bytes, count)?,
+            None => count(bytes),
+        }
+        self.tally.add(follower, messages);
+        Ok(())
+    }
 }
 
 async fn publish(
@@ -186,7 +296,7 @@ async fn delivered(
 }
 
 /// Messages that arrived.
-pub(super) struct Tally {
+struct Tally {
     each: Vec<AtomicU64>,
     all: AtomicU64,
     /// At how many of all somebody is woken.
@@ -195,7 +305,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn of(followers: usize) -> Self {
+    fn of(followers: usize) -> Self {
         Self {
             each: std::iter::repeat_with(AtomicU64::default).take(followers).collect(),
             all: AtomicU64::new(0),
@@ -204,7 +314,7 @@ impl Tally {
         }
     }
 
-    pub(super) fn add(&self, follower: usize, messages: u64) {
+    fn add(&self, follower: usize, messages: u64) {
         if messages == 0 {
             return;
         }
@@ -216,7 +326,7 @@ impl Tally {
         }
     }
 
-    pub(super) fn followers(&self) -> usize {
+    fn followers(&self) -> usize {
         self.each.len()
     }
 

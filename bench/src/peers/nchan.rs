@@ -1,4 +1,4 @@
-//! nchan, a module of nginx: channels in memory, which followers read as server-sent events.
+//! nchan, a module of nginx: channels in memory, which followers read as server-sent events or by WebSocket.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,7 +7,7 @@ use anyhow::{Context as _, ensure};
 
 use super::channel::{Channel, Running, message};
 use super::program::{Program, free_port, said};
-use crate::http::{get, post};
+use crate::http::{HANDSHAKE, get, post};
 
 /// What installs it.
 pub(crate) const INSTALL: &str = "sudo apt-get install nginx-light libnginx-mod-nchan";
@@ -30,11 +30,18 @@ pub(crate) fn version() -> anyhow::Result<String> {
     Ok(format!("{nchan} on nginx {nginx}"))
 }
 
+/// How it is followed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum By {
+    Sse,
+    WebSocket,
+}
+
 /// Starts nginx with one channel; as many workers as there are cores, as Debian sets it.
 ///
 /// # Errors
 /// Where it does not start.
-pub(crate) async fn start(folder: &Path, followers: usize) -> anyhow::Result<Channel> {
+pub(crate) async fn start(folder: &Path, by: By, followers: usize) -> anyhow::Result<Channel> {
     std::fs::create_dir_all(folder).context("could not make a folder")?;
     let address = format!("127.0.0.1:{}", free_port()?);
     let config = folder.join("nginx.conf");
@@ -46,7 +53,10 @@ pub(crate) async fn start(folder: &Path, followers: usize) -> anyhow::Result<Cha
     program.listens(&address).await?;
     Ok(Channel {
         address,
-        follow: get("/follow", "Accept: text/event-stream\r\n"),
+        follow: match by {
+            By::Sse => get("/follow", "Accept: text/event-stream\r\n"),
+            By::WebSocket => get("/follow", HANDSHAKE),
+        },
         publish: post("/publish", "", message().as_bytes()),
         server: Running::Peer(program),
     })
@@ -73,7 +83,7 @@ http {{
   server {{
     listen {address} backlog=4096;
     location = /publish {{ nchan_publisher; nchan_channel_id bench; }}
-    location = /follow {{ nchan_subscriber eventsource; nchan_channel_id bench; }}
+    location = /follow {{ nchan_subscriber eventsource websocket; nchan_channel_id bench; }}
   }}
 }}
 "#

@@ -5,12 +5,10 @@ use std::io::{ErrorKind, Read as _};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 
-use anyhow::anyhow;
+use anyhow::{anyhow, bail};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use tokio::sync::mpsc;
-
-use super::channel::{MARK, Tally};
 
 /// The token that ends the thread.
 const STOP: Token = Token(usize::MAX);
@@ -19,31 +17,48 @@ const EVENTS_MAX: usize = 1024;
 /// Bytes read at once: a read that does not fill it has taken all that was there.
 const BUFFER_BYTES: usize = 64 << 10;
 
+/// What is done with what followers are sent.
+pub(crate) trait Reading: Send + 'static {
+    /// Bytes came for a follower.
+    ///
+    /// # Errors
+    /// Where they are not what should come.
+    fn takes(&mut self, follower: usize, stream: &TcpStream, bytes: &[u8]) -> anyhow::Result<()>;
+
+    /// The stream of a follower has ended.
+    ///
+    /// # Errors
+    /// Where it should not have.
+    fn ends(&mut self, _follower: usize) -> anyhow::Result<()> {
+        bail!("a stream ended early")
+    }
+}
+
 /// The followers' streams, read by a thread of their own until this is dropped.
-pub(super) struct Readers {
+pub(crate) struct Readers {
     streams: Arc<Vec<OnceLock<TcpStream>>>,
     registry: Registry,
     stop: Waker,
     thread: Option<JoinHandle<()>>,
     /// What went wrong with a stream.
-    pub(super) failed: mpsc::Receiver<anyhow::Error>,
+    pub(crate) failed: mpsc::Receiver<anyhow::Error>,
 }
 
 impl Readers {
-    /// Begins to read; messages are counted in `tally`.
+    /// Begins to read the streams of so many followers.
     ///
     /// # Errors
     /// Where the system has no room for a poll or a thread.
-    pub(super) fn start(tally: &Arc<Tally>) -> anyhow::Result<Self> {
+    pub(crate) fn start(followers: usize, reading: impl Reading) -> anyhow::Result<Self> {
         let poll = Poll::new()?;
         let registry = poll.registry().try_clone()?;
         let stop = Waker::new(poll.registry(), STOP)?;
-        let streams: Vec<_> = (0..tally.followers()).map(|_| OnceLock::new()).collect();
+        let streams: Vec<_> = (0..followers).map(|_| OnceLock::new()).collect();
         let streams = Arc::new(streams);
         let (failing, failed) = mpsc::channel(1);
-        let (of_thread, tally) = (streams.clone(), tally.clone());
+        let of_thread = streams.clone();
         let thread = thread::Builder::new().name("readers".to_owned()).spawn(move || {
-            if let Err(error) = run(poll, &of_thread, &tally) {
+            if let Err(error) = run(poll, &of_thread, reading) {
                 // Whoever measures may have gone.
                 let _ = failing.try_send(error);
             }
@@ -55,7 +70,7 @@ impl Readers {
     ///
     /// # Errors
     /// Where the system does not tell of the socket.
-    pub(super) fn read(&self, follower: usize, stream: std::net::TcpStream) -> anyhow::Result<()> {
+    pub(crate) fn read(&self, follower: usize, stream: std::net::TcpStream) -> anyhow::Result<()> {
         let kept = &self.streams[follower];
         let mut stream = TcpStream::from_std(stream);
         self.registry.register(&mut stream, Token(follower), Interest::READABLE)?;
@@ -73,7 +88,11 @@ impl Drop for Readers {
     }
 }
 
-fn run(mut poll: Poll, streams: &[OnceLock<TcpStream>], tally: &Tally) -> anyhow::Result<()> {
+fn run(
+    mut poll: Poll,
+    streams: &[OnceLock<TcpStream>],
+    mut reading: impl Reading,
+) -> anyhow::Result<()> {
     let mut events = Events::with_capacity(EVENTS_MAX);
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {
@@ -85,26 +104,30 @@ fn run(mut poll: Poll, streams: &[OnceLock<TcpStream>], tally: &Tally) -> anyhow
             if event.token() == STOP {
                 return Ok(());
             }
-            let follower = event.token().0;
-            let messages = take(streams[follower].wait(), &mut buffer)?;
-            tally.add(follower, messages);
+            let (follower, has_ended) = (event.token().0, event.is_read_closed());
+            take(streams[follower].wait(), follower, has_ended, &mut buffer, &mut reading)?;
         }
     }
 }
 
-/// Reads all that is there. Answers how many messages that were.
-fn take(mut stream: &TcpStream, buffer: &mut [u8]) -> anyhow::Result<u64> {
-    let mut messages = 0;
+/// Reads all that is there.
+fn take(
+    mut stream: &TcpStream,
+    follower: usize,
+    has_ended: bool,
+    buffer: &mut [u8],
+    reading: &mut impl Reading,
+) -> anyhow::Result<()> {
     loop {
         match stream.read(buffer) {
-            Ok(0) => return Err(anyhow!("a stream ended early")),
+            Ok(0) => return reading.ends(follower),
             Ok(len) => {
-                messages += memchr::memchr_iter(MARK, &buffer[..len]).count() as u64;
-                if len < buffer.len() {
-                    return Ok(messages);
+                reading.takes(follower, stream, &buffer[..len])?;
+                if len < buffer.len() && !has_ended {
+                    return Ok(());
                 }
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(messages),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(error.into()),
         }

@@ -10,22 +10,31 @@ use super::program::said;
 use super::work::{Service, Works};
 use crate::Bench;
 use crate::accept::task_json;
-use crate::http::{Connection, get, post};
+use crate::http::{Connection, HANDSHAKE, get, post};
 
 /// Followers by WebSocket.
 pub(crate) const SOCKET: &str = "/v1/ws";
 
-/// The handshake of a WebSocket, with a watch right behind it. They are measured within the half minute after
-/// which a client that says nothing is asked whether it is there.
-fn watch(task: &str) -> Vec<u8> {
-    let fields = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-                  Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-                  Sec-WebSocket-Protocol: relais.v1.json\r\n";
+/// The handshake of a WebSocket.
+pub(crate) fn handshake() -> Vec<u8> {
+    get(SOCKET, &format!("{HANDSHAKE}Sec-WebSocket-Protocol: relais.v1.json\r\n"))
+}
+
+/// The same, with a watch right behind it.
+pub(crate) fn watch(task: &str) -> Vec<u8> {
     let ask = json!({ "op": "watch", "watch": "w", "task": task }).to_string();
     let len = u8::try_from(ask.len()).expect("an id is short");
     // One text, masked by nothing.
     let head = [0x81, 0x80 | len, 0, 0, 0, 0];
-    [get(SOCKET, fields), head.to_vec(), ask.into_bytes()].concat()
+    [handshake(), head.to_vec(), ask.into_bytes()].concat()
+}
+
+/// The request of who follows one task by `path`, which has its id for `{id}`.
+pub(crate) fn follow(path: &str, task: &str) -> Vec<u8> {
+    match path {
+        SOCKET => watch(task),
+        _ => get(&path.replace("{id}", task), "Accept: text/event-stream\r\n"),
+    }
 }
 
 /// Its version.
@@ -57,10 +66,7 @@ pub(crate) async fn start(bench: &Bench, path: &str) -> anyhow::Result<Channel> 
     let message: serde_json::Value = serde_json::from_str(&message())?;
     let output = json!({ "items": [{ "token": lease["token"], "output": message }] }).to_string();
     Ok(Channel {
-        follow: match path {
-            SOCKET => watch(task),
-            _ => get(&path.replace("{id}", task), "Accept: text/event-stream\r\n"),
-        },
+        follow: follow(path, task),
         publish: post("/v1/leases/heartbeat", "", output.as_bytes()),
         address: relais.address.clone(),
         server: Running::Relais(relais),
