@@ -135,10 +135,11 @@ class Page {
     return this.run(() => document.title);
   }
 
-  // The text of the first element that fits; `undefined` where none does, or none is shown.
+  // The text of the first element that fits; `undefined` where none does, or none is shown. What is behind ` >>> ` is inside of
+  // the element before it, which has an open shadow root; so it is for `click`.
   text(selector = 'body') {
     return this.run((wanted) => {
-      const found = document.querySelector(wanted);
+      const found = wanted.split(' >>> ').reduce((at, one) => (at?.shadowRoot ?? at)?.querySelector(one), document);
       return found?.getClientRects().length ? found.innerText.trim() : undefined;
     }, selector);
   }
@@ -157,7 +158,7 @@ class Page {
   // Presses where an element is, as a hand would. Does not wait for what comes of it: see `until`.
   async click(selector) {
     const at = await this.until((wanted) => {
-      const found = document.querySelector(wanted);
+      const found = wanted.split(' >>> ').reduce((at, one) => (at?.shadowRoot ?? at)?.querySelector(one), document);
       found?.scrollIntoView({ block: 'center', behavior: 'instant' });
       const box = found?.getBoundingClientRect();
       return box?.width ? [box.x + box.width / 2, box.y + box.height / 2] : undefined;

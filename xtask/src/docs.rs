@@ -28,22 +28,26 @@ pub(crate) fn docs() -> anyhow::Result<()> {
         command.args(["--package", package]);
     }
     steps.run(&format!("golden tests of {}", packages.join(", ")), &mut command)?;
-    client_types(&steps)?;
+    client(&steps)?;
     let mut diff = Command::new("git");
     steps.run("changed files", diff.current_dir(run::root()).args(["status", "--short"]))
 }
 
-/// Makes the types of the client in TypeScript from the description of the interface. Where its
-/// packages are not installed (`cargo xtask test` does that) they stay as they are, which its tests tell.
-fn client_types(steps: &Steps) -> anyhow::Result<()> {
+/// Makes the types of the client in TypeScript from the description of the interface, and of the client
+/// the one file that the server has. Where its packages are not installed (`cargo xtask test` does that)
+/// they stay as they are, which its tests tell.
+fn client(steps: &Steps) -> anyhow::Result<()> {
     let client = run::root().join("clients/typescript");
     if !client.join("node_modules").exists() {
-        eprintln!("not made: types of clients/typescript (run `npm ci` there, then this again)");
+        eprintln!("not made: what clients/typescript is (run `npm ci` there, then this again)");
         return Ok(());
     }
-    let mut npm = Command::new("npm");
-    npm.args(["run", "--silent", "types"]).current_dir(client);
-    steps.run("types of clients/typescript", &mut npm)
+    for part in ["types", "bundle"] {
+        let mut npm = Command::new("npm");
+        npm.args(["run", "--silent", part]).current_dir(&client);
+        steps.run(&format!("{part} of clients/typescript"), &mut npm)?;
+    }
+    Ok(())
 }
 
 /// The packages with a golden test, sorted.

@@ -3,6 +3,7 @@ import { Caller, isPassing, refusalOf, type Reference, type Settings } from './c
 import type { AcceptedDocument, SubmitRequest } from './documents.js';
 import type { Followers } from './events/followers.js';
 import { fetchWith, type RelaisFetch } from './fetch.js';
+import { servedBy } from './home.js';
 import { hubs, type TransportName } from './hubs.js';
 import { Keep, storeOf, type Kept } from './keep/keep.js';
 import { referenceOf, taskOf } from './links.js';
@@ -13,7 +14,10 @@ import { Task, type Stoppable } from './task.js';
 
 /** How a client is made. */
 export interface RelaisOptions {
-  /** Where Relais is, with its `api_prefix` if it has one. In a page: where the page comes from, unless said. */
+  /**
+   * Where Relais is, with its `api_prefix` if it has one. Unless said: where this script comes from, if it is
+   * `/v1/client.js`; else where the page comes from.
+   */
   readonly url?: string | URL;
   /** An API key. Not for pages: whoever sees the page has it. */
   readonly apiKey?: string;
@@ -83,6 +87,25 @@ export class Relais {
     return kept.filter((one) => name === undefined || one.name === name).map((one) => this.of(referenceIn(one)));
   }
 
+  /** Those of them whose end no page of this browser has told its reader. */
+  async untold(): Promise<Task[]> {
+    const kept = await this.keep.all();
+    return kept.filter((one) => !one.isTold).map((one) => this.of(referenceIn(one)));
+  }
+
+  /**
+   * Whether this page is to tell its reader that a task of this browser is over: the first that asks is, of all
+   * pages, now and later.
+   */
+  claimEnd(task: Task): Promise<boolean> {
+    return this.keep.claim(task.id);
+  }
+
+  /** Keeps a task that came by a link, as those that are handed in are kept. */
+  async remember(task: Task, name?: string): Promise<void> {
+    await this.keep.put({ ...task.reference, at: Date.now(), ...(name && { name }) });
+  }
+
   /** Keeps a task no longer. The task itself goes on. */
   async forget(task: Task): Promise<void> {
     await this.keep.remove(task.id);
@@ -102,7 +125,7 @@ export class Relais {
   }
 
   private of(reference: Reference): Task {
-    return new Task(this.caller, this.followersAt(reference.base), reference);
+    return new Task(this.caller, this.followersAt(reference.base), reference, (renewed) => this.keep.renew(renewed));
   }
 }
 
@@ -143,7 +166,7 @@ export const relaisFetch: RelaisFetch = (input, init) => {
 let simplest: Relais | undefined;
 
 function settingsOf(options: RelaisOptions): Settings {
-  const url = options.url ?? globalThis.location?.origin ?? 'http://127.0.0.1:8080';
+  const url = options.url ?? servedBy ?? globalThis.location?.origin ?? 'http://127.0.0.1:8080';
   return {
     base: String(url).replace(/\/+$/, ''),
     ...(options.apiKey && { apiKey: options.apiKey }),

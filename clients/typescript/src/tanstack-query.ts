@@ -31,14 +31,8 @@ export function taskQuery(relais: Relais, name: string) {
     queryFn: async ({ client, queryKey, signal }: QueryFunctionContext<RelaisKey>): Promise<TaskDocument | null> => {
       const [task] = await relais.tasks(name);
       if (!task) return null;
-      let now = await task.read({ signal });
-      client.setQueryData(queryKey, now);
-      if (now.terminal) return now;
-      for await (const { seq } of task.events({ signal, after: now.version })) {
-        if (seq <= now.version) continue;
-        now = await task.read({ signal });
-        client.setQueryData(queryKey, now);
-      }
+      let now: TaskDocument | null = null;
+      for await (now of task.follow({ signal })) client.setQueryData(queryKey, now);
       return now;
     },
   };

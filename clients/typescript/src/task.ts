@@ -18,8 +18,15 @@ export class Task {
   constructor(
     private readonly caller: Caller,
     private readonly followers: Followers,
-    private reference: Reference,
+    private current: Reference,
+    /** Is told what it is followed by from now on. */
+    private readonly renewed: (reference: Reference) => Promise<void>,
   ) {}
+
+  /** Where it is, and by what right. */
+  get reference(): Reference {
+    return this.current;
+  }
 
   /** The public id. It is no secret. */
   get id(): string {
@@ -78,6 +85,22 @@ export class Task {
     return eventsOf(this.followers, this.reference, options.after ?? 0, options.signal);
   }
 
+  /** The task as it is now, and anew each time that something happens to it, until it is over. */
+  async *follow(options: Stoppable = {}): AsyncGenerator<TaskDocument, void, undefined> {
+    let now = await this.read(options);
+    yield now;
+    if (now.terminal) return;
+    for await (const { seq, type, data } of this.events({ ...options, after: now.version })) {
+      // A document may be ahead of the events.
+      if (seq <= now.version) continue;
+      // Progress comes often, and all that is told of it is here.
+      const isProgress = type === 'progressed';
+      now = isProgress ? { ...now, version: seq, progress: (data ?? {}) as Progress } : await this.read(options);
+      yield now;
+      if (now.terminal) return;
+    }
+  }
+
   /** How far it has come, each time that this changes, until it is over. */
   async *progress(options: Stoppable = {}): AsyncGenerator<Progress, void, undefined> {
     for await (const { type, data } of this.events(options)) {
@@ -99,7 +122,8 @@ export class Task {
     const fields: Record<string, string> = body ? { 'content-type': 'application/json' } : {};
     const call = { method: 'POST', fields, signal: options.signal, ...(body && { body }) };
     const task = await this.call<AcceptedDocument>('/retry', call);
-    if (task.ticket) this.reference = { ...this.reference, ticket: task.ticket };
+    if (task.ticket) this.current = { ...this.reference, ticket: task.ticket };
+    await this.renewed(this.reference);
     return task;
   }
 

@@ -59,6 +59,8 @@ pub const OPENAPI: &str = "/v1/openapi.json";
 pub const HEALTH: &str = "/healthz";
 /// Whether new work should come here.
 pub const READY: &str = "/readyz";
+/// The client for browsers, with its elements.
+pub const SCRIPT: &str = "/v1/client.js";
 /// What pages are made of beside themselves: the logo.
 pub const PAGE_FILE: &str = "/v1/page/{file}";
 /// What a problem means.
@@ -67,7 +69,7 @@ pub const PROBLEM: &str = "/problems/{code}";
 /// What is Relais' own: these paths, and all beneath those that end with a catch-all, also what is not
 /// there. A typing mistake in a task's address must not carry its ticket to an upstream. All other
 /// paths are the front door's.
-pub const OWN: [&str; 17] = [
+pub const OWN: [&str; 18] = [
     "/v1/tasks/{*rest}",
     "/v1/queues/{*rest}",
     "/v1/leases/{*rest}",
@@ -76,6 +78,7 @@ pub const OWN: [&str; 17] = [
     HEALTH,
     READY,
     PROBLEM,
+    SCRIPT,
     "/v1/page/{*rest}",
     "/v1/callbacks/{*rest}",
     "/v1/resources/{*rest}",

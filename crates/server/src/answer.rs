@@ -17,6 +17,7 @@ pub(crate) mod present;
 pub(crate) mod problem;
 pub(crate) mod redirect;
 pub(crate) mod replay;
+pub(crate) mod script;
 pub(crate) mod shared_caches;
 pub(crate) mod stored;
 pub(crate) mod submitted;

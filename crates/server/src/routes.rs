@@ -197,6 +197,7 @@ fn others() -> Router<Arc<App>> {
         .route(paths::OPENAPI, resource(get(service::openapi), READ))
         .route(paths::HEALTH, resource(get(service::health), READ))
         .route(paths::READY, resource(get(service::readiness), READ))
+        .route(paths::SCRIPT, resource(get(service::script), READ))
         .route(paths::PAGE_FILE, resource(get(service::page_file), READ))
         .route(paths::PROBLEM, resource(get(service::problem), READ))
 }

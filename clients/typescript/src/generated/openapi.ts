@@ -61,6 +61,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/client.js": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The client for browsers
+         * @description An ES module, with the elements `relais-task` and `relais-tray`.
+         */
+        get: operations["readClient"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/events": {
         parameters: {
             query?: never;
@@ -1544,6 +1564,8 @@ export interface components {
          * @example bytes=1000-1999
          */
         range: string;
+        /** @description Of the caller's own choice: with one the script is kept for a year, and another value is another script. */
+        scriptVersion: string;
         /** @description In this status. */
         status: components["schemas"]["Status"];
         /** @description Of these tasks; give it several times. */
@@ -1820,6 +1842,109 @@ export interface operations {
                 };
             };
             /** @description The host is missing or not valid; A parameter of the URL is not valid; The request is not valid HTTP. */
+            400: {
+                headers: {
+                    "Relais-Origin": components["headers"]["Relais-Origin"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The host is not one of ours. */
+            403: {
+                headers: {
+                    "Relais-Origin": components["headers"]["Relais-Origin"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The method is not allowed here. */
+            405: {
+                headers: {
+                    Allow: components["headers"]["Allow"];
+                    "Relais-Origin": components["headers"]["Relais-Origin"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests. */
+            429: {
+                headers: {
+                    "Relais-Origin": components["headers"]["Relais-Origin"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request's head is too large. */
+            431: {
+                headers: {
+                    "Relais-Origin": components["headers"]["Relais-Origin"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Relais made a mistake. */
+            500: {
+                headers: {
+                    "Relais-Origin": components["headers"]["Relais-Origin"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server is stopping; The store does not answer. */
+            503: {
+                headers: {
+                    "Relais-Origin": components["headers"]["Relais-Origin"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    readClient: {
+        parameters: {
+            query?: {
+                /** @description Of the caller's own choice: with one the script is kept for a year, and another value is another script. */
+                v?: components["parameters"]["scriptVersion"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The script, compressed as `Accept-Encoding` allows. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/javascript": string;
+                };
+            };
+            /** @description The client has it. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The path can be read in more than one way; The host is missing or not valid; A parameter of the URL is not valid; The request is not valid HTTP. */
             400: {
                 headers: {
                     "Relais-Origin": components["headers"]["Relais-Origin"];

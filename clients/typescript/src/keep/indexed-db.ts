@@ -7,15 +7,22 @@ const TASKS = 'tasks';
 /** The store of this origin; opened when it is first asked for. */
 export function inBrowser(): Store {
   let opened: Promise<IDBDatabase> | undefined;
-  const run = async <T>(mode: IDBTransactionMode, make: (tasks: IDBObjectStore) => IDBRequest<T>): Promise<T> => {
+  const tasks = async (mode: IDBTransactionMode) => {
     opened ??= open();
-    const database = await opened;
-    return ended(make(database.transaction(TASKS, mode).objectStore(TASKS)));
+    return (await opened).transaction(TASKS, mode).objectStore(TASKS);
   };
   return {
-    all: () => run<Kept[]>('readonly', (tasks) => tasks.getAll()),
-    put: async (kept) => void (await run('readwrite', (tasks) => tasks.put(kept))),
-    remove: async (id) => void (await run('readwrite', (tasks) => tasks.delete(id))),
+    all: async () => ended<Kept[]>((await tasks('readonly')).getAll()),
+    put: async (kept) => void (await ended((await tasks('readwrite')).put(kept))),
+    async update(id, change) {
+      // One transaction, so that of all pages that change one each sees what the other has made.
+      const store = await tasks('readwrite');
+      const old = await ended<Kept | undefined>(store.get(id));
+      const next = old && change(old);
+      if (next) await ended(store.put(next));
+      return !!next;
+    },
+    remove: async (id) => void (await ended((await tasks('readwrite')).delete(id))),
   };
 }
 

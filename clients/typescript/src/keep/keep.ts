@@ -11,12 +11,16 @@ export interface Kept extends Reference {
   readonly name?: string;
   /** When it was kept, in milliseconds since 1970. */
   readonly at: number;
+  /** Whether a page has told its reader that it is over. */
+  readonly isTold?: boolean;
 }
 
 /** Where tasks are kept. */
 export interface Store {
   all(): Promise<Kept[]>;
   put(kept: Kept): Promise<void>;
+  /** Puts what `change` makes of the one that is there, unless there is none or it makes nothing: whether it was put. */
+  update(id: string, change: (kept: Kept) => Kept | undefined): Promise<boolean>;
   remove(id: string): Promise<void>;
 }
 
@@ -30,6 +34,12 @@ function inMemory(): Store {
   return {
     all: async () => [...kept.values()],
     put: async (one) => void kept.set(one.id, one),
+    update: async (id, change) => {
+      const old = kept.get(id);
+      const next = old && change(old);
+      if (next) kept.set(id, next);
+      return !!next;
+    },
     remove: async (id) => void kept.delete(id),
   };
 }
@@ -59,6 +69,17 @@ export class Keep {
       return;
     }
     this.changed();
+  }
+
+  /** Another run of a task has begun, by this right: if it is kept, it is kept as new. */
+  async renew(reference: Reference): Promise<void> {
+    const renewed = (kept: Kept): Kept => ({ ...kept, ...reference, at: Date.now(), isTold: false });
+    if (await this.store.update(reference.id, renewed).catch(() => false)) this.changed();
+  }
+
+  /** Whether nobody has told yet that this one is over; from now on somebody has. */
+  claim(id: string): Promise<boolean> {
+    return this.store.update(id, (kept) => (kept.isTold ? undefined : { ...kept, isTold: true })).catch(() => false);
   }
 
   async remove(id: string): Promise<void> {

@@ -1,5 +1,6 @@
 // Who holds the connection for this page: a worker that all pages of the browser share, else one of the pages,
 // else this page itself.
+import { servedBy } from '../home.js';
 import { itsOwn, type Surroundings } from '../surroundings.js';
 import { Host } from './host.js';
 import type { FromPage, ToPage } from './messages.js';
@@ -41,7 +42,10 @@ export function sharedByPages(makeOwn: MakeOwn): Switch {
 /** Throws where there are no shared workers, or none that may be had here. */
 function byWorker(page: string, way: Switch): Promise<void> {
   return new Promise((done, fail) => {
-    const worker = new SharedWorker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'relais' });
+    // Spelled so that bundlers see it. One of another origin cannot be had: this throws, or `onerror` is told.
+    const worker = servedBy === undefined
+      ? new SharedWorker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'relais' })
+      : new SharedWorker(import.meta.url, { type: 'module', name: 'relais' });
     const { port } = worker;
     const timer = setTimeout(() => fail(new Error('the shared worker says nothing')), ANSWER_MS);
     worker.onerror = () => fail(new Error('there is no shared worker'));

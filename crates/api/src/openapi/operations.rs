@@ -454,6 +454,21 @@ fn service() -> Vec<Operation> {
             &[],
         )
         .fails(&[&NOT_FOUND, &AMBIGUOUS_PATH]),
+        open(
+            paths::SCRIPT,
+            "readClient",
+            "The client for browsers",
+            "An ES module, with the elements `relais-task` and `relais-tray`.",
+        )
+        .takes(&["scriptVersion"])
+        .gives_any(
+            "200",
+            "The script, compressed as `Accept-Encoding` allows.",
+            json!({"text/javascript": {"schema": {"type": "string"}}}),
+            &[],
+        )
+        .gives_any("304", "The client has it.", Value::Null, &[])
+        .fails(&[&AMBIGUOUS_PATH]),
         open(paths::OPENAPI, "readOpenApi", "This document", "").gives_any(
             "200",
             "OpenAPI 3.1.",

@@ -98,6 +98,12 @@ fn of_headers() -> Value {
 
 fn of_queries() -> Value {
     json!({
+        "scriptVersion": {
+            "name": "v", "in": "query",
+            "description": "Of the caller's own choice: with one the script is kept for a year, and \
+                another value is another script.",
+            "schema": {"type": "string"},
+        },
         "queue": {
             "name": "queue", "in": "query", "description": "Of this queue.",
             "schema": {"type": "string", "pattern": "^[a-z0-9_-]{1,64}$"},

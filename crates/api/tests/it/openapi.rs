@@ -153,6 +153,7 @@ fn every_call_of_the_contract_is_there() {
         "post /v1/leases/settle",
         "get /v1/leases/input",
         "put /v1/leases/result",
+        "get /v1/client.js",
         "get /v1/page/{file}",
         "get /v1/queues",
         "get /v1/queues/{queue}",

@@ -35,6 +35,11 @@ const REMEMBERED_S: &str = "7200";
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Own;
 
+/// Marks an answer that is the same for everybody, whatever is configured: it says itself that each page
+/// may read it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Everybodys;
+
 /// The fields that a page wants to send to a route: which of them mean
 /// something, its service knows.
 #[derive(Debug, Clone)]
@@ -112,6 +117,9 @@ pub(crate) fn preflight(method: &str, asked: &HeaderMap) -> Response {
 impl Asked {
     /// Says who may read an answer, if Relais itself has made it.
     pub(crate) fn answer(self, response: &mut Response) {
+        if response.extensions_mut().remove::<Everybodys>().is_some() {
+            return;
+        }
         if response.extensions_mut().remove::<Own>().is_none() {
             if let Some(origin) = &self.origin {
                 add_to_theirs(response.headers_mut(), origin);

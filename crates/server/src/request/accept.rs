@@ -78,6 +78,43 @@ pub(crate) fn language(headers: &HeaderMap) -> Language {
     if liked[1].1 > liked[0].1 { Language::French } else { Language::English }
 }
 
+/// What a script is coded with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Coding {
+    /// For whoever wants none, or one that there is not.
+    Identity,
+    Gzip,
+    Brotli,
+}
+
+/// The coding that the client likes best (RFC 9110, 12.5.3), of equals the smaller. One that names none
+/// may be no browser, and gets none.
+#[must_use]
+pub(crate) fn coding(headers: &HeaderMap) -> Coding {
+    let lines = headers.get_all(header::ACCEPT_ENCODING).iter();
+    let ranges: Vec<_> = lines
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .map(weighted)
+        .collect();
+    let liking = |offer: &str| {
+        let named = |name: &str| ranges.iter().find(|(range, _)| range.eq_ignore_ascii_case(name));
+        named(offer).or_else(|| named("*")).and_then(|(_, quality)| *quality).unwrap_or(0)
+    };
+    let offers = [
+        (Coding::Brotli, liking("br")),
+        (Coding::Gzip, liking("gzip")),
+        (Coding::Identity, liking("identity")),
+    ];
+    let mut best = (Coding::Identity, 0);
+    for offer in offers {
+        if offer.1 > best.1 {
+            best = offer;
+        }
+    }
+    best.0
+}
+
 /// Whether HTML is named, and liked no less than JSON and than everything else: what browsers send,
 /// and hardly a program.
 #[must_use]
@@ -140,6 +177,27 @@ fn quality(ranges: &[Range<'_>], offer: &str) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_script_is_coded_as_the_client_likes_it_best() {
+        for (line, expected) in [
+            ("", Coding::Identity),
+            ("gzip, deflate, br, zstd", Coding::Brotli),
+            ("gzip, deflate", Coding::Gzip),
+            ("GZIP;q=0.5", Coding::Gzip),
+            ("br;q=0.5, gzip", Coding::Gzip),
+            ("br;q=0, *", Coding::Gzip),
+            ("*", Coding::Brotli),
+            ("identity, br;q=0.1", Coding::Identity),
+            ("br;q=0, gzip;q=0", Coding::Identity),
+            ("identity;q=0", Coding::Identity),
+            ("br;q=much, compress", Coding::Identity),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT_ENCODING, line.parse().expect("a field"));
+            assert_eq!(coding(&headers), expected, "{line}");
+        }
+    }
 
     const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 

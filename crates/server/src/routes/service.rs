@@ -13,6 +13,7 @@ use relais_store::Health as StoreHealth;
 
 use crate::answer::pages;
 use crate::answer::problem::Refusal;
+use crate::answer::script;
 use crate::app::App;
 use crate::auth::{Scope, Visitor};
 use crate::observe::metrics::Format;
@@ -96,6 +97,13 @@ pub(super) async fn page_file(
 ) -> Result<Response, Refusal> {
     Params::of(&uri, &[])?;
     app.answers.pages.file(&file)
+}
+
+/// `GET /v1/client.js`: the client for browsers. `v` is the caller's own, so that another value has the
+/// browser ask for another script.
+pub(super) async fn script(headers: HeaderMap, uri: Uri) -> Result<Response, Refusal> {
+    let params = Params::of(&uri, &["v"])?;
+    Ok(script::script(&headers, params.get("v").is_some()))
 }
 
 /// `GET /problems/{code}`: what an error means and what to do about it.

@@ -47,6 +47,7 @@ mod reload;
 mod repeats;
 mod results;
 mod same_events;
+mod script;
 mod service;
 mod sessions;
 mod shares;

@@ -18,6 +18,11 @@ fn the_page_of_a_task_is_live_readable_and_small_in_two_browsers() {
 }
 
 #[test]
+fn the_elements_of_one_script_tag_show_tasks_in_two_browsers() {
+    run("elements.mjs");
+}
+
+#[test]
 fn the_interface_is_as_its_description_says() {
     run("schemathesis.py");
 }

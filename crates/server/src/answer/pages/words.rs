@@ -225,3 +225,68 @@ impl Words {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use super::*;
+
+    /// What the elements of the browser client say, by the name that they have for it.
+    fn of_elements(words: &Words) -> Vec<(&'static str, &'static str)> {
+        let (states, list) = (&words.states, &words.list);
+        vec![
+            ("yourRequest", words.your_request),
+            ("read", words.read),
+            ("changed", words.changed),
+            ("removed", words.removed),
+            ("handedIn", words.handed_in),
+            ("queued", states.queued),
+            ("scheduled", states.scheduled),
+            ("backoff", states.backoff),
+            ("running", states.running),
+            ("succeeded", states.succeeded),
+            ("failed", states.failed),
+            ("canceled", states.canceled),
+            ("progress", words.progress),
+            ("tried", words.tried),
+            ("open", words.open),
+            ("seeAnswer", words.see_answer),
+            ("retry", words.retry),
+            ("cancel", words.cancel),
+            ("cancelMeans", words.cancel_means),
+            ("cancelNow", words.cancel_now),
+            ("sendAgain", words.send_again),
+            ("lost", words.lost.goes_on),
+            ("list", list.title),
+            ("remove", list.remove),
+            ("removeAll", list.remove_all),
+            ("older", list.older),
+        ]
+    }
+
+    /// One source for both: `UPDATE=1` writes it.
+    #[test]
+    fn the_elements_of_the_browser_client_speak_as_the_pages_do() {
+        let path =
+            concat!(env!("CARGO_MANIFEST_DIR"), "/../../clients/typescript/src/generated/words.ts");
+        let mut made =
+            "// What the pages of Relais say (crates/server/src/answer/pages/words). `cargo \
+                        xtask docs` writes this file.\n\nexport const words = {\n"
+                .to_owned();
+        for language in [Language::English, Language::French] {
+            let words = Words::of(language);
+            writeln!(made, "  {}: {{", words.code).expect("a string takes all");
+            for (name, text) in of_elements(words) {
+                writeln!(made, "    {name}: {text:?},").expect("a string takes all");
+            }
+            made.push_str("  },\n");
+        }
+        made.push_str("} as const;\n");
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(path, &made).expect("the file can be written");
+        }
+        let written = std::fs::read_to_string(path).unwrap_or_default();
+        assert_eq!(written, made, "run `cargo xtask docs`");
+    }
+}

@@ -1,0 +1,190 @@
+// `<relais-task href="…">`: how one task stands, and what may be done about it.
+import type { TaskDocument } from '../documents.js';
+import { Refused } from '../errors.js';
+import { Relais } from '../relais.js';
+import type { Task } from '../task.js';
+import { Base, inside, make, say, tell, upgrade } from './dom.js';
+import { taskStyle } from './style.js';
+import { inLanguage, shareOf, stateOf, titleOf } from './told.js';
+import { fill, languageAt, wordsAt } from './words.js';
+
+let usual: Relais | undefined;
+
+/** The client that elements have which are given no other. */
+export function usualRelais(): Relais {
+  return (usual ??= new Relais());
+}
+
+/**
+ * Shows one task, live, until it is over. `href` is its link (`task.link`, `links.self`, the `Location` of a 202); a
+ * program may set `task` instead, and `relais`, the client that finds it. `label` says what it is, in the page's words.
+ *
+ * It tells the page by events that bubble: `relais-change` each time that something happened, `relais-end` once it
+ * is over (both with the document of the task as `detail`), `relais-error` where it cannot be followed (the error).
+ */
+export class RelaisTask extends Base {
+  static readonly observedAttributes = ['href', 'label'];
+
+  /** The client that finds the task of `href`. */
+  declare relais: Relais | undefined;
+  #task: Task | undefined;
+  #document: TaskDocument | undefined;
+  #following: AbortController | undefined;
+
+  readonly #state = make('p', { part: 'state', role: 'status' });
+  readonly #title = make('p', { part: 'title', class: 'title', id: 'title' });
+  readonly #message = make('p', { part: 'message' });
+  readonly #detail = make('p', { part: 'detail', class: 'trouble' });
+  readonly #bar = make('progress', { part: 'bar', max: '1' });
+  readonly #told = make('span');
+  readonly #share = make('span');
+  readonly #progress = make('div', { part: 'progress' }, this.#bar, make('p', { class: 'figures' }, this.#told, this.#share));
+  readonly #retry = make('button', { part: 'button retry', class: 'main', onclick: () => this.#act('retry') });
+  readonly #result = make('a', { part: 'button result', class: 'main' });
+  readonly #asks = make('summary', { part: 'cancel' });
+  readonly #means = make('p');
+  readonly #cancel = make('button', { part: 'button', onclick: () => this.#act('cancel') });
+  readonly #question = make('details', {}, this.#asks, this.#means, this.#cancel);
+  readonly #refused = make('p', { part: 'error', class: 'trouble', role: 'alert' });
+
+  constructor() {
+    super();
+    const actions = make('div', { part: 'actions', class: 'actions' }, this.#retry, this.#result, this.#question);
+    const parts = [this.#state, this.#title, this.#message, this.#progress, this.#detail, actions, this.#refused];
+    const all = make('div', { part: 'task', class: 'task', role: 'group', 'aria-labelledby': 'title' }, ...parts);
+    all.hidden = true;
+    inside(this, taskStyle, all);
+  }
+
+  /** What is shown. */
+  get task(): Task | undefined {
+    return this.#task;
+  }
+
+  set task(task: Task | undefined) {
+    this.#task = task;
+    this.#begin();
+  }
+
+  /** The task as it is shown; nothing until it was read. */
+  get document(): TaskDocument | undefined {
+    return this.#document;
+  }
+
+  /** What it is called. */
+  get label(): string {
+    return this.#title.textContent ?? '';
+  }
+
+  set label(label: string) {
+    this.setAttribute('label', label);
+  }
+
+  connectedCallback(): void {
+    upgrade(this, 'task', 'label');
+    if (!this.#following) this.#begin();
+  }
+
+  disconnectedCallback(): void {
+    this.#following?.abort();
+    this.#following = undefined;
+  }
+
+  attributeChangedCallback(name: string, _: string | null, now: string | null): void {
+    if (name === 'label') return this.#show();
+    this.task = now ? (this.relais ?? usualRelais()).task(now) : undefined;
+  }
+
+  #begin(): void {
+    this.#following?.abort();
+    if (!this.isConnected || !this.#task) return;
+    this.#following = new AbortController();
+    void this.#follow(this.#task, this.#following.signal);
+  }
+
+  async #follow(task: Task, signal: AbortSignal): Promise<void> {
+    try {
+      for await (const now of task.follow({ signal })) {
+        if (signal.aborted) return;
+        this.#document = now;
+        this.#refuse();
+        this.#show();
+        tell(this, 'relais-change', now);
+        if (now.terminal) tell(this, 'relais-end', now);
+      }
+    } catch (error) {
+      if (signal.aborted) return;
+      this.#refuse(error);
+      tell(this, 'relais-error', error);
+    }
+  }
+
+  /** Does what a button is for, and follows what comes of it. */
+  async #act(action: 'cancel' | 'retry'): Promise<void> {
+    const isFree = (is: boolean) => void (this.#retry.disabled = this.#cancel.disabled = !is);
+    isFree(false);
+    try {
+      await this.#task?.[action]();
+      this.#question.open = false;
+      this.#begin();
+    } catch (error) {
+      this.#refuse(error);
+    }
+    isFree(true);
+  }
+
+  /** Tells why something does not work, or that it does. */
+  #refuse(error?: unknown): void {
+    const refused = error instanceof Refused ? error.message : wordsAt(this).lost;
+    (this.shadowRoot?.firstChild as HTMLElement).hidden &&= !error;
+    say(this.#refused, error ? refused : '');
+  }
+
+  #show(): void {
+    const task = this.#document;
+    if (!task) return;
+    const words = wordsAt(this);
+    const language = languageAt(this);
+    const { terminal, progress, problem, last_failure: last, links, resourceLocation } = task;
+    const [word, tone] = stateOf(task);
+    const hadFocus = this.shadowRoot?.activeElement;
+    this.#state.className = `state ${tone}`;
+    say(this.#state, words[word]);
+    say(this.#title, this.getAttribute('label') ?? titleOf(task, words));
+
+    const message = inLanguage(task.message, language);
+    const isLost = terminal && !problem && !resourceLocation && !links.retry && task.request;
+    say(this.#message, message || (isLost ? words.sendAgain : ''));
+    const detail = [problem?.title, problem?.detail].filter((text) => text && text !== message).join(': ');
+    say(this.#detail, detail || (last && !terminal ? fill(words.tried, last.problem.detail ?? last.problem.title) : ''));
+
+    // A bar that moves says that something is done: not of what waits for its moment.
+    this.#progress.hidden = terminal || tone === 'idle';
+    this.#bar.ariaLabel = words.progress;
+    const share = shareOf(progress);
+    if (share === undefined) this.#bar.removeAttribute('value');
+    else this.#bar.value = share;
+    say(this.#told, progress?.message ?? '');
+    say(this.#share, share?.toLocaleString(language, { style: 'percent' }) ?? '');
+
+    say(this.#retry, terminal && links.retry ? words.retry : '');
+    say(this.#result, terminal && resourceLocation ? words[problem ? 'seeAnswer' : 'open'] : '');
+    this.#result.className = problem ? '' : 'main';
+    this.#result.href = resourceLocation ?? '';
+    this.#question.hidden = terminal || !links.cancel;
+    say(this.#asks, words.cancel);
+    say(this.#means, words.cancelMeans);
+    say(this.#cancel, words.cancelNow);
+    (this.shadowRoot?.firstChild as HTMLElement).hidden = false;
+
+    // What had the focus may be gone: it stays in the element.
+    if (hadFocus && !hadFocus.checkVisibility()) this.#focus();
+  }
+
+  /** Gives the focus to what can be done next, else to what is told. */
+  #focus(): void {
+    const next = [this.#retry, this.#result, this.#asks].find((one) => one.checkVisibility()) ?? this.#title;
+    if (next === this.#title) next.tabIndex = -1;
+    next.focus();
+  }
+}

@@ -1,0 +1,35 @@
+// What the elements say: as the pages of Relais do, in French to those who read French, else in English.
+import { words } from '../generated/words.js';
+
+/** What only elements say. */
+const own = {
+  en: { close: 'Close' },
+  fr: { close: 'Fermer' },
+};
+
+/** The words of one language. */
+export type Words = { readonly [Name in keyof (typeof words)['en'] | keyof (typeof own)['en']]: string };
+
+/** The language of a place in a page: of the nearest ancestor that says one, else of the browser. */
+export function languageAt(element: Element): keyof typeof words {
+  let said: string | null | undefined;
+  for (let at: Element | undefined = element; at && !said; ) {
+    const found: Element | null = at.closest('[lang]');
+    said = found?.getAttribute('lang');
+    const root = at.getRootNode();
+    at = root instanceof ShadowRoot ? root.host : undefined;
+  }
+  return /^fr\b/i.test(said || navigator.language) ? 'fr' : 'en';
+}
+
+/** The words for a place in a page. */
+export function wordsAt(element: Element): Words {
+  const language = languageAt(element);
+  return { ...words[language], ...own[language] };
+}
+
+/** A sentence with a value in the place of its `%`. */
+export function fill(sentence: string, value: string): string {
+  // By a function: a `$` in a value means nothing.
+  return sentence.replace('%', () => value);
+}
