@@ -77,6 +77,13 @@ impl Answers {
         refusal.problem(self.base.as_str(), None)
     }
 
+    /// The document of what is refused by a frame of a WebSocket, which counts like a request.
+    #[must_use]
+    pub(crate) fn refuse_frame(&self, refusal: &Refusal) -> Problem {
+        self.metrics.refused(refusal.code());
+        self.refuse_item(refusal)
+    }
+
     /// Lets the log tell of a refusal that no answer of its own comes of. `path` is that of the
     /// request, where it is known.
     pub(crate) fn note(&self, refusal: &Refusal, path: Option<&str>) {

@@ -54,6 +54,8 @@ const PONG_WITHIN: Duration = Duration::from_secs(10);
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 /// The same while the server stops, which must not wait for a client that is silent.
 const STOP_WITHIN: Duration = Duration::from_secs(1);
+/// What is counted of a connection that ended without a close (RFC 6455, 7.1.5).
+const BROKEN: u16 = 1_006;
 /// The one buffer of a shard, into which all its sockets are read.
 const SCRATCH_BYTES: usize = 32 << 10;
 /// How often one socket is read until others have their turn.
@@ -264,13 +266,13 @@ impl Shard {
 
     /// What a connection came with is not taken.
     fn refuse(&mut self, slot: u32, refusal: &Refusal) {
-        self.door.app.answers.note(refusal, None);
-        let close = match refusal.code().status {
+        let problem = self.door.app.answers.refuse_frame(refusal);
+        let close = match problem.status {
             401 | 404 | 410 => Close::NotAuthenticated,
             403 => Close::Forbidden,
             _ => Close::Full,
         };
-        self.close(slot, close, refusal.code().code);
+        self.close(slot, close, &problem.code);
     }
 
     /// Writes frames, unless a close was written: nothing comes behind that.
@@ -414,6 +416,7 @@ impl Shard {
         let until = Instant::now() + CLOSE_WITHIN;
         conn.ending = Some(until);
         conn.unread = Vec::new();
+        self.door.app.metrics.websocket_closed(close as u16);
         match close.doing() {
             Doing::Ours => self.drop_watches(slot, true),
             Doing::Theirs => self.drop_watches(slot, false),
@@ -436,6 +439,9 @@ impl Shard {
     /// A connection is gone.
     fn remove(&mut self, slot: u32) {
         self.drop_watches(slot, false);
-        self.conns.try_remove(slot as usize);
+        let conn = self.conns.try_remove(slot as usize);
+        if conn.is_some_and(|conn| conn.ending.is_none()) {
+            self.door.app.metrics.websocket_closed(BROKEN);
+        }
     }
 }

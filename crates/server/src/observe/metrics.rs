@@ -31,6 +31,7 @@ const OTHERS: &str = "(others)";
 pub(crate) struct Metrics {
     refused: Mutex<BTreeMap<&'static str, u64>>,
     followers: AtomicI64,
+    websockets_closed: Mutex<BTreeMap<u16, u64>>,
 }
 
 impl Metrics {
@@ -38,6 +39,12 @@ impl Metrics {
     pub(crate) fn refused(&self, code: &'static Code) {
         let mut refused = self.refused.lock().expect("nothing panics while it is held");
         *refused.entry(code.code).or_default() += 1;
+    }
+
+    /// Counts a WebSocket that has ended, by the code of the close.
+    pub(crate) fn websocket_closed(&self, code: u16) {
+        let mut closed = self.websockets_closed.lock().expect("nothing panics while it is held");
+        *closed.entry(code).or_default() += 1;
     }
 
     /// Counts a follower that came (1) or went (-1).
@@ -93,6 +100,12 @@ impl Metrics {
         out.sample(&[], self.followers.load(Ordering::Relaxed));
         out.gauge("websockets", "WebSockets that are open");
         out.sample(&[], websockets);
+        out.counter("websockets_closed", "WebSockets that ended, by code");
+        for (code, count) in
+            self.websockets_closed.lock().expect("nothing panics while it is held").iter()
+        {
+            out.sample(&[("code", &code.to_string())], count);
+        }
         out.counter("requests_refused", "Requests answered with a problem, by code");
         for (code, count) in self.refused.lock().expect("nothing panics while it is held").iter() {
             out.sample(&[("code", code)], count);

@@ -62,8 +62,7 @@ pub(crate) async fn make(app: &Arc<App>, asker: &Asker, call: Call) -> Vec<u8> {
             Said::Reply { id, status, replayed, task: Some(task), problem: None }
         }
         Err(refusal) => {
-            app.metrics.refused(refusal.code());
-            let problem = app.answers.refuse_item(&refusal);
+            let problem = app.answers.refuse_frame(&refusal);
             let status = problem.status;
             Said::Reply { id, status, replayed: false, task: None, problem: Some(problem) }
         }

@@ -1,6 +1,7 @@
 //! The WebSocket: what is said on it is what every other way says.
 
 pub(crate) mod client;
+mod counted;
 mod faults;
 mod leaving;
 mod rights;

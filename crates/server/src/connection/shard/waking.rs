@@ -1,8 +1,8 @@
 //! What all shards have: how they begin, what wakes them, and how others have their turn.
 
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mio::Registry;
@@ -20,15 +20,17 @@ const TURN: usize = 32;
 /// Readiness of sockets taken from the system at once.
 const READY_MAX: usize = 256;
 
-/// The desks of all shards of a kind. They begin with the first arrival.
+/// The desks of all shards of a kind. They begin with the first arrival for which the system has room.
 pub(in crate::connection) struct Desks<A> {
-    desks: OnceLock<Vec<Arc<Desk<A>>>>,
+    desks: Mutex<Vec<Arc<Desk<A>>>>,
     next: AtomicUsize,
+    /// Whether it was said that the system has no room: for one connection of all that come then.
+    has_told: AtomicBool,
 }
 
 impl<A> Default for Desks<A> {
     fn default() -> Self {
-        Self { desks: OnceLock::new(), next: AtomicUsize::new(0) }
+        Self { desks: Mutex::default(), next: AtomicUsize::new(0), has_told: AtomicBool::new(false) }
     }
 }
 
@@ -41,21 +43,34 @@ impl<A> Desks<A> {
         begin: impl Fn(Waking<A>, Registry),
         arrival: A,
     ) {
-        let desks = self.desks.get_or_init(|| {
-            let count = std::thread::available_parallelism().map_or(1, |count| count.get());
-            let shards = (0..count.min(SHARDS_MAX)).filter_map(|_| {
-                let (waking, registry) = Waking::new(stop.clone()).ok()?;
-                let desk = waking.desk.clone();
-                begin(waking, registry);
-                Some(desk)
-            });
-            shards.collect()
+        let desk = self.choose(|| {
+            let (waking, registry) = Waking::new(stop.clone()).ok()?;
+            let desk = waking.desk.clone();
+            begin(waking, registry);
+            Some(desk)
         });
-        if desks.is_empty() {
-            tracing::warn!("a connection was closed: the system has no room for another poll");
-            return;
+        match desk {
+            Some(desk) => {
+                self.has_told.store(false, Ordering::Relaxed);
+                desk.put(arrival);
+            }
+            None if !self.has_told.swap(true, Ordering::Relaxed) => {
+                tracing::warn!("connections are closed: the system has no room for another poll");
+            }
+            None => {}
         }
-        desks[self.next.fetch_add(1, Ordering::Relaxed) % desks.len()].put(arrival);
+    }
+
+    /// The next desk in turn. Where there is none yet they are made; if none could be, the next arrival tries
+    /// again.
+    fn choose(&self, make: impl Fn() -> Option<Arc<Desk<A>>>) -> Option<Arc<Desk<A>>> {
+        let mut desks = self.desks.lock().expect("nothing panics while it is held");
+        if desks.is_empty() {
+            let count = std::thread::available_parallelism().map_or(1, |count| count.get());
+            desks.extend((0..count.min(SHARDS_MAX)).filter_map(|_| make()));
+        }
+        let turn = self.next.fetch_add(1, Ordering::Relaxed) % desks.len().max(1);
+        desks.get(turn).cloned()
     }
 }
 
@@ -147,4 +162,18 @@ pub(in crate::connection) fn write_some(
         }
     }
     Ok(written)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All connections of its kind were closed from then on, until a restart.
+    #[test]
+    fn a_system_that_had_no_room_for_a_moment_is_asked_again() {
+        let desks = Desks::<()>::default();
+        assert!(desks.choose(|| None).is_none());
+        assert!(desks.choose(|| Some(Arc::default())).is_some());
+        assert!(desks.choose(|| None).is_some(), "there are as many as are needed");
+    }
 }

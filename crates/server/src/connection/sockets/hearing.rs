@@ -91,6 +91,7 @@ impl Shard {
         let mut out = Vec::new();
         codec::write_close(code.unwrap_or(Close::Normal as u16), "", &mut out);
         conn.is_over = true;
+        self.door.app.metrics.websocket_closed(Close::Normal as u16);
         conn.ending = Some(Instant::now() + super::CLOSE_WITHIN);
         self.drop_watches(slot, false);
         self.put(slot, &out);

@@ -83,8 +83,7 @@ impl Shard {
     }
 
     fn refuse_watch(&mut self, slot: u32, name: &str, refusal: &Refusal) {
-        self.door.app.metrics.refused(refusal.code());
-        let problem = self.door.app.answers.refuse_item(refusal);
+        let problem = self.door.app.answers.refuse_frame(refusal);
         let reason = if refusal.is_transient() { EndReason::Busy } else { EndReason::Refused };
         let retry_after = refusal
             .is_transient()
