@@ -2,8 +2,9 @@
 //! problems) has the schemas of the OpenAPI document.
 
 use serde_json::{Map, Value, json};
+use utoipa::PartialSchema;
 
-use crate::{openapi, paths, ws};
+use crate::{bulk, openapi, paths, ws};
 
 /// A frame: its name, what it says, the members that it must and may have, and one of its kind.
 struct Frame {
@@ -239,21 +240,37 @@ fn member(frame: &str, name: &str) -> Value {
         (_, "ticket") => text("A ticket that counts for this call."),
         (_, "label") => text("`name=value`."),
         (_, "after") => number("The number of the last event that is known."),
-        (_, "from") if frame == "retry" => json!({"enum": ["checkpoint", "start"]}),
+        ("retry", "from") => derived::<bulk::RetryFrom>(),
         (_, "from") => number("The number behind which it goes on."),
         (_, "pos") => number("The event's place in the order of the store."),
         (_, "event") => schema("Event"),
         (_, "lifetime" | "retry_after") => schema("Span"),
         (_, "version") => number("The task's version at this moment; 0 of many tasks."),
         (_, "gap" | "replayed") => json!({"type": "boolean"}),
-        ("end", "reason") => {
-            json!({"enum": ["over", "gone", "right", "busy", "refused", "unwatched"]})
-        }
+        ("end", "reason") => derived::<ws::EndReason>(),
         (_, "reason") => text("Why, in a word."),
         (_, "position") => number("Place in the queue, 1 being next."),
         (_, "eta") => schema("Eta"),
         (_, "problem") => schema("Problem"),
         (_, "status") => number("What HTTP would have answered with."),
-        _ => json!(true),
+        _ => panic!("nothing is known of the member {name} of {frame}"),
+    }
+}
+
+/// The schema that a type has by itself.
+fn derived<T: PartialSchema>() -> Value {
+    serde_json::to_value(T::schema()).expect("a schema is JSON")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It had a schema that takes anything, and no test failed.
+    #[test]
+    #[should_panic(expected = "the member retry_afer of end")]
+    fn a_misspelt_member_is_none() {
+        let end = SAID.iter().find(|frame| frame.name == "end").expect("there is one");
+        payload(&Frame { optional: &["retry_afer"], ..*end }, false);
     }
 }
