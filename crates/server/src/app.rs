@@ -17,7 +17,7 @@ use crate::observe::refusals::Refusals;
 use crate::request::bodies::Bodies;
 use crate::routes::service::Description;
 use crate::service::RouteProblem;
-use crate::socket::books::Books;
+use crate::socket::open::OpenSockets;
 use crate::stop::Stop;
 use crate::watch::estimate::Estimates;
 use crate::watch::follower::Followers;
@@ -57,7 +57,7 @@ pub struct App {
     /// The bytes of requests that are not whole yet.
     pub(crate) bodies: Arc<Bodies>,
     /// The WebSockets of each caller.
-    pub(crate) books: Arc<Books>,
+    pub(crate) open_sockets: Arc<OpenSockets>,
     pub(crate) certificates: Certificates,
     /// Which other origins' pages may read answers; `None` if no origin is listed.
     pub(crate) cors: Option<Cors>,
@@ -82,8 +82,8 @@ impl App {
         let base = Arc::new(Base::new(config.clone()));
         let auth = Auth { engine, config, base, keys, signing, mac };
         let (metrics, refusals) = (Arc::default(), Arc::default());
-        let (estimates, books) = (Arc::default(), Arc::default());
-        Self::of(auth, Lasting { metrics, refusals, bodies, books, estimates, stop })
+        let (estimates, open_sockets) = (Arc::default(), Arc::default());
+        Self::of(auth, Lasting { metrics, refusals, bodies, open_sockets, estimates, stop })
     }
 
     /// The same by another configuration. What must not be lost is shared: keys of the store,
@@ -105,7 +105,7 @@ impl App {
             metrics: self.metrics.clone(),
             refusals: self.refusals.clone(),
             bodies: self.bodies.clone(),
-            books: self.books.clone(),
+            open_sockets: self.open_sockets.clone(),
             estimates: self.followers.estimates.clone(),
             stop: self.stop.clone(),
         };
@@ -113,7 +113,7 @@ impl App {
     }
 
     fn of(auth: Auth, lasting: Lasting) -> Result<Arc<Self>, ServeError> {
-        let Lasting { metrics, refusals, bodies, books, estimates, stop } = lasting;
+        let Lasting { metrics, refusals, bodies, open_sockets, estimates, stop } = lasting;
         let (config, engine, base) = (auth.config.clone(), auth.engine.clone(), auth.base.clone());
         let cors = Cors::of(&config.cors_origins);
         let answers = Arc::new(Answers {
@@ -143,7 +143,7 @@ impl App {
             metrics,
             refusals,
             bodies,
-            books,
+            open_sockets,
             cors,
             stop,
         }))
@@ -155,7 +155,7 @@ struct Lasting {
     metrics: Arc<Metrics>,
     refusals: Arc<Refusals>,
     bodies: Arc<Bodies>,
-    books: Arc<Books>,
+    open_sockets: Arc<OpenSockets>,
     estimates: Arc<Estimates>,
     stop: Stop,
 }

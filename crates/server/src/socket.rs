@@ -1,21 +1,21 @@
 //! The WebSocket: one more encoding of what the other ways say. Frames are read and written (`codec`), calls
-//! are made as HTTP makes them (`calls`), by whoever asks (`asker`); what a watch says is a stream of events in
+//! are made as HTTP makes them (`calls`), by whoever asks (`speaker`); what a watch says is a stream of events in
 //! one more form (`form`).
 //!
 //! Not here: sockets, and what waits for whom (`connection/sockets`); the handshake (`routes/ws.rs`).
 
-pub(crate) mod asker;
-pub(crate) mod books;
 pub(crate) mod calls;
 pub(crate) mod codec;
 pub(crate) mod form;
+pub(crate) mod open;
+pub(crate) mod speaker;
 
 use std::sync::{Arc, Mutex};
 
 use hyper::upgrade::OnUpgrade;
 
-use self::asker::Asker;
-use self::books::Seat;
+use self::open::Counted;
+use self::speaker::Speaker;
 use crate::auth::Standing;
 
 /// A connection that is to become a WebSocket: an extension of the answer that grants it.
@@ -25,12 +25,12 @@ pub(crate) struct Granted(Arc<Mutex<Option<Begun>>>);
 /// What is known of it so far.
 pub(crate) struct Begun {
     pub(crate) upgrade: OnUpgrade,
-    pub(crate) asker: Asker,
+    pub(crate) speaker: Speaker,
     /// Whether it is known who asks, as far as the handshake says so.
     pub(crate) standing: Option<Standing>,
     /// What the handshake brought in the place of a first frame.
     pub(crate) token: Option<String>,
-    pub(crate) seat: Seat,
+    pub(crate) counted: Counted,
 }
 
 impl Granted {

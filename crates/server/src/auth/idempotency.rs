@@ -15,14 +15,21 @@ use crate::auth::{Caller, CallerMac};
 /// When there are several, or it is not a string of 1 to 255 printable characters.
 pub(crate) fn key_of(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
     let mut lines = headers.get_all(fields::IDEMPOTENCY_KEY).iter();
-    let Some(line) = lines.next() else { return Ok(None) };
-    let invalid = || Refusal::new(&codes::INVALID_IDEMPOTENCY_KEY);
-    if lines.next().is_some() {
-        return Err(invalid());
+    match (lines.next(), lines.next()) {
+        (None, _) => Ok(None),
+        (Some(line), None) => key_from(line.as_bytes()).map(Some),
+        (Some(_), Some(_)) => Err(Refusal::new(&codes::INVALID_IDEMPOTENCY_KEY)),
     }
-    let key = parse(line.as_bytes()).ok_or_else(invalid)?;
-    let fits = (1..=limits::IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len());
-    if fits { Ok(Some(key)) } else { Err(invalid()) }
+}
+
+/// The key that one line says.
+///
+/// # Errors
+/// When it is not a string of 1 to 255 printable characters.
+pub(crate) fn key_from(line: &[u8]) -> Result<String, Refusal> {
+    let fits = |key: &String| (1..=limits::IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len());
+    let key = parse(line).filter(fits);
+    key.ok_or_else(|| Refusal::new(&codes::INVALID_IDEMPOTENCY_KEY))
 }
 
 /// A string of RFC 8941 in double quotes, or the bare token that many clients send.

@@ -33,8 +33,8 @@ use crate::answer::problem::Refusal;
 use crate::app::App;
 use crate::auth::Standing;
 use crate::service::Door;
-use crate::socket::asker::Asker;
-use crate::socket::books::Seat;
+use crate::socket::open::Counted;
+use crate::socket::speaker::Speaker;
 use crate::socket::{codec, form};
 use crate::watch::cursor;
 use crate::watch::stream::{EventStream, Opened};
@@ -70,7 +70,7 @@ enum Arrival {
     /// A connection, with what was read behind its handshake.
     New { link: Link, early: Bytes, first: Box<First> },
     /// A token was looked at.
-    Judged { to: Handle, judged: Result<(Asker, Standing), Refusal> },
+    Judged { to: Handle, judged: Result<(Speaker, Standing), Refusal> },
     /// A call was answered by this frame.
     Answered { to: Handle, frame: Vec<u8> },
     /// A watch was opened, or was not.
@@ -81,10 +81,10 @@ enum Arrival {
 
 /// What the handshake of a connection said.
 struct First {
-    asker: Asker,
+    speaker: Speaker,
     standing: Option<Standing>,
     token: Option<String>,
-    seat: Seat,
+    counted: Counted,
 }
 
 /// A connection or a watch, told from others that had its slot.
@@ -198,8 +198,8 @@ impl Shard {
                 let Some(conn) = self.conn(to) else { return };
                 conn.is_judging = false;
                 match judged {
-                    Ok((asker, standing)) => {
-                        conn.asker = Arc::new(asker);
+                    Ok((speaker, standing)) => {
+                        conn.speaker = Arc::new(speaker);
                         self.know(to.slot, standing);
                         self.listen(to.slot).await;
                     }
@@ -234,8 +234,8 @@ impl Shard {
         let (slot, now) = (slot_of(slot), Instant::now());
         let life = now + cursor::life(self.door.app.engine.chance().unit());
         let generation = self.next_generation();
-        let First { asker, standing, token, seat } = first;
-        let conn = Conn::new(link, asker, seat, (now, life), generation);
+        let First { speaker, standing, token, counted } = first;
+        let conn = Conn::new(link, speaker, counted, (now, life), generation);
         self.conns.insert(Box::new(conn));
         self.schedule(slot, now + TICK);
         if self.door.app.stop.is_cancelled() {

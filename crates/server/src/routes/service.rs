@@ -59,7 +59,7 @@ pub(super) async fn metrics(
         }
     };
     let format = Format::at(preferred(visitor.headers(), &Format::OFFERS));
-    let (engine, certificates, open) = (&app.engine, &app.certificates, app.books.open());
+    let (engine, certificates, open) = (&app.engine, &app.certificates, app.open_sockets.count());
     let text = app.metrics.text(engine, certificates, open, tenant, format).await?;
     let mut response = Response::new(text.into());
     let headers = response.headers_mut();

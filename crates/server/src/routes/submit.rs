@@ -33,7 +33,6 @@ use crate::request::incoming::{self, Large, Lines};
 use crate::request::params::Params;
 use crate::request::prefer::Prefer;
 use crate::routes::PageItems;
-use crate::socket::calls::Done;
 use crate::watch::poll;
 
 /// The idempotency key of a call, and who sends it. Whoever may submit here may be shown what it
@@ -42,6 +41,17 @@ struct Key {
     text: String,
     caller: Option<[u8; 32]>,
 }
+
+impl Key {
+    fn of(app: &App, visitor: &Visitor, text: String) -> Self {
+        let (mac, fields) = (&app.auth.mac, visitor.headers());
+        let caller = idempotency::caller_of(mac, &visitor.caller, None, fields);
+        Self { text, caller }
+    }
+}
+
+/// The media type of what comes by no request.
+const JSON: &[u8] = b"application/json";
 
 /// `POST /v1/tasks`.
 pub(super) async fn submit(
@@ -91,7 +101,7 @@ async fn hand_in(app: &App, visitor: Visitor, uri: Uri, body: Body) -> Result<Ha
     incoming::require_json(headers)?;
     let body = Large::read(&app.bodies, &visitor, body, app.config.body_bytes_max).await?;
     let request: SubmitRequest = body.decode(relais_api::decode).await?;
-    let keyed = keyed(key.as_ref(), headers, body.into_bytes()).await?;
+    let keyed = keyed(key.as_ref(), content_type(headers), body.into_bytes()).await?;
     let in_common = InCommon::of(app, &visitor);
     let mut submission = Box::new(submission(app, &tenant, request, &in_common).await?);
     submission.idempotency = keyed.map(|keyed| keyed.claim(&tenant, paths::TASKS, &keyed.key.text));
@@ -122,7 +132,7 @@ pub(super) async fn submit_batch(
     let body = Large::read(&app.bodies, &visitor, body, limits::BATCH_BODY_BYTES_MAX).await?;
     let decode = move |bytes: &[u8]| decode_batch(bytes, lines == Lines::Many);
     let items: Vec<Item<SubmitRequest>> = body.decode(decode).await?;
-    let keyed = keyed(key.as_ref(), headers, body.into_bytes()).await?;
+    let keyed = keyed(key.as_ref(), content_type(headers), body.into_bytes()).await?;
     let in_common = InCommon::of(&app, &visitor);
     let mut slots = Vec::with_capacity(items.len());
     let mut submissions = Vec::with_capacity(items.len());
@@ -178,32 +188,21 @@ async fn submit_all(
 }
 
 /// Hands in one task, as `POST /v1/tasks` with this body, and this idempotency key, would. Nothing is waited
-/// for, and the document of a task that is over is shown as that of any other.
+/// for, and the document of a task that is over is shown as that of any other, as an item of a batch has it.
 ///
 /// # Errors
 /// Whatever the call would be refused with.
 pub(crate) async fn submit_one(
     app: &Arc<App>,
     visitor: &Visitor,
-    key: Option<String>,
+    key: Option<&str>,
     request: SubmitRequest,
     body: Bytes,
-) -> Result<Done, Refusal> {
+) -> Result<BatchItem, Refusal> {
     let tenant = visitor.tenant(Scope::Submit)?;
-    let mut headers = HeaderMap::new();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if let Some(text) = key {
-        let text = HeaderValue::try_from(text);
-        let text = text.map_err(|_| Refusal::new(&codes::INVALID_IDEMPOTENCY_KEY))?;
-        headers.insert(fields::IDEMPOTENCY_KEY, text);
-    }
-    let text = idempotency::key_of(&headers)?;
-    let key = text.map(|text| {
-        let fields = visitor.headers();
-        let caller = idempotency::caller_of(&app.auth.mac, &visitor.caller, None, fields);
-        Key { text, caller }
-    });
-    let keyed = keyed(key.as_ref(), &headers, body).await?;
+    let text = key.map(|line| idempotency::key_from(line.as_bytes())).transpose()?;
+    let key = text.map(|text| Key::of(app, visitor, text));
+    let keyed = keyed(key.as_ref(), JSON, body).await?;
     let in_common = InCommon::of(app, visitor);
     let mut submission = submission(app, &tenant, request, &in_common).await?;
     submission.idempotency = keyed.map(|keyed| keyed.claim(&tenant, paths::TASKS, &keyed.key.text));
@@ -212,8 +211,7 @@ pub(crate) async fn submit_one(
     let submitted =
         submitted.map_err(|error| refuse_submission(&app.engine, &tenant, &queue, error))?;
     let how = How { base: visitor.base.clone(), ..How::default() };
-    let item = batch_item(app, &visitor.caller, &submitted, &how).await?;
-    Ok(Done { replayed: item.replayed, ..Done::new(item.status, &item.task)? })
+    batch_item(app, &visitor.caller, &submitted, &how).await
 }
 
 async fn batch_item(
@@ -301,9 +299,12 @@ fn with_applied(mut response: Response, applied: Option<String>) -> Result<Respo
 }
 
 fn key_of(app: &App, visitor: &Visitor) -> Result<Option<Key>, Refusal> {
-    let Some(text) = idempotency::key_of(visitor.headers())? else { return Ok(None) };
-    let caller = idempotency::caller_of(&app.auth.mac, &visitor.caller, None, visitor.headers());
-    Ok(Some(Key { text, caller }))
+    let text = idempotency::key_of(visitor.headers())?;
+    Ok(text.map(|text| Key::of(app, visitor, text)))
+}
+
+fn content_type(headers: &HeaderMap) -> &[u8] {
+    headers.get(header::CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes)
 }
 
 /// A call with an idempotency key: what its claims have in common.
@@ -316,11 +317,10 @@ struct KeyedCall<'a> {
 /// Reads the whole body once, however many tasks are in it.
 async fn keyed<'a>(
     key: Option<&'a Key>,
-    headers: &'a HeaderMap,
+    content_type: &'a [u8],
     body: Bytes,
 ) -> Result<Option<KeyedCall<'a>>, Refusal> {
     let Some(key) = key else { return Ok(None) };
-    let content_type = headers.get(header::CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
     let body_sha256 = heavy::on(body.len(), move || idempotency::body_sha256(&body)).await?;
     Ok(Some(KeyedCall { key, content_type, body_sha256 }))
 }

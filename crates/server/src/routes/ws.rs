@@ -22,7 +22,7 @@ use crate::app::App;
 use crate::auth::is_own_origin;
 use crate::connection::{Peer, Side};
 use crate::request::params::Params;
-use crate::socket::asker::Asker;
+use crate::socket::speaker::Speaker;
 use crate::socket::{Begun, Granted};
 
 /// What a key is answered with, beside the key (RFC 6455, 1.3).
@@ -42,13 +42,13 @@ pub(super) async fn open(
     let upgrade = parts.extensions.remove::<OnUpgrade>().ok_or_else(no_upgrade)?;
     let peer = parts.extensions.get::<Peer>().cloned().ok_or_else(no_upgrade)?;
     let side = parts.extensions.get::<Side>().copied().unwrap_or(Side::Public);
-    let asker = Asker::of(&app.config, &parts.headers, &peer, side)?;
-    let visitor = asker.visitor(&app, None).await?;
+    let speaker = Speaker::of(&app.config, &parts.headers, &peer, side)?;
+    let visitor = speaker.visitor(&app, None).await?;
     let standing = visitor.standing()?;
     if app.stop.is_cancelled() {
         return Err(Refusal::draining());
     }
-    let seat = app.books.take(visitor.holder())?;
+    let counted = app.open_sockets.take(visitor.holder())?;
     let mut response = Response::new(no_body());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
@@ -56,7 +56,7 @@ pub(super) async fn open(
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
     headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
-    let granted = Granted::new(Begun { upgrade, asker, standing, token, seat });
+    let granted = Granted::new(Begun { upgrade, speaker, standing, token, counted });
     response.extensions_mut().insert(granted);
     Ok(response)
 }

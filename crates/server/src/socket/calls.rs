@@ -10,8 +10,8 @@ use relais_core::TaskId;
 use relais_engine::{Many, Subscription};
 use serde::Serialize;
 
-use super::asker::Asker;
 use super::form::{self, Frames};
+use super::speaker::Speaker;
 use crate::answer::problem::Refusal;
 use crate::app::App;
 use crate::auth::{Action, Scope};
@@ -36,25 +36,25 @@ pub(crate) enum What {
 }
 
 /// What became of a call: its status, and the document of the task.
-pub(crate) struct Done {
-    pub(crate) status: u16,
-    pub(crate) replayed: bool,
-    pub(crate) task: RawJson,
+struct Done {
+    status: u16,
+    replayed: bool,
+    task: RawJson,
 }
 
 impl Done {
-    pub(crate) fn new(status: u16, document: &impl Serialize) -> Result<Self, Refusal> {
+    fn new(status: u16, document: &impl Serialize) -> Result<Self, Refusal> {
         let task = RawJson::from_value(document).map_err(Refusal::internal)?;
         Ok(Self { status, replayed: false, task })
     }
 }
 
 /// Makes a call. Answers the frame for it.
-pub(crate) async fn make(app: &Arc<App>, asker: &Asker, call: Call) -> Vec<u8> {
+pub(crate) async fn make(app: &Arc<App>, speaker: &Speaker, call: Call) -> Vec<u8> {
     let done = match call.what {
-        What::Submit { key, task } => hand_in(app, asker, key, task).await,
-        What::Cancel(task) => cancel(app, asker, task).await,
-        What::Retry(task, from) => retry(app, asker, task, from).await,
+        What::Submit { key, task } => hand_in(app, speaker, key, task).await,
+        What::Cancel(task) => cancel(app, speaker, task).await,
+        What::Retry(task, from) => retry(app, speaker, task, from).await,
     };
     let id = call.id.as_str();
     let said = match done {
@@ -74,28 +74,30 @@ pub(crate) async fn make(app: &Arc<App>, asker: &Asker, call: Call) -> Vec<u8> {
 
 async fn hand_in(
     app: &Arc<App>,
-    asker: &Asker,
+    speaker: &Speaker,
     key: Option<String>,
     task: RawJson,
 ) -> Result<Done, Refusal> {
-    let visitor = asker.visitor(app, None).await?;
+    let visitor = speaker.visitor(app, None).await?;
     let request: SubmitRequest = relais_api::decode(task.as_bytes())?;
-    submit::submit_one(app, &visitor, key, request, task.into_string().into()).await
+    let body = task.into_string().into();
+    let item = submit::submit_one(app, &visitor, key.as_deref(), request, body).await?;
+    Ok(Done { replayed: item.replayed, ..Done::new(item.status, &item.task)? })
 }
 
-async fn cancel(app: &Arc<App>, asker: &Asker, task: TaskRef) -> Result<Done, Refusal> {
-    let visitor = asker.visitor(app, task.ticket.as_deref()).await?;
+async fn cancel(app: &Arc<App>, speaker: &Speaker, task: TaskRef) -> Result<Done, Refusal> {
+    let visitor = speaker.visitor(app, task.ticket.as_deref()).await?;
     let seen = visitor.task(id_of(&task.id)?, Action::Cancel).await?;
     Done::new(200, &change::cancel_seen(app, &seen).await?.1)
 }
 
 async fn retry(
     app: &Arc<App>,
-    asker: &Asker,
+    speaker: &Speaker,
     task: TaskRef,
     from: Option<RetryFrom>,
 ) -> Result<Done, Refusal> {
-    let visitor = asker.visitor(app, task.ticket.as_deref()).await?;
+    let visitor = speaker.visitor(app, task.ticket.as_deref()).await?;
     let seen = visitor.task(id_of(&task.id)?, Action::Retry).await?;
     let retried = change::retry_seen(app, &visitor, &seen, from).await?;
     let status = if retried.is_new { 202 } else { 200 };
@@ -113,7 +115,7 @@ fn id_of(text: &str) -> Result<TaskId, Refusal> {
 /// When what it follows is not the caller's, or cannot be followed now.
 pub(crate) async fn watch(
     app: &Arc<App>,
-    asker: &Asker,
+    speaker: &Speaker,
     (name, life): (&str, Duration),
     of: Watched,
     after: u64,
@@ -123,14 +125,14 @@ pub(crate) async fn watch(
     let client = Client::default();
     let followed = match of {
         Watched::Task(task) => {
-            let visitor = asker.visitor(app, task.ticket.as_deref()).await?;
+            let visitor = speaker.visitor(app, task.ticket.as_deref()).await?;
             let seen = visitor.task(id_of(&task.id)?, Action::Read).await?;
             let subscription = Subscription::Task(seen.task.spec.id);
             let until = seen.until;
             Followed { subscription, until, holds: vec![seen.task] }
         }
         Watched::Label(label) => {
-            let visitor = asker.visitor(app, None).await?;
+            let visitor = speaker.visitor(app, None).await?;
             let (label, tenant) = (label_of(&label)?, visitor.tenant(Scope::Read)?);
             let only_open = visitor.is_anonymous();
             let many = Many { tenant, tasks: Vec::new(), label: Some(label), only_open };

@@ -30,7 +30,11 @@ pub(in crate::connection) struct Desks<A> {
 
 impl<A> Default for Desks<A> {
     fn default() -> Self {
-        Self { desks: Mutex::default(), next: AtomicUsize::new(0), has_told: AtomicBool::new(false) }
+        Self {
+            desks: Mutex::default(),
+            next: AtomicUsize::new(0),
+            has_told: AtomicBool::new(false),
+        }
     }
 }
 

@@ -13,9 +13,9 @@ use crate::auth::Standing;
 use crate::connection::shard::WRITE_MAX;
 use crate::connection::shard::waking::write_some;
 use crate::request::bodies::Held;
-use crate::socket::asker::Asker;
-use crate::socket::books::Seat;
 use crate::socket::codec::Reader;
+use crate::socket::open::Counted;
+use crate::socket::speaker::Speaker;
 
 /// What carries the bytes: the socket itself, or the near end of a pair whose far end is served by TLS.
 pub(super) enum Link {
@@ -82,7 +82,7 @@ pub(super) enum Known {
 pub(super) struct Conn {
     pub(super) link: Link,
     pub(super) reader: Reader,
-    pub(super) asker: Arc<Asker>,
+    pub(super) speaker: Arc<Speaker>,
     pub(super) known: Known,
     /// Whether a token is being looked at: nothing is heard meanwhile.
     pub(super) is_judging: bool,
@@ -112,7 +112,7 @@ pub(super) struct Conn {
     pub(super) generation: u32,
     /// The tick of the wheel that is meant for it: others are of the past.
     pub(super) due: u32,
-    pub(super) seat: Seat,
+    pub(super) counted: Counted,
 }
 
 /// What is to be done for a connection on which nothing happens.
@@ -128,15 +128,15 @@ pub(super) enum Quiet {
 impl Conn {
     pub(super) fn new(
         link: Link,
-        asker: Asker,
-        seat: Seat,
+        speaker: Speaker,
+        counted: Counted,
         (now, life): (Instant, Instant),
         generation: u32,
     ) -> Self {
         Self {
             link,
             reader: Reader::default(),
-            asker: Arc::new(asker),
+            speaker: Arc::new(speaker),
             known: Known::Not { by: now + AUTH_WITHIN },
             is_judging: false,
             watches: Vec::new(),
@@ -155,7 +155,7 @@ impl Conn {
             frames_since: now,
             generation,
             due: 0,
-            seat,
+            counted,
         }
     }
 

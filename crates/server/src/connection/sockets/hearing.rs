@@ -110,7 +110,7 @@ impl Shard {
             conn.room = None;
             return;
         }
-        let holder = conn.seat.holder();
+        let holder = conn.counted.holder();
         let room =
             conn.room.get_or_insert_with(|| Box::new(bodies.begin(Place::Memory, holder.clone())));
         if let Err(refusal) = room.grow(held as u64) {
@@ -156,9 +156,9 @@ impl Shard {
         let Some(to) = self.handle(slot) else { return };
         let Some(conn) = self.conn(to) else { return };
         conn.is_judging = true;
-        let asker = conn.asker.clone();
+        let speaker = conn.speaker.clone();
         tokio::spawn(async move {
-            let judged = asker.with(&app, &token).await;
+            let judged = speaker.with(&app, &token).await;
             desk.put(Arrival::Judged { to, judged });
         });
     }
@@ -169,10 +169,10 @@ impl Shard {
         let Some(to) = self.handle(slot) else { return };
         let Some(conn) = self.conn(to) else { return };
         conn.calls += 1;
-        let asker = Arc::clone(&conn.asker);
+        let speaker = Arc::clone(&conn.speaker);
         // It runs to its end, whether or not its client is there by then: what was stored is acted on.
         self.door.tracker.spawn(async move {
-            let frame = calls::make(&app, &asker, call).await;
+            let frame = calls::make(&app, &speaker, call).await;
             desk.put(Arrival::Answered { to, frame });
         });
     }

@@ -28,11 +28,11 @@ const PASS_WITHIN: Duration =
 
 /// Takes a connection on once its handshake is answered, and serves its TLS if it has any.
 pub(in crate::connection) async fn take_over(door: Arc<Door>, begun: Begun) {
-    let Begun { upgrade, asker, standing, token, seat } = begun;
+    let Begun { upgrade, speaker, standing, token, counted } = begun;
     let stop = door.app.stop.clone();
     let Some(Ok(upgraded)) = stop.run_until_cancelled(upgrade).await else { return };
     let Ok(parts) = upgraded.downcast::<TokioIo<Guard>>() else { return };
-    let (early, first) = (parts.read_buf, Box::new(First { asker, standing, token, seat }));
+    let (early, first) = (parts.read_buf, Box::new(First { speaker, standing, token, counted }));
     // A socket that cannot be taken from the runtime is closed.
     match parts.io.into_inner().into_inner() {
         Transport::Plain(stream) => {

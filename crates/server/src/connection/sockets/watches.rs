@@ -50,7 +50,7 @@ impl Shard {
                 .limit(max);
             return self.refuse_watch(slot, &name, &refusal);
         }
-        let (asker, app, desk) = (conn.asker.clone(), self.app(), self.desk.clone());
+        let (speaker, app, desk) = (conn.speaker.clone(), self.app(), self.desk.clone());
         // The connection says that its life is over, for all its watches: theirs are a little longer.
         let life = conn.life.saturating_duration_since(Instant::now()) + CLOSE_WITHIN;
         let generation = self.next_generation();
@@ -66,7 +66,7 @@ impl Shard {
         conn.reads += 1;
         let to = Handle { slot, generation: conn.generation };
         tokio::spawn(async move {
-            let opened = calls::watch(&app, &asker, (&name, life), of, after).await;
+            let opened = calls::watch(&app, &speaker, (&name, life), of, after).await;
             desk.put(Arrival::Opened { to, watch, opened });
         });
     }

@@ -32,7 +32,7 @@ const SAY_NOTHING: [HeaderName; 11] = [
 
 /// Who asks.
 #[derive(Clone)]
-pub(crate) struct Asker {
+pub(crate) struct Speaker {
     /// The fields of the handshake that say who asks, a line each. A map of them would be larger than all the
     /// rest of a connection.
     fields: Box<[u8]>,
@@ -43,7 +43,7 @@ pub(crate) struct Asker {
     permit: Permit,
 }
 
-impl Asker {
+impl Speaker {
     /// Who sent a handshake.
     ///
     /// # Errors
@@ -99,17 +99,17 @@ impl Asker {
         app: &Arc<App>,
         token: &str,
     ) -> Result<(Self, Standing), Refusal> {
-        let mut asker = self.clone();
+        let mut speaker = self.clone();
         let is_key = token.starts_with(KEY_PREFIX);
-        let slot = if is_key { &mut asker.key } else { &mut asker.ticket };
+        let slot = if is_key { &mut speaker.key } else { &mut speaker.ticket };
         *slot = Some(token.into());
-        let visitor = asker.visitor(app, None).await?;
+        let visitor = speaker.visitor(app, None).await?;
         if !is_key {
             visitor.check_ticket()?;
         }
         let standing = visitor.standing()?;
         let standing = standing.ok_or_else(|| Refusal::new(&codes::UNAUTHORIZED))?;
-        Ok((asker, standing))
+        Ok((speaker, standing))
     }
 
     /// Whoever makes a call, with the ticket that the call brings, if it brings one.
@@ -161,15 +161,15 @@ mod tests {
 
     use super::*;
 
-    fn asker(sent: &[(&'static str, &'static str)]) -> Asker {
+    fn speaker(sent: &[(&'static str, &'static str)]) -> Speaker {
         let mut headers = HeaderMap::new();
         for (name, value) in sent {
             headers.append(*name, HeaderValue::from_static(value));
         }
         let permit = Arc::new(Arc::new(Semaphore::new(1)).try_acquire_owned().expect("one"));
         let peer = Peer::new(([127, 0, 0, 1], 9).into(), Side::Public, permit);
-        let asker = Asker::of(&ServerConfig::on_loopback(), &headers, &peer, Side::Public);
-        asker.map_err(|refusal| refusal.code().code).expect("little is said")
+        let speaker = Speaker::of(&ServerConfig::on_loopback(), &headers, &peer, Side::Public);
+        speaker.map_err(|refusal| refusal.code().code).expect("little is said")
     }
 
     fn fields_of(parts: &request::Parts) -> Vec<(&str, &str)> {
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn what_the_handshake_said_of_who_asks_is_said_again_and_nothing_else() {
-        let asker = asker(&[
+        let speaker = speaker(&[
             ("host", "localhost"),
             ("user-agent", "x"),
             ("sec-websocket-protocol", "relais.v1.json, relais.bearer.secret"),
@@ -188,15 +188,15 @@ mod tests {
         ]);
         let expected =
             [("host", "localhost"), ("authorization", "Bearer rt_1"), ("x-team", "a: b")];
-        assert_eq!(fields_of(&asker.head(None)), expected);
-        let head = asker.head(Some("rt_2"));
+        assert_eq!(fields_of(&speaker.head(None)), expected);
+        let head = speaker.head(Some("rt_2"));
         assert_eq!(head.headers[header::AUTHORIZATION], "Bearer rt_2");
-        assert_eq!(asker.head(Some("a\nb")).headers[header::AUTHORIZATION], "Bearer none");
+        assert_eq!(speaker.head(Some("a\nb")).headers[header::AUTHORIZATION], "Bearer none");
     }
 
     #[test]
     fn a_key_stays_beside_the_ticket_of_a_call() {
-        let head = asker(&[("authorization", "Bearer rk_1")]).head(Some("rt_2"));
+        let head = speaker(&[("authorization", "Bearer rk_1")]).head(Some("rt_2"));
         assert_eq!(head.headers[fields::API_KEY], "rk_1");
         assert_eq!(head.headers[header::AUTHORIZATION], "Bearer rt_2");
     }
@@ -212,7 +212,7 @@ mod tests {
             let mut sent = vec![("host", "localhost"), ("cookie", "relais=rs_1")];
             sent.push(("sec-fetch-site", "same-origin"));
             sent.extend(origin.map(|origin| ("origin", origin)));
-            let head = asker(&sent).head(None);
+            let head = speaker(&sent).head(None);
             assert_eq!(head.headers.contains_key(header::COOKIE), counts, "{origin:?}");
             assert!(!head.headers.contains_key("sec-fetch-site"));
         }
