@@ -75,6 +75,37 @@ ${text}
   return { base: await start(), port, folder, restart, stop };
 }
 
+// The example shop and its worker, and Relais in front of them by the shop's own configuration. `lineUs`: how long each line of
+// an import takes.
+export async function shop({ lineUs }) {
+  const port = await freePort();
+  const programs = path.dirname(process.env.RELAIS);
+  const env = { ...process.env, PATH: `${programs}:${process.env.PATH}`, SHOP_IMPORT_DELAY_US: String(lineUs) };
+  const service = await ready('shop', ['serve', '--listen', `127.0.0.1:${port}`], env, 'listening on');
+  const example = fs.readFileSync(new URL('../../examples/shop/relais.toml', import.meta.url), 'utf8');
+  const server = await relais({
+    server: `fallback = "http://127.0.0.1:${port}"`,
+    config: example.slice(example.indexOf('[page]')).replaceAll('127.0.0.1:9000', `127.0.0.1:${port}`),
+  });
+  const work = ['work', '--url', server.base, '--queue', 'imports', '--exec', 'shop import'];
+  const worker = await ready('relais', work, env, 'working on');
+  const stop = async () => {
+    worker.kill('SIGKILL');
+    service.kill('SIGKILL');
+    await server.stop();
+  };
+  return { base: server.base.replace('127.0.0.1', 'localhost'), url: `http://127.0.0.1:${port}`, restart: server.restart, stop };
+}
+
+// Starts one of our programs; resolves once it says `sign`.
+function ready(name, args, env, sign) {
+  const child = started(path.join(path.dirname(process.env.RELAIS), name), args, { env, stdio: ['ignore', 'ignore', 'pipe'] });
+  return new Promise((done, fail) => {
+    child.stderr.on('data', (text) => String(text).includes(sign) && done(child));
+    child.once('exit', (code) => fail(new Error(`${name} ended with ${code}`)));
+  });
+}
+
 // A service of its own: `answer(request, body, response)` resolves to { status, fields, body }, or to nothing where it wrote
 // its answer itself.
 export async function upstream(answer) {

@@ -12,6 +12,7 @@ mod failures;
 mod import;
 mod invoice;
 mod names;
+mod page;
 mod stage;
 mod stock;
 mod story;

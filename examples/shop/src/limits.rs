@@ -36,6 +36,13 @@ pub const ORDER_QUANTITY_MAX: u32 = 1_000_000;
 /// Bytes that `?bytes=` may ask of an invoice.
 pub const INVOICE_BYTES_MAX: u64 = 1 << 30;
 
+/// Imports that callers wait for at the same time.
+pub const IMPORTS_RUNNING_MAX: usize = 16;
+/// Lines that `?lines=` may ask of a sample file: they fit into a body.
+pub const SAMPLE_LINES_MAX: u64 = 25_000;
+/// Bytes of a question to the assistant.
+pub const QUESTION_BYTES_MAX: usize = 1_000;
+
 /// Bytes of an import.
 pub const IMPORT_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Lines (records) of an import.

@@ -32,6 +32,9 @@ enum Command {
         /// How long open requests may take to end after SIGTERM.
         #[arg(long, default_value_t = 10, value_name = "SECONDS")]
         drain: u64,
+        /// The time that each line of an import takes whose caller waits, in microseconds.
+        #[arg(long, env = "SHOP_IMPORT_DELAY_US", default_value_t = 100, value_name = "N")]
+        delay_us: u64,
     },
     /// Imports the CSV file on standard input; the result is JSON on standard output.
     Import {
@@ -58,8 +61,9 @@ enum Command {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Serve { listen, seed, drain } => {
-            run_serve(listen, serve::Options { seed, drain: Duration::from_secs(drain) })
+        Command::Serve { listen, seed, drain, delay_us } => {
+            let (drain, per_line) = (Duration::from_secs(drain), Duration::from_micros(delay_us));
+            run_serve(listen, serve::Options { seed, drain, per_line })
         }
         Command::Import { delay_us, checkpoint } => run_import(delay_us, checkpoint.as_deref()),
         Command::Sample { lines, bad_every, seed } => {

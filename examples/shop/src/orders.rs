@@ -117,6 +117,14 @@ impl Orders {
         Some(placed)
     }
 
+    /// The order of this number.
+    pub(crate) fn find(&self, number: &str) -> Option<Placed> {
+        let book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        let place: usize = number.strip_prefix("SO-")?.parse().ok()?;
+        let placed = book.placed.get(place.checked_sub(1)?)?;
+        (placed.number == number).then(|| placed.clone())
+    }
+
     /// The orders, the latest first, and how many there are of what.
     pub fn list(&self) -> Value {
         let book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
@@ -166,10 +174,26 @@ pub(crate) async fn create(
     Query(asked): Query<Asked>,
     Json(order): Json<Order>,
 ) -> Result<Response, Refusal> {
-    order.check().map_err(|what| Refusal(StatusCode::UNPROCESSABLE_ENTITY, what))?;
     let pause = pause(asked.slow, ORDER_SLOW)?;
+    let placed = place(&shop, order, pause).await?;
+    if let Some(Lose::Once) = asked.lose_answer
+        && placed.orders_with_this_reference == 1
+    {
+        hang_up.now().await;
+    }
+    Ok((StatusCode::CREATED, Json(placed)).into_response())
+}
+
+/// Makes an order after a pause, as a shop does that has to ask others.
+pub(crate) async fn place(
+    shop: &Arc<Shop>,
+    order: Order,
+    pause: impl Future<Output = ()> + Send + 'static,
+) -> Result<Placed, Refusal> {
+    order.check().map_err(|what| Refusal(StatusCode::UNPROCESSABLE_ENTITY, what))?;
     let busy = |what: &str| Refusal(StatusCode::SERVICE_UNAVAILABLE, what.into());
     let running = shop.orders.begin().ok_or_else(|| busy("too many orders at once"))?;
+    let shop = Arc::clone(shop);
     // A task of its own: a caller that leaves does not undo what the shop has begun.
     let work = tokio::spawn(async move {
         pause.await;
@@ -178,13 +202,7 @@ pub(crate) async fn create(
         placed
     });
     let placed = work.await.map_err(|_| busy("the shop is closing"))?;
-    let placed = placed.ok_or_else(|| busy("the order book is full"))?;
-    if let Some(Lose::Once) = asked.lose_answer
-        && placed.orders_with_this_reference == 1
-    {
-        hang_up.now().await;
-    }
-    Ok((StatusCode::CREATED, Json(placed)).into_response())
+    placed.ok_or_else(|| busy("the order book is full"))
 }
 
 pub(crate) async fn list(State(shop): State<Arc<Shop>>) -> Json<Value> {

@@ -25,12 +25,14 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 use tower::ServiceExt;
 
+use crate::imports::Imports;
 use crate::limits::{
     BODY_BYTES_MAX, BODY_TIMEOUT, CONNECTIONS_MAX, HEAD_BYTES_MAX, HEAD_TIMEOUT, SLOW_MS_MAX,
 };
 use crate::orders::Orders;
+use crate::page::Pages;
 use crate::suppliers::Suppliers;
-use crate::{invoice, orders, suppliers};
+use crate::{assistant, checkout, imports, invoice, orders, page, suppliers};
 
 /// How the service behaves.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +41,8 @@ pub struct Options {
     pub seed: u64,
     /// How long open requests may take to end once the service is told to stop.
     pub drain: Duration,
+    /// The time that each line of an import takes whose caller waits.
+    pub per_line: Duration,
 }
 
 /// What the handlers share.
@@ -47,6 +51,8 @@ pub(crate) struct Shop {
     pub(crate) seed: u64,
     pub(crate) suppliers: Suppliers,
     pub(crate) orders: Orders,
+    pub(crate) imports: Imports,
+    pub(crate) pages: Pages,
 }
 
 /// Serves until `stop`, then finishes what is under way, for `options.drain` at most.
@@ -55,6 +61,8 @@ pub async fn serve(listener: TcpListener, options: Options, stop: impl Future<Ou
         seed: options.seed,
         suppliers: Suppliers::default(),
         orders: Orders::default(),
+        imports: Imports::new(options.per_line),
+        pages: Pages::new(),
     });
     let router = router(Arc::clone(&shop));
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -97,6 +105,14 @@ pub async fn serve(listener: TcpListener, options: Options, stop: impl Future<Ou
 
 fn router(shop: Arc<Shop>) -> Router {
     Router::new()
+        .route("/", get(page::home))
+        .route("/elsewhere", get(page::elsewhere))
+        .route("/assets/{file}", get(page::assets::file))
+        .route("/samples/products.csv", get(imports::products))
+        .route("/imports/now", post(imports::now))
+        .route("/assistant", post(assistant::answer))
+        .route("/checkout", post(checkout::create))
+        .route("/checkout/{number}", get(page::order))
         .route("/suppliers/{id}/stock", get(suppliers::stock))
         .route("/orders", post(orders::create).get(orders::list))
         .route("/invoices", post(invoice::create))

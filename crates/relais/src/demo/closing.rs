@@ -23,6 +23,7 @@ impl Story {
         let (teller, stage) = (&self.teller, &self.stage);
         let (door, admin, shop) = (stage.door(), stage.admin(), stage.shop_url());
         teller.title("Everything stays up until Ctrl-C");
+        teller.prose(&format!("the shop's page           {}", stage.page()));
         teller.prose(&format!("front door and task API   {door}"));
         teller.prose(&format!("its description           {door}/v1/openapi.json"));
         teller.prose(&format!("administration, metrics   {admin}/metrics"));

@@ -52,6 +52,11 @@ impl Stage {
         url(self.ports.door)
     }
 
+    /// The shop's page, by the name that browsers know this machine by.
+    pub(super) fn page(&self) -> String {
+        format!("http://localhost:{}/", self.ports.door)
+    }
+
     /// The URL of administration.
     pub(super) fn admin(&self) -> String {
         url(self.ports.admin)
@@ -220,6 +225,7 @@ impl Ports {
 async fn start_shop(programs: &Programs, ports: &Ports, folder: &Path) -> anyhow::Result<Program> {
     let mut command = Command::new(&programs.shop);
     command.arg("serve").arg("--listen").arg(address(ports.shop)).current_dir(folder);
+    command.env("SHOP_IMPORT_DELAY_US", LINE_US.to_string());
     Program::start("shop", command, "shop: listening on", folder.join("shop.log")).await
 }
 

@@ -12,7 +12,7 @@ use super::names::Names;
 use super::stage::Stage;
 use super::teller::Teller;
 use super::truth::{ensure, ensure_same, within};
-use super::{Options, failures, import, invoice, stock};
+use super::{Options, failures, import, invoice, page, stock};
 
 /// The story, told so far.
 #[derive(Debug)]
@@ -62,6 +62,7 @@ impl Story {
     pub(super) async fn open(options: Options, teller: Teller) -> anyhow::Result<Self> {
         let begun = Instant::now();
         let stage = Stage::open(options.port_base).await?;
+        teller.line(&format!("Open {} in a browser: the shop's page.", stage.page()));
         teller.line("A slow shop, a worker that imports files, and Relais in front of them.");
         teller.prose(&format!("shop     {}   (knows nothing of Relais)", stage.shop_url()));
         teller.prose(&format!("relais   {}", stage.door()));
@@ -81,6 +82,7 @@ impl Story {
     /// # Errors
     /// At the first thing that is not as it is told.
     pub(super) async fn tell(&mut self) -> anyhow::Result<()> {
+        page::check(self).await.context("the shop's page")?;
         self.chapter(stock::WAIT, stock::wait).await?;
         self.chapter(stock::TICKET, stock::ticket).await?;
         self.chapter(import::TITLE, import::tell).await?;

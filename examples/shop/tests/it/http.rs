@@ -19,7 +19,7 @@ pub(crate) async fn service() -> Service {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (stop, stopped) = oneshot::channel();
-    let options = Options { seed: 1, drain: Duration::from_secs(60) };
+    let options = Options { seed: 1, drain: Duration::from_secs(60), per_line: Duration::ZERO };
     let served = tokio::spawn(serve::serve(listener, options, async {
         stopped.await.ok();
     }));
@@ -59,16 +59,45 @@ impl Answer {
 
 impl Service {
     pub(crate) async fn get(&self, target: &str) -> Answer {
-        self.send("GET", target, "").await.expect("an answer")
+        self.send("GET", target, b"").await.expect("an answer")
     }
 
-    pub(crate) async fn post(&self, target: &str, body: &str) -> Answer {
-        self.send("POST", target, body).await.expect("an answer")
+    pub(crate) async fn post(&self, target: &str, body: impl AsRef<[u8]>) -> Answer {
+        self.send("POST", target, body.as_ref()).await.expect("an answer")
     }
 
-    pub(crate) async fn send(&self, method: &str, target: &str, body: &str) -> Option<Answer> {
-        let mut stream = self.open(method, target, body.len(), "").await;
+    /// Sends what a form of a page does.
+    pub(crate) async fn form(&self, target: &str, body: &str) -> Answer {
+        let mut stream = self.open_as(FORM, "POST", target, body.len(), "").await;
         stream.write_all(body.as_bytes()).await.unwrap();
+        read(stream).await.expect("an answer")
+    }
+
+    /// Sends JSON, and says in how many pieces the answer came, and what they say together.
+    pub(crate) async fn pieces(&self, target: &str, body: &str) -> (usize, String) {
+        let mut stream = self.open("POST", target, body.len(), "").await;
+        stream.write_all(body.as_bytes()).await.unwrap();
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).await.unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        let (head, mut rest) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains("transfer-encoding: chunked"), "{head}");
+        let (mut count, mut whole) = (0, String::new());
+        loop {
+            let (length, behind) = rest.split_once("\r\n").unwrap();
+            let length = usize::from_str_radix(length, 16).unwrap();
+            if length == 0 {
+                return (count, whole);
+            }
+            count += 1;
+            whole.push_str(&behind[..length]);
+            rest = &behind[length + 2..];
+        }
+    }
+
+    pub(crate) async fn send(&self, method: &str, target: &str, body: &[u8]) -> Option<Answer> {
+        let mut stream = self.open(method, target, body.len(), "").await;
+        stream.write_all(body).await.unwrap();
         read(stream).await
     }
 
@@ -80,10 +109,21 @@ impl Service {
         length: usize,
         fields: &str,
     ) -> TcpStream {
+        self.open_as("application/json", method, target, length, fields).await
+    }
+
+    async fn open_as(
+        &self,
+        kind: &str,
+        method: &str,
+        target: &str,
+        length: usize,
+        fields: &str,
+    ) -> TcpStream {
         let mut stream = TcpStream::connect(&self.address).await.unwrap();
         let head = format!(
             "{method} {target} HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n{fields}\
-             content-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+             content-type: {kind}\r\ncontent-length: {length}\r\n\r\n"
         );
         stream.write_all(head.as_bytes()).await.unwrap();
         stream
@@ -103,3 +143,5 @@ pub(crate) fn order(reference: &str) -> String {
     ]})
     .to_string()
 }
+
+const FORM: &str = "application/x-www-form-urlencoded";

@@ -5,5 +5,6 @@
 mod http;
 mod import;
 mod invoice;
+mod page;
 mod process;
 mod service;

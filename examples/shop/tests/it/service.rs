@@ -94,7 +94,7 @@ async fn each_call_is_a_new_order_whatever_its_idempotency_key() {
 async fn a_lost_answer_leaves_an_order_behind() {
     let shop = service().await;
     let target = "/orders?slow=0&lose_answer=once";
-    assert!(shop.send("POST", target, &order("A-1")).await.is_none());
+    assert!(shop.send("POST", target, order("A-1").as_bytes()).await.is_none());
     assert_eq!(shop.get("/orders").await.json()["count"], 1);
     assert_eq!(shop.post(target, &order("A-1")).await.status, 201, "lost only once");
     assert_eq!(shop.get("/orders").await.json()["count"], 2);

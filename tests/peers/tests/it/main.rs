@@ -96,3 +96,8 @@ fn a_cache_in_front_gives_no_ticket_to_the_next() {
 fn plain_links_and_forms_to_slow_answers_come_back_in_two_browsers() {
     run("navigations.mjs");
 }
+
+#[test]
+fn the_page_of_the_shop_shows_every_way_side_by_side_in_two_browsers() {
+    run("shop.mjs");
+}

@@ -1,0 +1,131 @@
+// The conversation: asks an ordinary endpoint that streams, and keeps the link that leads back to each answer.
+import { read } from './live.js';
+import { number, size, words } from './words.js';
+
+const PLACE = 'shop.chat';
+const KEPT_MAX = 20;
+const form = document.querySelector('#ask');
+const talk = document.querySelector('#talk');
+const stop = document.querySelector('#stop');
+const figures = document.querySelector('#chat-figures');
+// Each: { question, link, text (once whole), problem, isStopped }.
+const said = load();
+let leaving;
+
+if (form) {
+  form.addEventListener('submit', (event) => {
+    event.preventDefault();
+    ask(form.question.value);
+    form.reset();
+  });
+  for (const idea of document.querySelectorAll('[data-idea]')) idea.addEventListener('click', () => ask(idea.textContent));
+  stop.addEventListener('click', () => leaving?.abort(words('chat.stopped')));
+  for (const one of said) show(one);
+  const last = said.at(-1);
+  if (last && isComing(last)) listen(last);
+}
+
+function isComing(one) {
+  return one.link && one.text === undefined && !one.problem;
+}
+
+function load() {
+  try {
+    return JSON.parse(localStorage.getItem(PLACE)) ?? [];
+  } catch {
+    return [];
+  }
+}
+
+function keep() {
+  localStorage.setItem(PLACE, JSON.stringify(said.slice(-KEPT_MAX)));
+}
+
+function ask(question) {
+  if (leaving) return;
+  const one = { question };
+  said.push(one);
+  show(one);
+  listen(one, (signal) => fetch('assistant', {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify({ question, lang: document.documentElement.lang }),
+    signal,
+  }));
+}
+
+// Reads an answer to its end: that of a question that `asks` sends now, or one of before.
+async function listen(one, asks) {
+  leaving = new AbortController();
+  busy(true);
+  const line = talk.lastElementChild;
+  const count = { requests: 0, bytes: 0 };
+  const tell = (how) => tellFigures(count, how);
+  try {
+    const first = asks && await begun(one, asks(leaving.signal), count);
+    let text = '';
+    let letters = new TextDecoder();
+    const steps = read(one.link, { first, signal: leaving.signal, asked: () => { count.requests += 1; } });
+    for await (const { bytes, isCut, isNew } of steps) {
+      if (isNew) [text, letters] = ['', new TextDecoder()];
+      count.bytes += bytes?.length ?? 0;
+      text += bytes ? letters.decode(bytes, { stream: true }) : '';
+      line.textContent = text;
+      tell(isCut ? 'cut' : 'coming');
+      talk.scrollTop = talk.scrollHeight;
+    }
+    one.text = text;
+    tell('whole');
+  } catch (error) {
+    one.problem = leaving.signal.aborted ? leaving.signal.reason : words('chat.failed', error.message);
+    if (leaving.signal.aborted) cancel(one.link);
+    line.insertAdjacentElement('afterend', paragraph('problem', one.problem));
+  }
+  keep();
+  leaving = undefined;
+  busy(false);
+}
+
+// The first answer, whose head has the link that leads back to it; where the shop took too long it is a ticket instead.
+async function begun(one, asked, count) {
+  count.requests += 1;
+  const answer = await asked;
+  if (answer.status >= 400) throw new Error((await answer.json()).error ?? answer.status);
+  one.link = answer.headers.get('Operation-Location');
+  keep();
+  return answer.status === 202 ? undefined : answer;
+}
+
+// Who stops an answer does not want it any more: it is called off, and the assistant is left alone.
+function cancel(link) {
+  if (!link) return;
+  const url = new URL(link);
+  url.pathname += '/cancel';
+  fetch(url, { method: 'POST' }).catch(() => {});
+}
+
+function show(one) {
+  talk.querySelector('.nothing')?.remove();
+  talk.append(paragraph('you', one.question), paragraph('shop', one.text ?? ''));
+  if (one.problem) talk.append(paragraph('problem', one.problem));
+  talk.scrollTop = talk.scrollHeight;
+}
+
+function paragraph(who, text) {
+  const made = document.createElement('p');
+  made.className = who;
+  made.textContent = text;
+  return made;
+}
+
+function busy(is) {
+  document.querySelector('#send').disabled = is;
+  for (const idea of document.querySelectorAll('[data-idea]')) idea.disabled = is;
+  stop.hidden = !is;
+  talk.lastElementChild.classList.toggle('coming', is);
+}
+
+function tellFigures({ requests, bytes }, how) {
+  figures.hidden = false;
+  figures.textContent = words('chat.figures', number(requests), size(bytes), words(`chat.${how}`));
+}

@@ -1,0 +1,242 @@
+// The page of the example shop, in two browsers, through Relais: every way of being told ends with the same answer, also where
+// the page is left, its tab closed, or Relais killed in the middle; so does the answer that comes word by word. The form needs
+// no scripts, and all of it is accessible (axe-core). What was measured is printed, and nothing is asserted of it.
+//
+// With SHOTS=docs/guide/img it takes the pictures of the guide instead.
+import { execFileSync } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { eachBrowser } from './browsers.mjs';
+import { check, require, shop, verdict } from './peer.mjs';
+
+const FOLLOWING = ['poll', 'long-poll', 'sse', 'websocket'];
+const example = new URL('../../examples/shop/', import.meta.url);
+const answers = (name) => fs.readFileSync(new URL(`page/answers/${name}.txt`, example), 'utf8').trim();
+// Five seconds an import, long enough to be left in the middle.
+const stage = await shop({ lineUs: 200 });
+const sample = Buffer.from(await (await fetch(`${stage.url}/samples/products.csv`)).arrayBuffer());
+const program = path.join(path.dirname(process.env.RELAIS), 'shop');
+const expected = JSON.parse(execFileSync(program, ['import', '--delay-us', '0'], { input: sample }));
+const measured = [];
+
+const run = (page) => page.run(() => JSON.parse(localStorage.getItem('shop.import')));
+const isReady = () => document.querySelector('#start')?.disabled === false;
+const inShop = async (page, target = '/') => {
+  await page.go(stage.base + target);
+  await page.until(isReady);
+};
+// Presses the button, and is back once the ticket is there and the page shows that the work has begun.
+async function handIn(page) {
+  await page.until(isReady);
+  const before = (await run(page))?.begun ?? 0;
+  await page.click('#start');
+  await page.until((old) => {
+    const kept = JSON.parse(localStorage.getItem('shop.import'));
+    return kept?.begun > old && kept.task && Object.values(kept.ways).some((way) => way.percent > 0);
+  }, before, 60_000);
+}
+// What each way has seen in the end, and its counts.
+async function ended(page) {
+  await page.until(() => {
+    const kept = JSON.parse(localStorage.getItem('shop.import'));
+    return kept.settled && Object.values(kept.ways).every((way) => way.seen);
+  }, undefined, 90_000);
+  return run(page);
+}
+// A worker that lost its lease in a restart goes on at a checkpoint, and says so in its result.
+const plain = ({ resumed_at: _, ...answer } = {}) => JSON.stringify(answer);
+function holdsSame(kept, what) {
+  for (const name of FOLLOWING) {
+    const { answer, problem } = kept.ways[name];
+    check(plain(answer) === plain(expected), `${what}: ${name} has the answer: ${problem ?? plain(answer)}`);
+  }
+}
+const requests = (kept) => Object.fromEntries(Object.entries(kept.ways).map(([name, way]) => [name, way.requests]));
+
+async function axe(page) {
+  const source = fs.readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
+  await page.inner.evaluate(source);
+  return page.run(async () => (await globalThis.axe.run()).violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(' ')}`));
+}
+async function holdsAccessible(page, what) {
+  const found = await axe(page);
+  check(found.length === 0, `no violation: ${what}: ${found.join('\n')}`);
+}
+
+async function sideBySide(page, browser) {
+  await handIn(page);
+  const midway = await page.text('#told');
+  check(midway === 'Handed in. Leave whenever you like.', `the hand is given back: ${midway}`);
+  const kept = await ended(page);
+  holdsSame(kept, 'side by side');
+  check(plain(kept.ways.sync.answer) === plain(expected), 'the call that waited has the same answer');
+  const count = requests(kept);
+  check(count.sync === 1 && count['long-poll'] === 1, `one question each: ${JSON.stringify(count)}`);
+  check(count.sse === 1 && count.websocket === 1, `one connection each: ${JSON.stringify(count)}`);
+  check(count.poll >= 2, `the poll asked in vain, too: ${JSON.stringify(count)}`);
+  const shown = await page.run(() => [...document.querySelectorAll('[data-figure="requests"]')].map((one) => Number(one.textContent)));
+  check(shown.join() === Object.values(count).join(), `what is shown is what was counted: ${shown}`);
+  const { bytes } = kept.ways.sync;
+  check(kept.ways.sse.bytes > bytes && kept.ways.websocket.bytes > bytes, 'who is told of progress receives more');
+  await page.untilSaid('24,975 products imported, 25 lines refused. 4 of 4 ways have seen it.');
+  measured.push(figuresOf(browser.name, kept));
+}
+
+const ms = (value) => `${Math.round(value)} ms`;
+function figuresOf(browser, kept) {
+  const seen = FOLLOWING.map((name) => [name, ms(kept.ways[name].seen + kept.skew - kept.settled)]);
+  return { browser, 'first feedback': ms(kept.feedback), ticket: ms(kept.ticket - kept.begun), ...Object.fromEntries(seen) };
+}
+
+async function leftAndBack(page, browser) {
+  await handIn(page);
+  await page.click('.leave a');
+  await page.untilSaid('Meanwhile, in the catalogue');
+  await page.click('#back');
+  await page.until(isReady);
+  await page.untilSaid('Welcome back.');
+  const lost = await page.text('[data-way="sync"] .state');
+  check(lost.startsWith('Lost:'), `whoever waited has lost the answer: ${lost}`);
+  const left = await run(page);
+  await page.reload();
+  await page.until(isReady);
+  const kept = await ended(page);
+  check(kept.task.id === left.task.id, 'it is the task that was left');
+  holdsSame(kept, 'left and back');
+  check(kept.ways.sse.requests >= 2 && kept.ways.websocket.requests >= 2, `they connected again: ${JSON.stringify(requests(kept))}`);
+  // Closed in the middle, and another tab is opened once all is over.
+  await handIn(page);
+  const { task } = await run(page);
+  const tab = await browser.tab();
+  await tab.go(`${stage.base}/elsewhere`);
+  await page.close();
+  await until(async () => (await (await fetch(task.links.self)).json()).terminal);
+  await inShop(tab);
+  const later = await ended(tab);
+  check(later.task.id === task.id, 'another tab finds the task that was left');
+  holdsSame(later, 'closed and opened');
+  await tab.untilSaid('after your return');
+  return tab;
+}
+
+async function until(is) {
+  for (const end = Date.now() + 60_000; Date.now() < end; await pause(50)) {
+    if (await is()) return;
+  }
+  throw new Error('never');
+}
+
+async function killedMidway(page) {
+  await handIn(page);
+  await stage.restart();
+  const kept = await ended(page);
+  holdsSame(kept, 'killed midway');
+  const count = requests(kept);
+  check(count['long-poll'] >= 2 && count.sse >= 2 && count.websocket >= 2, `each came back: ${JSON.stringify(count)}`);
+  check(kept.ways.sync.isLost, 'and the call that waited was cut off');
+}
+
+// The lines that the page shows do what they say.
+async function codeShown(page) {
+  const code = await page.run(() => Object.fromEntries([...document.querySelectorAll('.way[data-way] code:not(.way p code)')].map((one) => [one.closest('.way').dataset.way, one.textContent])));
+  check(Object.keys(code).length === 5, `each way has its lines: ${Object.keys(code)}`);
+  const submit = await page.run(() => document.querySelector('.code.first pre code').textContent);
+  for (const [name, lines] of Object.entries(code)) {
+    const said = await page.inner.evaluate(`(async () => {
+      const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+      const bar = () => {};
+      const { promise, resolve: show } = Promise.withResolvers();
+      ${submit}
+      ${lines}
+      return promise;
+    })()`);
+    check(plain(said) === plain(expected), `the lines of ${name} work`);
+  }
+}
+
+async function talks(page, answer) {
+  const whole = answers(answer);
+  const last = () => page.run(() => document.querySelector('#talk').lastElementChild?.textContent ?? '');
+  const comes = async (from) => page.until((length) => document.querySelector('#talk').lastElementChild?.textContent.length > length, from);
+  const ends = async (what) => {
+    await page.until((length) => document.querySelector('#talk').lastElementChild?.textContent.length >= length, whole.length, 60_000);
+    await page.until(() => !document.querySelector('#send').disabled);
+    check((await last()) === whole, `no letter is lost or doubled: ${what}: ${await last()}`);
+  };
+  await page.click('[data-idea]:nth-child(3)');
+  await comes(40);
+  const before = await last();
+  check(whole.startsWith(before) && before.length < whole.length, `it comes bit by bit: ${before}`);
+  await page.reload();
+  await comes(before.length);
+  await ends('loaded again');
+  await page.reload();
+  await page.until(() => document.querySelector('#talk .shop') !== null);
+  check((await last()) === whole, 'and it is still there');
+  await page.click('[data-idea]:nth-child(3)');
+  await comes(40);
+  await stage.restart();
+  await ends('killed midway');
+  await page.click('[data-idea]:nth-child(1)');
+  await comes(10);
+  await page.click('#stop');
+  await page.until(() => document.querySelector('#talk .problem') !== null);
+  await page.until(() => !document.querySelector('#send').disabled);
+}
+
+async function inFrench(page) {
+  await page.click('nav .language');
+  await page.until(() => document.documentElement.lang === 'fr' && document.querySelector('#start')?.disabled === false);
+  check((await page.text('h1')) === 'Un travail lent, sans attendre', 'the switch leads to French');
+  check((await page.text('[data-way="poll"] h3')) === 'Polling', 'and names stay');
+  // The figures of before are there again, in French.
+  await page.until(() => /24\s975 importés, 25 refusés/.test(document.body.innerText));
+}
+
+async function formAlone(page, language) {
+  await page.go(`${stage.base}/`);
+  const before = (await (await fetch(`${stage.url}/orders`)).json()).count;
+  await page.click('#order button');
+  await page.until(() => location.pathname.startsWith('/v1/tasks/'));
+  await page.until(() => location.pathname.startsWith('/checkout/SO-'), undefined, 60_000);
+  check((await page.text('h1')) === (language === 'fr' ? 'Merci de votre commande' : 'Thank you for your order'), `the order has its page: ${language}`);
+  await page.reload();
+  const after = (await (await fetch(`${stage.url}/orders`)).json()).count;
+  check(after === before + 1, `one order was made: ${after - before}`);
+}
+
+if (process.env.SHOTS) await pictures();
+else await tests();
+await stage.stop();
+if (measured.length) console.table(measured);
+verdict();
+
+async function tests() {
+  await eachBrowser(async (page, browser) => {
+    await inShop(page);
+    await holdsAccessible(page, `at first (${browser.name})`);
+    await sideBySide(page, browser);
+    await holdsAccessible(page, `in the end (${browser.name})`);
+    await inFrench(page);
+    await inShop(page, '/?lang=en');
+    await codeShown(page);
+    await talks(page, 'fails.en');
+    const tab = await leftAndBack(page, browser);
+    await killedMidway(tab);
+  });
+  for (const [language, dark] of [['fr', true], ['en', false]]) {
+    await eachBrowser(async (page, browser) => {
+      for (const target of ['/', '/elsewhere']) {
+        await page.go(stage.base + target);
+        await page.until((wanted) => document.documentElement.lang === wanted, language);
+        await holdsAccessible(page, `${target}, ${language}, dark ${dark} (${browser.name})`);
+        const wide = await page.run(() => document.documentElement.scrollWidth - innerWidth);
+        check(wide <= 0, `nothing is wider than a phone: ${target}, ${wide} (${browser.name})`);
+      }
+    }, { language, dark, width: 360, height: 740 });
+    await eachBrowser((page) => formAlone(page, language), { language, javascript: false });
+  }
+}
+
+async function pictures() {}
