@@ -4,6 +4,7 @@
 
 #![warn(missing_docs)]
 
+pub mod address;
 pub mod attendance;
 pub mod cbor;
 pub mod event;
@@ -25,6 +26,7 @@ pub mod task;
 pub mod time;
 pub mod version;
 
+pub use address::Guard;
 pub use attendance::{Attendance, Grace};
 pub use event::{CancelReason, Cause, Entry, EventData, EventKind, RequeueReason};
 pub use failure::{Failure, FailureCode, LastFailure};

@@ -52,6 +52,12 @@ pub const IDLE_CONNECTION_MAX: Duration = Duration::from_secs(30);
 pub const TRUSTED_CONNECTION_MAX: Duration = Duration::from_secs(1);
 /// Idle connections kept for one upstream.
 pub const IDLE_CONNECTIONS_MAX: usize = 256;
+/// Upstreams that idle connections are kept for: callers may name as many webhooks as they like.
+pub const IDLE_UPSTREAMS_MAX: usize = 1_000;
+/// Names that are looked up at the same time: a name server that does not answer holds a thread.
+pub const LOOKUPS_MAX: usize = 128;
+/// Longest URL of a webhook, bytes.
+pub const WEBHOOK_URL_BYTES_MAX: usize = 2_048;
 /// Largest JSON envelope of a batch, bytes.
 pub const BATCH_BODY_BYTES_MAX: u64 = 64 << 20;
 /// Largest JSON envelope of a lease call that has no key where there are keys, bytes: its
@@ -292,6 +298,8 @@ pub const LIMITS: &[Limit] = &[
     limit("connecting to an upstream", CONNECT_MAX.as_secs(), "seconds", "upstream-unreachable"),
     limit("idle connection", IDLE_CONNECTION_MAX.as_secs(), "seconds", "closed"),
     limit("idle connections of an upstream", IDLE_CONNECTIONS_MAX as u64, "connections", "closed"),
+    limit("upstreams with idle connections", IDLE_UPSTREAMS_MAX as u64, "upstreams", "closed"),
+    limit("names looked up at once", LOOKUPS_MAX as u64, "names", "waits"),
     limit("labels", LABELS_MAX as u64, "labels", "422 invalid-field"),
     limit("label key or value", LABEL_BYTES_MAX as u64, "bytes", "422 invalid-field"),
     limit("lane", LANE_BYTES_MAX as u64, "bytes", "422 invalid-field"),

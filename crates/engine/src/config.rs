@@ -5,7 +5,7 @@ use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use relais_core::outcome::PauseScope;
-use relais_core::{Policy, QueueName, Rate, TenantName, limits};
+use relais_core::{Guard, Policy, QueueName, Rate, TenantName, limits};
 use relais_store::{Pool, RunBy, SessionCapacity};
 
 use crate::execute::inline::Handler;
@@ -40,6 +40,8 @@ pub struct Config {
     pub upstreams: BTreeMap<String, UpstreamLimits>,
     /// How upstreams are called over TLS, by origin, where that is special.
     pub upstream_tls: BTreeMap<String, UpstreamTls>,
+    /// Where callers and tenants may have Relais call: webhooks.
+    pub outward: Guard,
     /// Handlers in this process, by queue.
     pub handlers: HashMap<QueueName, Arc<dyn Handler>>,
     /// The key that seals credentials; `None` refuses to store any.
@@ -63,6 +65,7 @@ impl Default for Config {
             template: Some(Policy::default()),
             upstreams: BTreeMap::new(),
             upstream_tls: BTreeMap::new(),
+            outward: Guard::default(),
             handlers: HashMap::new(),
             seal_key: None,
             result_bytes_max: limits::RESULT_BODY_BYTES_MAX,

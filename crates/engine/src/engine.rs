@@ -86,6 +86,7 @@ pub(crate) struct Inner {
     pub(crate) coalescer: Coalescer,
     pub(crate) attendances: Attendances,
     caller: Caller,
+    outward: Caller,
     /// The number of this node: the leases of its attempts name it.
     pub(crate) node: u64,
     /// The format that every living node reads, as of the last sign of life of this one.
@@ -127,6 +128,7 @@ impl Engine {
             coalescer: Coalescer::default(),
             attendances: Attendances::default(),
             caller: Caller::new(config.upstream_tls.clone()),
+            outward: Caller::outward(config.outward.clone()),
             node,
             format: AtomicU32::new(FORMAT),
             attempts: TaskTracker::new(),
@@ -200,6 +202,7 @@ impl Engine {
         self.inner.policies.configure(&config);
         self.inner.origins.limit(config.upstreams.clone());
         self.inner.caller.configure(config.upstream_tls.clone());
+        self.inner.outward.guard(config.outward.clone());
         let config = Arc::new(config);
         *self.inner.config.write().expect("nothing panics while it is held") = config;
     }
@@ -216,6 +219,12 @@ impl Engine {
     #[must_use]
     pub fn caller(&self) -> &Caller {
         &self.inner.caller
+    }
+
+    /// Who calls URLs that callers and tenants name, where they may be called.
+    #[must_use]
+    pub fn outward(&self) -> &Caller {
+        &self.inner.outward
     }
 
     /// Where chance comes from.

@@ -18,6 +18,7 @@ mod route;
 mod server;
 mod upstream;
 pub(crate) mod url;
+mod webhooks;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -192,6 +193,7 @@ fn engine(
         }
     }
     upstream::resolve(file, &mut config, report);
+    config.outward = webhooks::resolve(&file.webhooks, report);
     config.result_bytes_max = server::bytes(
         file.limits.result.as_ref(),
         "[limits] result",

@@ -1,4 +1,4 @@
-//! Calls of upstreams: one client, for tasks and for the plain proxy.
+//! Calls of upstreams: one client, for tasks and for the plain proxy; and one for URLs that callers name.
 //!
 //! It knows two things that a general client does not tell: whether anything of a request may have
 //! been sent, and how long its connection had been idle. Both decide whether a lost call may be
@@ -6,6 +6,7 @@
 
 mod dial;
 mod idle;
+mod reach;
 mod tls;
 mod wire;
 
@@ -19,14 +20,15 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, Uri};
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
-use relais_core::limits;
 use relais_core::outcome::Sent;
+use relais_core::{Guard, limits};
 
 pub use dial::Unreachable;
 pub use tls::{TlsFault, UpstreamTls};
 
 use dial::Dialer;
 use idle::Idle;
+use reach::Reach;
 
 /// The body of a request, whatever it is read from.
 pub type Outgoing = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
@@ -92,7 +94,7 @@ impl CallError {
     }
 }
 
-/// The one client of all upstreams, which keeps connections for the next call.
+/// A client of many upstreams, which keeps connections for the next call.
 #[derive(Debug)]
 pub struct Caller {
     dialer: Dialer,
@@ -102,7 +104,19 @@ pub struct Caller {
 impl Caller {
     /// Makes one; `tls` says of upstreams, by scheme and authority, what is special with them.
     pub(crate) fn new(tls: BTreeMap<String, UpstreamTls>) -> Self {
-        Self { dialer: Dialer::new(tls), idle: Idle::default() }
+        Self { dialer: Dialer::new(Reach::anywhere(), tls), idle: Idle::default() }
+    }
+
+    /// Makes one for URLs that callers and tenants name: each address is judged when it is dialled. An
+    /// answer's extensions say by which [`Passage`](relais_core::address::Passage) it came.
+    pub(crate) fn outward(guard: Guard) -> Self {
+        Self { dialer: Dialer::new(Reach::outward(guard), BTreeMap::new()), idle: Idle::default() }
+    }
+
+    /// Judges by another list; connections that were made by the old one carry no further call.
+    pub(crate) fn guard(&self, guard: Guard) {
+        self.dialer.reach.guard(guard);
+        self.idle.renew();
     }
 
     /// Goes by other files; connections that were made by the old ones carry no further call.
@@ -160,7 +174,10 @@ impl Caller {
             };
             *sent = Sent::Something;
             match wire.sender.try_send_request(request).await {
-                Ok(response) => {
+                Ok(mut response) => {
+                    if let Some(passage) = wire.passage {
+                        response.extensions_mut().insert(passage);
+                    }
                     self.idle.await_return(origin, wire, keep_alive(response.headers()));
                     return Ok(response);
                 }

@@ -14,6 +14,7 @@ mod inline;
 mod log;
 mod moody;
 mod nodes;
+mod outward;
 mod pauses;
 mod push;
 mod sessions;

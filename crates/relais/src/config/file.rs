@@ -25,6 +25,7 @@ pub(crate) struct File {
     pub(crate) store: Store,
     pub(crate) limits: Limits,
     pub(crate) page: Page,
+    pub(crate) webhooks: Webhooks,
     pub(crate) upstream: BTreeMap<Spanned<String>, Upstream>,
     pub(crate) route: Vec<Spanned<Route>>,
     pub(crate) queue: BTreeMap<Spanned<String>, Queue>,
@@ -76,6 +77,13 @@ pub(crate) struct Page {
     pub(crate) name: Given<String>,
     pub(crate) color: Given<String>,
     pub(crate) logo: Given<std::path::PathBuf>,
+}
+
+/// `[webhooks]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Webhooks {
+    pub(crate) allow: Vec<Spanned<String>>,
 }
 
 /// `[limits]`.

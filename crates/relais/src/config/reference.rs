@@ -34,7 +34,8 @@ const fn optional(name: &'static str, without: &'static str, about: &'static str
 }
 
 /// Every table, in the order of the page.
-pub const SECTIONS: &[Section] = &[SERVER, STORE, LIMITS, PAGE, UPSTREAM, ROUTE, QUEUE, RETRY, KEY];
+pub const SECTIONS: &[Section] =
+    &[SERVER, STORE, LIMITS, PAGE, WEBHOOKS, UPSTREAM, ROUTE, QUEUE, RETRY, KEY];
 
 const SERVER: Section = Section {
     heading: "[server]",
@@ -175,6 +176,20 @@ const PAGE: Section = Section {
              at the start and at a reload. In the dark it stands on white.",
         ),
     ],
+};
+
+const WEBHOOKS: Section = Section {
+    heading: "[webhooks]",
+    about: "Where Relais calls for callers and tenants who name a URL. It calls the public internet alone: an address \
+            that is private, loopback, link-local (where clouds keep their metadata) or otherwise reserved is \
+            refused when it is named, and again when it is dialled, by the address that its name led to.",
+    keys: &[key(
+        "allow",
+        "[]",
+        "What is let through all the same: an address (`\"127.0.0.1:9000\"`, `\"[::1]:9000\"`), a network \
+         (`\"10.0.0.0/8\"`, `\"[fd00::/8]:443\"`) or a name with whatever it leads to (`\"hook.internal\"`), each with \
+         one port or with all. Whoever may name URLs can learn which ports of an entry answer: say the port.",
+    )],
 };
 
 const UPSTREAM: Section = Section {

@@ -292,6 +292,29 @@ fn a_mistake_is_called_what_it_is() {
 }
 
 #[test]
+fn what_callers_may_have_called_is_listed_and_judged() {
+    let settings =
+        read("[webhooks]\nallow = [\"127.0.0.1:9000\", \"fd00::/8\", \"Hook.internal\"]\n");
+    let guard = settings.unwrap().engine.outward;
+    for url in ["http://127.0.0.1:9000/x", "http://[fd00::1]/", "https://hook.internal:22/"] {
+        assert_eq!(guard.judge_url(url), Ok(()), "{url}");
+    }
+    assert!(guard.judge_url("http://127.0.0.1:9001/").is_err());
+    let error = refused("[webhooks]\nallow = [\n\"10.0.0.1/8\",\n\"*\", \"127.1\"]\n");
+    let (first, rest) = error.split_once('\n').unwrap();
+    assert_eq!(
+        first,
+        "relais.toml:3: [webhooks] allow: \"10.0.0.1/8\" is no network: it begins at 10.0.0.0, write \
+         \"10.0.0.0/8\""
+    );
+    assert!(
+        rest.starts_with("relais.toml:4: [webhooks] allow: \"*\" is no address, network or name")
+    );
+    assert!(rest.contains("\"127.1\" is no address"), "{rest}");
+    assert!(read("").unwrap().engine.outward.judge_url("http://127.0.0.1/").is_err());
+}
+
+#[test]
 fn an_unknown_key_and_a_wrong_type_are_refused_with_their_line() {
     let error = refused("[queue.imports]\nlaese = \"30s\"\n");
     assert!(

@@ -70,6 +70,7 @@ fn the_defaults_on_the_page_are_the_defaults() {
     assert_eq!(format!("{:?}", written.server), format!("{:?}", left_out.server));
     assert_eq!(written.engine.queues, left_out.engine.queues);
     assert_eq!(written.engine.upstreams, left_out.engine.upstreams);
+    assert_eq!(written.engine.outward, left_out.engine.outward);
     assert_eq!(written.store, left_out.store);
     assert_eq!(written.drain_delay, left_out.drain_delay);
     let rest = |settings: &Settings| {

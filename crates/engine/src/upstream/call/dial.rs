@@ -1,16 +1,12 @@
-//! New connections to upstreams: name, TCP, TLS.
+//! New connections to upstreams: TCP, TLS, HTTP.
 
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io;
 use std::sync::{Arc, RwLock};
-use std::time::Duration;
 
 use http::Uri;
 use http::uri::Scheme;
-use hyper::service::Service as _;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::service::TowerToHyperService;
 use relais_core::limits;
 use rustls::pki_types::ServerName;
 use rustls::{AlertDescription, ClientConfig};
@@ -18,11 +14,9 @@ use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 
 use super::idle::Generation;
+use super::reach::Reach;
 use super::tls::UpstreamTls;
 use super::wire::{Shared, Wire};
-
-/// How often a silent upstream is asked, on the connection's level, whether it still lives.
-const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// Why there is no connection to an upstream.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +27,9 @@ pub enum Unreachable {
     /// Its name cannot be resolved.
     #[error("its name is unknown")]
     NoName,
+    /// It is where callers may not have called. Which address that is, the operator's log alone says.
+    #[error("its address is not one that callers may have called")]
+    NotAllowed,
     /// Nobody listens there.
     #[error("it refuses connections")]
     Refused,
@@ -86,10 +83,7 @@ impl Unreachable {
     }
 
     /// From the connector's error, which tells causes apart by its sources only.
-    fn of_connect(error: &(dyn Error + 'static)) -> Self {
-        if error.to_string().contains("dns") {
-            return Self::NoName;
-        }
+    pub(super) fn of_connect(error: &(dyn Error + 'static)) -> Self {
         match sources(error).find_map(|source| source.downcast_ref::<io::Error>()) {
             Some(error) if error.kind() == io::ErrorKind::ConnectionRefused => Self::Refused,
             Some(error) if error.kind() == io::ErrorKind::TimedOut => Self::Slow,
@@ -116,7 +110,7 @@ fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> 
 
 #[derive(Debug)]
 pub(super) struct Dialer {
-    tcp: TowerToHyperService<HttpConnector>,
+    pub(super) reach: Reach,
     /// Upstreams, as scheme and authority, that are trusted by other roots than everybody's, or
     /// that want to know who calls.
     own: RwLock<BTreeMap<String, UpstreamTls>>,
@@ -125,14 +119,8 @@ pub(super) struct Dialer {
 }
 
 impl Dialer {
-    pub(super) fn new(own: BTreeMap<String, UpstreamTls>) -> Self {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        // Divided among the addresses of a name, so that a dead one does not take it all.
-        tcp.set_connect_timeout(Some(limits::CONNECT_MAX));
-        tcp.set_keepalive(Some(KEEPALIVE));
-        Self { tcp: TowerToHyperService::new(tcp), own: RwLock::new(own), public: OnceCell::new() }
+    pub(super) fn new(reach: Reach, own: BTreeMap<String, UpstreamTls>) -> Self {
+        Self { reach, own: RwLock::new(own), public: OnceCell::new() }
     }
 
     /// Goes by other files from the next connection on.
@@ -155,18 +143,17 @@ impl Dialer {
     }
 
     async fn connect(&self, upstream: &Uri, generation: Generation) -> Result<Wire, Unreachable> {
-        let tcp = self.tcp.call(upstream.clone()).await;
-        let tcp = tcp.map_err(|error| Unreachable::of_connect(&error))?;
-        let socket = Arc::new(tcp.into_inner());
+        let (socket, passage) = self.reach.connect(upstream).await?;
+        let socket = Arc::new(socket);
         let stream = Shared(socket.clone());
         let wire = if upstream.scheme() == Some(&Scheme::HTTPS) {
             let name = server_name(upstream).ok_or(Unreachable::NoAddress)?;
             let tls = TlsConnector::from(self.tls(upstream).await);
             let stream = tls.connect(name, stream).await;
             let stream = stream.map_err(|error| Unreachable::of_handshake(&error))?;
-            Wire::over(stream, socket, generation).await
+            Wire::over(stream, socket, passage, generation).await
         } else {
-            Wire::over(stream, socket, generation).await
+            Wire::over(stream, socket, passage, generation).await
         };
         wire.map_err(|_| Unreachable::Closed)
     }
@@ -190,7 +177,11 @@ impl Dialer {
 
 /// The name that an upstream's certificate must have: that of its URL, whatever `Host` it is sent.
 fn server_name(upstream: &Uri) -> Option<ServerName<'static>> {
+    ServerName::try_from(bare_host(upstream)?.to_owned()).ok()
+}
+
+/// The host of a URL, an IPv6 address without its brackets.
+pub(super) fn bare_host(upstream: &Uri) -> Option<&str> {
     let host = upstream.host()?;
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    ServerName::try_from(host.to_owned()).ok()
+    Some(host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host))
 }

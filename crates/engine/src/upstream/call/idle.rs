@@ -9,8 +9,7 @@ use relais_core::limits;
 use super::wire::Wire;
 use super::{Care, Origin};
 
-/// The idle connections, by upstream: upstreams come from the configuration, so
-/// their number is bounded.
+/// The idle connections, by upstream.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Idle {
     state: Arc<Mutex<State>>,
@@ -82,6 +81,10 @@ impl Idle {
     fn put(&self, origin: Origin, wire: Wire, life: Duration, now: Instant) {
         let mut state = lock(&self.state);
         if wire.generation != state.generation {
+            return;
+        }
+        let is_full = state.by_origin.len() >= limits::IDLE_UPSTREAMS_MAX;
+        if is_full && !state.by_origin.contains_key(&origin) {
             return;
         }
         let resting = state.by_origin.entry(origin).or_default();

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use relais_core::address::Passage;
 use relais_core::limits;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -20,6 +21,8 @@ use super::idle::Generation;
 #[derive(Debug)]
 pub(super) struct Wire {
     pub(super) sender: SendRequest<Outgoing>,
+    /// By which right it leads where it leads; `None` of the configuration's upstreams.
+    pub(super) passage: Option<Passage>,
     pub(super) generation: Generation,
     socket: Arc<TcpStream>,
 }
@@ -32,6 +35,7 @@ impl Wire {
     pub(super) async fn over<S>(
         stream: S,
         socket: Arc<TcpStream>,
+        passage: Option<Passage>,
         generation: Generation,
     ) -> hyper::Result<Self>
     where
@@ -48,7 +52,7 @@ impl Wire {
                 tracing::debug!(%error, "a connection to an upstream ended");
             }
         });
-        Ok(Self { sender, generation, socket })
+        Ok(Self { sender, passage, generation, socket })
     }
 
     /// Whether an idle connection still lives and has nothing to read: bytes that nobody asked for,
