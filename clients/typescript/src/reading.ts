@@ -143,9 +143,9 @@ export class Reading {
   }
 }
 
-/** Where a page may not see the coding it is taken for coded, which is always right, and only costs bytes. */
+/** A page of another origin sees the coding wherever it sees the version: Relais lets it read both, or neither. */
 function isCoded(answer: Response): boolean {
-  return answer.headers.has('content-encoding') || answer.type === 'cors';
+  return answer.headers.has('content-encoding');
 }
 
 /**

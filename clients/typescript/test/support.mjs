@@ -59,7 +59,8 @@ const isStream = (piece) => /^HTTP\/1.1 200[^]*?\r\ncontent-type: text\/event-st
 //
 // `plan(number)`: what becomes of the connection with that number (from 0): nothing, or `{ after, how }`: after so many bytes of
 // answers it is broken by a reset (`how: 'reset'`) or closed as by a program that died (`'close'`); `{ hold: true }` passes
-// requests on, and no byte of an event stream or a WebSocket back. `seen(text, cut, state)` is told what comes back; `cut(N)` closes behind N bytes of it, and `state` is the connection's own.
+// requests on, and no byte of an event stream or a WebSocket back. `seen(text, cut, state)` is told what comes back; `cut(N, later)` closes behind N bytes of it, so many
+// milliseconds later, as browsers throw away what they were not asked for yet; and `state` is the connection's own.
 export async function proxy(base, { plan = () => undefined, seen = () => {} } = {}) {
   const to = new URL(base);
   const sockets = new Set();
@@ -96,15 +97,16 @@ export async function proxy(base, { plan = () => undefined, seen = () => {} } = 
     origin.on('data', (piece) => {
       if (frozen.has(client)) return;
       if (wanted.hold && (isStream(piece) || isSocket(piece))) return origin.pause();
-      seen(piece.toString('latin1'), (bytes) => {
+      seen(piece.toString('latin1'), (bytes, later) => {
         left = bytes;
-        wanted.how = 'close';
+        Object.assign(wanted, { how: 'close', later });
       }, wanted);
       if (isStream(piece) || isSocket(piece)) streams.add(client);
       const some = piece.subarray(0, left);
       left -= some.length;
       if (some.length) client.write(some);
-      if (left === 0) end();
+      if (left === 0 && wanted.later) setTimeout(end, wanted.later, origin.pause());
+      else if (left === 0) end();
     });
     if (left === 0) end();
   });

@@ -24,9 +24,10 @@ const READ: &str = "ETag, Location, Retry-After, Preference-Applied, \
                     Idempotent-Replayed, Accept-Ranges, Content-Range, Relais-Attempt, Relais-Origin, Relais-Upstream-Status, \
                     Relais-Upstream-ETag";
 /// What else, also of an upstream's answer that it may read: what Relais adds to it, so that a page finds
-/// its task again, and reads its answer on.
-const READ_OF_TASK: &str =
-    "Operation-Location, Link, Relais-Task, Relais-Result-Version, Relais-Offset";
+/// its task again, and reads its answer on; and whether the bytes by whose number it does are coded, since a
+/// browser shows them decoded.
+const READ_OF_TASK: &str = "Operation-Location, Link, Relais-Task, Relais-Result-Version, Relais-Offset, \
+                            Content-Encoding";
 /// How long a browser may remember a preflight, seconds: Chromium's most.
 const REMEMBERED_S: &str = "7200";
 

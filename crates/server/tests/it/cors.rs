@@ -33,7 +33,15 @@ fn assert_readable(reply: &Reply) {
     assert_eq!(cors(reply), expected, "{reply:?}");
     assert!(varies_by_origin(reply), "{reply:?}");
     let exposed = reply.all("access-control-expose-headers").join(", ");
-    for name in ["ETag", "Location", "Operation-Location", "Link", "Retry-After", "Relais-Task"] {
+    for name in [
+        "ETag",
+        "Location",
+        "Operation-Location",
+        "Link",
+        "Retry-After",
+        "Relais-Task",
+        "Content-Encoding",
+    ] {
         assert!(exposed.split(", ").any(|other| other == name), "{name}: {exposed}");
     }
 }

@@ -134,8 +134,14 @@ async fn what_is_passed_on_without_a_task_leads_nowhere() {
 
 #[tokio::test]
 async fn a_page_that_may_read_the_answer_may_read_what_relais_adds_to_it() {
-    const OURS: [&str; 5] =
-        ["Relais-Task", "Relais-Result-Version", "Relais-Offset", "Operation-Location", "Link"];
+    const OURS: [&str; 6] = [
+        "Relais-Task",
+        "Relais-Result-Version",
+        "Relais-Offset",
+        "Operation-Location",
+        "Link",
+        "Content-Encoding",
+    ];
     let mut plan = Plan::with(Mode::Auto).await;
     plan.server.cors_origins = vec![SHOP.to_owned()];
     let house = plan.build().await;
