@@ -92,7 +92,7 @@ const SAID: [Frame; 9] = [
         name: "open",
         says: "A watch begins.",
         required: &["op", "watch", "version", "gap"],
-        optional: &[],
+        optional: &["pos"],
         example: || json!({"op": "open", "watch": "w", "version": 4, "gap": false}),
     },
     Frame {
@@ -239,9 +239,14 @@ fn member(frame: &str, name: &str) -> Value {
         (_, "key") => text("The idempotency key."),
         (_, "ticket") => text("A ticket that counts for this call."),
         (_, "label") => text("`name=value`."),
-        (_, "after") => number("The number of the last event that is known."),
+        (_, "after") => json!({
+            "description": "The number of the last event that is known; of a label also `now`, \
+                behind all that has happened.",
+            "oneOf": [{"type": "integer", "minimum": 0}, {"const": "now"}],
+        }),
         ("retry", "from") => derived::<bulk::RetryFrom>(),
         (_, "from") => number("The number behind which it goes on."),
+        ("open", "pos") => number("Of many tasks: the place behind which it begins."),
         (_, "pos") => number("The event's place in the order of the store."),
         (_, "event") => schema("Event"),
         (_, "lifetime" | "retry_after") => schema("Span"),

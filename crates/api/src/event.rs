@@ -1,5 +1,7 @@
 //! The log of a task as it travels: the same events on SSE, WebSocket and in JSON pages.
 
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -88,7 +90,44 @@ pub struct EventPage {
     pub terminal: bool,
 }
 
-/// What a stream says besides the log: without an id, so that it never moves a resume point.
+/// From where a stream over many tasks goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// Behind this number; 0 is the beginning.
+    Number(u64),
+    /// Behind all that has happened when it begins.
+    Now,
+}
+
+impl After {
+    /// Largest number of an event that every JSON reader can read.
+    pub const NUMBER_MAX: u64 = (1 << 53) - 1;
+    /// How it is written.
+    pub const EXPECTED: &str = "a whole number from 0 to 9007199254740991, or now";
+}
+
+/// What is neither a number of an event nor `now`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected {}", After::EXPECTED)]
+pub struct InvalidAfter;
+
+impl FromStr for After {
+    type Err = InvalidAfter;
+
+    fn from_str(text: &str) -> Result<Self, InvalidAfter> {
+        if text == "now" {
+            return Ok(Self::Now);
+        }
+        let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+        match text.parse() {
+            Ok(number) if is_plain && number <= Self::NUMBER_MAX => Ok(Self::Number(number)),
+            _ => Err(InvalidAfter),
+        }
+    }
+}
+
+/// What a stream says besides the log: without an id, so that it never moves a resume point. Only the
+/// first of a stream over many tasks has one, the point that it begins behind.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Notice {
     /// The first of every stream: the task's version now, and whether events between the resume
@@ -98,6 +137,8 @@ pub enum Notice {
         version: u64,
         /// Whether the numbers that follow leave some out.
         gap: bool,
+        /// Of many tasks: the number behind which the stream begins.
+        pos: Option<u64>,
     },
     /// The stream cannot be served now; it closes after this, and the client comes back.
     Busy {
@@ -138,17 +179,19 @@ impl Notice {
         }
     }
 
-    /// Appends the notice to an SSE stream, without an id.
+    /// Appends the notice to an SSE stream.
     pub fn encode_sse(&self, out: &mut Vec<u8>) {
-        crate::sse::write_event(out, None, self.name(), &self.body());
+        let body = self.body();
+        crate::sse::write_event(out, body.pos, self.name(), &body);
     }
 
     fn body(&self) -> NoticeBody<'_> {
         let mut body = NoticeBody::default();
         match self {
-            Self::Open { version, gap } => {
+            Self::Open { version, gap, pos } => {
                 body.version = Some(*version);
                 body.gap = Some(*gap);
+                body.pos = *pos;
             }
             Self::Busy { retry_after } => body.retry_after = Some(*retry_after),
             Self::Reset { reason, from } => {
@@ -169,7 +212,9 @@ impl Notice {
     pub fn parse(name: &str, data: &str) -> Option<Self> {
         let body: NoticeBody<'_> = serde_json::from_str(data).ok()?;
         match name {
-            "relais.open" => Some(Self::Open { version: body.version?, gap: body.gap? }),
+            "relais.open" => {
+                Some(Self::Open { version: body.version?, gap: body.gap?, pos: body.pos })
+            }
             "relais.busy" => Some(Self::Busy { retry_after: body.retry_after? }),
             "relais.reset" => {
                 Some(Self::Reset { reason: body.reason?.to_owned(), from: body.from? })
@@ -187,6 +232,8 @@ struct NoticeBody<'a> {
     version: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     gap: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pos: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<Span>,
     #[serde(skip_serializing_if = "Option::is_none")]

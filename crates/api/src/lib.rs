@@ -39,7 +39,7 @@ pub use bounded::ENTRIES_MAX;
 pub use bulk::{BulkRequest, BulkResponse};
 pub use codes::{CODES, Code};
 pub use decode::{DecodeError, DecodeKind, Item, decode, decode_batch};
-pub use event::{Event, EventPage, EventType, Notice};
+pub use event::{After, Event, EventPage, EventType, Notice};
 pub use lease::{
     Heartbeat, HeartbeatRequest, HeartbeatResponse, Lease, LeaseRequest, LeaseResponse, Outcome,
     Settle, SettleRequest, SettleResponse,

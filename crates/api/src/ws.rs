@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use crate::bulk::RetryFrom;
 use crate::decode::{DecodeError, decode};
-use crate::event::Notice;
+use crate::event::{After, Notice};
 use crate::object::object;
 use crate::problem::Problem;
 use crate::raw::RawJson;
@@ -108,8 +108,8 @@ pub enum Ask {
         watch: String,
         /// To what.
         of: Watched,
-        /// The number of the last event that is known.
-        after: u64,
+        /// From where; of one task always a number.
+        after: After,
     },
     /// To follow something no longer.
     Unwatch {
@@ -174,7 +174,7 @@ struct Members {
     #[serde(skip_serializing_if = "Option::is_none")]
     ticket: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    after: Option<u64>,
+    after: Option<RawJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<RetryFrom>,
 }
@@ -183,8 +183,6 @@ object!(Members);
 
 /// Longest name that a client gives a call or a watch, bytes.
 pub const NAME_BYTES_MAX: usize = 64;
-/// Largest number of an event that every JSON reader can read.
-const NUMBER_MAX: u64 = (1 << 53) - 1;
 
 impl Ask {
     /// Reads a frame.
@@ -200,14 +198,15 @@ impl Ask {
                 key: given.key.take(),
                 task: take("/task", &mut given.task)?,
             },
-            "watch" => Self::Watch {
-                watch: name("/watch", &mut given.watch)?,
-                of: match given.label.take() {
+            "watch" => {
+                let watch = name("/watch", &mut given.watch)?;
+                let of = match given.label.take() {
                     Some(label) => Watched::Label(label),
                     None => Watched::Task(given.task()?),
-                },
-                after: number(&mut given.after)?,
-            },
+                };
+                let after = after(&mut given.after, &of)?;
+                Self::Watch { watch, of, after }
+            }
             "unwatch" => Self::Unwatch { watch: name("/watch", &mut given.watch)? },
             "cancel" => Self::Cancel { id: name("/id", &mut given.id)?, task: given.task()? },
             "retry" => Self::Retry {
@@ -262,10 +261,18 @@ fn name(pointer: &str, member: &mut Option<String>) -> Result<String, DecodeErro
     Err(DecodeError::invalid(pointer, format!("must have 1 to {NAME_BYTES_MAX} bytes")))
 }
 
-fn number(member: &mut Option<u64>) -> Result<u64, DecodeError> {
-    match member.take().unwrap_or(0) {
-        number if number <= NUMBER_MAX => Ok(number),
-        _ => Err(DecodeError::invalid("/after", "is no number of an event")),
+/// A number, or of many tasks the word `now`: the log of one is short, and is told whole.
+fn after(member: &mut Option<RawJson>, of: &Watched) -> Result<After, DecodeError> {
+    let Some(given) = member.take() else { return Ok(After::Number(0)) };
+    let read = match given.read::<String>() {
+        Ok(word) => word.parse().ok().filter(|after| *after == After::Now),
+        Err(_) => given.as_str().parse().ok(),
+    };
+    match (read, of) {
+        (Some(After::Now), Watched::Task(_)) | (None, _) => {
+            Err(DecodeError::invalid("/after", "is no number of an event"))
+        }
+        (Some(after), _) => Ok(after),
     }
 }
 
@@ -288,6 +295,9 @@ pub enum Said<'a> {
         version: u64,
         /// Whether the numbers that follow leave some out.
         gap: bool,
+        /// Of many tasks: the place behind which it begins.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pos: Option<u64>,
     },
     /// The number to go on behind is unknown: it begins anew.
     Reset {
@@ -378,7 +388,9 @@ impl Notice {
     #[must_use]
     pub fn of_watch<'a>(&'a self, watch: &'a str) -> Said<'a> {
         match self {
-            Self::Open { version, gap } => Said::Open { watch, version: *version, gap: *gap },
+            Self::Open { version, gap, pos } => {
+                Said::Open { watch, version: *version, gap: *gap, pos: *pos }
+            }
             Self::Busy { retry_after } => Said::End {
                 watch,
                 reason: EndReason::Busy,
@@ -416,17 +428,27 @@ mod tests {
             ticket: ticket.map(str::to_owned),
         };
         let (id, watch) = (String::from("1"), String::from("w"));
+        let of_label = |after| Ask::Watch {
+            watch: watch.clone(),
+            of: Watched::Label("a=b".to_owned()),
+            after,
+        };
         for (json, ask) in [
             (r#"{"op": "auth", "token": "rt_x"}"#, Ask::Auth { token: "rt_x".to_owned() }),
             (r#"{"op": "ping"}"#, Ask::Ping),
             (r#"{"op": "unwatch", "watch": "w"}"#, Ask::Unwatch { watch: watch.clone() }),
             (
                 r#"{"op": "watch", "watch": "w", "task": "task_1", "after": 7}"#,
-                Ask::Watch { watch: watch.clone(), of: Watched::Task(task(None)), after: 7 },
+                Ask::Watch {
+                    watch: watch.clone(),
+                    of: Watched::Task(task(None)),
+                    after: After::Number(7),
+                },
             ),
+            (r#"{"op": "watch", "watch": "w", "label": "a=b"}"#, of_label(After::Number(0))),
             (
-                r#"{"op": "watch", "watch": "w", "label": "a=b"}"#,
-                Ask::Watch { watch, of: Watched::Label("a=b".to_owned()), after: 0 },
+                r#"{"op": "watch", "watch": "w", "label": "a=b", "after": "now"}"#,
+                of_label(After::Now),
             ),
             (
                 r#"{"op": "cancel", "id": "1", "task": "task_1", "ticket": "rt_y"}"#,
@@ -454,6 +476,9 @@ mod tests {
             (r#"{"op": "watch", "watch": "w", "task": "t", "label": "a=b"}"#, "/task"),
             (r#"{"op": "watch", "watch": "w", "label": "a=b", "ticket": "x"}"#, "/ticket"),
             (r#"{"op": "watch", "watch": "w", "task": "t", "after": 9007199254740992}"#, "/after"),
+            (r#"{"op": "watch", "watch": "w", "task": "t", "after": "now"}"#, "/after"),
+            (r#"{"op": "watch", "watch": "w", "label": "a=b", "after": "7"}"#, "/after"),
+            (r#"{"op": "watch", "watch": "w", "label": "a=b", "after": 1.5}"#, "/after"),
             (r#"{"op": "ping", "id": "1"}"#, "/id"),
             (r#"{"op": "lease"}"#, "/op"),
             (r#"{"op": "cancel", "id": "1", "task": null}"#, "/task"),

@@ -13,6 +13,9 @@ const TASKS_MAX = 50;
 /** How long to stay away from a server that is busy and does not say. */
 const BUSY_MS = 3_000;
 
+/** What has happened before a stream is read from each task's own log. */
+const NOW = 'now';
+
 /** How far a stream over many tasks has come, in the whole store and in each of its tasks. */
 interface Position {
   at: string;
@@ -23,7 +26,7 @@ interface Position {
 export class Sse implements Transport {
   readonly name = 'sse';
   private readonly streams: Streams;
-  private position: Position = { at: '', told: new Map() };
+  private position: Position = { at: NOW, told: new Map() };
   /** Tasks whose log may be over, and of which nobody could say yet. */
   private readonly unsure = new Set<string>();
 
@@ -39,7 +42,7 @@ export class Sse implements Transport {
     const sources = alone.map((one) => this.ofOne(one, scope.signal));
     for (let at = 0; at < shared.length; at += TASKS_MAX) {
       // Only of the first the position is kept.
-      const position = at === 0 ? this.positionOf(shared.slice(0, TASKS_MAX)) : { at: '', told: new Map() };
+      const position = at === 0 ? this.positionOf(shared.slice(0, TASKS_MAX)) : { at: NOW, told: new Map() };
       sources.push(this.ofMany(shared.slice(at, at + TASKS_MAX), position, scope.signal));
     }
     try {
@@ -78,13 +81,13 @@ export class Sse implements Transport {
     if (stream.refused) yield* this.culprits(watched, stream.refused, signal);
     for await (const block of stream.blocks) {
       const told = this.toldBy(block);
-      if (block.event === 'relais.reset') position.at = '';
       if (told) yield told;
+      // Also the opening has one: nothing need have happened before a cut.
+      if (block.id) position.at = block.id;
       if (told?.kind === 'open') yield* this.joined(watched, position, signal);
       if (told?.kind === 'event') {
         const { task, seq } = told.event;
         position.told.set(task, Math.max(seq, position.told.get(task) ?? 0));
-        position.at = block.id;
       }
       const ended = endedBy(block, told);
       const one = watched.find(({ reference }) => reference.id === ended?.task);

@@ -35,14 +35,14 @@ export class Streams {
     return this.open(url, watched, watched, signal);
   }
 
-  /** The events of several, from a position of the whole store on; from the first without one. */
+  /** The events of several, from a position of the whole store on. */
   ofMany(watched: readonly Watched[], position: string, signal: AbortSignal): Promise<Opened> {
     const query = new URLSearchParams();
     for (const { reference } of watched) {
       if (reference.ticket) query.append('ticket', reference.ticket);
       else query.append('task', reference.id);
     }
-    if (position) query.set('after', position);
+    query.set('after', position);
     const first = watched[0] as Watched;
     return this.open(`${first.reference.base}/v1/events?${query}`, undefined, first, signal);
   }

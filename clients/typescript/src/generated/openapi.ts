@@ -90,7 +90,7 @@ export interface paths {
         };
         /**
          * Follow many tasks
-         * @description One stream, because browsers allow six connections a host. Give `task`, `ticket` or `label`. Ids are positions in the log of the whole store; `erased` says that a task is gone.
+         * @description One stream, because browsers allow six connections a host. Give `task`, `ticket` or `label`. Ids are positions in the log of the whole store; `relais.open` has that which the stream begins behind. `erased` says that a task is gone.
          */
         get: operations["followTasks"];
         put?: never;
@@ -1480,6 +1480,11 @@ export interface components {
          * @example 4
          */
         afterEvent: number;
+        /**
+         * @description Only events behind this place in the log of the store; with `now` behind all that has happened. `relais.open` says which that is.
+         * @example now
+         */
+        afterPlace: number | "now";
         /** @description The `next` of the page before. */
         afterQueue: string;
         /** @description The `next` of the page before. */
@@ -2032,10 +2037,10 @@ export interface operations {
                  */
                 label?: components["parameters"]["label"];
                 /**
-                 * @description Only events after this one. Beyond the end of its log a page is refused.
-                 * @example 4
+                 * @description Only events behind this place in the log of the store; with `now` behind all that has happened. `relais.open` says which that is.
+                 * @example now
                  */
-                after?: components["parameters"]["afterEvent"];
+                after?: components["parameters"]["afterPlace"];
             };
             header?: {
                 /**

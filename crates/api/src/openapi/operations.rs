@@ -196,10 +196,10 @@ fn streams() -> Vec<Operation> {
             .says(
                 "Follow many tasks",
                 "One stream, because browsers allow six connections a host. Give `task`, `ticket` \
-                 or `label`. Ids are positions in the log of the whole store; `erased` says that a \
-                 task is gone.",
+                 or `label`. Ids are positions in the log of the whole store; `relais.open` has that \
+                 which the stream begins behind. `erased` says that a task is gone.",
             )
-            .takes(&["tasks", "tickets", "label", "lastEventId", "afterEvent"])
+            .takes(&["tasks", "tickets", "label", "lastEventId", "afterPlace"])
             .gives_any("200", "The events.", json!({"text/event-stream": stream()}), &[])
             .fails(&[&TASK_NOT_FOUND, &TASK_GONE]),
     ]

@@ -139,6 +139,16 @@ fn of_queries() -> Value {
             "schema": {"type": "integer", "minimum": 0, "maximum": 9_007_199_254_740_991_u64},
             "example": 4,
         },
+        "afterPlace": {
+            "name": "after", "in": "query",
+            "description": "Only events behind this place in the log of the store; with `now` behind all \
+                that has happened. `relais.open` says which that is.",
+            "schema": {"oneOf": [
+                {"type": "integer", "minimum": 0, "maximum": 9_007_199_254_740_991_u64},
+                {"type": "string", "enum": ["now"]},
+            ]},
+            "example": "now",
+        },
         "cancel": {
             "name": "cancel", "in": "query",
             "description": "Cancel the task first if it is not terminal.",

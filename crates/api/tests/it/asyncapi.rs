@@ -95,7 +95,8 @@ fn each_frame_of_relais_has_the_members_that_the_document_says() {
     let all = [
         Said::Ready { lifetime: Span::from_secs(480) },
         Said::Pong,
-        Notice::Open { version: 1, gap: false }.of_watch(watch),
+        Notice::Open { version: 1, gap: false, pos: None }.of_watch(watch),
+        Notice::Open { version: 0, gap: false, pos: Some(7) }.of_watch(watch),
         Said::Reset { watch, reason: "unknown", from: 0 },
         Said::Estimate { watch, position: None, eta: None },
         Said::Estimate { watch, position: Some(1), eta: None },

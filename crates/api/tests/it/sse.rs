@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 use relais_api::sse::{SseError, write_comment, write_json, write_retry};
-use relais_api::{Event, EventType, Notice, RawJson, Span, SseFrame, SseParser, Time};
+use relais_api::{After, Event, EventType, Notice, RawJson, Span, SseFrame, SseParser, Time};
 
 fn event(data: &str) -> Event {
     Event {
@@ -56,7 +56,7 @@ fn line_ends_in_carried_json_cannot_write_fields() {
 #[test]
 fn notices_have_no_id_and_are_read_back() {
     let notices = [
-        Notice::Open { version: 4, gap: false },
+        Notice::Open { version: 4, gap: false, pos: None },
         Notice::Busy { retry_after: Span::from_secs(2) },
         Notice::Reset { reason: "unknown".to_owned(), from: 0 },
         Notice::Estimate { position: Some(3), eta: None },
@@ -73,8 +73,30 @@ fn notices_have_no_id_and_are_read_back() {
         assert_eq!(Notice::parse(name, data), Some(notice));
     }
     let mut out = Vec::new();
-    Notice::Open { version: 4, gap: false }.encode_sse(&mut out);
+    Notice::Open { version: 4, gap: false, pos: None }.encode_sse(&mut out);
     assert_eq!(out, b"event: relais.open\ndata: {\"version\":4,\"gap\":false}\n\n");
+}
+
+/// Without it whoever began at `now`, and was cut off before anything happened, would begin at another now.
+#[test]
+fn where_a_stream_over_many_tasks_begins_is_its_first_id() {
+    let open = Notice::Open { version: 0, gap: false, pos: Some(7) };
+    let mut out = Vec::new();
+    open.encode_sse(&mut out);
+    let data = r#"{"version":0,"gap":false,"pos":7}"#;
+    assert_eq!(read(&out), [frame("7", "relais.open", data)]);
+    assert_eq!(Notice::parse("relais.open", data), Some(open));
+}
+
+#[test]
+fn a_place_to_go_on_from_is_a_number_or_now() {
+    assert_eq!("now".parse(), Ok(After::Now));
+    assert_eq!("0".parse(), Ok(After::Number(0)));
+    assert_eq!("9007199254740991".parse(), Ok(After::Number(After::NUMBER_MAX)));
+    for text in ["", "-1", "+1", "1.0", "Now", "now ", "9007199254740992", "99999999999999999999"] {
+        let refused = text.parse::<After>().unwrap_err();
+        assert_eq!(refused.to_string(), format!("expected {}", After::EXPECTED), "{text}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::Response;
 use http::header::VARY;
 use http::{HeaderValue, Uri};
-use relais_api::{EventPage, codes, fields};
+use relais_api::{After, EventPage, codes, fields};
 use relais_core::{Task, TaskId, TenantName, Timestamp, limits};
 use relais_engine::{Many, Subscription};
 
@@ -26,8 +26,6 @@ use crate::watch::stream::{self, Asked, EventStream, Followed};
 
 /// The forms a log has, in the order of Relais' own liking.
 const FORMS: [&str; 2] = ["text/event-stream", "application/json"];
-/// Largest number of an event that every JSON reader can read.
-const SEQ_MAX: u64 = (1 << 53) - 1;
 
 /// `GET /v1/tasks/{id}/events`.
 pub(super) async fn of_task(
@@ -57,7 +55,8 @@ pub(super) async fn stream(
     let asked = async {
         let visitor = visitor?;
         let params = Params::of(uri, &["after", "limit"])?;
-        let resume = sse::resume(visitor.headers(), params.number("after", 0..=SEQ_MAX)?);
+        let after = params.number("after", 0..=After::NUMBER_MAX)?;
+        let resume = sse::resume(visitor.headers(), after.map(After::Number));
         let seen = visitor.task(id, Action::Read).await?;
         let (subscription, until) = (Subscription::Task(id), seen.until);
         let holds = held(accepts, vec![seen.task]);
@@ -110,7 +109,7 @@ async fn page(
     uri: &Uri,
 ) -> Result<Response, Refusal> {
     let params = Params::of(uri, &["after", "limit"])?;
-    let after = params.number("after", 0..=SEQ_MAX)?.unwrap_or(0);
+    let after = params.number("after", 0..=After::NUMBER_MAX)?.unwrap_or(0);
     let limit = params.number("limit", 1..=limits::EVENT_PAGE_MAX as u64)?;
     let limit = limit.map_or(limits::EVENT_PAGE_MAX, |limit| limit as usize);
     let wait = Prefer::of(visitor.headers()).wait_up_to(limits::WAIT_MAX);
@@ -171,7 +170,8 @@ pub(super) async fn of_many(
     let asked = async {
         let Chooser(visitor) = chooser?;
         let params = Params::repeatable(&uri, &["label", "after"], &["task", "ticket"])?;
-        let resume = sse::resume(visitor.headers(), params.number("after", 0..=SEQ_MAX)?);
+        let after = params.parse("after", After::EXPECTED)?;
+        let resume = sse::resume(visitor.headers(), after);
         let (many, until, named) = selection(&app, &visitor, &params).await?;
         let (subscription, holds) = (Subscription::Many(many), held(&accepts, named));
         Ok(by_sse(visitor.client, resume, Followed { subscription, until, holds }))

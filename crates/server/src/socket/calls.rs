@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use relais_api::bulk::RetryFrom;
 use relais_api::ws::{Said, TaskRef, Watched};
-use relais_api::{RawJson, SubmitRequest, codes};
+use relais_api::{After, RawJson, SubmitRequest, codes};
 use relais_core::TaskId;
 use relais_engine::{Many, Subscription};
 use serde::Serialize;
@@ -118,9 +118,9 @@ pub(crate) async fn watch(
     speaker: &Speaker,
     (name, life): (&str, Duration),
     of: Watched,
-    after: u64,
+    after: After,
 ) -> Result<Opened, Refusal> {
-    let (resume, life) = (Resume::After(after), Some(life));
+    let (resume, life) = (Resume::from(after), Some(life));
     let form = Box::new(Frames(name.into()));
     let client = Client::default();
     let followed = match of {

@@ -4,6 +4,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use relais_api::After;
 use relais_core::{Status, limits};
 use relais_engine::{Happening, Subscription, View};
 use tokio::time::Instant;
@@ -16,8 +17,19 @@ pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(15);
 pub(crate) enum Resume {
     /// After this number; 0 is from the start.
     After(u64),
+    /// After all that has happened.
+    Now,
     /// After something that is no number of ours.
     Unknown,
+}
+
+impl From<After> for Resume {
+    fn from(after: After) -> Self {
+        match after {
+            After::Number(number) => Self::After(number),
+            After::Now => Self::Now,
+        }
+    }
 }
 
 impl Resume {
@@ -27,6 +39,7 @@ impl Resume {
     pub(crate) fn within(self, last: u64) -> (u64, bool) {
         match self {
             Self::After(after) if after <= last => (after, false),
+            Self::Now => (last, false),
             Self::After(_) | Self::Unknown => (0, true),
         }
     }

@@ -1,7 +1,7 @@
 //! Server-Sent Events: how what a stream says is written, and from where one is resumed.
 
 use http::HeaderMap;
-use relais_api::{Notice, sse};
+use relais_api::{After, Notice, sse};
 use relais_engine::Published;
 
 use crate::watch::cursor::Resume;
@@ -35,8 +35,8 @@ impl Form for Sse {
 /// From where a client resumes: `Last-Event-ID`, read as bytes because browsers send back what they
 /// got; else `after`.
 #[must_use]
-pub(crate) fn resume(headers: &HeaderMap, after: Option<u64>) -> Resume {
-    let otherwise = Resume::After(after.unwrap_or(0));
+pub(crate) fn resume(headers: &HeaderMap, after: Option<After>) -> Resume {
+    let otherwise = after.unwrap_or(After::Number(0)).into();
     let Some(line) = headers.get("last-event-id") else { return otherwise };
     let text = std::str::from_utf8(line.as_bytes()).unwrap_or_default().trim();
     if text.is_empty() {

@@ -139,12 +139,15 @@ impl EventStream {
             Happening::Erased(_) => None,
         });
         let (first, last) = (seqs.next(), seqs.next_back());
-        // The numbers of many tasks always have gaps, and tell no version.
-        let open =
-            version.map_or(Notice::Open { version: 0, gap: false }, |version| Notice::Open {
+        let open = match version {
+            Some(version) => Notice::Open {
                 version: version.max(last.or(first).unwrap_or(0)),
                 gap: first.is_some_and(|first| first > after + 1),
-            });
+                pos: None,
+            },
+            // The numbers of many tasks always have gaps, and tell no version.
+            None => Notice::Open { version: 0, gap: false, pos: Some(after) },
+        };
         let mut out = Vec::with_capacity(1_024);
         let retry_ms = retry_ms(&self.follower.shared.engine, self.away_ms_max);
         self.form.come_back_after(retry_ms, &mut out);

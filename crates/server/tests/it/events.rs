@@ -401,7 +401,8 @@ async fn one_stream_follows_many_tasks_in_the_order_of_the_store() {
     assert!(!text.contains(third["id"].as_str().unwrap()));
     let resumed = api.open(get(&tasks).field("last-event-id", &ids[2].to_string())).await;
     let (text, _) = read_until(resumed, |text| text.contains("event: canceled")).await;
-    assert_eq!(text.matches("\nid: ").count(), 1, "{text}");
+    // That of the opening is where it resumes.
+    assert_eq!(text.matches("\nid: ").count(), 2, "{text}");
 }
 
 /// It opened well, and then kept silent for ever: the store it had been on was another.
@@ -413,6 +414,28 @@ async fn a_stream_over_many_tasks_from_beyond_the_log_begins_anew() {
     let response = api.open(get(&target).field("last-event-id", "99999")).await;
     let (text, _) = read_until(response, |text| text.contains("event: accepted")).await;
     assert!(text.contains("event: relais.reset"), "{text}");
+}
+
+/// A new follower had to read all that ever happened. Its browser resumes by the id of the opening, also where
+/// nothing had happened before it was cut off.
+#[tokio::test]
+async fn a_stream_over_many_tasks_begins_now_and_resumes_there_on_another_node() {
+    let one = Api::new().await;
+    let other = one.beside().await;
+    let document = json!({"queue": "work", "labels": {"order": "A-1"}});
+    for node in [&one, &other] {
+        node.call(post("/v1/tasks", &document)).await;
+    }
+    let log = "/v1/events?label=order%3DA-1&after=now";
+    let (_, opening) = taken(&one.open(get(log)).await);
+    let opened = events(std::str::from_utf8(&opening).unwrap());
+    let [(name, id, data)] = opened.as_slice() else { panic!("{opened:?}") };
+    assert_eq!((name.as_str(), data["pos"].to_string()), ("relais.open", id.clone()));
+    let later = other.call(post("/v1/tasks", &document)).await.json();
+    let resumed = other.open(get(log).field("last-event-id", id)).await;
+    let (text, _) = read_until(resumed, |text| text.contains("event: accepted")).await;
+    assert_eq!(text.matches("event: accepted").count(), 1, "{text}");
+    assert!(text.contains(later["id"].as_str().unwrap()), "{text}");
 }
 
 /// The place of an erased event was taken for one beyond the log: everything was told once more.
@@ -457,6 +480,7 @@ async fn a_stream_over_many_tasks_takes_tickets_or_a_label() {
         ("task=x".to_owned(), "invalid-parameter"),
         ("ticket=x".to_owned(), "unauthorized"),
         (format!("task={id}&after=-1"), "invalid-parameter"),
+        (format!("task={id}&after=then"), "invalid-parameter"),
         (vec![format!("task={id}"); 51].join("&"), "invalid-parameter"),
     ] {
         assert_eq!(api.call(get(&format!("/v1/events?{query}"))).await.code(), code, "{query}");

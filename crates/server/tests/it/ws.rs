@@ -101,6 +101,40 @@ async fn a_watch_of_a_label_goes_on_behind_the_place_it_was_at_on_another_node()
     assert!(here.events_until(id, "canceled").await.len() >= 2);
 }
 
+/// A new follower of a label had to read all that ever happened to its tasks.
+#[tokio::test]
+async fn a_watch_of_a_label_that_begins_now_is_told_what_comes_and_from_where_it_goes_on() {
+    let store = Arc::new(MemoryStore::new());
+    let mut plan = Plan::with(Mode::Async).await;
+    plan.store = store.clone();
+    let one = plan.build().await;
+    let mut plan = Plan::with(Mode::Async).await;
+    (plan.store, plan.seed) = (store, 8);
+    let other = plan.build().await;
+    let document = json!({"queue": "work", "input": {}, "labels": {"order": "A-1"}});
+    // Before it, at either node.
+    post(&one, &document).await;
+    post(&other, &document).await;
+    let mut ws = Ws::open(&one, "").await;
+    ws.json().await;
+    ws.say(json!({"op": "watch", "watch": "l", "label": "order=A-1", "after": "now"})).await;
+    let open = ws.json().await;
+    let pos = open["pos"].as_u64().expect("the place that it begins behind");
+    assert_eq!(open, json!({"op": "open", "watch": "l", "version": 0, "gap": false, "pos": pos}));
+    drop(ws);
+    // It was cut off before anything happened.
+    let later = post(&other, &document).await["id"].clone();
+    let mut ws = Ws::open(&other, "").await;
+    ws.json().await;
+    ws.say(json!({"op": "watch", "watch": "l", "label": "order=A-1", "after": pos})).await;
+    assert_eq!(ws.json().await["pos"], pos);
+    let told = ws.json().await;
+    assert_eq!((&told["event"]["task"], &told["event"]["seq"]), (&later, &json!(1)));
+    // What is no place of it closes the connection, as every frame that cannot be read.
+    ws.say(json!({"op": "watch", "watch": "t", "task": later, "after": "now"})).await;
+    assert_eq!(ws.closed().await.0, 4000);
+}
+
 #[tokio::test]
 async fn a_call_is_answered_as_http_answers_it() {
     let house = House::with(Mode::Async).await;

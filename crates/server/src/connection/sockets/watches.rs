@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use relais_api::ws::{Close, EndReason, Said, Watched};
-use relais_api::{Span, codes};
+use relais_api::{After, Span, codes};
 use relais_core::limits;
 use tokio::time::Instant;
 
@@ -37,7 +37,7 @@ enum Watching {
 
 impl Shard {
     /// Begins a watch.
-    pub(super) fn watch(&mut self, slot: u32, name: String, of: Watched, after: u64) {
+    pub(super) fn watch(&mut self, slot: u32, name: String, of: Watched, after: After) {
         let Some(conn) = self.conns.get(slot as usize) else { return };
         let is_named = |watch: &u32| *self.watches[*watch as usize].name == *name;
         if conn.watches.iter().any(is_named) {

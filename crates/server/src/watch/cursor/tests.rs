@@ -45,6 +45,7 @@ fn a_number_beyond_the_log_is_of_another_log() {
         (Resume::After(0), (0, false)),
         (Resume::After(7), (7, false)),
         (Resume::After(8), (0, true)),
+        (Resume::Now, (7, false)),
         (Resume::Unknown, (0, true)),
     ] {
         assert_eq!(resume.within(7), expected, "{resume:?}");
