@@ -14,8 +14,8 @@ const GONE = /context|navigat|closed|no such frame|inactive|AbortError|Cannot fi
 
 // Calls `visit(page, browser)` in each browser, in a profile of its own, one after the other.
 //
-// `browser`: `name`; `tab()`, one more page of the same profile; `downloaded(pattern)`, the bytes of the file of such a name that
-// it kept.
+// `browser`: `name`; `tab()`, one more page of the same profile; `device()`, a page of another profile; `downloaded(pattern)`, the
+// bytes of the file of such a name that it kept.
 // Settings: `javascript`, `language`, `dark`, `width`, `height`, `zone` (of time), `only` (the name of one browser).
 export async function eachBrowser(visit, wanted = {}) {
   for (const [name, open] of Object.entries({ chromium, firefox })) {
@@ -24,13 +24,14 @@ export async function eachBrowser(visit, wanted = {}) {
     const asked = { javascript: true, language: 'en', dark: false, width: 1280, height: 800, zone: 'Europe/Paris', ...wanted };
     const opened = await open(asked, folder);
     const tab = async () => new Page(await opened.tab());
+    const device = async () => new Page(await opened.device());
     const downloaded = (pattern) => wholeFile(folder, pattern);
     const bound = setTimeout(() => {
       console.log(`${name} does not come to an end`);
       process.exit(1);
     }, VISIT_MS);
     try {
-      await visit(await tab(), { name, tab, downloaded });
+      await visit(await tab(), { name, tab, device, downloaded });
     } finally {
       clearTimeout(bound);
       await opened.close();
@@ -43,19 +44,20 @@ async function chromium(asked, folder) {
   const args = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
     '--disable-component-update', '--disable-sync'];
   const browser = await require('playwright-core').chromium.launch({ executablePath: '/usr/bin/chromium', args });
-  const context = await browser.newContext({
+  const profile = () => browser.newContext({
     javaScriptEnabled: asked.javascript,
     locale: asked.language,
     colorScheme: asked.dark ? 'dark' : 'light',
     viewport: { width: asked.width, height: asked.height },
     timezoneId: asked.zone,
   });
-  const tab = async () => {
+  const pageOf = async (context) => {
     const page = await context.newPage();
     page.on('download', async (file) => file.saveAs(path.join(folder, file.suggestedFilename())));
     return page;
   };
-  return { tab, close: () => browser.close() };
+  const context = await profile();
+  return { tab: () => pageOf(context), device: async () => pageOf(await profile()), close: () => browser.close() };
 }
 
 async function firefox(asked, folder) {
@@ -76,12 +78,13 @@ async function firefox(asked, folder) {
       'app.normandy.enabled': false,
     },
   });
-  const tab = async () => {
-    const page = await browser.newPage();
+  const pageOf = async (context) => {
+    const page = await context.newPage();
     await page.setViewport({ width: asked.width, height: asked.height });
     return page;
   };
-  return { tab, close: () => browser.close() };
+  const device = async () => pageOf(await browser.createBrowserContext());
+  return { tab: () => pageOf(browser), device, close: () => browser.close() };
 }
 
 // A page of either. Scripts that it is given (`run`, `until`) run beside those of the page, also where its own are switched off;

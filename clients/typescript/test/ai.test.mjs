@@ -1,11 +1,12 @@
-// The recipe of the README for chats of the AI SDK: `useChat({ resume: true })` with Relais and nothing else.
+// The transport of the guide for chats of the AI SDK, in Node: `useChat({ resume: true })` with Relais and nothing else. In browsers it
+// is tried by chat.test.mjs.
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { after, before, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { useChat } from '@ai-sdk/react';
 import { createElement } from 'react';
 import { create } from 'react-test-renderer';
+import { files } from './guide.mjs';
 import { gate, proxy, relais, upstream } from './support.mjs';
 
 const WORDS = ['Un ', 'point ', 'relais ', 'garde ', 'le ', 'colis.'];
@@ -44,11 +45,9 @@ path = "/chat"
 upstream = "${service.url}"
 ` });
   front = await proxy(server.base);
-  const page = fs.readFileSync(fileURLToPath(new URL('../README.md', import.meta.url)), 'utf8');
-  const [, recipe] = /^```js\n\/\/ chat-transport\.js\n([^]*?)^```/m.exec(page);
   // Beside the tests, so that its packages are found.
   const file = new URL(`recipe-${process.pid}.mjs`, import.meta.url);
-  fs.writeFileSync(file, recipe);
+  fs.writeFileSync(file, files['chat-transport.js']);
   ({ chatTransport } = await import(file).finally(() => fs.unlinkSync(file)));
 });
 after(async () => {

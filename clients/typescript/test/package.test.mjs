@@ -7,6 +7,7 @@ import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { eachBrowser } from '../../../tests/peers/browsers.mjs';
+import { files } from './guide.mjs';
 import { gate, proxy, relais, upstream } from './support.mjs';
 
 const HERE = path.join(path.dirname(fileURLToPath(import.meta.url)), '..');
@@ -68,18 +69,8 @@ new Relais({ transports: ['pigeon'] });
   execFileSync(path.join(BIN, 'tsc'), [...more, 'program.mts'], { cwd: folder, stdio: 'inherit' });
 });
 
-// The page of ten lines.
-const PAGE = `<!doctype html>
-<title>shop</title>
-<button>Import</button>
-<pre></pre>
-<script type="module">
-  import { relaisFetch } from '/client/dist/index.js';
-  document.querySelector('button').onclick = async () => {
-    const answer = await relaisFetch('/slow/import', { method: 'POST', body: 'orders' });
-    document.querySelector('pre').textContent = await answer.text();
-  };
-</script>`;
+// The page of the guide, of some ten lines, without a bundler.
+const PAGE = files['shop.html'];
 
 test('a page of ten lines has its answer by the packed file, and reads a cut one on, in both browsers', async (context) => {
   let slow = gate();
@@ -92,7 +83,7 @@ test('a page of ten lines has its answer by the packed file, and reads a cut one
       return { fields: { 'content-type': 'text/javascript' }, body: fs.readFileSync(file) };
     }
     await slow.promise;
-    if (pathname === '/slow/import') return { fields: { 'content-type': 'text/plain' }, body: `imported ${body}` };
+    if (pathname === '/imports/june') return { fields: { 'content-type': 'text/plain' }, body: `imported ${body}` };
     const length = Buffer.byteLength(pieces.join(''));
     const counted = pathname.endsWith('counted') ? { 'content-length': length } : {};
     response.writeHead(200, { 'content-type': 'text/event-stream', ...counted });
@@ -104,6 +95,10 @@ test('a page of ten lines has its answer by the packed file, and reads a cut one
     return undefined;
   });
   const server = await relais({ config: `[queue."*"]
+[[route]]
+path = "/imports/{*rest}"
+upstream = "${service.url}"
+mode = "async"
 [[route]]
 path = "/slow/{*rest}"
 upstream = "${service.url}"
@@ -135,7 +130,7 @@ mode = "sync"
     await page.go(front.base);
     await page.click('button');
     slow.done();
-    await page.untilSaid('imported orders');
+    await page.untilSaid('imported orders of June');
     for (const path of ['/chat/plain', '/chat/counted', '/slow/counted']) {
       const said = await page.run(async (wanted) => {
         const { relaisFetch } = await import('/client/dist/index.js');
@@ -147,7 +142,7 @@ mode = "sync"
       const { Relais } = await import('/client/dist/index.js');
       const used = [];
       const one = new Relais({ onTransport: (transport) => used.push(transport) });
-      const answer = await fetch('/slow/import', { method: 'POST', body: 'orders' });
+      const answer = await fetch('/imports/june', { method: 'POST', body: 'orders' });
       const types = [];
       for await (const event of one.task(answer.headers.get('location')).events()) types.push(event.type);
       return { types, used };

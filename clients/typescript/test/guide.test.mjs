@@ -1,0 +1,67 @@
+// The first steps of the guide, in both browsers: progress and a way back. With SHOTS=docs/guide/img
+// it takes the pictures of the page.
+import assert from 'node:assert/strict';
+import path from 'node:path';
+import { test } from 'node:test';
+import { eachBrowser } from '../../../tests/peers/browsers.mjs';
+import { bundle, files, routes } from './guide.mjs';
+import { gate } from './support.mjs';
+import { site } from './site.mjs';
+
+// Of the pictures.
+const SIZE = { width: 560, height: 120 };
+
+// A service that says how far it is to whoever gave it the right to.
+async function shop(context, pages, scripts) {
+  const state = { half: gate(), calls: 0, isRefused: false };
+  const made = await site({
+    pages,
+    config: routes.replace('wait = "2s"', 'wait = "50ms"'),
+    async answer({ url, headers }, body) {
+      if (scripts[url]) return { fields: { 'content-type': 'text/javascript' }, body: scripts[url] };
+      if (url !== '/imports/june') return { status: 404 };
+      state.calls += 1;
+      const progress = { percent: 40, message: 'line 12,000 of 30,000' };
+      const items = [{ token: headers['relais-lease'], progress }];
+      await fetch(`${made.server.base}/v1/leases/heartbeat`, {
+        method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ items }),
+      });
+      await state.half.promise;
+      return { fields: { 'content-type': 'text/plain' }, body: `imported ${body}` };
+    },
+  });
+  context.after(made.stop);
+  return { ...made, state };
+}
+
+async function shot(page, name, browser) {
+  if (process.env.SHOTS && browser === 'chromium') await page.shot(path.join(process.env.SHOTS, `${name}.png`));
+}
+
+const isAt40 = (page) => page.until(() => document.querySelector('progress')?.value === 40);
+
+test('an import shows how far it is, goes on after a reload and in another tab, and is stopped by its button', async (context) => {
+  const { base, state } = await shop(context, { '/': files['import.html'] }, { '/import.js': await bundle('import.js') });
+  await eachBrowser(async (page, { name, tab }) => {
+    Object.assign(state, { half: gate(), calls: 0 });
+    await page.go(base);
+    await page.click('#import');
+    await isAt40(page);
+    await page.untilSaid('line 12,000 of 30,000');
+    await shot(page, 'client-progress', name);
+    await page.reload();
+    await isAt40(page);
+    const other = await tab();
+    await other.go(base);
+    await isAt40(other);
+    state.half.done();
+    for (const one of [page, other]) await one.untilSaid('imported orders of June');
+    assert.equal(state.calls, 1, name);
+    state.half = gate();
+    await other.click('#import');
+    await other.untilSaid('line 12,000 of 30,000');
+    await other.click('#stop');
+    await other.untilSaid('canceled');
+    state.half.done();
+  }, SIZE);
+});
