@@ -14,14 +14,17 @@ COMMANDS = {
     "caddy": lambda path, folder: ["caddy", "run", "--config", path, "--adapter", "caddyfile"],
     "haproxy": lambda path, folder: ["haproxy", "-f", path, "-db"],
 }
-# What one writes who tells a proxy nothing but where to go.
-BARE = {
-    "nginx": "events {}\nhttp {\n  server {\n    listen 127.0.0.1:8443;\n    location / { proxy_pass http://127.0.0.1:8080; }\n  }\n}\n",
-    "caddy": "{\n\tadmin off\n\tauto_https off\n}\nhttp://127.0.0.1:8443 {\n\treverse_proxy 127.0.0.1:8080\n}\n",
-    # The times are those of the file that Debian brings: without any it warns, and waits for ever.
-    "haproxy": "defaults\n  mode http\n  timeout connect 5000\n  timeout client 50000\n  timeout server 50000\n"
-               "frontend web\n  bind 127.0.0.1:8443\n  default_backend relais\nbackend relais\n  server one 127.0.0.1:8080\n",
-}
+# What one writes who tells a proxy nothing but where to go. The times of HAProxy are those of the file that Debian brings: without
+# any it warns, and waits for ever.
+FILES = {"nginx": "nginx.conf", "caddy": "Caddyfile", "haproxy": "haproxy.cfg"}
+
+
+def bare(program):
+    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "bare", FILES[program])) as text:
+        return text.read()
+
+
+BARE = {program: bare(program) for program in FILES}
 
 
 class Proxy:

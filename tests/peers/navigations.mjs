@@ -3,7 +3,8 @@
 // in the service knows of Relais.
 import fs from 'node:fs';
 import { eachBrowser } from './browsers.mjs';
-import { check, freePort, nginx, relais, upstream, verdict } from './peer.mjs';
+import { nginx } from './fronts.mjs';
+import { check, freePort, relais, upstream, verdict } from './peer.mjs';
 
 const CUT_MS = 3000;
 const CSV = `order;total\n${'7;12.50\n'.repeat(20_000)}`;

@@ -1,5 +1,5 @@
-// What the scripts in JavaScript share: a Relais of their own, a service behind it, nginx in front, and a verdict. See peer.py;
-// browsers are in browsers.mjs.
+// What the scripts in JavaScript share: a Relais of their own, a service behind it, and a verdict. See peer.py; browsers
+// are in browsers.mjs, proxies in front of it in fronts.mjs.
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import http from 'node:http';
@@ -124,38 +124,6 @@ export async function upstream(answer) {
   return { url, stop: () => server.closeAllConnections() ?? server.close() };
 }
 
-// nginx before a server at `to`, with Debian's own lines for it; what is silent for `cut` it gives up with a 504. Its address
-// is `http://localhost:PORT`, so that browsers take it for a safe one, as they do https.
-export async function nginx({ port, to, cut = '60s' }) {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'relais-nginx-'));
-  fs.chmodSync(folder, 0o755);
-  const file = path.join(folder, 'nginx.conf');
-  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${folder}/${name};`);
-  fs.writeFileSync(file, `events {}
-http {
-  access_log off;
-  ${temporary.join(' ')}
-  server {
-    listen 127.0.0.1:${port};
-    location / {
-      proxy_pass ${to};
-      include /etc/nginx/proxy_params;
-      proxy_read_timeout ${cut};
-    }
-  }
-}
-`);
-  const more = `daemon off; pid ${folder}/pid; error_log stderr crit;`;
-  const child = started('nginx', ['-c', file, '-p', folder, '-g', more], { stdio: ['ignore', 'inherit', 'inherit'] });
-  await listens(port);
-  const stop = () => {
-    // Its workers end with it.
-    child.kill('SIGTERM');
-    child.once('exit', () => fs.rmSync(folder, { recursive: true, force: true }));
-  };
-  return { base: `http://localhost:${port}`, stop };
-}
-
 // A port that nobody listens on.
 export async function freePort() {
   const server = net.createServer();
@@ -165,7 +133,8 @@ export async function freePort() {
   return port;
 }
 
-function started(program, args, options) {
+// A program that does not outlive the script.
+export function started(program, args, options) {
   const child = spawn(program, args, options);
   children.add(child);
   child.once('exit', () => children.delete(child));
@@ -173,7 +142,7 @@ function started(program, args, options) {
 }
 
 // Resolves once somebody takes connections there.
-async function listens(port) {
+export async function listens(port) {
   const tries = () => new Promise((done) => {
     const socket = net.connect(port, '127.0.0.1', () => done(true)).on('error', () => done(false));
     socket.once('connect', () => socket.destroy());

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { WebSocket } from 'ws';
-import { freePort, nginx } from '../../../tests/peers/peer.mjs';
+import { nginx } from '../../../tests/peers/fronts.mjs';
 import { Refused, Relais, Unreachable } from '@relais/client';
 import { all, gate, proxy, relais, surroundings, worker } from './support.mjs';
 
@@ -222,8 +222,7 @@ test('a WebSocket whose other end is gone without a word is found out, and the l
 });
 
 test('behind nginx as Debian has it events come, though it passes no WebSocket', async () => {
-  const port = await freePort();
-  const between = await nginx({ port, to: server.base });
+  const between = await nginx({ to: server.base });
   const used = [];
   const one = client({ url: between.base, onTransport: (name) => used.push(name) });
   const task = await over('nginx');
