@@ -28,60 +28,94 @@ function says(isOnline) {
   dispatchEvent(new Event(isOnline ? 'online' : 'offline'));
 }
 
-// `undefined`: the one connection of all pages.
-for (const transport of ['websocket', 'sse', 'long-poll', undefined]) {
-  test(`a page goes on through reload, another tab, no network, sleep and restart (${transport ?? 'shared'})`, async (context) => {
-    const { base, front, server, worker, stop } = await site();
-    context.after(stop);
-    await eachBrowser(async (page, { name, tab }) => {
-      await page.go(base);
-      const task = await page.run(follow, transport);
-      const hands = worker('disturbed');
-      const lease = await hands.lease();
-      const pages = [page];
-      const disturbances = {
-        reload: async () => {
-          await page.reload();
-          await page.run(follow, transport);
-        },
-        'another tab': async () => {
-          const other = await tab();
-          await other.go(base);
-          await other.run(follow, transport);
-          pages.push(other);
-        },
-        'no network': async () => {
-          for (const one of pages) await one.run(says, false);
-          front.close(true);
-          await hands.report(lease, { message: 'meanwhile' });
-          front.close(false);
-          for (const one of pages) await one.run(says, true);
-        },
-        restart: () => server.restart(),
-        cut: async () => front.cutAll(),
-        // The network is another when it wakes, and what was open is dead. A shared worker is told by the browser alone.
-        sleep: async () => {
-          if (!transport) return front.cutAll();
-          for (const one of pages) await one.run(says, false);
-          front.freeze();
-          for (const one of pages) await one.run(says, true);
-        },
-      };
-      for (const [what, disturb] of Object.entries(disturbances)) {
-        await disturb();
-        await hands.report(lease, { message: what });
-        for (const one of pages) await one.until((wanted) => window.messages.includes(wanted), what);
-      }
-      await hands.succeed(lease, 1);
-      const answer = await fetch(`${server.base}/v1/tasks/${task}/events`, { headers: { accept: 'application/json' } });
-      const told = (await answer.json()).events.map(({ seq }) => seq);
-      for (const one of pages) {
-        await one.until(() => window.isOver);
-        assert.deepEqual(await one.run(() => window.seqs), told, name);
-      }
-    });
+// What happens to pages, to the network and to the server, each by its name. `pages` are those that follow, by `transport`.
+function disturbances({ base, front, server, tab, transport, pages }, meanwhile) {
+  return {
+    reload: async () => {
+      await pages[0].reload();
+      await pages[0].run(follow, transport);
+    },
+    'another tab': async () => {
+      const other = await tab();
+      await other.go(base);
+      await other.run(follow, transport);
+      pages.push(other);
+    },
+    'no network': async () => {
+      for (const one of pages) await one.run(says, false);
+      front.close(true);
+      await meanwhile();
+      front.close(false);
+      for (const one of pages) await one.run(says, true);
+    },
+    restart: () => server.restart(),
+    cut: async () => front.cutAll(),
+    // The network is another when it wakes, and what was open is dead. A shared worker is told by the browser alone.
+    sleep: async () => {
+      if (!transport) return front.cutAll();
+      for (const one of pages) await one.run(says, false);
+      front.freeze();
+      for (const one of pages) await one.run(says, true);
+    },
+  };
+}
+
+// A task that pages follow, and a worker that says what happens; at the end each page was told the log.
+async function followed(context, transport, disturb) {
+  // A worker that is silent for as long as the test is.
+  const made = await site({ config: 'lease = "10m"\n' });
+  context.after(made.stop);
+  await eachBrowser(async (page, { name, tab }) => {
+    await page.go(made.base);
+    const task = await page.run(follow, transport);
+    const hands = made.worker('disturbed');
+    const lease = await hands.lease();
+    const pages = [page];
+    const report = (message) => hands.report(lease, { message });
+    const says = async (message) => {
+      await report(message);
+      for (const one of pages) await one.until((wanted) => window.messages.includes(wanted), message, 90_000);
+    };
+    await disturb(disturbances({ ...made, tab, transport, pages }, () => report('meanwhile')), { says, pages, front: made.front });
+    await hands.succeed(lease, 1);
+    const answer = await fetch(`${made.server.base}/v1/tasks/${task}/events`, { headers: { accept: 'application/json' } });
+    const told = (await answer.json()).events.map(({ seq }) => seq);
+    for (const one of pages) {
+      await one.until(() => window.isOver);
+      assert.deepEqual(await one.run(() => window.seqs), told, name);
+    }
   });
 }
+
+// `undefined`: the one connection of all pages.
+for (const transport of ['websocket', 'sse', 'long-poll', undefined]) {
+  test(`a page goes on through reload, another tab, no network, sleep and restart (${transport ?? 'shared'})`, (context) =>
+    followed(context, transport, async (all, { says }) => {
+      for (const [what, disturb] of Object.entries(all)) {
+        await disturb();
+        await says(what);
+      }
+    }));
+}
+
+test('a page goes on through each two of them, one upon the other', (context) =>
+  followed(context, undefined, async (all, { says, pages }) => {
+    for (const [first, begin] of Object.entries(all)) {
+      for (const [second, goOn] of Object.entries(all).filter(([name]) => name !== first)) {
+        await begin();
+        await goOn();
+        await says(`${first}, then ${second}`);
+        for (const more of pages.splice(1)) await more.close();
+      }
+    }
+  }));
+
+test('a page whose network is gone without a word finds it out by itself', (context) =>
+  followed(context, undefined, async (_, { says, front }) => {
+    await says('before');
+    front.freeze();
+    await says('after');
+  }));
 
 test('a page of another origin is told the same, and reads an answer on after a cut, whether it is coded or not', async (context) => {
   const text = Array.from({ length: 20_000 }, (_, number) => `${number * 7919} `).join('');

@@ -221,6 +221,37 @@ test('a WebSocket whose other end is gone without a word is found out, and the l
   between.stop();
 });
 
+test('a ticket that expires while its task is followed ends that, and nothing else', async (context) => {
+  // Where there are keys nobody may follow without one, or a ticket.
+  process.env.EVENTS_KEY = 'rk_0123456789012345678901';
+  const keyed = await relais({ config: `[queue."*"]
+[[key]]
+name = "shop"
+secret_env = "EVENTS_KEY"
+tenant = "default"
+scopes = ["submit", "read"]` });
+  context.after(keyed.stop);
+  const shop = new Relais({ url: keyed.base, apiKey: process.env.EVENTS_KEY, surroundings });
+  for (const transport of TRANSPORTS) {
+    // A WebSocket says of a bad ticket only that it does not come in by it: then HTTP is asked.
+    const transports = transport === 'websocket' ? ['websocket', 'sse'] : [transport];
+    const page = new Relais({ url: keyed.base, surroundings, fetch: hasty, transports });
+    const [short, long] = [await shop.submit({ queue: 'q', input: 1 }), await shop.submit({ queue: 'q', input: 2 })];
+    const minted = await fetch(`${keyed.base}/v1/tasks/${short.id}/tickets`, {
+      method: 'POST', body: JSON.stringify({ expires_in: '1s' }),
+      headers: { 'content-type': 'application/json', authorization: `Bearer ${short.ticket}` },
+    });
+    const { ticket } = await minted.json();
+    const rest = all(page.task(long.id, long.ticket).events());
+    await assert.rejects(all(page.task(short.id, ticket).events()), ({ problem }) => problem?.code === 'ticket-expired', transport);
+    await long.cancel();
+    await short.cancel();
+    assert.deepEqual((await rest).map(({ type }) => type), ['accepted', 'canceled'], transport);
+    // By another ticket it goes on.
+    assert.equal((await all(page.task(short.id, short.ticket).events())).length, 2, transport);
+  }
+});
+
 test('behind nginx as Debian has it events come, though it passes no WebSocket', async () => {
   const between = await nginx({ to: server.base });
   const used = [];
