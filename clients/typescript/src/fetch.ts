@@ -29,7 +29,6 @@ export function fetchWith(settings: Settings, keep: (reference: Reference) => Pr
     const answer = await settings.fetch(input, init);
     const found = taskOf(answer);
     if (!found || (answer.status !== 202 && !answer.body)) return answer;
-    onTask?.(linkOf(found));
     const asked = input instanceof Request ? input : undefined;
     const isHead = (init.method ?? asked?.method ?? 'GET').toUpperCase() === 'HEAD';
     const reference = withRight(found, answer, new Headers(init.headers ?? asked?.headers));
@@ -37,8 +36,10 @@ export function fetchWith(settings: Settings, keep: (reference: Reference) => Pr
     const again = () => relaisFetch(...reread(reference, signal));
     const reading = new Reading(caller, reference, wishOf(answer), signal, again);
     const url = answer.url;
+    // Before anybody is told of it: who keeps it under a name does so after that.
+    if (!isOutcome(answer) && reference.ticket && wishOf(answer) !== 'only') void keep(reference);
+    onTask?.(linkOf(found));
     if (isOutcome(answer)) return responseOf(reading, answer, url, !isHead);
-    if (reference.ticket && wishOf(answer) !== 'only') void keep(reference);
     try {
       const first = await reading.open();
       answer.body?.cancel().catch(() => {});

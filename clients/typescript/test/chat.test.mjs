@@ -1,10 +1,9 @@
 // The recipe of the guide for chats of the AI SDK, in both browsers: `useChat({ resume: true })` as it is, behind Relais and
 // nothing else. With SHOTS=docs/guide/img it takes the picture of the page.
 import assert from 'node:assert/strict';
-import path from 'node:path';
 import { test } from 'node:test';
 import { eachBrowser } from '../../../tests/peers/browsers.mjs';
-import { bundle, routes } from './guide.mjs';
+import { bundle, routes, shot } from './guide.mjs';
 import { gate } from './support.mjs';
 import { site } from './site.mjs';
 
@@ -80,7 +79,7 @@ test('a chat goes on after a reload in the middle, a cut, on another device, and
     await shows(page, 'Un point ');
     await page.reload();
     await shows(page, 'Un point ');
-    if (process.env.SHOTS && name === 'chromium') await page.shot(path.join(process.env.SHOTS, 'client-chat.png'));
+    await shot(page, 'client-chat', name);
     // Another device, which has nothing of this browser, by the link that its reader copies.
     const link = await page.run(() => document.querySelector('a.elsewhere').href);
     const other = await device();

@@ -40,3 +40,15 @@ export async function bundle(entry, more = {}) {
   });
   return made.outputFiles[0].text;
 }
+
+// How the pages look in the pictures of the guide, whose code says nothing of that.
+const STYLE = `body { font: 16px system-ui, sans-serif; margin: 24px; } button, input { font: inherit; padding: 6px 14px; }
+progress { width: 180px; margin: 0 12px; vertical-align: middle; } output { margin-right: 12px; } p { padding: 8px 12px; border-radius: 8px; width: fit-content; }
+.user { background: #e8eefc; margin-left: auto; } .assistant { background: #f3f3f3; } a { display: block; margin-top: 12px; }`;
+
+// With SHOTS=docs/guide/img: a picture of the page, as Chromium shows it.
+export async function shot(page, name, browser) {
+  if (!process.env.SHOTS || browser !== 'chromium') return;
+  await page.run((style) => document.head.append(Object.assign(document.createElement('style'), { textContent: style })), STYLE);
+  await page.shot(path.join(process.env.SHOTS, `${name}.png`));
+}

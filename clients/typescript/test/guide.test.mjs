@@ -1,12 +1,17 @@
-// The first steps of the guide, in both browsers: progress and a way back. With SHOTS=docs/guide/img
+// The first steps of the guide, in both browsers: progress and a way back, and the same by TanStack Query. With SHOTS=docs/guide/img
 // it takes the pictures of the page.
 import assert from 'node:assert/strict';
-import path from 'node:path';
 import { test } from 'node:test';
 import { eachBrowser } from '../../../tests/peers/browsers.mjs';
-import { bundle, files, routes } from './guide.mjs';
+import { bundle, files, routes, shot } from './guide.mjs';
 import { gate } from './support.mjs';
 import { site } from './site.mjs';
+
+const MAIN = `import { QueryClient, QueryClientProvider } from '@tanstack/react-query';
+import { createRoot } from 'react-dom/client';
+import { Report } from './report.jsx';
+createRoot(document.querySelector('main')).render(<QueryClientProvider client={new QueryClient()}><Report /></QueryClientProvider>);`;
+const REPORT = '<!doctype html><meta charset="utf-8"><title>Report</title><main></main><script type="module" src="/report.js"></script>';
 
 // Of the pictures.
 const SIZE = { width: 560, height: 120 };
@@ -16,7 +21,7 @@ async function shop(context, pages, scripts) {
   const state = { half: gate(), calls: 0, isRefused: false };
   const made = await site({
     pages,
-    config: routes.replace('wait = "2s"', 'wait = "50ms"'),
+    config: routes,
     async answer({ url, headers }, body) {
       if (scripts[url]) return { fields: { 'content-type': 'text/javascript' }, body: scripts[url] };
       if (url !== '/imports/june') return { status: 404 };
@@ -32,10 +37,6 @@ async function shop(context, pages, scripts) {
   });
   context.after(made.stop);
   return { ...made, state };
-}
-
-async function shot(page, name, browser) {
-  if (process.env.SHOTS && browser === 'chromium') await page.shot(path.join(process.env.SHOTS, `${name}.png`));
 }
 
 const isAt40 = (page) => page.until(() => document.querySelector('progress')?.value === 40);
@@ -63,5 +64,25 @@ test('an import shows how far it is, goes on after a reload and in another tab, 
     await other.click('#stop');
     await other.untilSaid('canceled');
     state.half.done();
+  }, SIZE);
+});
+
+test('a component follows an import by TanStack Query, and after a reload', async (context) => {
+  const scripts = { '/report.js': await bundle('main.jsx', { 'main.jsx': MAIN }) };
+  const { base, state } = await shop(context, { '/': REPORT }, scripts);
+  await eachBrowser(async (page, { name }) => {
+    Object.assign(state, { half: gate(), calls: 0 });
+    await page.go(base);
+    await page.click('button');
+    await isAt40(page);
+    await shot(page, 'client-query', name);
+    await page.reload();
+    await isAt40(page);
+    assert.equal(await page.run(() => document.querySelector('button').disabled), true);
+    state.half.done();
+    await page.untilSaid('imported orders of June');
+    await page.reload();
+    await page.untilSaid('imported orders of June');
+    assert.equal(state.calls, 1, name);
   }, SIZE);
 });
