@@ -15,9 +15,14 @@ const example = new URL('../../examples/shop/', import.meta.url);
 const answers = (name) => fs.readFileSync(new URL(`page/answers/${name}.txt`, example), 'utf8').trim();
 // Five seconds an import, long enough to be left in the middle.
 const stage = await shop({ lineUs: 200 });
-const sample = Buffer.from(await (await fetch(`${stage.url}/samples/products.csv`)).arrayBuffer());
 const program = path.join(path.dirname(process.env.RELAIS), 'shop');
-const expected = JSON.parse(execFileSync(program, ['import', '--delay-us', '0'], { input: sample }));
+// The sample, and what its import brings when nobody disturbs it.
+const SMALL = 'samples/products.csv?lines=2000';
+const brings = async (sample) => {
+  const input = Buffer.from(await (await fetch(`${stage.url}/${sample}`)).arrayBuffer());
+  return JSON.parse(execFileSync(program, ['import', '--delay-us', '0'], { input }));
+};
+const expected = await brings('samples/products.csv');
 const measured = [];
 
 const run = (page) => page.run(() => JSON.parse(localStorage.getItem('shop.import')));
@@ -83,6 +88,23 @@ async function sideBySide(page, browser) {
   measured.push(figuresOf(browser.name, kept));
 }
 
+// What Relais brings: the element, and the tray of all that this browser has handed in.
+async function brought(page, browser) {
+  const { task } = await run(page);
+  await page.until((id) => {
+    const { document: shown, shadowRoot } = document.querySelector('relais-task');
+    return shown?.terminal && shown.id === id && shadowRoot.textContent.includes('Import of 25,000 products');
+  }, task.id);
+  await page.run(() => document.querySelector('relais-tray').shadowRoot.querySelector('.toggle').click());
+  await page.until((id) => document.querySelector('relais-tray').shadowRoot.querySelector('li relais-task')?.document?.id === id, task.id);
+  await holdsAccessible(page, `the tray is open (${browser.name})`);
+  await page.click('h1');
+  await page.go(`${stage.base}/v1/session`);
+  const links = await page.run(() => [...document.querySelectorAll('main li a')].map((link) => link.pathname));
+  check(links.includes(new URL(task.links.self).pathname), `it is in the list of this browser's requests: ${links}`);
+  await inShop(page);
+}
+
 const ms = (value) => `${Math.round(value)} ms`;
 function figuresOf(browser, kept) {
   const seen = FOLLOWING.map((name) => [name, ms(kept.ways[name].seen + kept.skew - kept.settled)]);
@@ -92,7 +114,7 @@ function figuresOf(browser, kept) {
 async function leftAndBack(page, browser) {
   await handIn(page);
   await page.click('.leave a');
-  await page.untilSaid('Meanwhile, in the catalogue');
+  await page.until(() => location.pathname === '/elsewhere' && document.readyState === 'complete');
   await page.click('#back');
   await page.until(isReady);
   await page.untilSaid('Welcome back.');
@@ -112,6 +134,8 @@ async function leftAndBack(page, browser) {
   await tab.go(`${stage.base}/elsewhere`);
   await page.close();
   await until(async () => (await (await fetch(task.links.self)).json()).terminal);
+  await tab.until(() => document.querySelector('relais-tray').shadowRoot.querySelector('.toast')?.textContent.includes('Request to /imports'));
+  await holdsAccessible(tab, `an end is told in the catalogue (${browser.name})`);
   await inShop(tab);
   const later = await ended(tab);
   check(later.task.id === task.id, 'another tab finds the task that was left');
@@ -141,7 +165,10 @@ async function killedMidway(page) {
 async function codeShown(page) {
   const code = await page.run(() => Object.fromEntries([...document.querySelectorAll('.way[data-way] code:not(.way p code)')].map((one) => [one.closest('.way').dataset.way, one.textContent])));
   check(Object.keys(code).length === 5, `each way has its lines: ${Object.keys(code)}`);
-  const submit = await page.run(() => document.querySelector('.code.first pre code').textContent);
+  const submit = (await page.run(() => document.querySelector('.code.first pre code').textContent)).replace('samples/products.csv', SMALL);
+  const small = await brings(SMALL);
+  const word = await page.run(() => document.querySelector('#element ~ .code .snippet:last-child code').textContent);
+  code.word = word.replace(/^import (.*) from (.*);/, 'const $1 = await import($2);');
   for (const [name, lines] of Object.entries(code)) {
     const said = await page.inner.evaluate(`(async () => {
       const pause = (ms) => new Promise((done) => setTimeout(done, ms));
@@ -151,7 +178,7 @@ async function codeShown(page) {
       ${lines}
       return promise;
     })()`);
-    check(plain(said) === plain(expected), `the lines of ${name} work`);
+    check(plain(said) === plain(small), `the lines of ${name} work`);
   }
 }
 
@@ -218,6 +245,7 @@ async function tests() {
     await holdsAccessible(page, `at first (${browser.name})`);
     await sideBySide(page, browser);
     await holdsAccessible(page, `in the end (${browser.name})`);
+    await brought(page, browser);
     await inFrench(page);
     await inShop(page, '/?lang=en');
     await codeShown(page);
@@ -239,4 +267,40 @@ async function tests() {
   }
 }
 
-async function pictures() {}
+// The pictures of docs/guide: how the page is seen, what is done before, and what of it is shown.
+async function pictures() {
+  const whole = async (page) => { await ended(page); await page.until(() => !document.querySelector('relais-tray').shadowRoot.querySelector('.toast')); };
+  const midway = (page) => page.until(() => Number(document.querySelector('[data-way="sse"] progress').value) > 55);
+  const chat = async (page) => {
+    await page.click('[data-idea]:nth-child(2)');
+    await page.until(() => document.querySelector('#talk').lastElementChild?.textContent.length > 420);
+  };
+  const catalogue = async (page) => {
+    await page.click('.leave a');
+    await page.until(() => document.querySelector('relais-tray')?.shadowRoot?.querySelector('.toast'));
+  };
+  const desk = { width: 1280, height: 900 };
+  const phone = { width: 390, height: 844 };
+  for (const [name, { before, of, ...how }] of Object.entries({
+    'shop-desk': { before: whole, of: ['.top', '.ways'], ...desk },
+    'shop-desk-dark-french': { before: midway, of: ['.top', '.ways'], ...desk, dark: true, language: 'fr' },
+    'shop-phone': { before: whole, of: ['.ways', '.ways'], ...phone },
+    'shop-phone-dark': { before: midway, of: ['.top', '#import'], ...phone, dark: true },
+    'shop-chat': { before: chat, of: ['[aria-labelledby="chat-title"]', '.chat'], ...desk },
+    'shop-tray': { before: catalogue, ...desk },
+  })) {
+    await eachBrowser(async (page) => {
+      await inShop(page);
+      await handIn(page);
+      await before(page);
+      // From the top of one element to the end of another; without any, what is seen.
+      const clip = of && await page.run(([first, last]) => {
+        const y = document.querySelector(first).getBoundingClientRect().top + scrollY;
+        return { x: 0, y, width: innerWidth, height: document.querySelector(last).getBoundingClientRect().bottom + scrollY - y + 40 };
+      }, of);
+      // Above all else, it would lie upon what is to be shown.
+      if (of) await page.run(() => { document.querySelector('relais-tray').hidden = true; });
+      await page.inner.screenshot({ path: path.join(process.env.SHOTS, `${name}.png`), fullPage: Boolean(of), clip });
+    }, { ...how, only: 'chromium' });
+  }
+}

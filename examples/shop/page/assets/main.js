@@ -3,6 +3,7 @@ import './chat.js';
 import './copy.js';
 import { Follow, WAYS } from './follow.js';
 import { begin, keep, load, now, takeUp } from './run.js';
+import { bring, element } from './tray.js';
 import { show } from './view.js';
 import { number, time, words } from './words.js';
 
@@ -44,8 +45,9 @@ async function handIn(file, clicked) {
   start.disabled = true;
   told.textContent = words('handing');
   show(mine);
-  // Once the next picture is made the click has been seen to do something.
-  requestAnimationFrame(() => setTimeout(() => { run.feedback = performance.now() - clicked; }));
+  // First it is seen that the click does something, then it does it.
+  await seen();
+  run.feedback = performance.now() - clicked;
   const body = await file;
   const waiting = mine.wait(body);
   const isIn = await submit(run, body);
@@ -58,6 +60,15 @@ async function handIn(file, clicked) {
   }
   told.textContent = words('told.handed');
   await toTheEnd(mine, waiting);
+}
+
+// Resolves once the next picture has been made.
+function seen() {
+  return new Promise((done) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = done;
+    requestAnimationFrame(() => port2.postMessage(undefined));
+  });
 }
 
 // Hands the file in; the 202 is durable, and all that follows needs no more than what stands in it.
@@ -76,6 +87,7 @@ async function submit(run, file) {
   // The task was made between request and answer: this is as exact as half of the time that they took.
   run.skew = Date.parse(created) - (sent + run.ticket) / 2;
   keep(run);
+  bring(run.task);
   return true;
 }
 
@@ -89,6 +101,7 @@ async function goOn(run) {
   start.textContent = words('again');
   told.textContent = words('told.back');
   show(mine);
+  element(run.task);
   await toTheEnd(mine);
 }
 

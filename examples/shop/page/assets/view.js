@@ -33,7 +33,8 @@ function draw(follow) {
   const at = (moment) => Math.min(1, Math.max(0, (moment - run.begun) / whole));
   for (const one of rows) {
     const record = run.ways[one.name];
-    one.lane.draw(record, { at, end, until });
+    // The call that waits is an import of its own, whose end is its answer.
+    one.lane.draw(record, { at, end: one.name === 'sync' ? undefined : end, until });
     figures(one, run, record);
     stands(one, record, meters[one.name].state);
   }

@@ -44,4 +44,5 @@ const FILES: &[(&str, &str)] = files! {
     "live.js"
     "chat.js"
     "copy.js"
+    "tray.js"
 };

@@ -39,6 +39,8 @@ pub(super) fn code(name: &str) -> Option<&'static str> {
         "websocket" => include_str!("../../page/code/websocket.js"),
         "chat" => include_str!("../../page/code/chat.js"),
         "form" => include_str!("../../page/code/form.html"),
+        "element" => include_str!("../../page/code/element.html"),
+        "word" => include_str!("../../page/code/word.js"),
         _ => return None,
     };
     Some(text.trim_end())
