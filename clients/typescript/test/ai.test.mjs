@@ -60,7 +60,7 @@ after(async () => {
 function page(path, options) {
   const shown = {};
   let wake = () => {};
-  const transport = chatTransport(front.base + path);
+  const transport = chatTransport(front.base + path, () => {});
   const Chat = () => {
     Object.assign(shown, useChat({ transport, ...options }));
     queueMicrotask(() => wake());

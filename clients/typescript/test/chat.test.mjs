@@ -11,8 +11,11 @@ import { site } from './site.mjs';
 const MAIN = `import { createRoot } from 'react-dom/client';
 import { Chat } from './chat.jsx';
 const id = location.pathname.slice(1);
-const stored = await (await fetch('/api/messages/' + id)).json();
-createRoot(document.querySelector('main')).render(<Chat id={id} stored={stored} />);`;
+const load = async () => (await fetch('/api/messages/' + id)).json();
+const stored = await load();
+// A test may have something happen between.
+if (location.search) await new Promise((done) => { window.goOn = done; });
+createRoot(document.querySelector('main')).render(<Chat id={id} stored={stored} load={load} />);`;
 const PAGE = `<!doctype html><meta charset="utf-8"><title>chat</title><main></main><script type="module" src="/chat.js"></script>`;
 const WORDS = ['Un ', 'point ', 'relais ', 'garde ', 'le ', 'colis.'];
 const ANSWER = WORDS.join('');
@@ -87,6 +90,11 @@ test('a chat goes on after a reload in the middle, a cut, on another device, and
     await shows(other, 'Un point ');
     assert.deepEqual(await shown(other), await shown(page), name);
     assert.ok(!(await other.address()).includes('ticket'), 'the ticket does not stay in the address');
+    // A link that leads elsewhere is none.
+    const foreign = await device();
+    await foreign.go(`${base}/foreign-${name}#${encodeURIComponent('https://evil.example/v1/tasks/task_0')}`);
+    await ready(foreign);
+    assert.deepEqual(await foreign.run(() => [location.hash, localStorage.length]), ['', 0], name);
     // The connections break, and useChat does not notice.
     front.cutAll();
     state.half.done();
@@ -112,6 +120,26 @@ test('a chat goes on after a reload in the middle, a cut, on another device, and
     assert.deepEqual(await shown(page), [...WHOLE, ...WHOLE], name);
     assert.equal(state.calls, 2, name);
   }, { width: 560, height: 200 });
+});
+
+test('a chat whose answer ends while its page is loaded shows that answer', async (context) => {
+  const { base, server, state, begin } = await chat(context);
+  await eachBrowser(async (page, { name }) => {
+    begin();
+    await page.go(`${base}/late-${name}`);
+    await ask(page);
+    await shows(page, 'Un point ');
+    const link = await page.run((id) => localStorage.getItem(`relais.chat.${id}`), `late-${name}`);
+    await page.go(`${base}/late-${name}?slowly`);
+    await page.until(() => window.goOn !== undefined);
+    state.half.done();
+    const task = new URL(link);
+    assert.equal((await fetch(`${server.base}${task.pathname}/result${task.search}`, { headers: { prefer: 'wait=20' } })).status, 200);
+    await page.run(() => window.goOn());
+    await shows(page, ANSWER);
+    await ready(page);
+    assert.deepEqual(await shown(page), WHOLE, name);
+  });
 });
 
 test('a chat whose Relais is killed in the middle of the answer shows one whole answer', async (context) => {

@@ -7,7 +7,7 @@ import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { eachBrowser } from '../../../tests/peers/browsers.mjs';
-import { files } from './guide.mjs';
+import { files, shot } from './guide.mjs';
 import { gate, proxy, relais, upstream } from './support.mjs';
 
 const HERE = path.join(path.dirname(fileURLToPath(import.meta.url)), '..');
@@ -131,6 +131,7 @@ mode = "sync"
     await page.click('button');
     slow.done();
     await page.untilSaid('imported orders of June');
+    await shot(page, 'client-fetch', name);
     for (const path of ['/chat/plain', '/chat/counted', '/slow/counted']) {
       const said = await page.run(async (wanted) => {
         const { relaisFetch } = await import('/client/dist/index.js');
@@ -149,5 +150,5 @@ mode = "sync"
     });
     assert.deepEqual(told, { types: ['accepted', 'started', 'succeeded'], used: ['websocket'] }, name);
     slow = gate();
-  });
+  }, { width: 560, height: 120 });
 });
