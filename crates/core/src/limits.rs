@@ -56,6 +56,12 @@ pub const IDLE_CONNECTIONS_MAX: usize = 256;
 pub const IDLE_UPSTREAMS_MAX: usize = 1_000;
 /// Names that are looked up at the same time: a name server that does not answer holds a thread.
 pub const LOOKUPS_MAX: usize = 128;
+/// Longest template of a webhook's body, bytes.
+pub const TEMPLATE_BYTES_MAX: usize = 8 << 10;
+/// Longest body that a template makes, and longest value that it prints, bytes.
+pub const TEMPLATE_OUTPUT_BYTES_MAX: usize = 64 << 10;
+/// Work that a template may take: a step is one, and so are 64 bytes that it makes.
+pub const TEMPLATE_FUEL: u64 = 50_000;
 /// Longest URL of a webhook, bytes.
 pub const WEBHOOK_URL_BYTES_MAX: usize = 2_048;
 /// Largest JSON envelope of a batch, bytes.
@@ -299,6 +305,9 @@ pub const LIMITS: &[Limit] = &[
     limit("idle connection", IDLE_CONNECTION_MAX.as_secs(), "seconds", "closed"),
     limit("idle connections of an upstream", IDLE_CONNECTIONS_MAX as u64, "connections", "closed"),
     limit("upstreams with idle connections", IDLE_UPSTREAMS_MAX as u64, "upstreams", "closed"),
+    limit("template", TEMPLATE_BYTES_MAX as u64, "bytes", "422 invalid-field"),
+    limit("body of a template", TEMPLATE_OUTPUT_BYTES_MAX as u64, "bytes", "the delivery fails"),
+    limit("work of a template", TEMPLATE_FUEL, "steps", "the delivery fails"),
     limit("names looked up at once", LOOKUPS_MAX as u64, "names", "waits"),
     limit("labels", LABELS_MAX as u64, "labels", "422 invalid-field"),
     limit("label key or value", LABEL_BYTES_MAX as u64, "bytes", "422 invalid-field"),

@@ -24,6 +24,7 @@ mod queue;
 pub mod seal;
 mod session;
 mod submit;
+pub mod template;
 mod timekeeper;
 pub mod upstream;
 mod work;
