@@ -128,6 +128,29 @@ test('nine tasks are followed by one stream', async () => {
   assert.equal(most, 1);
 });
 
+test('a stream over several tasks begins now, and is resumed from there though nothing was told by it', async () => {
+  const between = await proxy(server.base);
+  const asked = [];
+  const noting = (url, init) => {
+    if (init.headers.accept === 'text/event-stream') asked.push(new URL(url).searchParams.get('after'));
+    return hasty(url, init);
+  };
+  const one = client({ url: between.base, fetch: noting, transports: ['sse'] });
+  const tasks = [await one.submit({ queue: 'now', input: 1 }), await one.submit({ queue: 'now', input: 2 })];
+  const followed = tasks.map((task) => task.events());
+  // What was before is read from each log, once the stream stands.
+  const first = await Promise.all(followed.map((events) => events.next()));
+  assert.deepEqual(first.map(({ value }) => value.type), ['accepted', 'accepted']);
+  between.cutAll();
+  while (asked.length < 2) await new Promise((done) => setImmediate(done));
+  const hands = worker(server.base, 'now');
+  for (const _ of tasks) await hands.succeed(await hands.lease(), 1);
+  const rest = await Promise.all(followed.map(all));
+  assert.deepEqual(rest.map((events) => events.map(({ type }) => type)), [['started', 'succeeded'], ['started', 'succeeded']]);
+  assert.match(asked.join(), /^now,\d+/);
+  between.stop();
+});
+
 const cuts = (text, cut) => /^HTTP\/1.1 101|text\/event-stream/.test(text) && cut(12);
 for (const [name, breaking] of [['collects', { plan: () => ({ hold: true }) }], ['breaks', { seen: cuts }]]) {
   test(`behind a proxy that ${name} streams and WebSockets it goes on by long-poll within 5 s, and nobody sees an error`, async () => {
