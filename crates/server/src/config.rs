@@ -2,6 +2,7 @@
 //! environment; it is checked there, and trusted here.
 
 mod page;
+mod public_url;
 mod upstream;
 
 use std::net::{IpAddr, SocketAddr};
@@ -11,10 +12,10 @@ use ipnet::IpNet;
 use relais_core::outcome::SAFE_METHODS;
 use relais_core::{Grace, Grants, LaneKey, OptionName, QueueName, TenantName, limits};
 
-use crate::auth::is_loopback;
 use crate::connection::tls::TlsFiles;
 
 pub use page::{Color, InvalidColor, InvalidLogo, Logo, Page};
+pub use public_url::{InvalidPublicUrl, PublicUrl};
 pub use upstream::{InvalidUpstream, Upstream};
 
 /// What a server is told at its start.
@@ -24,9 +25,9 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// Metrics and administration: another origin on purpose.
     pub admin_listen: SocketAddr,
-    /// Scheme and authority of absolute links, without a trailing slash; `None` on loopback only,
-    /// where links are made from the listening address.
-    pub public_url: Option<String>,
+    /// What absolute links begin with; `None` on loopback only, where links are made from the
+    /// listening address.
+    pub public_url: Option<PublicUrl>,
     /// Whose `Forwarded` and `X-Forwarded-*` are believed: networks as (address, prefix length).
     pub trusted_proxies: Vec<IpNet>,
     /// Where requests go that no route takes; `None` answers 404.
@@ -123,10 +124,7 @@ impl ServerConfig {
     /// machine reach `listen`, by whatever leads that name to it.
     #[must_use]
     pub fn is_public(&self) -> bool {
-        let authority = self.public_url.as_deref().and_then(|url| url.split_once("://"));
-        authority.is_some_and(|(_, rest)| {
-            !is_loopback(rest.split(['/', '?']).next().unwrap_or_default())
-        })
+        self.public_url.as_ref().is_some_and(|url| !url.is_of_this_machine())
     }
 }
 

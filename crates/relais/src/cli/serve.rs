@@ -85,11 +85,10 @@ impl Flags {
         if let Some(store) = &self.store {
             argument::store(store)?;
         }
+        let is_public = |text: &str| config::url::public(text).map(drop);
         let urls = [
-            ("--public-url <URL>", &self.public_url, config::url::public as fn(&str) -> _),
-            ("--upstream <URL>", &self.upstream, |text| {
-                config::url::upstream(text).map(|upstream| upstream.to_string())
-            }),
+            ("--public-url <URL>", &self.public_url, is_public as fn(&str) -> _),
+            ("--upstream <URL>", &self.upstream, |text| config::url::upstream(text).map(drop)),
         ];
         for (argument, url, judge) in urls {
             if let Some(Err(why)) = url.as_deref().map(judge) {

@@ -30,6 +30,7 @@ fn server_of(text: &str, environment: Environment<'_>) -> Option<Here> {
     let server = file.get("server").and_then(toml::Value::as_table);
     let said = |key: &str| server?.get(key)?.as_str().map(str::to_owned);
     let public_url = environment("RELAIS_PUBLIC_URL").or_else(|| said("public_url"));
+    let public_url = public_url.and_then(|url| url.parse().ok());
     let config = ServerConfig { public_url, ..ServerConfig::on_loopback() };
     let has_keys = file.get("key").is_some();
     if config.is_public() && !has_keys {
@@ -44,7 +45,7 @@ fn server_of(text: &str, environment: Environment<'_>) -> Option<Here> {
     let tls = server.and_then(|server| server.get("tls"));
     if let (Some(tls), Some(url)) = (tls, &config.public_url) {
         // The certificate is for that name.
-        let url = format!("{}{prefix}", url.trim_end_matches('/'));
+        let url = format!("{}{prefix}", url.as_str());
         return Some(Here { url, certificate: certificate_of(tls) });
     }
     if listen.is_none() && prefix.is_empty() && tls.is_none() {

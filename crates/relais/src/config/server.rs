@@ -10,7 +10,7 @@ use relais_api::time::Span;
 use relais_core::{TenantName, limits};
 use relais_engine::headers::folded;
 use relais_server::TlsFiles;
-use relais_server::config::ServerConfig;
+use relais_server::config::{PublicUrl, ServerConfig};
 use toml::Spanned;
 
 use super::file::{Bytes, File, Server, Text, Tls};
@@ -138,7 +138,7 @@ fn public_url(
     given: Option<&Spanned<String>>,
     overrides: &Overrides,
     report: &mut Report<'_>,
-) -> Option<String> {
+) -> Option<PublicUrl> {
     if let Some(flag) = &overrides.public_url {
         return match url::public(flag) {
             Ok(url) => Some(url),

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use relais_server::config::{HostHeader, InvalidUpstream, Upstream};
+use relais_server::config::{HostHeader, InvalidPublicUrl, InvalidUpstream, PublicUrl, Upstream};
 
 /// Where tasks survive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,22 +58,18 @@ pub(crate) fn upstream(text: &str) -> Result<Upstream, String> {
 
 /// Scheme and authority of an upstream.
 pub(crate) fn origin(text: &str) -> Result<String, String> {
-    without_path(text, "limits are of a whole service")
-}
-
-/// Scheme and authority of this server, as its clients know it.
-pub(crate) fn public(text: &str) -> Result<String, String> {
-    without_path(text, "links are made of scheme and host alone")
-}
-
-fn without_path(text: &str, why: &str) -> Result<String, String> {
     let upstream = upstream(text)?;
     let origin = upstream.origin();
     if upstream.base().is_empty() {
         Ok(origin.to_string())
     } else {
-        Err(format!("{why}: write {origin:?}, without a path"))
+        Err(format!("limits are of a whole service: write {origin:?}, without a path"))
     }
+}
+
+/// Scheme and authority of this server, as its clients know it.
+pub(crate) fn public(text: &str) -> Result<PublicUrl, String> {
+    text.parse().map_err(|error: InvalidPublicUrl| error.to_string())
 }
 
 /// Which `Host` an upstream is sent: its own, that of the client, or this one.

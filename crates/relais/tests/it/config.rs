@@ -81,7 +81,7 @@ capacity_per_ip = 250_000
 #[test]
 fn the_file_of_the_contract_is_understood() {
     let settings = read(CONTRACT).unwrap();
-    assert_eq!(settings.server.public_url.as_deref(), Some("https://api.example.com"));
+    assert_eq!(settings.server.public_url, "https://api.example.com".parse().ok());
     assert_eq!(settings.server.fallback, "http://127.0.0.1:9000".parse().ok());
     let [route] = settings.server.routes.as_slice() else { panic!("there is one route") };
     assert_eq!(

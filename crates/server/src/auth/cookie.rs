@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Version, header};
 use relais_engine::headers::{OWN_COOKIES, is_own_cookie};
 
 use super::{is_loopback, local};
-use crate::config::ServerConfig;
+use crate::config::{PublicUrl, ServerConfig};
 use crate::proxy::source::Source;
 
 /// Its names for `https`, and for plain `http` on this machine.
@@ -41,15 +41,16 @@ impl Jar {
         version: Version,
         headers: &HeaderMap,
     ) -> Option<Self> {
-        let public = config.public_url.as_deref().and_then(|url| url.split_once("://"));
-        if matches!(public, Some(("https", _))) || Source::of(config, peer, headers).is_https() {
+        let public = config.public_url.as_ref();
+        let is_https = public.is_some_and(PublicUrl::is_https);
+        if is_https || Source::of(config, peer, headers).is_https() {
             return Some(Self::Secure);
         }
         if !peer.to_canonical().is_loopback() {
             return None;
         }
         let is_plain = match public {
-            Some((_, rest)) => is_loopback(rest.split(['/', '?']).next().unwrap_or_default()),
+            Some(url) => url.is_of_this_machine(),
             None => {
                 let host = headers.get(header::HOST)?.to_str().ok()?;
                 is_loopback(host) && local::check_direct(version, headers).is_ok()
@@ -126,20 +127,13 @@ pub(crate) fn is_same_origin(config: &ServerConfig, headers: &HeaderMap) -> bool
 #[must_use]
 pub(crate) fn is_own_origin(config: &ServerConfig, headers: &HeaderMap, origin: &str) -> bool {
     match &config.public_url {
-        Some(url) => origin_of(url).is_some_and(|own| own.eq_ignore_ascii_case(origin)),
+        Some(url) => url.as_str().eq_ignore_ascii_case(origin),
         None => {
             let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
             let authority = origin.split_once("://").map(|(_, authority)| authority);
             matches!((host, authority), (Some(h), Some(a)) if h.eq_ignore_ascii_case(a))
         }
     }
-}
-
-/// Scheme and authority of a URL.
-fn origin_of(url: &str) -> Option<&str> {
-    let start = url.find("://")? + 3;
-    let end = url[start..].find(['/', '?']).map_or(url.len(), |at| start + at);
-    Some(&url[..end])
 }
 
 #[cfg(test)]
@@ -155,7 +149,8 @@ mod tests {
     }
 
     fn config(public_url: Option<&str>) -> ServerConfig {
-        ServerConfig { public_url: public_url.map(str::to_owned), ..ServerConfig::on_loopback() }
+        let public_url = public_url.map(|url| url.parse().unwrap());
+        ServerConfig { public_url, ..ServerConfig::on_loopback() }
     }
 
     #[test]
@@ -175,7 +170,7 @@ mod tests {
             (None, HERE, "localhost", ("x-forwarded-for", "192.0.2.1"), None),
             (None, HERE, "localhost", ("x-forwarded-proto", "https"), None),
             (None, THERE, "shop.example", ("forwarded", "proto=https"), None),
-            (Some("https://shop.example/a"), HERE, "127.0.0.1:8080", ("a", "b"), Some(Jar::Secure)),
+            (Some("https://shop.example"), HERE, "127.0.0.1:8080", ("a", "b"), Some(Jar::Secure)),
             (Some("https://localhost:8443"), THERE, "localhost", ("a", "b"), Some(Jar::Secure)),
             (Some("http://localhost:8080"), HERE, "a", ("via", "1.1 a"), Some(Jar::Plain)),
             (Some("http://localhost:8080"), THERE, "localhost", ("a", "b"), None),
@@ -241,7 +236,7 @@ mod tests {
         ] {
             assert_eq!(asks(None, fields), expected, "{fields:?}");
         }
-        let url = Some("https://Shop.example/app");
+        let url = Some("https://Shop.example");
         for (origin, expected) in [
             ("https://shop.example", true),
             ("http://shop.example", false),

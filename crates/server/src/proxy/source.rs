@@ -194,11 +194,7 @@ impl Source {
         if !base.is_given() && is_own_word && is_authority(&self.host) {
             return format!("{}://{}", self.proto, self.host);
         }
-        // The public URL may have a path, which is no part of the authority.
-        let own = base.without_prefix();
-        let after_scheme = own.find("://").map_or(0, |at| at + 3);
-        let end = own[after_scheme..].find('/').map_or(own.len(), |at| after_scheme + at);
-        own[..end].to_owned()
+        base.origin().to_owned()
     }
 }
 

@@ -68,7 +68,7 @@ async fn no_link_is_made_of_a_foreign_host_nor_where_there_is_a_public_url() {
         assert!(urls.iter().all(|url| url.starts_with(&own)), "{host}: {urls:?}");
     }
     let mut plan = Plan::with(Mode::Async).await;
-    plan.server.public_url = Some("https://api.example.com".to_owned());
+    plan.server.public_url = Some("https://api.example.com".parse().unwrap());
     let house = plan.build().await;
     let post = "POST /x HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n";
     let reply = house.call(post).await;

@@ -642,7 +642,7 @@ async fn house_of_short_tickets() -> House {
     let mut plan = Plan::with(Mode::Async).await;
     (plan.policy.deadline, plan.policy.retention) =
         (Duration::from_secs(5), Duration::from_secs(5));
-    plan.server.public_url = Some("https://shop.example".to_owned());
+    plan.server.public_url = Some("https://shop.example".parse().unwrap());
     plan.route().abandon = Grace::of(limits::GRACE_MIN);
     plan.build().await
 }

@@ -47,7 +47,7 @@ async fn a_request_by_http_1_0_is_not_local() {
 
 #[tokio::test]
 async fn with_a_public_url_local_calls_are_taken_on_the_admin_listener_only() {
-    let public_url = Some("https://api.example.com".to_owned());
+    let public_url = Some("https://api.example.com".parse().unwrap());
     let server = ServerConfig { public_url, ..ServerConfig::on_loopback() };
     let api = Api::with(server, Config::default()).await;
     let refused = api.call(get("/v1/tasks")).await;
@@ -63,7 +63,7 @@ async fn with_a_public_url_local_calls_are_taken_on_the_admin_listener_only() {
         relais_server::admin_router(&api.app).oneshot(proxied.body(Body::empty()).unwrap()).await;
     assert_eq!(answer.unwrap().status(), StatusCode::FORBIDDEN, "nor is the admin side a proxy's");
     // A public URL of this machine's own changes nothing.
-    let public_url = Some("http://localhost:8080".to_owned());
+    let public_url = Some("http://localhost:8080".parse().unwrap());
     let server = ServerConfig { public_url, ..ServerConfig::on_loopback() };
     let api = Api::with(server, Config::default()).await;
     assert_eq!(api.call(get("/v1/tasks")).await.status, StatusCode::OK);

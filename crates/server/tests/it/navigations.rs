@@ -118,7 +118,7 @@ async fn where_no_browser_would_keep_the_cookie_the_page_follows_by_its_ticket()
         ("https://shop.example", Browser::new().with("")),
     ] {
         let mut plan = plan().await;
-        plan.server.public_url = Some(url.to_owned());
+        plan.server.public_url = Some(url.parse().unwrap());
         let house = plan.build().await;
         let page = browser.go(&house, "GET /export").await;
         assert_eq!((page.status, page.all("set-cookie")), (202, vec![]), "{url}");
@@ -137,7 +137,7 @@ async fn a_browser_that_keeps_no_cookies_is_told_so_in_plain_words() {
         (None, [GOES, from_a_mail].concat(), 403),
     ] {
         let mut plan = plan().await;
-        plan.server.public_url = public_url.map(str::to_owned);
+        plan.server.public_url = public_url.map(|url| url.parse().unwrap());
         plan.server.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
         let house = plan.build().await;
         let browser = Browser::new().with(&fields);

@@ -113,7 +113,7 @@ async fn the_cookie_is_bound_to_https_and_plain_on_this_machine_alone() {
         ),
     ] {
         let keys = vec![key("rk_all", "default", Scopes::ALL)];
-        let public_url = public_url.map(str::to_owned);
+        let public_url = public_url.map(|url| url.parse().unwrap());
         let server = ServerConfig { keys, public_url, ..ServerConfig::on_loopback() };
         let api = Api::with(server, relais_engine::Config::default()).await;
         let (id, ticket) = a_task(&api).await;
@@ -129,7 +129,7 @@ async fn the_cookie_is_bound_to_https_and_plain_on_this_machine_alone() {
         assert_eq!(under_other, StatusCode::UNAUTHORIZED, "that name is nobody's here");
     }
     let keys = vec![key("rk_all", "default", Scopes::ALL)];
-    let public_url = Some("http://intranet".to_owned());
+    let public_url = Some("http://intranet".parse().unwrap());
     let server = ServerConfig { keys, public_url, ..ServerConfig::on_loopback() };
     let api = Api::with(server, relais_engine::Config::default()).await;
     let (id, ticket) = a_task(&api).await;

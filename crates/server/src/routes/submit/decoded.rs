@@ -28,7 +28,7 @@ pub(super) struct InCommon {
 
 impl InCommon {
     pub(super) fn of(app: &App, visitor: &Visitor) -> Self {
-        Self { called_as: app.base.without_prefix().to_owned(), source: visitor.share() }
+        Self { called_as: app.base.origin().to_owned(), source: visitor.share() }
     }
 }
 
