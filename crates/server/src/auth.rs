@@ -19,7 +19,6 @@ use relais_api::fields;
 use relais_core::TenantName;
 use relais_engine::{Engine, EngineError};
 
-pub(crate) use cookie::is_own_origin;
 pub(crate) use keys::Keys;
 pub use keys::{InvalidKey, KEY_SECRETS, decode_key, encode_key, hash_key, unhex};
 pub(crate) use local::is_loopback;

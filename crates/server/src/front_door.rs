@@ -48,7 +48,7 @@ use crate::connection::Peer;
 use crate::proxy::fields::{PreferIs, vary_by_prefer};
 use crate::proxy::{Proxy, Target};
 use crate::request::prefer::Prefer;
-use crate::request::reader::page_for;
+use crate::request::sent_by::SentBy;
 
 /// How long the fallback's upstream may take to begin its answer.
 const FALLBACK_TIMEOUT: Duration = Duration::from_secs(600);
@@ -88,9 +88,10 @@ impl FrontDoor {
     }
 
     /// Answers a request.
-    pub(crate) async fn take(&self, request: Request<Body>) -> Response {
+    pub(crate) async fn take(&self, mut request: Request<Body>) -> Response {
         let path = request.uri().path().to_owned();
-        let page = page_for(request.method(), request.headers());
+        let fetch = SentBy::of(&self.app.config, &mut request).fetch;
+        let page = fetch.page_for(request.method(), request.headers());
         match self.dispatch(request).await {
             Ok(response) => response,
             Err(refusal) => self.app.answers.refuse_to(page, &refusal, &path),
@@ -194,14 +195,13 @@ impl FrontDoor {
         peer: &Peer,
         patience: &Patience,
     ) -> Result<Response, Refusal> {
-        let arrival = Arrival::of(&self.app, route, &request);
+        let arrival = Arrival::of(&self.app, route, &mut request);
         if let Some(arrival) = &arrival
             && let Some(response) = Box::pin(arrival.returns(&self.app)).await?
         {
             return Ok(response);
         }
-        let method = request.method().clone();
-        ask_for_the_whole(&method, request.headers_mut());
+        ask_for_the_whole(&self.app.config, &mut request);
         self.hand_in(route, names, request, peer, patience, arrival.as_deref()).await
     }
 
@@ -218,7 +218,7 @@ impl FrontDoor {
         let app = &self.app;
         let method = request.method().clone();
         // Thousands wait at once: what was only needed to read the request is gone by then.
-        let read = Box::pin(task::read(app, route, names, peer.address.ip(), request));
+        let read = Box::pin(task::read(app, route, names, request));
         let (submitter, submission) = read.await?;
         // The patience is counted from the end of the upload.
         let until = Instant::now() + patience.wait;

@@ -23,11 +23,11 @@ use relais_engine::upstream::call::{CallError, Outgoing};
 use tokio_util::task::TaskTracker;
 
 use self::fields::PreferIs;
-use self::source::Source;
 use crate::answer::problem::Refusal;
 use crate::answer::stored::no_body;
 use crate::config::{HostHeader, ServerConfig, Upstream};
 use crate::connection::Peer;
+use crate::request::sent_by::SentBy;
 use crate::stop::Stop;
 
 /// How long a call goes on for a client that has closed its sending side, since the last byte that
@@ -70,7 +70,7 @@ impl Proxy {
         let upgrade = fields::upgrade_of(request.headers(), request.version());
         let on_client = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
         let method = request.method().clone();
-        let outgoing = self.outgoing(request, peer, target, upgrade)?;
+        let outgoing = self.outgoing(request, target, upgrade)?;
         let mut answer = self.call(outgoing, target.timeout).await?;
         let protocol = answer.headers().get(http::header::UPGRADE).cloned();
         let has_body = !answer.body().is_end_stream();
@@ -126,17 +126,16 @@ impl Proxy {
     fn outgoing(
         &self,
         request: Request<Body>,
-        peer: &Peer,
         target: &Target,
         upgrade: Option<HeaderValue>,
     ) -> Result<Request<Body>, Refusal> {
         let config = self.engine.config();
         let via = &config.via;
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         if fields::is_loop(&parts.headers, via) {
             return Err(Refusal::new(&codes::LOOP_DETECTED));
         }
-        let source = Source::of(&self.config, peer.address.ip(), &parts.headers);
+        let source = SentBy::take(&self.config, &mut parts).source;
         let uri = address(&target.upstream, &parts.uri)?;
         let mut headers = fields::of_request(&parts.headers, &source, target.prefer);
         let host = target.host.sent(&parts.headers);

@@ -3,10 +3,11 @@
 
 pub(crate) mod accept;
 pub(crate) mod bodies;
+pub(crate) mod fetch;
 pub(crate) mod heavy;
 pub(crate) mod incoming;
 pub(crate) mod lists;
 pub(crate) mod params;
 pub(crate) mod pieces;
 pub(crate) mod prefer;
-pub(crate) mod reader;
+pub(crate) mod sent_by;

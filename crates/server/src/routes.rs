@@ -44,7 +44,7 @@ use crate::auth::{Chooser, Visitor};
 use crate::connection::{Peer, Side};
 use crate::front_door::check::own_paths;
 use crate::front_door::table::{Shape, parse, segments};
-use crate::request::reader::page_for;
+use crate::request::sent_by::SentBy;
 use crate::run_to_end::RunToEnd;
 use crate::watch::stream::Streaming;
 
@@ -115,7 +115,8 @@ impl OwnPaths {
             // What is leased to somebody who is gone is lost to the others for a while.
             peer.be_patient(Duration::ZERO);
         }
-        let page = page_for(request.method(), request.headers());
+        let fetch = SentBy::of(&self.app.config, &mut request).fetch;
+        let page = fetch.page_for(request.method(), request.headers());
         request.extensions_mut().insert(self.side);
         let answering = self.router.clone().oneshot(request);
         let answer = if reads {

@@ -21,6 +21,7 @@ use crate::connection::{Peer, Shards, Side, Sockets};
 use crate::front_door::FrontDoor;
 pub use crate::front_door::check::{RouteProblem, validate_routes};
 use crate::observe::access;
+use crate::request::sent_by::SentBy;
 use crate::routes::OwnPaths;
 
 /// Methods that Relais knows how to pass on; others pass, too, where a route names them.
@@ -113,25 +114,22 @@ impl Rules {
         Ok(Self { app, public, admin, front })
     }
 
-    async fn answer(&self, request: Request<Body>) -> Response {
+    async fn answer(&self, mut request: Request<Body>) -> Response {
         let elapsed = || self.app.engine.elapsed();
         let config = &self.app.config;
-        let noted = config.access_log.then(|| access::Asked::by(config, &request, elapsed()));
         let path = request.uri().path().to_owned();
+        let entered = enter(&mut request);
+        // Behind that its `Host` is where it belongs, whatever it came by.
+        SentBy::of(config, &mut request);
+        let noted = config.access_log.then(|| access::Asked::by(&request, elapsed()));
         let side = request.extensions().get::<Peer>().map_or(Side::Public, |peer| peer.side);
         let asked = match (&self.app.cors, side) {
             (Some(cors), Side::Public) => Some(cors.asked(&request)),
             _ => None,
         };
-        let answered = match self.route(request, side) {
-            Ok(Routed::Answered(response)) => Ok(response),
-            Ok(Routed::Own(own, request)) => Ok(own.answer(&path, request).await),
-            Ok(Routed::Front(request)) => {
-                // Boxed, so that Relais' own answers hold no room for it.
-                let taken =
-                    AssertUnwindSafe(Box::pin(self.front.take(request))).catch_unwind().await;
-                taken.map_err(|_| Refusal::internal("a handler panicked"))
-            }
+        let answered = match entered {
+            Ok(Entered::Answered(response)) => Ok(response),
+            Ok(Entered::Goes) => self.route(&path, request, side).await,
             Err(refusal) => Err(refusal),
         };
         let mut response =
@@ -145,34 +143,47 @@ impl Rules {
         response
     }
 
-    fn route(&self, mut request: Request<Body>, side: Side) -> Result<Routed<'_>, Refusal> {
-        if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
-            return Err(Refusal::new(&codes::METHOD_NOT_ALLOWED).allow(METHODS));
-        }
-        if request.method() == Method::OPTIONS && request.uri().path() == "*" {
-            let mut response = Response::default();
-            *response.status_mut() = StatusCode::NO_CONTENT;
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static(METHODS));
-            return Ok(Routed::Answered(response));
-        }
-        normalise(&mut request)?;
+    /// Lets Relais itself answer, or the front door.
+    async fn route(
+        &self,
+        path: &str,
+        request: Request<Body>,
+        side: Side,
+    ) -> Result<Response, Refusal> {
         let own = match side {
             Side::Public => &self.public,
             Side::Admin => &self.admin,
         };
-        let is_own = own.has(request.uri().path());
-        Ok(if is_own { Routed::Own(own, request) } else { Routed::Front(request) })
+        if own.has(request.uri().path()) {
+            return Ok(own.answer(path, request).await);
+        }
+        // Boxed, so that Relais' own answers hold no room for it.
+        let taken = AssertUnwindSafe(Box::pin(self.front.take(request))).catch_unwind().await;
+        taken.map_err(|_| Refusal::internal("a handler panicked"))
     }
 }
 
-/// Where a request went.
-enum Routed<'a> {
-    /// Nowhere: it is answered.
+/// What became of a request at the door.
+enum Entered {
+    /// It is answered.
     Answered(Response),
-    /// To Relais itself.
-    Own(&'a OwnPaths, Request<Body>),
-    /// To the front door.
-    Front(Request<Body>),
+    /// It goes on.
+    Goes,
+}
+
+/// Lets a request in, in one form.
+fn enter(request: &mut Request<Body>) -> Result<Entered, Refusal> {
+    if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+        return Err(Refusal::new(&codes::METHOD_NOT_ALLOWED).allow(METHODS));
+    }
+    if request.method() == Method::OPTIONS && request.uri().path() == "*" {
+        let mut response = Response::default();
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static(METHODS));
+        return Ok(Entered::Answered(response));
+    }
+    normalise(request)?;
+    Ok(Entered::Goes)
 }
 
 /// Brings a request into one form, whatever protocol it came by: an origin-form target,

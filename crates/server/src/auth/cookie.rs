@@ -1,7 +1,6 @@
 //! The cookie that names the session of a browser: its names and fields, and which requests of the
 //! browser count. Not here: what is in it (`session`).
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Version, header};
@@ -26,7 +25,7 @@ pub(crate) enum Jar {
 }
 
 impl Jar {
-    /// That of a call which came from `peer`; `None` where no browser would keep one, or where it is
+    /// That of a call; `None` where no browser would keep one, or where it is
     /// not known that it came by `https`.
     ///
     /// It came by `https` where Relais itself speaks it, where the public URL says so, or a trusted
@@ -37,16 +36,16 @@ impl Jar {
     #[must_use]
     pub(crate) fn of(
         config: &ServerConfig,
-        peer: IpAddr,
+        source: &Source,
         version: Version,
         headers: &HeaderMap,
     ) -> Option<Self> {
         let public = config.public_url.as_ref();
         let is_https = public.is_some_and(PublicUrl::is_https);
-        if is_https || Source::of(config, peer, headers).is_https() {
+        if is_https || source.is_https() {
             return Some(Self::Secure);
         }
-        if !peer.to_canonical().is_loopback() {
+        if !source.is_from_here() {
             return None;
         }
         let is_plain = match public {
@@ -109,33 +108,6 @@ pub(crate) fn without_own(value: &HeaderValue) -> Option<HeaderValue> {
     if left.is_empty() { None } else { HeaderValue::from_bytes(&left).ok() }
 }
 
-/// Whether a page of Relais' own origin sent a request, as its browser says: by `Sec-Fetch-Site`, or
-/// where that is not sent by `Origin`. An origin that may read answers (`cors_origins`) is not
-/// Relais' own.
-#[must_use]
-pub(crate) fn is_same_origin(config: &ServerConfig, headers: &HeaderMap) -> bool {
-    let mut sites = headers.get_all("sec-fetch-site").iter();
-    if let Some(site) = sites.next() {
-        return site == "same-origin" && sites.next().is_none();
-    }
-    let mut origins = headers.get_all(header::ORIGIN).iter();
-    let (Some(origin), None) = (origins.next(), origins.next()) else { return false };
-    origin.to_str().is_ok_and(|origin| is_own_origin(config, headers, origin))
-}
-
-/// Whether an `Origin` is that under which Relais was called.
-#[must_use]
-pub(crate) fn is_own_origin(config: &ServerConfig, headers: &HeaderMap, origin: &str) -> bool {
-    match &config.public_url {
-        Some(url) => url.as_str().eq_ignore_ascii_case(origin),
-        None => {
-            let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-            let authority = origin.split_once("://").map(|(_, authority)| authority);
-            matches!((host, authority), (Some(h), Some(a)) if h.eq_ignore_ascii_case(a))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,7 +149,9 @@ mod tests {
             (Some("http://intranet"), HERE, "intranet", ("a", "b"), None),
         ] {
             let fields = headers(&[("host", host), more]);
-            let jar = |version| Jar::of(&config(url), peer.parse().unwrap(), version, &fields);
+            let config = config(url);
+            let source = Source::of(&config, peer.parse().unwrap(), &fields);
+            let jar = |version| Jar::of(&config, &source, version, &fields);
             assert_eq!(jar(Version::HTTP_11), expected, "{url:?} {peer} {host} {more:?}");
             if url.is_none() {
                 assert_eq!(jar(Version::HTTP_10), None, "nginx as it is by default");
@@ -191,7 +165,8 @@ mod tests {
                 ("x-forwarded-for", "198.51.100.1"),
                 ("x-forwarded-proto", proto),
             ]);
-            let jar = Jar::of(&behind, THERE.parse().unwrap(), Version::HTTP_11, &fields);
+            let source = Source::of(&behind, THERE.parse().unwrap(), &fields);
+            let jar = Jar::of(&behind, &source, Version::HTTP_11, &fields);
             assert_eq!(jar, expected, "a trusted proxy says {proto}");
         }
         assert_eq!(
@@ -211,39 +186,6 @@ mod tests {
         for line in ["relais2=x", "xrelais=x", "Relais=x", "relais", "__Host-relais-x=1"] {
             let headers = HeaderMap::from_iter([(header::COOKIE, line.parse().unwrap())]);
             assert_eq!((Jar::Secure.read(&headers), Jar::Plain.read(&headers)), (None, None));
-        }
-    }
-
-    #[test]
-    fn only_a_page_of_ours_is_of_the_same_origin() {
-        let asks = |url, fields: &[_]| is_same_origin(&config(url), &headers(fields));
-        for (fields, expected) in [
-            (&[("host", "localhost:1")][..], false),
-            (&[("host", "localhost:1"), ("sec-fetch-site", "same-origin")], true),
-            (&[("host", "localhost:1"), ("sec-fetch-site", "same-site")], false),
-            (&[("host", "localhost:1"), ("sec-fetch-site", "cross-site")], false),
-            (&[("host", "localhost:1"), ("sec-fetch-site", "none")], false),
-            (
-                &[("host", "a"), ("sec-fetch-site", "same-origin"), ("sec-fetch-site", "none")],
-                false,
-            ),
-            (&[("host", "a"), ("sec-fetch-site", "cross-site"), ("origin", "http://a")], false),
-            (&[("host", "localhost:1"), ("origin", "http://localhost:1")], true),
-            (&[("host", "localhost:1"), ("origin", "http://localhost:2")], false),
-            (&[("host", "localhost:1"), ("origin", "null")], false),
-            (&[("host", "a"), ("origin", "http://a"), ("origin", "http://a")], false),
-            (&[("origin", "http://a")], false),
-        ] {
-            assert_eq!(asks(None, fields), expected, "{fields:?}");
-        }
-        let url = Some("https://Shop.example");
-        for (origin, expected) in [
-            ("https://shop.example", true),
-            ("http://shop.example", false),
-            ("https://shop.example.evil.example", false),
-            ("https://shop.example/app", false),
-        ] {
-            assert_eq!(asks(url, &[("host", "127.0.0.1"), ("origin", origin)]), expected);
         }
     }
 

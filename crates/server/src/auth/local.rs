@@ -6,6 +6,7 @@ use relais_api::codes;
 use relais_engine::headers::folded;
 
 use crate::answer::problem::Refusal;
+use crate::request::fetch::Fetch;
 
 /// Fields that proxies add, beside all that begin with `x-forwarded-`: a call with one of them was
 /// made by whoever reached the proxy, however local the connection is.
@@ -49,7 +50,12 @@ pub(super) fn check_direct(version: Version, headers: &HeaderMap) -> Result<(), 
 }
 
 /// Refuses a call that a browser made for another site, or under a name that is not this machine's.
-pub(super) fn check(uri: &Uri, headers: &HeaderMap, any_host: bool) -> Result<(), Refusal> {
+pub(super) fn check(
+    uri: &Uri,
+    headers: &HeaderMap,
+    fetch: &Fetch,
+    any_host: bool,
+) -> Result<(), Refusal> {
     let mut hosts = headers.get_all(header::HOST).iter();
     // HTTP/2 names the host in the target instead.
     let host = match (uri.authority(), hosts.next(), hosts.next()) {
@@ -62,23 +68,8 @@ pub(super) fn check(uri: &Uri, headers: &HeaderMap, any_host: bool) -> Result<()
     if !any_host && !is_loopback(host) {
         return Err(Refusal::new(&codes::FOREIGN_HOST));
     }
-    let site = headers.get("sec-fetch-site").map(http::HeaderValue::as_bytes);
-    if site.is_some_and(|site| site != b"same-origin" && site != b"none") {
+    if fetch.is_of_another_site(headers, host) {
         return Err(Refusal::new(&codes::CROSS_SITE));
-    }
-    if site.is_some_and(|site| site == b"same-origin") {
-        // A page that tells nobody its address sends its forms with `Origin: null`.
-        return Ok(());
-    }
-    for origin in headers.get_all(header::ORIGIN) {
-        let authority = origin
-            .to_str()
-            .ok()
-            .and_then(|origin| origin.split_once("://"))
-            .map(|(_, authority)| authority);
-        if !authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host)) {
-            return Err(Refusal::new(&codes::CROSS_SITE));
-        }
     }
     Ok(())
 }
@@ -98,6 +89,7 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
+    use crate::config::ServerConfig;
 
     fn code(fields: &[(&'static str, &'static str)]) -> Option<&'static str> {
         let mut headers = HeaderMap::new();
@@ -105,7 +97,8 @@ mod tests {
             headers.append(*name, HeaderValue::from_static(value));
         }
         let target = Uri::from_static("/v1/tasks");
-        check(&target, &headers, false).err().map(|refusal| refusal.code().code)
+        let fetch = Fetch::of(&ServerConfig::on_loopback(), &headers);
+        check(&target, &headers, &fetch, false).err().map(|refusal| refusal.code().code)
     }
 
     #[test]

@@ -23,12 +23,12 @@ use relais_core::{
 };
 use relais_engine::{Access, envelope};
 
-use super::cookie::{Jar, is_same_origin};
+use super::cookie::Jar;
 use super::signing::{KeyId, MAC_BYTES, Purpose, SigningKeys};
 use super::{Auth, ticket};
 use crate::answer::problem::Refusal;
-use crate::proxy::source::Source;
-use crate::request::reader::{is_framed, is_led_by_foreign_page, says_itself};
+use crate::request::fetch::Fetch;
+use crate::request::sent_by::SentBy;
 
 const PREFIX: &str = "rs_";
 const VERSION: u8 = 1;
@@ -86,28 +86,24 @@ pub(crate) struct Browser {
     jar: Option<Jar>,
     /// The session that its cookie names, which may have ended.
     id: Option<SessionId>,
-    /// Whether a page of our own origin sent the request.
-    pub(crate) is_same_origin: bool,
     /// The network of whose share a session takes that it begins.
     network: Option<IpAddr>,
-    /// Whether it shows the answer within another page, which begins no session.
-    is_framed: bool,
-    /// Whether a page of another origin leads there.
-    is_led_by_foreign_page: bool,
+    /// What it says of the request. Within another page it begins no session.
+    fetch: Fetch,
 }
 
 impl Browser {
     /// Whether it would keep our cookie.
     #[must_use]
-    pub(crate) const fn keeps_cookies(&self) -> bool {
-        self.jar.is_some() && !self.is_framed
+    pub(crate) fn keeps_cookies(&self) -> bool {
+        self.jar.is_some() && !self.fetch.is_framed()
     }
 
     /// Whether it may be led to a page that it follows by our cookie alone. By `https` each browser says
     /// what it does: what only accepts HTML there may be a program, which drops the cookie.
     #[must_use]
-    pub(crate) fn may_be_led(&self, headers: &HeaderMap) -> bool {
-        self.keeps_cookies() && (self.jar == Some(Jar::Plain) || says_itself(headers))
+    pub(crate) fn may_be_led(&self) -> bool {
+        self.keeps_cookies() && (self.jar == Some(Jar::Plain) || self.fetch.says_itself())
     }
 
     /// Whether it has a cookie that we wrote.
@@ -130,18 +126,21 @@ pub(crate) fn right_to(task: &Task) -> Result<Option<Joined>, Refusal> {
 }
 
 impl Auth {
-    /// The browser that sent these fields from `peer`. Reads nothing from the store.
+    /// The browser that sent these fields. Reads nothing from the store.
     #[must_use]
-    pub(crate) fn browser(&self, peer: IpAddr, version: Version, headers: &HeaderMap) -> Browser {
-        let jar = Jar::of(&self.config, peer, version, headers);
+    pub(crate) fn browser(
+        &self,
+        sent_by: &SentBy,
+        version: Version,
+        headers: &HeaderMap,
+    ) -> Browser {
+        let jar = Jar::of(&self.config, &sent_by.source, version, headers);
         let text = jar.and_then(|jar| jar.read(headers));
         Browser {
             jar,
             id: text.and_then(|text| SessionId::read(&self.signing.keys(), text)),
-            is_same_origin: is_same_origin(&self.config, headers),
-            network: Source::of(&self.config, peer, headers).bounded_network(),
-            is_framed: is_framed(headers),
-            is_led_by_foreign_page: is_led_by_foreign_page(headers),
+            network: sent_by.source.bounded_network(),
+            fetch: sent_by.fetch,
         }
     }
 
@@ -182,12 +181,12 @@ impl Auth {
         browser: &Browser,
         joined: Joined,
     ) -> Result<Option<HeaderValue>, Refusal> {
-        let Some(jar) = browser.jar.filter(|_| !browser.is_framed) else { return Ok(None) };
+        let Some(jar) = browser.jar.filter(|_| !browser.fetch.is_framed()) else { return Ok(None) };
         let cookie = |id: &SessionId, ends_at: Timestamp| {
             Ok(Some(jar.keeps(&id.text, ends_at.since(self.engine.now()))))
         };
         if let Some(id) = &browser.id {
-            let is_foreign = browser.is_led_by_foreign_page;
+            let is_foreign = browser.fetch.is_led_by_foreign_page();
             let join = if is_foreign { SessionOp::JoinBeside } else { SessionOp::Join };
             match self.engine.change_session(id.mac, join(joined.clone()), None).await? {
                 SessionReply::Joined { ends_at } => return cookie(id, ends_at),

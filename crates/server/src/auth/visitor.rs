@@ -2,10 +2,9 @@
 
 mod standing;
 
-use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use http::{HeaderMap, Method, Uri, header, request};
+use http::{HeaderMap, Method, Uri, Version, header, request};
 use relais_api::codes;
 use relais_core::outcome::is_safe_method;
 use relais_core::{Grants, Joined, Purpose, Session, Task, TaskId, TenantName, Timestamp};
@@ -18,12 +17,11 @@ use super::{Auth, Caller, Scope, bearer, local};
 use crate::answer::links::Viewer;
 use crate::answer::problem::Refusal;
 use crate::connection::{Client, Peer, Side};
-use crate::proxy::source::Source;
+use crate::request::accept::Language;
 use crate::request::bodies::Holder;
+use crate::request::fetch::Fetch;
 use crate::request::params;
-
-/// Where a call without a connection is made: in this process.
-const NO_CONNECTION: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+use crate::request::sent_by::SentBy;
 
 /// What is to be done with a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,8 +70,9 @@ enum Offered {
 /// One call to `/v1` and its credentials.
 pub(crate) struct Visitor {
     auth: Arc<Auth>,
-    /// The browser, if it is one: its session may be changed whatever else came along.
-    pub(crate) browser: Browser,
+    sent_by: SentBy,
+    version: Version,
+    browser: OnceLock<Browser>,
     /// Who calls, as far as an API key says so.
     pub(crate) caller: Caller,
     offered: Offered,
@@ -84,8 +83,6 @@ pub(crate) struct Visitor {
     headers: HeaderMap,
     /// Where it found Relais, if its links lead there: see `Base::for_caller`.
     pub(crate) base: Option<String>,
-    /// The address at the other end of the connection.
-    peer: Option<IpAddr>,
     /// Whether that end still listens.
     pub(crate) client: Client,
 }
@@ -147,19 +144,21 @@ impl Visitor {
     ) -> Result<Self, Refusal> {
         let side = parts.extensions.get::<Side>().copied().unwrap_or(Side::Public);
         let caller = auth.api_caller(&parts.headers).await?;
-        let peer = parts.extensions.get::<Peer>();
-        let client = peer.map(Peer::client).unwrap_or_default();
-        let peer = peer.map(|peer| peer.address.ip());
-        let address = peer.unwrap_or(NO_CONNECTION);
-        let browser = auth.browser(address, parts.version, &parts.headers);
+        let client = parts.extensions.get::<Peer>().map(Peer::client).unwrap_or_default();
+        let (sent_by, version) = (SentBy::take(&auth.config, parts), parts.version);
+        let browser = OnceLock::new();
         let offered = match ticket_of(parts)? {
             Some(offered) => offered,
             None if caller.has_key() => Offered::Nothing,
-            None => auth.offered_by_cookie(&browser, &parts.method).await?,
+            None => {
+                let new = || auth.browser(&sent_by, version, &parts.headers);
+                let is_meant = sent_by.fetch.is_same_origin();
+                auth.offered_by_cookie(browser.get_or_init(new), is_meant, &parts.method).await?
+            }
         };
         let open = match caller {
             Caller::Key(_) => Ok(()),
-            Caller::Nobody => auth.is_open(side, parts).await?,
+            Caller::Nobody => auth.is_open(side, &sent_by.fetch, parts).await?,
         };
         let base = match side {
             Side::Public => auth.base.for_caller(&parts.headers),
@@ -170,7 +169,19 @@ impl Visitor {
         let headers = std::mem::take(&mut parts.headers);
         let auth = auth.clone();
         let is_safe = is_safe_method(parts.method.as_str());
-        Ok(Self { auth, browser, caller, offered, open, is_safe, headers, base, peer, client })
+        Ok(Self {
+            auth,
+            sent_by,
+            version,
+            browser,
+            caller,
+            offered,
+            open,
+            is_safe,
+            headers,
+            base,
+            client,
+        })
     }
 
     /// The tenant for which the visitor may do what needs `scope`.
@@ -203,6 +214,23 @@ impl Visitor {
         &self.open
     }
 
+    /// What a browser says of the call.
+    pub(crate) const fn fetch(&self) -> &Fetch {
+        &self.sent_by.fetch
+    }
+
+    /// The language of the page that is shown instead of a document, if a person looks at the answer to the
+    /// call, which has this method.
+    pub(crate) fn page_for(&self, method: &Method) -> Option<Language> {
+        self.fetch().page_for(method, &self.headers)
+    }
+
+    /// The browser, if it is one: its session may be changed whatever else came along.
+    pub(crate) fn browser(&self) -> &Browser {
+        let new = || self.auth.browser(&self.sent_by, self.version, &self.headers);
+        self.browser.get_or_init(new)
+    }
+
     /// The fields of the request.
     pub(crate) fn headers(&self) -> &HeaderMap {
         &self.headers
@@ -210,14 +238,12 @@ impl Visitor {
 
     /// Whose share of a queue the tasks take that the visitor hands in.
     pub(crate) fn share(&self) -> Option<relais_core::Source> {
-        let Auth { config, mac, .. } = &*self.auth;
-        Source::share_of(config, mac, &self.caller, self.peer?, &self.headers)
+        self.sent_by.source.share(&self.auth.mac, &self.caller)
     }
 
     /// On whose account the bytes are that it sends.
     pub(crate) fn holder(&self) -> Holder {
-        let peer = self.peer.unwrap_or(NO_CONNECTION);
-        Holder::of(&self.auth.config, &self.caller, peer, &self.headers)
+        Holder::of(&self.caller, &self.sent_by.source)
     }
 
     /// The task with this id, if the visitor may do `action` with it.
@@ -307,7 +333,7 @@ impl Visitor {
     /// # Errors
     /// When it did not, or nobody knows.
     pub(crate) fn is_meant(&self) -> Result<(), Refusal> {
-        self.browser.is_same_origin.then_some(()).ok_or_else(Refusal::cookie_alone)
+        self.fetch().is_same_origin().then_some(()).ok_or_else(Refusal::cookie_alone)
     }
 
     /// The right to a task by which a browser is here, if it is its session's.
@@ -359,7 +385,7 @@ impl Visitor {
     fn is_withheld(&self, access: &Access) -> bool {
         let by_cookie =
             matches!(access, Access::Caller { field, .. } if header::COOKIE == *field.as_str());
-        by_cookie && !self.is_safe && !self.browser.is_same_origin
+        by_cookie && !self.is_safe && !self.fetch().is_same_origin()
     }
 
     /// What somebody is told about a task that is not there for them.
@@ -415,16 +441,18 @@ impl Auth {
     pub(crate) async fn sees_all_of(
         &self,
         tenant: &TenantName,
+        fetch: &Fetch,
         parts: &request::Parts,
     ) -> Result<bool, Refusal> {
         let is_default = *tenant == self.config.default_tenant;
-        Ok(is_default && self.is_open(Side::Public, parts).await?.is_ok())
+        Ok(is_default && self.is_open(Side::Public, fetch, parts).await?.is_ok())
     }
 
     /// Whether calls without credentials are taken here, and if not, why.
     async fn is_open(
         &self,
         side: Side,
+        fetch: &Fetch,
         parts: &request::Parts,
     ) -> Result<Result<(), Refusal>, Refusal> {
         let config = &self.config;
@@ -436,7 +464,7 @@ impl Auth {
             Side::Admin => config.admin_listen,
         };
         if config.is_insecure {
-            return Ok(local::check(&parts.uri, &parts.headers, true));
+            return Ok(local::check(&parts.uri, &parts.headers, fetch, true));
         }
         if !listen.ip().is_loopback() {
             return Ok(Err(Refusal::new(&codes::UNAUTHORIZED)));
@@ -447,7 +475,7 @@ impl Auth {
             return Ok(Err(Refusal::new(&codes::UNAUTHORIZED).because(why)));
         }
         let direct = local::check_direct(parts.version, &parts.headers);
-        Ok(direct.and_then(|()| local::check(&parts.uri, &parts.headers, false)))
+        Ok(direct.and_then(|()| local::check(&parts.uri, &parts.headers, fetch, false)))
     }
 
     /// The ticket of a request: of several places the first that has one.
@@ -465,13 +493,14 @@ impl Auth {
     }
 
     /// What the cookie of a browser stands for. This is the one place that decides whether it
-    /// counts: a call that changes something must come from a page of our own origin.
+    /// counts: a call that changes something must come from a page of our own origin (`is_meant`).
     async fn offered_by_cookie(
         &self,
         browser: &Browser,
+        is_meant: bool,
         method: &Method,
     ) -> Result<Offered, Refusal> {
-        if browser.has_cookie() && !is_safe_method(method.as_str()) && !browser.is_same_origin {
+        if browser.has_cookie() && !is_safe_method(method.as_str()) && !is_meant {
             return Ok(Offered::Withheld);
         }
         let session = self.session(browser).await?;

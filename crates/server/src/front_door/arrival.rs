@@ -7,7 +7,7 @@ use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
     IF_UNMODIFIED_SINCE, LINK, LOCATION, RANGE, SET_COOKIE,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 use relais_api::fields;
 use relais_core::{Joined, Navigation, SessionReply, Task};
 
@@ -17,13 +17,12 @@ use crate::answer::accepted::How;
 use crate::answer::links;
 use crate::answer::problem::Refusal;
 use crate::app::App;
-use crate::auth::cookie::is_own_origin;
 use crate::auth::session::{Browser, right_to};
-use crate::config::{Route, RouteAccess};
-use crate::connection::Peer;
+use crate::config::{Route, RouteAccess, ServerConfig};
 use crate::proxy::fields::vary_by_prefer;
+use crate::request::fetch::Reader;
 use crate::request::prefer::Prefer;
-use crate::request::reader::{Reader, is_ahead, page_for, says_itself};
+use crate::request::sent_by::SentBy;
 
 /// A navigation that may become a session's.
 pub(super) struct Arrival {
@@ -43,14 +42,15 @@ pub(super) struct Arrival {
 ///
 /// Only where a browser says that it is one, and only of a GET: a program that accepts HTML has its copy
 /// still, and a condition of what changes something keeps one change from undoing another.
-pub(super) fn ask_for_the_whole(method: &Method, headers: &mut HeaderMap) {
-    let is_shown = says_itself(headers) && page_for(method, headers).is_some();
-    if *method != Method::GET || !is_shown {
+pub(super) fn ask_for_the_whole(config: &ServerConfig, request: &mut Request<Body>) {
+    let fetch = SentBy::of(config, request).fetch;
+    let is_shown = fetch.says_itself() && fetch.reader(request.method()) != Reader::Program;
+    if *request.method() != Method::GET || !is_shown {
         return;
     }
     for field in [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_MATCH, IF_UNMODIFIED_SINCE, IF_RANGE, RANGE]
     {
-        headers.remove(field);
+        request.headers_mut().remove(field);
     }
 }
 
@@ -58,19 +58,19 @@ impl Arrival {
     /// Reads from a request's head whether it is a navigation to be led to the page of its task. It is
     /// not where a 202 is asked for, where no ticket is handed out, and where the cookie would not be
     /// kept; nor is one with an API key, which no browser sends by itself.
-    pub(super) fn of(app: &App, route: &Route, request: &Request<Body>) -> Option<Box<Self>> {
+    pub(super) fn of(app: &App, route: &Route, request: &mut Request<Body>) -> Option<Box<Self>> {
+        let fetch = SentBy::of(&app.config, request).fetch;
         let (method, headers) = (request.method(), request.headers());
-        let is_own = |origin: &str| is_own_origin(&app.config, headers, origin);
-        let is_led = Reader::of(method, headers, is_own) == Reader::Navigator
+        let is_led = fetch.reader(method) == Reader::Navigator
             && route.access == RouteAccess::Ticket
             && !headers.contains_key(fields::API_KEY)
             && !Prefer::of(headers).respond_async;
         if !is_led {
             return None;
         }
-        let peer = request.extensions().get::<Peer>()?.address.ip();
-        let browser = app.auth.browser(peer, request.version(), headers);
-        if !browser.may_be_led(headers) {
+        let sent_by = request.extensions().get::<SentBy>()?;
+        let browser = app.auth.browser(sent_by, request.version(), headers);
+        if !browser.may_be_led() {
             return None;
         }
         let target = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
@@ -79,7 +79,7 @@ impl Arrival {
         Some(Box::new(Self {
             browser,
             is_get: *method == Method::GET,
-            is_ahead: is_ahead(headers),
+            is_ahead: fetch.is_ahead(),
             navigation: Navigation {
                 address: mac.of_address(&parts),
                 caller: mac.of_credentials(headers),

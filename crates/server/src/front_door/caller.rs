@@ -12,7 +12,7 @@ use crate::auth::{Auth, Caller, Scope};
 use crate::config::{LaneSource, Route, RouteAccess};
 use crate::proxy::source::Source;
 use crate::request::accept::Language;
-use crate::request::reader::page_for;
+use crate::request::sent_by::SentBy;
 
 /// Who hands a request in.
 pub(super) struct Submitter {
@@ -39,7 +39,7 @@ impl Submitter {
     pub(super) async fn of(
         auth: &Auth,
         route: &Route,
-        source: &Source,
+        sent_by: &SentBy,
         parts: &request::Parts,
     ) -> Result<Self, Refusal> {
         let headers = &parts.headers;
@@ -68,9 +68,9 @@ impl Submitter {
             }
         };
         let tenant = caller.tenant(&route.tenant).clone();
-        let repeat = Repeat::of(auth, route, &caller, &access, source, parts).await?;
+        let repeat = Repeat::of(auth, route, &caller, &access, sent_by, parts).await?;
         let base = auth.base.for_caller(headers);
-        let page = page_for(&parts.method, headers);
+        let page = sent_by.fetch.page_for(&parts.method, headers);
         Ok(Self { caller, tenant, access, repeat, base, page })
     }
 }

@@ -15,7 +15,7 @@ use crate::auth::cookie;
 use crate::auth::idempotency::{self, Keyed};
 use crate::auth::{Auth, Caller, CallerMac};
 use crate::config::Route;
-use crate::proxy::source::Source;
+use crate::request::sent_by::SentBy;
 
 /// What makes a request the same as an earlier one.
 pub(super) enum Repeat {
@@ -80,7 +80,7 @@ impl Repeat {
         route: &Route,
         caller: &Caller,
         access: &Access,
-        source: &Source,
+        sent_by: &SentBy,
         parts: &request::Parts,
     ) -> Result<Self, Refusal> {
         let headers = &parts.headers;
@@ -91,8 +91,8 @@ impl Repeat {
         let known = || idempotency::caller_of(&auth.mac, caller, mac, headers);
         if let Some(text) = idempotency::key_of(headers)? {
             let (known, tenant) = (known(), caller.tenant(&route.tenant));
-            let is_trusted =
-                idempotency::is_trusted(known, &text) || auth.sees_all_of(tenant, parts).await?;
+            let is_trusted = idempotency::is_trusted(known, &text)
+                || auth.sees_all_of(tenant, &sent_by.fetch, parts).await?;
             return Ok(Self::ByKey(Key { text, caller: known, is_trusted }));
         }
         let Some(rule) = &route.double_submit else { return Ok(Self::Never) };
@@ -107,7 +107,7 @@ impl Repeat {
         let sender = match (known(), &rule.field) {
             (Some(known), _) if is_known => Sender::Known(known),
             (cookies, Some(field)) => Sender::Stranger {
-                address: source.client,
+                address: sent_by.source.client,
                 cookies,
                 field: field.clone(),
                 is_in_query: query_has(parts.uri.query().unwrap_or_default(), field),

@@ -25,6 +25,7 @@ use crate::proxy::fields::{self, PreferIs};
 use crate::proxy::source::Source;
 use crate::request::bodies::{Holder, Place};
 use crate::request::incoming::check_length;
+use crate::request::sent_by::SentBy;
 
 /// A request that is about to become a task.
 struct Prepared {
@@ -45,12 +46,12 @@ pub(super) async fn read(
     app: &App,
     route: &Route,
     names: &[(String, String)],
-    peer: std::net::IpAddr,
     request: Request<Body>,
 ) -> Result<(Submitter, Submission), Refusal> {
-    let (parts, body) = request.into_parts();
-    let prepared = prepare(app, route, names, peer, &parts).await?;
-    let holder = Holder::of(&app.config, &prepared.submitter.caller, peer, &parts.headers);
+    let (mut parts, body) = request.into_parts();
+    let sent_by = SentBy::take(&app.config, &mut parts);
+    let prepared = prepare(app, route, names, &sent_by, &parts).await?;
+    let holder = Holder::of(&prepared.submitter.caller, &sent_by.source);
     prepared.with_body(app, &parts.headers, body, holder).await
 }
 
@@ -59,7 +60,7 @@ async fn prepare(
     app: &App,
     route: &Route,
     names: &[(String, String)],
-    peer: std::net::IpAddr,
+    sent_by: &SentBy,
     parts: &request::Parts,
 ) -> Result<Prepared, Refusal> {
     let headers = &parts.headers;
@@ -74,19 +75,19 @@ async fn prepare(
     if headers.contains_key(header::VIA) && fields::is_loop(headers, &app.engine.config().via) {
         return Err(Refusal::new(&codes::LOOP_DETECTED));
     }
-    let source = Source::of(&app.config, peer, headers);
-    let submitter = Submitter::of(&app.auth, route, &source, parts).await?;
+    let source = &sent_by.source;
+    let submitter = Submitter::of(&app.auth, route, sent_by, parts).await?;
     if app.engine.policies().find(&submitter.tenant, &route.queue).is_none() {
         return Err(EngineError::UnknownQueue.into());
     }
     let options = options::of(headers, &route.allow, app.engine.now())?;
     let from_route = match &route.lane {
-        Some(lane) => caller::lane(lane, headers, names, parts.uri.query(), &source)?,
+        Some(lane) => caller::lane(lane, headers, names, parts.uri.query(), source)?,
         None => None,
     };
     let (traceparent, _) = traceparent(headers, app.engine.chance());
-    let (open, secrets) = stored_fields(&app.config.sealed_fields, headers, &source, &traceparent);
-    let context = context(&app.base, route, &submitter, parts, &source, traceparent);
+    let (open, secrets) = stored_fields(&app.config.sealed_fields, headers, source, &traceparent);
+    let context = context(&app.base, route, &submitter, parts, source, traceparent);
     let content_type = headers.get(header::CONTENT_TYPE);
     let submission = Submission {
         tenant: submitter.tenant.clone(),

@@ -7,10 +7,9 @@ use std::time::Duration;
 use axum::response::Response;
 use http::{Method, Request};
 
-use crate::config::ServerConfig;
-use crate::connection::Peer;
 use crate::observe::logged;
 use crate::proxy::source::Source;
+use crate::request::sent_by::SentBy;
 
 /// A request that is to have its line.
 pub(crate) struct Asked {
@@ -27,15 +26,13 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    pub(crate) fn by<B>(config: &ServerConfig, request: &Request<B>, now: Duration) -> Self {
-        let peer = request.extensions().get::<Peer>();
-        let peer = peer.map(|peer| peer.address.ip().to_canonical());
-        let client = peer.map(|peer| Source::of(config, peer, request.headers()).client);
+    pub(crate) fn by<B>(request: &Request<B>, now: Duration) -> Self {
+        let source = request.extensions().get::<SentBy>().map(|sent_by| &sent_by.source);
         Self {
             method: request.method().clone(),
             path: request.uri().path().to_owned(),
-            client,
-            peer: peer.filter(|_| peer != client),
+            client: source.map(|source| source.client),
+            peer: source.and_then(Source::proxy),
             since: now,
         }
     }

@@ -27,7 +27,8 @@ pub(crate) struct Source {
     /// The way the request took, without `peer`: the client first, then trusted proxies. `None` is
     /// a node that a trusted proxy did not name by an address.
     way: Vec<Option<IpAddr>>,
-    proto: String,
+    /// `http` or `https`.
+    proto: &'static str,
     host: String,
 }
 
@@ -51,7 +52,7 @@ impl Source {
             is_trusted,
             client: peer,
             way: Vec::new(),
-            proto: config.scheme().to_owned(),
+            proto: config.scheme(),
             host: host.to_owned(),
         };
         if is_trusted {
@@ -73,9 +74,7 @@ impl Source {
             standard_hops(headers)
         };
         while let Some(hop) = hops.pop() {
-            if let Some(proto) = hop.proto.filter(|proto| is_proto(proto)) {
-                self.proto = proto.to_ascii_lowercase();
-            }
+            self.proto = hop.proto.and_then(proto).unwrap_or(self.proto);
             if let Some(host) = hop.host.filter(|host| is_authority(host)) {
                 host.clone_into(&mut self.host);
             }
@@ -134,7 +133,7 @@ impl Source {
         let nodes: Vec<_> = nodes.collect();
         [
             (X_FORWARDED_FOR, nodes.join(", ")),
-            (X_FORWARDED_PROTO, self.proto.clone()),
+            (X_FORWARDED_PROTO, self.proto.to_owned()),
             (X_FORWARDED_HOST, self.host.clone()),
         ]
     }
@@ -166,19 +165,14 @@ impl Source {
         }
     }
 
-    /// The same of a request of which nothing else is asked.
-    pub(crate) fn share_of(
-        config: &ServerConfig,
-        mac: &CallerMac,
-        caller: &Caller,
-        peer: IpAddr,
-        headers: &HeaderMap,
-    ) -> Option<relais_core::Source> {
-        // Most calls end here, before anything is read of them.
-        if caller.has_key() || (peer.is_loopback() && !is_trusted(config, peer)) {
-            return None;
-        }
-        Self::of(config, peer, headers).share(mac, caller)
+    /// The proxy at the other end of the connection, if it called for another.
+    pub(crate) fn proxy(&self) -> Option<IpAddr> {
+        (self.peer != self.client).then_some(self.peer)
+    }
+
+    /// Whether the other end of the connection is this machine.
+    pub(crate) fn is_from_here(&self) -> bool {
+        self.peer.is_loopback()
     }
 
     /// Whether the client is, without a proxy that says so: what one passes on
@@ -251,8 +245,8 @@ fn address(node: &str) -> Option<IpAddr> {
     parsed.ok().map(|address: IpAddr| address.to_canonical())
 }
 
-fn is_proto(text: &str) -> bool {
-    text.eq_ignore_ascii_case("http") || text.eq_ignore_ascii_case("https")
+fn proto(text: &str) -> Option<&'static str> {
+    ["http", "https"].into_iter().find(|known| known.eq_ignore_ascii_case(text))
 }
 
 /// Whether a text is a host, maybe with a port.
@@ -293,10 +287,10 @@ mod tests {
         ];
         let believed = source(&["10.0.0.0/8"], "10.1.2.3", &fields);
         assert_eq!(believed.client, "203.0.113.7".parse::<IpAddr>().expect("an address"));
-        assert_eq!((&*believed.proto, &*believed.host), ("https", "api.example"));
+        assert_eq!((believed.proto, &*believed.host), ("https", "api.example"));
         let other = source(&["10.0.0.0/16"], "10.1.2.3", &fields);
         assert_eq!(other.client, "10.1.2.3".parse::<IpAddr>().expect("an address"));
-        assert_eq!((&*other.proto, &*other.host), ("http", "a.example"));
+        assert_eq!((other.proto, &*other.host), ("http", "a.example"));
     }
 
     #[test]

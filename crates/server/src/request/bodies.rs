@@ -10,7 +10,6 @@ use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
-use http::HeaderMap;
 use relais_api::codes;
 use relais_core::{TenantName, limits};
 
@@ -71,15 +70,10 @@ pub(crate) enum Holder {
 
 impl Holder {
     /// Who sends a request.
-    pub(crate) fn of(
-        config: &ServerConfig,
-        caller: &Caller,
-        peer: IpAddr,
-        headers: &HeaderMap,
-    ) -> Self {
+    pub(crate) fn of(caller: &Caller, source: &Source) -> Self {
         match caller {
             Caller::Key(key) => Self::Tenant(key.tenant.clone()),
-            Caller::Nobody => Self::Address(Source::of(config, peer, headers).network()),
+            Caller::Nobody => Self::Address(source.network()),
         }
     }
 }

@@ -23,7 +23,6 @@ use crate::app::App;
 use crate::auth::{Action, Seen, Visitor};
 use crate::request::incoming;
 use crate::request::params::Params;
-use crate::request::reader::page_for;
 use crate::routes::{OneTask, json};
 
 /// `POST /v1/tasks/{id}/cancel`: a task that is over stays as it is, and the answer says how.
@@ -38,7 +37,7 @@ pub(super) async fn cancel(
     let seen = visitor.task(id, Action::Cancel).await?;
     incoming::nothing(&app.bodies, &visitor, body).await?;
     let (version, document) = cancel_seen(&app, &seen).await?;
-    if page_for(&Method::POST, visitor.headers()).is_some() {
+    if visitor.page_for(&Method::POST).is_some() {
         return pages::see(&links::to_task(app.base.path(), &document.id, seen.viewer.ticket));
     }
     let mut response = json(StatusCode::OK, &document)?;
@@ -79,7 +78,7 @@ pub(super) async fn retry(
     let seen = visitor.task(id, Action::Retry).await?;
     let request: RetryRequest = incoming::optional_json(&app.bodies, &visitor, body).await?;
     let retried = retry_seen(&app, &visitor, &seen, request.from).await?;
-    if page_for(&Method::POST, visitor.headers()).is_some() {
+    if visitor.page_for(&Method::POST).is_some() {
         let how = retried.how.for_page(&app.base);
         let retried = Retried { how, ..retried };
         return pages::see(&retried.accepted(&app, &visitor).await?.task.links.this);

@@ -13,7 +13,6 @@ use crate::answer::redirect::{followed, is_get, is_path};
 use crate::answer::replay::is_played;
 use crate::app::App;
 use crate::auth::Visitor;
-use crate::request::reader::is_visit;
 
 /// Where the page of a task leads that is about to be shown. When it shows the end of a task that
 /// its session has handed in, the session notes that it returns from here on.
@@ -33,11 +32,11 @@ pub(super) async fn onward(app: &App, visitor: &Visitor, task: &Task) -> Result<
     }
     // Its script reads the page as well, and learns that it is to be loaded; and what is fetched ahead
     // shows nobody the end.
-    if !is_visit(&Method::GET, visitor.headers()) {
+    if !visitor.fetch().is_visit(&Method::GET) {
         return Ok(Onward::WhenOver);
     }
     let Some((there, to)) = there(app, task).await? else { return Ok(Onward::Stays) };
-    let is_first = app.auth.goes_on(&visitor.browser, id, to).await?;
+    let is_first = app.auth.goes_on(visitor.browser(), id, to).await?;
     Ok(if is_first { Onward::Now(there) } else { Onward::Stays })
 }
 

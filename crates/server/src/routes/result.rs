@@ -22,12 +22,10 @@ use crate::answer::problem::Refusal;
 use crate::answer::redirect;
 use crate::answer::replay::{only_live_response, result_response};
 use crate::app::App;
-use crate::auth::cookie::is_own_origin;
 use crate::auth::{Action, Visitor};
 use crate::request::accept::Language;
 use crate::request::params::Params;
 use crate::request::prefer::Prefer;
-use crate::request::reader::{asks_by_itself, is_visit, page_for};
 use crate::routes::{OneTask, json};
 use crate::watch::poll;
 
@@ -55,7 +53,7 @@ pub(super) async fn read(
         }
         (None, None) => Came::Task(Box::new(app.engine.ask(seen.task).await?)),
     };
-    let page = page_for(&method, visitor.headers());
+    let page = visitor.page_for(&method);
     let mut response = match came {
         Came::Live(response) => response,
         Came::Task(task) if !task.life.status().is_terminal() => {
@@ -103,15 +101,14 @@ async fn tells_cookies(
     method: &Method,
     id: TaskId,
 ) -> Result<bool, Refusal> {
-    if page_for(method, visitor.headers()).is_none() {
-        let is_own = |origin: &str| is_own_origin(&app.config, visitor.headers(), origin);
-        return Ok(asks_by_itself(visitor.headers(), is_own));
+    if visitor.page_for(method).is_none() {
+        return Ok(visitor.fetch().asks_by_itself());
     }
     let is_awaited = visitor.joined(id).is_some_and(|joined| joined.leads(app.engine.now()));
-    if !is_awaited || !is_visit(method, visitor.headers()) {
+    if !is_awaited || !visitor.fetch().is_visit(method) {
         return Ok(false);
     }
-    app.auth.opens_result(&visitor.browser, id).await
+    app.auth.opens_result(visitor.browser(), id).await
 }
 
 /// The 202 with the task, for as long as there is nothing else.

@@ -58,7 +58,7 @@ pub(super) async fn list(
     let limit = params.number("limit", 1..=limits::LIST_PAGE_MAX as u64)?.unwrap_or(PAGE);
     let after: Option<TaskId> = params.parse("after", "the `next` of the page before")?;
     let turn = turns.take().await;
-    let session = app.auth.session(&visitor.browser).await?;
+    let session = app.auth.session(visitor.browser()).await?;
     let (shown, mut next) = page_of(session, after, limit as usize);
     let tasks = app.engine.tasks(shown.iter().map(|joined| joined.task).collect()).await?;
     let is_page = accepts.form(&FORMS) == PAGE_FORM;
@@ -134,7 +134,7 @@ pub(super) async fn join(
 ) -> Result<Response, Refusal> {
     let joined = visitor.right_to(id).await?;
     incoming::nothing(&app.bodies, &visitor, body).await?;
-    let Some(cookie) = app.auth.join(&visitor.browser, joined).await? else {
+    let Some(cookie) = app.auth.join(visitor.browser(), joined).await? else {
         let why = "a browser keeps no session in a frame, nor by plain http but with this machine: \
                    use https (a proxy that ends it is known by `public_url`, or by \
                    `trusted_proxies`), or keep the link with its ticket";
@@ -167,7 +167,7 @@ pub(super) async fn forget_all_by_form(
 
 /// Ends the session of a browser, and takes its cookie back with this answer.
 async fn end(app: &App, visitor: &Visitor, mut answer: Response) -> Result<Response, Refusal> {
-    if let Some(cookie) = app.auth.forget_all(&visitor.browser).await? {
+    if let Some(cookie) = app.auth.forget_all(visitor.browser()).await? {
         answer.headers_mut().insert(SET_COOKIE, cookie);
     }
     Ok(answer)
@@ -179,7 +179,7 @@ pub(super) async fn forget(
     OneTask(id): OneTask,
     Meant(visitor): Meant,
 ) -> Result<Response, Refusal> {
-    app.auth.forget(&visitor.browser, id).await?;
+    app.auth.forget(visitor.browser(), id).await?;
     Ok(nothing_more())
 }
 
@@ -192,7 +192,7 @@ pub(super) async fn forget_by_form(
     body: Body,
 ) -> Result<Response, Refusal> {
     incoming::nothing(&app.bodies, &visitor, body).await?;
-    app.auth.forget(&visitor.browser, id).await?;
+    app.auth.forget(visitor.browser(), id).await?;
     done(&accepts, "../../session")
 }
 

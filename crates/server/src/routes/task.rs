@@ -23,7 +23,6 @@ use crate::auth::{Action, Visitor};
 use crate::request::accept::{Accepts, language};
 use crate::request::params::Params;
 use crate::request::prefer::Prefer;
-use crate::request::reader::{is_led_by_own_page, is_script};
 use crate::routes::onward::onward;
 use crate::routes::{OneTask, events, json};
 use crate::watch::follower::Follower;
@@ -109,10 +108,10 @@ pub(super) async fn read(
 /// it needs the ticket no more. Where a foreign link led there a button does, if the person wants it;
 /// that page, which loads itself again, must not do it by itself.
 async fn join(app: &App, visitor: &Visitor, id: TaskId) -> Result<Option<HeaderValue>, Refusal> {
-    if !visitor.has_ticket() || !is_led_by_own_page(visitor.headers()) {
+    if !visitor.has_ticket() || !visitor.fetch().is_led_by_own_page() {
         return Ok(None);
     }
-    app.auth.join(&visitor.browser, visitor.right_to(id).await?).await
+    app.auth.join(visitor.browser(), visitor.right_to(id).await?).await
 }
 
 /// How the browser comes back to the task.
@@ -129,7 +128,7 @@ async fn way(
     Ok(match ticket {
         // Where leaving cancels it, the button that leads to its other address would.
         _ if task.grace() == Some(Grace::ZERO) => Way::AsItCame,
-        Some(ticket) if app.auth.may_join(&visitor.browser, id).await? => {
+        Some(ticket) if app.auth.may_join(visitor.browser(), id).await? => {
             let id = id.to_string();
             let (join, then) = (links::to_join(base, &id, ticket), links::to_task(base, &id, None));
             Way::ByLink { join, then }
@@ -162,7 +161,7 @@ async fn whole(
         ..app.answers.view_of(task, &shown, language)
     };
     // The script of a page that is shown already takes over what differs.
-    let page = match is_script(visitor.headers()) {
+    let page = match visitor.fetch().is_script() {
         true => app.answers.pages.part(&view),
         false => app.answers.pages.ticket(&view),
     };

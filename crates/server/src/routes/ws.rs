@@ -8,7 +8,7 @@ use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{
-    CONNECTION, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
     SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Version, request};
@@ -19,9 +19,10 @@ use relais_api::ws::{BEARER, SUBPROTOCOL};
 use crate::answer::problem::Refusal;
 use crate::answer::stored::no_body;
 use crate::app::App;
-use crate::auth::is_own_origin;
 use crate::connection::{Peer, Side};
+use crate::request::fetch::Fetch;
 use crate::request::params::Params;
+use crate::request::sent_by::SentBy;
 use crate::socket::speaker::Speaker;
 use crate::socket::{Begun, Granted};
 
@@ -38,11 +39,12 @@ pub(super) async fn open(
     request: Request<Body>,
 ) -> Result<Response, Refusal> {
     let (mut parts, _) = request.into_parts();
-    let (accept, token) = handshake(&app, &parts)?;
+    let fetch = SentBy::take(&app.config, &mut parts).fetch;
+    let (accept, token) = handshake(&app, &fetch, &parts)?;
     let upgrade = parts.extensions.remove::<OnUpgrade>().ok_or_else(no_upgrade)?;
     let peer = parts.extensions.get::<Peer>().cloned().ok_or_else(no_upgrade)?;
     let side = parts.extensions.get::<Side>().copied().unwrap_or(Side::Public);
-    let speaker = Speaker::of(&app.config, &parts.headers, &peer, side)?;
+    let speaker = Speaker::of(&fetch, &parts.headers, &peer, side)?;
     let visitor = speaker.visitor(&app, None).await?;
     let standing = visitor.standing()?;
     if app.stop.is_cancelled() {
@@ -63,9 +65,13 @@ pub(super) async fn open(
 
 /// Judges a handshake by its head alone, before anything is looked up. Answers what its key is answered
 /// with, and the token that it brings in the place of a first frame.
-fn handshake(app: &App, parts: &request::Parts) -> Result<(HeaderValue, Option<String>), Refusal> {
+fn handshake(
+    app: &App,
+    fetch: &Fetch,
+    parts: &request::Parts,
+) -> Result<(HeaderValue, Option<String>), Refusal> {
     let headers = &parts.headers;
-    check_origin(app, headers)?;
+    check_origin(app, fetch, headers)?;
     let params = Params::of(&parts.uri, &[])?;
     if params.get("ticket").is_some() {
         let why = "is not read here: send it by `auth`, or by a field";
@@ -98,13 +104,9 @@ fn handshake(app: &App, parts: &request::Parts) -> Result<(HeaderValue, Option<S
 }
 
 /// A browser says which page asks, and lets any: what comes of it is for our own and for listed ones.
-fn check_origin(app: &App, headers: &HeaderMap) -> Result<(), Refusal> {
-    let mut lines = headers.get_all(ORIGIN).iter();
-    let Some(origin) = lines.next() else { return Ok(()) };
-    let is_one = lines.next().is_none();
-    let is_own = origin.to_str().is_ok_and(|text| is_own_origin(&app.config, headers, text));
-    let is_listed = || app.cors.as_ref().is_some_and(|cors| cors.lists(origin));
-    if is_one && (is_own || is_listed()) {
+fn check_origin(app: &App, fetch: &Fetch, headers: &HeaderMap) -> Result<(), Refusal> {
+    let is_listed = |origin| app.cors.as_ref().is_some_and(|cors| cors.lists(origin));
+    if fetch.foreign_origin(headers).is_ok_and(|origin| origin.is_none_or(is_listed)) {
         return Ok(());
     }
     let why = "the page's `Origin` is neither that of Relais nor in `cors_origins`";

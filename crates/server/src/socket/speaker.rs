@@ -11,9 +11,9 @@ use relais_core::limits;
 
 use crate::answer::problem::Refusal;
 use crate::app::App;
-use crate::auth::{KEY_PREFIX, Standing, Visitor, bearer, is_own_origin};
-use crate::config::ServerConfig;
+use crate::auth::{KEY_PREFIX, Standing, Visitor, bearer};
 use crate::connection::{Peer, Permit, Side};
+use crate::request::fetch::Fetch;
 
 /// Fields that say nothing of who asks.
 const SAY_NOTHING: [HeaderName; 11] = [
@@ -49,21 +49,17 @@ impl Speaker {
     /// # Errors
     /// When it says more than a connection may keep.
     pub(crate) fn of(
-        config: &ServerConfig,
+        fetch: &Fetch,
         headers: &HeaderMap,
         peer: &Peer,
         side: Side,
     ) -> Result<Self, Refusal> {
         let key = bearer(headers).filter(|token| token.starts_with(KEY_PREFIX));
-        let is_of_us = headers
-            .get(header::ORIGIN)
-            .and_then(|origin| origin.to_str().ok())
-            .is_some_and(|origin| is_own_origin(config, headers, origin));
         let mut kept = Vec::new();
         for (name, value) in headers {
             let is_kept = match *name {
                 // A browser sends it for whatever page, and what comes here is no safe call.
-                header::COOKIE => is_of_us,
+                header::COOKIE => fetch.names_own_origin(),
                 // It goes on as what it is: a ticket may come to stand beside it.
                 header::AUTHORIZATION => key.is_none(),
                 _ => !SAY_NOTHING.contains(name) && !name.as_str().starts_with("sec-"),
@@ -160,6 +156,7 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
+    use crate::config::ServerConfig;
 
     fn speaker(sent: &[(&'static str, &'static str)]) -> Speaker {
         let mut headers = HeaderMap::new();
@@ -168,7 +165,8 @@ mod tests {
         }
         let permit = Arc::new(Arc::new(Semaphore::new(1)).try_acquire_owned().expect("one"));
         let peer = Peer::new(([127, 0, 0, 1], 9).into(), Side::Public, permit);
-        let speaker = Speaker::of(&ServerConfig::on_loopback(), &headers, &peer, Side::Public);
+        let fetch = Fetch::of(&ServerConfig::on_loopback(), &headers);
+        let speaker = Speaker::of(&fetch, &headers, &peer, Side::Public);
         speaker.map_err(|refusal| refusal.code().code).expect("little is said")
     }
 
