@@ -204,6 +204,8 @@ pub const SOCKET_FRAMES_MAX: u32 = 2_000;
 pub const SOCKET_FRAMES_WITHIN: Duration = Duration::from_secs(10);
 /// How long a WebSocket may last until it is known who asks.
 pub const SOCKET_AUTH_WITHIN: Duration = Duration::from_secs(5);
+/// Largest message on a WebSocket until then: a key or a ticket is all that is said.
+pub const SOCKET_AUTH_BYTES_MAX: usize = 4 << 10;
 /// Most WebSockets by the keys of one tenant, so that others of the process have room.
 pub const SOCKETS_PER_TENANT_MAX: usize = 9_000;
 /// Most WebSockets of one address without a key.
@@ -401,6 +403,12 @@ pub const LIMITS: &[Limit] = &[
         SOCKET_AUTH_WITHIN.as_secs(),
         "seconds",
         "closed with 4001",
+    ),
+    limit(
+        "message of nobody known",
+        SOCKET_AUTH_BYTES_MAX as u64,
+        "bytes",
+        "closed with 1009",
     ),
     limit(
         "WebSockets of a tenant",

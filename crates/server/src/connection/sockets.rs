@@ -266,7 +266,7 @@ impl Shard {
 
     /// What a connection came with is not taken.
     fn refuse(&mut self, slot: u32, refusal: &Refusal) {
-        let problem = self.door.app.answers.refuse_frame(refusal);
+        let problem = self.app().answers.refuse_frame(refusal);
         let close = match problem.status {
             401 | 404 | 410 => Close::NotAuthenticated,
             403 => Close::Forbidden,
@@ -344,9 +344,11 @@ impl Shard {
             return self.close(slot, Close::Slow, "nothing was read for too long");
         }
         let ends = match conn.known {
-            Known::Not { by } if !conn.is_judging => by,
+            // What comes of that decides.
+            _ if conn.is_judging => conn.life,
+            Known::Not { by } => by,
             Known::Until(end) => end,
-            Known::Not { .. } | Known::ForGood => conn.life,
+            Known::ForGood => conn.life,
         };
         if conn.life <= now {
             return self.close(slot, Close::Lifetime, "come back");

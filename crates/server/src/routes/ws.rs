@@ -11,7 +11,8 @@ use http::header::{
     CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
     SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Version, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version, request};
+use http_body::Body as _;
 use hyper::upgrade::OnUpgrade;
 use relais_api::codes;
 use relais_api::ws::{BEARER, SUBPROTOCOL};
@@ -38,9 +39,13 @@ pub(super) async fn open(
     State(app): State<Arc<App>>,
     request: Request<Body>,
 ) -> Result<Response, Refusal> {
-    let (mut parts, _) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let fetch = SentBy::take(&app.config, &mut parts).fetch;
     let (accept, token) = handshake(&app, &fetch, &parts)?;
+    if !body.is_end_stream() {
+        // It would be taken for frames, by us or by a proxy in front.
+        return Err(malformed("a handshake has no body"));
+    }
     let upgrade = parts.extensions.remove::<OnUpgrade>().ok_or_else(no_upgrade)?;
     let peer = parts.extensions.get::<Peer>().cloned().ok_or_else(no_upgrade)?;
     let side = parts.extensions.get::<Side>().copied().unwrap_or(Side::Public);
@@ -78,12 +83,13 @@ fn handshake(
         return Err(Refusal::parameter("ticket", why));
     }
     let is_http_11 = parts.version == Version::HTTP_11;
-    let asks =
-        is_http_11 && has(headers, &CONNECTION, "upgrade") && has(headers, &UPGRADE, "websocket");
+    let asks = parts.method == Method::GET
+        && is_http_11
+        && has(headers, &CONNECTION, "upgrade")
+        && has(headers, &UPGRADE, "websocket");
     if !asks || one(headers, &SEC_WEBSOCKET_VERSION) != Some(VERSION) {
         return Err(no_upgrade());
     }
-    let malformed = |why: &str| Refusal::new(&codes::MALFORMED_REQUEST).because(why);
     let key = one(headers, &SEC_WEBSOCKET_KEY)
         .filter(|key| STANDARD.decode(key).is_ok_and(|key| key.len() == KEY_BYTES))
         .ok_or_else(|| malformed("`Sec-WebSocket-Key` must be 16 bytes in base64"))?;
@@ -111,6 +117,10 @@ fn check_origin(app: &App, fetch: &Fetch, headers: &HeaderMap) -> Result<(), Ref
     }
     let why = "the page's `Origin` is neither that of Relais nor in `cors_origins`";
     Err(Refusal::new(&codes::CROSS_SITE).because(why))
+}
+
+fn malformed(why: &str) -> Refusal {
+    Refusal::new(&codes::MALFORMED_REQUEST).because(why)
 }
 
 fn no_upgrade() -> Refusal {

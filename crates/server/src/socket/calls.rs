@@ -16,6 +16,7 @@ use crate::answer::problem::Refusal;
 use crate::app::App;
 use crate::auth::{Action, Scope};
 use crate::connection::Client;
+use crate::request::bodies::Held;
 use crate::request::params::label_of;
 use crate::routes::{change, submit};
 use crate::watch::cursor::Resume;
@@ -30,7 +31,8 @@ pub(crate) struct Call {
 
 #[derive(Debug)]
 pub(crate) enum What {
-    Submit { key: Option<String>, task: RawJson },
+    /// `room` is for its bytes, until they are decoded.
+    Submit { key: Option<String>, task: RawJson, room: Box<Held> },
     Cancel(TaskRef),
     Retry(TaskRef, Option<RetryFrom>),
 }
@@ -52,7 +54,7 @@ impl Done {
 /// Makes a call. Answers the frame for it.
 pub(crate) async fn make(app: &Arc<App>, speaker: &Speaker, call: Call) -> Vec<u8> {
     let done = match call.what {
-        What::Submit { key, task } => hand_in(app, speaker, key, task).await,
+        What::Submit { key, task, room } => hand_in(app, speaker, key, (task, room)).await,
         What::Cancel(task) => cancel(app, speaker, task).await,
         What::Retry(task, from) => retry(app, speaker, task, from).await,
     };
@@ -76,10 +78,11 @@ async fn hand_in(
     app: &Arc<App>,
     speaker: &Speaker,
     key: Option<String>,
-    task: RawJson,
+    (task, room): (RawJson, Box<Held>),
 ) -> Result<Done, Refusal> {
     let visitor = speaker.visitor(app, None).await?;
     let request: SubmitRequest = relais_api::decode(task.as_bytes())?;
+    drop(room);
     let body = task.into_string().into();
     let item = submit::submit_one(app, &visitor, key.as_deref(), request, body).await?;
     Ok(Done { replayed: item.replayed, ..Done::new(item.status, &item.task)? })

@@ -20,6 +20,8 @@ pub(crate) enum Heard {
     Text(Vec<u8>),
     Ping(Vec<u8>),
     Pong,
+    /// Nothing, in a frame of a message that goes on: told, so that somebody counts them.
+    Empty,
     /// It wants to end the connection; with its code, if it gave one.
     Close(Option<u16>),
 }
@@ -103,8 +105,9 @@ impl Part {
             if frame.left > 0 {
                 return Ok(None);
             }
-            let Frame { what, is_final, .. } = self.frame.take().expect("it is there");
+            let Frame { what, is_final, came, .. } = self.frame.take().expect("it is there");
             match what {
+                OpCode::Data(_) if !is_final && came == 0 => return Ok(Some(Heard::Empty)),
                 OpCode::Data(_) if !is_final => {}
                 OpCode::Data(_) => {
                     let text = self.message.take().expect("it began with a frame");

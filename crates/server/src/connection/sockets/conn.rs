@@ -6,6 +6,7 @@ use std::sync::Arc;
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
+use relais_core::limits;
 use tokio::time::Instant;
 
 use super::{AUTH_WITHIN, PING_AFTER, PONG_WITHIN};
@@ -97,7 +98,7 @@ pub(super) struct Conn {
     /// What the socket had no room for, and since when.
     pub(super) waiting: Vec<u8>,
     pub(super) since: Instant,
-    /// Room that an unfinished message takes.
+    /// Room that an unfinished message takes, and what waits to be heard.
     pub(super) room: Option<Box<Held>>,
     /// When it ends whatever comes, once a close was sent.
     pub(super) ending: Option<Instant>,
@@ -176,6 +177,11 @@ impl Conn {
     /// Whether it does not read what it was told.
     pub(super) fn is_blocked(&self) -> bool {
         !self.waiting.is_empty()
+    }
+
+    /// Whether a message of so many bytes is too much of somebody of whom it is not known who it is.
+    pub(super) fn may_not_send(&self, len: usize) -> bool {
+        matches!(self.known, Known::Not { .. }) && len > limits::SOCKET_AUTH_BYTES_MAX
     }
 
     /// Something came.

@@ -8,10 +8,13 @@ use tokio::time::Instant;
 
 use super::conn::Known;
 use super::{Arrival, READS_AT_ONCE, Shard};
-use crate::request::bodies::Place;
+use crate::request::bodies::{Held, Place};
 use crate::socket::calls::{self, Call, What};
 use crate::socket::codec::{self, Heard};
 use crate::socket::form;
+
+/// What is said of a message that may not be so large yet.
+const TOO_EARLY: &str = "send auth first";
 
 impl Shard {
     /// Reads a socket until nothing is there, or what it sends must wait.
@@ -58,7 +61,7 @@ impl Shard {
             }
             if conn.holds() && conn.ending.is_none() {
                 conn.unread.extend_from_slice(rest);
-                return;
+                break;
             }
             match conn.reader.read(&mut rest) {
                 Ok(None) => break,
@@ -74,7 +77,7 @@ impl Shard {
                     codec::write_pong(&payload, &mut out);
                     self.write(slot, &out);
                 }
-                Ok(Some(Heard::Pong)) => {}
+                Ok(Some(Heard::Pong | Heard::Empty)) => {}
                 Err(_) if conn.ending.is_some() => return self.remove(slot),
                 Err(close) => return self.close(slot, close, ""),
             }
@@ -101,24 +104,44 @@ impl Shard {
         }
     }
 
-    /// Counts what is held of a message that is not whole.
+    /// Counts what is held of what is not heard yet.
     fn make_room(&mut self, slot: u32) {
-        let bodies = self.door.app.bodies.clone();
         let Some(conn) = self.conns.get_mut(slot as usize) else { return };
-        let held = conn.reader.held();
+        if conn.ending.is_some() {
+            return;
+        }
+        if conn.may_not_send(conn.reader.held()) {
+            return self.close(slot, Close::TooLarge, TOO_EARLY);
+        }
+        let held = conn.reader.held() + conn.unread.len();
         if held == 0 {
             conn.room = None;
             return;
         }
-        let holder = conn.counted.holder();
-        let room =
-            conn.room.get_or_insert_with(|| Box::new(bodies.begin(Place::Memory, holder.clone())));
-        if let Err(refusal) = room.grow(held as u64) {
-            self.close(slot, Close::Full, refusal.code().code);
+        let room = self.room_for(slot, held);
+        if let Some(conn) = self.conns.get_mut(slot as usize) {
+            conn.room = room;
         }
     }
 
+    /// Room for so many bytes, with that which there is already. Without any the connection is closed.
+    fn room_for(&mut self, slot: u32, len: usize) -> Option<Box<Held>> {
+        let conn = self.conns.get_mut(slot as usize)?;
+        let mut room = conn.room.take().unwrap_or_else(|| {
+            let holder = conn.counted.holder().clone();
+            Box::new(self.door.app.bodies.begin(Place::Memory, holder))
+        });
+        let grown = room.grow(len as u64);
+        grown.map_err(|refusal| self.refuse(slot, &refusal)).ok().map(|()| room)
+    }
+
+    /// Reads what a client asks for, once it is known that there is room for it.
     fn asked(&mut self, slot: u32, text: &[u8]) {
+        let Some(conn) = self.conns.get(slot as usize) else { return };
+        if conn.may_not_send(text.len()) {
+            return self.close(slot, Close::TooLarge, TOO_EARLY);
+        }
+        let Some(room) = self.room_for(slot, text.len()) else { return };
         let ask = match Ask::read(text) {
             Ok(ask) => ask,
             Err(error) => {
@@ -141,7 +164,7 @@ impl Shard {
             Ask::Watch { watch, of, after } => self.watch(slot, watch, of, after),
             Ask::Unwatch { watch } => self.unwatch(slot, &watch),
             Ask::Submit { id, key, task } => {
-                self.call(slot, Call { id, what: What::Submit { key, task } });
+                self.call(slot, Call { id, what: What::Submit { key, task, room } });
             }
             Ask::Cancel { id, task } => self.call(slot, Call { id, what: What::Cancel(task) }),
             Ask::Retry { id, task, from } => {

@@ -83,7 +83,7 @@ impl Shard {
     }
 
     fn refuse_watch(&mut self, slot: u32, name: &str, refusal: &Refusal) {
-        let problem = self.door.app.answers.refuse_frame(refusal);
+        let problem = self.app().answers.refuse_frame(refusal);
         let reason = if refusal.is_transient() { EndReason::Busy } else { EndReason::Refused };
         let retry_after = refusal
             .is_transient()

@@ -170,6 +170,66 @@ async fn a_client_that_floods_is_closed() {
     assert_eq!(ws.closed().await, (4101, "too many frames".to_owned()));
 }
 
+/// They were never counted: the message to which they belong never ends.
+#[tokio::test]
+async fn a_message_that_goes_on_for_ever_in_empty_frames_is_a_flood() {
+    let house = House::with(Mode::Async).await;
+    let mut ws = Ws::open(&house, "").await;
+    ws.json().await;
+    ws.raw(&frame(0x01, b"")).await;
+    let flood: Vec<_> = (0..limits::SOCKET_FRAMES_MAX).flat_map(|_| frame(0x00, b"")).collect();
+    ws.raw(&flood).await;
+    assert_eq!(ws.closed().await, (4101, "too many frames".to_owned()));
+}
+
+#[tokio::test]
+async fn who_is_not_known_sends_no_large_message() {
+    let house = with_keys(vec![all()]).await;
+    let max = limits::SOCKET_AUTH_BYTES_MAX;
+    let auth = json!({"op": "auth", "token": "rk_all"}).to_string();
+    let padded = |len: usize| frame(0x81, format!("{auth:len$}").as_bytes());
+    let too_large = (1009, "send auth first".to_owned());
+    let mut ws = Ws::open(&house, "").await;
+    ws.raw(&padded(max)).await;
+    assert_eq!(ws.json().await["op"], "ready");
+    let mut ws = Ws::open(&house, "").await;
+    ws.raw(&padded(max + 1)).await;
+    assert_eq!(ws.closed().await, too_large);
+    // Before it is whole.
+    let mut ws = Ws::open(&house, "").await;
+    ws.raw(&padded(max * 3)[..max * 2]).await;
+    assert_eq!(ws.closed().await, too_large);
+}
+
+/// A house with room for less than a message, and a connection that is known.
+async fn with_little_memory() -> (House, Ws) {
+    let mut plan = Plan::with(Mode::Async).await;
+    plan.server.unfinished_memory_bytes_max = 16 << 10;
+    let house = plan.build().await;
+    let mut ws = Ws::open(&house, "").await;
+    ws.json().await;
+    (house, ws)
+}
+
+/// What came whole in one piece was decoded, and held, without having been counted.
+#[tokio::test]
+async fn a_message_is_counted_before_it_is_decoded() {
+    let (_house, mut ws) = with_little_memory().await;
+    let input = "x".repeat(20 << 10);
+    ws.say(json!({"op": "submit", "id": "1", "task": {"queue": "work", "input": input}})).await;
+    assert_eq!(ws.closed().await, (4103, "overloaded".to_owned()));
+}
+
+#[tokio::test]
+async fn what_waits_behind_a_call_is_counted() {
+    let (house, mut ws) = with_little_memory().await;
+    let auth = text(&json!({"op": "auth", "token": "rt_nothing"}));
+    let ping = text(&json!({"op": "ping", "rest": "x".repeat(1_000)}));
+    ws.raw(&[auth, ping.repeat(20)].concat()).await;
+    assert_eq!(ws.closed().await, (4103, "overloaded".to_owned()));
+    drop(house);
+}
+
 #[tokio::test]
 async fn a_call_that_is_answered_behind_a_close_is_made_and_not_told() {
     let house = House::with(Mode::Async).await;

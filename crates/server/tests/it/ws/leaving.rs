@@ -92,6 +92,16 @@ async fn whoever_breaks_a_rule_has_left_and_whoever_may_no_longer_be_here_has_no
 }
 
 #[tokio::test]
+async fn who_ends_a_watch_has_left_as_who_ends_a_stream() {
+    let house = plan().await.build().await;
+    let held = Held::of(&house).await;
+    let mut ws = watching(&house, &held).await;
+    ws.say(json!({"op": "unwatch", "watch": "held"})).await;
+    ws.until(|frame| frame["reason"] == "unwatched").await;
+    assert!(held.is_left(&house).await);
+}
+
+#[tokio::test]
 async fn a_connection_that_breaks_leaves_the_tasks_that_its_watches_hold() {
     let house = plan().await.build().await;
     let held = Held::of(&house).await;

@@ -187,6 +187,8 @@ async fn a_handshake_that_is_none_is_told_what_is_missing() {
         (good.replace("relais.v1.json", "graphql-ws"), 400, "malformed-request"),
         (good.replace("sec-websocket-protocol: relais.v1.json\r\n", ""), 400, "malformed-request"),
         (good.replace("GET", "POST"), 405, "method-not-allowed"),
+        (handshake("content-length: 2\r\n") + "hi", 400, "malformed-request"),
+        (handshake("transfer-encoding: chunked\r\n") + "0\r\n\r\n", 400, "malformed-request"),
         (handshake(&format!("x-filler: {filler}\r\n")), 431, "head-too-large"),
     ] {
         let reply = house.call(&request).await;
@@ -196,6 +198,8 @@ async fn a_handshake_that_is_none_is_told_what_is_missing() {
             assert_eq!(reply.field("upgrade"), "websocket");
         }
     }
+    let head = house.send(&good.replace("GET", "HEAD")).await.head().await;
+    assert_eq!(head.status, 426, "nothing follows it");
     // As proxies and libraries write them.
     for request in [
         handshake(&format!("x-filler: {}\r\n", &filler[200..])),
