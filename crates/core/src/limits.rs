@@ -404,12 +404,7 @@ pub const LIMITS: &[Limit] = &[
         "seconds",
         "closed with 4001",
     ),
-    limit(
-        "message of nobody known",
-        SOCKET_AUTH_BYTES_MAX as u64,
-        "bytes",
-        "closed with 1009",
-    ),
+    limit("message of nobody known", SOCKET_AUTH_BYTES_MAX as u64, "bytes", "closed with 1009"),
     limit(
         "WebSockets of a tenant",
         SOCKETS_PER_TENANT_MAX as u64,

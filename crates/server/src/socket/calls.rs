@@ -32,7 +32,11 @@ pub(crate) struct Call {
 #[derive(Debug)]
 pub(crate) enum What {
     /// `room` is for its bytes, until they are decoded.
-    Submit { key: Option<String>, task: RawJson, room: Box<Held> },
+    Submit {
+        key: Option<String>,
+        task: RawJson,
+        room: Box<Held>,
+    },
     Cancel(TaskRef),
     Retry(TaskRef, Option<RetryFrom>),
 }
