@@ -10,6 +10,7 @@ mod mac;
 pub(crate) mod session;
 mod signing;
 mod ticket;
+mod token;
 mod visitor;
 
 use std::sync::Arc;

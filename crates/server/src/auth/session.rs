@@ -1,22 +1,13 @@
 //! Sessions of browsers: the id that a cookie carries, and what is done with the session that it names.
 //!
-//! The cookie is `rs_` and base64url of these bytes, numbers with the highest byte first:
+//! The cookie is a `token` with the prefix `rs_` that says the id: 16 random bytes.
 //!
-//! | bytes | what |
-//! |---|---|
-//! | 1 | the version of this form |
-//! | 4 | the name of the key that signed it |
-//! | 16 | the id: random |
-//! | 16 | the first half of the HMAC of all of these for [`Purpose::Session`] |
-//!
-//! The store knows the session by that HMAC, whole, and not its id: whoever reads the store cannot tell
-//! the cookie. What we did not sign is refused before the store is asked, and never adopted. An older key
-//! goes on naming the sessions that began under it; with the key they end.
+//! The store knows the session by the HMAC of the token, whole, and not its id: whoever reads the store
+//! cannot tell the cookie. What we did not sign is refused before the store is asked, and never adopted. An
+//! older key goes on naming the sessions that began under it; with the key they end.
 
 use std::net::IpAddr;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderValue, Version};
 use relais_core::{
     Destination, Joined, Navigation, Session, SessionOp, SessionReply, Task, TaskId, Timestamp,
@@ -24,17 +15,14 @@ use relais_core::{
 use relais_engine::{Access, envelope};
 
 use super::cookie::Jar;
-use super::signing::{KeyId, MAC_BYTES, Purpose, SigningKeys};
+use super::signing::{Purpose, SigningKeys};
+use super::token::{Form, Token};
 use super::{Auth, ticket};
 use crate::answer::problem::Refusal;
 use crate::request::fetch::Fetch;
 use crate::request::sent_by::SentBy;
 
-const PREFIX: &str = "rs_";
-const VERSION: u8 = 1;
-const CLAIMS_BYTES: usize = 21;
-const RAW_BYTES: usize = CLAIMS_BYTES + MAC_BYTES;
-const TEXT_BYTES: usize = PREFIX.len() + (RAW_BYTES * 4).div_ceil(3);
+const FORM: Form<16> = Form { prefix: "rs_", purpose: Purpose::Session };
 
 /// The name of a session: the cookie's text, and what the store calls it.
 #[derive(Clone, PartialEq, Eq)]
@@ -53,29 +41,14 @@ impl std::fmt::Debug for SessionId {
 impl SessionId {
     /// That of a new session, with 128 bits that nobody can guess.
     fn new(keys: &SigningKeys, bits: u128) -> Self {
-        let mut claims = [VERSION; CLAIMS_BYTES];
-        claims[1..5].copy_from_slice(&keys.newest().to_be_bytes());
-        claims[5..].copy_from_slice(&bits.to_be_bytes());
-        let mac = keys.sign_whole(Purpose::Session, &claims);
-        let mut raw = [0; RAW_BYTES];
-        raw[..CLAIMS_BYTES].copy_from_slice(&claims);
-        raw[CLAIMS_BYTES..].copy_from_slice(&mac[..MAC_BYTES]);
-        let mut text = String::with_capacity(TEXT_BYTES);
-        text.push_str(PREFIX);
-        URL_SAFE_NO_PAD.encode_string(raw, &mut text);
+        let Token { text, mac } = FORM.write(keys, &bits.to_be_bytes());
         Self { text, mac }
     }
 
-    /// What a cookie says, if we wrote it. A version or a key that is not known takes as long as a
-    /// wrong signature.
+    /// What a cookie says, if we wrote it.
     fn read(keys: &SigningKeys, text: &str) -> Option<Self> {
-        let coded = text.strip_prefix(PREFIX).filter(|_| text.len() == TEXT_BYTES)?;
-        let mut raw = [0; RAW_BYTES.next_multiple_of(3)];
-        let len = URL_SAFE_NO_PAD.decode_slice(coded, &mut raw).ok()?;
-        let (claims, signature) = raw[..len].split_first_chunk::<CLAIMS_BYTES>()?;
-        let key = KeyId::from_be_bytes(claims[1..5].try_into().expect("four bytes"));
-        let mac = keys.verify_whole(key, Purpose::Session, claims, signature.try_into().ok()?)?;
-        (claims[0] == VERSION).then(|| Self { text: text.to_owned(), mac })
+        let (_, mac) = FORM.read(keys, text)?;
+        Some(Self { text: text.to_owned(), mac })
     }
 }
 
@@ -276,6 +249,9 @@ impl Auth {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
     use super::*;
 
     fn keys() -> SigningKeys {
@@ -310,12 +286,8 @@ mod tests {
 
     #[test]
     fn what_is_signed_for_another_purpose_names_no_session() {
-        let mut claims = [VERSION; CLAIMS_BYTES];
-        claims[1..5].copy_from_slice(&7_u32.to_be_bytes());
-        let signature = keys().sign(Purpose::Ticket, &claims);
-        let raw = [&claims[..], &signature[..]].concat();
-        let forged = format!("rs_{}", URL_SAFE_NO_PAD.encode(raw));
-        assert_eq!(SessionId::read(&keys(), &forged), None);
+        let signed = Form::<16> { purpose: Purpose::Ticket, ..FORM }.write(&keys(), &[0; 16]);
+        assert_eq!(SessionId::read(&keys(), &signed.text), None);
     }
 
     #[test]

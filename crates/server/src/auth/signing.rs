@@ -128,34 +128,17 @@ impl SigningKeys {
         self.newest.0
     }
 
-    /// Signs with the newest key.
+    /// Signs with the newest key. Half of it travels; the whole is a name that nobody can tell from that, nor
+    /// from what is signed.
     #[must_use]
-    pub(crate) fn sign(&self, purpose: Purpose, message: &[u8]) -> [u8; MAC_BYTES] {
-        half(&self.sign_whole(purpose, message))
-    }
-
-    /// The same, whole: a name that nobody can tell from what is signed, nor from the half of it.
-    #[must_use]
-    pub(crate) fn sign_whole(&self, purpose: Purpose, message: &[u8]) -> [u8; 32] {
+    pub(super) fn sign(&self, purpose: Purpose, message: &[u8]) -> [u8; 32] {
         mac(&self.newest.1, purpose, message)
     }
 
-    /// Whether this key signed the message for this purpose. A key that is not known takes as long
-    /// as a wrong signature, so that nobody learns which keys there are.
+    /// The whole of the signature, if this key signed the message for this purpose. A key that is not known
+    /// takes as long as a wrong signature, so that nobody learns which keys there are.
     #[must_use]
-    pub(crate) fn verify(
-        &self,
-        id: KeyId,
-        purpose: Purpose,
-        message: &[u8],
-        signature: &[u8; MAC_BYTES],
-    ) -> bool {
-        self.verify_whole(id, purpose, message, signature).is_some()
-    }
-
-    /// The same, and the whole of the signature.
-    #[must_use]
-    pub(crate) fn verify_whole(
+    pub(super) fn verify(
         &self,
         id: KeyId,
         purpose: Purpose,
@@ -165,7 +148,8 @@ impl SigningKeys {
         let known = std::iter::once(&self.newest).chain(&self.older).find(|key| key.0 == id);
         let (_, key) = known.unwrap_or(&self.newest);
         let whole = mac(key, purpose, message);
-        let is_signed = constant_time::verify_slices_are_equal(&half(&whole), signature).is_ok();
+        let half = &whole[..MAC_BYTES];
+        let is_signed = constant_time::verify_slices_are_equal(half, signature).is_ok();
         (is_signed && known.is_some()).then_some(whole)
     }
 }
@@ -175,11 +159,6 @@ fn mac(key: &hmac::Key, purpose: Purpose, message: &[u8]) -> [u8; 32] {
     context.update(&[purpose as u8]);
     context.update(message);
     context.sign().as_ref().try_into().expect("HMAC-SHA256 has 32 bytes")
-}
-
-/// What of it travels.
-fn half(mac: &[u8; 32]) -> [u8; MAC_BYTES] {
-    *mac.first_chunk().expect("it is half of it")
 }
 
 fn read(id: &str, value: &[u8]) -> Option<(i64, KeyId, Vec<u8>)> {

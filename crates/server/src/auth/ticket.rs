@@ -1,35 +1,25 @@
 //! Tickets: signed, scoped, expiring tokens that let their bearer follow one task.
 //!
-//! A ticket is `rt_` and base64url of these bytes, numbers with the highest byte first:
+//! A ticket is a `token` with the prefix `rt_` that says, numbers with the highest byte first:
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 1 | the version of this form |
-//! | 4 | the name of the key that signed it |
 //! | 16 | the task |
 //! | 1 | what its bearer may do, a bit each; the highest says that it came of a session |
 //! | 5 | when it ends, in seconds since 1970 |
-//! | 16 | the signature of all of these for [`Purpose::Ticket`] |
 //!
 //! It names no tenant: the tenant is the task's.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use relais_core::{Grants, Task, TaskId, Timestamp, limits};
 use relais_engine::Access;
 
-use super::signing::{KeyId, MAC_BYTES, Purpose, SigningKeys};
+use super::signing::{Purpose, SigningKeys};
+use super::token::Form;
 
-/// What every ticket begins with.
-const PREFIX: &str = "rt_";
-/// The one form there is.
-const VERSION: u8 = 1;
-/// What is signed.
-const CLAIMS_BYTES: usize = 27;
-const RAW_BYTES: usize = CLAIMS_BYTES + MAC_BYTES;
-/// The length of every ticket.
-const TEXT_BYTES: usize = PREFIX.len() + (RAW_BYTES * 4).div_ceil(3);
-const _: () = assert!(TEXT_BYTES <= limits::TICKET_BYTES_MAX);
+/// What a ticket says, in bytes.
+const SAYS_BYTES: usize = 22;
+const FORM: Form<SAYS_BYTES> = Form { prefix: "rt_", purpose: Purpose::Ticket };
+const _: () = assert!(FORM.text_bytes() <= limits::TICKET_BYTES_MAX);
 /// The last second that five bytes can say, in the year 36812.
 const LAST_SECOND: i64 = (1 << 40) - 1;
 
@@ -71,14 +61,7 @@ impl Ticket {
     /// The text of it, signed.
     #[must_use]
     pub(crate) fn sign(&self, keys: &SigningKeys) -> String {
-        let claims = self.claims(keys.newest());
-        let mut raw = [0; RAW_BYTES];
-        raw[..CLAIMS_BYTES].copy_from_slice(&claims);
-        raw[CLAIMS_BYTES..].copy_from_slice(&keys.sign(Purpose::Ticket, &claims));
-        let mut text = String::with_capacity(TEXT_BYTES);
-        text.push_str(PREFIX);
-        URL_SAFE_NO_PAD.encode_string(raw, &mut text);
-        text
+        FORM.write(keys, &self.says()).text
     }
 
     /// What the ticket grants on a task: nothing on any but its own, and nothing where the task is
@@ -89,14 +72,25 @@ impl Ticket {
         is_for_it.then_some(self.grants)
     }
 
-    fn claims(&self, key: KeyId) -> [u8; CLAIMS_BYTES] {
-        let mut claims = [VERSION; CLAIMS_BYTES];
+    fn says(&self) -> [u8; SAYS_BYTES] {
+        let mut says = [0; SAYS_BYTES];
         let seconds = self.expires_at.as_ms().div_euclid(1_000).clamp(0, LAST_SECOND);
-        claims[1..5].copy_from_slice(&key.to_be_bytes());
-        claims[5..21].copy_from_slice(&self.task.as_u128().to_be_bytes());
-        claims[21] = bits_of(self.grants) | if self.is_of_session { OF_SESSION } else { 0 };
-        claims[22..].copy_from_slice(&seconds.to_be_bytes()[3..]);
-        claims
+        says[..16].copy_from_slice(&self.task.as_u128().to_be_bytes());
+        says[16] = bits_of(self.grants) | if self.is_of_session { OF_SESSION } else { 0 };
+        says[17..].copy_from_slice(&seconds.to_be_bytes()[3..]);
+        says
+    }
+
+    fn read(says: &[u8; SAYS_BYTES]) -> Self {
+        let mut seconds = [0; 8];
+        seconds[3..].copy_from_slice(&says[17..]);
+        let task = u128::from_be_bytes(*says.first_chunk().expect("sixteen bytes"));
+        Self {
+            task: TaskId::from_u128(task),
+            grants: grants_of(says[16]),
+            expires_at: Timestamp::from_ms(i64::from_be_bytes(seconds) * 1_000),
+            is_of_session: says[16] & OF_SESSION != 0,
+        }
     }
 }
 
@@ -109,49 +103,12 @@ pub(crate) enum BadTicket {
     Expired,
 }
 
-/// A text of the form of a ticket. Whether it is one, its signature says.
-struct Token {
-    claims: [u8; CLAIMS_BYTES],
-    signature: [u8; MAC_BYTES],
-}
-
-impl Token {
-    fn parse(text: &str) -> Option<Self> {
-        let text = text.strip_prefix(PREFIX).filter(|_| text.len() == TEXT_BYTES)?;
-        // Whole groups of four characters, of three bytes each.
-        let mut raw = [0; RAW_BYTES.next_multiple_of(3)];
-        let len = URL_SAFE_NO_PAD.decode_slice(text, &mut raw).ok()?;
-        let (claims, signature) = raw[..len].split_first_chunk()?;
-        Some(Self { claims: *claims, signature: signature.try_into().ok()? })
-    }
-
-    const fn version(&self) -> u8 {
-        self.claims[0]
-    }
-
-    fn key(&self) -> KeyId {
-        KeyId::from_be_bytes(self.claims[1..5].try_into().expect("four bytes"))
-    }
-
-    fn ticket(&self) -> Ticket {
-        let mut seconds = [0; 8];
-        seconds[3..].copy_from_slice(&self.claims[22..]);
-        let task = u128::from_be_bytes(self.claims[5..21].try_into().expect("sixteen bytes"));
-        Ticket {
-            task: TaskId::from_u128(task),
-            grants: grants_of(self.claims[21]),
-            expires_at: Timestamp::from_ms(i64::from_be_bytes(seconds) * 1_000),
-            is_of_session: self.claims[21] & OF_SESSION != 0,
-        }
-    }
-}
-
 /// What a text says that has the form of a ticket, and the name of the key that is said to have
 /// signed it. Whether that is true only the server knows.
 #[must_use]
 pub fn read_unverified(text: &str) -> Option<(Ticket, u32)> {
-    let token = Token::parse(text).filter(|token| token.version() == VERSION)?;
-    Some((token.ticket(), token.key()))
+    let (says, key) = FORM.read_unverified(text)?;
+    Some((Ticket::read(&says), key))
 }
 
 /// When the last ticket of a task ends.
@@ -167,12 +124,8 @@ pub(crate) fn end_of(task: &Task) -> Timestamp {
 /// # Errors
 /// When it is not. A version or a key that is not known takes as long as a wrong signature.
 pub(crate) fn verify(keys: &SigningKeys, text: &str, now: Timestamp) -> Result<Ticket, BadTicket> {
-    let token = Token::parse(text).ok_or(BadTicket::Unknown)?;
-    let is_signed = keys.verify(token.key(), Purpose::Ticket, &token.claims, &token.signature);
-    if !is_signed || token.version() != VERSION {
-        return Err(BadTicket::Unknown);
-    }
-    let ticket = token.ticket();
+    let (says, _) = FORM.read(keys, text).ok_or(BadTicket::Unknown)?;
+    let ticket = Ticket::read(&says);
     if ticket.expires_at <= now { Err(BadTicket::Expired) } else { Ok(ticket) }
 }
 
@@ -189,6 +142,8 @@ const fn grants_of(bits: u8) -> Grants {
 #[cfg(test)]
 mod tests {
     use aws_lc_rs::hmac;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
     use super::*;
 
