@@ -1,13 +1,17 @@
 // Makes what Relais serves as `/v1/client.js`: one file, small, and compressed ahead.
 //
-// `node bundle.mjs` writes it into the server, whose build needs nothing but Rust; a test compares (test/bundle.test.mjs).
+// `node bundle.mjs` writes it into the server, whose build needs nothing but Rust and a C compiler; a test compares
+// (test/bundle.test.mjs).
 import fs from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
+import { minify } from 'terser';
+import ts from 'typescript';
 
 const HERE = path.dirname(fileURLToPath(import.meta.url));
+const ENTRY = path.join(HERE, 'src/served.ts');
 
 /** Where the server has it. */
 export const PLACE = path.join(HERE, '../../crates/server/src/answer/script/client.js');
@@ -16,19 +20,39 @@ export const PLACE = path.join(HERE, '../../crates/server/src/answer/script/clie
 export async function bundled() {
   const { outputFiles } = await build({
     absWorkingDir: HERE,
-    entryPoints: ['src/served.ts'],
+    entryPoints: [ENTRY],
     bundle: true,
     minify: true,
     format: 'esm',
     target: 'es2022',
     charset: 'utf8',
-    // Else each field of a constructor is written twice.
-    tsconfigRaw: { compilerOptions: { useDefineForClassFields: false } },
     write: false,
     logLevel: 'warning',
-    plugins: [{ name: 'small-styles', setup: ({ onLoad }) => onLoad({ filter: /elements\/style\.ts$/ }, smallStyles) }],
+    // Else each field of a constructor is written twice.
+    tsconfigRaw: { compilerOptions: { useDefineForClassFields: false } },
+    mangleProps: new RegExp(`^(${privateNames().join('|')})$`),
+    plugins: [{ name: 'styles', setup: ({ onLoad }) => onLoad({ filter: /elements\/style\.ts$/ }, smallStyles) }],
   });
-  return outputFiles[0].text;
+  const { code } = await minify(outputFiles[0].text, { module: true, ecma: 2022, compress: { passes: 3 } });
+  return `${code}\n`;
+}
+
+/** The names of members that are private in the sources, and that nothing else is called by: shorter ones do as well. */
+function privateNames() {
+  const { config } = ts.readConfigFile(path.join(HERE, 'tsconfig.json'), ts.sys.readFile);
+  const program = ts.createProgram([ENTRY], ts.parseJsonConfigFileContent(config, ts.sys, HERE).options);
+  const checker = program.getTypeChecker();
+  const [own, others] = [new Set(), new Set()];
+  const visit = (node) => {
+    const symbol = ts.isIdentifier(node) ? checker.getSymbolAtLocation(node) : undefined;
+    if (symbol && symbol.flags & ts.SymbolFlags.ClassMember) {
+      const isPrivate = symbol.declarations?.length && symbol.declarations.every((one) => ts.getCombinedModifierFlags(one) & ts.ModifierFlags.Private);
+      (isPrivate ? own : others).add(symbol.name);
+    }
+    ts.forEachChild(node, visit);
+  };
+  program.getSourceFiles().filter(({ isDeclarationFile }) => !isDeclarationFile).forEach(visit);
+  return [...own].filter((name) => !others.has(name));
 }
 
 /** Styles are texts, which nobody else makes smaller. */
@@ -41,10 +65,14 @@ function smallStyles({ path: file }) {
   return { contents, loader: 'ts' };
 }
 
+/** The script as browsers get it: the smallest that each coding makes of it. */
+function compressed(text) {
+  const params = { [constants.BROTLI_PARAM_QUALITY]: constants.BROTLI_MAX_QUALITY, [constants.BROTLI_PARAM_SIZE_HINT]: text.length };
+  return { gz: gzipSync(text, { level: constants.Z_BEST_COMPRESSION }), br: brotliCompressSync(text, { params }) };
+}
+
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const text = await bundled();
   fs.writeFileSync(PLACE, text);
-  fs.writeFileSync(`${PLACE}.gz`, gzipSync(text, { level: 9 }));
-  const best = { [constants.BROTLI_PARAM_QUALITY]: constants.BROTLI_MAX_QUALITY, [constants.BROTLI_PARAM_SIZE_HINT]: text.length };
-  fs.writeFileSync(`${PLACE}.br`, brotliCompressSync(text, { params: best }));
+  for (const [coding, bytes] of Object.entries(compressed(text))) fs.writeFileSync(`${PLACE}.${coding}`, bytes);
 }

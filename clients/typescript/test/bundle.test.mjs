@@ -17,3 +17,8 @@ test('a page that may call no `eval` can have it, and nothing of it is fetched l
   const written = fs.readFileSync(PLACE, 'utf8');
   assert.doesNotMatch(written, /\beval\(|new Function|\bimport\(|innerHTML|setAttribute\("style"/);
 });
+
+test('it has at most 15 kB compressed', () => {
+  const { size } = fs.statSync(`${PLACE}.br`);
+  assert.ok(size <= 15_000, `${size} bytes`);
+});

@@ -5,17 +5,15 @@ type Child = Node | string;
 /** Not there where there is no page, as in a worker or on a server that makes pages. */
 export const Base: typeof HTMLElement = globalThis.HTMLElement ?? (class {} as typeof HTMLElement);
 
-/** An element with attributes, or with a listener where the name begins with `on`. */
+/** An element with these properties; its part is its class, by which pages style it and we do. */
 export function make<Name extends keyof HTMLElementTagNameMap>(
   name: Name,
-  attributes: Readonly<Record<string, string | (() => void)>> = {},
+  className = '',
+  properties: Partial<HTMLElementTagNameMap[Name]> = {},
   ...children: Child[]
 ): HTMLElementTagNameMap[Name] {
-  const made = document.createElement(name);
-  for (const [attribute, value] of Object.entries(attributes)) {
-    if (typeof value === 'string') made.setAttribute(attribute, value);
-    else made.addEventListener(attribute.slice(2), value);
-  }
+  const made = Object.assign(document.createElement(name), properties);
+  for (const attribute of className && ['class', 'part']) made.setAttribute(attribute, className);
   made.append(...children);
   return made;
 }
@@ -34,17 +32,6 @@ export function inside(host: HTMLElement, style: string, ...children: Child[]): 
   root.adoptedStyleSheets = [sheet];
   root.append(...children);
   return root;
-}
-
-/** Sets again what a page has set before the element was known. */
-export function upgrade(host: HTMLElement, ...names: string[]): void {
-  const own = host as unknown as Record<string, unknown>;
-  for (const name of names) {
-    if (!Object.hasOwn(own, name)) continue;
-    const value = own[name];
-    delete own[name];
-    own[name] = value;
-  }
 }
 
 /** Lets the page know. */

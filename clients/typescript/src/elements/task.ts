@@ -3,7 +3,7 @@ import type { TaskDocument } from '../documents.js';
 import { Refused } from '../errors.js';
 import { Relais } from '../relais.js';
 import type { Task } from '../task.js';
-import { Base, inside, make, say, tell, upgrade } from './dom.js';
+import { Base, inside, make, say, tell } from './dom.js';
 import { taskStyle } from './style.js';
 import { inLanguage, shareOf, stateOf, titleOf } from './told.js';
 import { fill, languageAt, wordsAt } from './words.js';
@@ -31,29 +31,31 @@ export class RelaisTask extends Base {
   #document: TaskDocument | undefined;
   #following: AbortController | undefined;
 
-  readonly #state = make('p', { part: 'state', role: 'status' });
-  readonly #title = make('p', { part: 'title', class: 'title', id: 'title' });
-  readonly #message = make('p', { part: 'message' });
-  readonly #detail = make('p', { part: 'detail', class: 'trouble' });
-  readonly #bar = make('progress', { part: 'bar', max: '1' });
+  readonly #state = make('p', 'state', { role: 'status' });
+  readonly #title = make('p', 'title', { tabIndex: -1 });
+  readonly #message = make('p', 'message');
+  readonly #detail = make('p', 'trouble');
+  readonly #bar = make('progress', 'bar');
   readonly #told = make('span');
   readonly #share = make('span');
-  readonly #progress = make('div', { part: 'progress' }, this.#bar, make('p', { class: 'figures' }, this.#told, this.#share));
-  readonly #retry = make('button', { part: 'button retry', class: 'main', onclick: () => this.#act('retry') });
-  readonly #result = make('a', { part: 'button result', class: 'main' });
-  readonly #asks = make('summary', { part: 'cancel' });
+  readonly #progress = make('div', '', {}, this.#bar, make('p', 'figures', {}, this.#told, this.#share));
+  readonly #retry = make('button', 'retry main', { onclick: () => this.#act('retry') });
+  readonly #result = make('a', 'result main');
+  readonly #asks = make('summary', 'asks');
   readonly #means = make('p');
-  readonly #cancel = make('button', { part: 'button', onclick: () => this.#act('cancel') });
-  readonly #question = make('details', {}, this.#asks, this.#means, this.#cancel);
-  readonly #refused = make('p', { part: 'error', class: 'trouble', role: 'alert' });
+  readonly #cancel = make('button', 'cancel', { onclick: () => this.#act('cancel') });
+  readonly #question = make('details', '', {}, this.#asks, this.#means, this.#cancel);
+  readonly #refused = make('p', 'refused trouble', { role: 'alert' });
+  readonly #all = make(
+    'div', 'task', { role: 'group', hidden: true },
+    this.#state, this.#title, this.#message, this.#progress, this.#detail,
+    make('div', 'actions', {}, this.#retry, this.#result, this.#question),
+    this.#refused,
+  );
 
   constructor() {
     super();
-    const actions = make('div', { part: 'actions', class: 'actions' }, this.#retry, this.#result, this.#question);
-    const parts = [this.#state, this.#title, this.#message, this.#progress, this.#detail, actions, this.#refused];
-    const all = make('div', { part: 'task', class: 'task', role: 'group', 'aria-labelledby': 'title' }, ...parts);
-    all.hidden = true;
-    inside(this, taskStyle, all);
+    inside(this, taskStyle, this.#all);
   }
 
   /** What is shown. */
@@ -81,8 +83,12 @@ export class RelaisTask extends Base {
   }
 
   connectedCallback(): void {
-    upgrade(this, 'task', 'label');
-    if (!this.#following) this.#begin();
+    // What a page has set before the element was known hides what sets it now.
+    if (Object.hasOwn(this, 'task')) {
+      const { task } = this;
+      delete (this as { task?: Task | undefined }).task;
+      this.task = task;
+    } else if (!this.#following) this.#begin();
   }
 
   disconnectedCallback(): void {
@@ -121,8 +127,9 @@ export class RelaisTask extends Base {
 
   /** Does what a button is for, and follows what comes of it. */
   async #act(action: 'cancel' | 'retry'): Promise<void> {
-    const isFree = (is: boolean) => void (this.#retry.disabled = this.#cancel.disabled = !is);
-    isFree(false);
+    // Whoever pressed a button that goes away is told what comes of it.
+    this.#title.focus();
+    this.#retry.disabled = this.#cancel.disabled = true;
     try {
       await this.#task?.[action]();
       this.#question.open = false;
@@ -130,14 +137,13 @@ export class RelaisTask extends Base {
     } catch (error) {
       this.#refuse(error);
     }
-    isFree(true);
+    this.#retry.disabled = this.#cancel.disabled = false;
   }
 
   /** Tells why something does not work, or that it does. */
   #refuse(error?: unknown): void {
-    const refused = error instanceof Refused ? error.message : wordsAt(this).lost;
-    (this.shadowRoot?.firstChild as HTMLElement).hidden &&= !error;
-    say(this.#refused, error ? refused : '');
+    if (error) this.#all.hidden = false;
+    say(this.#refused, error instanceof Refused ? error.message : error ? wordsAt(this).lost : '');
   }
 
   #show(): void {
@@ -147,14 +153,12 @@ export class RelaisTask extends Base {
     const language = languageAt(this);
     const { terminal, progress, problem, last_failure: last, links, resourceLocation } = task;
     const [word, tone] = stateOf(task);
-    const hadFocus = this.shadowRoot?.activeElement;
     this.#state.className = `state ${tone}`;
     say(this.#state, words[word]);
     say(this.#title, this.getAttribute('label') ?? titleOf(task, words));
 
     const message = inLanguage(task.message, language);
-    const isLost = terminal && !problem && !resourceLocation && !links.retry && task.request;
-    say(this.#message, message || (isLost ? words.sendAgain : ''));
+    say(this.#message, message);
     const detail = [problem?.title, problem?.detail].filter((text) => text && text !== message).join(': ');
     say(this.#detail, detail || (last && !terminal ? fill(words.tried, last.problem.detail ?? last.problem.title) : ''));
 
@@ -169,22 +173,14 @@ export class RelaisTask extends Base {
 
     say(this.#retry, terminal && links.retry ? words.retry : '');
     say(this.#result, terminal && resourceLocation ? words[problem ? 'seeAnswer' : 'open'] : '');
-    this.#result.className = problem ? '' : 'main';
+    this.#result.classList.toggle('main', !problem);
     this.#result.href = resourceLocation ?? '';
     this.#question.hidden = terminal || !links.cancel;
     say(this.#asks, words.cancel);
     say(this.#means, words.cancelMeans);
     say(this.#cancel, words.cancelNow);
-    (this.shadowRoot?.firstChild as HTMLElement).hidden = false;
+    this.#all.ariaLabel = this.label;
+    this.#all.hidden = false;
 
-    // What had the focus may be gone: it stays in the element.
-    if (hadFocus && !hadFocus.checkVisibility()) this.#focus();
-  }
-
-  /** Gives the focus to what can be done next, else to what is told. */
-  #focus(): void {
-    const next = [this.#retry, this.#result, this.#asks].find((one) => one.checkVisibility()) ?? this.#title;
-    if (next === this.#title) next.tabIndex = -1;
-    next.focus();
   }
 }

@@ -22,8 +22,8 @@ export function stateOf(task: TaskDocument): [word: keyof Words, tone: string] {
 /** What was asked, in words that a person reads. */
 export function titleOf({ request }: TaskDocument, words: Words): string {
   if (!request) return words.yourRequest;
-  const path = [...readable(request.path)];
-  const told = path.length > TITLE_MAX ? `…${path.slice(1 - TITLE_MAX).join('')}` : path.join('');
+  const path = readable(request.path);
+  const told = path.length > TITLE_MAX ? `…${path.slice(1 - TITLE_MAX)}` : path;
   if (/^(GET|HEAD|QUERY|OPTIONS)$/.test(request.method)) return fill(words.read, told);
   if (/^P(UT|ATCH)$/.test(request.method)) return fill(words.changed, told);
   return fill(request.method === 'DELETE' ? words.removed : words.handedIn, told);

@@ -18,13 +18,6 @@ const TOAST_MS = 12_000;
 /** Refusals after which a task is never seen again. */
 const GONE = ['task-gone', 'task-not-found', 'ticket-expired'];
 
-/** A task of the list. */
-interface Row {
-  readonly item: HTMLLIElement;
-  readonly shown: RelaisTask;
-  readonly remove: HTMLButtonElement;
-}
-
 /**
  * A button in the corner that opens the list of what this browser has handed in, and tells when something is over:
  * once in all pages, in one that is looked at. What the client keeps (`relais.tasks()`) is in it; `relais` may be set.
@@ -34,30 +27,27 @@ interface Row {
 export class RelaisTray extends Base {
   /** The client whose tasks these are. */
   declare relais: Relais | undefined;
-  readonly #rows = new Map<string, Row>();
+  /** What is in the list, each beside a button that takes it out. */
+  readonly #rows = new Map<string, RelaisTask>();
   #most = PAGE;
   #stop = () => {};
   #isSyncing: Promise<void> = Promise.resolve();
 
   readonly #label = make('span');
-  readonly #count = make('span', { part: 'count', class: 'count' });
-  readonly #toggle = make('button', { part: 'toggle', class: 'toggle', popovertarget: 'panel' }, this.#label, this.#count);
-  readonly #head = make('h2', { id: 'head' });
+  readonly #count = make('span', 'count');
+  readonly #head = make('h2');
   readonly #list = make('ul');
-  readonly #older = make('button', { onclick: () => this.#more() });
-  readonly #removeAll = make('button', { part: 'button', onclick: () => this.#forgetAll() });
+  readonly #older = make('button', 'older', { onclick: () => this.#more() });
+  readonly #removeAll = make('button', 'remove', { onclick: () => this.#forgetAll() });
   readonly #panel = make(
-    'section',
-    { part: 'panel', class: 'panel', id: 'panel', popover: '', 'aria-labelledby': 'head', ontoggle: () => this.#toggled() },
-    this.#head,
-    this.#list,
-    make('div', { class: 'rest' }, this.#removeAll, this.#older),
+    'section', 'panel', { popover: 'auto', ontoggle: () => this.#toggled() },
+    this.#head, this.#list, make('div', 'rest', {}, this.#removeAll, this.#older),
   );
-  readonly #toasts = make('div', { part: 'toasts', class: 'toasts', role: 'status' });
+  readonly #toggle = make('button', 'toggle', { hidden: true, popoverTargetElement: this.#panel }, this.#label, this.#count);
+  readonly #toasts = make('div', 'toasts', { role: 'status' });
 
   constructor() {
     super();
-    this.#toggle.hidden = true;
     inside(this, trayStyle, this.#toggle, this.#panel, this.#toasts);
     this.#list.addEventListener('relais-change', () => this.#show());
   }
@@ -104,58 +94,59 @@ export class RelaisTray extends Base {
       const tasks = await this.#client.tasks();
       const untold = new Set((await this.#client.untold()).map(({ id }) => id));
       const kept = new Set(tasks.map(({ id }) => id));
-      for (const [id, { item }] of this.#rows) {
+      for (const [id, row] of this.#rows) {
         if (kept.has(id)) continue;
-        item.remove();
+        row.parentElement?.remove();
         this.#rows.delete(id);
       }
       // Read is what is shown, and what is still to be told of.
-      const { isOpen } = this;
-      const wanted = tasks.filter(({ id }, place) => untold.has(id) || (isOpen && place < this.#most));
-      for (const task of wanted.reverse()) {
-        const row = this.#rows.get(task.id);
-        if (!row) this.#add(task);
+      const shown = this.isOpen ? this.#most : 0;
+      let below: Element | null = null;
+      for (let place = tasks.length; place--; ) {
+        const task = tasks[place] as Task;
+        const isUntold = untold.has(task.id);
+        let row = this.#rows.get(task.id);
         // Another page has begun another run of it.
-        else if (untold.has(task.id) && row.shown.document?.terminal) row.shown.task = task;
+        if (isUntold && row?.document?.terminal) row.task = task;
+        if (isUntold || place < shown) row ??= this.#add(task, below);
+        below = row?.parentElement ?? below;
       }
       this.#toggle.hidden = tasks.length === 0;
-      if (tasks.length === 0) this.#panel.hidePopover();
+      if (tasks.length === 0 && this.isOpen) this.#panel.hidePopover();
       this.#older.hidden = tasks.length <= this.#most;
       this.#show();
     });
   }
 
-  #add(task: Task): void {
-    const shown = document.createElement('relais-task') as RelaisTask;
-    const remove = make('button', { part: 'button', onclick: () => void this.#client.forget(task) });
-    const row = { shown, remove, item: make('li', {}, shown, remove) };
+  #add(task: Task, below: Element | null): RelaisTask {
+    const forget = () => void this.#client.forget(task);
+    const row = make('relais-task', '', { task });
     this.#rows.set(task.id, row);
-    shown.addEventListener('relais-end', () => void this.#tellEnd(row));
-    shown.addEventListener('relais-error', ({ detail }: CustomEventInit<unknown>) => {
-      if (detail instanceof Refused && GONE.includes(detail.problem.code ?? '')) void this.#client.forget(task);
+    row.addEventListener('relais-end', () => void this.#tellEnd(row));
+    row.addEventListener('relais-error', ({ detail }: CustomEventInit<unknown>) => {
+      if (detail instanceof Refused && GONE.includes(detail.problem.code ?? '')) forget();
     });
-    shown.task = task;
-    this.#list.prepend(row.item);
+    this.#list.insertBefore(make('li', '', {}, row, make('button', 'remove', { onclick: forget })), below);
+    return row;
   }
 
   #tellEnds(): void {
-    for (const row of this.#rows.values()) if (row.shown.document?.terminal) void this.#tellEnd(row);
+    for (const row of this.#rows.values()) void this.#tellEnd(row);
   }
 
   /** Tells that a task is over, in the page that is looked at. */
-  async #tellEnd({ shown }: Row): Promise<void> {
-    const { task, document: now } = shown;
-    if (document.visibilityState !== 'visible' || !task || !now || !(await this.#client.claimEnd(task))) return;
-    if (!this.isOpen && this.#toasts.childElementCount < TOASTS_MAX) this.#toast(now, shown.label);
+  async #tellEnd({ task, document: now, label }: RelaisTask): Promise<void> {
+    if (!task || !now?.terminal || document.visibilityState !== 'visible' || !(await this.#client.claimEnd(task))) return;
+    if (!this.isOpen && this.#toasts.childElementCount < TOASTS_MAX) this.#toast(now, label);
   }
 
   #toast(task: TaskDocument, title: string): void {
     const words = wordsAt(this);
-    const what = make('strong', {}, words[stateOf(task)[0]]);
-    const text = make('p', {}, what, make('br'), title);
-    if (task.resourceLocation) text.append(make('a', { href: task.resourceLocation }, words[task.problem ? 'seeAnswer' : 'open']));
-    const toast = make('div', { part: 'toast', class: 'toast' }, text);
-    toast.append(make('button', { 'aria-label': words.close, onclick: () => toast.remove() }, '×'));
+    const text = make('p', '', {}, make('strong', '', {}, words[stateOf(task)[0]]), make('br'), title);
+    const { resourceLocation: href } = task;
+    if (href) text.append(make('a', 'result', { href }, words[task.problem ? 'seeAnswer' : 'open']));
+    const toast = make('div', 'toast', {}, text);
+    toast.append(make('button', 'close', { ariaLabel: words.close, onclick: () => toast.remove() }, '×'));
     this.#toasts.append(toast);
     const leave = () => {
       if (toast.matches(':hover, :focus-within')) setTimeout(leave, TOAST_MS);
@@ -171,15 +162,15 @@ export class RelaisTray extends Base {
   #show(): void {
     const words = wordsAt(this);
     const rows = [...this.#rows.values()];
-    const open = rows.filter(({ shown }) => shown.document && !shown.document.terminal).length;
-    say(this.#label, words.list);
+    const open = rows.filter((row) => row.document?.terminal === false).length;
+    this.#label.textContent = this.#head.textContent = this.#panel.ariaLabel = words.list;
     say(this.#count, open ? String(open) : '');
-    say(this.#head, words.list);
-    say(this.#removeAll, words.removeAll);
+    this.#removeAll.textContent = words.removeAll;
     this.#older.textContent = words.older;
-    for (const { shown, remove } of rows) {
-      say(remove, words.remove);
-      remove.ariaLabel = `${words.remove}: ${shown.label}`;
+    for (const row of rows) {
+      const remove = row.nextElementSibling as HTMLElement;
+      remove.textContent = words.remove;
+      remove.ariaLabel = `${words.remove}: ${row.label}`;
     }
   }
 }

@@ -1,14 +1,8 @@
 // What the elements say: as the pages of Relais do, in French to those who read French, else in English.
 import { words } from '../generated/words.js';
 
-/** What only elements say. */
-const own = {
-  en: { close: 'Close' },
-  fr: { close: 'Fermer' },
-};
-
 /** The words of one language. */
-export type Words = { readonly [Name in keyof (typeof words)['en'] | keyof (typeof own)['en']]: string };
+export type Words = Readonly<Record<keyof (typeof words)['en'], string>>;
 
 /** The language of a place in a page: of the nearest ancestor that says one, else of the browser. */
 export function languageAt(element: Element): keyof typeof words {
@@ -24,8 +18,7 @@ export function languageAt(element: Element): keyof typeof words {
 
 /** The words for a place in a page. */
 export function wordsAt(element: Element): Words {
-  const language = languageAt(element);
-  return { ...words[language], ...own[language] };
+  return words[languageAt(element)];
 }
 
 /** A sentence with a value in the place of its `%`. */

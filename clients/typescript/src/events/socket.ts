@@ -48,7 +48,7 @@ export class Socket {
     this.inner.onerror = () => {};
     this.unwatch = onBack(surroundings, () => this.end(new Error('the network has changed')));
     this.pings = setInterval(() => {
-      if (!this.isHeard) return this.end(new Error('nothing was heard for too long'));
+      if (!this.isHeard) return this.end(new Error('nothing came for too long'));
       this.isHeard = false;
       if (this.inner.readyState === WebSocket.OPEN) this.send({ op: 'ping' });
     }, PING_MS);
