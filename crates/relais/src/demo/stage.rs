@@ -314,6 +314,27 @@ mod tests {
         }
     }
 
+    /// P81: loopback is let through where the file says so, and nowhere else.
+    #[test]
+    fn webhooks_of_the_example_may_go_to_the_shop_on_this_machine_and_to_nothing_else_here() {
+        let ports = Ports { shop: 7000, door: 7001, admin: 7002 };
+        for (text, shop) in [(CONFIG.to_owned(), 9000), (with_ports(CONFIG, &ports), 7000)] {
+            let settings = judge(None, text, &Overrides::default(), &|_| None).unwrap();
+            let guard = settings.engine.outward;
+            for host in ["127.0.0.1", "localhost"] {
+                assert_eq!(
+                    guard.judge_url(&format!("http://{host}:{shop}/hook")),
+                    Ok(()),
+                    "{host}"
+                );
+                for other in [7001, 7002, 8080, 8081, 80] {
+                    let url = format!("http://{host}:{other}/hook");
+                    assert!(guard.judge_url(&url).is_err(), "{url}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn ports_are_replaced_at_once_even_where_they_overlap() {
         let ports = Ports { shop: 8080, door: 8081, admin: 8082 };
