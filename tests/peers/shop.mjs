@@ -161,6 +161,17 @@ async function killedMidway(page) {
   check(kept.ways.sync.isLost, 'and the call that waited was cut off');
 }
 
+async function erasedMidway(page) {
+  await handIn(page);
+  const { task } = await run(page);
+  const erased = await fetch(`${stage.base}/v1/tasks/${task.id}?cancel=true`, { method: 'DELETE' });
+  check(erased.ok, `it is erased: ${erased.status}`);
+  const kept = await ended(page);
+  for (const name of FOLLOWING) check(kept.ways[name].problem && !kept.ways[name].answer, `${name} is told that there is no answer`);
+  await page.untilSaid('The import has failed: ');
+  check(!(await page.text('#told')).includes('[object'), `and why: ${await page.text('#told')}`);
+}
+
 // The lines that the page shows do what they say.
 async function codeShown(page) {
   const code = await page.run(() => Object.fromEntries([...document.querySelectorAll('.way[data-way] code:not(.way p code)')].map((one) => [one.closest('.way').dataset.way, one.textContent])));
@@ -239,7 +250,20 @@ await stage.stop();
 if (measured.length) console.table(measured);
 verdict();
 
+// Two clicks of one customer, told by the cookie that the page gives.
+async function clickedTwice() {
+  const click = () => fetch(`${stage.base}/checkout?slow=0`, {
+    method: 'POST',
+    redirect: 'manual',
+    headers: { cookie: 'customer=c-1', 'content-type': 'application/x-www-form-urlencoded' },
+    body: 'reference=B-1&article=lamp&quantity=1',
+  });
+  const [one, other] = [await click(), await click()].map((answer) => answer.headers.get('relais-task'));
+  check(one && one === other, `two clicks are one order: ${one}, ${other}`);
+}
+
 async function tests() {
+  await clickedTwice();
   await eachBrowser(async (page, browser) => {
     await inShop(page);
     await holdsAccessible(page, `at first (${browser.name})`);
@@ -252,12 +276,14 @@ async function tests() {
     await talks(page, 'fails.en');
     const tab = await leftAndBack(page, browser);
     await killedMidway(tab);
+    await erasedMidway(tab);
   });
   for (const [language, dark] of [['fr', true], ['en', false]]) {
     await eachBrowser(async (page, browser) => {
       for (const target of ['/', '/elsewhere']) {
         await page.go(stage.base + target);
         await page.until((wanted) => document.documentElement.lang === wanted, language);
+        await page.run(() => document.querySelectorAll('details').forEach((one) => { one.open = true; }));
         await holdsAccessible(page, `${target}, ${language}, dark ${dark} (${browser.name})`);
         const wide = await page.run(() => document.documentElement.scrollWidth - innerWidth);
         check(wide <= 0, `nothing is wider than a phone: ${target}, ${wide} (${browser.name})`);

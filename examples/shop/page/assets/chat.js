@@ -1,6 +1,6 @@
 // The conversation: asks an ordinary endpoint that streams, and keeps the link that leads back to each answer.
 import { read } from './live.js';
-import { number, size, words } from './words.js';
+import { number, reason, size, words } from './words.js';
 
 const PLACE = 'shop.chat';
 const KEPT_MAX = 20;
@@ -90,7 +90,7 @@ async function listen(one, asks) {
 async function begun(one, asked, count) {
   count.requests += 1;
   const answer = await asked;
-  if (answer.status >= 400) throw new Error((await answer.json()).error ?? answer.status);
+  if (answer.status >= 400) throw new Error(reason({ status: answer.status, document: await answer.json().catch(() => undefined) }));
   one.link = answer.headers.get('Operation-Location');
   keep();
   return answer.status === 202 ? undefined : answer;

@@ -6,6 +6,7 @@ import { sync } from './way-sync.js';
 import { websocket } from './way-websocket.js';
 import { Meter } from './meter.js';
 import { keep, now } from './run.js';
+import { reason } from './words.js';
 
 // What follows the task; each resolves to an answer, or to the event that ends the task.
 export const WAYS = { poll, 'long-poll': longPoll, sse, websocket };
@@ -64,11 +65,11 @@ export class Follow {
   // Who polls is told the answer, and not since when it is there: that stands in the task, which is read once for it.
   async endOfTask() {
     const answer = await fetch(this.run.task.links.self).catch(() => undefined);
-    return answer?.ok ? Date.parse((await answer.json()).updated_at) : this.run.kept;
+    return answer?.ok ? Date.parse((await answer.json()).updated_at) : undefined;
   }
 }
 
-function answered({ status, document }) {
-  const isGood = status >= 200 && status < 300;
-  return isGood ? { answer: document } : { problem: document?.message ?? document?.detail ?? document?.title ?? String(status) };
+function answered(found) {
+  const isGood = found.status >= 200 && found.status < 300;
+  return isGood ? { answer: found.document } : { problem: reason(found) };
 }

@@ -1,4 +1,6 @@
 // Reads an answer while it comes: after a cut behind the bytes that were read, after a reload from its start.
+import { reason } from './words.js';
+
 const pause = (ms) => new Promise((done) => { setTimeout(done, ms); });
 
 // Yields { bytes } as they come, { isCut } when the connection broke, { isNew } when another answer begins in its place.
@@ -51,7 +53,7 @@ function address(link, after, attempt) {
 }
 
 async function refusal(answer) {
-  const document = await answer.json().catch(() => ({}));
-  const problem = document.message ?? document.detail ?? String(answer.status);
-  return Object.assign(new Error(problem), { problem, status: answer.status });
+  const document = await answer.json().catch(() => undefined);
+  const problem = reason({ status: answer.status, document });
+  return Object.assign(new Error(problem), { problem });
 }

@@ -5,7 +5,7 @@ import { Follow, WAYS } from './follow.js';
 import { begin, keep, load, now, takeUp } from './run.js';
 import { bring, element } from './tray.js';
 import { show } from './view.js';
-import { number, time, words } from './words.js';
+import { number, reason, time, words } from './words.js';
 
 const start = document.querySelector('#start');
 const told = document.querySelector('#told');
@@ -49,7 +49,6 @@ async function handIn(file, clicked) {
   await seen();
   run.feedback = performance.now() - clicked;
   const body = await file;
-  const waiting = mine.wait(body);
   const isIn = await submit(run, body);
   start.disabled = false;
   start.textContent = words('again');
@@ -59,7 +58,8 @@ async function handIn(file, clicked) {
     return;
   }
   told.textContent = words('told.handed');
-  await toTheEnd(mine, waiting);
+  // Only now, so that two uploads do not hold each other up: the clocks are set off by how long this one took.
+  await toTheEnd(mine, mine.wait(body));
 }
 
 // Resolves once the next picture has been made.
@@ -79,7 +79,7 @@ async function submit(run, file) {
   run.ticket = now();
   if (answer?.status !== 202) {
     run.refused = true;
-    told.textContent = words('told.refused', document?.detail ?? answer?.status ?? '–');
+    told.textContent = words('told.refused', reason({ status: answer?.status ?? '–', document }));
     return false;
   }
   const { id, ticket, links, created_at: created } = document;

@@ -64,7 +64,10 @@ function figures({ name, figure }, run, record) {
 }
 
 function delay(name, run, record) {
-  if (name === 'sync') return time((record.seen ?? now()) - run.begun);
+  if (name === 'sync') {
+    const [asked] = record.marks;
+    return asked ? time((record.seen ?? now()) - asked[1]) : '–';
+  }
   if (!record.seen || !run.settled) return '–';
   const { isBack, ms } = delayOf(run, record);
   return isBack ? words('delay.back', time(ms)) : time(ms);

@@ -1,16 +1,18 @@
 // One connection on which events come. After a cut the browser comes back by itself, with the number of the last event.
-import { pause } from './meter.js';
+import { isAskedAgain, pause } from './meter.js';
 
 const NEWS = ['accepted', 'started', 'progressed', 'deferred', 'attempt_failed', 'requeued'];
 const ENDS = ['succeeded', 'failed', 'canceled'];
 
-// Resolves to the event that ends the task.
+// Resolves to the event that ends the task, or to the answer that says why there is none.
 export async function sse(task, meter) {
   for (;;) {
     const end = await listen(task, meter);
     if (end) return end;
-    // Firefox gives up on a server that was not there at first.
+    // The browser has given up, and does not say why: Firefox does so where the server was not there at first.
     meter.stands('again');
+    const answer = await meter.ask(task.links.self);
+    if (answer.status !== 200 && !isAskedAgain(answer)) return answer;
     await pause(1000 + 1000 * Math.random(), meter.signal);
   }
 }

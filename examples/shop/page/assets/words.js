@@ -20,3 +20,8 @@ export function size(bytes) {
   const [value, unit] = bytes < 1000 ? [bytes, byte] : [Math.round(bytes / 100) / 10, `k${byte}`];
   return `${number(value)}\u00a0${unit}`;
 }
+
+// Why something did not work: what is meant for people, in their language, else what is meant for programs.
+export function reason({ status, document = {} }) {
+  return document.message?.[language] ?? document.detail ?? document.title ?? document.error ?? String(status);
+}
