@@ -99,7 +99,7 @@ for (const transport of ['websocket', 'sse', 'long-poll', undefined]) {
 }
 
 test('a page goes on through each two of them, one upon the other', (context) =>
-  followed(context, undefined, async (all, { says, pages }) => {
+  followed(context, undefined, async ({ cut, ...all }, { says, pages }) => {
     for (const [first, begin] of Object.entries(all)) {
       for (const [second, goOn] of Object.entries(all).filter(([name]) => name !== first)) {
         await begin();
