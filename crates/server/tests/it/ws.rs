@@ -64,6 +64,48 @@ async fn a_watch_tells_the_whole_log_with_the_numbers_of_every_other_way() {
     assert_eq!(ws.json().await, reset);
 }
 
+/// Two nodes of one store, which take calls with a key.
+async fn two_nodes() -> [House; 2] {
+    let store = Arc::new(MemoryStore::new());
+    let node = async |seed| {
+        let mut plan = Plan::with(Mode::Async).await;
+        (plan.store, plan.seed) = (store.clone(), seed);
+        plan.server.keys = vec![all()];
+        plan.build().await
+    };
+    [node(7).await, node(8).await]
+}
+
+#[tokio::test]
+async fn a_task_is_submitted_watched_canceled_and_retried_at_whichever_node() {
+    let [one, other] = two_nodes().await;
+    let by_key = "relais-api-key: rk_all\r\n";
+    let (mut here, mut there) = (Ws::open(&one, by_key).await, Ws::open(&other, by_key).await);
+    here.json().await;
+    there.json().await;
+    let submit = json!({"op": "submit", "id": "1", "key": "k-1", "task": {"queue": "work"}});
+    here.say(submit.clone()).await;
+    let accepted = here.json().await["task"].clone();
+    let id = accepted["id"].as_str().unwrap();
+    there.say(submit).await;
+    let again = there.json().await;
+    assert_eq!((&again["task"]["id"], &again["replayed"]), (&json!(id), &json!(true)));
+    // A ticket of one node counts at the other.
+    let by_ticket = format!("authorization: Bearer {}\r\n", accepted["ticket"].as_str().unwrap());
+    let mut reader = Ws::open(&other, &by_ticket).await;
+    assert_eq!(reader.json().await["op"], "ready");
+    reader.say(json!({"op": "watch", "watch": "w", "task": id})).await;
+    reader.events_until(id, "accepted").await;
+    here.say(json!({"op": "cancel", "id": "2", "task": id})).await;
+    assert_eq!(here.json().await["task"]["status"], "canceled");
+    reader.events_until(id, "canceled").await;
+    assert_eq!(reader.json().await["reason"], "over");
+    there.say(json!({"op": "retry", "id": "3", "task": id})).await;
+    assert_eq!(there.json().await["status"], 202);
+    here.say(json!({"op": "watch", "watch": "w", "task": id, "after": 2})).await;
+    here.events_until(id, "requeued").await;
+}
+
 #[tokio::test]
 async fn a_watch_of_a_label_goes_on_behind_the_place_it_was_at_on_another_node() {
     let store = Arc::new(MemoryStore::new());

@@ -172,6 +172,24 @@ async fn the_cookie_of_a_session_counts_only_beside_an_origin_that_is_ours() {
 }
 
 #[tokio::test]
+async fn what_joins_a_session_at_one_node_is_seen_by_its_connections_to_another() {
+    let [one, other] = super::two_nodes().await;
+    let ((id, ticket), (later, later_ticket)) = (a_task(&one).await, a_task(&one).await);
+    let joined = one.call(&joining(&id, &ticket)).await;
+    let cookie = joined.field("set-cookie").split(';').next().unwrap().to_owned();
+    let fields = format!("cookie: {cookie}\r\norigin: http://localhost\r\n");
+    let mut ws = Ws::open(&other, &fields).await;
+    assert_eq!(ws.json().await["op"], "ready");
+    ws.say(watch(&later)).await;
+    assert_eq!(ws.json().await["problem"]["code"], "task-not-found");
+    let with_cookie = format!("cookie: {cookie}\r\nhost:");
+    let joins = joining(&later, &later_ticket).replace("host:", &with_cookie);
+    assert_eq!(one.call(&joins).await.status, 204);
+    ws.say(watch(&later)).await;
+    assert_eq!(ws.json().await["op"], "open");
+}
+
+#[tokio::test]
 async fn a_handshake_that_is_none_is_told_what_is_missing() {
     let house = House::with(Mode::Async).await;
     let good = handshake("");
