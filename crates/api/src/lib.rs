@@ -32,6 +32,7 @@ pub mod submit;
 pub mod task;
 pub mod ticket;
 pub mod time;
+pub mod webhook;
 pub mod why;
 pub mod ws;
 
@@ -51,4 +52,5 @@ pub use sse::{SseFrame, SseParser};
 pub use submit::{BatchItem, BatchRequest, BatchResponse, Deadline, SubmitRequest};
 pub use task::{Accepted, Eta, LastFailure, Links, Message, Progress, Status, Task, TaskList};
 pub use time::{Span, Time};
+pub use webhook::{Exchange, WebhookEvent, WebhookNews};
 pub use why::{Reason, WaitingFor, Why};

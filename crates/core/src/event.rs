@@ -188,6 +188,14 @@ macro_rules! kinds {
                 }
             }
 
+            /// The type of what a webhook is told of it.
+            #[must_use]
+            pub const fn topic(self) -> &'static str {
+                match self {
+                    $(Self::$kind => concat!("task.", $word),)+
+                }
+            }
+
             /// The status of the task while nothing follows. A failed attempt after which the task
             /// is not tried again is followed by `failed` at once.
             #[must_use]
@@ -247,6 +255,15 @@ impl EventData {
             | Self::Deferred { .. }
             | Self::Requeued { .. }
             | Self::Canceled { .. } => 0,
+        }
+    }
+
+    /// The same without what the work brought: what outlives its task.
+    #[must_use]
+    pub fn without_result(self) -> Self {
+        match self {
+            Self::Succeeded { result: _, message } => Self::Succeeded { result: None, message },
+            other => other,
         }
     }
 

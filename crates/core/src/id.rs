@@ -112,6 +112,26 @@ fn encode(bits: u128) -> [u8; BASE32_LEN] {
     text
 }
 
+/// 64 bits in the same alphabet.
+pub(crate) fn encode_half(bits: u64) -> String {
+    let text = encode(u128::from(bits));
+    as_text(&text)[BASE32_LEN / 2..].to_owned()
+}
+
+/// Reads them back.
+///
+/// # Errors
+/// When it is not what [`encode_half`] wrote.
+pub(crate) fn decode_half(digits: &str) -> Result<u64, InvalidId> {
+    let mut whole = [b'0'; BASE32_LEN];
+    let half = whole.split_at_mut(BASE32_LEN / 2).1;
+    if digits.len() != half.len() {
+        return Err(InvalidId);
+    }
+    half.copy_from_slice(digits.as_bytes());
+    decode(&whole)?.try_into().map_err(|_| InvalidId)
+}
+
 fn as_text(ascii: &[u8; BASE32_LEN]) -> &str {
     std::str::from_utf8(ascii).expect("the alphabet is ASCII")
 }

@@ -20,11 +20,13 @@ pub mod outcome;
 pub mod policy;
 pub mod refusal;
 pub mod retry;
+pub mod runner;
 pub mod session;
 pub mod spec;
 pub mod task;
 pub mod time;
 pub mod version;
+pub mod webhook;
 
 pub use address::Guard;
 pub use attendance::{Attendance, Grace};
@@ -38,12 +40,15 @@ pub use options::{Asked, Deadline, InvalidOption, OptionName, Options};
 pub use policy::{Order, Policy, Rate};
 pub use refusal::Refused;
 pub use retry::RetryPolicy;
+pub use runner::Runner;
 pub use session::{
     Destination, Grants, Joined, Mark, Navigation, Session, SessionOp, SessionReply,
 };
 pub use spec::{Purpose, RequestLine, Source, Spec};
-pub use task::{
-    Credentials, Life, Priority, Progress, Runner, Settled, Settlement, State, Status, Task,
-};
+pub use task::{Credentials, Life, Priority, Progress, Settled, Settlement, State, Status, Task};
 pub use time::Timestamp;
 pub use version::{Fate, InvalidVersion, ResultVersion};
+pub use webhook::{
+    DeliveryId, Endpoint, EndpointChange, EndpointId, EndpointOp, EndpointStep, Filter, Heard,
+    News, Notice, OwnWebhook, Standing, Topic, Topics,
+};

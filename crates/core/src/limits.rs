@@ -238,6 +238,32 @@ pub const LANE_WEIGHT_MAX: u32 = 1_000;
 pub const RETRY_FACTOR_MAX: f64 = 1_000.0;
 /// Shortest time that an attempt, a task or its retention may be given.
 pub const SPAN_MIN: Duration = Duration::from_millis(1);
+/// Endpoints of webhooks that one tenant may have: each event of the tenant is compared with all of them.
+pub const ENDPOINTS_MAX: usize = 100;
+/// Longest description of an endpoint, bytes.
+pub const WEBHOOK_DESCRIPTION_BYTES_MAX: usize = 256;
+/// Queues that the filter of an endpoint may name.
+pub const WEBHOOK_QUEUES_MAX: usize = 100;
+/// Secrets of one endpoint that sign at the same time: the newest, and those before it while they overlap.
+pub const WEBHOOK_SECRETS_MAX: usize = 4;
+/// Longest that the secret before goes on signing after a rotation.
+pub const WEBHOOK_OVERLAP_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Deliveries of one endpoint that wait for it; beyond, the oldest are dropped.
+pub const DELIVERIES_WAITING_MAX: u64 = 100_000;
+/// Longest that a delivery waits for its endpoint.
+pub const DELIVERY_WAIT_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How often an endpoint's dropped deliveries are told of.
+pub const DROPPED_TOLD_EVERY: Duration = Duration::from_secs(3600);
+/// Ranges of dropped deliveries that an endpoint lists; beyond, the oldest two become one.
+pub const DROPPED_RANGES_MAX: usize = 20;
+/// Deliveries of one endpoint that are made into tasks before one of them has had its first attempt.
+pub const DELIVERIES_AT_ONCE: usize = 64;
+/// Largest data of an event that is sent to a webhook; of a larger one only its task and number are.
+pub const WEBHOOK_DATA_BYTES_MAX: usize = 16 << 10;
+/// Bytes of a receiver's answer that the log of deliveries keeps.
+pub const DELIVERY_ANSWER_BYTES_MAX: usize = 4 << 10;
+/// Longest that a receiver may take for an answer.
+pub const DELIVERY_TIMEOUT: Duration = Duration::from_secs(20);
 /// Queues that metrics tell each for itself: all others of a tenant are told together.
 pub const METRIC_QUEUES_MAX: usize = 200;
 /// Of them, those of one tenant.
@@ -433,6 +459,27 @@ pub const LIMITS: &[Limit] = &[
     limit("weight of a lane", LANE_WEIGHT_MAX as u64, "turns", "422 invalid-field"),
     limit("concurrency", CONCURRENCY_MAX as u64, "attempts", "422 invalid-field"),
     limit("queues of a tenant", QUEUES_PER_TENANT_MAX as u64, "queues", "409 too-many-queues"),
+    limit("endpoints of a tenant", ENDPOINTS_MAX as u64, "endpoints", "409 too-many-webhooks"),
+    limit("URL of a webhook", WEBHOOK_URL_BYTES_MAX as u64, "bytes", "422 invalid-field"),
+    limit(
+        "description of an endpoint",
+        WEBHOOK_DESCRIPTION_BYTES_MAX as u64,
+        "bytes",
+        "422 invalid-field",
+    ),
+    limit("queues of an endpoint", WEBHOOK_QUEUES_MAX as u64, "queues", "422 invalid-field"),
+    limit("secrets of an endpoint", WEBHOOK_SECRETS_MAX as u64, "secrets", "the oldest ends"),
+    limit("overlap of secrets", WEBHOOK_OVERLAP_MAX.as_secs(), "seconds", "422 invalid-field"),
+    limit(
+        "deliveries that wait for an endpoint",
+        DELIVERIES_WAITING_MAX,
+        "deliveries",
+        "the oldest dropped",
+    ),
+    limit("a delivery that waits", DELIVERY_WAIT_MAX.as_secs(), "seconds", "dropped"),
+    limit("data of an event to a webhook", WEBHOOK_DATA_BYTES_MAX as u64, "bytes", "left out"),
+    limit("answer of a receiver", DELIVERY_ANSWER_BYTES_MAX as u64, "bytes", "cut in the log"),
+    limit("receiver of a delivery", DELIVERY_TIMEOUT.as_secs(), "seconds", "tried again"),
     limit("queues in metrics", METRIC_QUEUES_MAX as u64, "queues", "told together"),
     limit("these per tenant", METRIC_QUEUES_PER_TENANT_MAX as u64, "queues", "told together"),
     limit("tenant capacity", TENANT_CAPACITY, "tasks", "429 tenant-full"),

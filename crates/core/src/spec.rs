@@ -9,8 +9,10 @@ use crate::attendance::Grace;
 use crate::id::TaskId;
 use crate::limits;
 use crate::name::{LaneKey, QueueName, TenantName};
-use crate::task::{Priority, Runner};
+use crate::runner::Runner;
+use crate::task::Priority;
 use crate::time::Timestamp;
+use crate::webhook::OwnWebhook;
 
 /// What was asked of a route: enough to tell an import from an order. The query stays with the
 /// stored request, because it may hold secrets.
@@ -130,6 +132,9 @@ pub struct Spec {
     /// How long it goes on once everybody who attended it has left; `None` goes on in any case.
     #[n(17)]
     pub grace: Option<Grace>,
+    /// Who is told of it, beside the endpoints of its tenant.
+    #[n(18)]
+    pub webhook: Option<OwnWebhook>,
 }
 
 impl Spec {

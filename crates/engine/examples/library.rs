@@ -99,6 +99,7 @@ fn submission(queue: QueueName, input: &'static str) -> Result<Submission, Box<d
         },
         source: None,
         grace: None,
+        webhook: None,
         is_attended: false,
     })
 }

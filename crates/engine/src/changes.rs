@@ -155,7 +155,10 @@ impl Engine {
             What::Entry(task, entry) => {
                 let ends = ends_attempt(entry.data.kind());
                 let (entries, effects) = (vec![entry], Vec::new());
-                let changed = Changed { task: *task, started_at: None, entries, pos, effects };
+                // Whoever committed it makes its deliveries.
+                let told = Vec::new();
+                let changed =
+                    Changed { task: *task, started_at: None, entries, pos, effects, told };
                 self.publish(&changed);
                 self.propose_alarm(changed.task.due_at());
                 self.go_on_attending(&changed.task);
@@ -177,6 +180,7 @@ impl Engine {
                 self.wake_pools(Some((tenant, queue))).await?;
             }
             What::Secret(_) => self.inner().learned.note_secret(),
+            What::Endpoint(id) => self.be_quick(id),
         }
         Ok(())
     }

@@ -5,9 +5,10 @@ use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use relais_core::outcome::PauseScope;
-use relais_core::{Guard, Policy, QueueName, Rate, TenantName, limits};
+use relais_core::{Guard, Policy, QueueName, Rate, Runner, Spec, TenantName, limits};
 use relais_store::{Pool, RunBy, SessionCapacity};
 
+use crate::deliver::{self, Webhooks};
 use crate::execute::inline::Handler;
 use crate::seal::SealKey;
 use crate::upstream::call::UpstreamTls;
@@ -56,6 +57,8 @@ pub struct Config {
     pub drain_for: Duration,
     /// How Relais names itself to upstreams (`Via`).
     pub via: String,
+    /// What is told by webhooks, and how.
+    pub webhooks: Webhooks,
 }
 
 impl Default for Config {
@@ -73,6 +76,7 @@ impl Default for Config {
             session_capacity: SessionCapacity::default(),
             drain_for: Duration::from_secs(20),
             via: "relais".to_owned(),
+            webhooks: Webhooks::default(),
         }
     }
 }
@@ -110,6 +114,7 @@ struct Known {
     configured: HashMap<QueueName, Pair>,
     put: HashMap<(TenantName, QueueName), Pair>,
     template: Option<Pair>,
+    deliveries: Pair,
 }
 
 impl Known {
@@ -118,7 +123,8 @@ impl Known {
         let queues = config.queues.iter();
         let pair = |(queue, policy): (&QueueName, &Policy)| (queue.clone(), policy.clone().into());
         let template = config.template.clone().map(Pair::from);
-        Self { configured: queues.map(pair).collect(), put, template }
+        let deliveries = deliver::policy(&config.webhooks).into();
+        Self { configured: queues.map(pair).collect(), put, template, deliveries }
     }
 
     fn pair(&self, tenant: &TenantName, queue: &QueueName) -> Option<&Pair> {
@@ -171,7 +177,23 @@ impl Policies {
         match pool.run_by {
             RunBy::Workers => pair.policy.clone(),
             RunBy::Upstream(_) | RunBy::Inline => pair.own.clone(),
+            RunBy::Delivery => known.deliveries.own.clone(),
         }
+    }
+
+    /// The policy of a task; `None` if its queue is not defined any more, and there is no template.
+    pub(crate) fn find_of(&self, spec: &Spec) -> Option<Arc<Policy>> {
+        match spec.runner {
+            Runner::Delivery => Some(self.of_deliveries()),
+            Runner::Upstream { .. } | Runner::Workers | Runner::Inline => {
+                self.find(&spec.tenant, &spec.queue)
+            }
+        }
+    }
+
+    /// The policy of deliveries of webhooks, whatever queues are called.
+    pub(crate) fn of_deliveries(&self) -> Arc<Policy> {
+        self.known().deliveries.policy.clone()
     }
 
     /// Whether the configuration defines the queue, so that the API may not change it.

@@ -110,7 +110,7 @@ impl Engine {
         }
         match pool.run_by {
             RunBy::Workers => self.inner().dispatcher.call_worker(pool),
-            RunBy::Upstream(_) | RunBy::Inline => self.start_claiming(pool),
+            RunBy::Upstream(_) | RunBy::Inline | RunBy::Delivery => self.start_claiming(pool),
         }
     }
 
@@ -175,7 +175,7 @@ impl Engine {
                     }
                 }
             }
-            RunBy::Inline | RunBy::Workers => INLINE_MAX,
+            RunBy::Inline | RunBy::Workers | RunBy::Delivery => INLINE_MAX,
         };
         let holder = Holder::Relais { epoch: self.inner().node };
         let trouble = &self.inner().dispatcher.trouble;

@@ -6,11 +6,12 @@ use std::sync::{Arc, RwLock};
 use bytes::Bytes;
 use relais_core::limits::NODE_ALIVE_FOR;
 use relais_core::{
-    BodyKind, Command, Effect, Policy, Refused, Reply, Task, TaskId, TenantName, Timestamp,
+    BodyKind, Command, Effect, EndpointId, Policy, Refused, Reply, Task, TaskId, TenantName,
+    Timestamp,
 };
 use relais_store::{
-    Changed, Commit, Committed, EventQuery, FORMAT, Figures, Filter, Health, Logged, Page, Pool,
-    Rejected, Spool, StepOf, Stepped, Store, StoreError, StoredBody, WatchedAnswer,
+    Changed, Commit, Committed, Erasure, EventQuery, FORMAT, Figures, Filter, Health, Logged, Page,
+    Pool, Rejected, Spool, StepOf, Stepped, Store, StoreError, StoredBody, WatchedAnswer,
 };
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -20,6 +21,7 @@ use crate::changes::Learned;
 use crate::clock::{Chance, Clock};
 use crate::coalesce::Coalescer;
 use crate::config::{Config, Policies};
+use crate::deliver::Pumps;
 use crate::dispatcher::Dispatcher;
 use crate::execute::running::Running;
 use crate::feed::Feed;
@@ -85,6 +87,7 @@ pub(crate) struct Inner {
     pub(crate) running: Running,
     pub(crate) coalescer: Coalescer,
     pub(crate) attendances: Attendances,
+    pub(crate) pumps: Pumps,
     caller: Caller,
     outward: Caller,
     /// The number of this node: the leases of its attempts name it.
@@ -127,6 +130,7 @@ impl Engine {
             running: Running::default(),
             coalescer: Coalescer::default(),
             attendances: Attendances::default(),
+            pumps: Pumps::default(),
             caller: Caller::new(config.upstream_tls.clone()),
             outward: Caller::outward(config.outward.clone()),
             node,
@@ -154,6 +158,7 @@ impl Engine {
             engine.bound_leases().await?;
         }
         engine.wake_pools(None).await?;
+        engine.pump_all().await?;
         let follower = engine.clone();
         engine.inner.tracker.spawn(async move { follower.follow_changes().await });
         let teller = engine.clone();
@@ -339,9 +344,10 @@ impl Engine {
     /// # Errors
     /// [`Refused::NotTerminal`], or not found.
     pub async fn erase(&self, id: TaskId) -> Result<Task, EngineError> {
-        let committed = self.commit_one(Commit::Erase { id }).await?;
-        let Committed::Erased(task) = committed else { unreachable!("answered in kind") };
-        self.act_on_erasure(&task);
+        let why = Erasure::Asked { now: self.now() };
+        let committed = self.commit_one(Commit::Erase { id, why }).await?;
+        let Committed::Erased(task, told) = committed else { unreachable!("answered in kind") };
+        self.act_on_erasure(&task, &told);
         Ok(*task)
     }
 
@@ -389,7 +395,8 @@ impl Engine {
 
     /// The policy of a task's queue.
     pub(crate) fn policy_of(&self, task: &Task) -> Arc<Policy> {
-        self.policies().of(&task.spec.tenant, &task.spec.queue)
+        let policy = self.policies().find_of(&task.spec);
+        policy.unwrap_or_else(|| self.policies().of_undefined())
     }
 
     /// Takes one step, and acts on it.
@@ -471,6 +478,7 @@ impl Engine {
         }
         self.propose_alarm(task.due_at());
         self.go_on_attending(task);
+        changed.told.iter().for_each(|endpoint| self.pump(*endpoint));
         for effect in &changed.effects {
             match effect {
                 Effect::Wake { at } => self.wake(&Pool::of(task), *at),
@@ -480,8 +488,9 @@ impl Engine {
     }
 
     /// The same for a task that was erased.
-    pub(crate) fn act_on_erasure(&self, task: &Task) {
+    pub(crate) fn act_on_erasure(&self, task: &Task, told: &[EndpointId]) {
         Meters::count_of(&task.spec, &self.inner.meters.erased);
+        told.iter().for_each(|endpoint| self.pump(*endpoint));
         self.make_erasure_known(task);
     }
 }

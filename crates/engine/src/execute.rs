@@ -19,6 +19,7 @@ impl Engine {
         match claimed.task().spec.runner {
             Runner::Upstream { .. } => self.push(claimed, stop).await,
             Runner::Inline => self.run_inline(claimed, stop).await,
+            Runner::Delivery => self.deliver(claimed, stop).await,
             Runner::Workers => unreachable!("workers claim for themselves"),
         }
     }

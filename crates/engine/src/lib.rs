@@ -9,6 +9,7 @@ mod changes;
 pub mod clock;
 mod coalesce;
 pub mod config;
+mod deliver;
 mod dispatcher;
 pub mod document;
 mod drain;
@@ -34,6 +35,7 @@ pub use clock::{
     Chance, Clock, Gap, LOOK_EVERY, ManualClock, SeededChance, Sleep, SystemChance, SystemClock,
 };
 pub use config::{Config, Policies, UpstreamLimits};
+pub use deliver::Webhooks;
 pub use engine::{Engine, EngineError};
 pub use envelope::{Access, Calling, Context, Field, Presented, RequestHead, ResultHead, Sight};
 pub use execute::inline::{Handler, InlineAttempt, InlineOutcome};

@@ -55,5 +55,8 @@ impl Engine {
                 tracing::warn!(%error, "could not take back attempts of a process that died");
             }
         }
+        if let Err(error) = self.pump_all().await {
+            tracing::warn!(%error, "could not go on with the deliveries of a process that died");
+        }
     }
 }

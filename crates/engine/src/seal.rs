@@ -53,18 +53,24 @@ impl SealKey {
     /// Seals `text` for one task: it opens for no other.
     ///
     /// `nonce` is 96 random bits, never used twice with one key.
+    #[must_use]
+    pub fn seal(&self, task: TaskId, nonce: u128, text: &[u8]) -> Bytes {
+        self.seal_as(task.as_u128(), nonce, text)
+    }
+
+    /// Seals `text` for whatever has this number: it opens for no other.
     ///
     /// # Panics
     /// Never: the key has the right length.
     #[must_use]
-    pub fn seal(&self, task: TaskId, nonce: u128, text: &[u8]) -> Bytes {
+    pub fn seal_as(&self, whose: u128, nonce: u128, text: &[u8]) -> Bytes {
         let nonce: [u8; NONCE_LEN] =
             nonce.to_le_bytes()[..NONCE_LEN].try_into().expect("12 of 16 bytes");
         let mut sealed = text.to_vec();
         self.cipher()
             .seal_in_place_append_tag(
                 Nonce::assume_unique_for_key(nonce),
-                Aad::from(task.as_u128().to_be_bytes()),
+                Aad::from(whose.to_be_bytes()),
                 &mut sealed,
             )
             .expect("bodies are far below the limit of the cipher");
@@ -76,6 +82,14 @@ impl SealKey {
     /// # Errors
     /// [`CannotOpen`] for another key or task, or changed bytes.
     pub fn open(&self, task: TaskId, sealed: &[u8]) -> Result<Bytes, CannotOpen> {
+        self.open_as(task.as_u128(), sealed)
+    }
+
+    /// Opens what [`seal_as`](Self::seal_as) made for the same number.
+    ///
+    /// # Errors
+    /// [`CannotOpen`] for another key or number, or changed bytes.
+    pub fn open_as(&self, whose: u128, sealed: &[u8]) -> Result<Bytes, CannotOpen> {
         let damaged = || CannotOpen::Damaged;
         let (id, rest) = sealed.split_first_chunk().ok_or_else(damaged)?;
         let (nonce, rest) = rest.split_at_checked(NONCE_LEN).ok_or_else(damaged)?;
@@ -87,7 +101,7 @@ impl SealKey {
         let mut text = rest.to_vec();
         let len = self
             .cipher()
-            .open_in_place(nonce, Aad::from(task.as_u128().to_be_bytes()), &mut text)
+            .open_in_place(nonce, Aad::from(whose.to_be_bytes()), &mut text)
             .map_err(|_| damaged())?
             .len();
         text.truncate(len);

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use relais_core::{
-    BodyKind, Credentials, Deadline, Grace, LaneKey, Policy, Priority, Purpose, QueueName,
-    RequestLine, Runner, Source, Spec, Task, TaskId, TenantName, Timestamp, limits,
+    BodyKind, Credentials, Deadline, Grace, LaneKey, OwnWebhook, Policy, Priority, Purpose,
+    QueueName, RequestLine, Runner, Source, Spec, Task, TaskId, TenantName, Timestamp, limits,
 };
 use relais_store::{Accept, Body, Commit, Committed, Data, Idempotency, Kept, Place, Rejected};
 
@@ -56,6 +56,8 @@ pub struct Submission {
     pub source: Option<Source>,
     /// How long it goes on once everybody who attended it has left; `None` goes on in any case.
     pub grace: Option<Grace>,
+    /// Who is told of it, beside the endpoints of its tenant.
+    pub webhook: Option<OwnWebhook>,
     /// Whether a connection of this node waits for it: see [`Engine::attend_accepted`].
     pub is_attended: bool,
 }
@@ -166,9 +168,11 @@ impl Engine {
                 Box::pin(self.attached(id, same, exists)).await
             }
             Committed::Stepped(_)
-            | Committed::Erased(_)
+            | Committed::Erased(..)
             | Committed::Put
-            | Committed::Session(_) => {
+            | Committed::Session(_)
+            | Committed::Endpoint(_)
+            | Committed::Dropped(..) => {
                 unreachable!("an accept is answered as an accept")
             }
         }
@@ -232,6 +236,7 @@ impl Engine {
             request: submission.request,
             purpose: submission.purpose,
             grace: submission.grace,
+            webhook: submission.webhook,
         };
         let (mut task, entry) = relais_core::accept(spec, credentials, has_checkpoint);
         if submission.is_attended {

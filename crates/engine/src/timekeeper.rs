@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use relais_core::limits::{NODE_ALIVE_FOR, NODE_BEAT_EVERY};
 use relais_core::{Command, Reply, State, Status, Task, TaskId, Timestamp};
-use relais_store::{Attended, Commit, Committed, DueQuery, Filter, Pool, StepOf, StoreError};
+use relais_store::{
+    Attended, Commit, Committed, DueQuery, Erasure, Filter, Pool, StepOf, StoreError,
+};
 use tokio::sync::Notify;
 
 use crate::clock::{Gap, LOOK_EVERY};
@@ -25,6 +27,9 @@ use crate::measure::meters::Meters;
 const TICKS_MAX: usize = 256;
 /// How often followers and desks that nobody uses are forgotten.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
+/// How often is looked for deliveries that have waited for too long: those of endpoints that are held wake
+/// nobody.
+const PUMP_EVERY: Duration = Duration::from_secs(3_600);
 /// Tasks read in one page where leases, or countdowns, are looked for.
 const LEASES_PAGE: usize = 500;
 /// Pages of failed and of canceled tasks, newest first, in which holders that were told to stop are looked
@@ -44,6 +49,8 @@ pub(crate) struct Alarm {
     open_since_ms: AtomicI64,
     /// The machine's time was set, and what waits was not yet reckoned anew.
     has_leapt: AtomicBool,
+    /// By how much it was set since endpoints were last told of it, milliseconds.
+    set_by_ms: AtomicI64,
     /// What is due could not be looked for.
     trouble: Trouble<()>,
 }
@@ -57,6 +64,7 @@ impl Default for Alarm {
             here_since_ms: AtomicI64::new(i64::MAX),
             open_since_ms: AtomicI64::new(i64::MAX),
             has_leapt: AtomicBool::new(false),
+            set_by_ms: AtomicI64::new(0),
             trouble: Trouble::default(),
         }
     }
@@ -104,6 +112,7 @@ impl Engine {
     pub(crate) async fn keep_time(&self) {
         let mut sweep_at = self.elapsed() + SWEEP_EVERY;
         let mut beat_at = self.elapsed() + NODE_BEAT_EVERY;
+        let mut pump_at = self.elapsed() + PUMP_EVERY;
         let next = || Timestamp::from_ms(self.inner().alarm.next_ms.load(Ordering::Acquire));
         while !self.inner().stop.is_cancelled() {
             // Before anything is judged by the time that it is now.
@@ -115,9 +124,14 @@ impl Engine {
                 beat_at = self.elapsed() + NODE_BEAT_EVERY;
                 self.look_at_clock_during(self.be_alive()).await;
             }
+            if self.elapsed() >= pump_at {
+                pump_at = self.elapsed() + PUMP_EVERY;
+                self.look_at_clock_during(self.look_for_deliveries()).await;
+            }
             if self.elapsed() >= sweep_at {
                 self.feed().sweep();
                 self.inner().dispatcher.sweep(self.elapsed());
+                self.inner().pumps.sweep(self.elapsed());
                 sweep_at = self.elapsed() + SWEEP_EVERY;
             }
             // In this order: time that passes in between makes the nap shorter, not longer.
@@ -158,8 +172,15 @@ impl Engine {
         if set_by_ms != 0 {
             self.inner().origins.shift(set_by_ms);
             self.inner().pauses.shift(set_by_ms);
+            self.inner().alarm.set_by_ms.fetch_add(set_by_ms, Ordering::AcqRel);
             self.inner().alarm.has_leapt.store(true, Ordering::Release);
             self.propose_alarm(self.now());
+        }
+    }
+
+    async fn look_for_deliveries(&self) {
+        if let Err(error) = self.pump_all().await {
+            tracing::debug!(%error, "could not look for deliveries that wait");
         }
     }
 
@@ -209,6 +230,13 @@ impl Engine {
         if reckoned.is_ok() {
             // By the time that it is now: another node goes by it.
             reckoned = self.beat(NODE_ALIVE_FOR).await.map(|_| ());
+        }
+        if reckoned.is_ok() {
+            let by_ms = self.inner().alarm.set_by_ms.swap(0, Ordering::AcqRel);
+            reckoned = self.shift_endpoints(by_ms).await;
+            if reckoned.is_err() {
+                self.inner().alarm.set_by_ms.fetch_add(by_ms, Ordering::AcqRel);
+            }
         }
         if reckoned.is_ok() {
             reckoned = self.wake_pools(None).await;
@@ -292,12 +320,13 @@ impl Engine {
         if ids.is_empty() {
             return Ok(());
         }
-        let commits = ids.into_iter().map(|id| Commit::Erase { id }).collect();
+        let commits =
+            ids.into_iter().map(|id| Commit::Erase { id, why: Erasure::Expired }).collect();
         for answer in self.store().commit(commits).await? {
             match answer {
-                Ok(Committed::Erased(task)) => {
+                Ok(Committed::Erased(task, told)) => {
                     Meters::count_of(&task.spec, &self.meters().expired);
-                    self.act_on_erasure(&task);
+                    self.act_on_erasure(&task, &told);
                 }
                 Ok(_) => unreachable!("an erasure is answered as an erasure"),
                 Err(error) => tracing::debug!(%error, "an expired task had changed"),

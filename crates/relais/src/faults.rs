@@ -10,14 +10,14 @@ use std::time::Duration;
 use anyhow::bail;
 use bytes::Bytes;
 use relais_core::{
-    BodyKind, Command, EventKind, Order, Policy, QueueName, Refused, Reply, Runner, Session, State,
-    Task, TaskId, TenantName,
+    BodyKind, Command, EndpointId, EventKind, Order, Policy, QueueName, Refused, Reply, Runner,
+    Session, State, Task, TaskId, TenantName,
 };
 use relais_store::{
-    Accept, Beat, Body, BodySource, Changed, Changes, Claim, Claims, Commit, Committed, Data, Due,
-    DueQuery, EventQuery, Figures, Filter, Health, Logged, Nodes, Page, Place, Pool, QueueStats,
-    Queues, Rejected, Spool, StepOf, Stepped, Store, StoreError, StoreFuture, StoredBody,
-    WatchedAnswer,
+    Accept, Beat, Body, BodySource, Changed, Changes, Claim, Claims, Commit, Committed, Data,
+    Deliveries, Delivery, Due, DueQuery, EndpointRow, Endpoints, EventQuery, Figures, Filter,
+    Health, Logged, Next, Nodes, Page, Place, Pool, QueueStats, Queues, Rejected, Spool, StepOf,
+    Stepped, Store, StoreError, StoreFuture, StoredBody, WatchedAnswer,
 };
 
 /// The variable that names a fault.
@@ -373,6 +373,22 @@ impl Store for FaultyStore {
 
     fn session(&self, id_mac: [u8; 32]) -> StoreFuture<'_, Option<Session>> {
         self.inner.session(id_mac)
+    }
+
+    fn endpoints(&self, which: Endpoints) -> StoreFuture<'_, Vec<EndpointRow>> {
+        self.inner.endpoints(which)
+    }
+
+    fn waited_for(&self) -> StoreFuture<'_, Vec<EndpointId>> {
+        self.inner.waited_for()
+    }
+
+    fn next_deliveries(&self, endpoint: EndpointId, limit: usize) -> StoreFuture<'_, Option<Next>> {
+        self.inner.next_deliveries(endpoint, limit)
+    }
+
+    fn deliveries(&self, which: Deliveries) -> StoreFuture<'_, Vec<Delivery>> {
+        self.inner.deliveries(which)
     }
 
     fn health(&self) -> Health {

@@ -164,6 +164,7 @@ fn submission(lane: usize) -> Commit {
         purpose: relais_core::Purpose::Client,
         request: None,
         grace: None,
+        webhook: None,
     };
     let (task, entry) = accept(spec, Credentials::None, false);
     Commit::Accept(Box::new(Accept {

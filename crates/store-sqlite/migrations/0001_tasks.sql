@@ -34,7 +34,7 @@ create table queue (
 create table pool (
   id integer primary key,
   queue_id integer not null,
-  kind integer not null,             -- 0 upstream, 1 workers, 2 inline
+  kind integer not null,             -- 0 upstream, 1 workers, 2 inline, 3 delivery
   origin text not null,
   has_ready integer not null,        -- 1 if any of its tasks is ready: the number is in its lanes
   next_at integer,                   -- the first moment of its scheduled tasks
@@ -179,6 +179,30 @@ create unique index session_mac on session (mac);
 create index session_begun_by on session (begun_by);
 create index session_source on session (source) where source is not null;
 create index session_end on session (ends_at);
+
+-- Endpoints of webhooks; all of them are in the writer's memory.
+create table endpoint (
+  id integer primary key,
+  tenant_id integer not null,
+  waiting integer not null,          -- deliveries that wait for it
+  data blob not null
+) strict;
+
+-- What is told to an endpoint of an entry of the log, or at a place in its order that no entry has. A row
+-- that waits becomes an internal task, whose id is made of the key, and stays as long as that. Numbers of
+-- tasks' own webhooks are negative.
+create table delivery (
+  endpoint integer not null,
+  pos integer not null,
+  n integer,                         -- the task it tells of, while that is there
+  tenant_id integer not null,
+  at integer not null,
+  waits integer,                     -- 1 until it is a task
+  data blob,                         -- what is told, where no entry is at `pos`
+  primary key (endpoint, pos)
+) strict, without rowid;
+create index delivery_waits on delivery (endpoint, pos) where waits is not null;
+create index delivery_task on delivery (n, pos, endpoint) where n is not null;
 
 -- Nodes: processes of Relais that run attempts of their own.
 create table node (

@@ -1,6 +1,6 @@
 //! A task comes into being.
 
-use relais_core::{TaskId, Timestamp};
+use relais_core::{DeliveryId, Runner, TaskId, Timestamp};
 use relais_store::{Accept, Committed, Idempotency, Kept, Rejected, RunBy};
 use rusqlite::params;
 
@@ -33,11 +33,15 @@ impl Scribe<'_> {
         let rejected = self.has_no_room(accept)?;
         let is_new_queue =
             self.ledger.queue_named(&spec.tenant, &spec.queue, spec.purpose).is_none();
+        let is_delivery = spec.runner == Runner::Delivery;
         // Else the insertion itself finds out, for nothing.
-        if (rejected.is_some() || is_new_queue) && self.exists(spec.id)? {
+        if (rejected.is_some() || is_new_queue || is_delivery) && self.exists(spec.id)? {
             return Ok(Ok(attached));
         }
         if let Some(rejected) = rejected {
+            return Ok(Err(rejected));
+        }
+        if is_delivery && let Err(rejected) = self.take_delivery(DeliveryId::of_task(spec.id))? {
             return Ok(Err(rejected));
         }
 
@@ -74,9 +78,11 @@ impl Scribe<'_> {
         let pos = self.next_pos;
         self.append(n, 0, std::slice::from_ref(&accept.entry))?;
         self.store_belongings(accept, n, queue)?;
+        let entries = std::slice::from_ref(&accept.entry);
+        let told = self.tell_endpoints((n, queue), spec, entries, pos)?;
         let line_id = self.ledger.lanes.line(home).id;
         self.recent.keep(TaskRow::new(n, line_id, standing, pos, accept.task.clone()));
-        let changed = Box::new(accept.changed(position(pos)));
+        let changed = Box::new(accept.changed(position(pos), told));
         Ok(Ok(Committed::Accepted { changed, place }))
     }
 

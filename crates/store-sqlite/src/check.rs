@@ -26,6 +26,7 @@ use crate::read;
 use crate::row::{TaskRow, rank_of, task_of};
 use crate::session;
 use crate::sql;
+use crate::webhook;
 use counts::Counts;
 
 /// Problems described; a store with more is beyond listing them.
@@ -205,6 +206,12 @@ impl Look<'_> {
                 look.report.blame_task(format!("a session: {fault}"));
             }
             Ok(())
+        })?;
+        self.each(webhook::sql::CHECK_ENDPOINTS, "an endpoint", |_, row| {
+            webhook::check_endpoint(row)
+        })?;
+        self.each(webhook::sql::CHECK_DELIVERIES, "a delivery", |_, row| {
+            webhook::check_delivery(row)
         })?;
         self.each(sql::CHECK_STRAYS, "a row", |_, row| {
             let what: String = row.get(0)?;

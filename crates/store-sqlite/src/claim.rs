@@ -318,12 +318,12 @@ impl Walk<'_> {
             }
         };
         self.pay(scribe, home, &row);
-        let pos = scribe.change(&mut row, step.life, &step.entries, now)?;
+        let (pos, told) = scribe.change(&mut row, step.life, &step.entries, now)?;
         self.push_next(scribe, home)?;
         let task = row.task.clone();
         scribe.recent.keep(row);
         let (entries, effects) = (step.entries, step.effects);
-        let changed = Changed { task, started_at: None, entries, pos, effects };
+        let changed = Changed { task, started_at: None, entries, pos, effects, told };
         Ok(Turn::Started(Claimed { changed, nonce, bodies }))
     }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use relais_core::{Command, Grants, Joined, Purpose, SessionOp, Status, Timestamp};
-use relais_store::conformance::World;
 use relais_store::conformance::fixture::{Ask, TaskBuilder, from, queue, task, tenant};
+use relais_store::conformance::{World, webhooks};
 use relais_store::{Commit, EventQuery, Filter, Queues, SessionCapacity, SessionOf};
 use rusqlite::Connection;
 
@@ -189,6 +189,37 @@ async fn a_page_of_a_log_does_not_read_what_the_others_say() {
         let read = bytes_read() - before;
         assert!(told.len() == 3 && read < most, "{} events, {read} bytes", told.len());
     }
+}
+
+/// Steps of the writer for the whole lives of a hundred tasks of the tenant `default`, beside so many
+/// endpoints of another, and with as many of its own.
+async fn lives_beside(others: u64, own: u64) -> i64 {
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    let options = Options::new(file_in(&folder), Timestamp::from_ms(0));
+    let store = SqliteStore::open(&options).expect("it opens");
+    let world = World::from(store.clone());
+    for number in 0..others + own {
+        let tenant = tenant(if number < others { "other" } else { "default" });
+        let endpoint = webhooks::setting::endpoint(number);
+        webhooks::setting::create(&world, relais_core::Endpoint { tenant, ..endpoint }).await;
+    }
+    world.accept(task()).await;
+    let before = store.effort().await.expect("it can be asked");
+    for _ in 0..100 {
+        world.accept(task()).await;
+        world.run(&from("mail")).await;
+    }
+    store.effort().await.expect("it can be asked") - before
+}
+
+/// Nobody who subscribed: nothing is read or written for it. Who did pays for its rows alone.
+#[tokio::test]
+async fn a_task_that_is_told_to_nobody_costs_what_it_did() {
+    let (alone, beside) = (lives_beside(0, 0).await, lives_beside(90, 0).await);
+    assert_eq!(alone, beside, "steps, without and beside the endpoints of another tenant");
+    let one = lives_beside(0, 1).await - alone;
+    let ten = lives_beside(0, 10).await - alone;
+    assert!(one < 30_000 && ten < 10 * one + 1_000, "{one} steps for 300 rows, {ten} for 3,000");
 }
 
 /// API keys are read without all else that is kept under names.

@@ -137,16 +137,7 @@ impl Ledger {
         if let Some(queue) = self.queue_named(tenant, name, purpose) {
             return Ok(queue);
         }
-        let tenant_at = match self.tenant_at.get(tenant) {
-            Some(at) => *at,
-            None => {
-                let at = self.tenants.len();
-                conn.prepare_cached(sql::TENANT_INSERT)?
-                    .execute(params![id_at(at), tenant.as_str()])?;
-                self.add_tenant(tenant.clone());
-                at
-            }
-        };
+        let tenant_at = self.tenant_at(conn, tenant)?;
         let at = self.queues.len();
         conn.prepare_cached(sql::QUEUE_INSERT)?.execute(params![
             id_at(at),
@@ -170,6 +161,25 @@ impl Ledger {
             is_dirty: false,
         });
         Ok(at)
+    }
+
+    fn tenant_at(&mut self, conn: &Connection, tenant: &TenantName) -> Result<usize, Fault> {
+        if let Some(at) = self.tenant_at.get(tenant) {
+            return Ok(*at);
+        }
+        let at = self.tenants.len();
+        conn.prepare_cached(sql::TENANT_INSERT)?.execute(params![id_at(at), tenant.as_str()])?;
+        self.add_tenant(tenant.clone());
+        Ok(at)
+    }
+
+    /// The id of a tenant, which comes into being if it is new.
+    pub(crate) fn tenant_for(
+        &mut self,
+        conn: &Connection,
+        tenant: &TenantName,
+    ) -> Result<i64, Fault> {
+        self.tenant_at(conn, tenant).map(id_at)
     }
 
     /// The pool of a queue, which comes into being if it is new.
@@ -416,6 +426,7 @@ pub(crate) fn run_by_columns(run_by: &RunBy) -> (i64, &str) {
         RunBy::Upstream(origin) => (0, origin),
         RunBy::Workers => (1, ""),
         RunBy::Inline => (2, ""),
+        RunBy::Delivery => (3, ""),
     }
 }
 
@@ -425,6 +436,7 @@ pub(crate) fn run_by_of(kind: i64, origin: &str) -> Result<RunBy, Fault> {
         0 => Ok(RunBy::Upstream(origin.into())),
         1 => Ok(RunBy::Workers),
         2 => Ok(RunBy::Inline),
+        3 => Ok(RunBy::Delivery),
         _ => Err(Fault::damaged(format!("a pool is of kind {kind}"))),
     }
 }

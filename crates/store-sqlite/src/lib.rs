@@ -37,6 +37,7 @@ mod sql;
 mod step;
 mod system;
 mod tidy;
+mod webhook;
 mod writer;
 
 use std::fmt;
@@ -45,11 +46,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use relais_core::{BodyKind, QueueName, Session, Task, TaskId, TenantName};
+use relais_core::{BodyKind, EndpointId, QueueName, Session, Task, TaskId, TenantName};
 use relais_store::{
-    Beat, Changes, Claim, Claims, Commit, Committed, Due, DueQuery, EventQuery, Figures, Filter,
-    Health, Logged, Nodes, Page, Place, Pool, QueueStats, Queues, Rejected, SEAL_KEY_ID_BYTES,
-    Spool, Store, StoreError, StoreFuture, StoredBody, WatchedAnswer,
+    Beat, Changes, Claim, Claims, Commit, Committed, Deliveries, Delivery, Due, DueQuery,
+    EndpointRow, Endpoints, EventQuery, Figures, Filter, Health, Logged, Next, Nodes, Page, Place,
+    Pool, QueueStats, Queues, Rejected, SEAL_KEY_ID_BYTES, Spool, Store, StoreError, StoreFuture,
+    StoredBody, WatchedAnswer,
 };
 use rusqlite::Connection;
 
@@ -322,6 +324,27 @@ impl Store for SqliteStore {
 
     fn session(&self, id_mac: [u8; 32]) -> StoreFuture<'_, Option<Session>> {
         self.point(move |conn| session::session(conn, id_mac))
+    }
+
+    fn endpoints(&self, which: Endpoints) -> StoreFuture<'_, Vec<EndpointRow>> {
+        self.point(move |conn| webhook::endpoints(conn, &which))
+    }
+
+    fn waited_for(&self) -> StoreFuture<'_, Vec<EndpointId>> {
+        self.page(webhook::waited_for)
+    }
+
+    fn next_deliveries(&self, endpoint: EndpointId, limit: usize) -> StoreFuture<'_, Option<Next>> {
+        self.point(move |conn| webhook::next(conn, endpoint, limit))
+    }
+
+    fn deliveries(&self, which: Deliveries) -> StoreFuture<'_, Vec<Delivery>> {
+        match which {
+            Deliveries::One(_) => self.point(move |conn| webhook::deliveries(conn, which)),
+            Deliveries::To { .. } | Deliveries::Of { .. } => {
+                self.page(move |conn| webhook::deliveries(conn, which))
+            }
+        }
     }
 
     fn health(&self) -> Health {

@@ -6,7 +6,7 @@
 use std::sync::atomic::Ordering;
 
 use relais_core::cbor::Format;
-use relais_core::{BodyKind, Entry, Life, Purpose, TaskId, Timestamp};
+use relais_core::{BodyKind, EndpointId, Entry, Life, Purpose, TaskId, Timestamp};
 use relais_store::{
     Body, Change, Commit, Committed, Data, FORMAT, Notices, QueueChange, Rejected, Roll, Unclaimed,
     What,
@@ -22,12 +22,14 @@ use crate::recent::Recent;
 use crate::row::{TaskRow, body_key, encode_life, first_task, standing_after};
 use crate::shared::Shared;
 use crate::sql::{self, Hot};
+use crate::webhook::Endpoints;
 
 /// The writer's hand: its connection, its statements, and what it remembers.
 pub(crate) struct Scribe<'c> {
     pub(crate) conn: &'c Connection,
     pub(crate) hot: Hot<'c>,
     pub(crate) ledger: Ledger,
+    pub(crate) endpoints: Endpoints,
     pub(crate) shared: &'c Shared,
     /// Tasks seen lately, as they are stored.
     pub(crate) recent: Recent,
@@ -71,6 +73,7 @@ impl<'c> Scribe<'c> {
             conn,
             hot: Hot::prepare(conn)?,
             ledger: Ledger::load(conn)?,
+            endpoints: Endpoints::load(conn)?,
             shared,
             recent: Recent::new(tasks_kept),
             roll: nodes::load(conn)?,
@@ -99,6 +102,7 @@ impl<'c> Scribe<'c> {
         self.notices.clear();
         self.recent = Recent::new(self.recent.kept_max());
         self.ledger = Ledger::load(self.conn)?;
+        self.endpoints = Endpoints::load(self.conn)?;
         self.roll = nodes::load(self.conn)?;
         self.count()
     }
@@ -117,6 +121,7 @@ impl<'c> Scribe<'c> {
     pub(crate) fn flush(&mut self) -> Result<(), Fault> {
         self.shared.sessions.store(self.sessions, Ordering::Relaxed);
         self.ledger.flush(&mut self.hot, self.format)?;
+        self.flush_endpoints()?;
         if self.has_given {
             self.has_given = false;
             self.hot.counter_put.execute(params![POS, self.next_pos - 1])?;
@@ -141,7 +146,7 @@ impl<'c> Scribe<'c> {
         match commit {
             Commit::Accept(accept) => self.accept(accept),
             Commit::Step(of) => self.step(of),
-            Commit::Erase { id } => self.erase(*id),
+            Commit::Erase { id, why } => self.erase(*id, *why),
             Commit::Queue { tenant, queue, change } => {
                 let at = self.ledger.queue_for(self.conn, tenant, queue, Purpose::Client)?;
                 self.note(What::Queue(tenant.clone(), queue.clone(), change.clone()));
@@ -170,6 +175,9 @@ impl<'c> Scribe<'c> {
                 Ok(Ok(Committed::Put))
             }
             Commit::Session(of) => self.session(of),
+            Commit::Endpoint(of) => self.endpoint(of),
+            Commit::Drop(drop) => self.drop_deliveries(*drop),
+            Commit::LetWait(id) => self.let_wait_again(*id),
         }
     }
 
@@ -203,17 +211,18 @@ impl<'c> Scribe<'c> {
         ledger.home(hot, row.line_id)
     }
 
-    /// Stores what a step made of a task; answers the position of its first new event.
+    /// Stores what a step made of a task; answers the position of its first new event, and who is told of
+    /// these.
     pub(crate) fn change(
         &mut self,
         row: &mut TaskRow,
         life: Life,
         entries: &[Entry],
         now: Timestamp,
-    ) -> Result<u64, Fault> {
+    ) -> Result<(u64, Vec<EndpointId>), Fault> {
         let first = self.next_pos;
         if life == row.task.life {
-            return Ok(position(first));
+            return Ok((position(first), Vec::new()));
         }
         row.last_pos = self.append(row.n, row.last_pos, entries)?;
         let before = row.standing();
@@ -227,7 +236,8 @@ impl<'c> Scribe<'c> {
         (row.sched_at, row.started) = (after.sched_at, after.started);
         self.rewrite(row, was_due, before, after)?;
         self.ledger.shift(home, row.n, Some(before), Some(after));
-        Ok(position(first))
+        let told = self.tell_endpoints((row.n, queue), &row.task.spec, entries, first)?;
+        Ok((position(first), told))
     }
 
     /// Writes back a task that has changed, with as few columns as it takes.

@@ -95,6 +95,13 @@ hot! {
     label_insert = "insert or ignore into label (tenant_id, key, value, id) values (?1, ?2, ?3, ?4)";
     label_delete = "delete from label where tenant_id = ?1 and key = ?2 and value = ?3 and id = ?4";
 
+    delivery_insert = "insert into delivery (endpoint, pos, n, tenant_id, at, waits, data)
+        values (?1, ?2, ?3, ?4, ?5, 1, ?6)";
+    delivery_take = "update delivery set waits = null
+        where endpoint = ?1 and pos = ?2 and waits is not null";
+    deliveries_of = "select endpoint, pos, waits from delivery where n = ?1 limit -1";
+    endpoint_note = "update endpoint set waiting = ?2 where id = ?1";
+
     idem_read = "select fingerprint, id, keep_until, gone_at from idem where scope = ?1 limit 1";
     idem_put = "insert into idem (scope, fingerprint, id, keep_until, gone_at) values (?1, ?2, ?3, ?4, ?5)
         on conflict (scope) do update set fingerprint = ?2, id = ?3, keep_until = ?4, gone_at = ?5";
@@ -408,6 +415,8 @@ pub(crate) const CHECK_STRAYS: &str = "select 'event ' || pos from event
     union all select 'body ' || key from body where key / 8 not in (select n from task limit -1)
     union all select 'early result ' || n from early where n not in (select n from task limit -1)
     union all select 'a countdown' from countdown where id not in (select id from task limit -1)
+    union all select 'a delivery' from delivery
+        where n is not null and n not in (select n from task limit -1)
     union all select 'a label' from label where id not in (select id from task limit -1)
     union all select 'a key' from idem
         where gone_at is null and id not in (select id from task limit -1) limit 100";
@@ -441,5 +450,7 @@ pub(crate) const PROBES: &[&str] = &[
     "select max(key) from body limit 1",
     "select max(scope) from idem limit 1",
     "select max(mac) from session limit 1",
+    "select max(id) from endpoint limit 1",
+    "select max(endpoint) from delivery limit 1",
     "select max(id) from lane limit 1",
 ];

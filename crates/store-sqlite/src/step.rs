@@ -1,7 +1,9 @@
 //! A task changes, or is forgotten. What a change is, the rules decide.
 
 use relais_core::{BodyKind, Life, Refused, Reply, Step, TaskId, Timestamp, step};
-use relais_store::{Body, Changed, Committed, Rejected, StepOf, Stepped, What, has_room_for_early};
+use relais_store::{
+    Body, Changed, Committed, Erasure, Rejected, StepOf, Stepped, What, has_room_for_early,
+};
 use rusqlite::{Row, params};
 
 use crate::codec;
@@ -106,7 +108,7 @@ impl Scribe<'_> {
         self.note_early(&row, &step.life)?;
         self.note_attendance(row.task.spec.id, Some(&row.task.life), &step.life)?;
         let noted = What::beside_the_log(&row.task.life, &step);
-        let pos = self.change(&mut row, step.life, &step.entries, now)?;
+        let (pos, told) = self.change(&mut row, step.life, &step.entries, now)?;
         if let Some(what) = noted {
             self.note(what(Box::new(row.task.clone())));
         }
@@ -124,16 +126,18 @@ impl Scribe<'_> {
         let task = row.task.clone();
         self.recent.keep(row);
         let (entries, effects, reply) = (step.entries, step.effects, step.reply);
-        Ok(Stepped { changed: Changed { task, started_at, entries, pos, effects }, reply })
+        let changed = Changed { task, started_at, entries, pos, effects, told };
+        Ok(Stepped { changed, reply })
     }
 
-    pub(crate) fn erase(&mut self, id: TaskId) -> Answer {
+    pub(crate) fn erase(&mut self, id: TaskId, why: Erasure) -> Answer {
         let Some(row) = self.find(id)? else { return Ok(Err(Rejected::NotFound)) };
         if !row.task.life.status().is_terminal() {
             self.recent.keep(row);
             return Ok(Err(Refused::NotTerminal.into()));
         }
         let (home, tenant) = (self.home(&row)?, self.tenant_of(&row)?);
+        self.part_from(&row, why)?;
         self.erase_events(row.last_pos)?;
         self.erase_bodies(row.n)?;
         for (key, value) in &row.task.spec.labels {
@@ -153,7 +157,11 @@ impl Scribe<'_> {
         }
         self.ledger.shift(home, row.n, Some(row.standing()), None);
         self.note(What::Erased(Box::new(row.task.clone())));
-        Ok(Ok(Committed::Erased(Box::new(row.task))))
+        let told = match why {
+            Erasure::Asked { now } => self.tell_erasure(&row.task.spec, tenant, now)?,
+            Erasure::Expired => Vec::new(),
+        };
+        Ok(Ok(Committed::Erased(Box::new(row.task), told)))
     }
 
     fn erase_bodies(&mut self, n: i64) -> Result<(), Fault> {

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
-use relais_core::{Timestamp, limits};
+use relais_core::{EndpointOp, Timestamp, limits};
 use relais_store::{
     Beat, Body, Claim, Claims, Commit, Committed, Data, Nodes, Pool, Rejected, Stepped, StoreError,
     Unclaimed,
@@ -433,7 +433,10 @@ fn bytes_of(request: &Request) -> u64 {
         Commit::Erase { .. }
         | Commit::Queue { .. }
         | Commit::Secret { .. }
-        | Commit::Session(_) => 0,
+        | Commit::Session(_)
+        | Commit::Endpoint(_)
+        | Commit::Drop(_)
+        | Commit::LetWait(_) => 0,
     };
     commits.iter().map(of_commit).sum()
 }
@@ -443,9 +446,13 @@ fn brings_something_new(request: &Request) -> bool {
     let is_new = |commit: &Commit| match commit {
         Commit::Accept(_) => true,
         Commit::Session(of) => of.begun_by().is_some(),
-        Commit::Step(_) | Commit::Erase { .. } | Commit::Queue { .. } | Commit::Secret { .. } => {
-            false
-        }
+        Commit::Endpoint(of) => matches!(of.op, EndpointOp::Create(_)),
+        Commit::Step(_)
+        | Commit::Erase { .. }
+        | Commit::Queue { .. }
+        | Commit::Secret { .. }
+        | Commit::Drop(_)
+        | Commit::LetWait(_) => false,
     };
     match request {
         Request::Commit { commits, .. } => commits.iter().any(is_new),

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use relais_core::{Entry, Life, QueueName, Step, Task, TenantName, limits};
+use relais_core::{EndpointId, Entry, Life, QueueName, Step, Task, TenantName, limits};
 use tokio::sync::watch;
 
 use crate::commit::QueueChange;
@@ -36,6 +36,8 @@ pub enum What {
     Queue(TenantName, QueueName, QueueChange),
     /// A named value was put or removed.
     Secret(String),
+    /// An endpoint of a webhook came up, changed, or is gone; or deliveries to it were dropped.
+    Endpoint(EndpointId),
 }
 
 impl What {

@@ -20,6 +20,8 @@ pub enum RunBy {
     Workers,
     /// A handler in the process.
     Inline,
+    /// Relais delivers what they tell.
+    Delivery,
 }
 
 impl From<&Runner> for RunBy {
@@ -28,6 +30,7 @@ impl From<&Runner> for RunBy {
             Runner::Upstream { origin, .. } => Self::Upstream(origin.clone()),
             Runner::Workers => Self::Workers,
             Runner::Inline => Self::Inline,
+            Runner::Delivery => Self::Delivery,
         }
     }
 }

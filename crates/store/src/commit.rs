@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use relais_core::webhook::NoSuchEndpoint;
 use relais_core::{
-    BodyKind, Command, Effect, Entry, Policy, QueueName, Refused, Reply, SessionOp, SessionReply,
-    Source, Status, Task, TaskId, TenantName, Timestamp, limits,
+    BodyKind, Command, DeliveryId, Effect, EndpointId, Entry, Policy, QueueName, Refused, Reply,
+    SessionOp, SessionReply, Source, Status, Task, TaskId, TenantName, Timestamp, limits,
 };
 
 use crate::body::Body;
 use crate::query::Place;
+use crate::webhook::{DropDeliveries, EndpointDone, EndpointOf};
 
 /// One unit of change: applied whole, or not at all.
 #[derive(Debug, Clone)]
@@ -19,13 +21,28 @@ pub enum Commit {
     /// [`relais_core::step`] on a task, inside the transaction.
     Step(Box<StepOf>),
     /// A terminal task is forgotten, with its log, bodies and labels.
-    Erase { id: TaskId },
+    Erase { id: TaskId, why: Erasure },
     /// The settings of a queue; it comes into being if it is new.
     Queue { tenant: TenantName, queue: QueueName, change: QueueChange },
     /// A small named value; `None` removes it.
     Secret { name: String, value: Option<Bytes> },
     /// [`relais_core::session::change`] on the session of a browser, inside the transaction.
     Session(Box<SessionOf>),
+    /// [`relais_core::webhook::change`] on an endpoint, inside the transaction.
+    Endpoint(Box<EndpointOf>),
+    /// Deliveries that have waited for too long, or for an endpoint that is no more.
+    Drop(DropDeliveries),
+    /// A delivery waits again, as if no task had been made of it; that is forgotten, and must be terminal.
+    LetWait(DeliveryId),
+}
+
+/// Why a task is forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Erasure {
+    /// Somebody wants it so now: nothing of it is told any more, but that it is erased.
+    Asked { now: Timestamp },
+    /// Its retention is over: what waits to be told of it is told, without the result.
+    Expired,
 }
 
 /// A change of the session of a browser.
@@ -96,7 +113,8 @@ pub enum QueueChange {
     Policy(Option<Box<Policy>>),
 }
 
-/// A new task, as [`relais_core::accept`] made it.
+/// A new task, as [`relais_core::accept`] made it. One that is run by [`Runner::Delivery`](relais_core::Runner::Delivery)
+/// takes the row of its number, which must wait, and whose endpoint must be active; it needs no input.
 ///
 /// Its idempotency key is looked at first, then the capacity of its queue, then that of its tenant,
 /// then the share of its source, if it has one. An accept that is repeated under the same id (its
@@ -171,15 +189,16 @@ pub struct StepOf {
 }
 
 impl Accept {
-    /// What it did, its first entry being at `pos` in the store's order.
+    /// What it did, its first entry being at `pos` in the store's order, and told to these.
     #[must_use]
-    pub fn changed(&self, pos: u64) -> Changed {
+    pub fn changed(&self, pos: u64, told: Vec<EndpointId>) -> Changed {
         Changed {
             task: self.task.clone(),
             started_at: None,
             entries: vec![self.entry.clone()],
             pos,
             effects: vec![Effect::Wake { at: self.task.spec.run_at }],
+            told,
         }
     }
 }
@@ -197,6 +216,8 @@ pub struct Changed {
     pub pos: u64,
     /// What the caller does now.
     pub effects: Vec<Effect>,
+    /// For whom a delivery waits since.
+    pub told: Vec<EndpointId>,
 }
 
 /// What a commit did.
@@ -219,12 +240,16 @@ pub enum Committed {
     },
     /// The step was taken.
     Stepped(Box<Stepped>),
-    /// The task is forgotten.
-    Erased(Box<Task>),
+    /// The task, as it was, is forgotten, which these are told.
+    Erased(Box<Task>, Vec<EndpointId>),
     /// The setting is stored.
     Put,
     /// What became of the change of a session.
     Session(SessionReply),
+    /// What became of an endpoint.
+    Endpoint(Box<EndpointDone>),
+    /// So many deliveries were dropped, which these are told.
+    Dropped(u64, Vec<EndpointId>),
 }
 
 impl Committed {
@@ -235,8 +260,10 @@ impl Committed {
             Self::Stepped(stepped) => Some(stepped),
             Self::Accepted { .. }
             | Self::Attached { .. }
-            | Self::Erased(_)
+            | Self::Erased(..)
             | Self::Session(_)
+            | Self::Endpoint(_)
+            | Self::Dropped(..)
             | Self::Put => None,
         }
     }
@@ -278,6 +305,15 @@ pub enum Rejected {
     /// As many sessions of browsers are kept as may be, in all, of the same task or from the same source.
     #[error("there are too many sessions")]
     SessionsFull,
+    /// There is no such endpoint (any more), or it is another tenant's.
+    #[error(transparent)]
+    NoSuchEndpoint(#[from] NoSuchEndpoint),
+    /// The tenant has as many endpoints as it may.
+    #[error("the tenant has {} endpoints", limits::ENDPOINTS_MAX)]
+    EndpointsFull,
+    /// The delivery does not wait any more: it is made, dropped, or its endpoint is not delivered to.
+    #[error("the delivery does not wait")]
+    NotWaiting,
 }
 
 /// Whether one more early result may be stored beside so many: of the tenant's leases, and in all.
@@ -305,7 +341,10 @@ impl Rejected {
             | Self::NotFound
             | Self::TenantEarlyFull
             | Self::EarlyFull
-            | Self::SessionsFull => false,
+            | Self::SessionsFull
+            | Self::NoSuchEndpoint(_)
+            | Self::EndpointsFull
+            | Self::NotWaiting => false,
         }
     }
 }

@@ -34,6 +34,7 @@ pub mod random;
 pub mod reads;
 pub mod sessions;
 pub mod shares;
+pub mod webhooks;
 pub mod world;
 
 pub use world::World;
@@ -145,6 +146,25 @@ macro_rules! conformance {
                 sessions_are_bounded_by_the_source_they_began_from
                 a_session_whose_cookie_never_came_back_ends_early
                 sessions_that_have_ended_are_cleaned_up
+            }
+            webhooks {
+                nobody_who_subscribed_is_nothing_written
+                an_entry_waits_for_each_endpoint_that_takes_it
+                a_claim_and_a_settle_are_told_in_the_same_commit
+                a_tasks_own_webhook_is_told_of_it_alone
+                a_delivery_becomes_a_task_once
+                what_waits_for_an_endpoint_that_is_held_waits_on
+                what_becomes_of_an_endpoint_is_told_to_the_others
+                an_erased_task_has_nothing_more_to_tell_than_that
+                what_waits_outlives_the_retention_of_its_task
+                an_endpoint_that_is_removed_leaves_what_waited_to_be_dropped
+                what_waited_for_too_long_is_dropped_and_told_of
+                beyond_what_may_wait_the_oldest_is_dropped
+                deliveries_are_listed_page_by_page
+                a_delivery_is_listed_as_long_as_its_task
+                a_delivery_that_is_let_wait_is_as_before
+                a_delivery_that_arrived_is_made_again_by_hand
+                a_tenant_has_a_bounded_number_of_endpoints
             }
             due {
                 nothing_is_due_in_an_idle_store

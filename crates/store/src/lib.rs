@@ -15,6 +15,7 @@ mod memory;
 mod node;
 mod query;
 pub mod row;
+mod webhook;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -23,8 +24,8 @@ pub use body::{Body, BodyRead, BodySource, Data, SEAL_KEY_ID_BYTES, Spool, Store
 pub use change::{Change, Changes, Notices, What};
 pub use claim::{Claim, Claimed, Claims, Due, DueQuery, Pool, RunBy};
 pub use commit::{
-    Accept, Changed, Commit, Committed, Idempotency, Kept, QueueChange, Rejected, SessionCapacity,
-    SessionOf, StepOf, Stepped, has_room_for_early,
+    Accept, Changed, Commit, Committed, Erasure, Idempotency, Kept, QueueChange, Rejected,
+    SessionCapacity, SessionOf, StepOf, Stepped, has_room_for_early,
 };
 pub use growing::{GrowingAnswer, GrowingAnswers, Growth, Shown, ShownAs, WatchedAnswer};
 pub use memory::MemoryStore;
@@ -33,8 +34,12 @@ pub use query::{
     Attended, Disk, EventQuery, Figures, Filter, Health, Logged, Page, Place, QueueStats, Queues,
     Waiting,
 };
-use relais_core::{BodyKind, QueueName, Session, Task, TaskId, TenantName};
+use relais_core::{BodyKind, EndpointId, QueueName, Session, Task, TaskId, TenantName};
 pub use row::FORMAT;
+pub use webhook::{
+    DROPPED_AT_ONCE, Deliveries, Delivery, DropDeliveries, EndpointDone, EndpointOf, EndpointRow,
+    Endpoints, Next, Told,
+};
 
 /// What every verb returns.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -141,6 +146,19 @@ pub trait Store: Send + Sync + 'static {
     /// The session of a browser, by the HMAC of its id, as it was stored: what of it has ended may
     /// still be there.
     fn session(&self, id_mac: [u8; 32]) -> StoreFuture<'_, Option<Session>>;
+
+    /// Endpoints of webhooks, by tenant and number, each with how much waits for it.
+    fn endpoints(&self, which: Endpoints) -> StoreFuture<'_, Vec<EndpointRow>>;
+
+    /// The endpoints, and tasks' own webhooks, for which something waits. Its work does not depend on how
+    /// much.
+    fn waited_for(&self) -> StoreFuture<'_, Vec<EndpointId>>;
+
+    /// What waits for an endpoint, the oldest first, at most as many; `None` if nothing does. No log is read.
+    fn next_deliveries(&self, endpoint: EndpointId, limit: usize) -> StoreFuture<'_, Option<Next>>;
+
+    /// Deliveries with what they tell, waiting or made into tasks.
+    fn deliveries(&self, which: Deliveries) -> StoreFuture<'_, Vec<Delivery>>;
 
     /// Whether the store can be relied on right now. It may look: for whoever watches, not for
     /// each request.

@@ -9,12 +9,13 @@ mod commit;
 mod query;
 mod session;
 mod state;
+mod webhook;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
-use relais_core::{BodyKind, QueueName, Session, Task, TaskId, TenantName};
+use relais_core::{BodyKind, EndpointId, QueueName, Session, Task, TaskId, TenantName};
 
 use crate::body::{Spool, StoredBody};
 use crate::change::Changes;
@@ -23,6 +24,7 @@ use crate::commit::{Commit, Committed, Rejected};
 use crate::growing::{GrowingAnswers, WatchedAnswer};
 use crate::node::{Beat, Nodes};
 use crate::query::{EventQuery, Figures, Filter, Health, Logged, Page, Place, QueueStats, Queues};
+use crate::webhook::{Deliveries, Delivery, EndpointRow, Endpoints, Next};
 use crate::{Store, StoreFuture};
 use state::Inner;
 
@@ -183,6 +185,22 @@ impl Store for MemoryStore {
 
     fn session(&self, id_mac: [u8; 32]) -> StoreFuture<'_, Option<Session>> {
         answer(self.inner().sessions.get(&id_mac).map(|kept| kept.session.clone()))
+    }
+
+    fn endpoints(&self, which: Endpoints) -> StoreFuture<'_, Vec<EndpointRow>> {
+        answer(self.inner().read_endpoints(&which))
+    }
+
+    fn waited_for(&self) -> StoreFuture<'_, Vec<EndpointId>> {
+        answer(self.inner().waited_for())
+    }
+
+    fn next_deliveries(&self, endpoint: EndpointId, limit: usize) -> StoreFuture<'_, Option<Next>> {
+        answer(self.inner().next_deliveries(endpoint, limit))
+    }
+
+    fn deliveries(&self, which: Deliveries) -> StoreFuture<'_, Vec<Delivery>> {
+        answer(self.inner().read_deliveries(which))
     }
 
     fn health(&self) -> Health {

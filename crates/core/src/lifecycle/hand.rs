@@ -5,6 +5,7 @@ use super::{BodyKind, Draft, Effect, Reply, Step, has_room_for_attempt};
 use crate::event::{CancelReason, EventData, RequeueReason};
 use crate::lease::Lease;
 use crate::refusal::Refused;
+use crate::runner::Runner;
 use crate::task::{Credentials, State, Task};
 
 pub(super) fn cancel(draft: Draft<'_>, reason: CancelReason) -> Result<Step, Refused> {
@@ -40,6 +41,8 @@ impl Task {
     /// [`Refused::TooManyEvents`].
     pub fn takes_retry(&self) -> Result<(), Refused> {
         match &self.life.state {
+            // What was delivered may be wanted once more.
+            State::Succeeded { .. } if self.spec.runner == Runner::Delivery => {}
             State::Succeeded { .. } => return Err(Refused::AlreadySucceeded),
             State::Queued { .. } | State::Running { .. } | State::Waiting { .. } => return Ok(()),
             State::Failed { .. } | State::Canceled { .. } => {}

@@ -41,6 +41,7 @@ pub(crate) fn spec(runner: Runner) -> Spec {
         request: None,
         purpose: Purpose::Client,
         grace: None,
+        webhook: None,
     }
 }
 

@@ -142,7 +142,7 @@ impl Engine {
         let spec = &claimed.task().spec;
         let wished = match &spec.runner {
             Runner::Upstream { origin, .. } => self.inner().origins.pause_scope(origin),
-            Runner::Workers | Runner::Inline => None,
+            Runner::Workers | Runner::Inline | Runner::Delivery => None,
         };
         Pause { scope: pause_scope(status, wished, spec.lane.is_some()), span }
     }

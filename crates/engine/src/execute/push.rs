@@ -93,7 +93,7 @@ impl Engine {
     }
 
     /// What comes by `until`, of the time that is counted.
-    pub(super) async fn by<T>(&self, until: Duration, work: impl Future<Output = T>) -> Option<T> {
+    pub(crate) async fn by<T>(&self, until: Duration, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             done = work => Some(done),
             () = self.clock().sleep_to(until) => None,

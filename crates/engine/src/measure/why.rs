@@ -173,9 +173,9 @@ impl Engine {
                 let dispatcher = &self.inner().dispatcher;
                 Readiness::Workers(dispatcher.staff(&Pool::of(task), self.elapsed()))
             }
-            Runner::Inline => Readiness::Inline,
+            Runner::Inline | Runner::Delivery => Readiness::Inline,
         };
-        let policy = self.policies().find(&task.spec.tenant, &task.spec.queue);
+        let policy = self.policies().find_of(&task.spec);
         let is_queue_defined = policy.is_some();
         let policy = policy.unwrap_or_else(|| self.policies().of_undefined());
         Outlook { now, policy, is_queue_defined, runner }

@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use relais_core::{
-    BodyKind, EventKind, LeaseToken, Priority, QueueName, Session, Status, Task, TaskId,
-    TenantName, Timestamp,
+    BodyKind, EndpointId, EventKind, LeaseToken, Priority, QueueName, Session, Status, Task,
+    TaskId, TenantName, Timestamp,
 };
 use relais_engine::{
     Clock, Config, Engine, Gap, LOOK_EVERY, ManualClock, Report, SeededChance, Sleep, Submission,
     Submitted,
 };
 use relais_store::{
-    Beat, BodyRead, BodySource, Changes, Claim, Claimed, Claims, Commit, Committed, Data, Due,
-    DueQuery, EventQuery, FORMAT, Figures, Filter, Health, Logged, MemoryStore, Nodes, Page, Place,
-    Pool, QueueStats, Queues, Rejected, ShownAs, Spool, Store, StoreError, StoreFuture, StoredBody,
-    WatchedAnswer,
+    Beat, BodyRead, BodySource, Changes, Claim, Claimed, Claims, Commit, Committed, Data,
+    Deliveries, Delivery, Due, DueQuery, EndpointRow, Endpoints, EventQuery, FORMAT, Figures,
+    Filter, Health, Logged, MemoryStore, Next, Nodes, Page, Place, Pool, QueueStats, Queues,
+    Rejected, ShownAs, Spool, Store, StoreError, StoreFuture, StoredBody, WatchedAnswer,
 };
 use tokio::sync::watch;
 
@@ -278,6 +278,22 @@ impl Store for Moody {
     }
     fn session(&self, id_mac: [u8; 32]) -> StoreFuture<'_, Option<Session>> {
         self.store.session(id_mac)
+    }
+
+    fn endpoints(&self, which: Endpoints) -> StoreFuture<'_, Vec<EndpointRow>> {
+        self.store.endpoints(which)
+    }
+
+    fn waited_for(&self) -> StoreFuture<'_, Vec<EndpointId>> {
+        self.store.waited_for()
+    }
+
+    fn next_deliveries(&self, endpoint: EndpointId, limit: usize) -> StoreFuture<'_, Option<Next>> {
+        self.store.next_deliveries(endpoint, limit)
+    }
+
+    fn deliveries(&self, which: Deliveries) -> StoreFuture<'_, Vec<Delivery>> {
+        self.store.deliveries(which)
     }
 
     fn health(&self) -> Health {

@@ -148,6 +148,7 @@ pub(crate) fn for_workers() -> Submission {
         },
         source: None,
         grace: None,
+        webhook: None,
         is_attended: false,
     }
 }

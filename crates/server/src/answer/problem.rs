@@ -367,6 +367,9 @@ impl From<Rejected> for Refusal {
                 let why = "as many browsers follow tasks by sessions as may: use a ticket";
                 Self::new(&codes::RATE_LIMITED).because(why)
             }
+            Rejected::NoSuchEndpoint(_) | Rejected::EndpointsFull | Rejected::NotWaiting => {
+                Self::internal("nobody asks for endpoints yet")
+            }
         }
     }
 }

@@ -426,7 +426,7 @@ pub(crate) fn is_played(content_type: &str) -> bool {
 pub(crate) fn maker(task: &Task) -> &'static str {
     match task.spec.runner {
         Runner::Upstream { .. } => "upstream",
-        Runner::Workers | Runner::Inline => "worker",
+        Runner::Workers | Runner::Inline | Runner::Delivery => "worker",
     }
 }
 

@@ -115,6 +115,7 @@ async fn prepare(
         context,
         source: source.share(&app.auth.mac, &submitter.caller),
         grace: route.abandon,
+        webhook: None,
         is_attended: false,
     };
     let content_type = content_type.map_or(&[][..], HeaderValue::as_bytes).to_vec();

@@ -4,11 +4,12 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use relais_core::{BodyKind, QueueName, Session, Task, TaskId, TenantName};
+use relais_core::{BodyKind, EndpointId, QueueName, Session, Task, TaskId, TenantName};
 use relais_store::{
-    Beat, BodyRead, Changes, Claim, Claims, Commit, Committed, Data, Due, DueQuery, EventQuery,
-    Figures, Filter, Health, Logged, MemoryStore, Nodes, Page, Place, Pool, QueueStats, Queues,
-    Rejected, ShownAs, Spool, Store, StoreError, StoreFuture, StoredBody, WatchedAnswer,
+    Beat, BodyRead, Changes, Claim, Claims, Commit, Committed, Data, Deliveries, Delivery, Due,
+    DueQuery, EndpointRow, Endpoints, EventQuery, Figures, Filter, Health, Logged, MemoryStore,
+    Next, Nodes, Page, Place, Pool, QueueStats, Queues, Rejected, ShownAs, Spool, Store,
+    StoreError, StoreFuture, StoredBody, WatchedAnswer,
 };
 use tokio::sync::Semaphore;
 
@@ -274,6 +275,22 @@ impl Store for OddStore {
 
     fn session(&self, id_mac: [u8; 32]) -> StoreFuture<'_, Option<Session>> {
         self.or(self.whole.session(id_mac))
+    }
+
+    fn endpoints(&self, which: Endpoints) -> StoreFuture<'_, Vec<EndpointRow>> {
+        self.whole.endpoints(which)
+    }
+
+    fn waited_for(&self) -> StoreFuture<'_, Vec<EndpointId>> {
+        self.whole.waited_for()
+    }
+
+    fn next_deliveries(&self, endpoint: EndpointId, limit: usize) -> StoreFuture<'_, Option<Next>> {
+        self.whole.next_deliveries(endpoint, limit)
+    }
+
+    fn deliveries(&self, which: Deliveries) -> StoreFuture<'_, Vec<Delivery>> {
+        self.whole.deliveries(which)
     }
 
     fn health(&self) -> Health {

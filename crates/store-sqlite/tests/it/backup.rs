@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use relais_core::{BodyKind, Command, TaskId};
 use relais_store::conformance::World;
-use relais_store::conformance::fixture::{from, task};
-use relais_store::{Body, Commit, Store as _};
+use relais_store::conformance::fixture::{erasing, from, task};
+use relais_store::{Body, Store as _};
 use relais_store_sqlite::{CopyError, SqliteStore};
 
 use crate::{assert_sound, file_in, new_folder, try_open, world_in};
@@ -40,7 +40,7 @@ async fn a_backup_under_load_is_whole() {
             for claimed in busy.claim(&from("mail").limit(1)).await.started {
                 let id = claimed.task().spec.id;
                 busy.step(id, Command::succeed(claimed.nonce), 1).await;
-                busy.commit(Commit::Erase { id }).await.expect("it is over");
+                busy.commit(erasing(id)).await.expect("it is over");
             }
             rounds += 1;
         }

@@ -4,9 +4,9 @@ use std::fs;
 
 use bytes::Bytes;
 use relais_core::{BodyKind, Command, TaskId};
-use relais_store::conformance::fixture::{from, task};
+use relais_store::conformance::fixture::{erasing, from, task};
 use relais_store::conformance::{World, random::Dice};
-use relais_store::{Body, BodySource, Commit, Data, StepOf, StoreError};
+use relais_store::{Body, BodySource, Data, StepOf, StoreError};
 
 use crate::crash::files_in;
 use crate::{assert_sound, file_in, new_folder, world_in};
@@ -76,7 +76,7 @@ async fn an_erased_task_takes_its_file_along() {
     let id = world.accept(task().input(body)).await;
     world.step(id, Command::Cancel, 1).await;
     let held = world.try_body(id, BodyKind::Input).await.expect("it is there");
-    world.commit(Commit::Erase { id }).await.expect("it is over");
+    world.commit(erasing(id)).await.expect("it is over");
     store.close().await;
     assert_eq!(files_in(&folder), 0);
     assert_eq!(held.bytes(1 << 20).await.expect("it is held open"), bytes);

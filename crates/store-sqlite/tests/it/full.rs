@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use relais_core::{Command, Grants, Holder, Joined, SessionOp, Timestamp};
 use relais_store::conformance::World;
-use relais_store::conformance::fixture::{at, from, inline, ms, task, upstream};
+use relais_store::conformance::fixture::{at, erasing, from, inline, ms, task, upstream};
 use relais_store::{
     Beat, Claim, Commit, FORMAT, Health, SessionCapacity, SessionOf, Store as _, StoreError,
 };
@@ -82,7 +82,7 @@ async fn a_full_store_refuses_what_is_new_and_recovers() {
 
     // Room is made, and used without a restart.
     for claimed in &started {
-        world.commit(Commit::Erase { id: claimed.task().spec.id }).await.expect("it is over");
+        world.commit(erasing(claimed.task().spec.id)).await.expect("it is over");
     }
     world.accept(large()).await;
     assert_eq!(store.health(), Health::Ready);
@@ -200,7 +200,7 @@ async fn takes_new_tasks_into_free_pages() {
     let large = task().input(inline(vec![1; 60_000]));
     for id in world.accept_many(20, &large).await {
         world.step(id, Command::Cancel, 1).await;
-        world.commit(Commit::Erase { id }).await.expect("it is over");
+        world.commit(erasing(id)).await.expect("it is over");
     }
     store.close().await;
     drop((world, store));

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use relais_core::{BodyKind, Holder, TaskId};
-use relais_store::conformance::fixture::{TICK, at, from, inline, ms, task};
+use relais_store::conformance::fixture::{TICK, at, erasing, from, inline, ms, task};
 use relais_store::{Beat, Claim, Commit, FORMAT, Filter, QueueChange, Queues, Store as _};
 use relais_store_sqlite::{OpenError, SqliteStore};
 
@@ -52,7 +52,7 @@ async fn positions_never_come_again() {
     let id = world.accept(task()).await;
     let (_, nonce) = world.start_one(&from("mail")).await;
     let last = world.step(id, relais_core::Command::succeed(nonce), 1).await.changed.pos;
-    world.commit(Commit::Erase { id }).await.expect("it is over");
+    world.commit(erasing(id)).await.expect("it is over");
     store.close().await;
     drop((world, store));
 

@@ -1,9 +1,9 @@
 //! What sources hold of a queue: kept over a restart, and free for tasks that have none.
 
 use relais_core::Command;
+use relais_store::Rejected;
 use relais_store::conformance::World;
-use relais_store::conformance::fixture::{TaskBuilder, from, task};
-use relais_store::{Commit, Rejected};
+use relais_store::conformance::fixture::{TaskBuilder, erasing, from, task};
 use relais_store_sqlite::SqliteStore;
 
 use crate::{assert_sound, file_in, new_folder, world_in};
@@ -58,7 +58,7 @@ async fn steps_of(task: TaskBuilder, world: &World, store: &SqliteStore) -> i64 
     let id = world.accept(task).await;
     let (_, nonce) = world.start_one(&from("mail").limit(1)).await;
     world.step(id, Command::succeed(nonce), 1).await;
-    world.commit(Commit::Erase { id }).await.expect("it is over");
+    world.commit(erasing(id)).await.expect("it is over");
     store.effort().await.expect("it is open") - before
 }
 

@@ -130,7 +130,7 @@ pub async fn a_reader_outlives_its_task(world: World) {
     let id = world.accept(task().input(Body { head: Bytes::new(), data })).await;
     let stored = world.try_body(id, BodyKind::Input).await.expect("it was stored");
     world.step(id, Command::Cancel, 1).await;
-    world.commit(Commit::Erase { id }).await.expect("it is terminal");
+    world.commit(erasing(id)).await.expect("it is terminal");
     assert!(world.try_body(id, BodyKind::Input).await.is_none());
     assert_eq!(stored.bytes(100_000).await.expect("it is held"), bytes);
 }

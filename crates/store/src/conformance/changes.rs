@@ -37,6 +37,7 @@ fn word(change: &Change) -> String {
         What::Erased(_) => "Erased".to_owned(),
         What::Queue(_, queue, change) => format!("{queue} {change:?}"),
         What::Secret(name) => name.clone(),
+        What::Endpoint(id) => id.to_string(),
     }
 }
 
@@ -65,7 +66,7 @@ pub async fn every_change_is_told_in_one_order(world: World) {
     assert!(changes.is_sorted_by(|one, other| one.pos < other.pos));
     assert_eq!(changes.last().map(|last| last.pos), Some(upto));
     assert!(since(&*world.other, upto, 100).await.0.is_empty());
-    world.commit(Commit::Erase { id }).await.expect("it is terminal");
+    world.commit(erasing(id)).await.expect("it is terminal");
     let (changes, upto) = since(&*world.other, upto, 100).await;
     let What::Erased(task) = &changes[0].what else { panic!("{changes:?}") };
     assert_eq!((task.spec.id, changes.len(), changes[0].pos), (id, 1, upto));

@@ -25,10 +25,10 @@ pub async fn a_refused_commit_leaves_its_neighbours_alone(world: World) {
             step(first, Command::succeed(1)),
             step(unknown, Command::Cancel),
             world.accepting(task().queue("full").queue_capacity(0)),
-            Commit::Erase { id: first },
+            erasing(first),
             world.accepting(task().id(second)),
             step(second, Command::Cancel),
-            Commit::Erase { id: unknown },
+            erasing(unknown),
         ])
         .await;
     assert_eq!(answers.len(), 8);
@@ -56,13 +56,13 @@ pub async fn a_batch_is_applied_in_order(world: World) {
             step(Command::Cancel),
             step(Command::Retry { from_start: false }),
             step(Command::Cancel),
-            Commit::Erase { id },
+            erasing(id),
             step(Command::Cancel),
         ])
         .await;
     assert!(answers[..5].iter().all(Result::is_ok), "{answers:?}");
     assert!(matches!(answers[5], Err(Rejected::NotFound)), "{answers:?}");
-    let Ok(Committed::Erased(erased)) = &answers[4] else { panic!("{answers:?}") };
+    let Ok(Committed::Erased(erased, _)) = &answers[4] else { panic!("{answers:?}") };
     assert_eq!((erased.life.run, erased.life.version), (2, 4));
     assert!(world.try_read(id).await.is_none());
 }
@@ -273,8 +273,8 @@ pub async fn an_erased_task_leaves_nothing_behind(world: World) {
     let before = world.read(id).await;
     let given = world.store.last_pos().await.expect("the store works");
     assert!(given >= before.life.version, "{given}");
-    let erased = world.commit(Commit::Erase { id }).await;
-    let Ok(Committed::Erased(gone)) = erased else { panic!("{erased:?}") };
+    let erased = world.commit(erasing(id)).await;
+    let Ok(Committed::Erased(gone, _)) = erased else { panic!("{erased:?}") };
     assert_eq!(*gone, before);
     assert!(world.try_read(id).await.is_none());
     assert!(world.log(id).await.is_empty());
@@ -291,7 +291,7 @@ pub async fn an_erased_task_leaves_nothing_behind(world: World) {
     assert_eq!(world.store.last_pos().await, Ok(given + 1));
     assert!(world.due(i64::MAX).await.tasks.is_empty());
     assert_eq!(world.stats("mail", 1).await.counts, [0; 6]);
-    assert_eq!(world.commit(Commit::Erase { id }).await.err(), Some(Rejected::NotFound));
+    assert_eq!(world.commit(erasing(id)).await.err(), Some(Rejected::NotFound));
 }
 
 /// A canceled task is erased although its holder still runs: its slot is free then.
@@ -300,7 +300,7 @@ pub async fn erasing_a_task_frees_the_slot_of_its_holder(world: World) {
     world.start_one(&from("mail")).await;
     world.step(id, Command::Cancel, 1).await;
     assert_eq!(world.stats("mail", 1).await.leases, 1);
-    world.commit(Commit::Erase { id }).await.expect("it is terminal");
+    world.commit(erasing(id)).await.expect("it is terminal");
     assert_eq!(world.stats("mail", 1).await.leases, 0);
 }
 

@@ -76,7 +76,7 @@ pub async fn retention_is_due_at_its_end(world: World) {
     assert_eq!(world.due(1_004).await.next, Some(at(1_005)));
     assert_eq!(world.due(1_005).await.tasks, [id]);
     assert_eq!(world.step(id, TICK, 1_005).await.reply, Reply::Expired);
-    world.commit(Commit::Erase { id }).await.expect("it is terminal");
+    world.commit(erasing(id)).await.expect("it is terminal");
     assert_eq!(world.due(1_005).await.next, None);
 }
 

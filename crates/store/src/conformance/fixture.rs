@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use relais_core::{
-    BodyKind, Cause, Command, Credentials, Failure, FailureCode, Grace, LaneKey, Policy, Priority,
-    Purpose, QueueName, RequestLine, RetryPolicy, Runner, Source, Spec, TaskId, TenantName,
-    Timestamp, accept,
+    BodyKind, Cause, Command, Credentials, Failure, FailureCode, Grace, LaneKey, OwnWebhook,
+    Policy, Priority, Purpose, QueueName, RequestLine, RetryPolicy, Runner, Source, Spec, TaskId,
+    TenantName, Timestamp, accept,
 };
 
 use crate::*;
@@ -85,6 +85,12 @@ pub fn heartbeat(nonce: u128, until: i64) -> Command {
     Command::Report { nonce, until, progress: None, output: None, checkpoint: false }
 }
 
+/// Somebody wants a task forgotten.
+#[must_use]
+pub fn erasing(id: TaskId) -> Commit {
+    Commit::Erase { id, why: Erasure::Asked { now: at(0) } }
+}
+
 /// Time has passed, and a server was always there.
 pub const TICK: Command =
     Command::Tick { here_since: Timestamp::MIN, open_since: Timestamp::MIN, jitter: 1.0 };
@@ -114,6 +120,7 @@ pub fn task() -> TaskBuilder {
         source: None,
         source_capacity: u64::MAX,
         grace: None,
+        webhook: None,
         attended_by: None,
     }
 }
@@ -142,6 +149,7 @@ pub struct TaskBuilder {
     source: Option<Source>,
     source_capacity: u64,
     grace: Option<Grace>,
+    webhook: Option<OwnWebhook>,
     attended_by: Option<u64>,
 }
 
@@ -262,6 +270,12 @@ impl TaskBuilder {
         Self { grace: Some(Grace::of(ms(span)).unwrap_or(Grace::ZERO)), ..self }
     }
 
+    /// It brings a webhook of its own along.
+    #[must_use]
+    pub fn webhook(self, webhook: OwnWebhook) -> Self {
+        Self { webhook: Some(webhook), ..self }
+    }
+
     /// Its caller waits for it at this node.
     #[must_use]
     pub fn attended_by(self, node: u64) -> Self {
@@ -291,6 +305,7 @@ impl TaskBuilder {
             request: Some(RequestLine::new("PUT", "/imports/june")),
             purpose: self.purpose,
             grace: self.grace,
+            webhook: self.webhook,
         };
         let credentials =
             if self.sealed.is_some() { Credentials::Sealed } else { Credentials::None };

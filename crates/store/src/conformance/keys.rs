@@ -72,7 +72,7 @@ pub async fn a_key_twice_in_one_batch_makes_one_task(world: World) {
 pub async fn a_key_outlives_its_task_until_its_moment(world: World) {
     let id = world.accept(task().key(1, 1, 1_000)).await;
     world.step(id, Command::Cancel, 1).await;
-    world.commit(Commit::Erase { id }).await.expect("it is terminal");
+    world.commit(erasing(id)).await.expect("it is terminal");
     world.due(999).await;
     let early = world.try_accept(task().created_at(999).key(1, 1, 5_000)).await;
     assert_eq!(attached(&early), (id, true, false));
@@ -93,7 +93,7 @@ pub async fn a_key_is_kept_as_long_as_its_task(world: World) {
     world.due(50_002).await;
     let over = world.try_accept(task().created_at(50_002).key(1, 1, 60_000)).await;
     assert_eq!(attached(&over), (id, true, true));
-    world.commit(Commit::Erase { id }).await.expect("it is terminal");
+    world.commit(erasing(id)).await.expect("it is terminal");
     world.accept(task().created_at(50_003).key(1, 1, 60_000)).await;
 }
 
@@ -131,7 +131,7 @@ pub async fn a_key_that_ends_by_itself_does_not_wait_for_its_task(world: World) 
     assert_eq!(attached(&again), (next, true, true));
     // The end of the first task is not the end of a key that is another's by now.
     world.step(id, Command::Cancel, 19).await;
-    world.commit(Commit::Erase { id }).await.expect("it is terminal");
+    world.commit(erasing(id)).await.expect("it is terminal");
     let again = world.try_accept(task().created_at(19).key_until(1, 29)).await;
     assert_eq!(attached(&again), (next, true, true));
     world.due(20).await;

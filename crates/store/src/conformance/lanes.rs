@@ -6,7 +6,6 @@ use relais_core::{Command, Order, Policy, Rate, Runner, Status, TaskId};
 
 use super::fixture::*;
 use super::world::World;
-use crate::*;
 
 /// Starts and finishes tasks one by one; answers the lane of each, in order.
 async fn served(world: &World, ask: &Ask, count: usize) -> Vec<String> {
@@ -245,7 +244,7 @@ pub async fn a_strict_lane_steps_over_what_is_gone(world: World) {
     let ids = world.accept_many(3, &task().lane("a")).await;
     world.step(ids[0], Command::Cancel, 1).await;
     world.step(ids[1], Command::Cancel, 1).await;
-    world.commit(Commit::Erase { id: ids[1] }).await.expect("it is terminal");
+    world.commit(erasing(ids[1])).await.expect("it is terminal");
     assert_eq!(world.started(&strict("mail")).await, [ids[2]]);
 }
 

@@ -1,17 +1,22 @@
 //! Random lives by seed: what must hold after each step, and the same as the reference does.
 
+mod reading;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use relais_core::{
-    BodyKind, Command, EventKind, Failure, FailureCode, Gone, Order, Policy, Progress, Purpose,
-    Rate, Task, TaskId, TenantName,
+    BodyKind, Command, DeliveryId, Endpoint, EndpointId, EndpointOp, EventKind, Failure,
+    FailureCode, Filter as Taken, Gone, Heard, Order, Policy, Progress, Purpose, Rate, Task,
+    TaskId, TenantName,
 };
 
 use super::fixture::*;
+use super::webhooks::setting::{changing, create, delivery, endpoint, of_deliveries, own, to};
 use super::world::World;
 use crate::*;
+use reading::{all_stats, all_tasks, attended_so, endpoints, logged, whole};
 
 /// Chance by seed: the same seed, the same run.
 #[derive(Debug, Clone)]
@@ -51,6 +56,7 @@ struct Run {
 }
 
 const QUEUES: [&str; 3] = ["plain", "limited", "strict"];
+const ENDPOINTS: [u64; 3] = [1, 2, 3];
 
 /// Of four tasks, and of four claims, one is internal.
 const PURPOSES: [Purpose; 4] =
@@ -61,6 +67,8 @@ const PURPOSES: [Purpose; 4] =
 enum Deed {
     Commits(Vec<Commit>),
     Claim(Box<Ask>),
+    /// What waits for an endpoint, a few of it, becomes tasks.
+    Deliver(EndpointId),
     Due,
 }
 
@@ -91,12 +99,17 @@ impl Run {
                 Deed::Commits((0..count).map(|_| self.commit(world)).collect())
             }
             4..8 => {
+                if self.dice.roll(5) == 0 {
+                    let limit = usize::try_from(self.dice.roll(4)).expect("small");
+                    return Deed::Claim(Box::new(of_deliveries().at(self.now).limit(limit)));
+                }
                 let name = self.dice.pick(&QUEUES);
                 let limit = usize::try_from(self.dice.roll(4)).expect("small");
                 let ask = from(name).policy(&self.policies[name]).at(self.now).limit(limit);
                 let ask = ask.purpose(self.dice.pick(&PURPOSES));
                 Deed::Claim(Box::new(ask))
             }
+            8 => Deed::Deliver(self.dice.pick(&ENDPOINTS.map(EndpointId::kept))),
             _ => Deed::Due,
         }
     }
@@ -107,9 +120,12 @@ impl Run {
             self.ids.push(id);
             return Commit::Accept(Box::new(self.task().id(id).build(id)));
         }
+        if self.dice.roll(20) == 0 {
+            return self.change_endpoint();
+        }
         let id = self.dice.pick(&self.ids);
         match self.dice.roll(18) {
-            0 => Commit::Erase { id },
+            0 => erasing(id),
             1 => self.step(id, Command::Cancel),
             2 => self.step(id, Command::Retry { from_start: self.dice.clone().roll(2) == 0 }),
             3 => self.step(id, TICK),
@@ -139,6 +155,19 @@ impl Run {
                 let command = self.said(nonce);
                 self.step(id, command)
             }
+        }
+    }
+
+    /// Something happens to an endpoint.
+    fn change_endpoint(&mut self) -> Commit {
+        let endpoint = EndpointId::kept(self.dice.pick(&ENDPOINTS));
+        let heard = self.dice.pick(&[Heard::Delivered, Heard::Failed, Heard::Failed, Heard::Gone]);
+        let (until, now) = (at(self.now - 300), at(self.now));
+        match self.dice.roll(8) {
+            0 => Commit::Drop(DropDeliveries { endpoint, until, now }),
+            1 => changing(endpoint, EndpointOp::Hold, self.now),
+            2..5 => changing(endpoint, EndpointOp::Resume, self.now),
+            _ => changing(endpoint, EndpointOp::Heard { heard, hold_after: ms(200) }, self.now),
         }
     }
 
@@ -208,11 +237,19 @@ impl Run {
         if self.dice.roll(2) == 0 {
             task = task.grace(3_000 * self.dice.roll(2)).attended_by(self.dice.roll(3));
         }
+        if self.dice.roll(8) == 0 {
+            task = task.webhook(own(self.dice.roll(2)));
+        }
         if self.dice.roll(2) == 0 {
             // Few enough that it is reached now and then.
             task = task.source(u8::try_from(self.dice.roll(3)).expect("small"), 6);
         }
         task
+    }
+
+    /// That of a queue; deliveries have the usual one.
+    fn policy(&self, name: &str) -> Policy {
+        self.policies.get(name).cloned().unwrap_or_else(policy)
     }
 
     /// The fences a claim brought may be used from now on, and those of
@@ -259,6 +296,15 @@ async fn act(world: &World, run: &mut Run, deed: &Deed, nonces: &[u128]) -> Answ
             answers.started = claims.started.iter().map(|claimed| claimed.task().spec.id).collect();
             (answers.next, answers.more) = (claims.next_at, claims.more);
         }
+        Deed::Deliver(endpoint) => {
+            let next = world.store.next_deliveries(*endpoint, 4).await.expect("the store works");
+            let places = next.into_iter().flat_map(|next| next.places);
+            let ids = places.map(|pos| DeliveryId { endpoint: *endpoint, pos });
+            let made: Vec<_> = ids.map(|id| making(id, run.now)).collect();
+            for answer in world.commit_all(made).await {
+                answers.commits.push(told(answer));
+            }
+        }
         Deed::Due => {
             let due = world.due(run.now).await;
             answers.next = due.next;
@@ -267,7 +313,10 @@ async fn act(world: &World, run: &mut Run, deed: &Deed, nonces: &[u128]) -> Answ
             for id in answers.due.clone() {
                 let ticked = world.step(id, TICK, run.now).await;
                 if ticked.reply == relais_core::Reply::Expired {
-                    world.commit(Commit::Erase { id }).await.expect("it is terminal");
+                    world
+                        .commit(Commit::Erase { id, why: Erasure::Expired })
+                        .await
+                        .expect("it is terminal");
                 }
             }
         }
@@ -281,24 +330,10 @@ fn told(answer: Result<Committed, Rejected>) -> String {
         Ok(Committed::Accepted { .. }) => "accepted".to_owned(),
         Ok(Committed::Stepped(stepped)) => {
             let Stepped { changed, reply } = *stepped;
-            let Changed { task, entries, effects, pos: _, started_at: _ } = changed;
-            format!("{task:?} {entries:?} {effects:?} {reply:?}")
+            let Changed { task, entries, effects, pos: _, started_at: _, told } = changed;
+            format!("{task:?} {entries:?} {effects:?} {told:?} {reply:?}")
         }
         other => format!("{other:?}"),
-    }
-}
-
-/// All tasks of a store.
-async fn all_tasks(world: &World) -> Vec<Task> {
-    let (mut tasks, mut after) = (Vec::new(), None);
-    loop {
-        let filter = Filter { after, limit: 500, ..Filter::default() };
-        let page = world.store.list(filter).await.expect("the store works");
-        tasks.extend(page.tasks);
-        after = page.next;
-        if after.is_none() {
-            return tasks;
-        }
     }
 }
 
@@ -330,11 +365,11 @@ fn check_limits(run: &Run, tasks: &[Task]) {
         *queues.entry((queue, purpose)).or_default() += 1;
     }
     for ((name, _, lane), leases) in lanes {
-        let max = run.policies[name].concurrency_per_lane.unwrap_or(u32::MAX);
+        let max = run.policy(name).concurrency_per_lane.unwrap_or(u32::MAX);
         assert!(leases <= max, "{leases} leases in lane {lane:?} of {name}");
     }
     for ((name, _), leases) in queues {
-        let max = run.policies[name].concurrency.unwrap_or(u32::MAX);
+        let max = run.policy(name).concurrency.unwrap_or(u32::MAX);
         assert!(leases <= max, "{leases} leases in {name}");
     }
 }
@@ -356,6 +391,7 @@ async fn check_log(world: &World, task: &Task) {
 /// recount, limits hold; and at the end every log is in order and every task comes to an end.
 pub async fn slots_and_counts_are_right_after_every_random_step(world: World) {
     let mut run = Run::new(0x5e1a15);
+    create_endpoints(&world).await;
     for count in 0..2_000 {
         let deed = run.deed(&world);
         let nonces: Vec<u128> = (0..4).map(|_| world.nonce()).collect();
@@ -397,6 +433,8 @@ pub async fn it_does_what_the_reference_does_by_another_seed(world: World) {
 pub async fn compare(world: &World, reference: &World, seed: u64) {
     let mut run = Run::new(seed);
     let mut other = Run::new(seed);
+    create_endpoints(world).await;
+    create_endpoints(reference).await;
     for count in 0..600 {
         let deed = run.deed(world);
         (other.now, other.dice) = (run.now, run.dice.clone());
@@ -426,33 +464,29 @@ pub async fn compare(world: &World, reference: &World, seed: u64) {
         }
     }
     assert_eq!(all_stats(world).await, all_stats(reference).await, "seed {seed}");
+    assert_eq!(endpoints(world).await, endpoints(reference).await, "seed {seed}");
+    for id in
+        ENDPOINTS.map(EndpointId::kept).into_iter().chain([own(0), own(1)].map(|own| own.endpoint))
+    {
+        assert_eq!(to(world, id).await, to(reference, id).await, "seed {seed}, {id}");
+    }
     for attended in [Attended::By(0), Attended::By(1), Attended::By(2), Attended::NoMore] {
         let (mine, theirs) = (attended_so(world, attended), attended_so(reference, attended));
         assert_eq!(mine.await, theirs.await, "seed {seed}");
     }
 }
 
-async fn attended_so(world: &World, attended: Attended) -> Vec<TaskId> {
-    let filter = Filter { attended: Some(attended), limit: 1_000, ..Filter::default() };
-    let page = world.store.list(filter).await.expect("the store works");
-    page.tasks.iter().map(|task| task.spec.id).collect()
+/// One that takes all, one that takes ends, and one of a single queue.
+async fn create_endpoints(world: &World) {
+    let of_queue = Taken { queues: vec![queue("limited")], ..endpoint(3).filter };
+    let ends = Endpoint { filter: Taken::default(), ..endpoint(2) };
+    for endpoint in [endpoint(1), ends, Endpoint { filter: of_queue, ..endpoint(3) }] {
+        create(world, endpoint).await;
+    }
 }
 
-/// Head and bytes of a body.
-async fn whole(world: &World, id: TaskId, kind: BodyKind) -> Option<(Bytes, Bytes)> {
-    let body = world.try_body(id, kind).await?;
-    Some((body.head.clone(), body.bytes(usize::MAX).await.expect("it is whole")))
-}
-
-/// The log of a task without progress, which may be thinned.
-async fn logged(world: &World, id: TaskId) -> Vec<relais_core::Entry> {
-    let mut log = world.log(id).await;
-    log.retain(|entry| entry.data.kind() != EventKind::Progressed);
-    log
-}
-
-async fn all_stats(world: &World) -> Vec<QueueStats> {
-    let mut stats = world.store.queues(Queues::All).await.expect("the store works");
-    stats.sort_by_key(|stats| (stats.tenant.clone(), stats.queue.clone()));
-    stats
+/// The task of a delivery, which does not wait for days.
+fn making(id: DeliveryId, now: i64) -> Commit {
+    let task = delivery(id).created_at(now).deadline_after(900).retention(400);
+    Commit::Accept(Box::new(task.build(id.task())))
 }

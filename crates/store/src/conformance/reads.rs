@@ -42,7 +42,7 @@ pub async fn a_cursor_outlives_its_task(world: World) {
     let next = page.next.expect("more follow");
     assert_eq!(next, ids[3]);
     world.step(next, Command::Cancel, 1).await;
-    world.commit(Commit::Erase { id: next }).await.expect("it is terminal");
+    world.commit(erasing(next)).await.expect("it is terminal");
     world.accept(task()).await;
     let rest = Filter { after: Some(next), ..all() };
     assert_eq!(listed(&world, &rest).await, [ids[2], ids[1], ids[0]]);
@@ -231,7 +231,7 @@ pub async fn the_counts_of_a_queue_follow_its_tasks(world: World) {
     assert_eq!(world.stats("mail", 15).await.scheduled, 0);
     let (_, nonce) = world.start_one(&from("mail").at(15)).await;
     world.step(second, give_up(nonce), 16).await;
-    world.commit(Commit::Erase { id: later }).await.expect("it is terminal");
+    world.commit(erasing(later)).await.expect("it is terminal");
     let stats = world.stats("mail", 16).await;
     assert_eq!((stats.counts, stats.scheduled, stats.leases), ([0, 0, 0, 1, 1, 0], 0, 0));
 }

@@ -114,7 +114,7 @@ pub async fn a_full_session_asks_which_of_its_tasks_are_over(world: World) {
     for terminal in [3, 5] {
         world.step(ids[terminal], Command::Cancel, 1).await;
     }
-    world.commit(Commit::Erase { id: ids[5] }).await.expect("it is terminal");
+    world.commit(erasing(ids[5])).await.expect("it is terminal");
     for leaves in [3, 5, 0] {
         let session = join().await;
         assert!(session.task(ids[leaves]).is_none(), "{leaves} stayed: {session:?}");

@@ -46,7 +46,7 @@ async fn ended(world: &World, way: usize) -> TaskId {
         4 => drop(world.step(id, TICK, 1_000).await),
         _ => {
             world.step(id, Command::Cancel, 1).await;
-            world.commit(Commit::Erase { id }).await.expect("it is terminal");
+            world.commit(erasing(id)).await.expect("it is terminal");
         }
     }
     id
@@ -59,7 +59,7 @@ pub async fn a_share_is_given_back_however_a_task_ends(world: World) {
         let id = ended(&world, way).await;
         if way < 5 {
             assert!(world.read(id).await.life.status().is_terminal(), "way {way}");
-            world.commit(Commit::Erase { id }).await.expect("it is terminal");
+            world.commit(erasing(id)).await.expect("it is terminal");
         }
         let next = world.accept(task().source(1, 1)).await;
         assert_eq!(world.try_accept(task().source(1, 1)).await.err(), full(1), "way {way}");

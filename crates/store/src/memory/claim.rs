@@ -155,7 +155,7 @@ impl Inner {
         }
 
         self.replace(task.clone(), now);
-        let pos = self.append(id, &step.entries);
+        let (pos, told) = self.append(id, &step.entries);
         let row = self.row(id);
         let bodies = CLAIMED_BODIES
             .iter()
@@ -163,7 +163,7 @@ impl Inner {
             .collect();
         let (entries, effects) = (step.entries, step.effects);
         Claimed {
-            changed: Changed { task, started_at: None, entries, pos, effects },
+            changed: Changed { task, started_at: None, entries, pos, effects, told },
             nonce,
             bodies,
         }

@@ -1,11 +1,12 @@
 //! Commits, applied one by one: each whole, or not at all.
 
-use relais_core::{Purpose, Refused, Reply, TaskId, TenantName, step};
+use relais_core::{DeliveryId, Purpose, Refused, Reply, Runner, TaskId, TenantName, step};
 
 use super::state::{Inner, Key, queue_of};
 use crate::change::What;
 use crate::commit::{
-    Accept, Changed, Commit, Committed, QueueChange, Rejected, StepOf, Stepped, has_room_for_early,
+    Accept, Changed, Commit, Committed, Erasure, QueueChange, Rejected, StepOf, Stepped,
+    has_room_for_early,
 };
 
 impl Inner {
@@ -25,7 +26,7 @@ impl Inner {
                 }
                 taken.map(|stepped| Committed::Stepped(Box::new(stepped)))
             }
-            Commit::Erase { id } => self.erase(id),
+            Commit::Erase { id, why } => self.erase(id, why),
             Commit::Queue { tenant, queue, change } => {
                 self.note(What::Queue(tenant.clone(), queue.clone(), change.clone()));
                 let queue = self.queues.entry((tenant, queue, Purpose::Client)).or_default();
@@ -45,6 +46,9 @@ impl Inner {
                 Ok(Committed::Put)
             }
             Commit::Session(of) => self.change_session(&of),
+            Commit::Endpoint(of) => self.change_endpoint(&of),
+            Commit::Drop(drop) => Ok(self.drop_deliveries(drop)),
+            Commit::LetWait(id) => self.let_wait_again(id),
         }
     }
 
@@ -79,6 +83,9 @@ impl Inner {
         {
             return Err(Rejected::SourceFull { capacity: accept.source_capacity });
         }
+        if spec.runner == Runner::Delivery {
+            self.take_delivery(DeliveryId::of_task(spec.id))?;
+        }
         if let Some(claim) = &accept.idempotency {
             let (fingerprint, kept) = (claim.fingerprint, claim.kept);
             self.keys.insert(claim.scope, Key { task: spec.id, fingerprint, kept });
@@ -88,8 +95,8 @@ impl Inner {
         for (kind, body) in &accept.bodies {
             self.keep_body(spec.id, *kind, body);
         }
-        let pos = self.append(spec.id, std::slice::from_ref(&accept.entry));
-        let changed = Box::new(accept.changed(pos));
+        let (pos, told) = self.append(spec.id, std::slice::from_ref(&accept.entry));
+        let changed = Box::new(accept.changed(pos, told));
         Ok(Committed::Accepted { changed, place: place.unwrap_or_default() })
     }
 
@@ -107,7 +114,7 @@ impl Inner {
         let noted = What::beside_the_log(&task.life, &step);
         task.life = step.life;
         self.replace(task.clone(), of.now);
-        let pos = self.append(of.id, &step.entries);
+        let (pos, told) = self.append(of.id, &step.entries);
         if let Some(what) = noted {
             self.note(what(Box::new(task.clone())));
         }
@@ -120,7 +127,7 @@ impl Inner {
             self.row_mut(of.id).bodies.remove(kind);
         }
         let (entries, effects, reply) = (step.entries, step.effects, step.reply);
-        Ok(Stepped { changed: Changed { task, started_at, entries, pos, effects }, reply })
+        Ok(Stepped { changed: Changed { task, started_at, entries, pos, effects, told }, reply })
     }
 
     fn has_room_for_early(&self, tenant: &TenantName) -> Result<(), Rejected> {
@@ -129,13 +136,22 @@ impl Inner {
         has_room_for_early(of_tenant as u64, early.count() as u64)
     }
 
-    fn erase(&mut self, id: TaskId) -> Result<Committed, Rejected> {
+    pub(super) fn erase(&mut self, id: TaskId, why: Erasure) -> Result<Committed, Rejected> {
         let row = self.tasks.get(&id).ok_or(Rejected::NotFound)?;
         if !row.task.life.status().is_terminal() {
             return Err(Refused::NotTerminal.into());
         }
+        let spec = row.task.spec.clone();
+        if spec.runner == Runner::Delivery {
+            self.forget_delivery(DeliveryId::of_task(id));
+        }
+        self.part_from(&spec, why);
         let task = Box::new(self.remove(id));
         self.note(What::Erased(task.clone()));
-        Ok(Committed::Erased(task))
+        let told = match why {
+            Erasure::Asked { now } => self.tell_erasure(&spec, now),
+            Erasure::Expired => Vec::new(),
+        };
+        Ok(Committed::Erased(task, told))
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use relais_core::lane::{Bucket, rank, vtime_on_arrival};
 use relais_core::{
-    BodyKind, Entry, LaneKey, Policy, Purpose, QueueName, Session, Source, Spec, Status, Task,
-    TaskId, TenantName, Timestamp,
+    BodyKind, DeliveryId, EndpointId, Entry, LaneKey, Policy, Purpose, QueueName, Session, Source,
+    Spec, Status, Task, TaskId, TenantName, Timestamp,
 };
 
 use super::body::Spilled;
@@ -17,6 +17,7 @@ use crate::claim::RunBy;
 use crate::commit::Kept;
 use crate::node::Roll;
 use crate::query::Logged;
+use crate::webhook::EndpointRow;
 
 /// The name of a queue, store-wide.
 pub(super) type QueueKey = (TenantName, QueueName, Purpose);
@@ -38,6 +39,8 @@ pub(super) struct Inner {
     pub(super) log: BTreeMap<u64, (TaskId, u64)>,
     pub(super) keys: BTreeMap<[u8; 32], Key>,
     pub(super) secrets: BTreeMap<String, Bytes>,
+    pub(super) endpoints: BTreeMap<EndpointId, EndpointRow>,
+    pub(super) deliveries: BTreeMap<DeliveryId, super::webhook::Row>,
     /// Sessions of browsers by the HMACs of their ids.
     pub(super) sessions: BTreeMap<[u8; 32], KeptSession>,
     pub(super) roll: Roll,
@@ -208,17 +211,21 @@ impl Inner {
         self.index(id, now);
     }
 
-    /// Appends entries to the log of a task; answers the position of the first.
-    pub(super) fn append(&mut self, id: TaskId, entries: &[Entry]) -> u64 {
+    /// Appends entries to the log of a task; answers the position of the first, and who is told of them.
+    pub(super) fn append(&mut self, id: TaskId, entries: &[Entry]) -> (u64, Vec<EndpointId>) {
         let first = self.last_pos + 1;
-        for entry in entries {
-            self.last_pos += 1;
-            self.log.insert(self.last_pos, (id, entry.seq));
-            let logged = Logged { pos: self.last_pos, entry: entry.clone() };
-            self.row_mut(id).events.push(logged);
+        let mut told = Vec::new();
+        for (pos, entry) in (first..).zip(entries) {
+            self.last_pos = pos;
+            self.log.insert(pos, (id, entry.seq));
+            self.row_mut(id).events.push(Logged { pos, entry: entry.clone() });
         }
         self.notices.add(self.last_pos, None);
-        first
+        let spec = self.row(id).task.spec.clone();
+        for (pos, entry) in (first..).zip(entries) {
+            told.extend(self.tell_endpoints(&spec, entry, pos));
+        }
+        (first, told)
     }
 
     /// Wakes other nodes, if there are any.

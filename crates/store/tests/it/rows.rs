@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use minicbor::{Decode, Encode};
+use relais_core::webhook::{Dropped, MadeIn, Secret};
 use relais_core::*;
 use relais_store::row::{self, Unreadable};
 use relais_store::{Beat, MemoryStore, Store as _};
@@ -34,9 +35,9 @@ where
 }
 
 fn event(data: EventData) -> Sample {
-    let (task, seq) = (TaskId::from_u128(7), 3);
     let name = data.kind().as_str();
-    let entry = Entry { task, seq, at: at(5), attempt: 2, data };
+    let entry = entry(data);
+    let (task, seq) = (entry.task, entry.seq);
     let mut bytes = Vec::new();
     row::encode_entry(&entry, row::FORMAT, &mut bytes);
     let read = move |bytes: &[u8]| Ok(row::decode_entry(task, seq, bytes)? == entry);
@@ -68,6 +69,7 @@ fn spec() -> Spec {
         request: Some(RequestLine::new("POST", "/orders")),
         purpose: Purpose::Client,
         grace: Grace::of(Duration::from_secs(60)),
+        webhook: Some(own_webhook()),
     }
 }
 
@@ -139,6 +141,40 @@ fn policy() -> Policy {
     }
 }
 
+fn own_webhook() -> OwnWebhook {
+    let url = "https://example.com/own".to_owned();
+    OwnWebhook { endpoint: EndpointId::own(7), url, topics: Topics::default() }
+}
+
+fn endpoint(standing: Standing) -> Endpoint {
+    let filter = Filter { topics: Topic::all().collect(), queues: vec![spec().queue] };
+    let range = Dropped { first: 5, last: 9, count: 3, since: at(1), until: at(2) };
+    Endpoint {
+        id: EndpointId::kept(7),
+        tenant: spec().tenant,
+        made_in: MadeIn::File,
+        url: "https://example.com/hook".to_owned(),
+        description: Some("ours".to_owned()),
+        filter,
+        secrets: vec![
+            Secret { sealed: "second".into(), until: None },
+            Secret { sealed: "first".into(), until: Some(at(9)) },
+        ],
+        created_at: at(0),
+        updated_at: at(1),
+        standing,
+        dropped: vec![range],
+    }
+}
+
+fn notice(what: &'static str, news: News) -> Sample {
+    sample(format!("delivery {what}").leak(), Notice { news, own: Some(own_webhook()) })
+}
+
+fn entry(data: EventData) -> Entry {
+    Entry { task: TaskId::from_u128(7), seq: 3, at: at(5), attempt: 2, data }
+}
+
 fn session() -> Session {
     let (task, all) = (TaskId::from_u128, Grants { read: true, cancel: true, retry: true });
     let navigation = |caller| Some(Navigation { address: [8; 32], caller });
@@ -168,6 +204,7 @@ fn samples() -> Vec<Sample> {
         sample("spec", spec()),
         sample("spec of workers", Spec { runner: Runner::Workers, lane: None, ..spec() }),
         sample("spec inline", Spec { runner: Runner::Inline, request: None, ..spec() }),
+        sample("spec of a delivery", Spec { runner: Runner::Delivery, webhook: None, ..spec() }),
         sample("spec internal", Spec { purpose: Purpose::Internal, ..spec() }),
         sample("life new", bare),
         sample("life queued", life(State::Queued { run_at: at(70) })),
@@ -205,6 +242,15 @@ fn samples() -> Vec<Sample> {
         sample("policy by default", Policy::default()),
         sample("bucket", lane::Bucket::full(Rate { count: 9, period: at(1).since(at(0)) }, at(1))),
         sample("session", session()),
+        sample("endpoint", endpoint(Standing::Active { failing_since: Some(at(3)) })),
+        sample("endpoint disabled", endpoint(Standing::Disabled { at: at(4) })),
+        sample("endpoint held", endpoint(Standing::Held { at: at(4), failing_since: Some(at(3)) })),
+        notice("outlived", News::outliving(entry(EventData::Started { worker: None }))),
+        notice("withdrawn", News::Withdrawn),
+        notice("erased", News::Erased { task: TaskId::from_u128(7) }),
+        notice("disabled", News::Disabled { endpoint: EndpointId::kept(7) }),
+        notice("held", News::Held { endpoint: EndpointId::kept(7), failing_since: None }),
+        notice("dropped", News::Dropped { endpoint: EndpointId::kept(7), count: 8 }),
         event(EventData::Accepted { queue: spec().queue, run_at: at(60) }),
         event(EventData::Started { worker: Some("w-7".to_owned()) }),
         event(EventData::Progressed(progress())),

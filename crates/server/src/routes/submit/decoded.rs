@@ -90,6 +90,7 @@ pub(super) async fn submission(
         },
         source: in_common.source,
         grace: None,
+        webhook: None,
         is_attended: false,
     })
 }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use relais_core::{BodyKind, Command, QueueName, Session, Task, TaskId, TenantName};
+use relais_core::{BodyKind, Command, EndpointId, QueueName, Session, Task, TaskId, TenantName};
 use relais_store::{
-    Beat, Changes, Claim, Claims, Commit, Committed, Due, DueQuery, EventQuery, Figures, Filter,
-    Health, Logged, MemoryStore, Nodes, Page, Place, Pool, QueueStats, Queues, Rejected, Spool,
-    Store, StoreFuture, StoredBody, WatchedAnswer,
+    Beat, Changes, Claim, Claims, Commit, Committed, Deliveries, Delivery, Due, DueQuery,
+    EndpointRow, Endpoints, EventQuery, Figures, Filter, Health, Logged, MemoryStore, Next, Nodes,
+    Page, Place, Pool, QueueStats, Queues, Rejected, Spool, Store, StoreFuture, StoredBody,
+    WatchedAnswer,
 };
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -145,6 +146,22 @@ impl Store for Gate {
 
     fn session(&self, id_mac: [u8; 32]) -> StoreFuture<'_, Option<Session>> {
         self.store.session(id_mac)
+    }
+
+    fn endpoints(&self, which: Endpoints) -> StoreFuture<'_, Vec<EndpointRow>> {
+        self.store.endpoints(which)
+    }
+
+    fn waited_for(&self) -> StoreFuture<'_, Vec<EndpointId>> {
+        self.store.waited_for()
+    }
+
+    fn next_deliveries(&self, endpoint: EndpointId, limit: usize) -> StoreFuture<'_, Option<Next>> {
+        self.store.next_deliveries(endpoint, limit)
+    }
+
+    fn deliveries(&self, which: Deliveries) -> StoreFuture<'_, Vec<Delivery>> {
+        self.store.deliveries(which)
     }
 
     fn health(&self) -> Health {

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use relais_core::{BodyKind, Command, Task, TaskId};
 use relais_store::conformance::World;
-use relais_store::conformance::fixture::{Ask, from, inline, task};
+use relais_store::conformance::fixture::{Ask, erasing, from, inline, task};
 use relais_store::conformance::random::Dice;
 use relais_store::{Body, Claim, Claimed, Commit, Committed, Data, Filter, StepOf};
 use relais_store_sqlite::SqliteStore;
@@ -219,7 +219,7 @@ impl Load {
 
     async fn erase(&self, id: TaskId) {
         self.note(&format!("erasing {}", id.as_u128()));
-        self.world.commit(Commit::Erase { id }).await.expect("it is over");
+        self.world.commit(erasing(id)).await.expect("it is over");
         self.note(&format!("erased {}", id.as_u128()));
     }
 
@@ -242,12 +242,12 @@ impl Load {
                 let cancel = World::stepping(id, Command::Cancel, 1);
                 accepts.push(Commit::Accept(Box::new(accept)));
                 cancels.push(Commit::Step(Box::new(cancel)));
-                erasures.push(Commit::Erase { id });
+                erasures.push(erasing(id));
             }
             for commits in [accepts, cancels, erasures] {
                 let done = self.world.commit_all(commits).await;
                 assert!(done.iter().all(Result::is_ok), "{done:?}");
-                let is_over = matches!(done[0], Ok(Committed::Erased(_)));
+                let is_over = matches!(done[0], Ok(Committed::Erased(..)));
                 assert!(!is_over || done.len() == BULK_TASKS, "all are gone");
             }
         }
