@@ -36,9 +36,15 @@ export interface Call {
   readonly signal?: AbortSignal | undefined;
   /** For how many seconds it may be held back for news. */
   readonly held?: number;
+  /** Whether its answer is that of a service, which may lead elsewhere: no ticket and no key goes along. */
+  readonly isResult?: boolean;
+  /** Whether a good answer is read bit by bit, by whoever calls. What is not has come whole when the call is over. */
+  readonly isStream?: boolean;
+  /** Is asked before it is said again: an answer that makes that needless. */
+  readonly instead?: () => Promise<Response | undefined>;
 }
 
-/** A call whose answer has not begun so long after it was to is lost, as where the network has changed. */
+/** A call that is not answered so long after it was to is lost, as where the network has changed. */
 const ANSWER_MS = 30_000;
 
 /** What may pass by itself: the load of a server, one that is starting anew, a proxy that finds nobody. */
@@ -48,26 +54,15 @@ const LATER = [408, 425, 429, 500, 502, 503, 504];
 export class Caller {
   constructor(readonly settings: Settings) {}
 
+  /** The API key, for addresses of the Relais that it is of, and for nobody else. */
+  keyFor(url: string): string | undefined {
+    const { base, apiKey } = this.settings;
+    return url.startsWith(`${base}/`) ? apiKey : undefined;
+  }
+
   /** Calls once. Whatever the status, the answer is returned; what is thrown is that there is none. */
   async once(url: string, reference: Reference | undefined, call: Call = {}): Promise<Response> {
-    const { surroundings, apiKey } = this.settings;
-    const { method = 'GET', body, held = 0 } = call;
-    const headers: Record<string, string> = { ...reference?.fields, ...call.fields };
-    if (held) headers['prefer'] = `wait=${held}`;
-    if (apiKey) headers['relais-api-key'] = apiKey;
-    if (reference?.ticket) headers['authorization'] = `Bearer ${reference.ticket}`;
-    const scope = scopeOf(call.signal);
-    const lost = () => scope.end(new Error('no answer came'));
-    const timer = setTimeout(lost, held * 1_000 + ANSWER_MS);
-    const unwatch = onBack(surroundings, lost);
-    try {
-      const init: RequestInit = { method, headers, cache: 'no-store', signal: scope.signal };
-      return await this.settings.fetch(url, body === undefined ? init : { ...init, body });
-    } finally {
-      clearTimeout(timer);
-      unwatch();
-      scope.leave();
-    }
+    return this.prepared(url, reference, call)();
   }
 
   /**
@@ -82,11 +77,12 @@ export class Caller {
     call: Call = {},
     isLater: (answer: Response) => boolean = isPassing,
   ): Promise<Response> {
-    for (;;) {
+    const send = this.prepared(url, reference, call);
+    for (let isFirst = true; ; isFirst = false) {
       let failure: unknown;
       let asked: number | undefined;
       try {
-        const answer = await this.once(url, reference, call);
+        const answer = (!isFirst && (await call.instead?.())) || (await send());
         if (!isLater(answer)) return answer;
         failure = await refusalOf(answer);
         asked = retryAfterOf(answer);
@@ -95,6 +91,40 @@ export class Caller {
         failure = error;
       }
       await patience.afterFailure(failure, asked, call.signal);
+    }
+  }
+
+  /** What calls as often as it is told to. Throws where nobody can: a wrong address, or a field that is none. */
+  private prepared(url: string, reference: Reference | undefined, call: Call): () => Promise<Response> {
+    const { method = 'GET', body, held = 0 } = call;
+    const ticket = reference?.ticket;
+    const key = call.isResult && ticket ? undefined : this.keyFor(url);
+    const headers: Record<string, string> = { ...reference?.fields, ...call.fields };
+    if (held) headers['prefer'] = `wait=${held}`;
+    if (key) headers['relais-api-key'] = key;
+    if (ticket && !call.isResult) headers['authorization'] = `Bearer ${ticket}`;
+    const address = ticket && call.isResult ? `${url}${url.includes('?') ? '&' : '?'}ticket=${ticket}` : url;
+    const redirect = key && call.isResult ? 'manual' : 'follow';
+    const init: RequestInit = { method, headers, cache: 'no-store', redirect, ...(body !== undefined && { body }) };
+    void new Request(address, init);
+    return () => this.sent(address, init, call);
+  }
+
+  private async sent(address: string, init: RequestInit, { signal, held = 0, isStream }: Call): Promise<Response> {
+    const scope = scopeOf(signal);
+    const lost = () => scope.end(new Error('no answer came'));
+    const timer = setTimeout(lost, held * 1_000 + ANSWER_MS);
+    const unwatch = onBack(this.settings.surroundings, lost);
+    try {
+      const answer = await this.settings.fetch(address, { ...init, signal: scope.signal });
+      if (isOutcome(answer) || (isStream && answer.ok)) return answer;
+      const whole = answer.clone();
+      await answer.arrayBuffer();
+      return whole;
+    } finally {
+      clearTimeout(timer);
+      unwatch();
+      scope.leave();
     }
   }
 

@@ -12,7 +12,7 @@ export class Connection {
   private timer: ReturnType<typeof setTimeout> | undefined;
   /** Why it broke before its end. */
   failure: unknown;
-  /** Whether its other end gives a sign of life at least every 15 seconds. */
+  /** Whether its other end gives a sign of life by then. */
   owesSigns = false;
 
   constructor(

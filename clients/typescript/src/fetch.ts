@@ -1,7 +1,7 @@
 // `fetch` for services behind Relais: what becomes a task is followed to its answer.
 import { Caller, isOutcome, type Reference, type Settings } from './caller.js';
 import { Refused } from './errors.js';
-import { linkOf, referenceOf, taskOf } from './links.js';
+import { addressOf, linkOf, referenceOf, taskOf } from './links.js';
 import { Reading, type Wish } from './reading.js';
 import { responseOf } from './response.js';
 
@@ -22,39 +22,49 @@ export type RelaisFetch = (input: RequestInfo | URL, init?: RelaisRequestInit) =
 
 /** A `fetch` with these settings. `keep` is told each task that takes longer than a request. */
 export function fetchWith(settings: Settings, keep: (reference: Reference) => Promise<void>): RelaisFetch {
-  const caller = new Caller(settings);
-
   return async function relaisFetch(input, given): Promise<Response> {
     const { onTask, ...init } = given ?? {};
-    const answer = await settings.fetch(input, init);
-    const found = taskOf(answer);
-    if (!found || (answer.status !== 202 && !answer.body)) return answer;
     const asked = input instanceof Request ? input : undefined;
-    const isHead = (init.method ?? asked?.method ?? 'GET').toUpperCase() === 'HEAD';
-    const reference = withRight(found, answer, new Headers(init.headers ?? asked?.headers));
     const signal = init.signal ?? asked?.signal;
-    const again = () => relaisFetch(...reread(reference, signal));
-    const reading = new Reading(caller, reference, wishOf(answer), signal, again);
-    const url = answer.url;
-    // Before anybody is told of it: who keeps it under a name does so after that.
-    if (!isOutcome(answer) && reference.ticket && wishOf(answer) !== 'only') void keep(reference);
-    onTask?.(linkOf(found));
-    if (isOutcome(answer)) return responseOf(reading, answer, url, !isHead);
-    try {
-      const first = await reading.open();
-      answer.body?.cancel().catch(() => {});
-      return responseOf(reading, first, url, !isHead);
-    } catch (error) {
-      // Whoever may not follow the task is told of it as Relais told it.
-      if (error instanceof Refused && [401, 403].includes(error.problem.status)) return answer;
-      throw error;
+    const credentials = init.credentials ?? asked?.credentials ?? 'same-origin';
+    const isHead = (init.method ?? asked?.method ?? 'GET').toUpperCase() === 'HEAD';
+    // Cookies go along as they did with the request.
+    const caller = new Caller({ ...settings, fetch: (url, more) => settings.fetch(url, { ...more, credentials }) });
+    return followed(await settings.fetch(input, init));
+
+    async function followed(answer: Response): Promise<Response> {
+      const found = taskOf(answer);
+      if (!found || (answer.status !== 202 && !answer.body)) return answer;
+      const reference = withRight(found, answer, new Headers(init.headers ?? asked?.headers));
+      const again = () => relaisFetch(rereadOf(reference), { headers: { ...reference.fields }, credentials, signal: signal ?? null });
+      const reading = new Reading(caller, reference, wishOf(answer), signal, again);
+      const url = answer.url;
+      // Before anybody is told of it: who keeps it under a name does so after that.
+      if (!isOutcome(answer) && reference.ticket && wishOf(answer) !== 'only') void keep(reference);
+      onTask?.(linkOf(found));
+      if (isOutcome(answer)) return responseOf(reading, answer, url, !isHead);
+      try {
+        const first = await reading.open();
+        answer.body?.cancel().catch(() => {});
+        // Where it leads, there may be a task, too.
+        if (reading.isElsewhere(first) && taskOf(first)) return followed(first);
+        return responseOf(reading, first, url, !isHead);
+      } catch (error) {
+        // Whoever may not follow the task is told of it as Relais told it.
+        if (error instanceof Refused && [401, 403].includes(error.problem.status)) return answer;
+        throw error;
+      }
     }
   };
 }
 
-/** A task is followed by its ticket; one without is bound to its caller, by fields that only its own origin sees. */
+/**
+ * A task is followed by its ticket; one without is bound to its caller, by fields that only its own origin sees.
+ * Whoever was led there by another is not taken for it: the browser has kept some of them back.
+ */
 function withRight(reference: Reference, answer: Response, fields: Headers): Reference {
-  if (reference.ticket || !answer.url || new URL(answer.url).origin !== new URL(reference.base).origin) return reference;
+  const isOwn = answer.url && !answer.redirected && new URL(answer.url).origin === new URL(reference.base).origin;
+  if (reference.ticket || !isOwn) return reference;
   const kept = [...fields].filter(([name]) => !OF_ONE_REQUEST.test(name));
   return { ...reference, fields: Object.fromEntries(kept) };
 }
@@ -66,8 +76,6 @@ function wishOf(answer: Response): Wish {
 }
 
 /** What to call for the answer that took the place of another. */
-function reread(reference: Reference, signal: AbortSignal | null | undefined): [string, RequestInit] {
-  const headers: Record<string, string> = { ...reference.fields };
-  if (reference.ticket) headers['authorization'] = `Bearer ${reference.ticket}`;
-  return [`${reference.base}/v1/tasks/${reference.id}/result?live`, { headers, signal: signal ?? null }];
+function rereadOf(reference: Reference): string {
+  return addressOf(reference, `/result?live${reference.ticket ? `&ticket=${reference.ticket}` : ''}`);
 }

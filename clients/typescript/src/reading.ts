@@ -1,8 +1,8 @@
 // Reading one answer of a task to its end, through cuts.
-import { isOutcome, problemOf, refusalOf, retryAfterOf, type Caller, type Reference } from './caller.js';
+import { isOutcome, isPassing, problemOf, refusalOf, retryAfterOf, type Caller, type Reference } from './caller.js';
 import { Connection } from './connection.js';
 import { AnswerReplaced, TaskFailed } from './errors.js';
-import { addressOf } from './links.js';
+import { addressOf, referenceOf } from './links.js';
 import { pace, Patience } from './patience.js';
 import { scopeOf, type Scope } from './scope.js';
 import { Signs } from './signs.js';
@@ -48,9 +48,23 @@ export class Reading {
    * Where only an answer that still comes is wanted, and it is committed, this is a 204.
    */
   async open(): Promise<Response> {
-    const answer = await this.ask(this.wish === 'committed' ? '' : `?live${this.wish === 'only' ? '=only' : ''}&${SIGNS}`);
-    if (isOutcome(answer) || answer.status === 204) return answer;
-    throw await refusalOf(answer);
+    try {
+      const answer = await this.ask(this.wish === 'committed' ? '' : `?live${this.wish === 'only' ? '=only' : ''}&${SIGNS}`);
+      if (this.isAnswer(answer) || answer.status === 204) return answer;
+      throw await refusalOf(answer);
+    } catch (error) {
+      this.stop();
+      throw error;
+    }
+  }
+
+  /** Whether an answer is that of where the task's own has led to: there is no more of it than came. */
+  isElsewhere(answer: Response): boolean {
+    return answer.redirected && referenceOf(answer.url)?.id !== this.reference.id;
+  }
+
+  private isAnswer(answer: Response): boolean {
+    return this.isElsewhere(answer) || isOutcome(answer);
   }
 
   /**
@@ -60,7 +74,8 @@ export class Reading {
    * bytes nobody sees here, is read again from its start, and what was given of it is dropped.
    */
   async *pieces(first: Response, isHeadShown: boolean): AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined> {
-    const version = first.headers.get('relais-result-version');
+    const isElsewhere = this.isElsewhere(first);
+    const version = isElsewhere ? null : first.headers.get('relais-result-version');
     const isWhole = !version || isCoded(first);
     const signs = isWhole || !isEventStream(first) ? undefined : new Signs();
     let given = 0;
@@ -68,13 +83,13 @@ export class Reading {
     try {
       while (connection) {
         const reader = new Connection(connection, this.caller.settings.surroundings, this.scope.signal);
-        // Of one that was streamed through nobody asked for signs of life.
-        reader.owesSigns = !!signs && this.asked.has(connection);
         const before = given;
         let [read, dropped] = [0, isWhole ? given : 0];
         try {
           for (let piece = await reader.read(); piece; piece = await reader.read()) {
             const all = signs ? signs.pass(piece) : piece;
+            // Of one that was streamed through nobody asked for signs of life.
+            reader.owesSigns = !!signs?.isDue && this.asked.has(connection);
             const fresh = all.subarray(Math.min(dropped, all.length));
             read += all.length;
             dropped -= all.length - fresh.length;
@@ -87,13 +102,14 @@ export class Reading {
           reader.close();
         }
         if (reader.failure) {
+          if (isElsewhere) throw reader.failure;
           signs?.cut();
           await this.patience.afterFailure(reader.failure, undefined, this.scope.signal);
         } else {
           const rest = signs?.rest();
           if (rest?.length) yield rest;
           const isTwice = connection !== first && given === before;
-          if (!isWhole || isTwice || isEndSure(connection, read)) return;
+          if (!isWhole || isTwice || isElsewhere || isEndSure(connection, read)) return;
         }
         connection = await this.again(version, isWhole ? 0 : given);
       }
@@ -128,12 +144,14 @@ export class Reading {
   private async ask(query: string): Promise<Response> {
     const { surroundings } = this.caller.settings;
     const { signal } = this.scope;
+    const call = { held: HELD_S, signal, isResult: true, isStream: true };
+    const isLater = (answer: Response) => !this.isElsewhere(answer) && isPassing(answer);
     for (;;) {
       const began = surroundings.now();
       const url = addressOf(this.reference, `/result${query}`);
-      const answer = await this.caller.persist(url, this.reference, this.patience, { held: HELD_S, signal });
+      const answer = await this.caller.persist(url, this.reference, this.patience, call, isLater);
       this.asked.add(answer);
-      if (answer.status !== 202 || isOutcome(answer)) return answer;
+      if (answer.status !== 202 || this.isAnswer(answer)) return answer;
       this.patience.gotOn();
       await answer.body?.cancel();
       // A server that stops, or a proxy that takes the preference away, holds nothing back.

@@ -19,7 +19,7 @@ export interface RelaisOptions {
    * `/v1/client.js`; else where the page comes from.
    */
   readonly url?: string | URL;
-  /** An API key. Not for pages: whoever sees the page has it. */
+  /** An API key, sent to addresses below `url` alone. Not for pages: whoever sees the page has it. */
   readonly apiKey?: string;
   /** What makes the calls; `fetch` unless said. */
   readonly fetch?: typeof fetch;

@@ -16,6 +16,12 @@ export class Signs {
   private isBetween = false;
   /** How many bytes of a comment were seen; they are held back. */
   private held = 0;
+  private isGiven = false;
+
+  /** Whether another is due: this connection has brought one, and no event has begun. */
+  get isDue(): boolean {
+    return this.isGiven && this.isBetween;
+  }
 
   /** What remains of a piece. */
   pass(piece: Uint8Array): Uint8Array<ArrayBuffer> {
@@ -31,7 +37,8 @@ export class Signs {
       if (this.held === 0 && !this.isBetween) {
         keep(byte);
       } else if (byte === SIGN[this.held]) {
-        this.held = this.held + 1 === SIGN.length ? 0 : this.held + 1;
+        this.held = (this.held + 1) % SIGN.length;
+        if (this.held === 0) this.isGiven = true;
       } else {
         const held = this.held;
         this.held = 0;
@@ -52,6 +59,7 @@ export class Signs {
   /** The connection was cut: what was held back comes again. */
   cut(): void {
     this.held = 0;
+    this.isGiven = false;
   }
 
   /** Follows where lines end: with LF, CR or both. A comment only comes behind a blank line. */

@@ -13,6 +13,8 @@ export interface Stoppable {
   readonly signal?: AbortSignal;
 }
 
+const AS_DOCUMENT = { accept: 'application/json' };
+
 /** A task: reads it, waits for it, reads its answer, calls it off. */
 export class Task {
   constructor(
@@ -45,7 +47,7 @@ export class Task {
 
   /** The task as it is now. */
   async read(options: Stoppable = {}): Promise<TaskDocument> {
-    return this.call('', { fields: { accept: 'application/json' }, signal: options.signal });
+    return this.call('', { fields: AS_DOCUMENT, signal: options.signal });
   }
 
   /**
@@ -69,15 +71,10 @@ export class Task {
    */
   async *live(options: Stoppable & { readonly only?: boolean } = {}): AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined> {
     const reading = this.reading(options.only ? 'only' : 'live', options.signal, () => this.live(options));
-    try {
-      const first = await reading.open();
-      if (first.ok) return yield* reading.pieces(first, false);
-      const response = responseOf(reading, first, addressOf(this.reference, '/result'));
-      throw new TaskFailed(this.id, response, await problemOf(response));
-    } catch (error) {
-      if (!(error instanceof TaskFailed)) reading.stop();
-      throw error;
-    }
+    const first = await reading.open();
+    if (first.ok) return yield* reading.pieces(first, false);
+    const response = responseOf(reading, first, addressOf(this.reference, '/result'));
+    throw new TaskFailed(this.id, response, await problemOf(response));
   }
 
   /** What happens to it, in its order and each once, until its log is over. `after`: the last `seq` that was seen. */
@@ -115,12 +112,19 @@ export class Task {
 
   /**
    * Begins another run of a task that failed or was canceled, at its checkpoint unless `from` is `start`.
-   * Then it is followed by the ticket that this hands out.
+   * Then it is followed by the ticket that this hands out. It is said again only while the run is the one before: a
+   * call whose answer was lost may have begun another, which may be over by now.
    */
   async retry(options: Stoppable & { readonly from?: RetryFrom } = {}): Promise<TaskDocument> {
+    const { signal } = options;
+    const { run } = await this.read(options);
+    const instead = async () => {
+      const now = await this.caller.once(addressOf(this.reference), this.reference, { fields: AS_DOCUMENT, signal });
+      return now.ok && (await this.caller.document<TaskDocument>(now.clone())).run === run ? undefined : now;
+    };
     const body = options.from && JSON.stringify({ from: options.from });
     const fields: Record<string, string> = body ? { 'content-type': 'application/json' } : {};
-    const call = { method: 'POST', fields, signal: options.signal, ...(body && { body }) };
+    const call = { method: 'POST', fields, signal, instead, ...(body && { body }) };
     const task = await this.call<AcceptedDocument>('/retry', call);
     if (task.ticket) this.current = { ...this.reference, ticket: task.ticket };
     await this.renewed(this.reference);

@@ -53,7 +53,7 @@ export class Streams {
     const late = new Unfit('the stream says nothing');
     const timer = setTimeout(() => scope.end(late), FIRST_MS);
     try {
-      const call = { fields: { accept: 'text/event-stream' }, signal: scope.signal };
+      const call = { fields: { accept: 'text/event-stream' }, signal: scope.signal, isStream: true };
       const answer = await this.caller.once(url, by?.reference, call);
       if (answer.status === 204) return { isOver: true, blocks: nothing() };
       if (!answer.ok) return { isOver: false, refused: await refusedBy(answer), blocks: nothing() };

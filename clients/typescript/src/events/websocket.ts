@@ -82,8 +82,7 @@ export class WebSockets implements Transport {
   }
 
   private tokenFor(watched: readonly Watched[]): string | undefined {
-    const { apiKey } = this.caller.settings;
-    const tickets = [apiKey, ...watched.map(({ reference }) => reference.ticket)];
+    const tickets = [this.caller.keyFor(`${watched[0]?.reference.base}/`), ...watched.map(({ reference }) => reference.ticket)];
     return tickets.find((ticket) => ticket && !this.bad.has(ticket));
   }
 
