@@ -1,6 +1,7 @@
 // One call to Relais: its credentials, what came of it, and asking again.
 import type { Problem } from './documents.js';
 import { Refused } from './errors.js';
+import { withTicket } from './links.js';
 import type { Patience } from './patience.js';
 import { scopeOf } from './scope.js';
 import { onBack, type Surroundings } from './surroundings.js';
@@ -32,6 +33,7 @@ export interface Settings {
 export interface Call {
   readonly method?: string;
   readonly fields?: Readonly<Record<string, string>>;
+  /** JSON. */
   readonly body?: string;
   readonly signal?: AbortSignal | undefined;
   /** For how many seconds it may be held back for news. */
@@ -46,6 +48,8 @@ export interface Call {
 
 /** A call that is not answered so long after it was to is lost, as where the network has changed. */
 const ANSWER_MS = 30_000;
+
+const JSON_TYPE = 'application/json';
 
 /** What may pass by itself: the load of a server, one that is starting anew, a proxy that finds nobody. */
 const LATER = [408, 425, 429, 500, 502, 503, 504];
@@ -62,7 +66,32 @@ export class Caller {
 
   /** Calls once. Whatever the status, the answer is returned; what is thrown is that there is none. */
   async once(url: string, reference: Reference | undefined, call: Call = {}): Promise<Response> {
-    return this.prepared(url, reference, call)();
+    const { method = 'GET', body, held = 0, isResult } = call;
+    const ticket = reference?.ticket;
+    const key = isResult && ticket ? undefined : this.keyFor(url);
+    // A result is told in what its maker has it.
+    const headers: Record<string, string> = { accept: isResult ? '*/*' : JSON_TYPE, ...reference?.fields, ...call.fields };
+    if (body) headers['content-type'] = JSON_TYPE;
+    if (held) headers['prefer'] = `wait=${held}`;
+    if (key) headers['relais-api-key'] = key;
+    if (ticket && !isResult) headers['authorization'] = `Bearer ${ticket}`;
+    const scope = scopeOf(call.signal);
+    const lost = () => scope.end(new Error('no answer came'));
+    const timer = setTimeout(lost, held * 1_000 + ANSWER_MS);
+    const unwatch = onBack(this.settings.surroundings, lost);
+    try {
+      const redirect = isResult && key ? 'manual' : 'follow';
+      const init: RequestInit = { method, headers, cache: 'no-store', redirect, signal: scope.signal, ...(body && { body }) };
+      const answer = await this.settings.fetch(isResult ? withTicket(url, ticket) : url, init);
+      if (isOutcome(answer) || (call.isStream && answer.ok)) return answer;
+      const whole = answer.clone();
+      await answer.arrayBuffer();
+      return whole;
+    } finally {
+      clearTimeout(timer);
+      unwatch();
+      scope.leave();
+    }
   }
 
   /**
@@ -77,12 +106,13 @@ export class Caller {
     call: Call = {},
     isLater: (answer: Response) => boolean = isPassing,
   ): Promise<Response> {
-    const send = this.prepared(url, reference, call);
+    // Throws where nobody can call: by a wrong address, or a field that is none.
+    new Request(url, { headers: { ...call.fields } });
     for (let isFirst = true; ; isFirst = false) {
       let failure: unknown;
       let asked: number | undefined;
       try {
-        const answer = (!isFirst && (await call.instead?.())) || (await send());
+        const answer = (!isFirst && (await call.instead?.())) || (await this.once(url, reference, call));
         if (!isLater(answer)) return answer;
         failure = await refusalOf(answer);
         asked = retryAfterOf(answer);
@@ -91,40 +121,6 @@ export class Caller {
         failure = error;
       }
       await patience.afterFailure(failure, asked, call.signal);
-    }
-  }
-
-  /** What calls as often as it is told to. Throws where nobody can: a wrong address, or a field that is none. */
-  private prepared(url: string, reference: Reference | undefined, call: Call): () => Promise<Response> {
-    const { method = 'GET', body, held = 0 } = call;
-    const ticket = reference?.ticket;
-    const key = call.isResult && ticket ? undefined : this.keyFor(url);
-    const headers: Record<string, string> = { ...reference?.fields, ...call.fields };
-    if (held) headers['prefer'] = `wait=${held}`;
-    if (key) headers['relais-api-key'] = key;
-    if (ticket && !call.isResult) headers['authorization'] = `Bearer ${ticket}`;
-    const address = ticket && call.isResult ? `${url}${url.includes('?') ? '&' : '?'}ticket=${ticket}` : url;
-    const redirect = key && call.isResult ? 'manual' : 'follow';
-    const init: RequestInit = { method, headers, cache: 'no-store', redirect, ...(body !== undefined && { body }) };
-    void new Request(address, init);
-    return () => this.sent(address, init, call);
-  }
-
-  private async sent(address: string, init: RequestInit, { signal, held = 0, isStream }: Call): Promise<Response> {
-    const scope = scopeOf(signal);
-    const lost = () => scope.end(new Error('no answer came'));
-    const timer = setTimeout(lost, held * 1_000 + ANSWER_MS);
-    const unwatch = onBack(this.settings.surroundings, lost);
-    try {
-      const answer = await this.settings.fetch(address, { ...init, signal: scope.signal });
-      if (isOutcome(answer) || (isStream && answer.ok)) return answer;
-      const whole = answer.clone();
-      await answer.arrayBuffer();
-      return whole;
-    } finally {
-      clearTimeout(timer);
-      unwatch();
-      scope.leave();
     }
   }
 
@@ -156,20 +152,17 @@ export function retryAfterOf(answer: Response): number | undefined {
 
 /** A refusal as an error; also one by a proxy, which is no document. */
 export async function refusalOf(answer: Response): Promise<Refused> {
-  const problem = (await problemOf(answer)) ?? {
-    type: 'about:blank',
-    title: answer.statusText || `HTTP ${answer.status}`,
-    status: answer.status,
-    retryable: isPassing(answer),
-  };
-  return new Refused(problem, retryAfterOf(answer));
+  return new Refused((await problemOf(answer)) ?? withoutMore(answer), retryAfterOf(answer));
 }
 
 /** The problem document that an answer is, if it is one. Reads the body of a copy. */
 export async function problemOf(answer: Response): Promise<Problem | undefined> {
   if (!answer.headers.get('content-type')?.startsWith('application/problem+json')) return undefined;
-  const read: unknown = await answer.clone().json().catch(() => undefined);
-  if (typeof read !== 'object' || read === null) return undefined;
-  const { title = '', status = answer.status, type = 'about:blank', retryable = false } = read as Partial<Problem>;
-  return { ...read, title, status, type, retryable };
+  return { ...withoutMore(answer), ...(await answer.clone().json().catch(() => undefined)) };
+}
+
+/** What the head of a refusal says. */
+function withoutMore(answer: Response): Problem {
+  const { status } = answer;
+  return { type: 'about:blank', title: answer.statusText || `HTTP ${status}`, status, retryable: isPassing(answer) };
 }

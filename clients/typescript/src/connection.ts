@@ -1,5 +1,5 @@
 // One connection that an answer comes by, and how it ends.
-import { onBack, reasonOf, type Surroundings } from './surroundings.js';
+import { onBack, type Surroundings } from './surroundings.js';
 
 /** A connection that owes signs of life and is silent for so long is dead. */
 const SILENCE_MS = 45_000;
@@ -8,7 +8,7 @@ const SILENCE_MS = 45_000;
 export class Connection {
   private readonly reader: ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>> | undefined;
   private readonly unwatch: () => void;
-  private readonly stop = () => this.cut(reasonOf(this.signal));
+  private readonly stop = () => this.cut(this.signal.reason);
   private timer: ReturnType<typeof setTimeout> | undefined;
   /** Why it broke before its end. */
   failure: unknown;

@@ -1,7 +1,7 @@
 // `fetch` for services behind Relais: what becomes a task is followed to its answer.
 import { Caller, isOutcome, type Reference, type Settings } from './caller.js';
 import { Refused } from './errors.js';
-import { addressOf, linkOf, referenceOf, taskOf } from './links.js';
+import { addressOf, linkOf, taskOf, withTicket } from './links.js';
 import { Reading, type Wish } from './reading.js';
 import { responseOf } from './response.js';
 
@@ -36,11 +36,12 @@ export function fetchWith(settings: Settings, keep: (reference: Reference) => Pr
       const found = taskOf(answer);
       if (!found || (answer.status !== 202 && !answer.body)) return answer;
       const reference = withRight(found, answer, new Headers(init.headers ?? asked?.headers));
-      const again = () => relaisFetch(rereadOf(reference), { headers: { ...reference.fields }, credentials, signal: signal ?? null });
+      const live = withTicket(addressOf(reference, '/result?live'), reference.ticket);
+      const again = () => relaisFetch(live, { headers: { ...reference.fields }, credentials, signal: signal ?? null });
       const reading = new Reading(caller, reference, wishOf(answer), signal, again);
       const url = answer.url;
       // Before anybody is told of it: who keeps it under a name does so after that.
-      if (!isOutcome(answer) && reference.ticket && wishOf(answer) !== 'only') void keep(reference);
+      if (!isOutcome(answer) && reference.ticket && wishOf(answer) === 'live') void keep(reference);
       onTask?.(linkOf(found));
       if (isOutcome(answer)) return responseOf(reading, answer, url, !isHead);
       try {
@@ -71,11 +72,5 @@ function withRight(reference: Reference, answer: Response, fields: Headers): Ref
 
 /** Whoever asked for a live answer by its own address goes on asking for that. */
 function wishOf(answer: Response): Wish {
-  const isResult = answer.url && referenceOf(answer.url) && new URL(answer.url).pathname.endsWith('/result');
-  return isResult && new URL(answer.url).searchParams.get('live') === 'only' ? 'only' : 'live';
-}
-
-/** What to call for the answer that took the place of another. */
-function rereadOf(reference: Reference): string {
-  return addressOf(reference, `/result?live${reference.ticket ? `&ticket=${reference.ticket}` : ''}`);
+  return /\/v1\/tasks\/[^/?]+\/result\?(.*&)?live=only\b/.test(answer.url) ? 'live=only' : 'live';
 }

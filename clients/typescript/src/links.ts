@@ -11,7 +11,12 @@ export function addressOf(reference: Reference, more = ''): string {
 
 /** The address of a task with its ticket: whoever has it may follow the task. */
 export function linkOf(reference: Reference): string {
-  return addressOf(reference) + (reference.ticket ? `?ticket=${reference.ticket}` : '');
+  return withTicket(addressOf(reference), reference.ticket);
+}
+
+/** An address with what gives the right to it, where that is a ticket. */
+export function withTicket(address: string, ticket: string | undefined): string {
+  return ticket ? `${address}${address.includes('?') ? '&' : '?'}ticket=${ticket}` : address;
 }
 
 /** What an address of a task says, or anything below it; `undefined` where it is none. */
@@ -34,17 +39,10 @@ export function referenceOf(address: string, base?: string): Reference | undefin
  * behind the links of the service, and in `Operation-Location`, unless the service has one of its own.
  */
 export function taskOf(answer: Response): Reference | undefined {
-  const id = answer.headers.get('relais-task');
+  const { headers, url } = answer;
+  const id = headers.get('relais-task');
   if (!id) return undefined;
-  const monitors = [...links(answer.headers.get('link') ?? '')].reverse();
-  const said = [...monitors, answer.headers.get('operation-location') ?? '', answer.headers.get('location') ?? ''];
-  const base = answer.url || undefined;
-  return said.map((address) => referenceOf(address, base)).find((found) => found?.id === id);
-}
-
-/** The targets of `rel="monitor"` in a `Link` field (RFC 8288), in their order. */
-function* links(field: string): Generator<string> {
-  for (const [, target, parameters] of field.matchAll(/<([^>]*)>((?:[^,"]|"(?:[^"\\]|\\.)*")*)/g)) {
-    if (/;\s*rel\s*=\s*(?:"(?:[^"]*\s)?monitor(?:\s[^"]*)?"|monitor\b)/i.test(parameters ?? '')) yield target ?? '';
-  }
+  const links = [...(headers.get('link') ?? '').matchAll(/<([^<>]*)>/g)].map(([, target]) => target).reverse();
+  const said = [...links, headers.get('operation-location'), headers.get('location')];
+  return said.map((address) => referenceOf(address ?? '', url || undefined)).find((found) => found?.id === id);
 }

@@ -15,8 +15,8 @@ const AT_ONCE_MS = 1_000;
 /** Asks for a sign of life after 15 seconds in which an event stream is silent. */
 const SIGNS = 'keepalive=15';
 
-/** What is wanted: the answer once it is committed, while it comes, or only if it still comes. */
-export type Wish = 'committed' | 'live' | 'only';
+/** What is wanted, as the query says it: the answer once it is committed, while it comes, or only if it still comes. */
+export type Wish = '' | 'live' | 'live=only';
 
 /** One reader of one task's answer. */
 export class Reading {
@@ -49,7 +49,7 @@ export class Reading {
    */
   async open(): Promise<Response> {
     try {
-      const answer = await this.ask(this.wish === 'committed' ? '' : `?live${this.wish === 'only' ? '=only' : ''}&${SIGNS}`);
+      const answer = await this.ask(this.wish && `?${this.wish}&${SIGNS}`);
       if (this.isAnswer(answer) || answer.status === 204) return answer;
       throw await refusalOf(answer);
     } catch (error) {
@@ -177,6 +177,5 @@ function isEndSure(answer: Response, read: number): boolean {
 }
 
 function isEventStream(answer: Response): boolean {
-  const type = answer.headers.get('content-type')?.split(';', 1)[0]?.trim().toLowerCase();
-  return type === 'text/event-stream' && !answer.headers.has('content-length');
+  return /^text\/event-stream\s*(;|$)/i.test(answer.headers.get('content-type') ?? '') && !answer.headers.has('content-length');
 }

@@ -63,7 +63,7 @@ export class Relais {
    */
   async submit(request: SubmitRequest, options: SubmitOptions = {}): Promise<Task> {
     const { base, surroundings, patience } = this.caller.settings;
-    const fields = { 'content-type': 'application/json', 'idempotency-key': JSON.stringify(options.idempotencyKey ?? freshKey()) };
+    const fields = { 'idempotency-key': JSON.stringify(options.idempotencyKey ?? freshKey()) };
     const call = { method: 'POST', fields, body: JSON.stringify(request), signal: options.signal };
     const tries = new Patience(surroundings, patience);
     const answer = await this.caller.persist(`${base}/v1/tasks`, undefined, tries, call, isWorthRepeating);
@@ -137,14 +137,14 @@ export interface SubmitOptions extends Stoppable {
   readonly name?: string;
 }
 
-function referenceIn({ id, base, ticket, fields }: Kept): Reference {
-  return { id, base, ...(ticket && { ticket }), ...(fields && { fields }) };
+function referenceIn({ name, at, isTold, ...reference }: Kept): Reference {
+  return reference;
 }
 
 /** By which connection the client follows. */
 function followersOf(options: RelaisOptions, caller: Caller): (base: string) => Followers {
   const { transports, onTransport } = options;
-  const isOwn = ['apiKey', 'fetch', 'patience', 'transports', 'onTransport', 'surroundings'].some((name) => name in options);
+  const isOwn = Object.keys(options).some((name) => !['url', 'shared'].includes(name));
   if (!(options.shared ?? !isOwn) || typeof document === 'undefined') return hubs(caller, transports, onTransport);
   pages ??= sharedByPages((surroundings) => hubs(new Caller({ ...caller.settings, surroundings })));
   const shared = pages;
@@ -183,6 +183,5 @@ function isWorthRepeating(answer: Response): boolean {
 
 /** So long that nobody guesses it. */
 function freshKey(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+  return crypto.getRandomValues(new Uint32Array(4)).join('-');
 }

@@ -1,20 +1,17 @@
 // Answers as `fetch` gives them, whose body goes on after a cut.
 import type { Reading } from './reading.js';
 
-/** Statuses of answers that have no body. */
-const BODILESS = [204, 205, 304];
-
 /** An answer with the head of `first` and the bytes that `reading` gives. `url` is what was asked for, unless that led elsewhere. */
 export function responseOf(reading: Reading, first: Response, url: string, withBody = true): Response {
   const status = Number(first.headers.get('relais-upstream-status') ?? first.status);
-  const hasBody = withBody && first.body && !BODILESS.includes(status);
+  const hasBody = withBody && first.body;
   if (!hasBody) {
     reading.stop();
     first.body?.cancel().catch(() => {});
   }
   const body = hasBody ? streamOf(reading, first) : null;
   const response = new Response(body, { status, statusText: first.statusText, headers: first.headers });
-  Object.defineProperty(response, 'url', { value: reading.isElsewhere(first) ? first.url : url, enumerable: true, configurable: true });
+  Object.defineProperty(response, 'url', { value: reading.isElsewhere(first) ? first.url : url });
   return response;
 }
 

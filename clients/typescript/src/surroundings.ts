@@ -21,9 +21,10 @@ export function itsOwn(): Surroundings {
     isOnline: () => globalThis.navigator?.onLine !== false,
     isHidden: () => page?.visibilityState === 'hidden',
     watch(changed) {
+      const browser = typeof addEventListener === 'function' ? globalThis : undefined;
       const told: [EventTarget | undefined, string][] = [
-        [typeof addEventListener === 'function' ? globalThis : undefined, 'online'],
-        [typeof addEventListener === 'function' ? globalThis : undefined, 'offline'],
+        [browser, 'online'],
+        [browser, 'offline'],
         [page, 'visibilitychange'],
       ];
       for (const [target, name] of told) target?.addEventListener(name, changed);
@@ -49,11 +50,6 @@ export function onBack(surroundings: Surroundings, back: () => void): () => void
   });
 }
 
-/** What an aborted signal says, as an error to throw. */
-export function reasonOf(signal: AbortSignal): unknown {
-  return signal.reason ?? new DOMException('This operation was aborted', 'AbortError');
-}
-
 /**
  * Waits for so many milliseconds, or less where `isEnough` says so when the surroundings change.
  *
@@ -66,14 +62,14 @@ export function pause(
   isEnough: () => boolean = () => false,
 ): Promise<void> {
   return new Promise((done, fail) => {
-    if (signal?.aborted) return fail(reasonOf(signal));
+    if (signal?.aborted) return fail(signal.reason);
     const end = (ended: () => void) => {
       clearTimeout(timer);
       unwatch();
       signal?.removeEventListener('abort', abort);
       ended();
     };
-    const abort = () => end(() => fail(reasonOf(signal as AbortSignal)));
+    const abort = () => end(() => fail(signal?.reason));
     const timer = setTimeout(() => end(done), milliseconds);
     const unwatch = surroundings.watch(() => isEnough() && end(done));
     signal?.addEventListener('abort', abort);

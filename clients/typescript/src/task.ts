@@ -13,8 +13,6 @@ export interface Stoppable {
   readonly signal?: AbortSignal;
 }
 
-const AS_DOCUMENT = { accept: 'application/json' };
-
 /** A task: reads it, waits for it, reads its answer, calls it off. */
 export class Task {
   constructor(
@@ -47,7 +45,7 @@ export class Task {
 
   /** The task as it is now. */
   async read(options: Stoppable = {}): Promise<TaskDocument> {
-    return this.call('', { fields: AS_DOCUMENT, signal: options.signal });
+    return this.call('', options);
   }
 
   /**
@@ -57,7 +55,7 @@ export class Task {
    * Neither lost connections nor restarts of the server end the wait, and the body is read on after a cut.
    */
   async result(options: Stoppable = {}): Promise<Response> {
-    const reading = this.reading('committed', options.signal, () => this.result(options));
+    const reading = this.reading('', options.signal, () => this.result(options));
     return responseOf(reading, await reading.open(), addressOf(this.reference, '/result'));
   }
 
@@ -70,7 +68,7 @@ export class Task {
    * where another attempt has begun after some bytes were given.
    */
   async *live(options: Stoppable & { readonly only?: boolean } = {}): AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined> {
-    const reading = this.reading(options.only ? 'only' : 'live', options.signal, () => this.live(options));
+    const reading = this.reading(options.only ? 'live=only' : 'live', options.signal, () => this.live(options));
     const first = await reading.open();
     if (first.ok) return yield* reading.pieces(first, false);
     const response = responseOf(reading, first, addressOf(this.reference, '/result'));
@@ -116,15 +114,13 @@ export class Task {
    * call whose answer was lost may have begun another, which may be over by now.
    */
   async retry(options: Stoppable & { readonly from?: RetryFrom } = {}): Promise<TaskDocument> {
-    const { signal } = options;
+    const { from, signal } = options;
     const { run } = await this.read(options);
     const instead = async () => {
-      const now = await this.caller.once(addressOf(this.reference), this.reference, { fields: AS_DOCUMENT, signal });
+      const now = await this.caller.once(addressOf(this.reference), this.reference, { signal });
       return now.ok && (await this.caller.document<TaskDocument>(now.clone())).run === run ? undefined : now;
     };
-    const body = options.from && JSON.stringify({ from: options.from });
-    const fields: Record<string, string> = body ? { 'content-type': 'application/json' } : {};
-    const call = { method: 'POST', fields, signal, instead, ...(body && { body }) };
+    const call = { method: 'POST', body: JSON.stringify({ from }), signal, instead };
     const task = await this.call<AcceptedDocument>('/retry', call);
     if (task.ticket) this.current = { ...this.reference, ticket: task.ticket };
     await this.renewed(this.reference);

@@ -31,8 +31,7 @@ export class Poll implements Transport {
     let { after } = watched;
     let tag = '';
     for (;;) {
-      const fields: Record<string, string> = { accept: 'application/json' };
-      if (tag) fields['if-none-match'] = tag;
+      const fields: Record<string, string> = tag ? { 'if-none-match': tag } : {};
       const answer = await this.caller.once(addressOf(reference), reference, { fields, signal });
       if (!answer.ok && answer.status !== 304) {
         const error = await refusalOf(answer);

@@ -1,5 +1,5 @@
 // One WebSocket to Relais, frame by frame: who asks, whether it is alive, how it ended.
-import { onBack, reasonOf, type Surroundings } from '../surroundings.js';
+import { onBack, type Surroundings } from '../surroundings.js';
 import { Unfit } from './transport.js';
 
 /** The connection was closed, by a code of Relais or of the protocol. */
@@ -80,7 +80,7 @@ export class Socket {
     signal.addEventListener('abort', stop);
     try {
       for (;;) {
-        if (signal.aborted) throw reasonOf(signal);
+        if (signal.aborted) throw signal.reason;
         const frame = this.frames.shift();
         if (frame) return frame;
         if (this.ended) throw this.ended.error;

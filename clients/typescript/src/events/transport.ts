@@ -62,7 +62,7 @@ export async function readPage(
   signal: AbortSignal,
   wait?: number,
 ): Promise<{ page?: EventPage; refused?: Refused; answer: Response }> {
-  const call = { fields: { accept: 'application/json' }, signal, ...(wait && { held: wait }) };
+  const call = { signal, ...(wait && { held: wait }) };
   const answer = await caller.once(addressOf(reference, `/events?after=${after}`), reference, call);
   if (answer.ok) return { page: (await answer.json()) as EventPage, answer };
   const refused = await refusalOf(answer);
