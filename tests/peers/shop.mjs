@@ -225,7 +225,7 @@ async function talks(page, answer) {
 
 async function inFrench(page) {
   await page.click('nav .language');
-  await page.until(() => document.documentElement.lang === 'fr' && document.querySelector('#start')?.disabled === false);
+  await page.until(() => document.documentElement?.lang === 'fr' && document.querySelector('#start')?.disabled === false);
   check((await page.text('h1')) === 'Un travail lent, sans attendre', 'the switch leads to French');
   check((await page.text('[data-way="poll"] h3')) === 'Polling', 'and names stay');
   // The figures of before are there again, in French.
@@ -282,7 +282,7 @@ async function tests() {
     await eachBrowser(async (page, browser) => {
       for (const target of ['/', '/elsewhere']) {
         await page.go(stage.base + target);
-        await page.until((wanted) => document.documentElement.lang === wanted, language);
+        await page.until((wanted) => document.documentElement?.lang === wanted, language);
         await page.run(() => document.querySelectorAll('details').forEach((one) => { one.open = true; }));
         await holdsAccessible(page, `${target}, ${language}, dark ${dark} (${browser.name})`);
         const wide = await page.run(() => document.documentElement.scrollWidth - innerWidth);
