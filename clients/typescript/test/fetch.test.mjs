@@ -7,11 +7,14 @@ import { gate, proxy, relais, surroundings, upstream } from './support.mjs';
 const SECRET = 'rk_0123456789012345678901';
 let server, service, front, fetched;
 let slow = gate();
+let authorized;
 
 // A service that answers by its path.
 async function answer(request, body, response) {
   const { pathname } = new URL(request.url, 'http://service');
   if (pathname.startsWith('/slow')) await slow.promise;
+  if (pathname.endsWith('/led')) return { status: 303, fields: { location: '/plain/created' } };
+  if (pathname.endsWith('/created')) authorized = request.headers.authorization;
   if (pathname.endsWith('/created')) return { status: 201, fields: { 'content-type': 'text/plain', 'x-shop': 'one' }, body: `made of ${body}` };
   if (pathname.endsWith('/refused')) return { status: 422, fields: { 'content-type': 'application/json' }, body: '{"error":"no"}' };
   if (pathname.endsWith('/accepted')) return { status: 202, body: 'later, says the service' };
@@ -77,6 +80,13 @@ test('what becomes a task is followed to its answer, which is told as the servic
   const refused = await post('/slow/refused');
   assert.deepEqual([refused.status, refused.ok, await refused.json()], [422, false, { error: 'no' }]);
   assert.equal((await post('/slow/nothing')).status, 204);
+});
+
+test('what becomes a task and is answered with a redirect is followed to where that leads, without its ticket', async () => {
+  slow.done();
+  const led = await post('/slow/led');
+  assert.deepEqual([led.status, led.url, await led.text()], [201, `${front.base}/plain/created`, 'made of ']);
+  assert.equal(authorized, undefined);
 });
 
 test('a 202 of the service itself stays one, whether it was waited for or not', async () => {

@@ -8,6 +8,7 @@ import { Hub } from '../dist/events/hub.js';
 import { SseParser } from '../dist/events/sse-parser.js';
 import { referenceOf, taskOf } from '../dist/links.js';
 import { pace, Patience } from '../dist/patience.js';
+import { Reading } from '../dist/reading.js';
 import { Signs } from '../dist/signs.js';
 
 const encoder = new TextEncoder();
@@ -247,4 +248,38 @@ test('a connection that owes signs of life and is silent is taken for dead, and 
   surroundings.change({ online: true });
   assert.equal(await waiting, undefined);
   assert.match(String(before.failure), /network/);
+});
+
+test('a sign of life is owed by a live answer that has given one, between two events', async (context) => {
+  context.mock.timers.enable({ apis: ['setTimeout'] });
+  const surroundings = changing();
+  let [calls, stream] = [0, undefined];
+  const persist = async () => {
+    calls += 1;
+    const headers = { 'content-type': 'text/event-stream', 'relais-task': 'task_1', 'relais-result-version': '1.1' };
+    return new Response(new ReadableStream({ start(controller) { stream = controller; } }), { headers });
+  };
+  const reading = new Reading({ settings: { surroundings, patience: 600_000 }, persist }, { id: 'task_1', base: 'http://a' }, 'live');
+  const pieces = reading.pieces(await reading.open(), false);
+  const told = async (text) => {
+    const next = pieces.next();
+    await passes(context, surroundings, 300_000);
+    stream.enqueue(encoder.encode(text));
+    return decoder.decode((await next).value);
+  };
+  assert.equal(await told('data: 1\n'), 'data: 1\n');
+  assert.equal(await told('\n'), '\n');
+  assert.equal(calls, 1);
+  stream.enqueue(encoder.encode(':relais\n\ndata'));
+  assert.equal(await told(': 2\n\n'), 'data');
+  assert.equal(await told(''), ': 2\n\n');
+  assert.equal(calls, 1, 'in the middle of an event none is owed');
+  stream.enqueue(encoder.encode(':relais\n\n'));
+  const last = pieces.next();
+  await passes(context, surroundings, 45_000);
+  await passes(context, surroundings, 1_000);
+  assert.equal(calls, 2);
+  stream.enqueue(encoder.encode('data: 3\n\n'));
+  assert.equal(decoder.decode((await last).value), 'data: 3\n\n');
+  await pieces.return();
 });

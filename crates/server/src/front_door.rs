@@ -26,7 +26,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::Response;
 use http::Request;
-use relais_api::codes;
+use relais_api::{codes, fields};
 use relais_core::TaskId;
 use relais_engine::{Attending, Engine, EngineError, Submission, Submitted};
 use tokio::task::JoinHandle;
@@ -217,6 +217,9 @@ impl FrontDoor {
     ) -> Result<Response, Refusal> {
         let app = &self.app;
         let method = request.method().clone();
+        // Another Relais stores what it is given: signs of ours would count there as bytes of the answer.
+        let is_stored = request.headers().contains_key(fields::TASK);
+        let keepalive = route.keepalive.filter(|_| !is_stored);
         // Thousands wait at once: what was only needed to read the request is gone by then.
         let read = Box::pin(task::read(app, route, names, request));
         let (submitter, submission) = read.await?;
@@ -235,7 +238,6 @@ impl FrontDoor {
         let submitted = submitted.map_err(|error| {
             refuse_submission(&app.engine, &submitter.tenant, &route.queue, error)
         })?;
-        let keepalive = route.keepalive;
         let waiting = Waiting { app, submitter: &submitter, patience, until, arrival, keepalive };
         let (task, place) = match submitted {
             Submitted::New(task, place) => (task, place),

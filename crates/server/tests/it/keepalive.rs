@@ -21,7 +21,16 @@ async fn house() -> House {
 
 /// A stream that has begun with this.
 async fn begun(house: &House, fields: &str, first: &str) -> (Client, Reply, UpstreamCall) {
-    let mut client = house.send(GET).await;
+    begun_for(house, GET, fields, first).await
+}
+
+async fn begun_for(
+    house: &House,
+    request: &str,
+    fields: &str,
+    first: &str,
+) -> (Client, Reply, UpstreamCall) {
+    let mut client = house.send(request).await;
     let mut call = house.upstream.next().await;
     call.send(format!("{EVENTS}{fields}\r\n")).await;
     call.send(chunk(first)).await;
@@ -144,4 +153,18 @@ async fn a_keepalive_is_asked_for_in_seconds_and_of_live_answers_alone() {
         let reply = house.call(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n")).await;
         assert_eq!((reply.status, reply.code()), (400, "invalid-parameter".to_owned()), "{query}");
     }
+}
+
+#[tokio::test]
+async fn another_relais_in_front_gets_no_comments_because_it_stores_what_it_gets() {
+    let house = house().await;
+    let (mut witness, _, _call) = begun(&house, "", "data: w\n\n").await;
+    assert_eq!(witness.chunk().await, b"data: w\n\n");
+    let from_relais =
+        "GET /work HTTP/1.1\r\nhost: a\r\nrelais-task: task_01jdk3v5x8e2rbk0t6q9z4m7ha\r\n\r\n";
+    let (mut client, _, mut call) = begun_for(&house, from_relais, "", "data: 1\n\n").await;
+    assert_eq!(client.chunk().await, b"data: 1\n\n");
+    time_passes(&mut witness).await;
+    call.send(chunk("data: 2\n\n")).await;
+    assert_eq!(client.chunk().await, b"data: 2\n\n");
 }
