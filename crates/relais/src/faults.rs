@@ -115,7 +115,7 @@ impl FaultyStore {
     async fn accept(&self, mut accept: Accept) -> Result<Result<Committed, Rejected>, StoreError> {
         match self.fault {
             Fault::EarlyAccept if accept.idempotency.is_none() => {
-                let changed = Box::new(accept.changed(1));
+                let changed = Box::new(accept.changed(1, Vec::new()));
                 self.later(Commit::Accept(Box::new(accept)));
                 return Ok(Ok(Committed::Accepted { changed, place: Place::default() }));
             }
@@ -186,7 +186,8 @@ impl FaultyStore {
             let started_at = task.life.started_at();
             task.life = taken.life;
             let (entries, effects, reply) = (taken.entries, taken.effects, taken.reply);
-            let changed = Changed { task, started_at, entries, pos: 1, effects };
+            let told = Vec::new();
+            let changed = Changed { task, started_at, entries, pos: 1, effects, told };
             Committed::Stepped(Box::new(Stepped { changed, reply }))
         }))
     }
