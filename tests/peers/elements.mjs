@@ -229,7 +229,7 @@ await eachBrowser(async (page, { name }) => {
   await settle(token, failed);
   await untilText(page, `${TASK}.state`, 'Did not work');
   holds((await page.text(`${TASK}.message`)) === 'The prices of June are missing.', 'it says how it ended');
-  holds((await page.text(`${TASK}.trouble`)) === 'No prices: The supplier sent none for June.', await page.text(`${TASK}.trouble`));
+  holds((await page.text(`${TASK}.trouble`)) === 'No prices – The supplier sent none for June.', await page.text(`${TASK}.trouble`));
   await page.click(`${TASK}.retry`);
   await untilText(page, `${TASK}.state`, 'In line');
   holds(await page.run(() => document.querySelector('relais-task').shadowRoot.activeElement?.className === 'title'), 'the focus stays in it');
@@ -292,6 +292,36 @@ await eachBrowser(async (page, { name }) => {
   await untilText(page, `${TASK}.state`, 'In progress');
   await settle(token, done);
   await untilText(page, `${TASK}.state`, 'Done');
+  // Whoever hears a page in German hears these words in English.
+  const spoken = await page.run(() => {
+    document.documentElement.lang = 'de';
+    document.querySelectorAll('main, relais-task').forEach((one) => one.removeAttribute('lang'));
+    window.element.label = 'Juli';
+    return [...window.element.shadowRoot.children].map((part) => part.lang);
+  });
+  holds(spoken.every((lang) => lang === 'en'), `the words say their language: ${spoken}`);
+  // Of another task nothing of this one is shown, also where it cannot be read; and an address that is a script is none.
+  const strange = await page.run(async () => {
+    const { element } = window;
+    const now = element.document;
+    const ends = (type) => new Promise((done) => { element.addEventListener(type, done, { once: true }); });
+    const [all, result] = ['.task', '.result'].map((one) => element.shadowRoot.querySelector(one));
+    const found = [];
+    for (const resourceLocation of ['javascript:alert(1)', ' java\tscript:alert(1)', 'data:text/html,x', 'https://[']) {
+      const over = ends('relais-end');
+      element.task = { id: resourceLocation, async *follow() { yield { ...now, resourceLocation }; } };
+      if (!all.hidden || element.document) found.push('the former one is shown');
+      await over;
+      if (!result.hidden || result.href.includes(':alert')) found.push(result.href);
+    }
+    const refused = ends('relais-error');
+    element.task = { id: 'task_gone', async *follow() { throw new Error('gone'); } };
+    await refused;
+    const parts = [...all.children].filter((part) => part.getClientRects().length).map((part) => part.className);
+    if (parts.join() !== 'refused trouble') found.push(`shown of another: ${parts}`);
+    return found;
+  });
+  holds(strange.length === 0, `nothing strange: ${strange}`);
   // What cannot be followed is said.
   await page.go(shown(`${base}/v1/tasks/${moving.id}?ticket=rt_no`));
   await page.until(() => document.querySelector('relais-task').shadowRoot.querySelector('.refused').textContent);
@@ -378,6 +408,8 @@ await eachBrowser(async (page, { name, tab }) => {
   await second.until(listed, 2);
   await second.click(`${TRAY}li .remove`);
   await second.until(() => document.querySelector('relais-tray').shadowRoot.querySelectorAll('li').length === 1);
+  const at = await second.run(() => document.querySelector('relais-tray').shadowRoot.activeElement?.parentElement?.localName);
+  holds(at === 'li', `the focus is at what comes next: ${at}`);
   await second.click(`${TRAY}.rest .remove`);
   for (const one of [page, second]) await one.until(() => document.querySelector('relais-tray').shadowRoot.querySelector('.toggle').hidden);
   // What is not there any more is forgotten by itself.
@@ -394,6 +426,12 @@ await eachBrowser(async (page, { name, tab }) => {
     });
     await one.until(() => document.querySelector('relais-tray').shadowRoot.querySelector('.toggle').hidden);
   }
+  // Nor is what a server with other keys has signed.
+  await keep(page, [`${base}/v1/tasks/${gone}?ticket=rt_no`]);
+  await page.until(async () => {
+    const { Relais } = await import('/v1/client.js');
+    return (await new Relais().tasks()).length === 0;
+  });
   for (const one of [page, second]) {
     const wrong = await one.run(() => window.wrong);
     holds(wrong.length === 0, `no error is seen: ${wrong}`);

@@ -34,6 +34,11 @@ export function inside(host: HTMLElement, style: string, ...children: Child[]): 
   return root;
 }
 
+/** An address of the web, or nothing: what comes from elsewhere may be a script, which a link would run in the page. */
+export function webAddress(href = ''): string {
+  return /^https?:$/.test(make('a', '', { href }).protocol) ? href : '';
+}
+
 /** Lets the page know. */
 export function tell(host: HTMLElement, type: string, detail: unknown): void {
   host.dispatchEvent(new CustomEvent(type, { detail, bubbles: true, composed: true }));

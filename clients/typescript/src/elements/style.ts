@@ -2,29 +2,24 @@
 
 /**
  * What both elements have. Colours are light or dark as the `color-scheme` of the page is there. What begins with `--_`
- * is our own: a page that says `--relais-ink: var(--ink)` means its own.
+ * is our own, for what is said more than once: a page that says `--relais-line: var(--line)` means its own.
  */
 const shared = `
 :host {
-  --_ink: var(--relais-ink, light-dark(#1a1d21, #eef0f2));
   --_soft: var(--relais-soft, light-dark(#545b64, #a9b1ba));
   --_line: var(--relais-line, light-dark(#dfe3e8, #333a42));
-  --_ground: var(--relais-ground, light-dark(#fff, #1a1e23));
   --_accent: var(--relais-accent, light-dark(#1c5fc4, #7fb2ff));
-  --_on-accent: var(--relais-on-accent, light-dark(#fff, #000));
-  --_good: var(--relais-good, light-dark(#1a7f42, #58c27d));
   --_bad: var(--relais-bad, light-dark(#c0392b, #ff8a7a));
-  --_radius: var(--relais-radius, .6rem);
   font: var(--relais-font, 1rem/1.5 system-ui, sans-serif);
   display: block
 }
 :host([hidden]), [hidden] { display: none !important }
 * { box-sizing: border-box; margin: 0; padding: 0; font: inherit; list-style: none }
 .task, .panel, .toast, button, a.main {
-  color: var(--_ink); background: var(--_ground); border: 1px solid var(--_line); border-radius: var(--_radius); padding: 1rem; overflow-wrap: anywhere
+  color: var(--relais-ink, light-dark(#1a1d21, #eef0f2)); background: var(--relais-ground, light-dark(#fff, #1a1e23)); border: 1px solid var(--_line); border-radius: var(--relais-radius, .6rem); padding: 1rem; overflow-wrap: anywhere
 }
 button, a.main { border-color: var(--_soft); padding: .25rem .75rem; text-decoration: none; cursor: pointer }
-button.main, a.main, .count { color: var(--_on-accent); background: var(--_accent); border-color: var(--_accent) }
+button.main, a.main, .count { color: var(--relais-on-accent, light-dark(#fff, #000)); background: var(--_accent); border-color: var(--_accent) }
 h2, .title, .toggle, strong { font-weight: 600 }
 :focus-visible { outline: 3px solid var(--_accent); outline-offset: 2px }
 `;
@@ -35,7 +30,7 @@ export const taskStyle = `${shared}
 .state { display: flex; align-items: center; gap: .5rem; --_tone: var(--_soft) }
 .state::before { content: ""; width: .25rem; height: .25rem; border: .25rem solid var(--_tone); border-radius: 50% }
 .busy, .idle { --_tone: var(--_accent) }
-.good { --_tone: var(--_good) }
+.good { --_tone: var(--relais-good, light-dark(#1a7f42, #58c27d)) }
 .bad { --_tone: var(--_bad) }
 .state:not(.idle)::before { background: var(--_tone) }
 .bar { display: block; width: 100%; height: .75rem; accent-color: var(--_accent) }

@@ -3,10 +3,10 @@ import type { TaskDocument } from '../documents.js';
 import { Refused } from '../errors.js';
 import { Relais } from '../relais.js';
 import type { Task } from '../task.js';
-import { Base, inside, make, say, tell } from './dom.js';
+import { Base, inside, make, say, tell, webAddress } from './dom.js';
 import { taskStyle } from './style.js';
 import { inLanguage, shareOf, stateOf, titleOf } from './told.js';
-import { fill, languageAt, wordsAt } from './words.js';
+import { fill, languageAt, wordsOf } from './words.js';
 
 let usual: Relais | undefined;
 
@@ -45,12 +45,12 @@ export class RelaisTask extends Base {
   readonly #means = make('p');
   readonly #cancel = make('button', 'cancel', { onclick: () => this.#act('cancel') });
   readonly #question = make('details', '', {}, this.#asks, this.#means, this.#cancel);
+  readonly #actions = make('div', 'actions', {}, this.#retry, this.#result, this.#question);
   readonly #refused = make('p', 'refused trouble', { role: 'alert' });
   readonly #all = make(
     'div', 'task', { role: 'group', hidden: true },
     this.#state, this.#title, this.#message, this.#progress, this.#detail,
-    make('div', 'actions', {}, this.#retry, this.#result, this.#question),
-    this.#refused,
+    this.#actions, this.#refused,
   );
 
   constructor() {
@@ -64,6 +64,9 @@ export class RelaisTask extends Base {
   }
 
   set task(task: Task | undefined) {
+    // Of another task nothing is shown that was read of this one; of another run, until it was read, nothing is known.
+    if (task?.id !== this.#task?.id) for (const part of [this.#all, ...this.#all.children]) (part as HTMLElement).hidden = true;
+    this.#document = undefined;
     this.#task = task;
     this.#begin();
   }
@@ -143,14 +146,14 @@ export class RelaisTask extends Base {
   /** Tells why something does not work, or that it does. */
   #refuse(error?: unknown): void {
     if (error) this.#all.hidden = false;
-    say(this.#refused, error instanceof Refused ? error.message : error ? wordsAt(this).lost : '');
+    say(this.#refused, error instanceof Refused ? error.message : error ? wordsOf(this).lost : '');
   }
 
   #show(): void {
     const task = this.#document;
     if (!task) return;
-    const words = wordsAt(this);
     const language = languageAt(this);
+    const words = wordsOf(this);
     const { terminal, progress, problem, last_failure: last, links, resourceLocation } = task;
     const [word, tone] = stateOf(task);
     this.#state.className = `state ${tone}`;
@@ -159,7 +162,7 @@ export class RelaisTask extends Base {
 
     const message = inLanguage(task.message, language);
     say(this.#message, message);
-    const detail = [problem?.title, problem?.detail].filter((text) => text && text !== message).join(': ');
+    const detail = [problem?.title, problem?.detail].filter((text) => text && text !== message).join(' – ');
     say(this.#detail, detail || (last && !terminal ? fill(words.tried, last.problem.detail ?? last.problem.title) : ''));
 
     // A bar that moves says that something is done: not of what waits for its moment.
@@ -171,16 +174,16 @@ export class RelaisTask extends Base {
     say(this.#told, progress?.message ?? '');
     say(this.#share, share?.toLocaleString(language, { style: 'percent' }) ?? '');
 
+    const address = webAddress(resourceLocation);
     say(this.#retry, terminal && links.retry ? words.retry : '');
-    say(this.#result, terminal && resourceLocation ? words[problem ? 'seeAnswer' : 'open'] : '');
+    say(this.#result, terminal && address ? words[problem ? 'seeAnswer' : 'open'] : '');
     this.#result.classList.toggle('main', !problem);
-    this.#result.href = resourceLocation ?? '';
+    this.#result.href = address;
     this.#question.hidden = terminal || !links.cancel;
     say(this.#asks, words.cancel);
     say(this.#means, words.cancelMeans);
     say(this.#cancel, words.cancelNow);
     this.#all.ariaLabel = this.label;
-    this.#all.hidden = false;
-
+    this.#all.hidden = this.#actions.hidden = false;
   }
 }

@@ -47,6 +47,6 @@ export function inLanguage(texts: Readonly<Record<string, string>> | undefined, 
 /** How far it is, from 0 to 1; `undefined` where nobody knows. */
 export function shareOf(progress: Progress | undefined): number | undefined {
   const { percent, done, total } = progress ?? {};
-  const share = percent ?? (total ? (100 * (done ?? NaN)) / total : NaN);
-  return Number.isNaN(share) ? undefined : Math.floor(Math.min(100, Math.max(0, share))) / 100;
+  const share = percent ?? (100 * Number(done)) / Number(total);
+  return isFinite(share) ? Math.floor(Math.min(100, Math.max(0, share))) / 100 : undefined;
 }

@@ -3,11 +3,11 @@ import type { TaskDocument } from '../documents.js';
 import { Refused } from '../errors.js';
 import type { Relais } from '../relais.js';
 import type { Task } from '../task.js';
-import { Base, inside, make, say } from './dom.js';
+import { Base, inside, make, say, webAddress } from './dom.js';
 import { trayStyle } from './style.js';
 import { RelaisTask, usualRelais } from './task.js';
 import { stateOf } from './told.js';
-import { wordsAt } from './words.js';
+import { wordsOf } from './words.js';
 
 /** How many tasks are shown at once, and by how many more. */
 const PAGE = 20;
@@ -17,6 +17,8 @@ const TOASTS_MAX = 3;
 const TOAST_MS = 12_000;
 /** Refusals after which a task is never seen again. */
 const GONE = ['task-gone', 'task-not-found', 'ticket-expired'];
+/** And one more of what a ticket is for: this server signs by other keys. */
+const STRANGE = 'unauthorized';
 
 /**
  * A button in the corner that opens the list of what this browser has handed in, and tells when something is over:
@@ -54,7 +56,7 @@ export class RelaisTray extends Base {
 
   connectedCallback(): void {
     const sync = () => this.#sync();
-    const look = () => document.visibilityState === 'visible' && this.#tellEnds();
+    const look = () => this.#rows.forEach((row) => void this.#tellEnd(row));
     const unwatch = this.#client.onTasks(sync);
     document.addEventListener('visibilitychange', look);
     this.#stop = () => {
@@ -96,7 +98,7 @@ export class RelaisTray extends Base {
       const kept = new Set(tasks.map(({ id }) => id));
       for (const [id, row] of this.#rows) {
         if (kept.has(id)) continue;
-        row.parentElement?.remove();
+        this.#remove(row.parentElement as HTMLElement);
         this.#rows.delete(id);
       }
       // Read is what is shown, and what is still to be told of.
@@ -118,20 +120,25 @@ export class RelaisTray extends Base {
     });
   }
 
+  /** Takes a row out. Whoever was in it is in the next one, or where the list was opened. */
+  #remove(line: HTMLElement): void {
+    const isIn = line.matches(':focus-within');
+    const next = line.nextElementSibling ?? line.previousElementSibling;
+    line.remove();
+    if (isIn) ((next?.lastElementChild ?? this.#toggle) as HTMLElement).focus();
+  }
+
   #add(task: Task, below: Element | null): RelaisTask {
     const forget = () => void this.#client.forget(task);
     const row = make('relais-task', '', { task });
     this.#rows.set(task.id, row);
     row.addEventListener('relais-end', () => void this.#tellEnd(row));
     row.addEventListener('relais-error', ({ detail }: CustomEventInit<unknown>) => {
-      if (detail instanceof Refused && GONE.includes(detail.problem.code ?? '')) forget();
+      const code = (detail instanceof Refused && detail.problem.code) || '';
+      if (GONE.includes(code) || (code === STRANGE && row.task?.ticket)) forget();
     });
     this.#list.insertBefore(make('li', '', {}, row, make('button', 'remove', { onclick: forget })), below);
     return row;
-  }
-
-  #tellEnds(): void {
-    for (const row of this.#rows.values()) void this.#tellEnd(row);
   }
 
   /** Tells that a task is over, in the page that is looked at. */
@@ -141,18 +148,18 @@ export class RelaisTray extends Base {
   }
 
   #toast(task: TaskDocument, title: string): void {
-    const words = wordsAt(this);
+    const words = wordsOf(this);
     const text = make('p', '', {}, make('strong', '', {}, words[stateOf(task)[0]]), make('br'), title);
-    const { resourceLocation: href } = task;
+    const href = webAddress(task.resourceLocation);
     if (href) text.append(make('a', 'result', { href }, words[task.problem ? 'seeAnswer' : 'open']));
     const toast = make('div', 'toast', {}, text);
     toast.append(make('button', 'close', { ariaLabel: words.close, onclick: () => toast.remove() }, '×'));
     this.#toasts.append(toast);
-    const leave = () => {
-      if (toast.matches(':hover, :focus-within')) setTimeout(leave, TOAST_MS);
-      else toast.remove();
-    };
-    setTimeout(leave, TOAST_MS);
+    const leaving = setInterval(() => {
+      if (toast.matches(':hover, :focus-within')) return;
+      toast.remove();
+      clearInterval(leaving);
+    }, TOAST_MS);
   }
 
   async #forgetAll(): Promise<void> {
@@ -160,7 +167,7 @@ export class RelaisTray extends Base {
   }
 
   #show(): void {
-    const words = wordsAt(this);
+    const words = wordsOf(this);
     const rows = [...this.#rows.values()];
     const open = rows.filter((row) => row.document?.terminal === false).length;
     this.#label.textContent = this.#head.textContent = this.#panel.ariaLabel = words.list;
@@ -170,7 +177,7 @@ export class RelaisTray extends Base {
     for (const row of rows) {
       const remove = row.nextElementSibling as HTMLElement;
       remove.textContent = words.remove;
-      remove.ariaLabel = `${words.remove}: ${row.label}`;
+      remove.ariaLabel = `${words.remove} ${row.label}`;
     }
   }
 }

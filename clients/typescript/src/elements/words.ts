@@ -6,19 +6,17 @@ export type Words = Readonly<Record<keyof (typeof words)['en'], string>>;
 
 /** The language of a place in a page: of the nearest ancestor that says one, else of the browser. */
 export function languageAt(element: Element): keyof typeof words {
-  let said: string | null | undefined;
-  for (let at: Element | undefined = element; at && !said; ) {
-    const found: Element | null = at.closest('[lang]');
-    said = found?.getAttribute('lang');
-    const root = at.getRootNode();
-    at = root instanceof ShadowRoot ? root.host : undefined;
-  }
+  const said = element.closest('[lang]')?.getAttribute('lang');
+  const root = element.getRootNode();
+  if (!said && root instanceof ShadowRoot) return languageAt(root.host);
   return /^fr\b/i.test(said || navigator.language) ? 'fr' : 'en';
 }
 
-/** The words for a place in a page. */
-export function wordsAt(element: Element): Words {
-  return words[languageAt(element)];
+/** The words for an element. Its inside says their language, for whoever hears them: the page may be in another. */
+export function wordsOf(host: HTMLElement): Words {
+  const lang = languageAt(host);
+  for (const part of host.shadowRoot?.children ?? []) (part as HTMLElement).lang = lang;
+  return words[lang];
 }
 
 /** A sentence with a value in the place of its `%`. */

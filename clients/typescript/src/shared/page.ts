@@ -47,8 +47,8 @@ function byWorker(page: string, way: Switch): Promise<void> {
       ? new SharedWorker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'relais' })
       : new SharedWorker(import.meta.url, { type: 'module', name: 'relais' });
     const { port } = worker;
-    const timer = setTimeout(() => fail(new Error('the shared worker says nothing')), ANSWER_MS);
-    worker.onerror = () => fail(new Error('there is no shared worker'));
+    const timer = setTimeout(fail, ANSWER_MS);
+    worker.onerror = fail;
     const send = (message: FromPage) => port.postMessage(message);
     const remote = new Remote(send);
     port.onmessage = ({ data }: MessageEvent<ToPage | 'ready'>) => {
@@ -63,7 +63,7 @@ function byWorker(page: string, way: Switch): Promise<void> {
 
 /** Throws where pages cannot agree on one of them. */
 async function byLeader(page: string, way: Switch, makeOwn: MakeOwn): Promise<void> {
-  if (!navigator.locks || typeof BroadcastChannel === 'undefined') throw new Error('pages cannot agree here');
+  if (!navigator.locks || typeof BroadcastChannel === 'undefined') throw new Error();
   const channel = new BroadcastChannel('relais');
   const say = (said: Said) => channel.postMessage(said);
   const send = (message: FromPage) => say({ from: page, message });
