@@ -35,7 +35,7 @@ export async function bundle(entry, more = {}) {
     },
   };
   const made = await build({
-    entryPoints: [`page:${entry}`], bundle: true, write: false, format: 'esm', jsx: 'automatic', logLevel: 'error', plugins: [page],
+    entryPoints: [`page:${entry}`], bundle: true, write: false, external: ['/v1/client.js'], format: 'esm', jsx: 'automatic', logLevel: 'error', plugins: [page],
     define: { 'process.env.NODE_ENV': '"production"' },
   });
   return made.outputFiles[0].text;

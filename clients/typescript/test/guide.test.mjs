@@ -2,6 +2,7 @@
 // it takes the pictures of the page.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import WebSocket from 'ws';
 import { eachBrowser } from '../../../tests/peers/browsers.mjs';
 import { bundle, files, routes, shot } from './guide.mjs';
 import { gate } from './support.mjs';
@@ -59,6 +60,7 @@ test('an import shows how far it is, goes on after a reload and in another tab, 
     for (const one of [page, other]) await one.untilSaid('imported orders of June');
     assert.equal(state.calls, 1, name);
     state.half = gate();
+    await other.until(() => !document.querySelector('#import').disabled);
     await other.click('#import');
     await other.untilSaid('line 12,000 of 30,000');
     await other.click('#stop');
@@ -85,4 +87,58 @@ test('a component follows an import by TanStack Query, and after a reload', asyn
     await page.untilSaid('imported orders of June');
     assert.equal(state.calls, 1, name);
   }, SIZE);
+});
+
+test('a task is followed by hand over a WebSocket, and a cut loses and repeats no event', async (context) => {
+  const script = await bundle('by-hand.js');
+  const { follow } = await import(`data:text/javascript,${encodeURIComponent(script)}`);
+  let cuts = 0;
+  const half = gate();
+  const made = await site({
+    config: routes,
+    async answer() {
+      await half.promise;
+      return { body: 'imported' };
+    },
+    seen(text, cut) {
+      const place = text.indexOf('"type":"started"');
+      if (place < 0 || cuts) return;
+      cuts += 1;
+      cut(place);
+    },
+  });
+  context.after(made.stop);
+  const accepted = await (await fetch(`${made.base}/imports/june`, { method: 'POST', body: 'orders of June' })).json();
+  const told = [];
+  await new Promise((done) => {
+    // Node has had one of its own since 22, and this one tells when the last is closed.
+    globalThis.WebSocket = class extends WebSocket {
+      constructor(...all) {
+        super(...all);
+        this.addEventListener('close', () => told.at(-1)?.[1] === 'succeeded' && done());
+      }
+    };
+    follow(accepted, ({ seq, type }) => {
+      told.push([seq, type]);
+      if (type === 'accepted') half.done();
+    });
+  });
+  assert.deepEqual(told, [[1, 'accepted'], [2, 'started'], [3, 'succeeded']]);
+  assert.equal(cuts, 1);
+});
+
+test('a page of another origin hands JSON in by the route of the guide', async (context) => {
+  const [, server, config] = /^\[server\]\n(.*)\n\n([^]*)/.exec(files['elsewhere.toml']);
+  const made = await site({ server, config, answer: (_, body) => ({ body }) });
+  context.after(made.stop);
+  const headers = { origin: 'https://app.example.com' };
+  const asks = { 'access-control-request-method': 'POST', 'access-control-request-headers': 'content-type' };
+  const preflight = await fetch(`${made.base}/imports/june`, { method: 'OPTIONS', headers: { ...headers, ...asks } });
+  assert.equal(preflight.status, 204);
+  assert.equal(preflight.headers.get('access-control-allow-origin'), headers.origin);
+  assert.match(preflight.headers.get('access-control-allow-headers'), /content-type/i);
+  const json = { ...headers, 'content-type': 'application/json' };
+  const accepted = await fetch(`${made.base}/imports/june`, { method: 'POST', headers: json, body: '{}' });
+  assert.equal(accepted.status, 202);
+  assert.equal(accepted.headers.get('access-control-allow-origin'), headers.origin);
 });

@@ -69,15 +69,17 @@ new Relais({ transports: ['pigeon'] });
   execFileSync(path.join(BIN, 'tsc'), [...more, 'program.mts'], { cwd: folder, stdio: 'inherit' });
 });
 
-// The page of the guide, of some ten lines, without a bundler.
-const PAGE = files['shop.html'];
+// The page of the guide, of some ten lines, without a bundler: with the packed file, and with what Relais serves.
+const SERVED = files['shop.html'];
+const PAGE = files['packed.html'] + SERVED.replace('/v1/client.js', '@relais/client');
 
 test('a page of ten lines has its answer by the packed file, and reads a cut one on, in both browsers', async (context) => {
   let slow = gate();
   const pieces = ['data: one\n\n', 'data: two\n\n', 'data: three\n\n'];
   const service = await upstream(async (request, body, response) => {
     const { pathname } = new URL(request.url, 'http://service');
-    if (pathname === '/') return { fields: { 'content-type': 'text/html' }, body: PAGE };
+    const shown = { '/': PAGE, '/served': SERVED }[pathname];
+    if (shown) return { fields: { 'content-type': 'text/html' }, body: shown };
     if (pathname.startsWith('/client/')) {
       const file = path.join(installed, pathname.slice('/client/'.length));
       return { fields: { 'content-type': 'text/javascript' }, body: fs.readFileSync(file) };
@@ -132,6 +134,9 @@ mode = "sync"
     slow.done();
     await page.untilSaid('imported orders of June');
     await shot(page, 'client-fetch', name);
+    await page.go(`${front.base}/served`);
+    await page.click('button');
+    await page.untilSaid('imported orders of June');
     for (const path of ['/chat/plain', '/chat/counted', '/slow/counted']) {
       const said = await page.run(async (wanted) => {
         const { relaisFetch } = await import('/client/dist/index.js');
