@@ -95,6 +95,13 @@ async function brought(page, browser) {
     const { document: shown, shadowRoot } = document.querySelector('relais-task');
     return shown?.terminal && shown.id === id && shadowRoot.textContent.includes('Import of 25,000 products');
   }, task.id);
+  const target = await page.run(() => {
+    const link = document.querySelector('relais-task').shadowRoot.querySelector('a[href*="/result"]');
+    document.addEventListener('click', (event) => event.preventDefault(), { once: true });
+    link.click();
+    return link.target;
+  });
+  check(target === '_blank', `the answer opens beside the shop: ${target}`);
   await page.run(() => document.querySelector('relais-tray').shadowRoot.querySelector('.toggle').click());
   await page.until((id) => document.querySelector('relais-tray').shadowRoot.querySelector('li relais-task')?.document?.id === id, task.id);
   await holdsAccessible(page, `the tray is open (${browser.name})`);

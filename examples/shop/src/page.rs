@@ -86,24 +86,28 @@ pub(crate) async fn order(
     let placed = shop.orders.find(&number);
     let placed = placed.ok_or_else(|| Refusal(StatusCode::NOT_FOUND, "no such order".into()))?;
     let language = Language::of(asked.lang, &head);
-    let page = fill(&shop.pages.order[language as usize], |name| of_order(name, &placed));
+    let page = fill(&shop.pages.order[language as usize], |name| of_order(name, &placed, language));
     Ok(html(language, page))
 }
 
-fn of_order(name: &str, placed: &Placed) -> Option<String> {
+fn of_order(name: &str, placed: &Placed, language: Language) -> Option<String> {
     let line = placed.order.lines.first();
     let said = match name {
         // This page lies one folder deeper.
         "base" => "../".to_owned(),
         "order.number" => placed.number.clone(),
         "order.reference" => placed.order.reference.clone(),
-        "order.article" => line.map(|line| line.sku.clone())?,
+        "order.article" => {
+            let sku = &line?.sku;
+            language.word(&format!("article.{sku}")).unwrap_or_else(|| sku.clone())
+        }
         "order.quantity" => line.map(|line| line.quantity.to_string())?,
         "order.total" => {
             let cents = |line: &crate::orders::Line| {
                 Some(u128::from(price::parse(&line.price)?) * u128::from(line.quantity))
             };
-            price::show(placed.order.lines.iter().filter_map(cents).sum())
+            let total = price::show(placed.order.lines.iter().filter_map(cents).sum());
+            total.replace('.', language.decimal_point())
         }
         _ => return None,
     };

@@ -1,6 +1,12 @@
 // What Relais brings: an element for the import, and the tray, to which the import is told. Without Relais in front there is neither.
 import { words } from './words.js';
 
+// The answer of an import is JSON, made for programs: it opens beside the shop, not in its place.
+document.addEventListener('click', (event) => {
+  const link = event.composedPath().find((part) => part.localName === 'a');
+  if (link?.pathname.endsWith('/result')) link.target = '_blank';
+}, { capture: true });
+
 const client = import('../v1/client.js').catch(() => undefined);
 
 // Shows a task in the element, and keeps it for the tray and for the list of this browser's requests.

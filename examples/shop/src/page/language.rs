@@ -53,6 +53,14 @@ impl Language {
         }
     }
 
+    /// What stands between euros and cents.
+    pub(super) fn decimal_point(self) -> &'static str {
+        match self {
+            Self::English => ".",
+            Self::French => ",",
+        }
+    }
+
     /// A page in this language; what has no word stays as it is.
     pub(super) fn spoken(self, page: &str) -> String {
         let words = self.words();
@@ -64,6 +72,11 @@ impl Language {
                 Some(escaped(lines))
             }),
         })
+    }
+
+    /// A word of the pages.
+    pub(super) fn word(self, name: &str) -> Option<String> {
+        self.words().remove(name)
     }
 
     fn words(self) -> BTreeMap<String, String> {
