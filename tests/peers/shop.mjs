@@ -1,6 +1,6 @@
 // The page of the example shop, in two browsers, through Relais: every way of being told ends with the same answer, also where
 // the page is left, its tab closed, or Relais killed in the middle; so does the answer that comes word by word. The form needs
-// no scripts, and all of it is accessible (axe-core). What was measured is printed, and nothing is asserted of it.
+// no scripts, and all of it is accessible (axe-core). Times are printed, and nothing is asserted of them.
 //
 // With SHOTS=docs/guide/img it takes the pictures of the guide instead.
 import { execFileSync } from 'node:child_process';
@@ -82,10 +82,68 @@ async function sideBySide(page, browser) {
   check(count.poll >= 2, `the poll asked in vain, too: ${JSON.stringify(count)}`);
   const shown = await page.run(() => [...document.querySelectorAll('[data-figure="requests"]')].map((one) => Number(one.textContent)));
   check(shown.join() === Object.values(count).join(), `what is shown is what was counted: ${shown}`);
+  // By the browser's clock: each question stood long before the last event came, and was the last.
+  const end = kept.ways.sse.marks.filter(([kind]) => kind === 'news').at(-1)[1];
+  const asked = ['long-poll', 'sse', 'websocket'].flatMap((name) => kept.ways[name].marks.filter(([kind]) => kind === 'open'));
+  check(asked.length === 3 && asked.every(([, from]) => from < end), `nothing is asked after the end: ${JSON.stringify(asked)}, ${end}`);
   const { bytes } = kept.ways.sync;
   check(kept.ways.sse.bytes > bytes && kept.ways.websocket.bytes > bytes, 'who is told of progress receives more');
   await page.untilSaid('24,975 products imported, 25 lines refused. 4 of 4 ways have seen it.');
   measured.push(figuresOf(browser.name, kept));
+}
+
+// What a click does is shown before anything is sent, and whatever becomes of it.
+async function feedbackFirst(page) {
+  await page.run(() => {
+    const real = window.fetch;
+    window.fetch = async (input, init) => {
+      if (input !== 'imports') return real(input, init);
+      window.fetch = real;
+      window.shown = document.querySelector('#told').textContent;
+      await new Promise((go) => { window.send = go; });
+      return real(input, init);
+    };
+  });
+  await page.click('#start');
+  const shown = await page.until(() => window.shown);
+  check(shown === 'The file is on its way…', `it was shown before: ${shown}`);
+  await page.until(() => document.querySelector('[data-step="clicked"].done')?.textContent.includes('first feedback'));
+  await page.run(() => window.send());
+  await page.untilSaid('Handed in.');
+}
+
+// What ways do where all went otherwise: an answer that was not held back, and a log whose end was seen before.
+async function waysAside(page) {
+  const { task, ways } = await run(page);
+  const said = await page.run(async ([followed, after]) => {
+    const [{ longPoll }, { sse }, { websocket }, { Meter }] = await Promise.all(
+      ['way-long-poll', 'way-sse', 'way-websocket', 'meter'].map((name) => import(`/assets/${name}.js`)));
+    const { signal } = new AbortController();
+    const states = [];
+    const answers = [{ status: 202 }, { status: 200 }];
+    await longPoll(followed, { signal, stands: (state) => states.push(state), ask: async () => answers.shift() });
+    const found = await Promise.all([sse, websocket].map((way) => way(followed, new Meter({ requests: 0, bytes: 0, marks: [], after }, signal, () => {}))));
+    // An older import, and one that is behind, write nothing over a newer one.
+    const { keep, load } = await import('/assets/run.js');
+    const kept = load();
+    keep({ ...kept, begun: kept.begun - 1 });
+    keep({ ...kept, ways: { ...kept.ways, sse: {} } });
+    return { states, found: found.map(({ status }) => status), isKept: load().begun === kept.begun && load().ways.sse.seen > 0 };
+  }, [task, ways.sse.after]);
+  check(said.states.join() === 'held,again,held', `what is not held is asked later: ${said.states}`);
+  check(said.found.join() === '200,200', `what is over is fetched: ${said.found}`);
+  check(said.isKept, 'of two tabs the newer import, and the one that has seen more, is kept');
+}
+
+// Where a browser lets nothing be kept all works, until the page is left.
+async function keepsNothing(page) {
+  const forbid = () => Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('no', 'SecurityError'); } });
+  await (page.inner.addInitScript?.(forbid) ?? page.inner.evaluateOnNewDocument(forbid));
+  await inShop(page, '/?lang=en');
+  await page.click('#start');
+  await page.untilSaid('4 of 4 ways have seen it.', 90_000);
+  await page.click('[data-idea]:nth-child(3)');
+  await page.until((whole) => document.querySelector('#talk .shop')?.textContent === whole && !document.querySelector('#send').disabled, answers('fails.en'), 60_000);
 }
 
 // What Relais brings: the element, and the tray of all that this browser has handed in.
@@ -230,6 +288,30 @@ async function talks(page, answer) {
   await page.click('#stop');
   await page.until(() => document.querySelector('#talk .problem') !== null);
   await page.until(() => !document.querySelector('#send').disabled);
+  // Stopped before it has begun, it is called off once its head says by what.
+  const hold = () => page.run(() => {
+    const real = window.fetch;
+    window.fetch = async (input, init) => {
+      if (String(input).includes('/cancel')) window.canceled = true;
+      if (input !== 'assistant') return real(input, init);
+      const answer = await real(input, init);
+      window.isHeld = true;
+      await new Promise((go) => { window.go = go; });
+      return answer;
+    };
+  });
+  await hold();
+  await page.click('[data-idea]:nth-child(3)');
+  await page.until(() => window.isHeld);
+  await page.click('#stop');
+  await page.run(() => window.go());
+  await page.until(() => window.canceled && !document.querySelector('#send').disabled);
+  // Left before it has begun, it is asked again by its key, and read.
+  await page.run(() => { window.isHeld = false; });
+  await page.click('[data-idea]:nth-child(3)');
+  await page.until(() => window.isHeld);
+  await page.reload();
+  await ends('left before it had begun');
 }
 
 async function inFrench(page) {
@@ -277,6 +359,7 @@ async function tests() {
     await inShop(page);
     await holdsAccessible(page, `at first (${browser.name})`);
     await sideBySide(page, browser);
+    await waysAside(page);
     await holdsAccessible(page, `in the end (${browser.name})`);
     await brought(page, browser);
     await inFrench(page);
@@ -286,6 +369,8 @@ async function tests() {
     const tab = await leftAndBack(page, browser);
     await killedMidway(tab);
     await erasedMidway(tab);
+    await feedbackFirst(tab);
+    await keepsNothing(await browser.device());
   });
   for (const [language, dark] of [['fr', true], ['en', false]]) {
     await eachBrowser(async (page, browser) => {

@@ -106,8 +106,7 @@ fn of_order(name: &str, placed: &Placed, language: Language) -> Option<String> {
             let cents = |line: &crate::orders::Line| {
                 Some(u128::from(price::parse(&line.price)?) * u128::from(line.quantity))
             };
-            let total = price::show(placed.order.lines.iter().filter_map(cents).sum());
-            total.replace('.', language.decimal_point())
+            language.decimal(&price::show(placed.order.lines.iter().filter_map(cents).sum()))
         }
         _ => return None,
     };

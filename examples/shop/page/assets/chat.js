@@ -1,5 +1,7 @@
 // The conversation: asks an ordinary endpoint that streams, and keeps the link that leads back to each answer.
 import { read } from './live.js';
+import { pause } from './meter.js';
+import { store, stored } from './run.js';
 import { number, reason, size, words } from './words.js';
 
 const PLACE = 'shop.chat';
@@ -8,8 +10,8 @@ const form = document.querySelector('#ask');
 const talk = document.querySelector('#talk');
 const stop = document.querySelector('#stop');
 const figures = document.querySelector('#chat-figures');
-// Each: { question, link, text (once whole), problem, isStopped }.
-const said = load();
+// Each: { question, lang, key, link (once the head of the answer is there), text (once it is whole), problem }.
+const said = stored(PLACE) ?? [];
 let leaving;
 
 if (form) {
@@ -19,50 +21,51 @@ if (form) {
     form.reset();
   });
   for (const idea of document.querySelectorAll('[data-idea]')) idea.addEventListener('click', () => ask(idea.textContent));
-  stop.addEventListener('click', () => leaving?.abort(words('chat.stopped')));
+  stop.addEventListener('click', () => {
+    stop.disabled = true;
+    leaving?.abort(words('chat.stopped'));
+  });
   for (const one of said) show(one);
   const last = said.at(-1);
   if (last && isComing(last)) listen(last);
 }
 
 function isComing(one) {
-  return one.link && one.text === undefined && !one.problem;
-}
-
-function load() {
-  try {
-    return JSON.parse(localStorage.getItem(PLACE)) ?? [];
-  } catch {
-    return [];
-  }
+  return one.text === undefined && !one.problem;
 }
 
 function keep() {
-  localStorage.setItem(PLACE, JSON.stringify(said.slice(-KEPT_MAX)));
+  store(PLACE, said.slice(-KEPT_MAX));
 }
 
 function ask(question) {
   if (leaving) return;
-  const one = { question };
+  const one = { question, lang: document.documentElement.lang, key: crypto.getRandomValues(new Uint32Array(4)).join('-') };
   said.push(one);
   show(one);
-  listen(one, (signal) => fetch('assistant', {
-    method: 'POST',
-    headers: { 'Content-Type': 'application/json' },
-    body: JSON.stringify({ question, lang: document.documentElement.lang }),
-    signal,
-  }));
+  keep();
+  listen(one);
 }
 
-// Reads an answer to its end: that of a question that `asks` sends now, or one of before.
-async function listen(one, asks) {
+// With its key a question is one, also if it is asked again because the page was left before its answer had begun.
+function send({ question, lang, key }, signal) {
+  return fetch('assistant', {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json', 'Idempotency-Key': JSON.stringify(key) },
+    body: JSON.stringify({ question, lang }),
+    signal,
+  });
+}
+
+// Reads an answer to its end, one that has begun before by its link.
+async function listen(one) {
   leaving = new AbortController();
   busy(true);
   const line = talk.lastElementChild;
   const count = { requests: 0, bytes: 0 };
   const tell = (how) => tellFigures(count, how);
   try {
-    const first = asks && await begun(one, asks(leaving.signal), count);
+    const first = one.link ? undefined : await begun(one, count, leaving.signal);
     let text = '';
     let letters = new TextDecoder();
     const steps = read(one.link, { first, signal: leaving.signal, asked: () => { count.requests += 1; } });
@@ -87,12 +90,21 @@ async function listen(one, asks) {
 }
 
 // The first answer, whose head has the link that leads back to it; where the shop took too long it is a ticket instead.
-async function begun(one, asked, count) {
-  count.requests += 1;
-  const answer = await asked;
+// Until then nothing breaks it off: without its link an answer that nobody wants could not be called off.
+async function begun(one, count, signal) {
+  const asked = new AbortController();
+  let answer;
+  while (!answer) {
+    count.requests += 1;
+    // Where nobody answers it is asked again: it may have come in, and its key makes it one.
+    answer = await send(one, asked.signal).catch(() => pause(1000, signal));
+  }
   if (answer.status >= 400) throw new Error(reason({ status: answer.status, document: await answer.json().catch(() => undefined) }));
   one.link = answer.headers.get('Operation-Location');
   keep();
+  signal.addEventListener('abort', () => asked.abort());
+  if (signal.aborted) asked.abort();
+  signal.throwIfAborted();
   return answer.status === 202 ? undefined : answer;
 }
 
@@ -122,6 +134,7 @@ function busy(is) {
   document.querySelector('#send').disabled = is;
   for (const idea of document.querySelectorAll('[data-idea]')) idea.disabled = is;
   stop.hidden = !is;
+  stop.disabled = false;
   talk.lastElementChild.classList.toggle('coming', is);
 }
 

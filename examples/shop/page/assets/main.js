@@ -2,7 +2,7 @@
 import './chat.js';
 import './copy.js';
 import { Follow, WAYS } from './follow.js';
-import { begin, keep, load, now, takeUp } from './run.js';
+import { begin, keep, load, now, store, stored, takeUp } from './run.js';
 import { bring, element } from './tray.js';
 import { show } from './view.js';
 import { number, reason, time, words } from './words.js';
@@ -15,7 +15,7 @@ let follow;
 if (start) open();
 
 function open() {
-  slider.value = localStorage.getItem('shop.interval') ?? slider.value;
+  slider.value = stored('shop.interval') ?? slider.value;
   slider.addEventListener('input', sayInterval);
   sayInterval();
   // Fetched beforehand, so that a click is one request.
@@ -30,7 +30,7 @@ function open() {
 
 function sayInterval() {
   document.querySelector('#interval-said').textContent = time(interval());
-  localStorage.setItem('shop.interval', slider.value);
+  store('shop.interval', slider.value);
 }
 
 function interval() {

@@ -6,6 +6,24 @@
 // `returned`: when somebody came back last; `ways`: a record of each (see meter.js).
 const PLACE = 'shop.import';
 
+// What this browser has kept at a place; nothing where it has not, or lets nobody see.
+export function stored(place) {
+  try {
+    return JSON.parse(localStorage.getItem(place)) ?? undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+// A browser that keeps nothing, because it is full or switched off, shows all the same, until the page is left.
+export function store(place, value) {
+  try {
+    localStorage.setItem(place, JSON.stringify(value));
+  } catch {
+    // Nothing is lost but the way back.
+  }
+}
+
 export const now = () => performance.timeOrigin + performance.now();
 
 export function begin(ways) {
@@ -14,21 +32,21 @@ export function begin(ways) {
 }
 
 export function load() {
-  try {
-    return JSON.parse(localStorage.getItem(PLACE)) ?? undefined;
-  } catch {
-    return undefined;
-  }
+  return stored(PLACE);
 }
 
-// A browser that keeps nothing shows the import all the same, until the page is left.
+// Of two tabs the one whose import is newer is kept, of the same import the one that has seen more: who is behind writes
+// nothing over it.
 export function keep(run) {
   run.kept = now();
-  try {
-    localStorage.setItem(PLACE, JSON.stringify(run));
-  } catch {
-    // It is full, or switched off.
-  }
+  const kept = load();
+  const isBehind = kept?.begun === run.begun && seenIn(kept) > seenIn(run);
+  if (kept?.begun > run.begun || isBehind) return;
+  store(PLACE, run);
+}
+
+function seenIn({ ways }) {
+  return Object.values(ways).filter((record) => record.seen).length;
 }
 
 // When a run that was left is taken up again: what was open then was cut off at that moment.

@@ -13,6 +13,8 @@ export async function sse(task, meter) {
     meter.stands('again');
     const answer = await meter.ask(task.links.self);
     if (answer.status !== 200 && !isAskedAgain(answer)) return answer;
+    // It is over, and its last event was seen before the page was left: nothing more comes.
+    if (answer.document.terminal) return meter.ask(task.links.result);
     await pause(1000 + 1000 * Math.random(), meter.signal);
   }
 }

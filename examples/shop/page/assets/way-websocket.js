@@ -3,15 +3,16 @@ import { pause } from './meter.js';
 
 const ENDS = ['succeeded', 'failed', 'canceled'];
 
-// Resolves to the event that ends the task.
+// Resolves to the event that ends the task, or, where that was seen before the page was left, to its answer.
 export async function websocket(task, meter) {
   for (;;) {
-    const { end, code } = await connect(task, meter);
+    const { end, reason, code } = await connect(task, meter);
     if (end) return end;
+    if (reason === 'over' || reason === 'gone') return meter.ask(task.links.result);
     // 40xx: not like this. 42xx: at once. All else: later.
     if (code >= 4000 && code < 4100) throw new Error(`the WebSocket was closed with ${code}`);
     meter.stands('again');
-    if (code < 4200) await pause(1000 + 1000 * Math.random(), meter.signal);
+    if (!(code >= 4200)) await pause(1000 + 1000 * Math.random(), meter.signal);
   }
 }
 
@@ -31,9 +32,13 @@ function connect(task, meter) {
       socket.send(JSON.stringify({ op: 'watch', watch: 'import', task: task.id, after: meter.record.after ?? 0 }));
     };
     socket.onmessage = ({ data }) => {
-      const { event, op, problem } = JSON.parse(data);
+      const { event, op, problem, reason } = JSON.parse(data);
       if (event || op === 'open') meter.news(new TextEncoder().encode(data).length);
-      if (op === 'end' && problem) fail(new Error(problem.detail));
+      if (op === 'end') {
+        socket.close();
+        if (problem) fail(new Error(problem.detail));
+        else done({ reason });
+      }
       if (!event) return;
       meter.record.after = event.seq;
       meter.progress(event.data.percent);

@@ -53,11 +53,11 @@ impl Language {
         }
     }
 
-    /// What stands between euros and cents.
-    pub(super) fn decimal_point(self) -> &'static str {
+    /// A number with decimals, as it is written in this language.
+    pub(super) fn decimal(self, number: &str) -> String {
         match self {
-            Self::English => ".",
-            Self::French => ",",
+            Self::English => number.to_owned(),
+            Self::French => number.replace('.', ","),
         }
     }
 
