@@ -12,10 +12,13 @@ const STRICT = "default-src 'none'; script-src 'self'; connect-src 'self'; img-s
 const TRUSTED = `${STRICT}; require-trusted-types-for 'script'`;
 const policies = { '/shop/strict': STRICT, '/shop/trusted': TRUSTED };
 const HOSTILE = '<img src=x onerror=alert(1)>"\'';
-// What went wrong in a page that nobody sees.
-const WATCH = `window.wrong = [];
+// What went wrong in a page that nobody sees, also in those that its tab showed before.
+const WATCH = `window.wrong = JSON.parse(sessionStorage.wrong ?? '[]');
 for (const name of ['securitypolicyviolation', 'error', 'unhandledrejection']) {
-  addEventListener(name, (event) => window.wrong.push(name + ': ' + (event.violatedDirective ?? event.message ?? event.reason)));
+  addEventListener(name, (event) => {
+    window.wrong.push(name + ': ' + (event.violatedDirective ?? event.message ?? event.reason));
+    sessionStorage.wrong = JSON.stringify(window.wrong);
+  });
 }
 for (const name of ['relais-change', 'relais-end', 'relais-error']) {
   addEventListener(name, ({ target, detail }) => (window.told ??= []).push([name, target.localName, detail.version ?? detail.message]));
@@ -103,6 +106,12 @@ const handIn = (page) => page.run(async () => {
   });
 });
 const toasts = (page) => page.run(() => document.querySelector('relais-tray').shadowRoot.querySelectorAll('.toast').length);
+// Whether a page may tell an end now; whatever its tray has asked before was answered then.
+const claims = (page, wanted) => page.run(async (id) => {
+  const { Relais } = await import('/v1/client.js');
+  const relais = new Relais();
+  return relais.claimEnd(relais.task(id));
+}, wanted);
 // Whether the tray shows so many tasks. Runs in a page.
 function listed(count) {
   const all = [...document.querySelector('relais-tray').shadowRoot.querySelectorAll('relais-task')];
@@ -369,7 +378,8 @@ await eachBrowser(async (page, { name, tab }) => {
   // Its end is said in one of the tabs that are looked at, and never again.
   await settle(token, done);
   for (const one of [page, second]) await one.until(() => window.told.some(([type, from]) => type === 'relais-end' && from === 'relais-tray'));
-  await until(async () => (await toasts(page)) + (await toasts(second)) === 1);
+  for (const one of [page, second]) holds(!(await claims(one, first)), 'it is told already');
+  holds((await toasts(page)) + (await toasts(second)) === 1, 'one of them has told it, and the other has not');
   for (const one of [page, second]) {
     holds((await one.text(`${TRAY}.count`)) === undefined, 'nothing is counted that is over');
     await one.reload();
@@ -381,6 +391,11 @@ await eachBrowser(async (page, { name, tab }) => {
   await untilText(second, `${TRAY}.count`, '1');
   await settle(await leaseOf(later), failed);
   for (const one of [page, second]) await one.until(() => window.told?.some(([type]) => type === 'relais-end'));
+  const untold = await second.run(async () => {
+    const { Relais } = await import('/v1/client.js');
+    return (await new Relais().untold()).map(({ id }) => id);
+  });
+  holds(untold.join() === later, `nobody who does not look has taken it for told: ${untold}`);
   holds((await toasts(page)) + (await toasts(second)) === 0, 'nobody is told who does not look, and nothing twice');
   await look(second, 'visible');
   await untilText(second, `${TRAY}.toast`, 'Did not work');
