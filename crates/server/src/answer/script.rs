@@ -40,6 +40,11 @@ impl Form {
             tag: HeaderValue::from_str(&format!("\"{tag}\"")).expect("ASCII"),
         }
     }
+
+    /// Its tag without the quotes.
+    fn version(&self) -> &str {
+        self.tag.to_str().expect("ASCII").trim_matches('"')
+    }
 }
 
 static PLAIN: LazyLock<Form> =
@@ -49,10 +54,11 @@ static GZIP: LazyLock<Form> =
 static BROTLI: LazyLock<Form> =
     LazyLock::new(|| Form::new(include_bytes!("script/client.js.br"), Some("br")));
 
-/// The script, in the coding that the caller likes best; 304 to whoever has it. `is_versioned`: the
-/// caller's address changes with each version that it wants.
+/// The script, in the coding that the caller likes best; 304 to whoever has it. `version`: which script
+/// the caller wants, by the tag of one of its forms. Whoever names another than this server has must
+/// not keep this one for it: it may be of a release that not all nodes have yet.
 #[must_use]
-pub(crate) fn script(asked: &HeaderMap, is_versioned: bool) -> Response {
+pub(crate) fn script(asked: &HeaderMap, version: Option<&str>) -> Response {
     let form = match accept::coding(asked) {
         Coding::Identity => &*PLAIN,
         Coding::Gzip => &*GZIP,
@@ -65,8 +71,10 @@ pub(crate) fn script(asked: &HeaderMap, is_versioned: bool) -> Response {
     } else {
         Response::new(form.bytes.into())
     };
-    let kept =
-        if is_versioned { "public, max-age=31536000, immutable" } else { "public, max-age=3600" };
+    let is_this = version.is_some_and(|version| {
+        [&*PLAIN, &*GZIP, &*BROTLI].iter().any(|form| form.version() == version)
+    });
+    let kept = if is_this { "public, max-age=31536000, immutable" } else { "public, max-age=3600" };
     let said = [
         (CONTENT_TYPE, HeaderValue::from_static("text/javascript; charset=utf-8")),
         (ETAG, form.tag.clone()),

@@ -99,11 +99,10 @@ pub(super) async fn page_file(
     app.answers.pages.file(&file)
 }
 
-/// `GET /v1/client.js`: the client for browsers. `v` is the caller's own, so that another value has the
-/// browser ask for another script.
+/// `GET /v1/client.js`: the client for browsers. `v` names the script that the caller wants to keep.
 pub(super) async fn script(headers: HeaderMap, uri: Uri) -> Result<Response, Refusal> {
     let params = Params::of(&uri, &["v"])?;
-    Ok(script::script(&headers, params.get("v").is_some()))
+    Ok(script::script(&headers, params.get("v")))
 }
 
 /// `GET /problems/{code}`: what an error means and what to do about it.

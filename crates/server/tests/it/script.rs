@@ -54,11 +54,24 @@ async fn whoever_has_the_script_is_not_sent_it_again() {
 }
 
 #[tokio::test]
-async fn the_script_is_kept_for_an_hour_or_by_a_version_for_a_year() {
+async fn the_script_is_kept_for_an_hour_or_where_its_tag_is_named_for_a_year() {
     let api = Api::new().await;
-    assert_eq!(coded(&api, "br").await.header("cache-control"), "public, max-age=3600");
-    let versioned = api.call(get("/v1/client.js?v=7")).await;
-    assert_eq!(versioned.header("cache-control"), "public, max-age=31536000, immutable");
+    let kept_as = async |version: &str| {
+        let answer = api.call(get(&format!("{SCRIPT}?v={version}"))).await;
+        answer.header("cache-control").to_owned()
+    };
+    for accept in ["", "gzip", "br"] {
+        let answer = coded(&api, accept).await;
+        assert_eq!(answer.header("cache-control"), "public, max-age=3600");
+        // By the tag of any coding, whatever coding this reader gets.
+        let version = answer.header("etag").trim_matches('"');
+        assert_eq!(kept_as(version).await, "public, max-age=31536000, immutable");
+        // A cache must not keep this script under the name of another.
+        assert_eq!(kept_as(&version[1..]).await, "public, max-age=3600");
+    }
+    for other in ["", "7", "AAAAAAAAAAAAAAAA"] {
+        assert_eq!(kept_as(other).await, "public, max-age=3600", "{other}");
+    }
     let unknown = api.call(get("/v1/client.js?version=7")).await;
     assert_eq!((unknown.status.as_u16(), unknown.code().as_str()), (400, "invalid-parameter"));
 }
