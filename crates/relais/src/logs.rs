@@ -70,8 +70,18 @@ pub(crate) fn init_from(format: Format, default: &str) -> std::io::Result<Log> {
 /// Levels by targets, such as `warn,relais=debug`: the engine of regular expressions that filters by spans and fields
 /// would need is a large part of the program, which has no spans.
 fn filter(said: Option<&str>, default: &str) -> Targets {
-    let filters = said.into_iter().chain([default]).map(str::parse);
-    filters.flatten().next().unwrap_or_default()
+    said.and_then(read).or_else(|| read(default)).unwrap_or_default()
+}
+
+/// What a text says by levels and targets; `None` where it says nothing, or speaks of spans and fields.
+fn read(said: &str) -> Option<Targets> {
+    if said.contains('[') {
+        return None;
+    }
+    // An empty part would be a level of its own, which lets errors alone through.
+    let parts = said.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let parts = parts.collect::<Vec<_>>().join(",");
+    if parts.is_empty() { None } else { parts.parse().ok() }
 }
 
 fn is_terminal() -> bool {
@@ -98,5 +108,17 @@ mod tests {
         let unread = filter(Some("relais=loud"), "warn");
         assert!(unread.would_enable("relais", &Level::WARN));
         assert!(!unread.would_enable("relais", &Level::INFO));
+    }
+
+    #[test]
+    fn an_empty_part_says_nothing_and_one_of_spans_leaves_the_default() {
+        for said in ["info,", ",info", "info, ,relais=info", " info "] {
+            assert!(filter(Some(said), "warn").would_enable("relais", &Level::INFO), "{said}");
+        }
+        for said in ["", " , ", "relais[span]=debug", "error,[{task=1}]=debug"] {
+            let default = filter(Some(said), "warn");
+            assert!(default.would_enable("relais", &Level::WARN), "{said}");
+            assert!(!default.would_enable("relais", &Level::INFO), "{said}");
+        }
     }
 }
