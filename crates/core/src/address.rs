@@ -64,7 +64,7 @@ impl Guard {
     /// # Errors
     /// What it is kept for.
     pub fn judge(&self, host: &str, address: IpAddr, port: u16) -> Result<Passage, Reserved> {
-        let address = address.to_canonical();
+        let address = special::plain(address);
         if self.allows_name(host, port) || self.allow.iter().any(|one| one.takes(address, port)) {
             return Ok(Passage::Allowed);
         }

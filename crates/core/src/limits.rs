@@ -56,6 +56,9 @@ pub const IDLE_CONNECTIONS_MAX: usize = 256;
 pub const IDLE_UPSTREAMS_MAX: usize = 1_000;
 /// Names that are looked up at the same time: a name server that does not answer holds a thread.
 pub const LOOKUPS_MAX: usize = 128;
+/// Addresses that are tried of one name that callers may have called, half of them of each family: its
+/// owner may write any number of other people's into it.
+pub const ADDRESSES_MAX: usize = 8;
 /// Longest template of a webhook's body, bytes.
 pub const TEMPLATE_BYTES_MAX: usize = 8 << 10;
 /// Longest body that a template makes, and longest value that it prints, bytes.
@@ -337,6 +340,7 @@ pub const LIMITS: &[Limit] = &[
     limit("body of a template", TEMPLATE_OUTPUT_BYTES_MAX as u64, "bytes", "the delivery fails"),
     limit("work of a template", TEMPLATE_FUEL, "steps", "the delivery fails"),
     limit("names looked up at once", LOOKUPS_MAX as u64, "names", "waits"),
+    limit("addresses of a name of a caller's", ADDRESSES_MAX as u64, "addresses", "not tried"),
     limit("labels", LABELS_MAX as u64, "labels", "422 invalid-field"),
     limit("label key or value", LABEL_BYTES_MAX as u64, "bytes", "422 invalid-field"),
     limit("lane", LANE_BYTES_MAX as u64, "bytes", "422 invalid-field"),

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use super::special::Net;
+use super::special::{self, Net};
 use super::url::{self, Host};
 
 /// An address, a network or a name, and maybe the one port of it.
@@ -121,7 +121,7 @@ fn net(text: &str) -> Result<Option<Net>, InvalidAllowed> {
         None => (text, None),
     };
     let Ok(first) = address.parse::<IpAddr>() else { return Ok(None) };
-    if first.to_canonical() != first {
+    if special::plain(first) != first {
         return Err(InvalidAllowed::Mapped);
     }
     let max = if first.is_ipv4() { 32 } else { 128 };

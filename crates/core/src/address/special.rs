@@ -97,7 +97,18 @@ const NOT_GLOBAL: Reserved = Reserved("not global unicast (RFC 4291)");
 /// IPv4 as hosts see it that have IPv6 alone (RFC 6052): it is what is in its last 32 bits.
 const NAT64: Net = Net::v6([0x64, 0xff9b, 0, 0], 96);
 
-/// What an address in its canonical form is kept for; `None` if it is anybody's.
+/// The IPv4 address that an address of IPv6 stands for, mapped or translated; any other as it is.
+pub(super) fn plain(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(six) if NAT64.contains(six.into()) => {
+            let [.., a, b, c, d] = six.octets();
+            Ipv4Addr::new(a, b, c, d).into()
+        }
+        address => address,
+    }
+}
+
+/// What a [`plain`] address is kept for; `None` if it is anybody's.
 pub(super) fn address(address: IpAddr) -> Option<Reserved> {
     let find = |table: &[(Net, Reserved)]| {
         let row = table.iter().find(|(net, _)| net.contains(address));
@@ -105,10 +116,6 @@ pub(super) fn address(address: IpAddr) -> Option<Reserved> {
     };
     match address {
         IpAddr::V4(_) => find(V4),
-        IpAddr::V6(six) if NAT64.contains(address) => {
-            let [.., a, b, c, d] = six.octets();
-            self::address(Ipv4Addr::new(a, b, c, d).into())
-        }
         IpAddr::V6(_) => find(V6).or_else(|| (!GLOBAL.contains(address)).then_some(NOT_GLOBAL)),
     }
 }

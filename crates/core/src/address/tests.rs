@@ -355,6 +355,7 @@ fn the_list_lets_through_what_it_names_and_nothing_else() {
         ("::ffff:127.0.0.1", 9000),
         ("10.0.0.1", 1),
         ("10.255.0.1", 443),
+        ("64:ff9b::10.0.0.1", 80),
         ("172.31.0.1", 443),
         ("fd12::1", 443),
         ("::1", 80),
@@ -371,7 +372,7 @@ fn the_list_lets_through_what_it_names_and_nothing_else() {
         ("fd12::1", 80),
         ("fc00::1", 443),
         ("169.254.169.254", 80),
-        ("64:ff9b::10.0.0.1", 80),
+        ("64:ff9b::192.168.0.1", 80),
         ("8.8.8.8", 443),
     ] {
         assert!(!at("a.example", address, port), "{address} {port}");
@@ -415,7 +416,7 @@ fn an_entry_that_is_none_says_how_to_write_it() {
     for text in ["10.0.0.1:0", "10.0.0.1:", "hook:99999", "[::1]:x"] {
         assert_eq!(text.parse::<Allowed>(), Err(InvalidAllowed::Port), "{text}");
     }
-    for text in ["::ffff:10.0.0.1", "::ffff:0:0/96", "[::ffff:1.2.3.4]:80"] {
+    for text in ["::ffff:10.0.0.1", "::ffff:0:0/96", "[::ffff:1.2.3.4]:80", "64:ff9b::/96"] {
         assert_eq!(text.parse::<Allowed>(), Err(InvalidAllowed::Mapped), "{text}");
     }
     let said = |text: &str| text.parse::<Allowed>().unwrap_err().to_string();

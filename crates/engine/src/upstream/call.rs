@@ -6,6 +6,7 @@
 
 mod dial;
 mod idle;
+mod lookups;
 mod reach;
 mod tls;
 mod wire;

@@ -7,6 +7,7 @@ use std::sync::{Arc, RwLock};
 
 use http::Uri;
 use http::uri::Scheme;
+use relais_core::address::Passage;
 use relais_core::limits;
 use rustls::pki_types::ServerName;
 use rustls::{AlertDescription, ClientConfig};
@@ -27,8 +28,9 @@ pub enum Unreachable {
     /// Its name cannot be resolved.
     #[error("its name is unknown")]
     NoName,
-    /// It is where callers may not have called. Which address that is, the operator's log alone says.
-    #[error("its address is not one that callers may have called")]
+    /// It is where callers may not have called, or nowhere: the difference would say which names an inner
+    /// network has. Which address it is, the operator's log alone says.
+    #[error("its name is unknown, or its address is not one that callers may have called")]
     NotAllowed,
     /// Nobody listens there.
     #[error("it refuses connections")]
@@ -75,6 +77,19 @@ impl Unreachable {
                 | Alert::CertificateRevoked,
             ) => Self::ClientCertificate(error.to_string()),
             _ => Self::Tls(error.to_string()),
+        }
+    }
+
+    /// What whoever named the URL is told where the operator's list let it through: words of TLS name
+    /// the hosts that an inner certificate is for.
+    fn behind(self, passage: Option<Passage>) -> Self {
+        match self {
+            Self::Certificate(_) | Self::ClientCertificate(_) | Self::Tls(_)
+                if passage == Some(Passage::Allowed) =>
+            {
+                Self::Tls("of an inner service no more is told".to_owned())
+            }
+            told => told,
         }
     }
 
@@ -150,7 +165,8 @@ impl Dialer {
             let name = server_name(upstream).ok_or(Unreachable::NoAddress)?;
             let tls = TlsConnector::from(self.tls(upstream).await);
             let stream = tls.connect(name, stream).await;
-            let stream = stream.map_err(|error| Unreachable::of_handshake(&error))?;
+            let stream =
+                stream.map_err(|error| Unreachable::of_handshake(&error).behind(passage))?;
             Wire::over(stream, socket, passage, generation).await
         } else {
             Wire::over(stream, socket, passage, generation).await
@@ -184,4 +200,40 @@ fn server_name(upstream: &Uri) -> Option<ServerName<'static>> {
 pub(super) fn bare_host(upstream: &Uri) -> Option<&str> {
     let host = upstream.host()?;
     Some(host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host))
+}
+
+#[cfg(test)]
+mod tests {
+    use relais_core::Guard;
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn words_of_tls_are_not_told_of_what_the_list_lets_through() {
+        let inner = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = inner.local_addr().unwrap();
+        let url: Uri = format!("https://{address}/").parse().unwrap();
+        let guard = Guard::new(vec![address.to_string().parse().unwrap()]);
+        let fault = async |reach| {
+            let dialer = Dialer::new(reach, BTreeMap::new());
+            let connect = dialer.connect(&url, Generation::default());
+            let answer = async { inner.accept().await?.0.write_all(b"HTTP/1.1 400 no\r\n").await };
+            tokio::join!(connect, answer).0.unwrap_err().to_string()
+        };
+        assert!(fault(Reach::anywhere()).await.contains("corrupt message"));
+        let told = fault(Reach::outward(guard)).await;
+        assert_eq!(told, "TLS failed (of an inner service no more is told)");
+    }
+
+    #[test]
+    fn the_hosts_of_an_inner_certificate_are_not_told() {
+        let fault = Unreachable::Certificate("it is for vault.corp.example".to_owned());
+        for passage in [None, Some(Passage::Public)] {
+            assert!(fault.clone().behind(passage).to_string().contains("vault"));
+        }
+        assert!(!fault.behind(Some(Passage::Allowed)).to_string().contains("vault"));
+        assert_eq!(Unreachable::Refused.behind(Some(Passage::Allowed)), Unreachable::Refused);
+    }
 }

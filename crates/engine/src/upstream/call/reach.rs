@@ -4,8 +4,7 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::future::ready;
-use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -13,24 +12,20 @@ use http::Uri;
 use http::uri::Scheme;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
-use relais_core::address::Passage;
+use relais_core::address::{Passage, Reserved};
 use relais_core::{Guard, limits};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tower::{ServiceExt as _, service_fn};
 
 use super::dial::{Unreachable, bare_host};
+use super::lookups::LookUps;
 
 /// How often a silent upstream is asked, on the connection's level, whether it still lives.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
-/// Asks what addresses a name has. It may take long, and has a thread of its own.
-type LookUp = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
-
 /// Where somebody may call.
 pub(super) struct Reach {
-    look_up: Arc<LookUp>,
-    lookups: Arc<Semaphore>,
+    lookups: LookUps,
     /// `None` for upstreams, which an operator names.
     guard: Option<RwLock<Arc<Guard>>>,
 }
@@ -44,9 +39,7 @@ struct Way {
 
 impl Reach {
     pub(super) fn anywhere() -> Self {
-        let look_up: Arc<LookUp> =
-            Arc::new(|name, port| Ok((name, port).to_socket_addrs()?.collect()));
-        Self { look_up, lookups: Arc::new(Semaphore::new(limits::LOOKUPS_MAX)), guard: None }
+        Self { lookups: LookUps::of_the_system(), guard: None }
     }
 
     pub(super) fn outward(guard: Guard) -> Self {
@@ -96,43 +89,65 @@ impl Reach {
         let port = upstream.port_u16().unwrap_or(if is_https { 443 } else { 80 });
         let found = match host.parse::<IpAddr>() {
             Ok(address) => vec![SocketAddr::new(address, port)],
-            Err(_) => self.addresses(host, port).await?,
+            Err(_) => self.lookups.addresses(host, port).await,
         };
         let guard = self.guard.as_ref();
         let guard =
             guard.map(|guard| guard.read().expect("nothing panics while it is held").clone());
         let Some(guard) = guard else {
+            if found.is_empty() {
+                return Err(Unreachable::NoName);
+            }
             return Ok(found.into_iter().map(|to| Way { to, passage: None }).collect());
         };
-        let ways: Vec<_> = found.into_iter().filter_map(|to| judged(&guard, host, to)).collect();
+        let Judged { ways, refused } = judged(&guard, host, found);
+        if let Some(Refused { first, kept_for, count }) = refused {
+            tracing::warn!(
+                host, address = %first, %kept_for, count,
+                "did not call what a caller or tenant named: see [webhooks] allow"
+            );
+        }
         if ways.is_empty() { Err(Unreachable::NotAllowed) } else { Ok(ways) }
-    }
-
-    async fn addresses(&self, name: &str, port: u16) -> Result<Vec<SocketAddr>, Unreachable> {
-        let permit = self.lookups.clone().acquire_owned().await.expect("nobody closes it");
-        let (look_up, name) = (self.look_up.clone(), name.to_owned());
-        let looking = tokio::task::spawn_blocking(move || {
-            // A look-up that nobody waits for any more holds its thread all the same.
-            let _permit = permit;
-            look_up(&name, port)
-        });
-        let found = looking.await.map_err(|_| Unreachable::NoName)?;
-        found.ok().filter(|found| !found.is_empty()).ok_or(Unreachable::NoName)
     }
 }
 
-/// The operator is told in full what was refused; whoever named it is not.
-fn judged(guard: &Guard, host: &str, to: SocketAddr) -> Option<Way> {
-    match guard.judge(host, to.ip(), to.port()) {
-        Ok(passage) => Some(Way { to, passage: Some(passage) }),
-        Err(reserved) => {
-            tracing::warn!(
-                host, address = %to, kept_for = %reserved,
-                "did not call what a caller or tenant named: see [webhooks] allow"
-            );
-            None
+/// What became of the addresses of one name.
+#[derive(Debug, Default)]
+struct Judged {
+    ways: Vec<Way>,
+    refused: Option<Refused>,
+}
+
+/// The addresses of a name that are not called. The operator is told of them by one line a connection,
+/// because whoever owns the name decides how many they are; whoever named it is told of none.
+#[derive(Debug)]
+struct Refused {
+    first: SocketAddr,
+    kept_for: Reserved,
+    count: usize,
+}
+
+/// Judges each address of a name, and takes the first few of each family that may be dialled.
+fn judged(guard: &Guard, host: &str, found: Vec<SocketAddr>) -> Judged {
+    let mut judged = Judged::default();
+    let mut left = [limits::ADDRESSES_MAX / 2; 2];
+    for to in found {
+        match guard.judge(host, to.ip(), to.port()) {
+            Ok(passage) => {
+                let left = &mut left[usize::from(to.is_ipv6())];
+                if *left > 0 {
+                    *left -= 1;
+                    judged.ways.push(Way { to, passage: Some(passage) });
+                }
+            }
+            Err(kept_for) => {
+                let refused =
+                    judged.refused.get_or_insert(Refused { first: to, kept_for, count: 0 });
+                refused.count += 1;
+            }
         }
     }
+    judged
 }
 
 impl fmt::Debug for Reach {
@@ -155,11 +170,11 @@ mod tests {
         let parse =
             |answer: &[&str]| answer.iter().map(|one| one.parse::<IpAddr>().unwrap()).collect();
         let left = Mutex::new(answers.map(parse).into_iter().collect::<Vec<Vec<_>>>().into_iter());
-        let look_up = move |_: &str, port| {
+        let look_up = move |_: &str| {
             let answer = left.lock().unwrap().next().expect("it is asked no more often");
-            Ok(answer.into_iter().map(|address| SocketAddr::new(address, port)).collect())
+            Ok(answer.into_iter().map(|address| SocketAddr::new(address, 0)).collect())
         };
-        Reach { look_up: Arc::new(look_up), ..reach }
+        Reach { lookups: LookUps::new(look_up), ..reach }
     }
 
     fn outward(allow: &[String]) -> Reach {
@@ -221,6 +236,19 @@ mod tests {
         assert!(inner.accept().now_or_never().is_none(), "nobody knocked");
     }
 
+    /// Else whoever names URLs could ask for the names of an inner network.
+    #[tokio::test]
+    async fn a_name_that_is_unknown_looks_like_one_of_the_inside() {
+        let reach = answers(outward(&[]), [&[], &["10.0.0.1"]]);
+        for host in ["nobody.corp.example", "vault.corp.example"] {
+            let refused = reach.connect(&url(host, 443)).await.unwrap_err();
+            assert_eq!(refused, Unreachable::NotAllowed, "{host}");
+        }
+        let upstreams = answers(Reach::anywhere(), [&[]]);
+        let refused = upstreams.connect(&url("nobody.internal", 443)).await.unwrap_err();
+        assert_eq!(refused, Unreachable::NoName);
+    }
+
     /// Else the difference would say where in an inner network somebody listens.
     #[tokio::test]
     async fn open_and_closed_ports_of_the_inside_look_the_same() {
@@ -244,8 +272,7 @@ mod tests {
         let reach = outward(&[]);
         for host in ["localhost", "2130706433", "0x7f.1", "0177.0.0.1", "127.1"] {
             let refused = reach.connect(&url(host, port)).await.unwrap_err();
-            let is_refused = matches!(refused, Unreachable::NotAllowed | Unreachable::NoName);
-            assert!(is_refused, "{host}: {refused}");
+            assert_eq!(refused, Unreachable::NotAllowed, "{host}");
         }
         assert!(inner.accept().now_or_never().is_none(), "nobody knocked");
     }
@@ -261,32 +288,28 @@ mod tests {
         }
     }
 
+    /// Its owner could else have Relais knock at hundreds of other people's hosts.
     #[tokio::test]
-    async fn no_more_names_are_looked_up_at_once_than_the_limit() {
-        let (release, released) = std::sync::mpsc::sync_channel::<()>(1);
-        let (begun, mut begins) = tokio::sync::mpsc::channel(limits::LOOKUPS_MAX + 1);
-        let released = Mutex::new(released);
-        let look_up = move |_: &str, _| {
-            begun.blocking_send(()).unwrap();
-            assert!(released.lock().unwrap().recv().is_err(), "nothing is ever sent");
-            Err(io::Error::from(io::ErrorKind::TimedOut))
-        };
-        let reach =
-            Arc::new(Reach { look_up: Arc::new(look_up), ..Reach::outward(Guard::default()) });
-        let mut lookups = tokio::task::JoinSet::new();
-        for _ in 0..=limits::LOOKUPS_MAX {
-            let reach = reach.clone();
-            lookups.spawn(async move { reach.ways(&url("slow.example", 80)).await.map(drop) });
-        }
-        for _ in 0..limits::LOOKUPS_MAX {
-            begins.recv().await.unwrap();
-        }
-        assert_eq!(reach.lookups.available_permits(), 0);
-        assert!(begins.try_recv().is_err(), "the one beyond waits");
-        // Whoever gave up has not ended what holds the thread.
-        lookups.abort_all();
-        assert_eq!(reach.lookups.available_permits(), 0);
-        drop(release);
-        drop(reach.lookups.acquire().await.unwrap());
+    async fn of_a_name_with_many_addresses_a_few_of_each_family_are_tried() {
+        let four = (1..=250).map(|last| format!("8.8.8.{last}"));
+        let six = (1..=250).map(|last| format!("2606:4700::{last}"));
+        let all: Vec<_> = four.chain(six).collect();
+        let all: Vec<_> = all.iter().map(String::as_str).collect();
+        let reach = answers(Reach::outward(Guard::default()), [&all]);
+        let ways = reach.ways(&url("many.example", 8443)).await.unwrap();
+        let ways: Vec<_> = ways.iter().map(|way| way.to.ip().to_string()).collect();
+        let first: Vec<_> =
+            all[..4].iter().chain(&all[250..254]).map(|&ip| ip.to_owned()).collect();
+        assert_eq!((ways.len(), ways), (limits::ADDRESSES_MAX, first));
+    }
+
+    #[test]
+    fn of_the_addresses_that_are_not_called_the_log_has_the_first_and_their_number() {
+        let inner = (1..=200).map(|last| SocketAddr::from(([10, 0, 0, last], 443)));
+        let found = [SocketAddr::from(([8, 8, 8, 8], 443))].into_iter().chain(inner).collect();
+        let judged = judged(&Guard::default(), "inner.example", found);
+        assert_eq!(judged.ways.len(), 1);
+        let refused = judged.refused.unwrap();
+        assert_eq!((refused.first.to_string().as_str(), refused.count), ("10.0.0.1:443", 200));
     }
 }
