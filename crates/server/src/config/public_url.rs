@@ -74,6 +74,8 @@ mod tests {
         for (text, expected, authority, is_https, is_here) in [
             ("https://Shop.example:443/", "https://shop.example", "shop.example", true, false),
             ("http://localhost:8080", "http://localhost:8080", "localhost:8080", false, true),
+            ("https://a.example:0443", "https://a.example", "a.example", true, false),
+            ("https://[2001:DB8:0::1]", "https://[2001:db8::1]", "[2001:db8::1]", true, false),
             ("https://[::1]:8443", "https://[::1]:8443", "[::1]:8443", true, true),
             (
                 "http://localhost.evil.example",

@@ -1,10 +1,12 @@
 //! The address of a service behind Relais: parsed once, at the door.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use http::Uri;
+use http::uri::Authority;
 
 /// A service behind Relais: scheme and authority, and the path that goes before those of requests.
 /// It has one spelling: the host in lower case, no port that its scheme implies, no slash at the end.
@@ -58,14 +60,29 @@ impl FromStr for Upstream {
         if uri.query().is_some() || text.contains('#') {
             return refuse("a URL here has no query and no fragment");
         }
-        let authority = authority.as_str().to_ascii_lowercase();
-        let default_port = if scheme == "http" { ":80" } else { ":443" };
-        let authority = authority.strip_suffix(default_port).unwrap_or(&authority);
+        let authority = spelled(scheme, authority)?;
         Ok(Self {
             origin: format!("{scheme}://{authority}").into(),
             base: uri.path().trim_end_matches('/').to_owned(),
         })
     }
+}
+
+/// Host and port as browsers write them: they compare origins by their text, and so does Relais.
+fn spelled(scheme: &str, authority: &Authority) -> Result<String, InvalidUpstream> {
+    let host = authority.host();
+    let port = &authority.as_str()[host.len()..];
+    let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(six) => {
+            let six = six.parse::<Ipv6Addr>();
+            format!("[{}]", six.map_err(|_| InvalidUpstream("its host is no IPv6 address"))?)
+        }
+        None => host.to_ascii_lowercase(),
+    };
+    let Some(port) = port.strip_prefix(':') else { return Ok(host) };
+    let port: u16 = port.parse().map_err(|_| InvalidUpstream("its port is no number"))?;
+    let implied = if scheme == "http" { 80 } else { 443 };
+    Ok(if port == implied { host } else { format!("{host}:{port}") })
 }
 
 #[cfg(test)]
@@ -80,7 +97,18 @@ mod tests {
             assert_eq!((&**upstream.origin(), upstream.base()), ("http://a.example", "/x"));
             assert_eq!(upstream.to_string(), "http://a.example/x");
         }
-        for text in ["", "a", "/x", "a:80", "ftp://a", "ws://a", "http://me:pw@a", "http://a?x=1"] {
+        for text in [
+            "http://a:",
+            "http://[::x]",
+            "",
+            "a",
+            "/x",
+            "a:80",
+            "ftp://a",
+            "ws://a",
+            "http://me:pw@a",
+            "http://a?x=1",
+        ] {
             let refused = parsed(text).expect_err(text).to_string();
             assert!(!refused.contains("pw"), "{refused}");
         }
