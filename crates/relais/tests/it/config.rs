@@ -350,7 +350,7 @@ fn an_origin_of_pages_is_written_as_browsers_write_it() {
         ("https://shop.example.com/", "write \"https://shop.example.com\":"),
         ("https://shop.example.com/shop", "write \"https://shop.example.com\":"),
         ("https://shop.example.com:443", "write \"https://shop.example.com\":"),
-        ("https://shop.example.com:", "write \"https://shop.example.com\":"),
+        ("https://shop.example.com:", "an origin is http or https"),
         ("http://shop.example.com:80", "write \"http://shop.example.com\":"),
         ("HTTPS://Shop.example.com", "write \"https://shop.example.com\":"),
     ] {
