@@ -22,6 +22,8 @@ export const PATIENCE_MS = 600_000;
 export class Patience {
   private failures = 0;
   private waited = 0;
+  /** What is still to be waited for behind the last failure: since when, how long, and how long at least. */
+  private due: { readonly since: number; readonly all: number; readonly least: number } | undefined;
 
   constructor(
     private readonly surroundings: Surroundings,
@@ -45,23 +47,32 @@ export class Patience {
    * Throws `Unreachable` where it has failed for too long, with `cause`.
    */
   async afterFailure(cause: unknown, asked: number | undefined, signal: AbortSignal | undefined): Promise<void> {
-    if (this.waited > this.limit) throw new Unreachable(cause);
-    const bound = Math.min(LONGEST_MS, FIRST_MS * 2 ** this.failures);
-    this.failures += 1;
-    await this.wait((asked ?? 0) + this.surroundings.chance() * bound, asked ?? 0, signal);
+    this.failed(cause, asked);
+    await this.rest(signal);
   }
 
-  private async wait(milliseconds: number, least: number, signal: AbortSignal | undefined): Promise<void> {
-    const { surroundings } = this;
+  /** Notes a failure, as `afterFailure` does; `rest` waits. */
+  failed(cause: unknown, least = 0): void {
+    if (this.waited > this.limit) throw new Unreachable(cause);
+    const all = least + this.surroundings.chance() * Math.min(LONGEST_MS, FIRST_MS * 2 ** this.failures);
+    this.failures += 1;
+    // That nobody looks makes it slower, and gives nothing up sooner.
+    this.waited += all;
+    this.due = { since: this.surroundings.now(), all, least };
+  }
+
+  /** Waits for what is left of the pause behind the last failure. What is aborted is left for the next time. */
+  async rest(signal: AbortSignal | undefined): Promise<void> {
+    const { surroundings, due } = this;
+    if (!due) return;
     if (!surroundings.isOnline()) {
       await pause(OFFLINE_MS, surroundings, signal, () => surroundings.isOnline());
     }
-    const began = surroundings.now();
+    const left = (all: number) => Math.max(0, due.since + all - surroundings.now());
     const wasHidden = surroundings.isHidden();
-    const all = wasHidden ? milliseconds * HIDDEN_FACTOR : milliseconds;
-    const isBetter = () => wasHidden && !surroundings.isHidden() && surroundings.now() - began >= least;
-    await pause(all, surroundings, signal, isBetter);
-    this.waited += all;
+    const isBetter = () => wasHidden && !surroundings.isHidden() && left(due.least) === 0;
+    await pause(left(wasHidden ? due.all * HIDDEN_FACTOR : due.all), surroundings, signal, isBetter);
+    this.due = undefined;
   }
 }
 

@@ -1,12 +1,16 @@
 // The parts that decide, each by itself: no server, no time, no chance.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { isOutcome, retryAfterOf } from '../dist/caller.js';
+import { Caller, isOutcome, retryAfterOf } from '../dist/caller.js';
 import { Connection } from '../dist/connection.js';
 import { Choice } from '../dist/events/choice.js';
 import { Hub } from '../dist/events/hub.js';
+import { Unfit } from '../dist/events/transport.js';
+import { Sse } from '../dist/events/sse.js';
 import { SseParser } from '../dist/events/sse-parser.js';
+import { Keep, storeOf } from '../dist/keep/keep.js';
 import { referenceOf, taskOf } from '../dist/links.js';
+import { Unreachable } from '../dist/errors.js';
 import { pace, Patience } from '../dist/patience.js';
 import { Reading } from '../dist/reading.js';
 import { Signs } from '../dist/signs.js';
@@ -181,6 +185,69 @@ test('who is not looked at is slower, and as fast as before once somebody looks'
   assert.ok(pace(2_000, surroundings) <= 2_200);
 });
 
+test('nobody is given up sooner because nobody looks', async (context) => {
+  context.mock.timers.enable({ apis: ['setTimeout'] });
+  const surroundings = changing();
+  surroundings.change({ hidden: true });
+  const patience = new Patience(surroundings, 1_000);
+  for (const milliseconds of [4_000, 8_000]) {
+    const pause = pausing(patience.afterFailure(new Error('no'), undefined, undefined));
+    await passes(context, surroundings, milliseconds);
+    assert.equal(pause.isOver, true);
+  }
+  await assert.rejects(patience.afterFailure(new Error('no'), undefined, undefined), Unreachable);
+});
+
+// Follows one task; resolves to the error that it ends with.
+const followed = (hub, id = 'a') => new Promise((failed) => hub.follow({ id, base: '' }, 0, { event() {}, over: failed, failed }));
+
+test('who follows after others have given up has all of the patience again', async () => {
+  const surroundings = { ...changing(), chance: () => 0.001 };
+  let tries = 0;
+  const transport = { name: 'one', async *follow() { tries += 1; throw new Error('nobody is there'); } };
+  const hub = new Hub({ settings: { surroundings, patience: 2 } }, [transport]);
+  for (const sum of [3, 6, 9]) {
+    assert.ok((await followed(hub)) instanceof Unreachable);
+    assert.equal(tries, sum);
+  }
+});
+
+test('a server that asks to be left alone is, whoever joins and leaves, and then told of all who joined', async () => {
+  const surroundings = { ...changing(), chance: () => 0, now: () => performance.now() };
+  const asked = [];
+  let again;
+  const isAsked = new Promise((done) => { again = done; });
+  const transport = {
+    name: 'one',
+    async *follow(watched, signal) {
+      asked.push({ tasks: watched.map(({ reference }) => reference.id).join(), at: performance.now() });
+      if (asked.length === 1) return yield { kind: 'busy', milliseconds: 500 };
+      again();
+      await new Promise((done) => signal.addEventListener('abort', done));
+    },
+  };
+  const hub = new Hub({ settings: { surroundings, patience: Infinity } }, [transport]);
+  const join = (id) => hub.follow({ id, base: '' }, 0, {});
+  const soon = () => new Promise((done) => setTimeout(done, 5));
+  let leave = join('a');
+  while (asked.length === 0) await soon();
+  for (const id of ['b', 'c', 'd', 'e']) {
+    await soon();
+    leave();
+    // For a moment there is nobody, as where the one page that there is is loaded again.
+    await soon();
+    leave = join(id);
+    await soon();
+    join(`${id}2`)();
+  }
+  const other = join('f');
+  await isAsked;
+  assert.deepEqual(asked.map(({ tasks }) => tasks), ['a', 'e,f']);
+  assert.ok(asked[1].at - asked[0].at >= 490, `${asked[1].at - asked[0].at} ms`);
+  leave();
+  other();
+});
+
 test('a better transport is tried again, later each time that it does not lead through', () => {
   const surroundings = changing();
   const [sse, poll] = [{ name: 'sse' }, { name: 'poll' }];
@@ -195,6 +262,39 @@ test('a better transport is tried again, later each time that it does not lead t
     surroundings.state.time += pause;
   }
   assert.equal(choice.current, sse);
+});
+
+test('one bad moment after good hours does not cost the better transport more than the first did', async (context) => {
+  context.mock.timers.enable({ apis: ['setTimeout'] });
+  const surroundings = changing();
+  surroundings.state.chance = 0;
+  const used = [];
+  let isBad = true;
+  const sse = {
+    name: 'sse',
+    async *follow(_, signal) {
+      if (isBad) throw new Unfit('a bad moment');
+      yield { kind: 'open' };
+      await new Promise((done) => signal.addEventListener('abort', done));
+    },
+  };
+  const poll = { name: 'poll', async *follow(_, signal) { await new Promise((done) => signal.addEventListener('abort', done)); } };
+  const hub = new Hub({ settings: { surroundings, patience: Infinity } }, [sse, poll], (name) => used.push(name));
+  const stay = hub.follow({ id: 'a', base: '' }, 0, {});
+  const settle = async () => { for (let turn = 0; turn < 6; turn += 1) await passes(context, surroundings, 0); };
+  for (let moment = 0; moment < 4; moment += 1) {
+    isBad = true;
+    // Somebody joins: the next connection finds that the stream does not come through.
+    hub.follow({ id: `b${moment}`, base: '' }, 0, {});
+    await settle();
+    assert.equal(used.at(-1), 'poll');
+    isBad = false;
+    await passes(context, surroundings, 60_000);
+    await settle();
+    assert.equal(used.at(-1), 'sse', `after a minute, moment ${moment}`);
+    await passes(context, surroundings, 3_600_000);
+  }
+  stay();
 });
 
 test('who joins while a connection tells something is told it in its turn, by the next one', async () => {
@@ -282,4 +382,38 @@ test('a sign of life is owed by a live answer that has given one, between two ev
   stream.enqueue(encoder.encode('data: 3\n\n'));
   assert.equal(decoder.decode((await last).value), 'data: 3\n\n');
   await pieces.return();
+});
+
+test('a task is kept in the page where a browser lets nothing be kept, and where it has none of all that', async (context) => {
+  const { BroadcastChannel } = globalThis;
+  context.after(() => { globalThis.BroadcastChannel = BroadcastChannel; });
+  const kept = { id: 'a', base: '', name: 'one', at: 1 };
+  for (const forbidden of [{ open() { throw new DOMException('no', 'SecurityError'); } }, undefined]) {
+    globalThis.BroadcastChannel = class { constructor() { throw new DOMException('no', 'SecurityError'); } };
+    globalThis.indexedDB = forbidden;
+    const keep = new Keep(storeOf());
+    await keep.put(kept);
+    assert.deepEqual(await keep.all(), [kept]);
+    assert.equal(await keep.claim('a'), true);
+    assert.equal(await keep.claim('a'), false);
+    await keep.remove('a');
+    assert.deepEqual(await keep.all(), []);
+    delete globalThis.indexedDB;
+  }
+});
+
+test('a stream that says nothing is no bad way where nothing else comes back either', async () => {
+  const surroundings = { ...changing(), chance: () => 0 };
+  const used = [];
+  let isAway = true;
+  const fetch = async (url, init) => {
+    if (!isAway) return new Response(null, { status: 204 });
+    if (init.headers.accept === 'text/event-stream') return new Promise((_, fail) => init.signal.addEventListener('abort', () => fail(init.signal.reason)));
+    isAway = false;
+    throw new TypeError('no network');
+  };
+  const caller = new Caller({ base: 'http://relais', fetch, surroundings, patience: Infinity });
+  const hub = new Hub(caller, [new Sse(caller), { name: 'poll', async *follow() {} }], (name) => used.push(name));
+  await followed(hub);
+  assert.deepEqual(used, ['sse', 'sse']);
 });

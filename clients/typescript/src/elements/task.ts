@@ -1,12 +1,16 @@
 // `<relais-task href="…">`: how one task stands, and what may be done about it.
 import type { TaskDocument } from '../documents.js';
-import { Refused } from '../errors.js';
+import { Refused, Unreachable } from '../errors.js';
 import { Relais } from '../relais.js';
+import { itsOwn, pause } from '../surroundings.js';
 import type { Task } from '../task.js';
 import { Base, inside, make, say, tell, webAddress } from './dom.js';
 import { taskStyle } from './style.js';
 import { inLanguage, shareOf, stateOf, titleOf } from './told.js';
 import { fill, languageAt, wordsOf } from './words.js';
+
+/** When to look again for a task that could not be reached for long, milliseconds; sooner where the network or the page is back. */
+const AGAIN_MS = 30_000;
 
 let usual: Relais | undefined;
 
@@ -125,6 +129,7 @@ export class RelaisTask extends Base {
       if (signal.aborted) return;
       this.#refuse(error);
       tell(this, 'relais-error', error);
+      if (error instanceof Unreachable) pause(AGAIN_MS, itsOwn(), signal, () => true).then(() => this.#begin(), () => {});
     }
   }
 

@@ -32,6 +32,11 @@ export class Choice {
     return Math.max(0, this.downSince + this.next - this.surroundings.now());
   }
 
+  /** This one has led through for a while. */
+  gotOn(): void {
+    if (this.index === 0) this.next = FIRST_MS;
+  }
+
   /** This one does not lead through. `false` where there is no other. */
   down(): boolean {
     if (this.index + 1 >= this.transports.length) return false;

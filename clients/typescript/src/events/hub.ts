@@ -24,6 +24,8 @@ export class Hub implements Followers {
   private readonly choice: Choice;
   private readonly patience: Patience;
   private isRunning = false;
+  /** Whether the server is left alone for now: who joins meanwhile comes along afterwards. */
+  private isResting = false;
   private turn = new AbortController();
 
   constructor(
@@ -48,7 +50,7 @@ export class Hub implements Followers {
 
   private changed(): void {
     const { turn } = this;
-    setTimeout(() => turn.abort(new DOMException('others are followed now', 'AbortError')));
+    if (!this.isResting || this.followers.size === 0) setTimeout(() => turn.abort());
     if (!this.isRunning) void this.run();
   }
 
@@ -59,43 +61,49 @@ export class Hub implements Followers {
       await new Promise((done) => setTimeout(done));
       this.turn = new AbortController();
       const { signal } = this.turn;
-      // A better transport is tried now and then.
-      const { untilBetter } = this.choice;
-      const timer = untilBetter === undefined ? undefined : setTimeout(() => this.turn.abort(), untilBetter);
       try {
+        this.isResting = true;
+        await this.patience.rest(signal).finally(() => (this.isResting = false));
         await this.connect(signal);
       } catch (error) {
         if (!signal.aborted) this.fail(error);
-      } finally {
-        clearTimeout(timer);
       }
     }
     this.isRunning = false;
   }
 
-  /** One connection, from its beginning to its end, and the pause after it. */
+  /** One connection, from its beginning to its end. */
   private async connect(signal: AbortSignal): Promise<void> {
     const { surroundings } = this.caller.settings;
     const transport = this.choice.current;
     const began = surroundings.now();
+    // A better transport is tried now and then.
+    const { untilBetter } = this.choice;
+    const timer = untilBetter === undefined ? undefined : setTimeout(() => this.turn.abort(), untilBetter);
     let asked: number | undefined;
     let failure: unknown;
+    let isOpen = false;
     this.onTransport(transport.name);
     try {
       for await (const told of transport.follow(this.watched(), signal)) {
         if (signal.aborted) return;
         if (told.kind === 'busy') asked = told.milliseconds;
         else this.tell(told);
+        isOpen ||= told.kind === 'open';
       }
     } catch (error) {
       if (signal.aborted) return;
       if (error instanceof Unfit && this.choice.down()) return;
       if (error instanceof Refused) asked = error.retryAfter;
       failure = error;
+    } finally {
+      clearTimeout(timer);
+      if (isOpen && surroundings.now() - began >= GOOD_MS) {
+        this.patience.gotOn();
+        this.choice.gotOn();
+      }
     }
-    if (this.followers.size === 0) return;
-    if (surroundings.now() - began >= GOOD_MS) this.patience.gotOn();
-    await this.patience.afterFailure(failure, asked, signal);
+    if (this.followers.size > 0) this.patience.failed(failure, asked);
   }
 
   /** Each task once, by the first right to it, from where the one who has seen least of it wants to go on. */
@@ -112,7 +120,6 @@ export class Hub implements Followers {
   }
 
   private tell(told: Exclude<Told, { kind: 'busy' }>): void {
-    if (told.kind === 'open') return;
     for (const follower of [...this.followers]) {
       const { id, ticket } = follower.reference;
       if (!follower.isKnown) continue;
@@ -135,6 +142,8 @@ export class Hub implements Followers {
   private fail(error: unknown): void {
     const all = [...this.followers];
     this.followers.clear();
+    // Whoever follows next has all of it again.
+    this.patience.gotOn();
     for (const { listener } of all) listener.failed(error);
   }
 }

@@ -63,7 +63,7 @@ export class LongPoll implements Transport {
     } catch (error) {
       if (error instanceof Refused && CUT_OFF.includes(error.problem.status) && surroundings.now() - began > AT_ONCE_MS) {
         this.held = Math.floor(this.held / 2);
-        if (this.held < 1) throw new Unfit('calls that are held back are cut off');
+        if (this.held < 1) throw new Unfit('calls are cut off');
       }
       throw error;
     }

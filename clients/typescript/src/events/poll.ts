@@ -1,11 +1,11 @@
 // The transport that always works: asking again, as often as the server says.
-import { refusalOf, retryAfterOf, type Caller } from '../caller.js';
+import { retryAfterOf, type Caller } from '../caller.js';
 import { addressOf } from '../links.js';
 import { pace } from '../patience.js';
 import { scopeOf } from '../scope.js';
 import { pause } from '../surroundings.js';
 import { merge } from './merge.js';
-import { catchUp, FOR_GOOD, type Told, type Transport, type Watched } from './transport.js';
+import { catchUp, refusedFor, type Told, type Transport, type Watched } from './transport.js';
 
 /** How often to ask where the server does not say, milliseconds. */
 const PACE_MS = 2_000;
@@ -34,9 +34,7 @@ export class Poll implements Transport {
       const fields: Record<string, string> = tag ? { 'if-none-match': tag } : {};
       const answer = await this.caller.once(addressOf(reference), reference, { fields, signal });
       if (!answer.ok && answer.status !== 304) {
-        const error = await refusalOf(answer);
-        if (!FOR_GOOD.includes(answer.status)) throw error;
-        return void (yield { kind: 'refused', reference, error });
+        return void (yield { kind: 'refused', reference, error: await refusedFor(answer) });
       }
       await answer.body?.cancel();
       yield { kind: 'open' };

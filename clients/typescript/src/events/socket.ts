@@ -1,11 +1,8 @@
 // One WebSocket to Relais, frame by frame: who asks, whether it is alive, how it ended.
 import { onBack, type Surroundings } from '../surroundings.js';
-import { Unfit } from './transport.js';
 
 /** The connection was closed, by a code of Relais or of the protocol. */
 export class Closed extends Error {
-  override readonly name = 'Closed';
-
   constructor(
     readonly code: number,
     reason: string,
@@ -66,7 +63,7 @@ export class Socket {
 
   /** Is there once Relais knows who asks. */
   async ready(signal: AbortSignal): Promise<void> {
-    const late = setTimeout(() => this.end(new Unfit('the WebSocket says nothing')), READY_MS);
+    const late = setTimeout(() => this.end(new Error('nothing came for too long')), READY_MS);
     try {
       while ((await this.next(signal)).op !== 'ready');
     } finally {

@@ -2,11 +2,11 @@
 // refused, and comes back after an error.
 import { refusalOf, type Caller } from '../caller.js';
 import { Connection } from '../connection.js';
-import type { Refused } from '../errors.js';
+import { Refused } from '../errors.js';
 import { addressOf } from '../links.js';
 import { scopeOf, type Scope } from '../scope.js';
 import { SseParser, type Block } from './sse-parser.js';
-import { FOR_GOOD, readPage, Unfit, type Watched } from './transport.js';
+import { FOR_GOOD, judged, Unfit, type Watched } from './transport.js';
 
 /** Relais says `relais.open` at once. Where it has not come by then, somebody on the way collects it. */
 const FIRST_MS = 2_500;
@@ -50,7 +50,7 @@ export class Streams {
   /** `probe`: what to ask for in another way, to see whether the server is there at all. */
   private async open(url: string, by: Watched | undefined, probe: Watched, outer: AbortSignal): Promise<Opened> {
     const scope = scopeOf(outer);
-    const late = new Unfit('the stream says nothing');
+    const late = new Error('nothing came for too long');
     const timer = setTimeout(() => scope.end(late), FIRST_MS);
     try {
       const call = { fields: { accept: 'text/event-stream' }, signal: scope.signal, isStream: true };
@@ -66,21 +66,15 @@ export class Streams {
       this.broken = 0;
       return { isOver: false, blocks: this.blocks(connection, first, scope) };
     } catch (error) {
-      if (scope.signal.reason === late) throw late;
-      const isAnswer = error instanceof Error && ['Unfit', 'Refused'].includes(error.name);
-      if (!outer.aborted && !isAnswer) await this.broke(probe, error, outer);
-      throw error;
+      const isAnswer = error instanceof Unfit || error instanceof Refused;
+      if (outer.aborted || isAnswer) throw error;
+      this.broken += 1;
+      // Where it breaks again and again it may be the stream that somebody does not like.
+      const isOdd = this.broken >= BROKEN_MAX || scope.signal.reason === late;
+      throw isOdd ? await judged(this.caller, probe, error, outer) : error;
     } finally {
       clearTimeout(timer);
     }
-  }
-
-  /** Where it breaks again and again and the server is there, it is the stream that somebody does not like. */
-  private async broke(probe: Watched, error: unknown, signal: AbortSignal): Promise<void> {
-    this.broken += 1;
-    if (this.broken < BROKEN_MAX) return;
-    const isThere = await readPage(this.caller, probe, signal).then(() => true, () => false);
-    if (isThere) throw new Unfit(`the stream breaks: ${String(error)}`);
   }
 
   private async *blocks(connection: Connection, first: Uint8Array | undefined, scope: Scope): AsyncGenerator<Block> {

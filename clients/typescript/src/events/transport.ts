@@ -37,9 +37,7 @@ export interface Transport {
 }
 
 /** This way does not lead through, whereas another may: no error for anybody to see. */
-export class Unfit extends Error {
-  override readonly name = 'Unfit';
-}
+export class Unfit extends Error {}
 
 /**
  * Events that another one follows in any case. Only spares a question: after any other event the server
@@ -55,6 +53,14 @@ export function mayBeLast(event: TaskEvent): boolean {
 /** The refusals that are about a task or the right to it, and will not pass. */
 export const FOR_GOOD = [400, 401, 403, 404, 410];
 
+/**
+ * What it means that a way breaks: where plain calls come back it is `Unfit`, else it is no more than a failure,
+ * as of a network that is away for a moment.
+ */
+export async function judged(caller: Caller, probe: Watched, error: unknown, signal: AbortSignal): Promise<unknown> {
+  return readPage(caller, probe, signal).then(() => new Unfit(String(error)), () => error);
+}
+
 /** A page of a task's log, or why it is refused. `wait`: for how many seconds an empty one is held back. */
 export async function readPage(
   caller: Caller,
@@ -65,9 +71,14 @@ export async function readPage(
   const call = { signal, ...(wait && { held: wait }) };
   const answer = await caller.once(addressOf(reference, `/events?after=${after}`), reference, call);
   if (answer.ok) return { page: (await answer.json()) as EventPage, answer };
+  return { refused: await refusedFor(answer), answer };
+}
+
+/** Why a task is refused for good; what may pass is thrown. */
+export async function refusedFor(answer: Response): Promise<Refused> {
   const refused = await refusalOf(answer);
   if (!FOR_GOOD.includes(answer.status)) throw refused;
-  return { refused, answer };
+  return refused;
 }
 
 /** All that has happened to a task so far, behind `watched.after`. */

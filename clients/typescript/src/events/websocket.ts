@@ -3,7 +3,7 @@ import type { Caller, Reference } from '../caller.js';
 import type { Problem, TaskEvent } from '../documents.js';
 import { Refused } from '../errors.js';
 import { Closed, Socket, type Frame } from './socket.js';
-import { readPage, Unfit, type Told, type Transport, type Watched } from './transport.js';
+import { judged, Unfit, type Told, type Transport, type Watched } from './transport.js';
 
 /** How many watches a connection has at most. */
 const WATCHES_MAX = 100;
@@ -72,8 +72,9 @@ export class WebSockets implements Transport {
         return socket;
       } catch (error) {
         socket.close();
-        if (signal.aborted || error instanceof Unfit) throw error;
-        if (!isForBadToken(error)) throw await this.judged(error, first, signal);
+        if (signal.aborted || (error instanceof Closed && error.code >= 4_100)) throw error;
+        // A browser does not say why.
+        if (!isForBadToken(error)) throw await judged(this.caller, first, error, signal);
         // HTTP says of each task what is wrong.
         if (token === undefined) throw new Unfit(error.message);
         this.bad.add(token);
@@ -84,13 +85,6 @@ export class WebSockets implements Transport {
   private tokenFor(watched: readonly Watched[]): string | undefined {
     const tickets = [this.caller.keyFor(`${watched[0]?.reference.base}/`), ...watched.map(({ reference }) => reference.ticket)];
     return tickets.find((ticket) => ticket && !this.bad.has(ticket));
-  }
-
-  /** A browser does not say why. Where plain calls come back, it is the WebSocket that somebody does not like. */
-  private async judged(error: unknown, probe: Watched, signal: AbortSignal): Promise<unknown> {
-    if (error instanceof Closed && error.code >= 4_100) return error;
-    const isThere = await readPage(this.caller, probe, signal).then(() => true, () => false);
-    return isThere ? new Unfit(String(error)) : error;
   }
 
   private drop(): void {
@@ -134,7 +128,7 @@ export class WebSockets implements Transport {
     const { reference } = watch;
     this.watches.delete(reference.id);
     if (frame.reason === 'over') return { kind: 'over', task: reference.id };
-    if (frame.reason === 'busy') return { kind: 'busy', milliseconds: secondsOf(frame.retry_after) * 1_000 };
+    if (frame.reason === 'busy') return { kind: 'busy', milliseconds: millisecondsOf(frame.retry_after) };
     return { kind: 'refused', reference, error: new Refused((frame.problem as Problem | undefined) ?? GONE) };
   }
 }
@@ -146,9 +140,9 @@ function isForBadToken(error: unknown): error is Closed {
 /** What a task that was erased meanwhile is. */
 const GONE: Problem = { type: 'about:blank', title: 'The task is gone', status: 410, code: 'task-gone', retryable: false };
 
-/** The seconds of a duration as Relais writes it: `2s`, `1m30s`, `250ms`. */
-function secondsOf(duration: unknown): number {
-  const units: Record<string, number> = { ms: 0.001, s: 1, m: 60, h: 3_600 };
+/** A duration as Relais writes it: `2s`, `1m30s`, `250ms`. */
+function millisecondsOf(duration: unknown): number {
+  const units: Record<string, number> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
   const parts = String(duration ?? '1s').matchAll(/([\d.]+)(ms|s|m|h)/g);
-  return [...parts].reduce((sum, [, count, unit]) => sum + Number(count) * (units[unit as string] ?? 0), 0);
+  return [...parts].reduce((sum, [, count, unit]) => sum + Number(count) * (units[unit as string] as number), 0);
 }
