@@ -76,7 +76,7 @@ export class Caller {
     if (key) headers['relais-api-key'] = key;
     if (ticket && !isResult) headers['authorization'] = `Bearer ${ticket}`;
     const scope = scopeOf(call.signal);
-    const lost = () => scope.end(new Error('no answer came'));
+    const lost = () => scope.end(new Error('nothing came for too long'));
     const timer = setTimeout(lost, held * 1_000 + ANSWER_MS);
     const unwatch = onBack(this.settings.surroundings, lost);
     try {

@@ -44,7 +44,7 @@ export class AnswerReplaced<Again = unknown> extends Error {
     /** Reads the answer that took its place, from its first byte. */
     readonly restart: () => Again,
   ) {
-    super('another attempt gives another answer: throw away what was read, and restart');
+    super('another attempt gives another answer: restart');
   }
 }
 

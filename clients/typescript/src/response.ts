@@ -4,7 +4,8 @@ import type { Reading } from './reading.js';
 /** An answer with the head of `first` and the bytes that `reading` gives. `url` is what was asked for, unless that led elsewhere. */
 export function responseOf(reading: Reading, first: Response, url: string, withBody = true): Response {
   const status = Number(first.headers.get('relais-upstream-status') ?? first.status);
-  const hasBody = withBody && first.body;
+  // Such answers take none, though Chromium gives a 204 that it has read an empty one.
+  const hasBody = withBody && first.body && ![204, 205, 304].includes(status);
   if (!hasBody) {
     reading.stop();
     first.body?.cancel().catch(() => {});

@@ -7,7 +7,7 @@ export class Closed extends Error {
     readonly code: number,
     reason: string,
   ) {
-    super(`the WebSocket was closed: ${code} ${reason}`);
+    super(`WebSocket closed: ${code} ${reason}`);
   }
 }
 
