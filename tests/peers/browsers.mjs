@@ -129,9 +129,9 @@ class Page {
     return this.inner.url();
   }
 
-  // The address of what is shown.
+  // The address of what is shown, also while a page loads itself again.
   address() {
-    return this.run(() => location.href);
+    return this.until(() => location.href);
   }
 
   title() {
